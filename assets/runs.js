@@ -1,0 +1,98 @@
+// The list of runs. Rows keep their nodes, so that focus and scrolling survive a redraw; a thumbnail
+// is asked for once.
+const body = element.querySelector('tbody'), empty = element.querySelector('.empty'), table = element.querySelector('table');
+const thumbnails = new Map();
+let now = {rows: [], selected: '', overlay: [], words: ''};
+
+function follow() {
+  if (!props.value) return;
+  const next = JSON.parse(props.value);
+  if (next.selected || now.selected) writeAddress(next);  // at first nothing is chosen yet
+  const isNewChoice = next.selected !== now.selected;
+  now = next;
+  empty.hidden = now.rows.length > 0;
+  empty.innerHTML = now.words;
+  table.hidden = !now.rows.length;
+  const rows = new Map([...body.children].map(row => [row.dataset.run, row]));
+  now.rows.forEach((run, i) => {
+    const row = rows.get(run.id) ?? blank(run.id);
+    rows.delete(run.id);
+    if (body.children[i] !== row) body.insertBefore(row, body.children[i] ?? null);
+    fill(row, run);
+  });
+  rows.forEach(row => row.remove());
+  if (isNewChoice) showChosen();
+}
+
+// Only the list is scrolled: scrollIntoView would move the page too.
+function showChosen() {
+  const list = element.querySelector('.run-list'), row = body.querySelector('tr.chosen');
+  if (!row) return;
+  const under = row.getBoundingClientRect().bottom - list.getBoundingClientRect().bottom;
+  const over = table.tHead.getBoundingClientRect().bottom - row.getBoundingClientRect().top;
+  list.scrollTop += under > 0 ? Math.ceil(under) : -Math.ceil(Math.max(over, 0));
+}
+
+function writeAddress({selected, overlay}) {
+  const url = new URL(window.location.href), old = url.href;
+  const put = (name, value) => value ? url.searchParams.set(name, value) : url.searchParams.delete(name);
+  put('run', selected);
+  put('with', overlay.join());
+  if (url.href !== old) window.history.replaceState(window.history.state, '', url);
+}
+
+function blank(id) {
+  const row = document.createElement('tr');
+  row.dataset.run = id;
+  row.innerHTML = `<td><input type="checkbox"></td><td class="thumb"><img alt="" hidden></td>
+    <td class="name"><button type="button"></button><small></small></td>
+    <td class="doing"><span class="badge"></span><small></small></td><td class="reward"></td><td class="judge"></td>`;
+  return row;
+}
+
+function fill(row, run) {
+  const isChosen = run.id === now.selected, box = row.querySelector('input'), button = row.querySelector('button');
+  row.classList.toggle('chosen', isChosen);
+  box.checked = isChosen || now.overlay.includes(run.id);
+  box.disabled = isChosen;
+  put(box, 'ariaLabel', `Draw ${run.title} in the charts too`);
+  put(button, 'textContent', run.title);
+  button.setAttribute('aria-current', String(isChosen));
+  put(button, 'title', run.note);
+  const [under, doing] = row.querySelectorAll('small'), badge = row.querySelector('.badge');
+  put(under, 'textContent', run.under);
+  put(doing, 'textContent', run.doing);
+  put(badge, 'textContent', run.state);
+  put(badge, 'className', `badge ${run.state}`);
+  put(row.querySelector('.reward'), 'textContent', run.reward);
+  put(row.querySelector('.judge'), 'textContent', run.judge);
+  thumbnail(row.querySelector('img'), run);
+}
+
+function put(node, property, value) {
+  if (node[property] !== value) node[property] = value;
+}
+
+async function thumbnail(image, run) {
+  if (run.picture === '') return;
+  const key = `${run.id} ${run.picture}`;
+  if (image.dataset.key === key) return;
+  image.dataset.key = key;
+  if (!thumbnails.has(key)) thumbnails.set(key, await server.thumbnail({run: run.id}));
+  const source = thumbnails.get(key);
+  if (!source) thumbnails.delete(key);
+  if (source && image.dataset.key === key) { image.src = source; image.hidden = false; }
+}
+
+body.addEventListener('click', event => {
+  const row = event.target.closest('tr');
+  if (!row || event.target.matches('input')) return;
+  trigger('choose', {run: row.dataset.run});
+});
+body.addEventListener('change', event => {
+  const run = event.target.closest('tr').dataset.run;
+  const overlay = event.target.checked ? [...now.overlay, run] : now.overlay.filter(other => other !== run);
+  trigger('compare', {runs: overlay});
+});
+watch('value', follow);
+follow();

@@ -1,0 +1,7 @@
+"""`python -m rocm`."""
+
+import sys
+
+from rocm.cli import main
+
+sys.exit(main())

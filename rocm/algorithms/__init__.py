@@ -1,0 +1,1 @@
+"""Fine-tuning algorithms; each reads top to bottom in one file."""

@@ -1,0 +1,1 @@
+"""Drawing on demand: a resident process that keeps models loaded, its queue, and what it drew."""

@@ -1,0 +1,152 @@
+"""Models and adapters that stay loaded, and pictures drawn with them.
+
+The command line, the drawing process and whoever compares adapters draw through `Sampler`, so the
+same settings give the same picture everywhere.
+"""
+
+import os
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from rocm.config import find_folder
+from rocm.drawing.picture import Picture
+from rocm.errors import ConfigError
+from rocm.generate import Sampling, draw, to_pil
+from rocm.models.consistency import ConsistencyModel, load_model
+from rocm.models.lora import WEIGHTS, adapter_off, load_adapter
+from rocm.rewards import Reward, limit_pixels, load_rewards
+
+MAX_MODELS = 2
+MAX_ADAPTERS = 8
+SMALL_LATENT = 32 * 32
+SMALL_BATCH = 8
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A picture that was drawn.
+
+    Attributes:
+        index: of the picture in the request.
+        image: as a PIL picture.
+        scores: raw reward by name.
+    """
+
+    index: int
+    image: Image.Image
+    scores: dict[str, float]
+
+
+@dataclass
+class Loaded:
+    """A model and the names of its loaded adapters by (file, time of last change), oldest first."""
+
+    model: ConsistencyModel
+    adapters: OrderedDict[tuple[Path, int], str]
+
+
+class Sampler:
+    """Draws pictures; keeps the models, adapters and rewards that it used last."""
+
+    def __init__(self, device: str = "auto"):
+        """Load nothing yet.
+
+        Args:
+            device: `auto`, `cpu` or `cuda`.
+        """
+        self._device = device
+        self._models: OrderedDict[Path, Loaded] = OrderedDict()
+        self._rewards: dict[str, Reward] = {}
+        self._names = (f"adapter_{number}" for number in count())
+
+    def draw(self, pictures: Sequence[Picture], rewards: Sequence[str] = ()) -> Iterator[Drawn]:
+        """Draw pictures, those of equal settings in one batch, so not always in their order.
+
+        Args:
+            pictures: checked pictures.
+            rewards: names of rewards to measure on each.
+
+        Yields:
+            Each picture as soon as its batch is done.
+
+        Raises:
+            RocmError: a model or adapter is missing, damaged or does not fit.
+        """
+        batches: dict[tuple[object, ...], list[int]] = {}
+        for index, picture in enumerate(pictures):
+            batches.setdefault(picture.batch_key, []).append(index)
+        for indices in batches.values():
+            yield from self._draw_equal(pictures, indices, rewards)
+
+    def _draw_equal(
+        self, pictures: Sequence[Picture], indices: list[int], rewards: Sequence[str]
+    ) -> Iterator[Drawn]:
+        first = pictures[indices[0]]
+        loaded = self._model(first.model)
+        model, unet = loaded.model, loaded.model.pipeline.unet
+        if first.adapter:
+            name = self._adapter(first.model, loaded, Path(os.path.expanduser(first.adapter)))
+            unet.set_adapters([name], [first.adapter_strength])
+        _, height, width = model.latent_shape
+        is_small = height * width <= SMALL_LATENT
+        sampling = Sampling(
+            first.num_inference_steps,
+            first.guidance_scale,
+            first.grid,
+            SMALL_BATCH if is_small else 1,
+        )
+        prompts = [pictures[index].prompt for index in indices]
+        seeds = [pictures[index].seed for index in indices]
+        waiting = iter(indices)
+        with nullcontext() if first.adapter else adapter_off(unet):
+            for images in draw(model, prompts, seeds, sampling):
+                chosen = [index for _, index in zip(images, waiting, strict=False)]
+                scores = self._scores(images, [pictures[index].prompt for index in chosen], rewards)
+                for row, index in enumerate(chosen):
+                    measured = {name: values[row].item() for name, values in scores.items()}
+                    yield Drawn(index, to_pil(images[row]), measured)
+
+    @torch.no_grad()
+    def _scores(
+        self, images: Tensor, prompts: Sequence[str], names: Sequence[str]
+    ) -> dict[str, Tensor]:
+        for name in names:
+            if name not in self._rewards:
+                self._rewards |= load_rewards([name], torch.device("cpu"))
+        limited = limit_pixels(images)
+        return {name: self._rewards[name](limited, prompts) for name in names}
+
+    def _model(self, name: str) -> Loaded:
+        folder = find_folder(name).resolve()
+        if folder not in self._models:
+            while len(self._models) >= MAX_MODELS:
+                self._models.popitem(last=False)
+            self._models[folder] = Loaded(load_model(name, self._device), OrderedDict())
+        self._models.move_to_end(folder)
+        return self._models[folder]
+
+    def _adapter(self, model: str, loaded: Loaded, folder: Path) -> str:
+        """The adapter's name in the U-Net; a file that has changed since is loaded again."""
+        file = folder / WEIGHTS
+        key = (file.resolve(), file.stat().st_mtime_ns if file.is_file() else 0)
+        if key not in loaded.adapters:
+            while len(loaded.adapters) >= MAX_ADAPTERS:
+                loaded.model.pipeline.delete_adapters(loaded.adapters.popitem(last=False)[1])
+            name = next(self._names)
+            try:
+                load_adapter(loaded.model.pipeline, folder, name)
+            except ConfigError:
+                # Half of it may hang in the U-Net now: the model is loaded afresh next time.
+                del self._models[find_folder(model).resolve()]
+                raise
+            loaded.adapters[key] = name
+        loaded.adapters.move_to_end(key)
+        return loaded.adapters[key]

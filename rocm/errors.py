@@ -1,0 +1,33 @@
+"""What a user can mend: each error says what was given, what is allowed and what to do.
+
+The command line prints one line and exits with code 2, the page shows a message; anything that is
+not a `RocmError` is a defect of ours and keeps its traceback.
+"""
+
+
+class RocmError(Exception):
+    """Base of every error that a user can mend."""
+
+
+class ConfigError(RocmError):
+    """A setting, preset or prompt that is not allowed."""
+
+
+class MissingFile(RocmError):
+    """A model, adapter, preset, prompt list or run that is not where it was said to be."""
+
+
+class MissingDependency(RocmError):
+    """An optional package that a chosen setting needs."""
+
+
+class RunError(RocmError):
+    """A run directory that is in use, damaged, or in the wrong state for the request."""
+
+
+class TrainingError(RocmError):
+    """Training cannot go on: a loss that is not finite, a full disk, too little memory."""
+
+
+class DrawingError(RocmError):
+    """The drawing process died, or its queue is full."""

@@ -1,0 +1,155 @@
+"""What a run will take, told from what earlier runs took.
+
+One network pass over one picture is the unit: an update of ROCM does N of them for the policy and,
+where beta > 0, N for the reference, and one decoding that is counted as a pass. A policy gradient
+does N to draw, N for the reference, and N in each inner epoch, which are all that it keeps. Time
+and activations are taken as proportional to that; memory has a part besides that does not grow
+(libraries, weights).
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from statistics import median
+
+from rocm.config import RunConfig, find_folder
+from rocm.errors import MissingFile, RocmError
+from rocm.training.run_dir import RunDir
+
+NUM_EXAMINED = 20
+LIBRARIES_MB = 980.0  # of a trainer on the CPU, rewards included; measured as the rates below
+EMBEDDED_MODEL = "assets/tiny-lcm"
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a run is expected to take, and how that is known.
+
+    Attributes:
+        seconds: from Start to the end, None if unknown.
+        memory_mb: largest memory of the trainer, None if unknown.
+        basis: one sentence for the reader.
+    """
+
+    seconds: float | None
+    memory_mb: float | None
+    basis: str
+
+
+@dataclass(frozen=True)
+class Rate:
+    """What work on one model costs.
+
+    Attributes:
+        train_s: seconds of one pass over one picture in an update, backward included.
+        draw_s: seconds of one pass over one picture in an evaluation.
+        start_s: seconds from the process's start to step 0's evaluation.
+        pass_mb: memory that one pass over one picture of a batch keeps until backward.
+        fixed_mb: memory that does not grow with the batch.
+    """
+
+    train_s: float
+    draw_s: float
+    start_s: float
+    pass_mb: float
+    fixed_mb: float
+
+
+# Measured on two CPU cores with other work on them: docs/settings.md, "Time and memory".
+EMBEDDED = Rate(train_s=0.027, draw_s=0.02, start_s=9.0, pass_mb=8.2, fixed_mb=LIBRARIES_MB + 18)
+
+
+def passes(config: RunConfig) -> int:
+    """Network passes per picture of an update, the decoding counted as one."""
+    num = config.num_inference_steps
+    if config.algorithm != "rocm":
+        return num * (2 + config.inner_epochs) + 1
+    return num * (2 if config.beta > 0 else 1) + 1
+
+
+def kept_passes(config: RunConfig) -> int:
+    """Those of `passes` whose activations are kept until backward."""
+    return passes(config) if config.algorithm == "rocm" else config.num_inference_steps
+
+
+def estimate(config: RunConfig, runs: list[RunDir]) -> Estimate:
+    """Time and memory of a run.
+
+    Args:
+        config: its settings.
+        runs: earlier runs of this machine.
+
+    Returns:
+        The estimate; without a basis it holds no figures.
+    """
+    newest_first = sorted(runs, key=lambda run: run.path.stat().st_mtime, reverse=True)
+    for run in newest_first[:NUM_EXAMINED]:
+        rate = _rate_of(run, config)
+        if rate is not None:
+            words = f"from {run.path.name}, a run of this model on this machine"
+            return _estimate(config, rate, words)
+    if config.model == EMBEDDED_MODEL and config.device != "cuda":
+        return _estimate(config, EMBEDDED, "as measured on two CPU cores; not yet on this machine")
+    return Estimate(None, None, "No run of this model on this machine yet.")
+
+
+def _estimate(config: RunConfig, rate: Rate, words: str) -> Estimate:
+    pictures = config.batch_size * config.gradient_accumulation
+    update_s = pictures * passes(config) * rate.train_s
+    drawn = config.num_eval_prompts * (config.num_inference_steps + 1)
+    evaluations = 1 + -(-config.num_steps // config.eval_every)
+    seconds = rate.start_s + config.num_steps * update_s + evaluations * drawn * rate.draw_s
+    memory_mb = rate.fixed_mb + rate.pass_mb * config.batch_size * kept_passes(config)
+    return Estimate(seconds, memory_mb, f"Estimated {words}.")
+
+
+def _rate_of(run: RunDir, config: RunConfig) -> Rate | None:
+    """What a run tells about the model of `config`; None if it is another one, or too short."""
+    metrics = run.path / "metrics.jsonl"
+    try:
+        stat = metrics.stat()
+        settings = _settings_of(run.path, (run.path / "config.yaml").stat().st_mtime_ns)
+        if (settings.model, settings.device) != (config.model, config.device):
+            return None
+        return _measured(run.path, stat.st_size, stat.st_ino)
+    except (FileNotFoundError, RocmError):
+        return None
+
+
+@lru_cache(maxsize=256)
+def _settings_of(path: Path, changed: int) -> RunConfig:
+    return RunDir(path).config()
+
+
+@lru_cache(maxsize=64)
+def _measured(path: Path, size: int, file: int) -> Rate | None:
+    run = RunDir(path)
+    config, rows = run.config(), run.metrics()
+    updates = [row for row in rows if row.get("images_per_s")]
+    started = [event["time"] for event in run.events() if event["kind"] == "started"]
+    if len(updates) < 3 or not started or rows[0]["step"] != 0:
+        return None
+    per_pass = median(1 / row["images_per_s"] for row in updates) / passes(config)
+    drawn = config.num_eval_prompts * (config.num_inference_steps + 1)
+    born = run.trainer_born()
+    on_card = str(run.manifest().get("device", "")).startswith("cuda")
+    fixed_mb = _weights_mb(config.model) + (0 if on_card else LIBRARIES_MB)
+    used_mb = max(row["memory_mb"] for row in updates)
+    return Rate(
+        train_s=per_pass,
+        draw_s=(rows[0]["time"] - started[0]) / drawn,
+        # Of a run that was resumed the first trainer is forgotten.
+        start_s=started[-1] - born if born and born < started[-1] else EMBEDDED.start_s,
+        pass_mb=max(used_mb - fixed_mb, 0.0) / (config.batch_size * kept_passes(config)),
+        fixed_mb=min(fixed_mb, used_mb),
+    )
+
+
+@lru_cache(maxsize=16)
+def _weights_mb(model: str) -> float:
+    """Size of a model's weights on the disk, in MB; 0 if they are not there any more."""
+    try:
+        folder = find_folder(model)
+    except MissingFile:
+        return 0.0
+    return sum(file.stat().st_size for file in folder.rglob("*.safetensors")) / 1e6

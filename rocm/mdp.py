@@ -1,0 +1,117 @@
+r"""The chain as a Markov decision process: what policy gradients need (RLCM, arXiv 2404.03673).
+
+.. math:: \pi_\theta(a_n \mid x_n) = N\big(\alpha_{s_n} f_\theta(x_n, t_n),\ \sigma_{s_n}^2 I\big),
+          \qquad x_{n+1} = a_n
+
+State: x_n, its timestep and the prompt; action: the next state; the reward comes at the end. The
+last step of the sampler is deterministic, so its Gaussian is a choice (`last_step`): RLCM smooths
+it with the noise level of its own timestep. The picture is decoded from f, not from that last
+action, so that the same seed draws the same picture for every algorithm. Shapes: B pictures, N
+steps of the sampler, K decisions (N, or N - 1 where the last step is left out), C x H x W latents.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from rocm.divergences import transition
+from rocm.schedule import Step
+from rocm.trajectory import Network, rollout
+
+Gaussians = tuple[tuple[float, float], ...]
+"""(alpha, sigma) of each of the K decisions."""
+
+
+@dataclass(frozen=True)
+class Episode:
+    """What the policy saw, did and drew; nothing in it carries a gradient.
+
+    Attributes:
+        states: K tensors (B, C, H, W).
+        actions: K tensors (B, C, H, W).
+        latents: (B, C, H, W), clean, of the pictures.
+    """
+
+    states: tuple[Tensor, ...]
+    actions: tuple[Tensor, ...]
+    latents: Tensor
+
+
+def decisions(schedule: Sequence[Step], last_step: str, sigma_floor: float) -> Gaussians:
+    """Which steps are decisions, and their Gaussians.
+
+    Args:
+        schedule: N steps.
+        last_step: as in `transition`.
+        sigma_floor: as in `transition`.
+
+    Returns:
+        (alpha, sigma) of N steps, or of N - 1 with last_step `skip`.
+    """
+    found = [
+        transition(step, n + 1 == len(schedule), last_step, sigma_floor)
+        for n, step in enumerate(schedule)
+    ]
+    return tuple(gaussian for gaussian in found if gaussian is not None)
+
+
+@torch.no_grad()
+def play(
+    network: Network,
+    noise: Tensor,
+    schedule: Sequence[Step],
+    prediction_type: str,
+    gaussians: Gaussians,
+) -> Episode:
+    """Draw B pictures and keep what was decided on the way.
+
+    Args:
+        network: the policy.
+        noise: (N + 1, B, C, H, W): as for `rollout`, then the draw of the last action.
+        schedule: N steps.
+        prediction_type: of the network.
+        gaussians: of the K decisions.
+
+    Returns:
+        The episode; its latents are those of `rollout` with the same noise.
+    """
+    trajectory = rollout(network, noise, schedule, prediction_type)
+    actions = trajectory.states[1:]
+    if len(gaussians) == len(schedule):
+        alpha, sigma = gaussians[-1]
+        actions = (*actions, alpha * trajectory.denoised[-1] + sigma * noise[len(schedule)])
+    return Episode(trajectory.states[: len(gaussians)], actions, trajectory.latents)
+
+
+def log_prob(denoised: Tensor, action: Tensor, alpha: float, sigma: float) -> Tensor:
+    r"""Log-density of an action, averaged over its D = C H W elements as RLCM and DDPO do.
+
+    .. math:: \frac1D \sum_j \Big[-\frac{(a_j - \alpha f_j)^2}{2 \sigma^2}
+              - \log\sigma - \tfrac12\log 2\pi\Big]
+
+    The joint log-density is D times it, and so is the joint log-ratio of two policies.
+
+    Args:
+        denoised: f at the state, (B, C, H, W).
+        action: (B, C, H, W).
+        alpha: from denoised latent to mean.
+        sigma: noise level, > 0.
+
+    Returns:
+        (B,).
+    """
+    exponent = (action - alpha * denoised).square() / (2 * sigma**2)
+    return -exponent.flatten(1).mean(1) - math.log(sigma) - math.log(2 * math.pi) / 2
+
+
+def log_probs(denoised: Sequence[Tensor], episode: Episode, gaussians: Gaussians) -> Tensor:
+    """`log_prob` of every decision of an episode, (K, B); `denoised` are f at its K states."""
+    return torch.stack(
+        [
+            log_prob(f, action, alpha, sigma)
+            for f, action, (alpha, sigma) in zip(denoised, episode.actions, gaussians, strict=True)
+        ]
+    )

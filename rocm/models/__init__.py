@@ -1,0 +1,1 @@
+"""Generators in diffusers' layout and their LoRA adapters."""

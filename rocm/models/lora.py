@@ -1,0 +1,143 @@
+"""LoRA adapters on a U-Net: add, switch off, save and load in diffusers' format.
+
+The reference model is the policy's own U-Net with the adapter off; there is no second copy.
+"""
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from diffusers import LatentConsistencyModelPipeline, UNet2DConditionModel
+from diffusers.utils import convert_state_dict_to_diffusers
+from peft import LoraConfig
+from peft.tuners.tuners_utils import BaseTunerLayer
+from peft.utils import get_peft_model_state_dict
+from safetensors import SafetensorError, safe_open
+
+from rocm.errors import ConfigError, MissingFile
+
+WEIGHTS = "pytorch_lora_weights.safetensors"
+NAME = "default"
+
+
+def add_adapter(
+    unet: UNet2DConditionModel, rank: int, alpha: float, targets: list[str], seed: int
+) -> list[torch.nn.Parameter]:
+    """Add a trainable adapter that changes nothing yet (B = 0), its weights in float32.
+
+    Args:
+        unet: with no adapter.
+        rank: r, the inner dimension.
+        alpha: the update is scaled by alpha / rank.
+        targets: ends of module names, such as `to_q`.
+        seed: of the Gaussian initial values of A.
+
+    Returns:
+        The adapter's parameters.
+
+    Raises:
+        ConfigError: no module of the U-Net ends in one of the targets.
+    """
+    config = LoraConfig(
+        r=rank, lora_alpha=alpha, target_modules=targets, init_lora_weights="gaussian"
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        try:
+            unet.add_adapter(config, adapter_name=NAME)
+        except ValueError as error:
+            raise ConfigError(
+                f"lora_targets={','.join(targets)!r} matches no module of the U-Net. "
+                "Give ends of module names, such as to_q,to_k,to_v,to_out.0."
+            ) from error
+    parameters = [parameter for parameter in unet.parameters() if parameter.requires_grad]
+    for parameter in parameters:
+        parameter.data = parameter.data.float()
+    return parameters
+
+
+@contextmanager
+def adapter_off(unet: UNet2DConditionModel) -> Iterator[None]:
+    """Inside, the U-Net computes the reference.
+
+    Must be entered inside a checkpointed function, not around it: the recomputation happens later,
+    in backward, when a context around the call has long been left.
+
+    Args:
+        unet: with or without adapter.
+
+    Yields:
+        Nothing.
+    """
+    layers = [
+        module
+        for module in unet.modules()
+        if isinstance(module, BaseTunerLayer) and not module.disable_adapters
+    ]
+    for layer in layers:
+        layer.enable_adapters(False)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.enable_adapters(True)
+
+
+def save_adapter(unet: UNet2DConditionModel, folder: Path) -> None:
+    """Write the adapter so that a stock pipeline's `load_lora_weights(folder)` reads it.
+
+    The alpha travels as metadata: without it diffusers would assume alpha == rank.
+
+    Args:
+        unet: with an adapter.
+        folder: existing folder.
+
+    Raises:
+        OSError: the file cannot be written, for instance because the disk is full.
+    """
+    try:
+        LatentConsistencyModelPipeline.save_lora_weights(
+            folder,
+            unet_lora_layers=convert_state_dict_to_diffusers(get_peft_model_state_dict(unet)),
+            unet_lora_adapter_metadata=unet.peft_config[NAME].to_dict(),
+            weight_name=WEIGHTS,
+        )
+    except SafetensorError as error:
+        raise OSError(errno.EIO, str(error)) from error
+
+
+def load_adapter(pipeline: LatentConsistencyModelPipeline, folder: Path, name: str = NAME) -> None:
+    """Load an adapter in diffusers' format through the stock loader, and switch to it.
+
+    Args:
+        pipeline: whose U-Net has no adapter of this name.
+        folder: with `pytorch_lora_weights.safetensors`.
+        name: of the adapter in the U-Net.
+
+    Raises:
+        MissingFile: no such file.
+        ConfigError: the file is damaged or was made for another model.
+    """
+    path = Path(folder) / WEIGHTS
+    if not path.is_file():
+        raise MissingFile(f"No adapter at {path}. Give the adapter folder of a run.")
+    try:
+        with safe_open(path, "pt") as file:
+            num_tensors = len(file.keys())
+    except (OSError, SafetensorError) as error:
+        raise ConfigError(f"{path} is damaged ({error}). Take another checkpoint.") from error
+    misfit = ConfigError(
+        f"{path} does not fit this model: its layers have other names or shapes. "
+        "Use the model that it was trained on."
+    )
+    try:
+        pipeline.load_lora_weights(str(folder), weight_name=WEIGHTS, adapter_name=name)
+    except (RuntimeError, ValueError, KeyError) as error:
+        raise misfit from error
+    # The stock loader passes over layers that this U-Net does not have.
+    names = [part for part, _ in pipeline.unet.named_parameters() if "lora_" in part]
+    num_loaded = sum(f".{name}." in part for part in names)
+    if num_loaded != num_tensors:
+        raise misfit

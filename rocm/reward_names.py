@@ -1,0 +1,78 @@
+"""Names of the rewards and how a mixture of them is written, for readers that hold no torch."""
+
+import difflib
+import math
+import re
+from collections.abc import Iterable
+
+from rocm.errors import ConfigError
+
+WITHOUT_GRADIENT = ("compressibility", "incompressibility")
+PIXEL_NAMES = ("colorfulness", "saturation", "smoothness", *WITHOUT_GRADIENT)
+CLIP_FOLDERS = {"tiny-clip": "assets/tiny-clip", "tiny-judge": "assets/tiny-judge"}
+NAMES = (*PIXEL_NAMES, *CLIP_FOLDERS)
+
+
+def check_reward(name: str) -> str:
+    """The name, if it is one.
+
+    Args:
+        name: of `NAMES`, or `clip:FOLDER`.
+
+    Returns:
+        The name.
+
+    Raises:
+        ConfigError: unknown name.
+    """
+    if name in NAMES or name.startswith("clip:"):
+        return name
+    near = difflib.get_close_matches(name, NAMES, n=1)
+    hint = f" Did you mean '{near[0]}'?" if near else ""
+    raise ConfigError(f"Unknown reward '{name}'.{hint} Rewards: {', '.join(NAMES)}, clip:FOLDER.")
+
+
+def check_gradient(names: Iterable[str], algorithm: str) -> None:
+    """Refuse to back-propagate through a reward that is only a number.
+
+    Args:
+        names: of the trained rewards.
+        algorithm: as in `RunConfig`.
+
+    Raises:
+        ConfigError: the algorithm needs a gradient that one of them does not have.
+    """
+    missing = [name for name in names if name in WITHOUT_GRADIENT]
+    if missing and algorithm == "rocm":
+        raise ConfigError(
+            f"reward={missing[0]} has no gradient, and algorithm=rocm needs one. "
+            "Set algorithm=rlcm, or leave that reward out."
+        )
+
+
+def parse_mixture(text: str) -> dict[str, float]:
+    """Reward names and weights from text such as `0.7*tiny-clip+0.3*colorfulness`.
+
+    Args:
+        text: names joined by +, each with an optional weight and * in front.
+
+    Returns:
+        Weight by name, in order.
+
+    Raises:
+        ConfigError: not of that form, or a name twice.
+    """
+    weights: dict[str, float] = {}
+    for term in re.split(r"\s*\+\s*", text.strip()):
+        weight, star, name = term.rpartition("*")
+        try:
+            value = float(weight) if star else 1.0
+        except ValueError:
+            value = math.nan
+        if not name.strip() or name.strip() in weights or not math.isfinite(value):
+            raise ConfigError(
+                f"reward={text!r} cannot be read. Write one reward, or a mixture such as "
+                "0.7*tiny-clip+0.3*colorfulness, each name once."
+            )
+        weights[name.strip()] = value
+    return weights

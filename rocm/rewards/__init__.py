@@ -1,0 +1,46 @@
+"""Rewards by name."""
+
+from collections.abc import Iterable
+
+import torch
+
+from rocm.reward_names import CLIP_FOLDERS, NAMES, check_reward, parse_mixture
+from rocm.rewards.base import Mixture, Reward, Scale, limit_pixels
+from rocm.rewards.color import PixelReward, colorfulness, saturation, smoothness
+from rocm.rewards.jpeg import compressibility, incompressibility
+
+PIXEL_REWARDS = {
+    "colorfulness": colorfulness,
+    "saturation": saturation,
+    "smoothness": smoothness,
+    "compressibility": compressibility,
+    "incompressibility": incompressibility,
+}
+
+__all__ = ["NAMES", "Mixture", "Reward", "Scale", "limit_pixels", "load_rewards", "parse_mixture"]
+
+
+def load_rewards(names: Iterable[str], device: torch.device) -> dict[str, Reward]:
+    """Load rewards.
+
+    Args:
+        names: of `NAMES`, or `clip:FOLDER` for any small CLIP in transformers' layout.
+        device: where their networks compute.
+
+    Returns:
+        Reward by name, in order.
+
+    Raises:
+        ConfigError: unknown name.
+        MissingFile: a network's folder is missing.
+    """
+    return {name: _load(name, device) for name in names}
+
+
+def _load(name: str, device: torch.device) -> Reward:
+    if name in PIXEL_REWARDS:
+        return PixelReward(name, PIXEL_REWARDS[name])
+    from rocm.rewards.clip import load_clip
+
+    check_reward(name)
+    return load_clip(name, CLIP_FOLDERS.get(name) or name.removeprefix("clip:"), device)

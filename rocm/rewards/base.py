@@ -1,0 +1,96 @@
+"""What a reward is, how rewards are mixed, how pixels are limited and yet keep a gradient."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+
+class Reward(Protocol):
+    """Scores pictures; higher is better.
+
+    Differentiable in the pictures, but for those that `rocm.reward_names.WITHOUT_GRADIENT` lists.
+    """
+
+    name: str
+
+    def __call__(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
+        """Score B pictures.
+
+        Args:
+            images: (B, 3, H, W), float32, in [0, 1].
+            prompts: B texts.
+
+        Returns:
+            (B,).
+        """
+        ...
+
+
+class _LimitPixels(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: torch.autograd.function.FunctionCtx, images: Tensor) -> Tensor:
+        ctx.save_for_backward(images)
+        return images.clamp(0, 1)
+
+    @staticmethod
+    def backward(ctx: torch.autograd.function.FunctionCtx, gradient: Tensor) -> Tensor:
+        (images,) = ctx.saved_tensors
+        # Descent moves against the gradient: drop what would push a pixel further out.
+        outward = ((images > 1) & (gradient < 0)) | ((images < 0) & (gradient > 0))
+        return gradient.masked_fill(outward, 0)
+
+
+def limit_pixels(images: Tensor) -> Tensor:
+    """Clamp pictures to [0, 1] as a screen does, keeping the gradient that leads back inside.
+
+    A plain clamp freezes saturated pixels for ever; no clamp rewards colours that no screen shows.
+    Here a pixel outside the range feels the gradient of a minimised loss only where that moves it
+    back into the range. Ours, not the paper's.
+
+    Args:
+        images: (B, 3, H, W), any range.
+
+    Returns:
+        (B, 3, H, W) in [0, 1].
+    """
+    return _LimitPixels.apply(images)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Mean and deviation of a reward over the base model's pictures of the evaluation prompts."""
+
+    mean: float
+    deviation: float
+
+
+@dataclass(frozen=True)
+class Mixture:
+    r"""The trained reward: a weighted sum of (standardised) rewards.
+
+    .. math:: R = \sum_k w_k (R_k - \mu_k) / \sigma_k
+
+    Attributes:
+        rewards: one object per name.
+        weights: w_k by name.
+        scales: mean and deviation by name; (0, 1) leaves raw values.
+    """
+
+    rewards: dict[str, Reward]
+    weights: dict[str, float]
+    scales: dict[str, Scale]
+
+    def parts(self, images: Tensor, prompts: Sequence[str]) -> dict[str, Tensor]:
+        """Raw values (B,) of every reward; arguments as in `Reward`."""
+        return {name: self.rewards[name](images, prompts) for name in self.weights}
+
+    def combine(self, parts: dict[str, Tensor]) -> Tensor:
+        """The weighted sum (B,) of raw values."""
+        terms = [
+            weight * (parts[name] - self.scales[name].mean) / self.scales[name].deviation
+            for name, weight in self.weights.items()
+        ]
+        return torch.stack(terms).sum(0)

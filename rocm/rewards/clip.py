@@ -1,0 +1,76 @@
+"""Text-image agreement by a CLIP, or another dual encoder, in transformers' layout."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from rocm.config import find_folder
+from rocm.errors import MissingFile
+
+
+@dataclass(frozen=True)
+class ClipReward:
+    """Cosine of a picture's and its prompt's embeddings, in [-1, 1].
+
+    Pixels are normalised as (x - 0.5) / 0.5, the convention of the embedded CLIPs; text embeddings
+    are kept, since prompts repeat.
+    """
+
+    name: str
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    _texts: dict[str, Tensor] = field(default_factory=dict)
+
+    def __call__(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
+        """Score B pictures (B, 3, H, W) in [0, 1] against B prompts; returns (B,)."""
+        texts = torch.stack([self._text(prompt) for prompt in prompts])
+        return (self.embed_images(images) * texts).sum(1)
+
+    def embed_images(self, images: Tensor) -> Tensor:
+        """Unit embeddings (B, D) of pictures (B, 3, H, W) in [0, 1]."""
+        size = self.model.config.vision_config.image_size
+        if images.shape[-1] != size:
+            images = F.interpolate(images, (size, size), mode="bicubic", antialias=True)
+        features = self.model.vision_model(pixel_values=images * 2 - 1).pooler_output
+        return F.normalize(self.model.visual_projection(features), dim=1)
+
+    @torch.no_grad()
+    def embed_texts(self, prompts: Sequence[str]) -> Tensor:
+        """Unit embeddings (B, D) of B prompts; longer ones are cut at the model's length."""
+        tokens = self.tokenizer(
+            list(prompts), padding="max_length", truncation=True, return_tensors="pt"
+        ).to(self.model.device)
+        features = self.model.text_model(**tokens).pooler_output
+        return F.normalize(self.model.text_projection(features), dim=1)
+
+    def _text(self, prompt: str) -> Tensor:
+        if prompt not in self._texts:
+            self._texts[prompt] = self.embed_texts([prompt])[0]
+        return self._texts[prompt]
+
+
+def load_clip(name: str, folder: str, device: torch.device) -> ClipReward:
+    """Load a CLIP, frozen, in float32.
+
+    Args:
+        name: of the reward.
+        folder: transformers' CLIPModel or VisionTextDualEncoderModel, and a tokenizer.
+        device: of the model.
+
+    Returns:
+        The reward.
+
+    Raises:
+        MissingFile: the folder, or a file in it, is missing.
+    """
+    path = find_folder(folder)
+    try:
+        model = AutoModel.from_pretrained(path, local_files_only=True, dtype=torch.float32)
+        tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
+    except OSError as error:
+        raise MissingFile(f"reward={name} cannot be loaded from {path}: {error}") from error
+    return ClipReward(name, model.to(device).requires_grad_(False).eval(), tokenizer)

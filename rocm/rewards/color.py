@@ -1,0 +1,97 @@
+"""Rewards without a network: they see colours and edges, never the prompt, and invite hacking.
+
+Each takes pictures (B, 3, H, W) in [0, 1] and returns (B,).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+EPSILON = 1e-6
+
+
+def colorfulness(images: Tensor) -> Tensor:
+    r"""Colourfulness M3 of Hasler and Suesstrunk (2003), on the 0-255 scale.
+
+    .. math:: rg = R - G,\ yb = (R + G)/2 - B,\quad
+              M = \sqrt{\sigma_{rg}^2 + \sigma_{yb}^2} + 0.3 \sqrt{\mu_{rg}^2 + \mu_{yb}^2}
+
+    Their scale: 15 slightly, 45 averagely, 82 highly, 109 extremely colourful.
+
+    Args:
+        images: (B, 3, H, W) in [0, 1].
+
+    Returns:
+        (B,), >= 0.
+    """
+    red, green, blue = (255 * images).flatten(2).unbind(1)
+    rg, yb = red - green, (red + green) / 2 - blue
+    spread = (rg.var(1, correction=0) + yb.var(1, correction=0) + EPSILON).sqrt()
+    mean = (rg.mean(1).square() + yb.mean(1).square() + EPSILON).sqrt()
+    return spread + 0.3 * mean
+
+
+def saturation(images: Tensor) -> Tensor:
+    """Mean HSV saturation, (max - min) / max over the channels of each pixel.
+
+    Args:
+        images: (B, 3, H, W) in [0, 1].
+
+    Returns:
+        (B,) in [0, 1].
+    """
+    high, low = images.amax(1), images.amin(1)
+    return ((high - low) / (high + EPSILON)).flatten(1).mean(1)
+
+
+def smoothness(images: Tensor) -> Tensor:
+    """Negative total variation: minus the mean absolute difference of neighbouring pixels.
+
+    Args:
+        images: (B, 3, H, W) in [0, 1].
+
+    Returns:
+        (B,) in [-1, 0].
+    """
+    right = (images[..., 1:] - images[..., :-1]).abs().flatten(1).mean(1)
+    down = (images[..., 1:, :] - images[..., :-1, :]).abs().flatten(1).mean(1)
+    return -(right + down) / 2
+
+
+@dataclass(frozen=True)
+class PixelReward:
+    """One of the functions above as a `Reward`."""
+
+    name: str
+    function: Callable[[Tensor], Tensor]
+
+    def __call__(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
+        """Score B pictures; the prompts are not used."""
+        return self.function(images)
+
+
+def edge_density(images: Tensor) -> Tensor:
+    """Share of pixels whose brightness is over 0.1 from a neighbour's, (B,) in [0, 1]."""
+    grey = images.mean(1)
+    right = (grey[:, :-1, 1:] - grey[:, :-1, :-1]).abs()
+    down = (grey[:, 1:, :-1] - grey[:, :-1, :-1]).abs()
+    return (torch.maximum(right, down) > 0.1).float().flatten(1).mean(1)
+
+
+def contrast(images: Tensor) -> Tensor:
+    """Standard deviation of a picture's brightness, (B,) in [0, 0.5]."""
+    return images.mean(1).flatten(1).std(1, correction=0)
+
+
+def at_limit(images: Tensor) -> Tensor:
+    """Share of channel values at or beyond the ends of the range, (B,) in [0, 1].
+
+    Args:
+        images: (B, 3, H, W), not clamped.
+
+    Returns:
+        (B,).
+    """
+    return ((images <= 0) | (images >= 1)).float().flatten(1).mean(1)

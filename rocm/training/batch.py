@@ -1,0 +1,107 @@
+"""The pictures of an update: prompts and noise by number, and what their algorithm optimises.
+
+The k-th picture of a run has the same prompt and noise whatever the algorithm and the batch size,
+so that a batch of 4 equals a batch of 2 accumulated twice, a resumed run equals one straight
+through, and two algorithms with one seed begin with the same pictures.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from rocm.algorithms.problem import Problem
+from rocm.prompts import noise_seed, training_prompt
+from rocm.rewards import Mixture, limit_pixels
+from rocm.training.setup import Setup
+from rocm.trajectory import batch_noise
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Prompts and noise of the pictures numbered from `first`.
+
+    Attributes:
+        first: number of the first picture.
+        prompts: B texts.
+        noise: (N + 1, B, C, H, W): N draws for the chain, one for the last action of a policy
+            gradient.
+    """
+
+    first: int
+    prompts: Sequence[str]
+    noise: Tensor
+
+
+def draw_batches(setup: Setup, step: int) -> list[Batch]:
+    """The `gradient_accumulation` batches of update `step`, counted from 1."""
+    num = setup.config.gradient_accumulation
+    numbers = range((step - 1) * num, step * num)
+    return [draw_batch(setup, number * setup.config.batch_size) for number in numbers]
+
+
+def draw_batch(setup: Setup, first: int) -> Batch:
+    """Prompts and noise of the `batch_size` training pictures numbered from `first`."""
+    config, model = setup.config, setup.model
+    numbers = range(first, first + config.batch_size)
+    prompts = [
+        training_prompt(setup.prompts.train, config.seed, number // config.pictures_per_prompt)
+        for number in numbers
+    ]
+    seeds = [noise_seed(config.seed, number) for number in numbers]
+    noise = batch_noise(seeds, config.num_inference_steps + 1, model.latent_shape)
+    return Batch(first, prompts, noise.to(model.device))
+
+
+def make_problem(
+    setup: Setup, mixture: Mixture, batch: Batch, scores: dict[str, Tensor]
+) -> Problem:
+    """What is optimised on a batch; evaluating the reward fills `scores` with raw values (B,)."""
+    config, model = setup.config, setup.model
+    context = model.encode(batch.prompts)
+
+    def reward(images: Tensor) -> Tensor:
+        parts = mixture.parts(limit_pixels(images), batch.prompts)
+        scores.update({name: values.detach() for name, values in parts.items()})
+        return mixture.combine(parts)
+
+    return Problem(
+        policy=model.policy(context, config.guidance_scale),
+        reference=model.reference(context, config.guidance_scale),
+        prediction_type=model.prediction_type,
+        decode=model.decode,
+        reward=reward,
+    )
+
+
+def measurements(
+    rewards: Sequence[Tensor],
+    scores: Sequence[dict[str, Tensor]],
+    divergences: Sequence[Tensor],
+    num_inference_steps: int,
+) -> dict[str, float]:
+    """Means over the pictures of an update.
+
+    Args:
+        rewards: (B,) of each batch.
+        scores: raw values (B,) by name, of each batch.
+        divergences: (K, B) of each batch, of the first K <= N steps; the others count as 0.
+        num_inference_steps: N.
+
+    Returns:
+        `reward`, its parts, `divergence` and its steps.
+    """
+    row = {"reward": torch.cat(list(rewards)).mean().item()}
+    for name in scores[0]:
+        row[f"reward/{name}"] = torch.cat([one[name] for one in scores]).mean().item()
+    by_step = torch.cat(list(divergences), dim=1).mean(1).tolist()
+    row["divergence"] = sum(by_step)
+    for n, value in enumerate(by_step + [0.0] * (num_inference_steps - len(by_step))):
+        row[f"divergence/step_{n}"] = value
+    return row
+
+
+def batch_generator(setup: Setup, batch: Batch) -> torch.Generator:
+    """Of the draws that a batch needs besides its noise."""
+    return torch.Generator().manual_seed(noise_seed(setup.config.seed, -1 - batch.first))

@@ -1,0 +1,160 @@
+"""Checkpoints that are whole or absent, and that resume bit for bit.
+
+A checkpoint holds the adapter in diffusers' layout, the exact training state (`training.pt`) and
+`checkpoint.json` with the size and hash of both. Prompts and noise are drawn by (seed, index), so
+the step number is all the random state there is.
+"""
+
+import hashlib
+import io
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch.optim import Optimizer
+
+from rocm.algorithms.advantages import PromptStatistics
+from rocm.errors import RunError
+from rocm.models.consistency import ConsistencyModel
+from rocm.models.lora import save_adapter
+from rocm.training.files import read_record, replace_folder, write_atomic
+from rocm.training.run_dir import RunDir
+
+TRAINING_STATE = "training.pt"
+SUMMARY = "checkpoint.json"
+NUM_RESUMABLE = 2
+
+
+@dataclass(frozen=True)
+class Learner:
+    """What training changes.
+
+    Attributes:
+        parameters: of the adapter, in a fixed order.
+        optimizer: over them.
+        scaler: of the loss; enabled for fp16 only.
+        statistics: earlier rewards by prompt; empty where the algorithm needs none.
+    """
+
+    parameters: list[torch.nn.Parameter]
+    optimizer: Optimizer
+    scaler: torch.amp.GradScaler
+    statistics: PromptStatistics
+
+    def descend(self, max_grad_norm: float) -> float:
+        """One optimiser step along the gradients that were accumulated.
+
+        Args:
+            max_grad_norm: gradients with a larger norm are scaled down to it.
+
+        Returns:
+            The norm before that. If it is not finite, no parameter was changed.
+        """
+        self.scaler.unscale_(self.optimizer)
+        grad_norm = torch.nn.utils.clip_grad_norm_(self.parameters, max_grad_norm)
+        if torch.isfinite(grad_norm) or self.scaler.is_enabled():
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+        return grad_norm.item()
+
+
+def save_checkpoint(run: RunDir, step: int, model: ConsistencyModel, learner: Learner) -> None:
+    """Write the checkpoint after `step` updates, and make its adapter the run's newest.
+
+    Args:
+        run: whose checkpoints these are.
+        step: number of updates done.
+        model: with adapter.
+        learner: the training state.
+    """
+    folder = run.checkpoint_dir(step)
+    with replace_folder(folder) as temporary:
+        save_adapter(model.pipeline.unet, temporary)
+        write_atomic(temporary / TRAINING_STATE, _training_state(learner))
+        files = {path.name: _fingerprint(path) for path in sorted(temporary.iterdir())}
+        write_atomic(temporary / SUMMARY, json.dumps({"step": step, "files": files}, indent=2))
+    publish_adapter(run, step)
+    for old in run.checkpoints()[:-NUM_RESUMABLE]:
+        (old / TRAINING_STATE).unlink(missing_ok=True)
+    run.append_event("checkpoint", step=step)
+
+
+def load_checkpoint(run: RunDir, learner: Learner) -> int:
+    """Restore the newest checkpoint.
+
+    Args:
+        run: to resume.
+        learner: receives parameters, optimiser and scaler state.
+
+    Returns:
+        The number of updates done.
+
+    Raises:
+        RunError: there is none, it is damaged, or it was made with other adapter settings.
+    """
+    folders = run.checkpoints()
+    if not folders:
+        raise RunError(f"{run.path} has no checkpoint to resume from. Start a new run.")
+    folder = folders[-1]
+    step = _verified_step(folder, folders[:-1])
+    state = torch.load(folder / TRAINING_STATE, map_location="cpu", weights_only=True)
+    shapes = [tuple(parameter.shape) for parameter in state["parameters"]]
+    if shapes != [tuple(parameter.shape) for parameter in learner.parameters]:
+        raise RunError(
+            f"{folder} was made with other adapter settings (lora_rank, lora_targets or model). "
+            "Resume with the settings in config.yaml."
+        )
+    with torch.no_grad():
+        for parameter, value in zip(learner.parameters, state["parameters"], strict=True):
+            parameter.copy_(value)
+    learner.optimizer.load_state_dict(state["optimizer"])
+    learner.scaler.load_state_dict(state["scaler"])
+    learner.statistics.load_state_dict(state.get("statistics", {}))  # none in older checkpoints
+    return step
+
+
+def publish_adapter(run: RunDir, step: int) -> None:
+    """Copy a checkpoint's adapter to the run's `adapter` folder."""
+    with replace_folder(run.path / "adapter") as temporary:
+        for path in run.checkpoint_dir(step).glob("*.safetensors"):
+            shutil.copy2(path, temporary)
+
+
+def _training_state(learner: Learner) -> bytes:
+    # To memory first: torch.save itself reports a full disk as a RuntimeError.
+    buffer = io.BytesIO()
+    state = {
+        "parameters": [parameter.detach().cpu() for parameter in learner.parameters],
+        "optimizer": learner.optimizer.state_dict(),
+        "scaler": learner.scaler.state_dict(),
+        "statistics": learner.statistics.state_dict(),
+    }
+    torch.save(state, buffer)
+    return buffer.getvalue()
+
+
+def _verified_step(folder: Path, older: list[Path]) -> int:
+    summary = read_record(folder / SUMMARY, {})
+    if summary is not None and not {"step", "files"} <= set(summary):
+        summary = None
+    for name, expected in (summary or {}).get("files", {}).items():
+        path = folder / name
+        if not path.is_file() or _fingerprint(path) != expected:
+            summary = None
+            break
+    if summary is None:
+        usable = [one.name for one in older if (one / TRAINING_STATE).is_file()]
+        advice = (
+            f"Delete that folder to resume from {usable[-1]}."
+            if usable
+            else "No older checkpoint can be resumed; start a new run."
+        )
+        raise RunError(f"{folder} is damaged: a file is missing, cut short or changed. {advice}")
+    return summary["step"]
+
+
+def _fingerprint(path: Path) -> dict[str, int | str]:
+    data = path.read_bytes()
+    return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}

@@ -1,0 +1,194 @@
+"""Files that a reader never sees half-written, and one clear sentence when the disk is full."""
+
+import errno
+import json
+import math
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rocm.config import SHORT
+from rocm.errors import RunError, TrainingError
+
+
+def write_atomic(path: Path, content: str | bytes) -> None:
+    """Replace a file whole: a reader sees the old content or the new, even after a power cut.
+
+    Args:
+        path: the file; its folder exists.
+        content: text (stored as UTF-8) or bytes.
+
+    Raises:
+        TrainingError: the disk is full or the folder cannot be written; the old file is untouched.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise _cannot_write(path, error) from error
+
+
+@contextmanager
+def replace_folder(path: Path) -> Iterator[Path]:
+    """Write a folder under another name and give it its own at the end, so it is never half there.
+
+    Args:
+        path: the folder's final name; an older one is replaced.
+
+    Yields:
+        The empty folder to write into.
+
+    Raises:
+        TrainingError: the disk is full; the old folder is untouched.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    old = path.with_name(f".{path.name}.{os.getpid()}.old")
+    try:
+        for left in (temporary, old):  # by a killed process; a container gives its id again
+            shutil.rmtree(left, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        yield temporary
+        if path.exists():
+            os.replace(path, old)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def append_json_line(path: Path, row: dict[str, Any]) -> None:
+    """Add one line in one write; if the disk is full, the file stays as it was.
+
+    Args:
+        path: a .jsonl file, made if absent.
+        row: plain data; a number that is not finite is stored as null.
+
+    Raises:
+        TrainingError: the disk is full or the file cannot be written.
+    """
+    data = json_line(row).encode()
+    try:
+        with open(path, "ab", buffering=0) as file:
+            size = file.seek(0, os.SEEK_END)
+            if (file.write(data) or 0) < len(data):
+                file.truncate(size)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+
+
+def read_json_lines(path: Path) -> list[dict[str, Any]]:
+    """All complete lines of a .jsonl file, none if it does not exist.
+
+    Args:
+        path: the file; a last line without its end is being written, and is left out.
+
+    Returns:
+        One dictionary per line.
+
+    Raises:
+        RunError: a complete line is not JSON.
+    """
+    try:
+        complete = path.read_bytes().rpartition(b"\n")[0]
+    except FileNotFoundError:
+        return []
+    return parse_lines(path, complete)
+
+
+def parse_lines(path: Path, text: bytes) -> list[dict[str, Any]]:
+    """One dictionary per line; RunError, which names the file, if a line is no object of JSON."""
+    try:
+        rows = [json.loads(line) for line in text.splitlines()]
+    except ValueError as error:
+        raise RunError(f"{path} is damaged: a line of it is not JSON.") from error
+    if not all(isinstance(row, dict) for row in rows):
+        raise RunError(f"{path} is damaged: a line of it is no object of JSON.")
+    return rows
+
+
+def json_line(row: dict[str, Any]) -> str:
+    """One object as one line of JSON; numbers that are not finite become null."""
+    finite = {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value
+        for key, value in row.items()
+    }
+    return json.dumps(finite, allow_nan=False) + "\n"
+
+
+def read_json(path: Path) -> Any:
+    """What a .json file holds, None if it does not exist; damaged is a RunError."""
+    try:
+        return json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (ValueError, RecursionError) as error:
+        raise RunError(f"{path} is damaged: it is not JSON.") from error
+    except OSError as error:
+        raise RunError(f"Cannot read {path}: {error.strerror}. Choose another folder.") from error
+
+
+def read_record(path: Path, kinds: dict[str, Any]) -> dict[str, Any] | None:
+    """The object that a .json file holds.
+
+    Args:
+        path: the file.
+        kinds: types by name; a name that may be absent allows None.
+
+    Returns:
+        The object, None if the file does not exist.
+
+    Raises:
+        RunError: damaged, or a value is of another type.
+    """
+    record = read_json(path)
+    if record is None and not path.exists():
+        return None
+    if not isinstance(record, dict):
+        raise RunError(f"{path} is damaged: it holds no object of JSON.")
+    for name, kind in kinds.items():
+        if not isinstance(record.get(name), kind):
+            raise RunError(f"{path} is damaged: {name}={SHORT.repr(record.get(name))}.")
+    return record
+
+
+def read_pictures(path: Path) -> list[dict[str, Any]]:
+    """What a manifest of pictures lists, each with its `file`; none if there is no manifest."""
+    records = read_json(path) or []
+    try:
+        return [{**one, "file": str(one["file"])} for one in records]
+    except (TypeError, KeyError) as error:
+        raise RunError(f"{path} is damaged: it is no list of pictures.") from error
+
+
+def drop_torn_line(path: Path) -> None:
+    """Cut off a last line that a killed writer left without its end."""
+    if path.exists():
+        with open(path, "rb+") as file:
+            file.truncate(file.read().rfind(b"\n") + 1)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and its parents; a full disk is a TrainingError."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+
+
+def _cannot_write(path: Path, error: OSError) -> TrainingError:
+    return TrainingError(
+        f"Cannot write {path}: {error.strerror}. Nothing half-written was left there. "
+        "Free some space or mend the folder, then resume."
+    )

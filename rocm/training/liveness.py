@@ -1,0 +1,119 @@
+"""What state a run is in, judged by its process and not by its last words alone."""
+
+import time
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import psutil
+
+State = Literal[
+    "queued",
+    "starting",
+    "running",
+    "stopping",
+    "stopped",
+    "finished",
+    "failed",
+    "interrupted",
+    "cancelled",
+]
+
+ACTIVE: tuple[State, ...] = ("starting", "running", "stopping")
+RESUMABLE: tuple[State, ...] = ("stopped", "failed", "interrupted", "cancelled")
+
+# Types of what stands in the run directory's records; where None is allowed a name may be absent.
+STATE = {
+    **dict.fromkeys(("state", "error"), str | None),
+    **dict.fromkeys(("pid", "step", "num_steps"), int | None),
+    **dict.fromkeys(("create_time", "heartbeat", "place"), int | float | None),
+}
+LAUNCH = {"pid": int, "create_time": int | float}
+STOP = {"time": int | float, "grace_s": int | float}
+ABOUT = {"created": int | float | None} | dict.fromkeys(
+    ("title", "note", "preset", "sweep"), str | None
+)
+
+LAUNCH_GRACE_S = 30.0
+CLOCK_SLACK_S = 2.0
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """What a reader may know of a run without opening its metrics."""
+
+    state: State
+    step: int = 0
+    num_steps: int = 0
+    pid: int | None = None
+    heartbeat: float | None = None
+    error: str = ""
+
+    @property
+    def is_resumable(self) -> bool:
+        """Whether it can be queued again: it goes on from its last checkpoint, or begins anew."""
+        return self.state in RESUMABLE
+
+    @property
+    def is_active(self) -> bool:
+        """Whether a trainer works on the run now, or is about to."""
+        return self.state in ACTIVE
+
+    @property
+    def is_queued(self) -> bool:
+        """Whether the run waits for its turn."""
+        return self.state == "queued"
+
+
+def is_alive(pid: int, create_time: float) -> bool:
+    """Whether the process with this id, started at this Unix time, still works (no zombie)."""
+    try:
+        process = psutil.Process(pid)
+        is_same = abs(process.create_time() - create_time) < CLOCK_SLACK_S
+        return is_same and process.status() != psutil.STATUS_ZOMBIE
+    except (psutil.NoSuchProcess, psutil.AccessDenied):  # denied: another user's, so not ours
+        return False
+
+
+def birth(pid: int) -> float:
+    """Unix time at which the process with this id began; 0 if it is gone already."""
+    try:
+        return psutil.Process(pid).create_time()
+    except psutil.NoSuchProcess:
+        return 0.0
+
+
+def family(pid: int, create_time: float) -> list[psutil.Process]:
+    """The process with this id, started at this Unix time, after all that it started."""
+    if not is_alive(pid, create_time):
+        return []
+    try:
+        parent = psutil.Process(pid)
+        return [*parent.children(recursive=True), parent]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def judge(record: dict[str, Any], launch: dict[str, Any] | None) -> tuple[State, str]:
+    """State and error sentence that hold now, from what was written and from who is alive.
+
+    Args:
+        record: what state.json holds.
+        launch: what launch.json holds, None where it is absent.
+
+    Returns:
+        The state, and a sentence where something went wrong.
+    """
+    state, error = record.get("state", "interrupted"), record.get("error", "")
+    if state not in ACTIVE:
+        return state, error
+    if record.get("pid"):
+        if is_alive(record["pid"], record.get("create_time") or 0.0):
+            return state, error
+        return "interrupted", "The training process ended without a word; log.txt may say why."
+    if launch:
+        if is_alive(launch["pid"], launch["create_time"]):
+            return state, error
+        return "failed", ""
+    if time.time() - record.get("heartbeat", 0) < LAUNCH_GRACE_S:
+        return state, error
+    return "interrupted", "The training process was never started."

@@ -1,0 +1,220 @@
+"""The training loop: a generator of progress, one item per update.
+
+All truth goes to the run directory; whoever iterates only watches. Stops within one update when
+asked through the directory or when the iterator is closed.
+"""
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from rocm.errors import RocmError, TrainingError
+from rocm.evaluate import Evaluation
+from rocm.generate import to_pil
+from rocm.rewards import Mixture
+from rocm.training.checkpoint import load_checkpoint, publish_adapter, save_checkpoint
+from rocm.training.files import replace_folder
+from rocm.training.run_dir import RunDir
+from rocm.training.setup import Setup, describe, recall_start, set_up
+from rocm.training.update import update
+from rocm.training.watch import warnings
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What one update (or step 0) measured; `row` is its line in metrics.jsonl."""
+
+    step: int
+    num_steps: int
+    row: dict[str, Any]
+
+
+@dataclass
+class _Session:
+    """One process's work on a run: the parts, what it compares with, what it warned of."""
+
+    run: RunDir
+    setup: Setup
+    start: Evaluation
+    mixture: Mixture
+    step: int
+    warned: set[str] = field(default_factory=set)
+
+
+def train(run: RunDir, resume: bool = False) -> Iterator[Progress]:
+    """Fine-tune as the run's config.yaml says.
+
+    Args:
+        run: created by `RunDir.create`.
+        resume: continue from the newest checkpoint; rows after it are dropped.
+
+    Yields:
+        Progress after step 0's evaluation (of a new run) and after every update.
+
+    Raises:
+        RocmError: what went wrong and what to do; the run's state is then `failed`.
+    """
+    with run.acquire_lock():
+        config = run.config()
+        run.write_state("running", num_steps=config.num_steps)
+        try:
+            yield from _train(run, resume)
+        except RocmError as error:
+            _fail(run, str(error))
+            raise
+        except torch.OutOfMemoryError as error:
+            sentence = (
+                "The GPU's memory is full. Lower batch_size and raise gradient_accumulation, or "
+                "set gradient_checkpointing=on, and start again."
+            )
+            _fail(run, sentence)
+            raise TrainingError(sentence) from error
+        except Exception as error:
+            _fail(run, f"{type(error).__name__}: {error}. log.txt has the details.")
+            raise
+
+
+def _train(run: RunDir, resume: bool) -> Iterator[Progress]:
+    setup = set_up(run.config())
+    session, first = _resume(run, setup) if resume else _begin(run, setup)
+    num_steps = setup.config.num_steps
+    if first is not None:
+        yield Progress(0, num_steps, first)
+    is_over = False
+    while session.step < num_steps:
+        if is_over or run.take_control("stop"):
+            _end(session, "stopped")
+            return
+        row = _checked(session, update(setup, session.mixture, session.step + 1))
+        session.step += 1
+        is_warned = _after_update(session, row)
+        is_over = is_warned and setup.config.stop_on_warning
+        run.write_state("running", step=session.step)
+        yield Progress(session.step, num_steps, row)
+    _end(session, "finished")
+
+
+def _begin(run: RunDir, setup: Setup) -> tuple[_Session, dict[str, Any]]:
+    run.truncate_metrics(-1)  # of an attempt that was killed before its first checkpoint
+    run.append_event("started", step=0)
+    start = setup.evaluate()
+    run.write_manifest(describe(setup, start))
+    scales = {name: start.scale(name) for name in setup.weights}
+    session = _Session(run, setup, start, setup.mixture(scales), step=0)
+    row = {"step": 0, **_evaluation_row(session, start)}
+    _save_samples(session, start)
+    run.append_metrics(row)
+    save_checkpoint(run, 0, setup.model, setup.learner)
+    return session, row
+
+
+def _resume(run: RunDir, setup: Setup) -> tuple[_Session, None]:
+    step = load_checkpoint(run, setup.learner)
+    start = recall_start(run)
+    scales = {name: start.scale(name) for name in setup.weights}
+    run.truncate_metrics(step)
+    run.append_event("resumed", step=step)
+    return _Session(run, setup, start, setup.mixture(scales), step), None
+
+
+def _after_update(session: _Session, row: dict[str, Any]) -> bool:
+    """Evaluate, record and save what is due; returns whether there was a new warning."""
+    config, run, step = session.setup.config, session.run, session.step
+    is_asked = run.take_control("sample_now")
+    is_evaluated = is_asked or step % config.eval_every == 0 or step == config.num_steps
+    found = _evaluate(session, row) if is_evaluated else set()
+    # Before the checkpoint: a run killed in between drops the row and does this update again.
+    run.append_metrics(row)
+    if run.take_control("save_now") or is_evaluated or step % config.checkpoint_every == 0:
+        save_checkpoint(run, step, session.setup.model, session.setup.learner)
+    return bool(found)
+
+
+def _evaluate(session: _Session, row: dict[str, Any]) -> set[str]:
+    """Add an evaluation to the update's row; returns the kinds of new warnings."""
+    now = session.setup.evaluate()
+    measured = _evaluation_row(session, now)
+    row.update(measured)
+    _save_samples(session, now)
+    gain = measured["eval/reward"] - _trained_reward(session, session.start)
+    found = warnings(session.start, now, session.setup.config.judge, gain)
+    new = set(found) - session.warned
+    for kind in sorted(new):
+        session.run.append_event("warning", step=session.step, warning=kind, message=found[kind])
+    session.warned = set(found)
+    return new
+
+
+def _evaluation_row(session: _Session, now: Evaluation) -> dict[str, float]:
+    row = {"eval/reward": _trained_reward(session, now)}
+    for name in now.scores:
+        kind = "heldout" if name == session.setup.config.judge else "eval/reward"
+        row[f"{kind}/{name}"] = now.mean(name)
+    return row | {f"eval/{name}": value for name, value in now.statistics.items()}
+
+
+def _trained_reward(session: _Session, evaluation: Evaluation) -> float:
+    return _combined(session, evaluation).mean().item()
+
+
+def _combined(session: _Session, evaluation: Evaluation) -> torch.Tensor:
+    """The trained reward of each evaluation picture, (P,)."""
+    parts = {name: evaluation.scores[name] for name in session.setup.weights}
+    return session.mixture.combine(parts)
+
+
+def _save_samples(session: _Session, now: Evaluation) -> None:
+    prompts, run = session.setup.prompts.evaluation, session.run
+    records = []
+    with replace_folder(run.samples_dir(session.step)) as folder:
+        for index, image in enumerate(now.images[: session.setup.config.num_samples]):
+            name = f"{index:03d}.webp"
+            to_pil(image).save(folder / name, lossless=True)
+            scores = {reward: values[index].item() for reward, values in now.scores.items()}
+            records.append(
+                {"file": name, "prompt": prompts[index], "seed": index, "scores": scores}
+            )
+        scores = {reward: values.tolist() for reward, values in now.scores.items()}
+        scores["reward"] = _combined(session, now).tolist()
+        (folder / "scores.json").write_text(json.dumps(scores), encoding="utf-8")
+        (folder / "manifest.json").write_text(json.dumps(records, indent=1), encoding="utf-8")
+    run.append_event("sample", step=session.step)
+
+
+def _end(session: _Session, state: str) -> None:
+    run, step = session.run, session.step
+    if not run.checkpoint_dir(step).is_dir():
+        save_checkpoint(run, step, session.setup.model, session.setup.learner)
+    kept = step
+    if session.warned and session.setup.config.stop_on_warning:
+        kept = _best_step(run, session.setup.config.judge)
+        publish_adapter(run, kept)
+    run.append_event(state, step=step, adapter_step=kept)
+    run.write_state(state, step=step)
+
+
+def _best_step(run: RunDir, judge: str) -> int:
+    """The evaluated step whose pictures the judge liked best; without a judge, step 0."""
+    rows = [row for row in run.metrics() if f"heldout/{judge}" in row]
+    return max(rows, key=lambda row: row[f"heldout/{judge}"])["step"] if rows else 0
+
+
+def _checked(session: _Session, row: dict[str, Any]) -> dict[str, Any]:
+    """The row, if loss and gradient are finite; called before the update can harm a checkpoint."""
+    for name in ("loss", "grad_norm"):
+        if not math.isfinite(row[name]):
+            kept = session.run.checkpoints()[-1].name
+            raise TrainingError(
+                f"The {name} is not finite in update {row['step']}. The adapter of {kept} is kept. "
+                "Lower learning_rate, raise beta, or set precision=fp32, and start again."
+            )
+    return row
+
+
+def _fail(run: RunDir, sentence: str) -> None:
+    run.append_event("failed", message=sentence)
+    run.write_state("failed", error=sentence)

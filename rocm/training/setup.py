@@ -1,0 +1,173 @@
+"""Everything that a run needs before its first update, built from its settings."""
+
+import platform
+import subprocess
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+import torch
+
+from rocm.algorithms.advantages import PromptStatistics
+from rocm.config import ROOT, RunConfig
+from rocm.divergences import Penalty
+from rocm.errors import RunError
+from rocm.evaluate import Evaluation, evaluate
+from rocm.generate import Sampling
+from rocm.models.consistency import ConsistencyModel, load_model
+from rocm.models.lora import add_adapter
+from rocm.prompts import PromptSet, load_prompts
+from rocm.reward_names import check_gradient
+from rocm.rewards import Mixture, Reward, Scale, load_rewards, parse_mixture
+from rocm.training.checkpoint import Learner
+from rocm.training.memory import needs_checkpointing
+from rocm.training.run_dir import RunDir
+
+PACKAGES = ("torch", "diffusers", "transformers", "peft", "safetensors")
+EVALUATION_BATCH = 8
+
+
+@dataclass(frozen=True)
+class Setup:
+    """The parts of a run.
+
+    Attributes:
+        config: the settings.
+        model: with adapter.
+        learner: adapter parameters and optimiser.
+        prompts: to train and to evaluate on.
+        weights: of the trained rewards, by name.
+        rewards: every reward that is trained, tracked or judging, by name.
+    """
+
+    config: RunConfig
+    model: ConsistencyModel
+    learner: Learner
+    prompts: PromptSet
+    weights: dict[str, float]
+    rewards: dict[str, Reward]
+
+    @property
+    def penalty(self) -> Penalty:
+        """How policy and reference are compared."""
+        config = self.config
+        return Penalty(
+            beta=config.beta,
+            divergence=config.divergence,
+            reduction=config.reduction,
+            last_step=config.last_step,
+            sigma_floor=config.sigma_floor,
+            ref_grad=config.ref_grad,
+            js_samples=config.js_samples if config.js_estimator == "sampled" else 0,
+        )
+
+    def mixture(self, scales: dict[str, Scale]) -> Mixture:
+        """The trained reward, given the base model's mean and deviation by name."""
+        raw = Scale(0.0, 1.0)
+        chosen = {name: scales[name] if self.config.standardize else raw for name in self.weights}
+        return Mixture(self.rewards, self.weights, chosen)
+
+    def evaluate(self) -> Evaluation:
+        """Draw the evaluation prompts with their fixed noise and score them."""
+        config = self.config
+        sampling = Sampling(
+            config.num_inference_steps, config.guidance_scale, config.grid, EVALUATION_BATCH
+        )
+        prompts = self.prompts.evaluation
+        return evaluate(self.model, prompts, range(len(prompts)), self.rewards, sampling)
+
+
+def set_up(config: RunConfig) -> Setup:
+    """Load the model and rewards, add the adapter, read the prompts.
+
+    Args:
+        config: the settings.
+
+    Returns:
+        The parts.
+
+    Raises:
+        ConfigError: a setting does not fit the model, the rewards or the machine, or a reward has
+            no gradient and the algorithm needs one.
+        MissingFile: a model, reward or prompt file is missing.
+    """
+    weights = parse_mixture(config.reward)
+    check_gradient(weights, config.algorithm)
+    prompts = load_prompts(config.prompts, config.num_eval_prompts, config.seed)
+    use_checkpointing = config.gradient_checkpointing == "on"
+    model = load_model(config.model, config.device, config.precision, use_checkpointing)
+    names = dict.fromkeys([*weights, *_split(config.track), *_split(config.judge)])
+    rewards = load_rewards(names, model.device)
+    targets = _split(config.lora_targets)
+    parameters = add_adapter(
+        model.pipeline.unet, config.lora_rank, config.lora_alpha, targets, config.seed
+    )
+    if config.gradient_checkpointing == "auto" and needs_checkpointing(model, config):
+        model = ConsistencyModel(model.pipeline, model.device, model.dtype, use_checkpointing=True)
+    optimizer = torch.optim.AdamW(
+        parameters,
+        lr=config.learning_rate,
+        betas=(config.adam_beta1, config.adam_beta2),
+        eps=config.adam_epsilon,
+        weight_decay=config.weight_decay,
+    )
+    scaler = torch.amp.GradScaler(model.device.type, enabled=config.precision == "fp16")
+    statistics = PromptStatistics(config.prompt_window, config.prompt_min_count)
+    learner = Learner(parameters, optimizer, scaler, statistics)
+    return Setup(config, model, learner, prompts, weights, rewards)
+
+
+def describe(setup: Setup, start: Evaluation) -> dict[str, Any]:
+    """The manifest: versions, hashes and the base model's figures at step 0.
+
+    Args:
+        setup: of the run.
+        start: evaluation of the untouched model.
+
+    Returns:
+        Plain data for manifest.json.
+    """
+    mixture = setup.mixture({name: start.scale(name) for name in setup.weights})
+    trained = mixture.combine({name: start.scores[name] for name in setup.weights})
+    scales = {name: start.scale(name) for name in start.scores}
+    return {
+        "versions": {"python": platform.python_version(), **{p: version(p) for p in PACKAGES}},
+        "git_revision": _git_revision(),
+        "seed": setup.config.seed,
+        "prompts_sha256": setup.prompts.sha256,
+        "device": str(setup.model.device),
+        "use_checkpointing": setup.model.use_checkpointing,
+        "base_reward": {"mean": trained.mean().item(), "deviation": trained.std().item()},
+        "base_scores": {
+            name: {"mean": scale.mean, "deviation": scale.deviation}
+            for name, scale in scales.items()
+        },
+        "base_statistics": start.statistics,
+        "base_values": {name: values.tolist() for name, values in start.scores.items()},
+    }
+
+
+def recall_start(run: RunDir) -> Evaluation:
+    """Step 0's evaluation, without its pictures, from a run's manifest."""
+    manifest = run.manifest()
+    if "base_values" not in manifest or "base_statistics" not in manifest:
+        raise RunError(
+            f"{run.path / 'manifest.json'} lacks the base model's scores, which a resumed run is "
+            "compared with. Start a new run."
+        )
+    scores = {name: torch.tensor(values) for name, values in manifest["base_values"].items()}
+    return Evaluation(torch.empty(0), scores, manifest["base_statistics"])
+
+
+def _split(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _git_revision() -> str:
+    try:
+        answer = subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
+        )
+    except (FileNotFoundError, subprocess.CalledProcessError):
+        return "unknown"
+    return answer.stdout.strip()

@@ -1,0 +1,102 @@
+"""One update, first order or by policy gradient, and its measurements."""
+
+import random
+import time
+from dataclasses import replace
+from itertools import chain
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rocm.algorithms.pathwise import Objective, renoised_objectives, rocm_objective
+from rocm.algorithms.problem import Problem
+from rocm.rewards import Mixture
+from rocm.schedule import Step
+from rocm.training.batch import Batch, batch_generator, draw_batches, make_problem, measurements
+from rocm.training.memory import used_mb
+from rocm.training.policy_update import policy_update
+from rocm.training.setup import Setup
+from rocm.trajectory import gradient_path
+
+
+def update(setup: Setup, mixture: Mixture, step: int) -> dict[str, Any]:
+    """Do one update and measure it.
+
+    Args:
+        setup: the run's parts; its adapter and optimiser change.
+        mixture: the trained reward.
+        step: number of this update, from 1.
+
+    Returns:
+        The update's row of metrics. If `loss` or `grad_norm` is not finite, the adapter is not to
+        be kept.
+    """
+    config, began, before = setup.config, time.perf_counter(), replace(setup.model.passes)
+    change = pathwise_update if config.algorithm == "rocm" else policy_update
+    row = change(setup, mixture, step)
+    seconds = time.perf_counter() - began
+    return (
+        {"step": step}
+        | row
+        | {
+            "lr": setup.learner.optimizer.param_groups[0]["lr"],
+            "unet_forward": setup.model.passes.forward - before.forward,
+            "unet_backward": setup.model.passes.backward - before.backward,
+            "seconds": seconds,
+            "images_per_s": config.batch_size * config.gradient_accumulation / seconds,
+            "memory_mb": used_mb(setup.model.device),
+        }
+    )
+
+
+def pathwise_update(setup: Setup, mixture: Mixture, step: int) -> dict[str, float]:
+    """Back-propagate ROCM's objective and take one optimiser step; returns its measurements."""
+    config, learner = setup.config, setup.learner
+    learner.optimizer.zero_grad(set_to_none=True)
+    num_draws = config.backprop_steps if config.backprop == "draft_lv" else 0
+    share = config.gradient_accumulation * (1 + num_draws)
+    objectives, parts, num_queries = [], [], 0
+    for batch in draw_batches(setup, step):
+        scores: dict[str, Tensor] = {}
+        problem = make_problem(setup, mixture, batch, scores)
+        objective = batch_objective(setup, problem, batch, step)
+        objectives.append(objective)
+        parts.append(dict(scores))
+        last, generator = _schedule(setup)[-1], batch_generator(setup, batch)
+        again = renoised_objectives(
+            problem, objective.latents, last, num_draws, setup.penalty, generator
+        )
+        for one in chain([objective], again):
+            learner.scaler.scale(one.loss / share).backward()
+            num_queries += len(one.rewards)
+    row = measurements(
+        [one.rewards for one in objectives],
+        parts,
+        [one.divergences for one in objectives],
+        config.num_inference_steps,
+    )
+    row["kl_nats"] = torch.stack([one.kl_nats for one in objectives]).mean().item()
+    row["loss"] = torch.stack([one.loss.detach() for one in objectives]).mean().item()
+    return row | {
+        "reward_queries": num_queries,
+        "grad_norm": learner.descend(config.max_grad_norm),
+    }
+
+
+def batch_objective(setup: Setup, problem: Problem, batch: Batch, step: int) -> Objective:
+    """ROCM's objective of a batch in update `step`; under ReFL its chain may end early."""
+    config, drawn = setup.config, random.Random(f"{setup.config.seed}/{step}")
+    num, num_trained = config.num_inference_steps, config.backprop_steps
+    if config.backprop == "random_k":
+        num_trained = drawn.randint(1, num)
+    if config.backprop == "refl":
+        num = 1 + drawn.randrange(num // 2, num)
+    path = gradient_path(config.backprop, num, num_trained)
+    generator = batch_generator(setup, batch)
+    schedule = _schedule(setup)[:num]
+    return rocm_objective(problem, batch.noise[:num], schedule, path, setup.penalty, generator)
+
+
+def _schedule(setup: Setup) -> tuple[Step, ...]:
+    return setup.model.schedule(setup.config.num_inference_steps, setup.config.grid)

@@ -1,0 +1,1 @@
+"""The page. Only here are Gradio and Plotly known; everything else is asked of `rocm.services`."""

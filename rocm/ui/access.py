@@ -1,0 +1,68 @@
+"""Who may train: everyone on a loopback address, nobody elsewhere, unless a token is asked for."""
+
+import hmac
+import ipaddress
+from dataclasses import dataclass
+
+from rocm.errors import RunError
+
+HOW_TO_ALLOW = (
+    "Training is off here because others can reach this page. To train, run your own copy "
+    "(duplicate this Space, or clone the repository), or set ROCM_ADMIN_TOKEN where the app starts."
+)
+
+
+@dataclass(frozen=True)
+class Access:
+    """Whether handlers that train or touch files exist, and the token that each call must bring.
+
+    `is_local` says that the visitor sits at the machine itself, so that a folder can be opened.
+    """
+
+    may_train: bool
+    token: str = ""
+    is_local: bool = False
+
+    def allows(self, given: str) -> bool:
+        """Whether a call with this token may train, and name files of this machine."""
+        right = hmac.compare_digest((given or "").encode(), self.token.encode())
+        return self.may_train and (not self.token or right)
+
+    def check(self, given: str) -> None:
+        """Refuse a call whose token is not the right one; to be called by every such handler.
+
+        Args:
+            given: what the visitor typed.
+
+        Raises:
+            RunError: the token is wrong, or there is none to be right.
+        """
+        if not self.may_train:
+            raise RunError(HOW_TO_ALLOW)
+        if not self.allows(given):
+            raise RunError("The admin token is not right. It is the value of ROCM_ADMIN_TOKEN.")
+
+
+def access(host: str, is_space: bool, token: str) -> Access:
+    """The rule: open on loopback, off elsewhere; where a token is set, it is always asked for.
+
+    Args:
+        host: address that the page listens on.
+        is_space: whether this is a Hugging Face Space, whatever the address.
+        token: ROCM_ADMIN_TOKEN, or an empty text.
+
+    Returns:
+        What to build.
+    """
+    is_local = is_loopback(host) and not is_space
+    return Access(may_train=bool(token) or is_local, token=token, is_local=is_local)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach the address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False

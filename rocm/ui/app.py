@@ -1,0 +1,74 @@
+"""The application's pages and its look."""
+
+from typing import Any
+
+import gradio as gr
+
+from rocm.config import ROOT
+from rocm.services import Services
+from rocm.ui import generate_page, train_page
+from rocm.ui.access import Access
+
+STYLE = [ROOT / "assets" / "style.css", ROOT / "assets" / "generate.css"]
+# Nothing here takes a file; without a bound anybody could fill the disk through Gradio's upload.
+CLOSED: dict[str, Any] = {"share": False, "run_history": False, "max_file_size": 1}
+TITLE = """
+<h1>ROCM Studio</h1>
+<p>Reward optimisation of consistency models: fine-tune a few-step text-to-image model directly on a
+reward, and watch the divergence that keeps it honest.</p>
+"""
+
+# Tabs tell of their first selection too, before the page has loaded: it is not the reader's.
+PUT_TAB_INTO_ADDRESS = """() => {
+  if (!document.body.dataset.isLoaded) return;
+  const url = new URL(window.location.href);
+  url.searchParams.set('tab', '%s');
+  window.history.replaceState(null, '', url);
+}"""
+TAB_OF_ADDRESS = """() => {
+  document.body.dataset.isLoaded = 'yes';
+  const wanted = new URLSearchParams(window.location.search).get('tab');
+  return wanted ? {__type__: 'update', selected: wanted} : {__type__: 'update'};
+}"""
+
+
+def build(services: Services, access: Access) -> gr.Blocks:
+    """All pages.
+
+    Args:
+        services: the runs.
+        access: whether handlers that train exist, and the token that they ask for.
+
+    Returns:
+        The application, to be launched with `theme()` and `STYLE`.
+    """
+    with gr.Blocks(title="ROCM Studio", analytics_enabled=False, fill_width=True) as pages:
+        gr.HTML(TITLE, elem_id="title")
+        # Children are rendered with the page: a hidden page must take the updates of its timers.
+        with gr.Tabs(elem_id="pages") as tabs:
+            with gr.Tab("Train", id="train", render_children=True) as train:
+                train_page.build(services, access, pages)
+            with gr.Tab("Generate", id="generate", render_children=True) as generate:
+                generate_page.build(services.desk, access, pages)
+        for tab in (train, generate):
+            tab.select(None, js=PUT_TAB_INTO_ADDRESS % tab.id, api_visibility="private")
+        pages.load(None, None, tabs, js=TAB_OF_ADDRESS, api_visibility="private")
+    return pages
+
+
+def theme() -> gr.themes.Base:
+    """Colours and fonts; fonts are the reader's own, so that nothing is loaded from elsewhere."""
+    fonts = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}
+    readable = {
+        "body_text_color_subdued": "*neutral_500",
+        "body_text_color_subdued_dark": "*neutral_400",
+        "block_info_text_color": "*neutral_500",
+        "block_info_text_color_dark": "*neutral_400",
+        # Dark enough for white words (4.5 to 1).
+        "button_primary_background_fill": "*primary_600",
+        "button_primary_background_fill_hover": "*primary_700",
+        "button_cancel_background_fill": "#c32f2f",
+        "button_cancel_background_fill_dark": "#c32f2f",
+        "button_cancel_background_fill_hover": "#a82424",
+    }
+    return gr.themes.Default(primary_hue="indigo", neutral_hue="slate", **fonts).set(**readable)

@@ -1,0 +1,94 @@
+"""A setting becomes a control: label, help, choices and value all come from `RunConfig`."""
+
+from collections.abc import Sequence
+from typing import Any, Literal, get_args, get_origin
+
+import gradio as gr
+from annotated_types import Ge, Gt, Le
+from gradio.components import Component
+from pydantic.fields import FieldInfo
+
+from rocm.config import RunConfig
+
+FIELDS = {name: field for name, field in RunConfig.model_fields.items() if name != "description"}
+LABELS = {
+    "num_inference_steps": "Sampler steps (N)",
+    "num_steps": "Number of updates",
+    "ref_grad": "Gradient of the reference",
+    "backprop": "Back-propagation",
+    "js_estimator": "Jensen-Shannon estimator",
+    "js_samples": "Jensen-Shannon samples",
+    "lora_rank": "LoRA rank",
+    "lora_alpha": "LoRA alpha",
+    "lora_targets": "LoRA targets",
+}
+SLIDER_SPAN = 16
+
+
+def groups() -> dict[str, list[str]]:
+    """Names of the settings that are folded away, by their group, in the order of `RunConfig`."""
+    found: dict[str, list[str]] = {}
+    for name, field in FIELDS.items():
+        if not _extra(field)["basic"]:
+            found.setdefault(_extra(field)["group"], []).append(name)
+    return found
+
+
+def basics() -> list[str]:
+    """Names of the settings that are always in view."""
+    return [name for name, field in FIELDS.items() if _extra(field)["basic"]]
+
+
+def control(name: str, value: Any, suggestions: Sequence[str] = ()) -> Component:
+    """The control of one setting. Bounds are checked by `RunConfig`, which says them in words.
+
+    Args:
+        name: of the setting.
+        value: shown at first.
+        suggestions: what a free text may be; others can be typed.
+
+    Returns:
+        The component, made in the current Gradio block.
+    """
+    field = FIELDS[name]
+    label = LABELS.get(name, name.replace("_", " ").capitalize())
+    info = (field.description or "").replace(
+        "*", "\N{ASTERISK OPERATOR}"
+    )  # a plain one is emphasis here
+    words = {"label": label, "info": info, "elem_id": f"setting_{name}"}
+    if get_origin(field.annotation) is Literal:
+        return gr.Dropdown(list(get_args(field.annotation)), value=value, **words)
+    if suggestions:
+        choices = list(suggestions)
+        return gr.Dropdown(choices, value=value, allow_custom_value=True, **words)
+    if field.annotation is bool:
+        return gr.Checkbox(value=value, **words)
+    if field.annotation is str:
+        return gr.Textbox(value=value, max_lines=1, **words)
+    low, high = bound(field, Ge), bound(field, Le)
+    is_short = low is not None and high is not None and high - low <= SLIDER_SPAN
+    if field.annotation is int and is_short:
+        return gr.Slider(low, high, value=value, step=1, **words)
+    step = 1 if field.annotation is int else 0.01
+    return gr.Number(value=value, step=step, **{**words, "info": f"{info} {_range(field)}".strip()})
+
+
+def _range(field: FieldInfo) -> str:
+    """The bounds of a number in words; both ends are told where there are both."""
+    at_least, above, at_most = bound(field, Ge), bound(field, Gt), bound(field, Le)
+    if at_least is None and above is None:
+        return ""
+    low = f"above {above:g}" if at_least is None else f"{at_least:g}"
+    return f"({low} or more)" if at_most is None else f"({low} to {at_most:,.12g})"
+
+
+def bound(field: FieldInfo, kind: type[Ge] | type[Gt] | type[Le]) -> float | None:
+    """The lower (`Ge`, `Gt`) or upper (`Le`) bound of a number, None without one."""
+    values = [getattr(item, kind.__name__.lower()) for item in field.metadata if type(item) is kind]
+    return values[0] if values else None
+
+
+def _extra(field: FieldInfo) -> dict[str, Any]:
+    extra = field.json_schema_extra
+    assert isinstance(extra, dict), "every setting is made by config.setting"
+    return extra

@@ -1,0 +1,175 @@
+"""Make the pictures of docs/tour.md and of the README: the real app, real runs, while they train.
+
+    python -m scripts.screenshot [--until 40] [--only train-page]
+
+Needs playwright (requirements-dev.txt) and Chromium; ROCM_CHROMIUM names another browser. Trains
+two presets and a small sweep one after another; --only train-page stops after the README's picture.
+"""
+
+import argparse
+import io
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from rocm.config import RunConfig
+
+ROOT = Path(__file__).resolve().parent.parent
+IMAGES = ROOT / "docs" / "images"
+MAX_BYTES = 300_000
+WAIT_MS = 30 * 60_000
+REACHED = """until => {
+  const words = document.querySelector('#state')?.innerText.match(/update (\\d+) of/);
+  return words && Number(words[1]) >= until;
+}"""
+PRESETS = ("tiny-rocm-beta0", "tiny-rocm-kl")
+
+
+def main() -> None:
+    """Start the app, train, photograph."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--until", type=int, default=40, help="update of the README's picture")
+    parser.add_argument("--only", choices=["train-page"])
+    options = parser.parse_args()
+    IMAGES.mkdir(parents=True, exist_ok=True)
+    chromium = os.environ.get("ROCM_CHROMIUM") or shutil.which("chromium")
+    with app() as address, sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = open_page(browser, address, 1360, 980)
+        queue_presets(page)
+        photograph_training(page, options.until)
+        if options.only is None:
+            photograph_results(page)
+            photograph_sweep(page)
+            photograph_phone(browser, page.url)
+        else:
+            page.click("#stop_run")
+            page.wait_for_selector("#state .badge.stopped, #state .badge.finished")
+        browser.close()
+
+
+def queue_presets(page: Page) -> None:
+    """Start both presets; the second one waits for the first."""
+    for preset in PRESETS:
+        page.click("#preset input")
+        page.get_by_role("option", name=preset, exact=True).click()
+        description = RunConfig.load(preset).description
+        page.wait_for_selector(f"#preset_sentence:has-text('{description[:40]}')")
+        page.click("#start")
+        page.wait_for_selector(
+            "#state .badge.starting, #state .badge.running, #state .badge.queued"
+        )
+    page.wait_for_selector(".toast-body", state="detached")
+    page.wait_for_selector("#runs .badge.running")
+    save(page.locator("#runs").screenshot(), "tour-queue.webp")
+
+
+def photograph_training(page: Page, until: int) -> None:
+    """The page while the second preset trains."""
+    page.wait_for_selector("#state .badge.running")
+    page.wait_for_function(REACHED, arg=until)
+    page.wait_for_selector(".previews img")
+    page.mouse.move(0, 0)
+    save(page.screenshot(), "train-page.png")
+
+
+def photograph_results(page: Page) -> None:
+    """Charts of both runs on top of each other, and the previews half-way."""
+    page.wait_for_selector("#state .badge.finished")
+    page.locator("#runs tbody tr:not(.chosen) input").first.check()
+    page.wait_for_timeout(3000)
+    page.mouse.move(0, 0)
+    save(page.locator("#charts").screenshot(), "tour-compare.webp")
+    page.locator("#runs tbody tr:not(.chosen) input").first.uncheck()
+    page.focus(".preview-bar input")
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_timeout(2000)
+    save(page.locator("#previews").screenshot(), "tour-previews.webp")
+
+
+def photograph_sweep(page: Page) -> None:
+    """Reward and judge against beta, over short runs."""
+    beta = float(page.input_value("#setting_beta input"))
+    page.locator("#setting_num_steps input").first.fill("20")
+    page.click("#sweeps > button")
+    box = page.locator("#sweep_betas input, #sweep_betas textarea")
+    box.fill(f"0, {beta / 10:g}, {beta:g}, {10 * beta:g}")
+    page.click("#start_sweep")
+    page.wait_for_selector("#sweep_table:has-text('4 of 4 runs finished')")
+    page.wait_for_timeout(2000)
+    page.mouse.move(0, 0)
+    save(page.locator("#sweeps").screenshot(), "tour-sweep.webp")
+
+
+def photograph_phone(browser: Browser, address: str) -> None:
+    """The same run on a phone, in dark colours."""
+    page = open_page(browser, address, 390, 844, color_scheme="dark")
+    page.wait_for_selector("#reward_chart .main-svg")
+    page.locator("#state").scroll_into_view_if_needed()
+    page.wait_for_timeout(3000)
+    page.evaluate("() => document.querySelector('#state').scrollIntoView()")
+    save(page.screenshot(), "tour-phone.webp")
+
+
+def open_page(browser: Browser, address: str, width: int, height: int, **options: str) -> Page:
+    """The app in a new window of that size."""
+    size = {"width": width, "height": height}
+    page = browser.new_context(viewport=size, **options).new_page()
+    page.set_default_timeout(WAIT_MS)
+    page.goto(address)
+    return page
+
+
+def save(picture: bytes, name: str) -> None:
+    """Write a picture below docs/images, small enough for the repository."""
+    path = IMAGES / name
+    image = Image.open(io.BytesIO(picture)).convert("RGB")
+    if path.suffix == ".png":
+        image.quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
+    else:
+        image.save(path, quality=88, method=6)
+    assert path.stat().st_size < MAX_BYTES, f"{path} has {path.stat().st_size} bytes"
+    print(f"Wrote {path}.")
+
+
+@contextmanager
+def app() -> Iterator[str]:
+    """The app on a free port, with a home of its own; yields its address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    address = f"http://127.0.0.1:{port}/"
+    with tempfile.TemporaryDirectory() as home:
+        environment = {**os.environ, "ROCM_HOME": home, "PORT": str(port)}
+        process = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=environment)
+        try:
+            while process.poll() is None and not answers(address):
+                pass
+            yield address
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def answers(address: str) -> bool:
+    """Whether the page is there yet."""
+    try:
+        with urllib.request.urlopen(address, timeout=5):
+            return True
+    except (urllib.error.URLError, TimeoutError):
+        return False
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,176 @@
+"""Export stage: what was trained, as stock pipelines in half precision, and the prompt lists."""
+
+import json
+import random
+import shutil
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import (
+    AutoencoderKL,
+    DDIMScheduler,
+    LatentConsistencyModelPipeline,
+    LCMScheduler,
+    StableDiffusionPipeline,
+    UNet2DConditionModel,
+)
+from PIL import Image
+from torch import Tensor
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from scripts.tiny.pictures import (
+    GROUND_NAMES,
+    Drawings,
+    canonical_caption,
+    on_ground,
+    with_article,
+)
+from scripts.tiny.teacher import noise_schedule
+
+SHARD = "9MB"
+EVAL_OBJECTS = 0.25
+NUM_QUALITY, NUM_DISTRACTORS = 200, 99
+
+
+def lcm_scheduler() -> LCMScheduler:
+    """The teacher's noise schedule with a 50-point consistency grid."""
+    return LCMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        prediction_type="v_prediction",
+        clip_sample=False,
+        original_inference_steps=50,
+    )
+
+
+def consistency_pipeline(work: Path, unet: Path) -> LatentConsistencyModelPipeline:
+    """The stock pipeline of the stages' models, float32."""
+    return LatentConsistencyModelPipeline(
+        vae=AutoencoderKL.from_pretrained(work / "vae/model"),
+        text_encoder=CLIPTextModel.from_pretrained(work / "teacher/text_encoder"),
+        tokenizer=CLIPTokenizer.from_pretrained(work / "tokenizer"),
+        unet=UNet2DConditionModel.from_pretrained(unet),
+        scheduler=lcm_scheduler(),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+
+
+def teacher_pipeline(work: Path) -> StableDiffusionPipeline:
+    """The ordinary diffusion model as a stock pipeline with DDIM."""
+    scheduler: DDIMScheduler = noise_schedule()
+    return StableDiffusionPipeline(
+        vae=AutoencoderKL.from_pretrained(work / "vae/model"),
+        text_encoder=CLIPTextModel.from_pretrained(work / "teacher/text_encoder"),
+        tokenizer=CLIPTokenizer.from_pretrained(work / "tokenizer"),
+        unet=UNet2DConditionModel.from_pretrained(work / "teacher/unet"),
+        scheduler=scheduler,
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+
+
+def replace_folder(folder: Path) -> None:
+    """Empties a folder but for its README.md."""
+    card = folder / "README.md"
+    text = card.read_text("utf-8") if card.exists() else None
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    if text is not None:
+        card.write_text(text, "utf-8")
+
+
+def load_in_full_precision(config: Path) -> None:
+    """Declares float32: transformers would load the stored half precision, diffusers does not."""
+    values = json.loads(config.read_text("utf-8"))
+    config.write_text(json.dumps({**values, "dtype": "float32"}, indent=2) + "\n", "utf-8")
+
+
+def export_models(work: Path, assets: Path) -> None:
+    """Writes assets/tiny-lcm, tiny-clip and tiny-eval in half precision."""
+    replace_folder(assets / "tiny-lcm")
+    pipeline = consistency_pipeline(work, work / "student/unet").to(dtype=torch.float16)
+    pipeline.save_pretrained(assets / "tiny-lcm", max_shard_size=SHARD)
+    load_in_full_precision(assets / "tiny-lcm/text_encoder/config.json")
+    for name in ("tiny-clip", "tiny-eval"):
+        replace_folder(assets / name)
+        shutil.copytree(work / name / "model", assets / name, dirs_exist_ok=True)
+
+
+def export_teacher(work: Path) -> None:
+    """Writes the diffusion model beside the work folder, as tiny-teacher, in float32."""
+    teacher_pipeline(work).save_pretrained(work.parent / "tiny-teacher")
+
+
+def split_objects(drawings: Drawings, seed: int) -> tuple[list[str], list[str]]:
+    """(training, evaluation) objects of the prompt lists: disjoint."""
+    objects = drawings.objects
+    random.Random(seed).shuffle(objects)
+    num_eval = max(1, round(EVAL_OBJECTS * len(objects)))
+    return sorted(objects[num_eval:]), sorted(objects[:num_eval])
+
+
+def prompt_list(objects: list[str], styles: list[str], per_object: int, seed: int) -> list[str]:
+    """Captions of random style and ground for every object, white for half of them."""
+    rng = random.Random(seed)
+    prompts = []
+    for name in objects:
+        for style in rng.sample(styles, min(per_object, len(styles))):
+            ground = rng.choice(GROUND_NAMES) if rng.random() < 0.5 else "white"
+            prompts.append(canonical_caption(style, name, ground))
+    rng.shuffle(prompts)
+    return prompts
+
+
+def retrieval_questions(drawings: Drawings, seed: int) -> tuple[dict, Tensor]:
+    """200 captions, each with 99 of the same style and ground that name another object.
+
+    Args:
+        drawings: the data set.
+        seed: of the draws.
+
+    Returns:
+        `objects`: names with their articles; `questions`: dicts of noise `seed`, `style`, `ground`
+        and `objects`, indices into the names, the right one first. Then the real drawings of the
+        questions, [200, 3, 64, 64] in [-1, 1].
+    """
+    rng = np.random.default_rng((seed, 3))
+    names, questions, pictures = drawings.objects, [], []
+    index = {name: i for i, name in enumerate(names)}
+    for position in range(NUM_QUALITY):
+        drawing = int(rng.integers(len(drawings.meta)))
+        row = drawings.meta[drawing]
+        right, style = index[row["name"]], row["style"]
+        ground = int(rng.integers(len(GROUND_NAMES))) if position % 2 else 0
+        others = sorted({index[m["name"]] for m in drawings.meta if m["style"] == style} - {right})
+        wrong = rng.permutation(others)[:NUM_DISTRACTORS].tolist()
+        question = {"seed": position, "style": style, "ground": GROUND_NAMES[ground]}
+        questions.append({**question, "objects": [right, *wrong]})
+        pictures.append(on_ground(drawings.rgba[drawing][None], np.array([ground]))[0])
+    table = {"objects": [with_article(name) for name in names], "questions": questions}
+    return table, torch.stack(pictures)
+
+
+def sheet(pictures: Tensor, columns: int) -> Image.Image:
+    """Pictures [n, 3, H, W] in [-1, 1] side by side, row after row; n a multiple of `columns`."""
+    pixels = ((pictures.clamp(-1, 1) + 1) * 127.5).round().byte()
+    rows = pixels.unflatten(0, (-1, columns)).permute(0, 3, 1, 4, 2)
+    return Image.fromarray(rows.flatten(2, 3).flatten(0, 1).numpy())
+
+
+def export_prompts(drawings: Drawings, assets: Path, seed: int) -> None:
+    """Writes prompts/train.txt, eval.txt, retrieval.json and real.webp (lossless, 20 in a row)."""
+    folder = assets / "prompts"
+    folder.mkdir(parents=True, exist_ok=True)
+    styles = sorted({m["style"] for m in drawings.meta})
+    lists = zip(("train.txt", "eval.txt"), split_objects(drawings, seed), (3, 2), strict=True)
+    for name, objects, per_object in lists:
+        prompts = prompt_list(objects, styles, per_object, seed)
+        (folder / name).write_text("\n".join(prompts) + "\n", "utf-8")
+    questions, pictures = retrieval_questions(drawings, seed)
+    (folder / "retrieval.json").write_text(json.dumps(questions) + "\n", "utf-8")
+    sheet(pictures, 20).save(folder / "real.webp", lossless=True, quality=100, method=6)

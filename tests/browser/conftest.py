@@ -1,0 +1,134 @@
+"""The real app in a process of its own, and a real browser in front of it."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+
+import psutil
+import pytest
+from playwright.sync_api import sync_playwright
+
+from rocm.config import ROOT
+
+CHROMIUM = os.environ.get("ROCM_CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
+FLAGS = (
+    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+).split()
+
+
+@pytest.fixture(scope="session")
+def browser():
+    if not os.access(CHROMIUM, os.X_OK):
+        words = f"There is no Chromium at {CHROMIUM}. Install it, or set ROCM_CHROMIUM."
+        if os.environ.get("ROCM_REQUIRE_ALL") == "1":
+            pytest.fail(words)
+        pytest.skip(words)
+    with sync_playwright() as play:
+        chromium = play.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    return tmp_path_factory.mktemp("home")
+
+
+class App:
+    """`python app.py` on a free port, over one home."""
+
+    def __init__(self, home):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}/"
+        self.log = home / "app.log"
+        self._environment = {**os.environ, "ROCM_HOME": str(home), "PORT": str(self.port)}
+        self._environment.pop("ROCM_ADMIN_TOKEN", None)
+
+    def start(self):
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "app.py"], cwd=ROOT, env=self._environment, stderr=log
+            )
+        _wait_until_it_answers(self.url)
+
+    def end(self, number=signal.SIGTERM):
+        self.process.send_signal(number)
+        self.process.wait(timeout=30)
+
+
+@pytest.fixture(scope="module")
+def app(home):
+    """The app, which a test may end and start again; its runs are ended with it."""
+    one = App(home)
+    try:
+        one.start()
+        yield one
+    finally:
+        one.end()
+        _end_runs(home)
+        assert "Traceback" not in one.log.read_text()
+
+
+def _end_runs(home):
+    """Kill whatever still works on a run of `home`, so that nothing outlives the tests."""
+    for process in psutil.process_iter(["cmdline"]):
+        if any(str(home) in word for word in process.info["cmdline"] or []):
+            process.kill()
+
+
+@pytest.fixture(scope="module")
+def address(app):
+    """Where the app listens."""
+    return app.url
+
+
+@pytest.fixture
+def visit(browser, address):
+    """Opens the page as a new visitor; afterwards console, errors and requests must be clean.
+
+    A page of a test that ends the app may complain meanwhile: `is_strict=False`.
+    """
+    contexts, faults = [], []
+
+    def open_page(query="", is_strict=True, **options):
+        context = browser.new_context(**{"viewport": {"width": 1360, "height": 900}, **options})
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(90_000)
+        if is_strict:
+            page.on("console", lambda message: faults.append(f"{message.type}: {message.text}"))
+            page.on("pageerror", lambda error: faults.append(f"error: {error}"))
+        page.on("request", lambda request: _note_foreign(request.url, faults))
+        page.goto(address + query)
+        page.wait_for_selector("#reward_chart .main-svg", state="attached")
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert faults == []
+
+
+def _note_foreign(url, faults):
+    if not url.startswith(("http://127.0.0.1:", "data:", "blob:")):
+        faults.append(f"foreign request: {url}")
+
+
+def _wait_until_it_answers(url):
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(url):
+                return
+        except urllib.error.URLError:
+            time.sleep(0.3)
+    raise AssertionError(f"{url} does not answer.")

@@ -1,0 +1,143 @@
+"""The page that draws, driven in Chromium against the real app and its drawing process."""
+
+import io
+import zipfile
+
+import pytest
+from PIL import Image
+
+from rocm.config import RunConfig
+from rocm.training.run_dir import RunDir
+from tests.drawing.conftest import write_adapter
+
+pytestmark = [pytest.mark.slow, pytest.mark.browser]
+
+FINISHED = "#drawing .badge.finished"
+CONTROLS = """() => [...document.querySelectorAll('button, input, textarea')]
+  .filter(one => one.offsetParent)
+  .map(one => [one.outerHTML.slice(0, 200), one.innerText || one.ariaLabel || one.title
+    || (one.labels && one.labels.length && one.labels[0].innerText) || ''])"""
+SOURCES = "() => [...document.querySelectorAll('.pictures img')].map(image => image.src)"
+
+
+@pytest.fixture(scope="module")
+def run_id(home):
+    run = RunDir.create(home / "runs" / "mine-20260101-120000-abcd", RunConfig())
+    run.mark_ended("stopped")
+    write_adapter("assets/tiny-lcm", run.path / "adapter")
+    return run.path.name
+
+
+def draw(page, **values):
+    for name, value in values.items():
+        page.locator(f"#{name} :is(input[type=number], textarea)").first.fill(str(value))
+    num_before = page.locator(".history li").count()
+    page.click("#draw")
+    wait_for_entries(page, num_before + 1)
+    page.wait_for_selector(FINISHED)
+
+
+def wait_for_entries(page, count):
+    page.wait_for_function(f"() => document.querySelectorAll('.history li').length === {count}")
+
+
+def toast(page):
+    page.wait_for_selector(".toast-body")
+    return page.inner_text(".toast-body")
+
+
+def sideways(page):
+    return page.evaluate("() => document.documentElement.scrollWidth - window.innerWidth")
+
+
+def test_draw_reload_link_download_delete_and_undo(visit):
+    page = visit("?tab=generate")
+    num_before = page.locator(".history li").count()
+    draw(page, prompt="a red apple & <b>a pear</b>", seed=41, num_pictures=2)
+    drawn = page.evaluate(SOURCES)
+    assert len(set(drawn)) == 2
+    assert "<b>a pear</b>" in page.inner_text("#drawing .settings")
+    assert "--seed 41 --num 2" in page.inner_text("#drawing code")
+    assert "tab=generate" in page.url
+    assert "seed=41" in page.url
+
+    # A reload keeps settings, pictures and history; a second visitor with the link draws the same.
+    page.reload()
+    page.wait_for_selector(FINISHED)
+    assert page.evaluate(SOURCES) == drawn
+    assert page.input_value("#seed input") == "41"
+    other = visit("?" + page.url.partition("?")[2])
+    other.wait_for_selector(FINISHED)
+    assert other.input_value("#prompt textarea") == "a red apple & <b>a pear</b>"
+    draw(other)
+    assert other.evaluate(SOURCES) == drawn
+
+    with page.expect_download() as waiting:
+        page.click("#download")
+    with zipfile.ZipFile(waiting.value.path()) as bundle:
+        names = bundle.namelist()
+        with Image.open(io.BytesIO(bundle.read(names[0]))) as picture:
+            assert picture.text["seed"] == "41"
+    assert names == ["a-red-apple-b-a-pear-b-41.png", "a-red-apple-b-a-pear-b-42.png"]
+
+    # A deleted entry comes back; a click brings an earlier entry's settings back.
+    other.locator(".history .bin").first.click()
+    wait_for_entries(other, num_before + 1)
+    other.click("#undo")
+    wait_for_entries(other, num_before + 2)
+    draw(other, seed=50, num_pictures=1)
+    other.locator(".history .entry").nth(1).focus()
+    other.keyboard.press("Enter")
+    other.wait_for_function("() => document.querySelector('#seed input').value === '41'")
+    assert other.evaluate(SOURCES) == drawn
+    other.wait_for_url("**seed=41**")
+
+
+def test_cancel_keeps_what_is_drawn(visit):
+    page = visit("?tab=generate&prompt=an+apple&num_pictures=64&num_inference_steps=16")
+    page.locator("#prompt textarea").press("Enter")
+    page.wait_for_selector("#drawing .pictures img")
+    page.click("#cancel")
+    page.wait_for_selector("#drawing .badge.cancelled")
+    assert 0 < page.locator("#drawing .pictures img").count() < 64
+    page.wait_for_selector("#cancel[disabled]")
+    page.wait_for_selector("#download:not([disabled])")
+
+
+def test_the_base_model_stands_beside_the_adapter(visit, run_id):
+    page = visit(f"?tab=generate&prompt=an+apple&adapter=run:{run_id}&num_pictures=1&with_base=1")
+    draw(page)
+    adapter, base = page.evaluate(SOURCES)
+    assert adapter != base
+    page.get_by_text("Base model", exact=True).click()
+    assert page.locator(".pictures img:visible").count() == 1
+    page.keyboard.press("ArrowRight")
+    assert page.locator(".pictures img:visible").count() == 2
+    assert f"/{run_id}/adapter" in page.inner_text("#drawing code")
+
+
+def test_bad_input_is_one_sentence_and_the_form_is_kept(visit):
+    page = visit("?tab=generate")
+    count = page.locator(".history li").count()
+    page.fill("#prompt textarea", "")
+    page.fill("#seed input", "9")
+    page.click("#draw")
+    assert "The prompt is empty" in toast(page)
+    assert page.input_value("#seed input") == "9"
+    assert page.locator(".history li").count() == count
+    strange = visit("?tab=generate&prompt=x&seed=<b>1</b>")
+    assert "seed='<b>1</b>' is not allowed" in toast(strange)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_width_and_ground_shows_all_without_sideways_scrolling(visit, scheme, tmp_path):
+    page = visit("?tab=generate", color_scheme=scheme)
+    for width in (390, 768, 1360, 2560):
+        page.set_viewport_size({"width": width, "height": 900})
+        assert sideways(page) <= 0
+        page.screenshot(path=tmp_path / f"{scheme}-{width}.png", full_page=True)
+    ground = page.evaluate("() => getComputedStyle(document.body).backgroundColor")
+    assert (ground == "rgb(255, 255, 255)") == (scheme == "light")
+    controls = page.evaluate(CONTROLS)
+    assert len(controls) > 15
+    assert [one for one, name in controls if not name] == []

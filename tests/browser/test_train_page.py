@@ -1,0 +1,433 @@
+"""The training page, driven in Chromium: the real app, real runs of the embedded model."""
+
+import csv
+import json
+import os
+import signal
+import time
+import zipfile
+
+import pytest
+
+from rocm.config import RunConfig
+from rocm.services import Services
+from rocm.training.files import json_line, write_atomic
+from rocm.training.run_dir import RunDir
+
+pytestmark = [pytest.mark.slow, pytest.mark.browser]
+
+WAIT_MS = 120_000
+SMALL = {
+    "batch_size": 1,
+    "num_eval_prompts": 4,
+    "num_samples": 2,
+    "eval_every": 2,
+    "checkpoint_every": 2,
+}
+POINTS = """([chart, trace]) => {
+  const node = document.querySelector(`#${chart} .js-plotly-plot`);
+  const found = node && node._fullData && node._fullData.find(one => one.name === trace);
+  return found ? found.x.length : 0;
+}"""
+PLOT = "document.querySelector('#reward_chart .js-plotly-plot')"
+RANGE = f"() => {PLOT}._fullLayout.xaxis.range"
+ZOOM = f"() => Plotly.relayout({PLOT}, {{'xaxis.range': [1, 3]}})"
+
+
+@pytest.fixture(scope="module")
+def finished(app, home):
+    """A run of the embedded model that ended, with a warning."""
+    services = Services(home)
+    run_id = services.start_run(RunConfig(num_steps=4, learning_rate=1e-3, **SMALL), "tiny-rocm-kl")
+    wait_for(services, run_id, "finished")
+    words = "Reward hacking: the judge <b>fell</b>. Raise beta."
+    run = RunDir(services.runs / run_id)
+    run.append_event("warning", step=2, warning="hacking", message=words)
+    return run_id
+
+
+def write_run(home, name, num_steps):
+    """A run directory with a row for every update."""
+    run = RunDir.create(home / "runs" / name, RunConfig(num_steps=num_steps), preset=name)
+    rows = [
+        {"time": 1.7e9 + step, "step": step, "reward": step % 7} for step in range(1, num_steps + 1)
+    ]
+    write_atomic(run.path / "metrics.jsonl", "".join(json_line(row) for row in rows))
+    run.write_state("stopped", step=num_steps)
+
+
+def wait_for(services, run_id, state, step=0):
+    deadline = time.monotonic() + WAIT_MS / 1000
+    while time.monotonic() < deadline:
+        status = services.run_status(run_id).status
+        if status.state == state and status.step >= step:
+            return status
+        time.sleep(0.1)
+    raise AssertionError(f"{status} instead of {state}; log: {services.run_log(run_id)}")
+
+
+def wait_for_points(page, count, chart="reward_chart", trace="training"):
+    page.wait_for_function(f"arguments => ({POINTS})(arguments) >= {count}", arg=[chart, trace])
+    return page.evaluate(POINTS, [chart, trace])
+
+
+def wait_for_state(page, *states):
+    chosen = ", ".join(f"#state .badge.{state}" for state in states)
+    page.wait_for_selector(chosen, timeout=WAIT_MS)
+
+
+def wait_until_form_is_filled(page):
+    page.wait_for_function("() => document.querySelector('#forecast')?.innerText.length > 10")
+
+
+def fill(page, setting, value):
+    page.locator(f"#setting_{setting} input").first.fill(str(value))
+
+
+def toast(page):
+    page.wait_for_selector(".toast-body")
+    words = page.inner_text(".toast-body")
+    page.click(".toast-close")
+    page.wait_for_selector(".toast-body", state="detached")
+    return words
+
+
+def fill_small(page, num_steps):
+    """Settings of a run that evaluates little."""
+    fill(page, "num_steps", num_steps)
+    for group in ("Evaluation", "Optimiser"):
+        page.get_by_role("button", name=group).click()
+    for name, value in SMALL.items():
+        fill(page, name, value)
+
+
+def test_a_run_from_start_through_every_accident_to_stop(visit, home, app):
+    page = visit()
+    fill_small(page, 5000)
+    page.click("#start")
+    wait_for_state(page, "running")
+    wait_for_points(page, 2)
+    services = Services(home)
+    run_id = services.list_runs()[0].run_id
+    page.wait_for_url(f"**?run={run_id}")
+
+    # Zoom is kept while rows arrive.
+    page.evaluate(ZOOM)
+    before = max(services.run_series(run_id).lines["reward"].steps)
+    wait_for(services, run_id, "running", step=before + 3)
+    wait_for_points(page, before + 2, "divergence_chart", "total")
+    assert page.evaluate(RANGE) == [1, 3]
+    assert page.evaluate(POINTS, ["steps_chart", "latest update"]) == 4
+
+    # A reload and a second visitor find the run.
+    page.reload()
+    wait_for_points(page, 1)
+    second = visit()
+    wait_for_points(second, 1)
+    assert f"run={run_id}" in second.url
+
+    # What is asked for now is done after the update.
+    page.click("#save_now")
+    assert "checkpoint" in toast(page)
+
+    # A killed trainer is seen, and the run goes on where its checkpoint was.
+    wait_for(services, run_id, "running", step=4)
+    os.kill(services.run_status(run_id).status.pid, signal.SIGKILL)
+    wait_for_state(page, "interrupted")
+    wait_for_state(second, "interrupted")
+    page.click("#resume_run")
+    wait_for_state(page, "running")
+    for one in (page, second):
+        one.context.close()
+
+    # Killed, the app takes nothing with it; an open page finds the run again.
+    page = visit(f"?run={run_id}", is_strict=False)
+    wait_for_points(page, 2)
+    app.end(signal.SIGKILL)
+    reached = services.run_status(run_id).status.step
+    wait_for(services, run_id, "running", step=reached + 2)
+    app.start()
+    wait_for_points(page, reached + 2)
+    page.wait_for_selector("#stop_run:not([disabled])")
+    page.click("#stop_run")
+    wait_for_state(page, "stopped")
+    steps = [row["step"] for row in services.run_rows(run_id)]
+    assert steps == list(range(len(steps)))
+
+
+def test_a_queue_goes_on_by_itself_and_can_be_changed(visit, home):
+    page = visit()
+    wait_until_form_is_filled(page)
+    fill_small(page, 4000)
+    page.click("#start")
+    wait_for_state(page, "starting", "running")
+    fill(page, "num_steps", 2)
+    for place in (1, 2):
+        page.click("#start")
+        assert f"Queued as number {place}" in toast(page)
+    services = Services(home)
+    first, last = services.queue()
+    wait_for_state(page, "queued")
+    page.click("#earlier")
+    page.wait_for_selector("#earlier[disabled]")
+    assert services.queue() == [last, first]
+    page.click("#cancel_run")
+    wait_for_state(page, "cancelled")
+    running = next(one for one in services.list_runs() if one.status.is_active)
+    page.click(f"#runs tr[data-run='{running.run_id}'] .name button")
+    wait_for_state(page, "running")
+    page.click("#stop_run")
+    page.click(f"#runs tr[data-run='{first}'] .name button")
+    wait_for_state(page, "finished")
+    page.wait_for_url(f"**?run={first}")
+
+
+def test_a_sweep_is_trained_and_its_peak_marked(visit, home):
+    page = visit()
+    wait_until_form_is_filled(page)
+    fill_small(page, 1)
+    page.click("#sweeps > button")
+    page.wait_for_selector("#sweep_table .empty")
+    page.fill("#sweep_betas input, #sweep_betas textarea", "0, -1")
+    page.click("#start_sweep")
+    assert "beta" in toast(page)
+    page.fill("#sweep_betas input, #sweep_betas textarea", "0, 0.5")
+    page.click("#start_sweep")
+    page.wait_for_selector("#sweep_table:has-text('2 of 2 runs finished')", timeout=WAIT_MS)
+    assert page.locator("#sweep_table tr.peak").count() == 1
+    names = (
+        "() => document.querySelector('#sweep_chart .js-plotly-plot')._fullData.map(t => t.name)"
+    )
+    assert page.evaluate(names) == ["reward", "judge", "peak"]
+
+
+def test_a_run_is_named_exported_deleted_and_taken_back(visit, finished, home):
+    page = visit(f"?run={finished}")
+    wait_for_state(page, "finished")
+    page.click("#manage > button")
+    page.fill("#run_title input, #run_title textarea", "The <i>good</i> one")
+    page.press("#run_title input, #run_title textarea", "Enter")
+    page.wait_for_selector("#state strong:has-text('The <i>good</i> one')")
+    page.click("#export")
+    page.wait_for_selector("#archive:has-text('Download'), #archive :has-text('Download')")
+    with page.expect_download() as saving:
+        page.click("#archive")
+    names = zipfile.ZipFile(saving.value.path()).namelist()
+    assert any(name.endswith("metrics.jsonl") for name in names)
+    page.click("#delete")
+    page.click("#delete_keep")
+    page.click("#delete")
+    page.click("#delete_sure")
+    page.wait_for_selector(f"#runs tr[data-run='{finished}']", state="detached")
+    page.click("#undo")
+    page.wait_for_selector(f"#runs tr[data-run='{finished}'].chosen")
+    page.fill("#run_title input, #run_title textarea", "")
+    page.press("#run_title input, #run_title textarea", "Enter")
+    page.wait_for_selector("#state strong:has-text('tiny-rocm-kl')")
+    assert Services(home).run_status(finished).status.state == "finished"
+
+
+def test_settings_become_a_command_a_preset_and_come_back(visit, finished):
+    page = visit(f"?run={finished}")
+    wait_until_form_is_filled(page)
+    fill(page, "beta", "0.25")
+    page.get_by_role("button", name="Command line").click()
+    page.wait_for_function(
+        "() => document.querySelector('#command textarea').value.includes('0.25')"
+    )
+    assert "--beta 0.25" in page.input_value("#command textarea")
+    page.get_by_role("button", name="Save as a preset").click()
+    page.fill("#preset_name input, #preset_name textarea", "mine")
+    page.fill("#preset_description input, #preset_description textarea", "A quarter.")
+    page.click("#save_preset")
+    assert "mine" in toast(page)
+    page.wait_for_function("() => document.querySelector('#preset input').value === 'mine'")
+    page.click("#preset input")
+    page.get_by_role("option", name="tiny-rocm-beta0", exact=True).click()
+    page.wait_for_function("() => document.querySelector('#setting_beta input').value == '0'")
+    assert page.inner_text("#preset_sentence").strip()
+    page.click("#manage > button")
+    page.click("#clone")
+    page.wait_for_function("() => document.querySelector('#setting_num_steps input').value == '4'")
+    page = visit()
+    wait_until_form_is_filled(page)
+    page.click("#preset input")
+    page.get_by_role("option", name="mine", exact=True).click()
+    page.wait_for_function("() => document.querySelector('#setting_beta input').value == '0.25'")
+
+
+def test_a_hasty_start_trains_nothing_else_than_the_chosen_preset(visit, home):
+    page = visit()
+    wait_until_form_is_filled(page)
+    known = {one.run_id for one in Services(home).list_runs()}
+    page.click("#preset input")
+    page.get_by_role("option", name="tiny-rocm-beta0", exact=True).click()
+    page.click("#start")
+    page.wait_for_selector("#state .badge.starting, #state .badge.running, .toast-body")
+    for one in Services(home).list_runs():
+        if one.run_id not in known:
+            assert Services(home).run_config(one.run_id).beta == 0
+            Services(home).stop_run(one.run_id)
+
+
+def test_charts_change_without_a_word_to_the_server_and_the_address_keeps_it(
+    visit, finished, tmp_path
+):
+    page = visit(f"?run={finished}")
+    assert wait_for_points(page, 4) == 4
+    asked = []
+    page.on("request", lambda request: "component_server" in request.url and asked.append(request))
+    page.select_option("#charts [name=axis]", "images")
+    page.uncheck("#charts [name=band]")
+    page.check("#charts [name=log]")
+    page.focus("#charts [name=window]")
+    page.keyboard.press("End")
+    assert page.evaluate(f"() => {PLOT}._fullLayout.xaxis.title.text") == "pictures drawn"
+    assert "values" in page.evaluate(f"() => {PLOT}._fullLayout.yaxis.title.text")
+    assert page.evaluate(POINTS, ["reward_chart", "training band"]) == 0
+    assert asked == []
+    for part in ("x=images", "band=0", "log=1", "mean=100"):
+        assert part in page.url
+    with page.expect_download() as saving:
+        page.click("#reward_chart [data-save=csv]")
+    rows = list(csv.DictReader(saving.value.path().read_text().splitlines()))
+    assert [row["step"] for row in rows] == ["0", "1", "2", "3", "4"]
+    assert rows[0]["heldout/tiny-judge"]
+    with page.expect_download() as saving:
+        page.click("#divergence_chart [data-save=png]")
+    assert saving.value.path().read_bytes().startswith(b"\x89PNG")
+    page.reload()
+    wait_for_points(page, 4)
+    assert page.input_value("#charts [name=axis]") == "images"
+
+
+def test_runs_are_drawn_on_top_of_each_other_and_the_address_says_so(visit, finished, home):
+    write_run(home, "other", num_steps=30)
+    page = visit(f"?run={finished}")
+    wait_for_points(page, 4)
+    page.check("#runs tr[data-run='other'] input")
+    label = json.dumps(finished.rpartition("-")[2])
+    both = f"() => {PLOT}._fullData.filter(t => t.showlegend).map(t => t.name)"
+    page.wait_for_function(f"() => ({both})().length == 2 && ({both})()[0].includes({label})")
+    page.wait_for_url("**with=other")
+    page.reload()
+    page.wait_for_function(f"() => {PLOT} && {PLOT}._fullData && ({both})().length == 2")
+
+
+def test_a_long_run_is_drawn_with_few_points_and_shows_all_of_them_where_one_zooms(visit, home):
+    write_run(home, "long", num_steps=3000)
+    page = visit("?run=long")
+    ends = f"() => {{ const x = {PLOT}._fullData.at(-1).x; return [x.length, x[0], x.at(-1)]; }}"
+    page.wait_for_function(f"() => {PLOT}._fullData.length && ({ends})()[2] === 3000")
+    assert page.evaluate(ends) == [500, 1, 3000]
+    page.evaluate(f"() => Plotly.relayout({PLOT}, {{'xaxis.range': [1000, 1100]}})")
+    page.wait_for_function(f"() => ({ends})()[0] < 200")
+    assert page.evaluate(ends) == [103, 999, 1101]
+
+
+def test_a_warning_stands_on_the_chart_and_in_words(visit, finished):
+    page = visit(f"?run={finished}")
+    wait_for_points(page, 4)
+    page.wait_for_selector("#warnings:has-text('Update 2: Reward hacking: the judge <b>fell</b>.')")
+    marks = f"() => {PLOT}.layout.annotations.map(a => [a.x, a.text])"
+    page.wait_for_function(f"() => ({marks})().length == 1")
+    assert page.evaluate(marks) == [[2, "\N{BLACK UP-POINTING TRIANGLE} hacking"]]
+
+
+def test_the_slider_goes_through_the_previews_by_keyboard(visit, finished):
+    page = visit(f"?run={finished}")
+    page.wait_for_selector(".preview-step:has-text('after update 4 (newest)')")
+    sources = "() => [...document.querySelectorAll('.previews img')].map(image => image.src)"
+    page.wait_for_function(f"() => ({sources})().length == 4 && ({sources})().every(Boolean)")
+    newest = page.evaluate(sources)
+    page.focus(".preview-bar input")
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_selector(".preview-step:has-text('after update 2')")
+    page.wait_for_function(f"newest => ({sources})()[1] != newest", arg=newest[1])
+    assert page.evaluate(sources)[0] == newest[0]
+    page.keyboard.press("Home")
+    page.wait_for_selector(".preview-step:has-text('before training')")
+
+
+BAD_INPUT = {
+    "beta": ("-1", "0.1", "beta=-1"),
+    "num_steps": ("2.5", "80", "num_steps=2.5"),
+    "learning_rate": ("", "0.0005", "learning_rate without a value"),
+    "num_inference_steps": ("12", "4", "num_inference_steps=12 is outside 1-8 and 16."),
+}
+
+
+def test_bad_input_is_one_sentence_and_the_form_is_kept(visit, home):
+    page = visit()
+    wait_until_form_is_filled(page)
+    runs = len(Services(home).list_runs())
+    fill(page, "learning_rate", "0.0005")
+    for setting, (bad, good, words) in BAD_INPUT.items():
+        fill(page, setting, bad)
+        page.wait_for_selector(f"#forecast .note.error:has-text('{words}')")
+        page.click("#start")
+        assert words in toast(page)
+        assert page.locator(f"#setting_{setting} input").first.input_value() == bad
+        fill(page, setting, good)
+        page.wait_for_selector("#forecast .note.error", state="detached")
+    assert page.input_value("#setting_learning_rate input") == "0.0005"
+    assert len(Services(home).list_runs()) == runs
+
+
+def test_what_cannot_work_says_so_before_start_and_is_not_started(visit, home):
+    page = visit()
+    wait_until_form_is_filled(page)
+    runs = len(Services(home).list_runs())
+    page.fill("#setting_reward input", "colourfulness")
+    page.press("#setting_reward input", "Enter")
+    page.wait_for_selector("#forecast .note.error:has-text('colourfulness')")
+    page.click("#start")
+    assert "colourfulness" in toast(page)
+    assert page.input_value("#setting_reward input") == "colourfulness"
+    assert len(Services(home).list_runs()) == runs
+
+
+def test_an_unknown_run_in_the_address_is_said_and_harmless(visit, finished):
+    page = visit("?run=<b>none</b>")
+    assert "There is no run '<b>none</b>' here." in toast(page)
+    wait_for_points(page, 1)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_everything_fits_any_width_and_stays_where_it_is(visit, finished, scheme):
+    size = {"width": 390, "height": 844}
+    page = visit(f"?run={finished}", viewport=size, color_scheme=scheme)
+    wait_for_points(page, 4)
+    ground = page.evaluate("() => getComputedStyle(document.body).backgroundColor")
+    assert (ground == "rgb(255, 255, 255)") == (scheme == "light")
+    page.wait_for_selector(".preview-step:has-text('newest')")
+    for width in (390, 820, 2560):
+        page.set_viewport_size({"width": width, "height": 844})
+        page.wait_for_function(f"() => {PLOT}.offsetWidth < {width}")
+        assert page.evaluate("() => document.documentElement.scrollWidth") <= width
+    top = "() => document.querySelector('#charts').getBoundingClientRect().top"
+    before = page.evaluate(top)
+    page.wait_for_timeout(2500)
+    assert page.evaluate(top) == before
+
+
+def test_a_refusal_is_said_once_and_covers_nothing(visit):
+    page = visit()
+    wait_until_form_is_filled(page)
+    page.get_by_role("button", name="Save as a preset").click()
+    page.click("#save_preset")
+    page.wait_for_selector(".toast-body:has-text('cannot name a preset')")
+    page.wait_for_selector("[data-testid='status-tracker'] .error", state="attached")
+    assert not page.locator("[data-testid='status-tracker'] .error:visible").count()
+    page.click("#preset input")
+
+
+def test_the_list_is_scrolled_to_the_run_of_the_address(visit, home):
+    for number in range(12):
+        write_run(home, f"many-{number}", num_steps=3)
+    page = visit("?run=many-0")
+    page.wait_for_selector("#runs tr.chosen")
+    list_, row = (page.locator(part).bounding_box() for part in (".run-list", "#runs tr.chosen"))
+    assert list_["y"] < row["y"]
+    assert row["y"] + row["height"] <= list_["y"] + list_["height"]
+    assert page.evaluate("() => window.scrollY") == 0

@@ -1,0 +1,101 @@
+"""Pictures depend on their settings alone, whatever was drawn before them or beside them."""
+
+import os
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from rocm.drawing.picture import Picture
+from rocm.drawing.sampler import MAX_ADAPTERS, Sampler
+from rocm.errors import ConfigError, MissingFile
+from tests.drawing.conftest import write_adapter
+
+
+@pytest.fixture(scope="module")
+def sampler():
+    return Sampler("cpu")
+
+
+@pytest.fixture
+def plain(tiny_pipeline_dir):
+    return Picture("an apple", 3, num_inference_steps=2, model=str(tiny_pipeline_dir))
+
+
+def drawn(sampler, *pictures):
+    found = {one.index: np.asarray(one.image, int) for one in sampler.draw(pictures)}
+    return [found[index] for index in range(len(pictures))]
+
+
+def distance(left, right):
+    return np.abs(left - right).max()
+
+
+def test_neighbours_adapters_and_earlier_requests_change_nothing(sampler, plain, tiny_adapters):
+    first, second = (replace(plain, adapter=str(folder)) for folder in tiny_adapters)
+    alone = [drawn(Sampler("cpu"), picture)[0] for picture in (plain, first, second)]
+    mixed = drawn(sampler, second, plain, first, replace(plain, seed=9), plain)
+    for picture, expected in zip((1, 2, 0), alone, strict=True):
+        assert distance(mixed[picture], expected) <= 1
+    assert distance(mixed[4], alone[0]) <= 1
+    assert min(distance(alone[0], alone[1]), distance(alone[1], alone[2])) > 10
+    assert distance(drawn(sampler, plain)[0], alone[0]) <= 1
+
+
+def test_strength_leads_from_the_base_to_the_adapter(sampler, plain, tiny_adapters):
+    adapted = replace(plain, adapter=str(tiny_adapters[0]))
+    none, half, whole, base = drawn(
+        sampler,
+        replace(adapted, adapter_strength=0.0),
+        replace(adapted, adapter_strength=0.5),
+        adapted,
+        plain,
+    )
+    assert distance(none, base) <= 1
+    assert distance(half, base) > 1
+    assert distance(half, whole) > 1
+
+
+def test_an_adapter_that_a_run_has_replaced_is_read_again(sampler, plain, tiny_adapters, tmp_path):
+    folder = shutil.copytree(tiny_adapters[0], tmp_path / "adapter")
+    picture = replace(plain, adapter=str(folder))
+    before = drawn(sampler, picture)[0]
+    for file in tiny_adapters[1].iterdir():
+        shutil.copyfile(file, folder / file.name)
+        os.utime(folder / file.name)
+    expected = drawn(sampler, replace(plain, adapter=str(tiny_adapters[1])))[0]
+    after = drawn(sampler, picture)[0]
+    assert distance(after, expected) <= 1
+    assert distance(after, before) > 1
+
+
+def test_more_adapters_than_stay_loaded_are_drawn_all(plain, tiny_adapters, tmp_path):
+    sampler = Sampler("cpu")
+    folders = [tmp_path / str(number) for number in range(MAX_ADAPTERS + 1)]
+    for folder in folders:
+        shutil.copytree(tiny_adapters[0], folder)
+    pictures = [replace(plain, adapter=str(folder)) for folder in (*folders, folders[0])]
+    found = drawn(sampler, *pictures)
+    assert all(distance(found[0], other) <= 1 for other in found)
+    (loaded,) = sampler._models.values()
+    assert len(loaded.adapters) <= MAX_ADAPTERS
+
+
+def test_an_adapter_of_another_model_is_refused_and_leaves_no_trace(
+    sampler, plain, tmp_path, tiny_adapters
+):
+    expected = drawn(sampler, plain)[0]
+    misfit = write_adapter("assets/tiny-lcm", tmp_path / "misfit")
+    with pytest.raises(ConfigError, match="does not fit this model"):
+        drawn(sampler, replace(plain, adapter=str(misfit)))
+    with pytest.raises(MissingFile, match="No adapter at"):
+        drawn(sampler, replace(plain, adapter=str(tmp_path / "none")))
+    assert distance(drawn(sampler, plain)[0], expected) <= 1
+    drawn(sampler, replace(plain, adapter=str(tiny_adapters[0])))
+
+
+def test_rewards_are_measured_on_every_picture(sampler, plain):
+    found = list(sampler.draw([plain, replace(plain, seed=4)], ["saturation", "colorfulness"]))
+    assert [set(one.scores) for one in found] == [{"saturation", "colorfulness"}] * 2
+    assert found[0].scores != found[1].scores

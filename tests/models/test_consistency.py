@@ -1,0 +1,327 @@
+"""Our pictures against stock diffusers', and the reference under gradient checkpointing."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import numpy
+import pytest
+import torch
+from diffusers import LatentConsistencyModelPipeline
+from PIL import Image
+
+from rocm.algorithms.pathwise import rocm_objective
+from rocm.algorithms.problem import Problem
+from rocm.config import ROOT
+from rocm.divergences import Penalty
+from rocm.errors import ConfigError, MissingFile
+from rocm.generate import Sampling, draw, to_pil
+from rocm.models.consistency import load_model, resolve_device
+from rocm.models.lora import add_adapter, load_adapter, save_adapter
+from rocm.schedule import lcm_schedule
+from rocm.trajectory import batch_noise, gradient_path
+
+TARGETS = ["to_q", "to_k", "to_v", "to_out.0"]
+PROMPTS = ["a red apple", "a whale, blue", "?"]
+
+
+def random_adapter(model, seed=0):
+    """A trainable adapter, rank 4 and alpha 8, that moves the policy away from the reference."""
+    parameters = add_adapter(model.pipeline.unet, 4, 8, TARGETS, seed)
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in parameters:
+        parameter.data = torch.randn(parameter.shape, generator=generator) * 0.3
+    return parameters
+
+
+@pytest.fixture
+def model(tiny_pipeline_dir):
+    return load_model(str(tiny_pipeline_dir), "cpu")
+
+
+@pytest.fixture(scope="module")
+def adapter_dir(tiny_pipeline_dir, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("adapter")
+    model = load_model(str(tiny_pipeline_dir), "cpu")
+    random_adapter(model)
+    save_adapter(model.pipeline.unet, folder)
+    return folder
+
+
+def stock_picture(folder, prompt, seed, adapter=None, **settings):
+    pipe = LatentConsistencyModelPipeline.from_pretrained(folder)
+    pipe.set_progress_bar_config(disable=True)
+    if adapter:
+        pipe.load_lora_weights(str(adapter))
+    return pipe(prompt, generator=torch.Generator("cpu").manual_seed(seed), **settings).images[0]
+
+
+def our_pictures(model, prompts, seeds, **settings):
+    batches = draw(model, prompts, seeds, Sampling(**settings))
+    return [to_pil(image) for batch in batches for image in batch]
+
+
+def levels_apart(ours, theirs):
+    """Largest difference of two PIL pictures, in 1/255."""
+    return numpy.abs(numpy.asarray(ours).astype(int) - numpy.asarray(theirs).astype(int)).max()
+
+
+@pytest.mark.parametrize(
+    ("num", "guidance_scale", "seed"), [(1, 8.5, 0), (2, 1.0, 1), (4, 8.5, 2), (8, 3.0, 2**40)]
+)
+def test_picture_is_that_of_the_stock_pipeline(tiny_pipeline_dir, model, num, guidance_scale, seed):
+    settings = {"num_inference_steps": num, "guidance_scale": guidance_scale}
+    (ours,) = our_pictures(model, PROMPTS[:1], [seed], **settings)
+    theirs = stock_picture(tiny_pipeline_dir, PROMPTS[0], seed, **settings)
+    assert levels_apart(ours, theirs) <= 1
+    assert numpy.asarray(ours).std() > 20
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3])
+def test_pictures_of_a_batch_are_those_of_the_stock_pipeline_one_by_one(
+    tiny_pipeline_dir, model, batch_size
+):
+    seeds = [4, 5, 6]
+    ours = our_pictures(model, PROMPTS, seeds, num_inference_steps=4, batch_size=batch_size)
+    for picture, prompt, seed in zip(ours, PROMPTS, seeds, strict=True):
+        assert levels_apart(picture, stock_picture(tiny_pipeline_dir, prompt, seed)) <= 1
+
+
+def test_pictures_with_an_adapter_are_those_of_the_stock_pipeline(
+    tiny_pipeline_dir, model, adapter_dir
+):
+    (before,) = our_pictures(model, PROMPTS[:1], [7])
+    load_adapter(model.pipeline, adapter_dir)
+    ours = our_pictures(model, PROMPTS, [7, 8, 9], batch_size=3)
+    for picture, prompt, seed in zip(ours, PROMPTS, [7, 8, 9], strict=True):
+        theirs = stock_picture(tiny_pipeline_dir, prompt, seed, adapter_dir)
+        assert levels_apart(picture, theirs) <= 1
+    assert levels_apart(ours[0], before) > 20
+
+
+@pytest.mark.parametrize("is_embedded", [False, True])
+def test_the_script_of_the_docs_draws_our_picture(tiny_pipeline_dir, tmp_path, is_embedded):
+    folder = ROOT / "assets/tiny-lcm" if is_embedded else tiny_pipeline_dir
+    page = (ROOT / "docs" / "math.md").read_text()
+    script = page.split("```python\n")[1].split("```")[0]
+    script = script.replace("assets/tiny-lcm", str(folder))
+    exec(script.replace("apple.png", str(tmp_path / "theirs.png")))
+    prompt = "a glossy emoji of a red apple"
+    (ours,) = our_pictures(load_model(str(folder), "cpu"), [prompt], [0])
+    assert prompt in script
+    assert levels_apart(ours, Image.open(tmp_path / "theirs.png")) <= 1
+
+
+def test_a_prompt_beyond_the_length_is_cut_as_in_the_stock_pipeline(tiny_pipeline_dir, model):
+    prompt = "a very long wish " * 600
+    (ours,) = our_pictures(model, [prompt], [3])
+    assert levels_apart(ours, stock_picture(tiny_pipeline_dir, prompt, 3)) <= 1
+
+
+def test_pictures_in_bfloat16_are_close_to_those_in_float32(tiny_pipeline_dir, model):
+    low = load_model(str(tiny_pipeline_dir), "cpu", "bf16")
+    exact = next(draw(model, PROMPTS, [1, 2, 3], Sampling()))
+    rough = next(draw(low, PROMPTS, [1, 2, 3], Sampling()))
+    assert rough.dtype == torch.float32
+    assert 0 < (rough - exact).abs().mean() < 0.03
+
+
+def test_gradient_in_bfloat16_points_the_same_way(tiny_pipeline_dir):
+    exact, rough = (
+        gradient_of(load_model(str(tiny_pipeline_dir), "cpu", precision))
+        for precision in ("fp32", "bf16")
+    )
+    flat = [torch.cat([part.flatten() for part in parts]) for parts in (exact, rough)]
+    assert flat[1].dtype == torch.float32
+    assert torch.cosine_similarity(*flat, dim=0) > 0.95
+
+
+def test_reference_with_an_adapter_is_exactly_the_base_model(tiny_pipeline_dir, model):
+    state, timesteps = torch.randn(2, 4, 8, 8), torch.tensor([999, 499])
+    base = load_model(str(tiny_pipeline_dir), "cpu")
+    context = base.encode(PROMPTS[:2])
+    random_adapter(model)
+    expected = base.policy(context, 8.5)(state, timesteps)
+    assert torch.equal(model.reference(context, 8.5)(state, timesteps), expected)
+    assert (model.policy(context, 8.5)(state, timesteps) - expected).abs().max() > 0.01
+    assert torch.equal(model.reference(context, 8.5)(state, timesteps), expected)
+
+
+def test_networks_see_guidance_and_repeat_their_context_for_each_step(model):
+    state = torch.randn(2, 4, 8, 8)
+    context = model.encode(PROMPTS[:2])
+    network = model.policy(context, 8.5)
+    both = network(torch.cat([state, state]), torch.tensor([999, 999, 259, 259]))
+    torch.testing.assert_close(both[:2], network(state, torch.tensor([999, 999])))
+    torch.testing.assert_close(both[2:], network(state, torch.tensor([259, 259])))
+    weaker = model.policy(context, 2.0)(state, torch.tensor([999, 999]))
+    assert (weaker - both[:2]).abs().max() > 1e-3
+
+
+def objective_of(model, ref_grad="exact", num=3):
+    context = model.encode(PROMPTS[:2])
+    problem = Problem(
+        policy=model.policy(context, 8.5),
+        reference=model.reference(context, 8.5),
+        prediction_type=model.prediction_type,
+        decode=model.decode,
+        reward=lambda images: (images - 0.2).square().flatten(1).mean(1),
+    )
+    noise = batch_noise([1, 2], num, model.latent_shape)
+    penalty = Penalty(beta=0.5, ref_grad=ref_grad)
+    path = gradient_path("full", num, 1)
+    return rocm_objective(problem, noise, model.schedule(num), path, penalty)
+
+
+def gradient_of(model, ref_grad="exact"):
+    parameters = random_adapter(model)
+    objective_of(model, ref_grad).loss.backward()
+    return [parameter.grad for parameter in parameters]
+
+
+@pytest.mark.parametrize("ref_grad", ["exact", "detach", "none"])
+def test_gradient_with_checkpointing_is_that_without(tiny_pipeline_dir, ref_grad):
+    plain, checkpointed = (
+        gradient_of(load_model(str(tiny_pipeline_dir), "cpu", use_checkpointing=on), ref_grad)
+        for on in (False, True)
+    )
+    for kept, recomputed in zip(plain, checkpointed, strict=True):
+        # Sums in another order: the reference's steps are recomputed one at a time.
+        assert (recomputed - kept).norm() < 1e-4 * kept.norm()
+
+
+def test_the_divergence_takes_part_in_that_gradient(tiny_pipeline_dir):
+    model = load_model(str(tiny_pipeline_dir), "cpu", use_checkpointing=True)
+    parameters = random_adapter(model)
+    found = objective_of(model)
+    assert found.divergences.min() > 1e-4
+    gradients = [
+        torch.cat([part.flatten() for part in torch.autograd.grad(loss, parameters)])
+        for loss in (found.loss, objective_of(model, ref_grad="none").loss)
+    ]
+    assert (gradients[0] - gradients[1]).norm() > 0.1 * gradients[0].norm()
+
+
+def test_recomputed_reference_has_its_adapter_off_and_recomputed_policy_on(tiny_pipeline_dir):
+    model = load_model(str(tiny_pipeline_dir), "cpu", use_checkpointing=True)
+    random_adapter(model)
+    unet, calls = model.pipeline.unet, []
+    layer = unet.mid_block.attentions[0].transformer_blocks[0].attn1.to_q
+    layer.register_forward_pre_hook(
+        lambda module, inputs: calls.append((len(inputs[0]), module.disable_adapters))
+    )
+    loss = objective_of(model, num=3).loss
+    forward = [(2, False)] * 3 + [(2, True)] * 3
+    assert calls == forward
+    loss.backward()
+    assert sorted(calls[6:]) == sorted(forward)
+
+
+def test_adapter_stays_trainable_after_the_reference_was_used(tiny_pipeline_dir):
+    model = load_model(str(tiny_pipeline_dir), "cpu", use_checkpointing=True)
+    parameters = random_adapter(model)
+    objective_of(model).loss.backward()
+    assert all(parameter.requires_grad for parameter in parameters)
+    trainable = [p for p in model.pipeline.unet.parameters() if p.requires_grad]
+    assert len(trainable) == len(parameters)
+    frozen = (*model.pipeline.vae.parameters(), *model.pipeline.text_encoder.parameters())
+    assert not any(parameter.requires_grad for parameter in frozen)
+
+
+def test_swapping_policy_and_reference_would_leave_nothing_to_train(model):
+    random_adapter(model)
+    context, state = model.encode(PROMPTS[:1]), torch.randn(1, 4, 8, 8)
+    assert model.policy(context, 8.5)(state, torch.tensor([999])).requires_grad
+    assert not model.reference(context, 8.5)(state, torch.tensor([999])).requires_grad
+
+
+def test_schedule_is_the_one_of_the_models_own_scheduler(model):
+    scheduler = model.pipeline.scheduler
+    for num in (1, 4, 8, 16):
+        scheduler.set_timesteps(num)
+        timesteps = scheduler.timesteps.tolist()
+        assert model.schedule(num) == lcm_schedule(
+            scheduler.alphas_cumprod.double().tolist(), timesteps
+        )
+    scheduler.register_to_config(original_inference_steps=100)
+    scheduler.set_timesteps(8)
+    assert [step.timestep for step in model.schedule(8)] == scheduler.timesteps.tolist()
+    assert [step.timestep for step in model.schedule(8, "rlcm")] != scheduler.timesteps.tolist()
+
+
+@pytest.fixture
+def broken(tiny_pipeline_dir, tmp_path):
+    """A copy of the model to break."""
+    return shutil.copytree(tiny_pipeline_dir, tmp_path / "model")
+
+
+def edit(path, **values):
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+
+
+def refusal(folder, kind):
+    with pytest.raises(kind) as caught:
+        load_model(str(folder), "cpu")
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("setting", ["clip_sample", "thresholding"])
+def test_a_clamping_scheduler_is_refused(broken, setting):
+    edit(broken / "scheduler" / "scheduler_config.json", **{setting: True})
+    message = refusal(broken, ConfigError)
+    assert "clamps its prediction" in message
+    assert "scheduler_config.json" in message
+
+
+def test_a_model_without_guidance_embedding_is_refused(broken):
+    edit(broken / "unet" / "config.json", time_cond_proj_dim=None)
+    assert "no guidance embedding" in refusal(broken, ConfigError)
+
+
+def test_another_scheduler_is_refused(broken):
+    edit(broken / "model_index.json", scheduler=["diffusers", "DDIMScheduler"])
+    assert "DDIMScheduler" in refusal(broken, ConfigError)
+
+
+def test_a_config_that_does_not_fit_the_weights_is_refused(broken):
+    edit(broken / "unet" / "config.json", time_cond_proj_dim=48)
+    assert "damaged or misfit" in refusal(broken, ConfigError)
+
+
+@pytest.mark.parametrize("part", ["unet/diffusion_pytorch_model", "text_encoder/model"])
+def test_truncated_weights_are_refused(broken, part):
+    path = broken / f"{part}.safetensors"
+    path.write_bytes(path.read_bytes()[:1000])
+    assert str(broken) in refusal(broken, (ConfigError, MissingFile))
+
+
+@pytest.mark.parametrize("part", ["model_index.json", "unet/diffusion_pytorch_model.safetensors"])
+def test_a_missing_file_is_named(broken, part):
+    (broken / part).unlink()
+    assert part.split("/")[-1] in refusal(broken, MissingFile)
+
+
+def test_pickled_weights_are_never_loaded(broken):
+    weights = broken / "unet" / "diffusion_pytorch_model.safetensors"
+    torch.save({}, weights.with_suffix(".bin"))
+    weights.unlink()
+    assert "safetensors" in refusal(broken, MissingFile)
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    assert "nowhere" in refusal(tmp_path / "nowhere", MissingFile)
+
+
+@pytest.mark.skipif("torch.cuda.is_available()")
+def test_cuda_without_a_device_is_refused_and_auto_is_the_cpu():
+    with pytest.raises(ConfigError, match="no CUDA device"):
+        resolve_device("cuda")
+    assert resolve_device("auto") == torch.device("cpu")
+
+
+def test_loaded_model_can_switch_checkpointing_without_a_second_copy(model):
+    other = replace(model, use_checkpointing=True)
+    assert other.pipeline is model.pipeline
+    context, state = model.encode(PROMPTS[:1]), torch.randn(1, 4, 8, 8)
+    outputs = [m.policy(context, 8.5)(state, torch.tensor([759])) for m in (model, other)]
+    assert torch.equal(*outputs)

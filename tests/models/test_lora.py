@@ -1,0 +1,217 @@
+"""The adapter: what it adds, how it is switched off, and its way through a file."""
+
+import shutil
+
+import pytest
+import torch
+from diffusers import LatentConsistencyModelPipeline
+from safetensors.torch import load_file, save_file
+
+from rocm.errors import ConfigError, MissingFile
+from rocm.models.consistency import load_model
+from rocm.models.lora import (
+    WEIGHTS,
+    adapter_off,
+    add_adapter,
+    load_adapter,
+    save_adapter,
+)
+from tests.tiny_pipeline import random_pipeline
+
+TARGETS = ["to_q", "to_k", "to_v", "to_out.0"]
+
+
+@pytest.fixture
+def unet(tiny_pipeline_dir):
+    return load_model(str(tiny_pipeline_dir), "cpu").pipeline.unet
+
+
+@pytest.fixture
+def pipeline(tiny_pipeline_dir):
+    return LatentConsistencyModelPipeline.from_pretrained(tiny_pipeline_dir)
+
+
+def randomise(parameters, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in parameters:
+        parameter.data = torch.randn(parameter.shape, generator=generator) * 0.3
+
+
+def output_of(unet):
+    generator = torch.Generator().manual_seed(0)
+    state, context, guidance = (
+        torch.randn(shape, generator=generator) for shape in ((2, 4, 8, 8), (2, 16, 32), (2, 32))
+    )
+    timesteps = torch.tensor([999, 259])
+    return unet(state, timesteps, encoder_hidden_states=context, timestep_cond=guidance).sample
+
+
+def projection(unet):
+    return unet.mid_block.attentions[0].transformer_blocks[0].attn1.to_q
+
+
+@pytest.fixture
+def saved(unet, tmp_path):
+    """A saved adapter, rank 4 and alpha 8, and the output of the U-Net that carries it."""
+    randomise(add_adapter(unet, 4, 8, TARGETS, seed=0))
+    save_adapter(unet, tmp_path)
+    with torch.no_grad():
+        return tmp_path, output_of(unet)
+
+
+def test_a_new_adapter_changes_nothing_and_its_first_gradient_goes_to_b_alone(unet):
+    before = output_of(unet)
+    add_adapter(unet, 4, 8, TARGETS, seed=0)
+    after = output_of(unet)
+    assert torch.equal(before, after)
+    after.square().sum().backward()
+    for name, parameter in unet.named_parameters():
+        if parameter.requires_grad:
+            assert ("lora_B" in name) == (parameter.grad.abs().max().item() > 0), name
+
+
+def test_adapter_covers_the_targets_and_nothing_else(unet):
+    base = dict(unet.named_parameters())
+    parameters = add_adapter(unet, 4, 8, ["to_q"], seed=0)
+    covered = {name for name, _ in unet.named_modules() if name.endswith(".to_q")}
+    trained = [name for name, p in unet.named_parameters() if p.requires_grad]
+    assert {name.split(".lora_")[0] for name in trained} == covered
+    assert len(parameters) == len(trained) == 2 * len(covered)
+    assert not any(parameter.requires_grad for parameter in base.values())
+
+
+def test_update_of_a_layer_is_alpha_over_rank_times_b_a(unet):
+    layer = projection(unet)
+    weight = layer.weight.clone()
+    randomise(add_adapter(unet, 4, 8, TARGETS, seed=0))
+    layer = projection(unet)
+    x = torch.randn(5, weight.shape[1], generator=torch.Generator().manual_seed(1))
+    update = layer.lora_B["default"].weight @ layer.lora_A["default"].weight
+    torch.testing.assert_close(layer(x), x @ weight.T + 8 / 4 * (x @ update.T))
+
+
+def test_initial_values_follow_the_seed_and_leave_the_global_generator_alone(tiny_pipeline_dir):
+    def values(seed):
+        unet = load_model(str(tiny_pipeline_dir), "cpu").pipeline.unet
+        torch.manual_seed(0)
+        expected = torch.rand(3)
+        torch.manual_seed(0)
+        parameters = add_adapter(unet, 4, 8, TARGETS, seed)
+        assert torch.equal(torch.rand(3), expected)
+        return torch.cat([parameter.detach().flatten() for parameter in parameters])
+
+    assert torch.equal(values(1), values(1))
+    assert not torch.equal(values(1), values(2))
+
+
+def test_targets_that_match_nothing_are_refused(unet):
+    with pytest.raises(ConfigError, match="lora_targets='to_x' matches no module"):
+        add_adapter(unet, 4, 8, ["to_x"], seed=0)
+
+
+def test_off_is_the_base_model_and_on_comes_back_even_after_an_error(unet):
+    base = output_of(unet)
+    parameters = add_adapter(unet, 4, 8, TARGETS, seed=0)
+    randomise(parameters)
+    policy = output_of(unet)
+    with adapter_off(unet):
+        assert torch.equal(output_of(unet), base)
+        with adapter_off(unet):
+            assert torch.equal(output_of(unet), base)
+        assert torch.equal(output_of(unet), base)
+    assert torch.equal(output_of(unet), policy)
+    with pytest.raises(KeyError), adapter_off(unet):
+        raise KeyError
+    assert torch.equal(output_of(unet), policy)
+    assert all(parameter.requires_grad for parameter in parameters)
+
+
+def test_gradient_is_the_same_when_the_reference_was_used_in_between(unet):
+    parameters = add_adapter(unet, 4, 8, TARGETS, seed=0)
+    randomise(parameters)
+    plain = torch.autograd.grad(output_of(unet).square().sum(), parameters)
+    loss = output_of(unet).square().sum()
+    with adapter_off(unet):
+        output_of(unet)
+    loss.backward()
+    for gradient, parameter in zip(plain, parameters, strict=True):
+        torch.testing.assert_close(parameter.grad, gradient)
+
+
+def test_off_without_an_adapter_does_nothing(unet):
+    before = output_of(unet)
+    with adapter_off(unet):
+        assert torch.equal(output_of(unet), before)
+
+
+def test_saved_adapter_gives_stock_diffusers_the_same_network(saved, pipeline):
+    folder, expected = saved
+    base = output_of(pipeline.unet)
+    pipeline.load_lora_weights(str(folder))
+    torch.testing.assert_close(output_of(pipeline.unet), expected, rtol=1e-5, atol=1e-6)
+    assert projection(pipeline.unet).scaling == {"default_0": 8 / 4}
+    assert (expected - base).abs().max() > 0.01
+
+
+def test_loaded_adapter_is_the_saved_one(saved, pipeline):
+    folder, expected = saved
+    load_adapter(pipeline, folder)
+    torch.testing.assert_close(output_of(pipeline.unet), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_loaded_adapter_can_be_switched_off(saved, pipeline):
+    base = output_of(pipeline.unet)
+    load_adapter(pipeline, saved[0])
+    with adapter_off(pipeline.unet):
+        assert torch.equal(output_of(pipeline.unet), base)
+
+
+def refusal(pipeline, folder, kind=ConfigError):
+    with pytest.raises(kind) as caught:
+        load_adapter(pipeline, folder)
+    message = str(caught.value)
+    assert WEIGHTS in message
+    assert "\n" not in message
+    return message
+
+
+def test_a_missing_adapter_is_named(pipeline, tmp_path):
+    assert "No adapter at" in refusal(pipeline, tmp_path, MissingFile)
+
+
+@pytest.mark.parametrize("length", [0, 5, 300, -1])
+def test_a_truncated_adapter_is_refused(saved, pipeline, length):
+    path = saved[0] / WEIGHTS
+    path.write_bytes(path.read_bytes()[:length])
+    assert "is damaged" in refusal(pipeline, saved[0])
+
+
+@pytest.mark.parametrize("content", ["wider", "deeper", "foreign"])
+def test_an_adapter_of_another_model_is_refused(saved, pipeline, content):
+    path = saved[0] / WEIGHTS
+    tensors = load_file(path)
+    name = next(name for name in tensors if name.endswith("to_q.lora.down.weight"))
+    if content == "wider":
+        tensors = {k: torch.zeros(4, 99) if k == name else v for k, v in tensors.items()}
+    elif content == "deeper":
+        for key in (name, name.replace("down.weight", "up.weight")):
+            tensors[key.replace("attentions.0", "attentions.7")] = tensors[key].clone()
+    else:
+        tensors = {f"text_{k}": v for k, v in tensors.items()}
+    save_file(tensors, path)
+    assert "does not fit this model" in refusal(pipeline, saved[0])
+
+
+def test_an_adapter_of_a_wider_pipeline_is_refused(pipeline, tmp_path):
+    wider = random_pipeline(seed=1, channels=(24, 48)).unet.requires_grad_(False)
+    add_adapter(wider, 4, 8, TARGETS, seed=0)
+    save_adapter(wider, tmp_path)
+    assert "does not fit this model" in refusal(pipeline, tmp_path)
+
+
+def test_adapter_file_alone_is_enough(saved, pipeline, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("copied")
+    shutil.copy(saved[0] / WEIGHTS, folder)
+    assert [path.name for path in saved[0].iterdir()] == [WEIGHTS]
+    load_adapter(pipeline, folder)
+    torch.testing.assert_close(output_of(pipeline.unet), saved[1], rtol=1e-5, atol=1e-6)

@@ -1,0 +1,191 @@
+"""The recipe of the embedded model, on a handful of drawings made on the spot."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+pytest.importorskip("resvg_py", reason="scripts/tiny/requirements.txt is not installed")
+
+from diffusers import LatentConsistencyModelPipeline, StableDiffusionPipeline
+from transformers import CLIPModel, CLIPTokenizer, VisionTextDualEncoderModel
+
+from scripts.tiny.__main__ import main
+from scripts.tiny.distill import grid_times, guided_clean
+from scripts.tiny.emoji import emoji_entries, iconify_drawings, make_dataset
+from scripts.tiny.loop import Slice, learning_rate, train
+from scripts.tiny.pictures import load_drawings, on_ground, with_article
+from scripts.tiny.recipe import Recipe
+
+NAMES = [
+    "red apple",
+    "cat",
+    "cow",
+    "egg",
+    "grapes",
+    "pear",
+    "fox",
+    "owl",
+    "bread",
+    "bee",
+    "fig",
+    "ox",
+]
+SMALL = {
+    "vae_batch": 2,
+    "vae_updates": 2,
+    "clip_batch": 4,
+    "clip_updates": 2,
+    "captions": 2,
+    "teacher_batch": 4,
+    "teacher_updates": 2,
+    "distill_batch": 4,
+    "distill_updates": 2,
+    "num_pairs": 4,
+    "hack_updates": 1,
+    "judge_batch": 8,
+    "judge_updates": 2,
+}
+
+
+def icon(number: int, colour: str) -> dict:
+    return {"body": f'<circle cx="16" cy="16" r="{4 + number}" fill="{colour}"/>'}
+
+
+@pytest.fixture(scope="module")
+def npm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("npm") / "node_modules"
+    codes = [f"1F4{i:02X}" for i in range(len(NAMES))]
+    rows = [
+        {"hexcode": code, "label": name, "group": 4, "tags": ["food", name]}
+        for code, name in zip(codes, NAMES, strict=True)
+    ]
+    rows.append({"hexcode": "1F3FB", "label": "light skin tone", "group": 2})
+    rows.append({"hexcode": "0023-FE0F-20E3", "label": "keycap: #", "group": 8})
+    names = root / "emojibase-data/en"
+    names.mkdir(parents=True)
+    (names / "data.json").write_text(json.dumps(rows))
+    for package, colour in (("fluent-emoji", "tomato"), ("fluent-emoji-flat", "teal")):
+        folder = root / "@iconify-json" / package
+        folder.mkdir(parents=True)
+        icons = {name.replace(" ", "-"): icon(i, colour) for i, name in enumerate(NAMES)}
+        chars = {code.lower(): name for code, name in zip(codes, icons, strict=True)}
+        data = {"icons": icons, "aliases": {"turned": {"parent": "cat", "rotate": 1}}, "width": 32}
+        (folder / "icons.json").write_text(json.dumps({**data, "height": 32}))
+        (folder / "chars.json").write_text(json.dumps(chars))
+    assets = root / "@lobehub/fluent-emoji-3d/assets"
+    assets.mkdir(parents=True)
+    for i, code in enumerate(codes):
+        picture = np.zeros((128, 128, 4), np.uint8)
+        picture[8 : 40 + 6 * i, 8:100] = (40 * i % 255, 90, 160, 255)
+        Image.fromarray(picture).save(assets / f"{code.lower()}.webp")
+    return root
+
+
+def test_components_and_keycaps_are_left_out(npm: Path):
+    assert [entry["name"] for entry in emoji_entries(npm).values()] == NAMES
+
+
+def test_a_turned_alias_is_no_drawing(npm: Path):
+    drawings = iconify_drawings(npm / "@iconify-json/fluent-emoji", emoji_entries(npm))
+    assert len(drawings) == len(NAMES)
+
+
+def test_drawings_keep_name_style_and_transparency(npm: Path, tmp_path: Path):
+    path = tmp_path / "emoji.npz"
+    assert make_dataset(npm, path, ("fluent", "flat", "3d"), 1) == 3 * len(NAMES)
+    drawings = load_drawings(path, Recipe("test", ("food",), ("flat",)))
+    assert drawings.objects == sorted(NAMES)
+    assert {row["style"] for row in drawings.meta} == {"flat"}
+    corner = on_ground(drawings.rgba[:1], np.array([2]))[0, :, 0, 0]
+    expected = torch.tensor([220, 50, 47]) / 127.5 - 1
+    torch.testing.assert_close(corner, expected, atol=1e-2, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("red apple", "a red apple"),
+        ("owl", "an owl"),
+        ("unicorn", "a unicorn"),
+        ("meat on bone", "meat on bone"),
+        ("bowl with spoon", "a bowl with spoon"),
+    ],
+)
+def test_articles(name: str, expected: str):
+    assert with_article(name) == expected
+
+
+def test_learning_rate_rises_stays_and_falls():
+    rates = [learning_rate(step, 1000, 1.0) for step in (0, 99, 500, 999)]
+    assert rates[0] == pytest.approx(0.01)
+    assert rates[1:3] == [1.0, 1.0]
+    assert rates[3] == pytest.approx(0.02)
+
+
+def test_a_stage_in_slices_equals_one_straight_through(tmp_path: Path):
+    def weights(folder: Path, totals: list[int]) -> torch.Tensor:
+        model = torch.nn.Linear(2, 1, bias=False)
+        torch.nn.init.ones_(model.weight)
+        optimiser = torch.optim.AdamW(model.parameters(), 0.1)
+
+        def update(step: int) -> dict[str, float]:
+            loss = (model(torch.full((1, 2), float(step))) - 1).square().mean()
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            return {"loss": loss.item()}
+
+        for total in totals:
+            train(folder, total, {"model": model, "optimiser": optimiser}, update, Slice())
+            torch.nn.init.ones_(model.weight)  # the next slice must load its state
+        saved = torch.load(folder / "state.pt", weights_only=True)
+        return saved["model"]["weight"]
+
+    sliced, straight = weights(tmp_path / "a", [3, 6]), weights(tmp_path / "b", [6])
+    assert torch.equal(sliced, straight)
+
+
+def test_guidance_one_is_the_conditional_estimate():
+    conditional, unconditional = torch.randn(2, 3, 4, 16, 16).unbind()
+    same = guided_clean(conditional, unconditional, torch.ones(3))
+    torch.testing.assert_close(same, conditional)
+
+
+def test_strong_guidance_keeps_the_spread_in_check():
+    conditional, unconditional = torch.randn(2, 3, 4, 16, 16).unbind()
+    guided = guided_clean(conditional, unconditional, torch.full((3,), 9.0))
+    plain = unconditional + 9 * (conditional - unconditional)
+    assert guided.std() < 0.4 * plain.std()
+
+
+def test_grid_runs_from_pure_noise_to_the_clean_end():
+    first, last = grid_times(torch.tensor([50])), grid_times(torch.tensor([1]))
+    assert [t.item() for t in first] == [999, 949, 899]
+    assert last[-1].item() == 0
+
+
+@pytest.mark.slow
+def test_every_stage_runs_and_stock_libraries_load_the_result(npm: Path, tmp_path: Path):
+    work, assets = tmp_path / "work", tmp_path / "assets"
+    changes = [f"--set={name}={value}" for name, value in SMALL.items()]
+    main(["all", "--npm", str(npm), "--work", str(work), "--assets", str(assets), *changes])
+
+    pipeline = LatentConsistencyModelPipeline.from_pretrained(assets / "tiny-lcm")
+    assert pipeline("a glossy emoji of a red apple").images[0].size == (64, 64)
+    assert StableDiffusionPipeline.from_pretrained(tmp_path / "tiny-teacher").unet
+    assert CLIPModel.from_pretrained(assets / "tiny-clip").config.vision_config.image_size == 64
+    assert VisionTextDualEncoderModel.from_pretrained(assets / "tiny-judge")
+    tokenizer = CLIPTokenizer.from_pretrained(assets / "tiny-eval")
+    assert len(tokenizer("apple " * 60, truncation=True).input_ids) == 32
+    for name in ("tiny-lcm", "tiny-clip", "tiny-eval", "tiny-judge"):
+        assert "Apache-2.0" in (assets / name / "README.md").read_text("utf-8")
+    assert "| colorfulness" in (assets / "tiny-judge/README.md").read_text("utf-8")
+    lists = [
+        (assets / "prompts" / n).read_text("utf-8").splitlines() for n in ("train.txt", "eval.txt")
+    ]
+    objects = [{line.split(" emoji of ")[1].split(" on a ")[0] for line in one} for one in lists]
+    assert not objects[0] & objects[1]

@@ -1,0 +1,46 @@
+"""Imports point down, and what a page or a command line needs stays free of torch."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+HEAVY = {
+    "torch",
+    "torchvision",
+    "diffusers",
+    "transformers",
+    "peft",
+    "open_clip",
+    "gradio",
+    "plotly",
+}
+
+
+def imported_by(module: str) -> set[str]:
+    """Top-level packages that a fresh interpreter holds after importing `module`."""
+    code = f"import sys, {module}; print(*{{name.split('.')[0] for name in sys.modules}})"
+    command = [sys.executable, "-c", code]
+    return set(subprocess.check_output(command, cwd=ROOT, text=True).split())
+
+
+def test_import_contracts_hold():
+    lint_imports = shutil.which("lint-imports", path=str(Path(sys.executable).parent))
+    assert lint_imports, "lint-imports is not installed. Run: pip install -r requirements-dev.txt"
+    result = subprocess.run([lint_imports, "--no-cache"], cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["rocm", "rocm.config", "rocm.errors", "rocm.training.run_dir", "rocm.services", "rocm.cli"],
+)
+def test_import_is_light(module):
+    assert not imported_by(module) & HEAVY
+
+
+def test_page_process_holds_no_torch():
+    assert not imported_by("rocm.ui.app") & (HEAVY - {"gradio", "plotly"})

@@ -1,0 +1,95 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from rocm.config import PRESETS, ROOT, RunConfig, find_folder, preset_names
+from rocm.errors import ConfigError, MissingFile
+from rocm.rewards import parse_mixture
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_every_preset_loads_and_says_what_it_shows(name: str) -> None:
+    config = RunConfig.load(name)
+    assert config.description.endswith(".")
+    written = yaml.safe_load((PRESETS / f"{name}.yaml").read_text())
+    assert {key: getattr(config, key) for key in written} == written
+    assert (ROOT / config.model).is_dir()
+    assert parse_mixture(config.reward)
+
+
+def test_the_presets_of_the_demonstration_exist() -> None:
+    colour = {f"tiny-rocm-{kind}" for kind in ("kl", "js", "hellinger", "fisher", "beta0")}
+    assert colour | {"tiny-rocm-kl-clip", "tiny-rocm-beta0-clip"} <= set(preset_names())
+    for name in colour:
+        config = RunConfig.load(name)
+        assert (config.reward, config.num_inference_steps, config.batch_size) == (
+            "colorfulness",
+            4,
+            4,
+        )
+
+
+def test_yaml_round_trip_keeps_every_setting(tmp_path: Path) -> None:
+    config = RunConfig.load({"beta": 0.3, "judge": "", "description": "Zwölf: a # b"})
+    path = tmp_path / "config.yaml"
+    path.write_text(config.to_yaml(), encoding="utf-8")
+    assert RunConfig.load(path) == config
+
+
+def test_overrides_win_and_text_becomes_numbers() -> None:
+    config = RunConfig.load("tiny-rocm-kl", beta="0.5", num_steps="7", stop_on_warning="true")
+    assert (config.beta, config.num_steps, config.stop_on_warning) == (0.5, 7, True)
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"backprop": "last_k", "backprop_steps": 5}, "backprop_steps=5 is more than"),
+        ({"last_step": "skip", "num_inference_steps": 1}, "leaves no step with a divergence"),
+        ({"num_inference_steps": 12}, "12 is outside 1-8 and 16"),
+        ({"algorithm": "rlcm", "num_inference_steps": 1}, "no step whose noise reaches"),
+        ({"algorithm": "rlcm", "prompt_window": 8}, "prompt_min_count=16 is more than"),
+        ({"learning_rate": 0}, "learning_rate=0 is not allowed"),
+        ({"num_steps": 2.5}, "num_steps=2.5 is not allowed"),
+        ({"beta": None}, "beta without a value is not allowed: input should be a valid number"),
+    ],
+)
+def test_settings_that_contradict_are_refused(settings: dict, sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        RunConfig.load(settings)
+
+
+def test_every_setting_has_help_group_and_a_default_within_its_bounds() -> None:
+    assert RunConfig.load({}) == RunConfig()
+    for name, field in RunConfig.model_fields.items():
+        assert field.description.rstrip(")").endswith((".", "paper's")), name
+        assert field.json_schema_extra["group"], name
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["description: 2024-13-45", 'seed: !!int "x"', "seed: " + "9" * 5000, "seed: " + "[" * 5000],
+)
+def test_yaml_that_cannot_be_read_is_one_sentence(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "settings.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match="is not valid YAML"):
+        RunConfig.load(path)
+
+
+def test_aliases_that_stand_for_gigabytes_are_refused_in_a_short_sentence(tmp_path: Path) -> None:
+    levels = [f"&a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 7)]
+    path = tmp_path / "bomb.yaml"
+    path.write_text(f"seed: [&a0 [x, x], {', '.join(levels)}]")
+    with pytest.raises(ConfigError, match=r"seed=.* is not allowed") as refused:
+        RunConfig.load(path)
+    assert len(str(refused.value)) < 1000
+
+
+@pytest.mark.parametrize("name", ["a" * 5000, "~nobody-here/x", "a\0b"])
+def test_a_name_that_can_be_no_path_is_a_missing_file(name: str) -> None:
+    with pytest.raises(MissingFile):
+        RunConfig.load(name)
+    with pytest.raises(MissingFile):
+        find_folder(name)

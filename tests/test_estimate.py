@@ -1,0 +1,143 @@
+"""What is said before Start: time and memory from earlier runs, and what cannot work."""
+
+import psutil
+import pytest
+
+from rocm.config import RunConfig
+from rocm.estimate import Estimate, estimate, passes
+from rocm.problems import problems
+from rocm.reward_names import CLIP_FOLDERS, NAMES, PIXEL_NAMES
+from rocm.rewards import PIXEL_REWARDS
+from rocm.services import Services
+from rocm.training.run_dir import RunDir
+
+UNKNOWN = Estimate(None, None, "")
+
+
+@pytest.fixture
+def services(tmp_path):
+    return Services(tmp_path / "home")
+
+
+def measured_run(services, name="earlier", seconds=2.0, memory_mb=1000.0, **settings):
+    """A run whose updates took `seconds` each and whose first evaluation took 3 s."""
+    config = RunConfig(**{"num_steps": 5, "num_eval_prompts": 10, **settings})
+    run = RunDir.create(services.runs / name, config)
+    run.append_event("started", step=0)
+    started = run.events()[0]["time"]
+    rate = config.batch_size * config.gradient_accumulation / seconds
+    run.append_metrics({"step": 0, "time": started + 3.0})
+    for step in range(1, 6):
+        row = {"step": step, "time": started + 3 + step * seconds, "images_per_s": rate}
+        run.append_metrics({**row, "memory_mb": memory_mb})
+    run.write_state("finished")
+    return started - psutil.Process().create_time()
+
+
+def test_a_run_like_an_earlier_one_is_expected_to_take_as_long(services, tmp_path):
+    start_s = measured_run(services, model=str(tmp_path))
+    config = RunConfig(model=str(tmp_path), num_steps=100, eval_every=50, num_eval_prompts=10)
+    found = services.estimate(config)
+    assert found.seconds == pytest.approx(start_s + 100 * 2 + 3 * 3, rel=1e-3)
+    assert found.memory_mb == pytest.approx(1000)
+    assert "earlier" in found.basis
+
+
+@pytest.mark.parametrize(
+    ("settings", "factor"),
+    [
+        ({"batch_size": 8}, 2),
+        ({"gradient_accumulation": 3}, 3),
+        ({"num_inference_steps": 8}, 17 / 9),
+        ({"beta": 0}, 5 / 9),
+        ({"algorithm": "rlcm", "inner_epochs": 2}, 17 / 9),
+    ],
+)
+def test_time_goes_with_pictures_and_passes(services, tmp_path, settings, factor):
+    measured_run(services, model=str(tmp_path))
+    same = RunConfig(model=str(tmp_path), num_steps=10_000, num_eval_prompts=2, eval_every=10_000)
+    other = RunConfig(**{**same.model_dump(), **settings})
+    ratio = services.estimate(other).seconds / services.estimate(same).seconds
+    assert ratio == pytest.approx(factor, rel=0.01)
+    assert passes(other) / passes(same) <= factor
+
+
+def test_the_newest_run_of_the_same_model_and_device_counts(services, tmp_path):
+    measured_run(services, "other-model", seconds=90.0)
+    measured_run(services, "other-device", seconds=50.0, model=str(tmp_path), device="cpu")
+    assert services.estimate(RunConfig(model=str(tmp_path))).seconds is None
+    measured_run(services, "fits", model=str(tmp_path))
+    assert "fits" in services.estimate(RunConfig(model=str(tmp_path))).basis
+
+
+def test_without_an_earlier_run_nothing_is_made_up(services, tmp_path):
+    found = services.estimate(RunConfig(model=str(tmp_path)))
+    assert (found.seconds, found.memory_mb) == (None, None)
+    assert "No run of this model on this machine yet" in found.basis
+
+
+def test_the_embedded_model_is_known_and_said_to_be_measured_elsewhere():
+    found = estimate(RunConfig.load("tiny-rocm-kl"), [])
+    assert found.seconds > 0
+    assert found.memory_mb > 0
+    assert "not yet on this machine" in found.basis
+
+
+def test_a_damaged_run_is_no_basis_and_no_obstacle(services, tmp_path):
+    measured_run(services, model=str(tmp_path))
+    (services.runs / "earlier" / "metrics.jsonl").write_text("{\n")
+    assert services.estimate(RunConfig(model=str(tmp_path))).seconds is None
+
+
+def test_the_shipped_presets_have_no_problem(services):
+    for preset in services.list_presets():
+        assert services.problems(services.load_preset(preset.name)) == [], preset.name
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"model": "no/model"}, "No folder 'no/model'"),
+        ({"reward": "colourfulness"}, "Did you mean 'colorfulness'?"),
+        ({"reward": "compressibility"}, "compressibility has no gradient, and algorithm=rocm"),
+        ({"reward": "2*3*saturation"}, "cannot be read"),
+        ({"track": "tiny-clip,tiny-clop"}, "Unknown reward 'tiny-clop'"),
+        ({"judge": "clip:no/clip"}, "No folder 'no/clip'"),
+        ({"judge": "nobody"}, "Unknown reward 'nobody'"),
+        ({"judge": "colorfulness"}, "judge=colorfulness is also trained"),
+        ({"prompts": "none.txt"}, "prompts=none.txt does not exist"),
+        ({"num_eval_prompts": 4096}, "num_eval_prompts=4096. Lower it"),
+    ],
+)
+def test_what_cannot_work_is_said_once_before_start(services, settings, words):
+    (found,) = services.problems(RunConfig(**settings))
+    assert words in found
+
+
+def test_a_card_that_is_not_there_is_said(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    (found,) = problems(RunConfig(device="cuda"), UNKNOWN)
+    assert "no CUDA device is visible" in found
+
+
+def test_a_batch_that_does_not_fit_is_said_unless_it_can_be_recomputed(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    huge = Estimate(1.0, 1e9, "")
+    (found,) = problems(RunConfig(gradient_checkpointing="off", batch_size=512), huge)
+    assert "batch_size=512 needs about 1,000,000,000 MB" in found
+    assert problems(RunConfig(gradient_checkpointing="auto"), huge) == []
+
+
+def test_a_card_with_little_memory_is_the_limit(monkeypatch, tmp_path):
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\necho 1000\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    config = RunConfig(device="cuda", gradient_checkpointing="off")
+    (found,) = problems(config, Estimate(1.0, 2000.0, ""))
+    assert "the GPU has 1,049 MB free" in found
+
+
+def test_the_names_that_need_no_torch_are_those_of_the_rewards():
+    assert tuple(PIXEL_REWARDS) == PIXEL_NAMES
+    assert set(NAMES) == {*PIXEL_REWARDS, *CLIP_FOLDERS}

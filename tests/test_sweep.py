@@ -1,0 +1,164 @@
+"""A grid of settings with seeds: what is planned, what is done once only, and what is reported."""
+
+import csv
+import json
+import math
+import shutil
+
+import pytest
+
+from rocm.cli import main
+from rocm.config import RunConfig
+from rocm.errors import ConfigError
+from rocm.queue import Queue
+from rocm.services import Services
+from rocm.sweep import STUDENT, Interval, SweepCell, Sweeps, combinations, interval, peak
+from tests.test_services import FAKE_TRAINER, end_all, wait_for
+
+
+def student_mass(quantile: float, freedom: int) -> float:
+    """P(|T| < quantile) by Simpson's rule over the density."""
+    constant = math.exp(math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2))
+    constant /= math.sqrt(freedom * math.pi)
+    num, width = 4000, quantile / 4000
+    values = [(1 + (k * width) ** 2 / freedom) ** (-(freedom + 1) / 2) for k in range(num + 1)]
+    inner = 4 * sum(values[1:-1:2]) + 2 * sum(values[2:-1:2])
+    return 2 * constant * width / 3 * (values[0] + inner + values[-1])
+
+
+def test_the_quantiles_of_student_hold_95_percent():
+    for freedom, quantile in enumerate(STUDENT, start=1):
+        assert student_mass(quantile, freedom) == pytest.approx(0.95, abs=1e-4), freedom
+
+
+def test_an_interval_of_two_values_is_the_written_out_one():
+    found = interval([1.0, 3.0], "seeds")
+    half = 12.706 * math.sqrt(2) / math.sqrt(2)
+    assert (found.mean, found.low, found.high) == (2.0, pytest.approx(2 - half), 2 + half)
+    assert interval([1.0], "seeds") == Interval(1.0, None, None, 1, "seeds")
+    assert interval([], "seeds") is None
+
+
+def test_every_combination_once_and_in_the_settings_own_types():
+    cells = combinations(RunConfig(), {"beta": ["0", "0.0", "1"], "divergence": ["kl", "js"]})
+    assert cells == [{"beta": b, "divergence": d} for b in (0.0, 1.0) for d in ("kl", "js")]
+
+
+@pytest.mark.parametrize(
+    ("grid", "seeds", "words"),
+    [
+        ({}, 1, "The grid is empty"),
+        ({"beta": []}, 1, "The grid is empty"),
+        ({"betta": [1]}, 1, "Did you mean 'beta'"),
+        ({"beta": [-1]}, 1, "beta=-1 is not allowed"),
+        ({"seed": [1]}, 1, "seed cannot be in the grid"),
+        ({"beta": [0, 1]}, 0, "2 combinations with num_seeds=0"),
+        ({"beta": [0, 1]}, 501, "a sweep has 1 to 1000 runs"),
+    ],
+)
+def test_a_bad_grid_is_one_sentence_and_plans_nothing(tmp_path, grid, seeds, words):
+    services = Services(tmp_path)
+    with pytest.raises(ConfigError, match=words):
+        services.start_sweep("tiny-rocm-kl", grid, seeds)
+    assert services.list_sweeps() == []
+    assert services.list_runs() == []
+
+
+def cell(reward: float | None, judge: float | None) -> SweepCell:
+    found = [interval([] if one is None else [one], "seeds") for one in (reward, judge)]
+    return SweepCell({}, [], [], found[0], found[1], None)
+
+
+def test_the_peak_is_where_the_judge_is_highest_and_the_reward_only_without_a_judge():
+    assert peak([cell(9, 0.1), cell(1, 0.3), cell(None, None)]) == 1
+    assert peak([cell(9, None), cell(1, None)]) == 0
+    assert peak([cell(None, None)]) is None
+
+
+def test_runs_share_the_settings_and_differ_by_cell_and_seed(tmp_path):
+    sweeps = Sweeps(tmp_path, Queue(tmp_path))
+    base = RunConfig.load("tiny-rocm-kl", seed=5)
+    sweep_id = sweeps.plan("tiny-rocm-kl", base, {"beta": [0, 1]}, 2)
+    planned = [(config.beta, config.seed) for _, config in sweeps.open_runs(sweep_id)]
+    assert planned == [(0, 5), (0, 6), (1, 5), (1, 6)]
+    assert {config.learning_rate for _, config in sweeps.open_runs(sweep_id)} == {0.001}
+    assert sweeps.plan("tiny-rocm-kl", base, {"beta": ["0", "1"]}, 2) == sweep_id
+    assert sweeps.plan("tiny-rocm-kl", base, {"beta": [0, 1]}, 3) != sweep_id
+
+
+def test_over_the_queue_the_same_sweep_goes_on_and_keeps_what_is_done(tmp_path):
+    services = Services(tmp_path, [*FAKE_TRAINER, "good"])
+    arguments = ("tiny-rocm-kl", {"beta": [0, 1]}, 1, {"num_steps": 3, "eval_every": 3})
+    sweep_id = services.start_sweep(*arguments)
+    first, second = (one.run_ids[0] for one in services.sweep_report(sweep_id).cells)
+    wait_for(services, first, "finished")
+    services.stop_run(second)
+    assert wait_for(services, second, "stopped", "cancelled", "finished").state != "finished"
+    done = (services.runs / first / "metrics.jsonl").stat().st_mtime_ns
+    assert services.start_sweep(*arguments) == sweep_id
+    wait_for(services, second, "finished")
+    assert (services.runs / first / "metrics.jsonl").stat().st_mtime_ns == done
+    report = services.sweep_report(sweep_id)
+    assert (report.num_done, report.num_runs) == (2, 2)
+    assert [report.sweep for report in services.list_runs()] == [sweep_id, sweep_id]
+    end_all(services)
+
+
+def test_inline_a_sweep_trains_reports_and_makes_only_what_is_missing(
+    tmp_path, tiny_pipeline_dir, monkeypatch, capsys
+):
+    monkeypatch.setenv("ROCM_HOME", str(tmp_path / "home"))
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("\n".join(f"picture {number}" for number in range(9)))
+    sets = {
+        **{"model": tiny_pipeline_dir, "prompts": prompts, "track": "", "judge": "smoothness"},
+        **{"num-inference-steps": 1, "batch-size": 1, "num-steps": 2, "eval-every": 2},
+        **{"num-eval-prompts": 4, "num-samples": 1, "learning-rate": 0.01, "device": "cpu"},
+    }
+    words = [word for name, value in sets.items() for word in (f"--{name}", str(value))]
+    command = ["sweep", "tiny-rocm-kl", "--grid", "beta=0,1", "--seeds", "2", "--inline", *words]
+    assert main(command) == 0
+    services = Services(tmp_path / "home")
+    (sweep_id,) = services.list_sweeps()
+    first = services.sweep_report(sweep_id)
+    assert [one.states for one in first.cells] == [["finished"] * 2] * 2
+    assert first.cells[0].reward.over == "seeds"
+    values = [
+        next(row for row in services.run_rows(run_id) if row["step"] == 2)["eval/reward"]
+        for run_id in first.cells[0].run_ids
+    ]
+    assert first.cells[0].reward.mean == pytest.approx(sum(values) / 2)
+    assert first.cells[1].judge.low < first.cells[1].judge.mean < first.cells[1].judge.high
+
+    shutil.rmtree(services.runs / first.cells[1].run_ids[1])
+    kept = services.runs / first.cells[0].run_ids[0] / "metrics.jsonl"
+    before = kept.stat().st_mtime_ns
+    capsys.readouterr()
+    assert main(command) == 0
+    assert kept.stat().st_mtime_ns == before
+    assert services.sweep_report(sweep_id).cells == first.cells
+    shown = capsys.readouterr().out
+    assert sum(line.startswith("*") for line in shown.splitlines()) == 1
+    folder = tmp_path / "home" / "sweeps" / sweep_id
+    rows = list(csv.DictReader((folder / "report.csv").open()))
+    assert [row["beta"] for row in rows] == ["0.0", "1.0"]
+    assert float(rows[0]["reward_mean"]) == first.cells[0].reward.mean
+    assert json.loads((folder / "report.json").read_text())["peak"] == first.peak
+
+
+def test_one_seed_gets_its_interval_over_prompts(tmp_path):
+    services = Services(tmp_path, [*FAKE_TRAINER, "good"])
+    sweep_id = services.start_sweep(
+        "tiny-rocm-kl", {"beta": [0]}, 1, {"num_steps": 2, "eval_every": 2}
+    )
+    run_id = f"{sweep_id}-000"
+    wait_for(services, run_id, "finished")
+    scores = {"reward": [1.0, 3.0], "tiny-judge": [0.25, 0.25]}
+    (services.runs / run_id / "samples" / "step_000002" / "scores.json").write_text(
+        json.dumps(scores)
+    )
+    (found,) = services.sweep_report(sweep_id).cells
+    assert (found.reward.over, found.reward.num, found.reward.mean) == ("prompts", 2, 2.0)
+    assert found.judge == Interval(0.25, 0.25, 0.25, 2, "prompts")
+    assert found.divergence.low is None
+    end_all(services)

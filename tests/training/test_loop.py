@@ -1,0 +1,405 @@
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from rocm import rewards
+from rocm.errors import ConfigError, RunError, TrainingError
+from rocm.mdp import decisions, play
+from rocm.models.lora import WEIGHTS
+from rocm.rewards import Scale
+from rocm.training.batch import draw_batch, make_problem
+from rocm.training.loop import train
+from rocm.training.run_dir import RunDir
+from rocm.training.setup import set_up
+from rocm.training.update import batch_objective
+from rocm.trajectory import rollout
+
+MakeRun = Callable[..., RunDir]
+# Two prompts share their pictures between updates, so that a resumed run needs the old rewards.
+RLCM = {
+    "algorithm": "rlcm",
+    "pictures_per_prompt": 4,
+    "prompt_min_count": 2,
+    "inner_epochs": 2,
+    "clip_range": 1e-3,
+}
+
+
+def finish(run: RunDir, resume: bool = False) -> list[dict]:
+    return [progress.row for progress in train(run, resume)]
+
+
+def measured(run: RunDir) -> list[dict]:
+    """The rows of a run without what the clock decides."""
+    clock = ("time", "seconds", "images_per_s", "memory_mb")
+    return [{key: row[key] for key in row if key not in clock} for row in run.metrics()]
+
+
+def adapter(run: RunDir) -> dict[str, torch.Tensor]:
+    return load_file(run.path / "adapter" / WEIGHTS)
+
+
+def test_a_run_raises_its_reward_and_leaves_the_whole_contract(new_run: MakeRun) -> None:
+    run = new_run("run", num_steps=10, eval_every=5)
+    finish(run)
+    rows = run.metrics()
+    assert [row["step"] for row in rows] == list(range(11))
+    assert rows[10]["eval/reward"] > rows[0]["eval/reward"] + 0.5
+    assert rows[0]["eval/reward"] == pytest.approx(0, abs=1e-5)
+    assert rows[1]["divergence"] == pytest.approx(0, abs=1e-6)
+    assert rows[10]["divergence"] > 1e-4
+    assert rows[10]["divergence"] == pytest.approx(
+        rows[10]["divergence/step_0"] + rows[10]["divergence/step_1"]
+    )
+    assert run.status().state == "finished"
+    assert sorted(run.samples()) == [0, 5, 10]
+    assert [folder.name for folder in run.checkpoints()][-1] == "step_000010"
+    kinds = [event["kind"] for event in run.events()]
+    assert (kinds[0], kinds[-1]) == ("started", "finished")
+    manifest = run.manifest()
+    assert manifest["base_scores"]["colorfulness"]["deviation"] > 0
+    assert manifest["base_reward"]["deviation"] == pytest.approx(1, rel=1e-4)
+
+
+@pytest.mark.parametrize("settings", [{}, RLCM], ids=["rocm", "rlcm"])
+def test_resumed_equals_straight_through_bit_for_bit(new_run: MakeRun, settings: dict) -> None:
+    straight, broken = new_run("straight", **settings), new_run("broken", **settings)
+    finish(straight)
+    for progress in train(broken):
+        if progress.step == 1:
+            broken.request("stop")
+    assert broken.status().state == "stopped"
+    assert broken.status().step < 4
+    finish(broken, resume=True)
+    assert measured(broken) == measured(straight)
+    for name, weights in adapter(straight).items():
+        assert torch.equal(adapter(broken)[name], weights), name
+
+
+@pytest.mark.parametrize(
+    ("settings", "forward", "backward", "queries"),
+    [
+        ({"ref_grad": "exact"}, 2 + 2, 2 + 2, 1),
+        ({"ref_grad": "none"}, 2 + 2, 2, 1),
+        ({"ref_grad": "detach"}, 2 + 2 + 2, 2 + 2, 1),
+        ({"beta": 0}, 2 + 2, 2, 1),
+        ({"beta": 0, "backprop": "last_k"}, 2 + 2, 1, 1),
+        ({"beta": 0, "gradient_checkpointing": "on"}, 2 + 2 + 2, 2, 1),
+        ({"algorithm": "rlcm"}, 2 + 2 + 2, 2, 1),
+        ({**RLCM, "last_step": "skip"}, 2 + 1 + 2, 2, 1),
+        ({"beta": 0, "backprop": "draft_lv", "backprop_steps": 3}, 4 + 3 * 2, 1 + 3, 4),
+    ],
+    ids=lambda value: str(value),
+)
+def test_network_passes_of_a_picture_are_counted(
+    new_run: MakeRun, settings: dict, forward: int, backward: int, queries: int
+) -> None:
+    first = {"gradient_checkpointing": "off", **settings}
+    run = new_run("run", num_steps=1, gradient_accumulation=2, **first)
+    row = finish(run)[1]
+    assert row["reward_queries"] == 4 * queries
+    assert (row["unet_forward"], row["unet_backward"]) == (4 * forward, 4 * backward)
+    assert 0 < row["seconds"] == pytest.approx(4 / row["images_per_s"])
+
+
+def test_more_updates_equal_a_longer_run(new_run: MakeRun) -> None:
+    long, short = new_run("long", num_steps=4), new_run("short", num_steps=2)
+    finish(long)
+    finish(short)
+    short.extend(4)
+    short.mark_waiting()
+    finish(short, resume=True)
+    assert measured(short) == measured(long)
+    assert (short.status().step, short.status().num_steps) == (4, 4)
+
+
+def test_an_attempt_without_a_checkpoint_is_begun_anew(new_run: MakeRun) -> None:
+    run = new_run("run", num_steps=2)
+    run.append_metrics({"step": 0, "eval/reward": 9.0})
+    finish(run)
+    assert [row["step"] for row in run.metrics()] == [0, 1, 2]
+    assert run.metrics()[0]["eval/reward"] != 9.0
+
+
+def test_a_killed_run_resumes_to_the_same_result(new_run: MakeRun) -> None:
+    straight, killed = new_run("straight", num_steps=6), new_run("killed", num_steps=6)
+    finish(straight)
+    steps = train(killed)
+    for progress in steps:
+        if progress.step == 5:
+            break
+    # What kill -9 leaves: a row without a checkpoint, and a line that was being written.
+    steps.close()
+    with open(killed.path / "metrics.jsonl", "a") as file:
+        file.write('{"step": 6, "rew')
+    assert [row["step"] for row in killed.metrics()] == [0, 1, 2, 3, 4, 5]
+    finish(killed, resume=True)
+    assert measured(killed) == measured(straight)
+
+
+@pytest.mark.slow
+def test_kill_9_loses_nothing_that_was_checkpointed(new_run: MakeRun) -> None:
+    run = new_run("run", num_steps=500, eval_every=5)
+    command = [sys.executable, "-m", "rocm", "train", "--resume", str(run.path)]
+    first = [*command[:4], str(run.path / "config.yaml"), "--run-dir", str(run.path)]
+    process = subprocess.Popen(first, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while len(run.metrics()) < 8 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    status, rows = run.status(), measured(run)
+    assert status.state == "interrupted"
+    assert status.is_resumable
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    while len(run.metrics()) < len(rows) + 3 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.terminate()
+    assert process.wait(60) == 0
+    assert measured(run)[: len(rows)] == rows
+    steps = [row["step"] for row in run.metrics()]
+    assert steps == list(range(len(steps)))
+    assert run.status().state == "stopped"
+
+
+@pytest.mark.parametrize("settings", [{}, {"algorithm": "rlcm"}], ids=["rocm", "rlcm"])
+def test_a_batch_of_four_equals_two_of_two_accumulated(new_run: MakeRun, settings: dict) -> None:
+    whole = new_run("whole", batch_size=4, **settings)
+    halves = new_run("halves", batch_size=2, gradient_accumulation=2, **settings)
+    finish(whole)
+    finish(halves)
+    for one, other in zip(measured(whole), measured(halves), strict=True):
+        assert one == pytest.approx(other, rel=1e-3, abs=1e-5)
+
+
+def test_gradient_checkpointing_changes_no_figure(new_run: MakeRun) -> None:
+    off, on = (new_run(name, gradient_checkpointing=name) for name in ("off", "on"))
+    finish(off)
+    finish(on)
+    for one, other in zip(measured(off), measured(on), strict=True):
+        assert other.pop("unet_forward", 0) == 2 * one.pop("unet_forward", 0)  # each again
+        assert one == pytest.approx(other, rel=1e-3, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"divergence": "js"},
+        {"divergence": "js", "js_estimator": "sampled"},
+        {"divergence": "hellinger", "reduction": "joint"},
+        {"divergence": "fisher", "last_step": "skip"},
+        {"divergence": "tv", "last_step": "floor", "reduction": "tempered"},
+        {"ref_grad": "detach"},
+        {"ref_grad": "none"},
+        {"backprop": "last_k"},
+        {"backprop": "random_k"},
+        {"backprop": "drtune"},
+        {"backprop": "refl"},
+        {"backprop": "draft_lv"},
+        {"beta": 0},
+        {"precision": "bf16"},
+        {"num_inference_steps": 1},
+        {"num_inference_steps": 16},
+        {"reward": "0.7*saturation+0.3*colorfulness"},
+        {"standardize": False, "reward": "saturation"},
+        {"grid": "rlcm"},
+        RLCM,
+        {**RLCM, "last_step": "skip", "beta": 0},
+        {**RLCM, "reward": "0.5*compressibility+saturation"},
+        {**RLCM, "divergence": "js", "js_estimator": "sampled"},
+    ],
+    ids=lambda settings: ",".join(f"{name}={value}" for name, value in settings.items()),
+)
+def test_every_choice_trains(new_run: MakeRun, settings: dict) -> None:
+    run = new_run("run", num_steps=2, **settings)
+    rows = finish(run)
+    before, after = (
+        load_file(folder / WEIGHTS) for folder in (run.checkpoints()[0], run.checkpoints()[-1])
+    )
+    assert rows[-1]["grad_norm"] > 0
+    assert any(not torch.equal(before[name], after[name]) for name in before)
+
+
+def test_rocm_refuses_a_reward_without_gradient_before_anything_is_drawn(new_run: MakeRun) -> None:
+    run = new_run("run", reward="incompressibility")
+    with pytest.raises(ConfigError, match="Set algorithm=rlcm"):
+        finish(run)
+    assert run.status().state == "failed"
+    assert run.samples() == {}
+
+
+def test_rlcm_and_rocm_draw_the_same_pictures_from_one_seed(small_config) -> None:
+    setup = set_up(small_config(track=""))
+    mixture = setup.mixture({"colorfulness": Scale(0.0, 1.0)})
+    batch = draw_batch(setup, first=2)
+    problem = make_problem(setup, mixture, batch, {})
+    schedule = setup.model.schedule(2)
+    episode = play(
+        problem.policy,
+        batch.noise,
+        schedule,
+        problem.prediction_type,
+        decisions(schedule, "smooth", 0),
+    )
+    first_order = batch_objective(setup, problem, batch, 1)
+    assert torch.equal(problem.decode(episode.latents), first_order.images)
+
+
+def test_refl_scores_the_clean_estimate_where_its_chain_ends(small_config) -> None:
+    setup = set_up(small_config(track="", backprop="refl", num_inference_steps=4, beta=0))
+    mixture = setup.mixture({"colorfulness": Scale(0.0, 1.0)})
+    batch = draw_batch(setup, first=0)
+    problem = make_problem(setup, mixture, batch, {})
+    whole = rollout(problem.policy, batch.noise, setup.model.schedule(4), problem.prediction_type)
+    ends = set()
+    for step in range(1, 9):
+        found = batch_objective(setup, problem, batch, step)
+        end = len(found.divergences) - 1
+        ends.add(end)
+        assert torch.equal(found.latents, whole.denoised[end])
+    assert ends == {2, 3}
+
+
+def test_two_trainers_of_one_run_are_refused(new_run: MakeRun) -> None:
+    run = new_run("run")
+    steps = train(run)
+    next(steps)
+    with pytest.raises(RunError, match=f"in use by process {os.getpid()}"):
+        next(train(run))
+    steps.close()
+
+
+def test_a_loss_that_is_not_finite_keeps_the_last_good_checkpoint(
+    new_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+
+    def broken(images: torch.Tensor) -> torch.Tensor:
+        calls.append(1)
+        return images.flatten(1).mean(1) * (torch.nan if len(calls) > 5 else 1.0)
+
+    monkeypatch.setitem(rewards.PIXEL_REWARDS, "broken", broken)
+    run = new_run("run", reward="broken", track="", num_steps=9, eval_every=1)
+    with pytest.raises(TrainingError, match=r"The loss is not finite in update 3\. The adapter of"):
+        finish(run)
+    status = run.status()
+    assert status.state == "failed"
+    assert "Lower learning_rate" in status.error
+    assert [row["step"] for row in run.metrics()] == [0, 1, 2]
+    assert all(torch.isfinite(weights).all() for weights in adapter(run).values())
+
+
+@pytest.mark.parametrize("damage", ["cut", "missing"])
+def test_a_damaged_checkpoint_is_named_and_nothing_is_overwritten(
+    new_run: MakeRun, damage: str
+) -> None:
+    run = new_run("run")
+    finish(run)
+    rows = run.metrics()
+    path = run.checkpoints()[-1] / "training.pt"
+    if damage == "cut":
+        path.write_bytes(path.read_bytes()[:1000])
+    else:
+        path.unlink()
+    with pytest.raises(RunError, match=r"step_000004 is damaged.*to resume from step_000002"):
+        finish(run, resume=True)
+    assert run.metrics() == rows
+    assert run.status().state == "failed"
+
+
+def test_a_full_disk_is_one_sentence_and_loses_no_row(new_run: MakeRun) -> None:
+    run = new_run("run", num_steps=50, eval_every=50, checkpoint_every=50)
+
+    def no_file_over_30_kb() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))
+
+    command = [sys.executable, "-m", "rocm", "train", str(run.path / "config.yaml")]
+    answer = subprocess.run(
+        [*command, "--run-dir", str(run.path)],
+        capture_output=True,
+        text=True,
+        preexec_fn=no_file_over_30_kb,
+        check=False,
+    )
+    assert answer.returncode == 2
+    assert "Traceback" not in answer.stderr
+    assert "Cannot write" in answer.stderr
+    assert run.status().state == "failed"
+    assert [row["step"] for row in run.metrics()] == [0]
+    assert run.checkpoints() == []
+
+
+def test_stop_on_warning_keeps_the_checkpoint_that_the_judge_liked_best(
+    new_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A judge that likes the third evaluation (step 2) best and hates everything after it.
+    liking = iter([0.0, 1.0, 2.0, -5.0, -6.0])
+    current = {}
+
+    def judge(images: torch.Tensor) -> torch.Tensor:
+        if len(images) == 4:
+            current["value"] = next(liking)
+        return torch.full((len(images),), current["value"]) + torch.arange(len(images)) * 1e-3
+
+    monkeypatch.setitem(rewards.PIXEL_REWARDS, "judge", judge)
+    run = new_run("run", judge="judge", eval_every=1, num_steps=9, stop_on_warning=True)
+    finish(run)
+    warned = [event for event in run.events() if event["kind"] == "warning"]
+    assert [(event["step"], event["warning"]) for event in warned] == [(3, "hacking")]
+    assert run.events()[-1]["adapter_step"] == 2
+    assert run.status().state == "stopped"
+    best = load_file(run.checkpoint_dir(2) / WEIGHTS)
+    for name, weights in adapter(run).items():
+        assert torch.equal(best[name], weights)
+
+
+def test_previews_show_the_same_prompts_and_seeds_at_every_evaluation(new_run: MakeRun) -> None:
+    run = new_run("run")
+    finish(run)
+    previews = run.samples()
+    named = {
+        step: [(one["prompt"], one["seed"]) for one in pictures]
+        for step, pictures in previews.items()
+    }
+    assert named[0] == named[2] == named[4]
+    first, last = (Path(previews[step][0]["path"]).read_bytes() for step in (0, 4))
+    assert first != last
+
+
+def test_the_manifest_names_what_the_run_depends_on(new_run: MakeRun) -> None:
+    run = new_run("run", num_steps=1)
+    finish(run)
+    manifest = json.loads((run.path / "manifest.json").read_text())
+    assert torch.__version__.startswith(manifest["versions"]["torch"])
+    assert len(manifest["prompts_sha256"]) == 64
+    assert len(manifest["base_values"]["colorfulness"]) == 4
+
+
+@pytest.mark.parametrize("text", ["{}", "[1]"])
+def test_a_checkpoint_whose_summary_says_nothing_is_damaged(new_run, text):
+    run = new_run("run")
+    list(train(run))
+    (run.checkpoints()[-1] / "checkpoint.json").write_text(text)
+    with pytest.raises(RunError, match="is damaged"):
+        list(train(run, resume=True))
+
+
+def test_a_resume_without_the_base_models_scores_is_one_sentence(new_run):
+    run = new_run("run")
+    list(train(run))
+    run.extend(6)
+    run.write_manifest({})
+    with pytest.raises(RunError, match="lacks the base model's scores"):
+        list(train(run, resume=True))
+    assert run.status().state == "failed"

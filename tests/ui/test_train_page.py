@@ -1,0 +1,143 @@
+"""What a poll sends: only what has changed, in the right order, and rows only once."""
+
+import json
+
+import pytest
+
+from rocm.config import RunConfig
+from rocm.errors import MissingFile, RunError
+from rocm.services import RunReport, Services
+from rocm.training.liveness import RunStatus
+from rocm.training.run_dir import RunDir
+from rocm.ui.access import access
+from rocm.ui.forms import FIELDS
+from rocm.ui.live_charts import new_rows, rows_or_none
+from rocm.ui.previews import pictures
+from rocm.ui.run_actions import pressable
+from rocm.ui.train_form import forecast, queue_words, read_form
+from rocm.ui.train_page import Seen, changed, first_shown, in_order
+
+LOCAL = access("127.0.0.1", False, "")
+
+
+def report(name, state="finished", position=None):
+    return RunReport(name, 0.0, RunStatus(state), position=position)
+
+
+@pytest.fixture
+def services(tmp_path):
+    for name in ("one", "two"):
+        run = RunDir.create(tmp_path / "runs" / name, RunConfig(batch_size=2), preset=name)
+        for step in range(3):
+            run.append_metrics({"step": step, "reward": float(step), "images_per_s": 2.0})
+        run.append_event("warning", step=2, warning="hacking", message="Raise beta.")
+        run.write_state("stopped", step=2)
+    return Services(tmp_path)
+
+
+def test_the_first_poll_sends_all_and_the_second_nothing(services):
+    first, seen = changed(services, LOCAL, ("one", "two"), Seen())
+    assert {"runs", "charts", "state", "warnings", "previews", "stop_run", "title"} <= set(first)
+    assert [run["id"] for run in json.loads(first["charts"])] == ["one", "two"]
+    assert changed(services, LOCAL, ("one", "two"), seen) == ({}, seen)
+
+
+def test_a_new_row_changes_the_chart_and_leaves_the_typed_name_alone(services, tmp_path):
+    _, seen = changed(services, LOCAL, ("one",), Seen())
+    RunDir(tmp_path / "runs" / "one").append_metrics({"step": 3, "reward": 1.0})
+    changes, _ = changed(services, LOCAL, ("one",), seen)
+    assert "charts" in changes
+    assert not {"title", "note", "runs", "stop_run", "delete"} & set(changes)
+
+
+def test_a_run_that_is_gone_is_not_drawn(services):
+    changes, _ = changed(services, LOCAL, ("none", "two"), Seen())
+    assert [run["id"] for run in json.loads(changes["charts"])] == ["two"]
+    assert "Choose a run" in changes["state"]
+
+
+def test_a_damaged_run_is_said_in_words_and_the_others_are_drawn(services, tmp_path):
+    metrics = tmp_path / "runs" / "one" / "metrics.jsonl"
+    metrics.write_text(metrics.read_text() + "{broken\n")
+    changes, _ = changed(services, LOCAL, ("one", "two"), Seen())
+    assert "is damaged" in changes["state"]
+    assert rows_or_none(services, {"run": "one", "offset": 0, "time": 0}) is None
+    assert rows_or_none(services, {"run": "two", "offset": 0, "time": 0})["columns"]["step"]
+
+
+def test_an_empty_home_says_what_to_do_next(tmp_path):
+    changes, _ = changed(Services(tmp_path), LOCAL, ("",), Seen())
+    assert "press <em>Start training</em>" in json.loads(changes["runs"])["words"]
+    closed, _ = changed(Services(tmp_path), access("0.0.0.0", False, ""), ("",), Seen())
+    assert "Start" not in json.loads(closed["runs"])["words"]
+
+
+def test_the_browser_is_sent_each_row_once(services, tmp_path):
+    answer = new_rows(services, {"run": "one", "offset": 0, "time": 0})
+    assert answer["columns"]["step"] == [0, 1, 2]
+    assert answer["info"]["pictures_per_step"] == 2
+    assert [warning["step"] for warning in answer["info"]["warnings"]] == [2]
+    RunDir(tmp_path / "runs" / "one").append_metrics({"step": 3, "reward": 1.0})
+    again = new_rows(services, {"run": "one", **answer["bookmark"]})
+    assert (again["columns"]["step"], again["is_fresh"]) == ([3], False)
+
+
+@pytest.mark.parametrize("name", ["../one", "", "none", "one/../two"])
+def test_a_browser_cannot_ask_for_anything_but_a_run(services, name):
+    with pytest.raises(MissingFile):
+        new_rows(services, {"run": name, "offset": 0, "time": 0})
+    with pytest.raises(MissingFile):
+        pictures(services, name, 0)
+
+
+def test_runs_at_work_come_first_then_the_queue_in_its_order():
+    reports = [report("a"), report("b", "queued", 1), report("c", "queued", 0)]
+    reports += [report("d", "running"), report("e", "failed")]
+    assert [one.run_id for one in in_order(reports)] == ["d", "c", "b", "a", "e"]
+
+
+def test_the_address_decides_what_is_shown_then_the_run_at_work_then_the_newest():
+    reports = [report("new"), report("busy", "running"), report("old")]
+    assert first_shown(reports, "old") == "old"
+    assert first_shown(reports, "") == "busy"
+    assert first_shown(reports[:1], "none") == "new"
+    assert first_shown([], "none") == ""
+
+
+@pytest.mark.parametrize(
+    ("given", "names"),
+    [
+        (report("a", "running"), {"stop_run", "sample_now", "save_now"}),
+        (report("a", "queued", 0), {"cancel_run", "later"}),
+        (report("a", "queued", 1), {"cancel_run", "earlier", "later"}),
+        (report("a", "finished"), {"continue_run", "delete"}),
+        (None, set()),
+    ],
+)
+def test_only_what_can_work_can_be_pressed(given, names):
+    updates = pressable(given)
+    assert {name for name, update in updates.items() if update["interactive"]} == names
+
+
+def test_a_forecast_says_cost_and_basis_or_why_it_cannot_work(services):
+    estimate = services.estimate(RunConfig())
+    assert estimate.basis in forecast(estimate, [])
+    assert "&lt;b&gt;" in forecast(estimate, ["<b>"])
+    assert estimate.basis not in forecast(estimate, ["It cannot work."])
+
+
+def test_values_of_another_preset_are_not_taken_for_those_of_the_chosen_one():
+    values = tuple(getattr(RunConfig(), name) for name in FIELDS)
+    assert read_form("tiny-rocm-kl", "tiny-rocm-kl", values) == RunConfig()
+    for filled in ("", "tiny-rocm-beta0"):
+        with pytest.raises(RunError, match="being filled with 'tiny-rocm-kl'"):
+            read_form("tiny-rocm-kl", filled, values)
+
+
+def test_only_a_run_that_must_wait_is_said_to_be_queued():
+    new = report("new", "queued", position=0)
+    assert queue_words([new, report("old")], "new") == ""
+    assert queue_words([report("new", "starting")], "new") == ""
+    assert "number 1" in queue_words([new, report("busy", "running")], "new")
+    last = report("last", "queued", position=1)
+    assert "number 2" in queue_words([new, last], "last")
