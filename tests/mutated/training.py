@@ -1,0 +1,47 @@
+"""Faults in what happens around an update: runs, queue, charts, charts' rows."""
+
+from mutated.mutation import Mutation
+
+TWO_APPS = (
+    "tests/test_queue.py::"
+    "test_two_apps_share_a_queue_that_outlives_them_and_trains_one_run_at_a_time"
+)
+
+MUTATIONS = [
+    Mutation(
+        "earlier rewards forgotten on resume",
+        "rocm/training/checkpoint.py",
+        'learner.statistics.load_state_dict(state.get("statistics", {}))',
+        "learner.statistics.load_state_dict({})",
+        "tests/training/test_loop.py::test_resumed_equals_straight_through_bit_for_bit[rlcm]",
+    ),
+    Mutation(
+        "all waiting runs at once",
+        "rocm/queue.py",
+        "if any(run.status().is_active for run in self._unsettled()):",
+        "if not self.waiting():",
+        TWO_APPS,
+    ),
+    Mutation(
+        "a zombie called alive",
+        "rocm/training/liveness.py",
+        "return is_same and process.status() != psutil.STATUS_ZOMBIE",
+        "return is_same",
+        "tests/training/test_run_dir.py::"
+        "test_a_killed_trainer_reads_as_interrupted_at_once_even_as_a_zombie",
+    ),
+    Mutation(
+        "normal for Student's interval",
+        "rocm/sweep.py",
+        "STUDENT[num - 2] if num - 2 < len(STUDENT)",
+        "1.96 if num - 2 < len(STUDENT)",
+        "tests/test_sweep.py::test_an_interval_of_two_values_is_the_written_out_one",
+    ),
+    Mutation(
+        "a chart keeps rows that a resumed run has dropped",
+        "rocm/training/feed.py",
+        'if first and not (rows and rows[0]["time"] == after.time):',
+        "if first and not rows:",
+        "tests/training/test_feed.py::test_rows_dropped_by_a_resumed_run_are_sent_again",
+    ),
+]
