@@ -48,7 +48,7 @@ def train(run: RunDir, is_resumed: bool, manner: str) -> None:
         update(run, step, config)
         run.write_state("running", step=step)
         if manner != "deaf" and run.take_control("stop"):
-            evaluate(run, {"step": step}, step / config.num_steps)
+            checkpoint(run, step)
             return end(run, "stopped", step)
     return end(run, "finished", step)
 
@@ -88,7 +88,11 @@ def evaluate(run: RunDir, row: dict, progress: float) -> None:
             pictures.append({"file": f"{index:03d}.webp", "prompt": prompt, "seed": index})
         (folder / "manifest.json").write_text(json.dumps(pictures))
     run.append_metrics(row)
-    with replace_folder(run.checkpoint_dir(row["step"])) as folder:
+    checkpoint(run, row["step"])
+
+
+def checkpoint(run: RunDir, step: int) -> None:
+    with replace_folder(run.checkpoint_dir(step)) as folder:
         (folder / "adapter.safetensors").write_bytes(b"")
 
 

@@ -87,7 +87,7 @@ def overlap(spans):
 
 
 def test_a_killed_trainer_is_interrupted_and_the_next_run_starts(services):
-    first, second = (services.start_run(RunConfig(num_steps=20)) for _ in range(2))
+    first, second = (services.start_run(RunConfig(num_steps=60)) for _ in range(2))
     os.kill(wait_for(services, first, "running", step=3).pid, signal.SIGKILL)
     wait_for(services, second, "running")
     assert '"interrupted"' in (services.runs / first / "state.json").read_text()
@@ -95,11 +95,11 @@ def test_a_killed_trainer_is_interrupted_and_the_next_run_starts(services):
     assert services.queue() == [first]
     wait_for(services, second, "finished")
     wait_for(services, first, "finished")
-    assert services.run_series(first).lines["reward"].steps == list(range(1, 21))
+    assert services.run_series(first).lines["reward"].steps == list(range(1, 61))
 
 
 def test_without_the_worker_the_trainer_goes_on_and_any_reader_mends_the_queue(services):
-    first, second = (services.start_run(RunConfig(num_steps=25)) for _ in range(2))
+    first, second = (services.start_run(RunConfig(num_steps=60)) for _ in range(2))
     pid = wait_for(services, first, "running", step=1).pid
     (worker,) = workers(services.home)
     worker.kill()
@@ -133,7 +133,7 @@ def test_a_trainer_that_ends_starts_the_killed_worker_again(tmp_path, tiny_pipel
 
 def test_two_apps_share_a_queue_that_outlives_them_and_trains_one_run_at_a_time(services, app):
     (first_app, some), (second_app, others) = app(), app()
-    wait_for(services, some[0], "running")
+    wait_for(services, some[0], "running", "finished")
     for process in (first_app, second_app):
         process.kill()
         process.wait()
