@@ -1,7 +1,8 @@
 """Starts the page: reads the environment, builds services and pages, launches.
 
-ROCM_HOME is where runs are kept, ROCM_ADMIN_TOKEN allows training where others can reach the page;
-GRADIO_SERVER_NAME, GRADIO_SERVER_PORT and PORT say where it listens. See docs/deploy.md.
+ROCM_HOME is where runs are kept, ROCM_ADMIN_TOKEN allows training where others can reach the page,
+ROCM_ALLOWED_HOSTS are further names that it goes by; GRADIO_SERVER_NAME, GRADIO_SERVER_PORT and
+PORT say where it listens. See docs/deploy.md.
 """
 
 import argparse
@@ -12,6 +13,7 @@ from pathlib import Path
 from rocm.services import Services
 from rocm.ui.access import access
 from rocm.ui.app import CLOSED, STYLE, build, theme
+from rocm.ui.same_host import hosts, same_host
 
 
 def main() -> None:
@@ -19,24 +21,33 @@ def main() -> None:
     settings = "[GRADIO_SERVER_NAME=127.0.0.1] [PORT=7860] [ROCM_HOME=data] python app.py"
     argparse.ArgumentParser(usage=settings, description=__doc__).parse_args()
     host = os.environ.get("GRADIO_SERVER_NAME") or "127.0.0.1"
-    port = int(os.environ.get("PORT") or os.environ.get("GRADIO_SERVER_PORT") or 7860)
+    is_space = bool(os.environ.get("SPACE_ID"))
+    port = chosen_port()
     check_free(host, port)
     services = Services(Path(os.path.expanduser(os.environ.get("ROCM_HOME") or "data")))
     services.watch_queue()
-    rule = access(
-        host, bool(os.environ.get("SPACE_ID")), os.environ.get("ROCM_ADMIN_TOKEN", "").strip()
-    )
+    rule = access(host, is_space, os.environ.get("ROCM_ADMIN_TOKEN", "").strip())
+    names = hosts(host, is_space, os.environ.get("ROCM_ALLOWED_HOSTS", "").split(","))
     print(f"ROCM Studio: http://{host}:{port}", flush=True)
     build(services, rule).launch(
         server_name=host,
         server_port=port,
         quiet=True,
         **CLOSED,
+        app_kwargs={"middleware": [same_host(names)]},
         ssr_mode=False,
         theme=theme(),
         css_paths=STYLE,
         footer_links=[],
     )
+
+
+def chosen_port() -> int:
+    """The port of PORT or GRADIO_SERVER_PORT; ends in a sentence if it is none."""
+    given = os.environ.get("PORT") or os.environ.get("GRADIO_SERVER_PORT") or "7860"
+    if not given.isdecimal() or not 1 <= int(given) <= 65535:
+        raise SystemExit(f"Port {given!r} is no port. Set PORT to a whole number 1 to 65535.")
+    return int(given)
 
 
 def check_free(host: str, port: int) -> None:
