@@ -12,6 +12,8 @@ from rocm.ui.access import Access
 STYLE = [ROOT / "assets" / "style.css", ROOT / "assets" / "generate.css"]
 # Nothing here takes a file; without a bound anybody could fill the disk through Gradio's upload.
 CLOSED: dict[str, Any] = {"share": False, "run_history": False, "max_file_size": 1}
+# Exports wait for their download: looked at every hour, deleted after a day or when the app ends.
+KEPT_S = (3600, 86_400)
 TITLE = """
 <h1>ROCM Studio</h1>
 <p>Reward optimisation of consistency models: fine-tune a few-step text-to-image model directly on a
@@ -42,7 +44,8 @@ def build(services: Services, access: Access) -> gr.Blocks:
     Returns:
         The application, to be launched with `theme()` and `STYLE`.
     """
-    with gr.Blocks(title="ROCM Studio", analytics_enabled=False, fill_width=True) as pages:
+    look = {"title": "ROCM Studio", "analytics_enabled": False, "fill_width": True}
+    with gr.Blocks(**look, delete_cache=KEPT_S) as pages:
         gr.HTML(TITLE, elem_id="title")
         # Children are rendered with the page: a hidden page must take the updates of its timers.
         with gr.Tabs(elem_id="pages") as tabs:

@@ -3,10 +3,10 @@
 Whatever throws away asks first, and what is thrown away lies in a bin.
 """
 
-import tempfile
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import gradio as gr
@@ -217,9 +217,11 @@ def _build_export(services: Services, access: Access, form: Form, selected: gr.S
 
     def pack(token: str, run_id: str) -> Any:
         access.check(token)
-        path = services.export_run(run_id, Path(tempfile.mkdtemp(prefix="rocm-export-")))
-        words = f"Download {path.stat().st_size / 1e6:.1f} MB"
-        return gr.update(value=str(path), label=words, visible=True)
+        with TemporaryDirectory(prefix="rocm-export-") as folder:
+            path = services.export_run(run_id, Path(folder))
+            words = f"Download {path.stat().st_size / 1e6:.1f} MB"
+            kept = archive.move_resource_to_block_cache(str(path))  # for a day
+        return gr.update(value=kept, label=words, visible=True)
 
     export.click(in_words(pack), [form.token, selected], archive, api_name="export")
     selected.change(lambda: gr.update(visible=False), None, archive, **QUIET)

@@ -7,12 +7,14 @@ from typing import Any, get_args
 
 import gradio as gr
 
+from rocm.errors import RocmError
 from rocm.services import Interval, Services, SweepCell, SweepReport
 from rocm.ui import forms
 from rocm.ui.access import Access
 from rocm.ui.charts import sweep_figure
 from rocm.ui.handlers import QUIET, in_words
 from rocm.ui.live_plot import live_plot
+from rocm.ui.run_view import fault
 from rocm.ui.train_form import FIRST_PRESET, Form, read_form
 
 DIVERGENCES = list(get_args(forms.FIELDS["divergence"].annotation))
@@ -113,7 +115,10 @@ def _looker(services: Services) -> Callable[[str | None, str], tuple[Any, Any, A
         if not ids:
             return gr.skip(), gr.skip(), NO_SWEEP, shown
         sweep_id = chosen if chosen in ids else ids[0]
-        report = services.sweep_report(sweep_id)
+        try:
+            report = services.sweep_report(sweep_id)
+        except RocmError as error:  # damaged; another one can be chosen
+            return gr.update(choices=ids, value=sweep_id), None, fault(str(error)), ""
         key = f"{ids} {report}"
         if key == shown:
             return gr.skip(), gr.skip(), gr.skip(), shown

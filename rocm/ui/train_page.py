@@ -79,13 +79,16 @@ def _heading(text: str) -> None:
 def _chooser(services: Services) -> Callable[[gr.Request], tuple[str, tuple[str, ...]]]:
     def choose(request: gr.Request) -> tuple[str, tuple[str, ...]]:
         wanted = request.query_params.get("run", "")
-        others = request.query_params.get("with", "").split(",")
+        others = dict.fromkeys(request.query_params.get("with", "").split(","))
         reports = services.list_runs()
         known = {report.run_id for report in reports}
         if wanted and wanted not in known:
             gr.Warning(escape(f"There is no run '{wanted[:100]}' here."))
         run_id = first_shown(reports, wanted)
-        return run_id, tuple(one for one in others if one in known and one != run_id)
+        overlay = [one for one in others if one in known and one != run_id]
+        if len(overlay) >= MAX_RUNS:
+            gr.Warning(f"The charts hold {MAX_RUNS} runs; the first ones of the address are drawn.")
+        return run_id, tuple(overlay[: MAX_RUNS - 1])
 
     return choose
 

@@ -113,7 +113,7 @@ def test_a_run_from_start_through_every_accident_to_stop(visit, home, app):
 
     # Zoom is kept while rows arrive.
     page.evaluate(ZOOM)
-    before = max(services.run_series(run_id).lines["reward"].steps)
+    before = services.run_rows(run_id)[-1]["step"]
     wait_for(services, run_id, "running", step=before + 3)
     wait_for_points(page, before + 2, "divergence_chart", "total")
     assert page.evaluate(RANGE) == [1, 3]
