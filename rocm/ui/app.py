@@ -20,12 +20,14 @@ TITLE = """
 reward, and watch the divergence that keeps it honest.</p>
 """
 
-# Tabs tell of their first selection too, before the page has loaded: it is not the reader's.
+# Tabs tell of their first selection too, before the page has loaded: it is not the reader's. Each
+# page then puts its own words into the address and takes them out when another one is shown.
 PUT_TAB_INTO_ADDRESS = """() => {
   if (!document.body.dataset.isLoaded) return;
   const url = new URL(window.location.href);
   url.searchParams.set('tab', '%s');
   window.history.replaceState(null, '', url);
+  window.dispatchEvent(new Event('tab-shown'));
 }"""
 TAB_OF_ADDRESS = """() => {
   document.body.dataset.isLoaded = 'yes';

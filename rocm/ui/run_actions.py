@@ -54,18 +54,19 @@ class Actions:
         return {**self.buttons, "title": self.title, "note": self.note, "named": self.named}
 
 
-def pressable(report: RunReport | None) -> dict[str, Any]:
+def pressable(report: RunReport | None, num_waiting: int) -> dict[str, Any]:
     """Which buttons can be pressed.
 
     Args:
         report: of the run that is looked at, None for none.
+        num_waiting: runs in the queue.
 
     Returns:
         Updates by the button's name.
     """
     rules = {name: rule for name, (_, rule) in SIMPLE.items()} | {
         "earlier": lambda report: bool(report.position),
-        "later": lambda report: report.position is not None,
+        "later": lambda report: report.position is not None and report.position < num_waiting - 1,
         "continue_run": lambda report: report.status.state in ("finished", "stopped"),
         "delete": lambda report: not report.status.is_active and report.position is None,
     }

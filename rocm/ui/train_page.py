@@ -25,6 +25,9 @@ from rocm.ui.run_list import listed, run_list
 from rocm.ui.sweep_panel import build_sweeps
 from rocm.ui.train_form import build_form
 
+# On a phone a run that is shown stands above the form.
+TO_FORM = """<a href="#preset">Settings of a new run \N{DOWNWARDS ARROW}</a>"""
+
 
 @dataclass(frozen=True)
 class Seen:
@@ -53,6 +56,8 @@ def build(services: Services, access: Access, page: gr.Blocks) -> None:
             else:
                 gr.Markdown(HOW_TO_ALLOW, elem_id="training_off")
         with gr.Column(scale=3, min_width=320, elem_classes="right"):
+            if access.may_train:
+                gr.HTML(TO_FORM, elem_id="to_form")
             runs = run_list(services)
             state = gr.HTML(elem_id="state")
             if access.may_train:
@@ -160,7 +165,7 @@ def changed(
     changes: dict[str, Any] = {
         name: value for name, value in values.items() if seen.values.get(name) != value
     }
-    buttons = pressable(report)
+    buttons = pressable(report, sum(one.position is not None for one in reports))
     changes |= {name: look for name, look in buttons.items() if seen.buttons.get(name) != look}
     if shown[0] != seen.run_id and report:
         changes |= {"title": report.title, "note": report.note, "named": report.run_id}

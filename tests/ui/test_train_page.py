@@ -17,7 +17,7 @@ from rocm.ui.forms import FIELDS
 from rocm.ui.live_charts import MAX_RUNS, AskedRows, new_rows, rows_or_none
 from rocm.ui.previews import pictures
 from rocm.ui.run_actions import pressable
-from rocm.ui.train_form import forecast, queue_words, read_form
+from rocm.ui.train_form import forecast, kept_form, queue_words, read_form
 from rocm.ui.train_page import Seen, _chooser, changed, first_shown, in_order
 from tests.ui.test_access import serve  # noqa: F401, a fixture
 
@@ -160,12 +160,13 @@ def test_the_address_decides_what_is_shown_then_the_run_at_work_then_the_newest(
         (report("a", "running"), {"stop_run", "sample_now", "save_now"}),
         (report("a", "queued", 0), {"cancel_run", "later"}),
         (report("a", "queued", 1), {"cancel_run", "earlier", "later"}),
+        (report("a", "queued", 2), {"cancel_run", "earlier"}),
         (report("a", "finished"), {"continue_run", "delete"}),
         (None, set()),
     ],
 )
 def test_only_what_can_work_can_be_pressed(given, names):
-    updates = pressable(given)
+    updates = pressable(given, num_waiting=3)
     assert {name for name, update in updates.items() if update["interactive"]} == names
 
 
@@ -182,6 +183,22 @@ def test_values_of_another_preset_are_not_taken_for_those_of_the_chosen_one():
     for filled in ("", "tiny-rocm-beta0"):
         with pytest.raises(RunError, match="being filled with 'tiny-rocm-kl'"):
             read_form("tiny-rocm-kl", filled, values)
+
+
+def test_a_form_that_a_browser_kept_comes_back_as_far_as_it_fits():
+    values = {"beta": 0.25, "seed": 7, "divergence": "js", "prompts": "x.txt"}
+    own = {"preset": "mine", "sentence": "A quarter.", "values": values}
+    assert kept_form(own, ["mine"]) == ("mine", "A quarter.", values)
+    for wrong in ({"beta": -1}, {"divergence": "kll"}, {"gone": 1}, {"seed": "x"}, {"seed": None}):
+        changed_ = {**own, "values": {**values, **wrong}}
+        found = kept_form(changed_, ["mine"])[2]
+        assert found == {name: one for name, one in values.items() if name not in wrong}
+
+
+@pytest.mark.parametrize("own", [None, 5, [], {}, {"preset": "deleted"}, {"preset": ["mine"]}])
+def test_a_browser_that_kept_nothing_of_use_leaves_the_form_as_it_is(own):
+    assert kept_form(own, ["mine"]) == ("", "", {})
+    assert kept_form({"preset": "mine", "values": 5}, ["mine"]) == ("mine", "", {})
 
 
 def test_only_a_run_that_must_wait_is_said_to_be_queued():
