@@ -17,7 +17,7 @@ from rocm.ui.handlers import QUIET, in_words
 from rocm.ui.run_view import duration, fault
 
 FIRST_PRESET = "tiny-rocm-kl"
-# Where the browser keeps the form. Its cipher hides nothing: whoever sits at the browser may read it.
+# Where the browser keeps the form; also the key of a cipher that hides nothing from its owner.
 KEPT = "rocm-studio-train"
 # There the run stands far below the form.
 SHOW_ON_A_PHONE = """() => {
