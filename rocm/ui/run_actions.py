@@ -274,7 +274,12 @@ def _build_bin(services: Services, access: Access, form: Form, selected: gr.Stat
     with gr.Accordion("Bin", open=False, elem_id="bin") as folded:
         with gr.Row(elem_classes="buttons"):
             found = gr.Dropdown(
-                [], label="Deleted run", show_label=False, container=False, elem_id="bin_runs"
+                [("The bin is empty.", "")],
+                value="",
+                label="Deleted run",
+                show_label=False,
+                container=False,
+                elem_id="bin_runs",
             )
             restore = _button("Take back", "restore")
             empty = _button("Empty the bin", "empty_bin", "stop")
@@ -295,7 +300,7 @@ def _build_bin(services: Services, access: Access, form: Form, selected: gr.Stat
 
     def ask() -> tuple[Any, str]:
         count = len(services.list_bin())
-        text = f"Delete {count} runs for good? This cannot be undone."
+        text = f"Delete {count} run{'s' if count > 1 else ''} for good? This cannot be undone."
         return gr.update(visible=count > 0), text
 
     def wipe(token: str) -> tuple[Any, Any]:
@@ -313,4 +318,5 @@ def _build_bin(services: Services, access: Access, form: Form, selected: gr.Stat
 def _choices(services: Services) -> Any:
     deleted = services.list_bin()
     choices = [(run_view.run_label(report), report.run_id) for report in deleted]
-    return gr.update(choices=choices, value=deleted[0].run_id if deleted else None)
+    choices = choices or [("The bin is empty.", "")]
+    return gr.update(choices=choices, value=choices[0][1])

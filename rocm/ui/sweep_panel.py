@@ -36,7 +36,7 @@ def build_sweeps(services: Services, access: Access, form: Form | None) -> None:
         "Sweeps: reward and judge against beta", open=False, elem_id="sweeps"
     ) as all_:
         started = _build_start(services, access, form) if form else None
-        chosen = gr.Dropdown([], label="Sweep", elem_id="sweep", interactive=True)
+        chosen = gr.Dropdown([], label="Sweep", elem_id="sweep", interactive=True, visible=False)
         chart = live_plot("sweep_chart")
         table = gr.HTML(elem_id="sweep_table", apply_default_css=False)
     shown = gr.State("")
@@ -104,7 +104,7 @@ def _starter(services: Services, access: Access) -> Callable[..., Any]:
             if name not in grid and getattr(config, name) != getattr(base, name)
         }
         sweep_id = services.start_sweep(preset, grid, int(seeds), overrides)
-        return gr.update(choices=services.list_sweeps(), value=sweep_id)
+        return gr.update(choices=services.list_sweeps(), value=sweep_id, visible=True)
 
     return start
 
@@ -118,11 +118,12 @@ def _looker(services: Services) -> Callable[[str | None, str], tuple[Any, Any, A
         try:
             report = services.sweep_report(sweep_id)
         except RocmError as error:  # damaged; another one can be chosen
-            return gr.update(choices=ids, value=sweep_id), None, fault(str(error)), ""
+            update = gr.update(choices=ids, value=sweep_id, visible=True)
+            return update, None, fault(str(error)), ""
         key = f"{ids} {report}"
         if key == shown:
             return gr.skip(), gr.skip(), gr.skip(), shown
-        update = gr.update(choices=ids, value=sweep_id)
+        update = gr.update(choices=ids, value=sweep_id, visible=True)
         return update, json.dumps(sweep_figure(report)), sweep_table(report), key
 
     return look

@@ -13,6 +13,7 @@ from rocm.config import RunConfig
 from rocm.services import Services
 from rocm.training.files import json_line, write_atomic
 from rocm.training.run_dir import RunDir
+from tests.browser.conftest import CONTRAST
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
@@ -201,7 +202,7 @@ def test_a_sweep_is_trained_and_its_peak_marked(visit, home):
     assert page.evaluate(names) == ["reward", "judge", "peak"]
 
 
-def test_a_run_is_named_exported_deleted_and_taken_back(visit, finished, home):
+def test_a_run_is_named_exported_deleted_and_taken_back(visit, finished, home, app):
     page = visit(f"?run={finished}")
     wait_for_state(page, "finished")
     page.click("#manage > button")
@@ -214,6 +215,7 @@ def test_a_run_is_named_exported_deleted_and_taken_back(visit, finished, home):
         page.click("#archive")
     names = zipfile.ZipFile(saving.value.path()).namelist()
     assert any(name.endswith("metrics.jsonl") for name in names)
+    assert not list(app.temporary.glob("rocm-export-*"))
     page.click("#delete")
     page.click("#delete_keep")
     page.click("#delete")
@@ -236,12 +238,19 @@ def test_settings_become_a_command_a_preset_and_come_back(visit, finished):
         "() => document.querySelector('#command textarea').value.includes('0.25')"
     )
     assert "--beta 0.25" in page.input_value("#command textarea")
+
+    # A reload loses nothing that was typed.
+    page.reload()
+    page.wait_for_function("() => document.querySelector('#setting_beta input').value == '0.25'")
+    page.wait_for_selector(f"#runs tr[data-run='{finished}'].chosen")
     page.get_by_role("button", name="Save as a preset").click()
     page.fill("#preset_name input, #preset_name textarea", "mine")
     page.fill("#preset_description input, #preset_description textarea", "A quarter.")
     page.click("#save_preset")
     assert "mine" in toast(page)
     page.wait_for_function("() => document.querySelector('#preset input').value === 'mine'")
+
+    # A preset and a run's settings fill the form; another visitor's form is not this one's.
     page.click("#preset input")
     page.get_by_role("option", name="tiny-rocm-beta0", exact=True).click()
     page.wait_for_function("() => document.querySelector('#setting_beta input').value == '0'")
@@ -251,6 +260,7 @@ def test_settings_become_a_command_a_preset_and_come_back(visit, finished):
     page.wait_for_function("() => document.querySelector('#setting_num_steps input').value == '4'")
     page = visit()
     wait_until_form_is_filled(page)
+    assert page.input_value("#preset input") == "tiny-rocm-kl"
     page.click("#preset input")
     page.get_by_role("option", name="mine", exact=True).click()
     page.wait_for_function("() => document.querySelector('#setting_beta input').value == '0.25'")
@@ -323,6 +333,19 @@ def test_a_long_run_is_drawn_with_few_points_and_shows_all_of_them_where_one_zoo
     page.evaluate(f"() => Plotly.relayout({PLOT}, {{'xaxis.range': [1000, 1100]}})")
     page.wait_for_function(f"() => ({ends})()[0] < 200")
     assert page.evaluate(ends) == [103, 999, 1101]
+
+
+def test_a_logarithm_never_hides_a_judge_that_is_negative(visit, home):
+    run = RunDir.create(home / "runs" / "negative", RunConfig(num_steps=4))
+    for step in range(1, 5):
+        run.append_metrics({"step": step, "reward": step, "heldout/tiny-judge": -step})
+    run.mark_ended("stopped")
+    page = visit("?run=negative&log=1")
+    judge = f"() => {PLOT} && {PLOT}._fullData?.find(one => one.name === 'tiny-judge')?.y?.join()"
+    page.wait_for_function(f"() => ({judge})() === '-1,-2,-3,-4'")
+    axes = f"() => [{PLOT}._fullLayout.yaxis.type, {PLOT}._fullLayout.yaxis2.type]"
+    assert page.evaluate(axes) == ["log", "linear"]
+    assert "no log" in page.evaluate(f"() => {PLOT}._fullLayout.yaxis2.title.text")
 
 
 def test_a_warning_stands_on_the_chart_and_in_words(visit, finished):
@@ -401,10 +424,18 @@ def test_everything_fits_any_width_and_stays_where_it_is(visit, finished, scheme
     ground = page.evaluate("() => getComputedStyle(document.body).backgroundColor")
     assert (ground == "rgb(255, 255, 255)") == (scheme == "light")
     page.wait_for_selector(".preview-step:has-text('newest')")
+    # On a phone the run comes before the form, and a link leads there.
+    runs, form = (page.locator(part).bounding_box() for part in ("#runs", "#preset"))
+    assert runs["y"] < form["y"]
+    page.click("#to_form a")
+    page.wait_for_function(
+        "() => document.querySelector('#preset').getBoundingClientRect().top < 844"
+    )
     for width in (390, 820, 2560):
         page.set_viewport_size({"width": width, "height": 844})
         page.wait_for_function(f"() => {PLOT}.offsetWidth < {width}")
         assert page.evaluate("() => document.documentElement.scrollWidth") <= width
+    assert page.evaluate(CONTRAST) == {}
     top = "() => document.querySelector('#charts').getBoundingClientRect().top"
     before = page.evaluate(top)
     page.wait_for_timeout(2500)
