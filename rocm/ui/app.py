@@ -69,6 +69,8 @@ def theme() -> gr.themes.Base:
         "body_text_color_subdued_dark": "*neutral_400",
         "block_info_text_color": "*neutral_500",
         "block_info_text_color_dark": "*neutral_400",
+        "input_placeholder_color": "*neutral_500",
+        "input_placeholder_color_dark": "*neutral_400",
         # Dark enough for white words (4.5 to 1).
         "button_primary_background_fill": "*primary_600",
         "button_primary_background_fill_hover": "*primary_700",
