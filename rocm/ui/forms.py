@@ -78,7 +78,7 @@ def fits(name: str, value: Any) -> bool:
     """Whether a value is within a setting's type and bounds, so that its control can show it."""
     field = FIELDS[name]
     try:
-        TypeAdapter(Annotated[field.annotation, *field.metadata]).validate_python(value)
+        TypeAdapter(Annotated[field.annotation, field]).validate_python(value)
     except ValidationError:
         return False
     return True
