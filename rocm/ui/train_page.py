@@ -26,7 +26,10 @@ from rocm.ui.sweep_panel import build_sweeps
 from rocm.ui.train_form import build_form
 
 # On a phone a run that is shown stands above the form.
-TO_FORM = """<a href="#preset">Settings of a new run \N{DOWNWARDS ARROW}</a>"""
+TO_FORM = """<button type="button">Settings of a new run \N{DOWNWARDS ARROW}</button>"""
+SCROLL_TO_FORM = """element.addEventListener('click', () => {
+  document.getElementById('preset').scrollIntoView();
+});"""
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ def build(services: Services, access: Access, page: gr.Blocks) -> None:
                 gr.Markdown(HOW_TO_ALLOW, elem_id="training_off")
         with gr.Column(scale=3, min_width=320, elem_classes="right"):
             if access.may_train:
-                gr.HTML(TO_FORM, elem_id="to_form")
+                gr.HTML(TO_FORM, js_on_load=SCROLL_TO_FORM, elem_id="to_form")
             runs = run_list(services)
             state = gr.HTML(elem_id="state")
             if access.may_train:

@@ -81,6 +81,12 @@ def wait_until_form_is_filled(page):
     page.wait_for_function("() => document.querySelector('#forecast')?.innerText.length > 10")
 
 
+def reload(page):
+    """Once nothing is asked of the server: a request cut off by the reload is an error."""
+    wait_until_form_is_filled(page)
+    page.reload()
+
+
 def fill(page, setting, value):
     page.locator(f"#setting_{setting} input").first.fill(str(value))
 
@@ -121,7 +127,7 @@ def test_a_run_from_start_through_every_accident_to_stop(visit, home, app):
     assert page.evaluate(POINTS, ["steps_chart", "latest update"]) == 4
 
     # A reload and a second visitor find the run.
-    page.reload()
+    reload(page)
     wait_for_points(page, 1)
     second = visit()
     wait_for_points(second, 1)
@@ -240,8 +246,8 @@ def test_settings_become_a_command_a_preset_and_come_back(visit, finished):
     assert "--beta 0.25" in page.input_value("#command textarea")
 
     # A reload loses nothing that was typed.
-    page.reload()
-    page.wait_for_function("() => document.querySelector('#setting_beta input').value == '0.25'")
+    reload(page)
+    page.wait_for_function("() => document.querySelector('#setting_beta input')?.value == '0.25'")
     page.wait_for_selector(f"#runs tr[data-run='{finished}'].chosen")
     page.get_by_role("button", name="Save as a preset").click()
     page.fill("#preset_name input, #preset_name textarea", "mine")
@@ -306,7 +312,7 @@ def test_charts_change_without_a_word_to_the_server_and_the_address_keeps_it(
     with page.expect_download() as saving:
         page.click("#divergence_chart [data-save=png]")
     assert saving.value.path().read_bytes().startswith(b"\x89PNG")
-    page.reload()
+    reload(page)
     wait_for_points(page, 4)
     assert page.input_value("#charts [name=axis]") == "images"
 
@@ -320,7 +326,7 @@ def test_runs_are_drawn_on_top_of_each_other_and_the_address_says_so(visit, fini
     both = f"() => {PLOT}._fullData.filter(t => t.showlegend).map(t => t.name)"
     page.wait_for_function(f"() => ({both})().length == 2 && ({both})()[0].includes({label})")
     page.wait_for_url("**with=other")
-    page.reload()
+    reload(page)
     page.wait_for_function(f"() => {PLOT} && {PLOT}._fullData && ({both})().length == 2")
 
 
@@ -427,7 +433,7 @@ def test_everything_fits_any_width_and_stays_where_it_is(visit, finished, scheme
     # On a phone the run comes before the form, and a link leads there.
     runs, form = (page.locator(part).bounding_box() for part in ("#runs", "#preset"))
     assert runs["y"] < form["y"]
-    page.click("#to_form a")
+    page.click("#to_form button")
     page.wait_for_function(
         "() => document.querySelector('#preset').getBoundingClientRect().top < 844"
     )
