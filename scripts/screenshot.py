@@ -72,6 +72,7 @@ def queue_presets(page: Page) -> None:
         page.wait_for_selector(
             "#state .badge.starting, #state .badge.running, #state .badge.queued"
         )
+    page.click(".toast-close")  # it says that the second one waits
     page.wait_for_selector(".toast-body", state="detached")
     page.wait_for_selector("#runs .badge.running")
     save(page.locator("#runs").screenshot(), "tour-queue.webp")
