@@ -27,7 +27,8 @@ def main() -> None:
     services = Services(Path(os.path.expanduser(os.environ.get("ROCM_HOME") or "data")))
     services.watch_queue()
     rule = access(host, is_space, os.environ.get("ROCM_ADMIN_TOKEN", "").strip())
-    names = hosts(host, is_space, os.environ.get("ROCM_ALLOWED_HOSTS", "").split(","))
+    named = [os.environ.get(name, "") for name in ("ROCM_ALLOWED_HOSTS", "SPACE_HOST")]
+    names = hosts(host, is_space, ",".join(named).split(","))
     print(f"ROCM Studio: http://{host}:{port}", flush=True)
     build(services, rule).launch(
         server_name=host,

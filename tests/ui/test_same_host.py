@@ -57,6 +57,7 @@ def test_a_reverse_proxy_works_whether_or_not_it_passes_the_host_on():
 def test_where_anybody_may_look_any_name_is_right_until_names_are_given():
     for rule in (PUBLIC, SPACE):
         assert rule.refusal("POST", "me-rocm.hf.space", "https://me-rocm.hf.space") == ""
+    assert SPACE.refusal("POST", "10.0.0.5:7860", "https://studio.example.org") == ""
     assert hosts("0.0.0.0", False, ["a.example"]).refusal("GET", "b.example", None)
 
 
