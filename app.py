@@ -1,8 +1,7 @@
 """Starts the page: reads the environment, builds services and pages, launches.
 
 ROCM_HOME is where runs are kept, ROCM_ADMIN_TOKEN allows training where others can reach the page,
-ROCM_ALLOWED_HOSTS are further names that it goes by; GRADIO_SERVER_NAME, GRADIO_SERVER_PORT and
-PORT say where it listens. See docs/deploy.md.
+ROCM_ALLOWED_HOSTS names it further; GRADIO_SERVER_NAME and PORT say where it listens (docs/deploy.md).
 """
 
 import argparse
@@ -20,26 +19,22 @@ def main() -> None:
     """Serve the page until it is stopped; runs at work go on without it."""
     settings = "[GRADIO_SERVER_NAME=127.0.0.1] [PORT=7860] [ROCM_HOME=data] python app.py"
     argparse.ArgumentParser(usage=settings, description=__doc__).parse_args()
-    host = os.environ.get("GRADIO_SERVER_NAME") or "127.0.0.1"
-    is_space = bool(os.environ.get("SPACE_ID"))
-    port = chosen_port()
-    check_free(host, port)
-    services = Services(Path(os.path.expanduser(os.environ.get("ROCM_HOME") or "data")))
+    get = os.environ.get
+    host, is_space = get("GRADIO_SERVER_NAME") or "127.0.0.1", bool(get("SPACE_ID"))
+    names = f"{get('ROCM_ALLOWED_HOSTS', '')},{get('SPACE_HOST', '')}".split(",")
+    check_free(host, port := chosen_port())
+    services = Services(Path(os.path.expanduser(get("ROCM_HOME") or "data")))
     services.watch_queue()
-    rule = access(host, is_space, os.environ.get("ROCM_ADMIN_TOKEN", "").strip())
-    named = [os.environ.get(name, "") for name in ("ROCM_ALLOWED_HOSTS", "SPACE_HOST")]
-    names = hosts(host, is_space, ",".join(named).split(","))
+    rule = access(host, is_space, get("ROCM_ADMIN_TOKEN", "").strip())
     print(f"ROCM Studio: http://{host}:{port}", flush=True)
     build(services, rule).launch(
         server_name=host,
         server_port=port,
         quiet=True,
         **CLOSED,
-        app_kwargs={"middleware": [same_host(names)]},
-        ssr_mode=False,
+        app_kwargs={"middleware": [same_host(hosts(host, is_space, names))]},
         theme=theme(),
         css_paths=STYLE,
-        footer_links=[],
     )
 
 

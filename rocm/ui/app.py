@@ -12,6 +12,7 @@ from rocm.ui.access import Access
 STYLE = [ROOT / "assets" / "style.css", ROOT / "assets" / "generate.css"]
 # Nothing here takes a file; without a bound anybody could fill the disk through Gradio's upload.
 CLOSED: dict[str, Any] = {"share": False, "run_history": False, "max_file_size": 1}
+CLOSED |= {"ssr_mode": False, "footer_links": []}
 # Exports wait for their download: looked at every hour, deleted after a day or when Ctrl-C ends it.
 KEPT_S = (3600, 86_400)
 TITLE = """
