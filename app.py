@@ -1,7 +1,7 @@
 """Starts the page: reads the environment, builds services and pages, launches.
 
 ROCM_HOME is where runs are kept, ROCM_ADMIN_TOKEN allows training where others can reach the page,
-ROCM_ALLOWED_HOSTS names it further; GRADIO_SERVER_NAME and PORT say where it listens (docs/deploy.md).
+ROCM_ALLOWED_HOSTS names it; GRADIO_SERVER_NAME and PORT say where it listens. See docs/deploy.md.
 """
 
 import argparse
