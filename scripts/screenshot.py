@@ -119,9 +119,7 @@ def photograph_phone(browser: Browser, address: str) -> None:
     """The same run on a phone, in dark colours."""
     page = open_page(browser, address, 390, 844, color_scheme="dark")
     page.wait_for_selector("#reward_chart .main-svg")
-    page.locator("#state").scroll_into_view_if_needed()
     page.wait_for_timeout(3000)
-    page.evaluate("() => document.querySelector('#state').scrollIntoView()")
     save(page.screenshot(), "tour-phone.webp")
 
 
@@ -131,7 +129,7 @@ def photograph_generate(browser: Browser, address: str) -> None:
     run_id = parse_qs(query)["run"][0]
     order = {"prompt": "a 3d emoji of a dragon", "adapter": f"run:{run_id}", "with_base": 1}
     page = open_page(browser, f"{where}?{urlencode({'tab': 'generate', **order})}", 1360, 900)
-    page.wait_for_function("() => document.querySelector('#prompt textarea').value.includes('3d')")
+    page.wait_for_function("() => document.querySelector('#adapter input')?.value.includes('tiny')")
     page.click("#draw")
     page.wait_for_selector("#drawing .badge.finished")
     page.mouse.move(0, 0)
