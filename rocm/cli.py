@@ -159,9 +159,8 @@ def _train(options: argparse.Namespace, rest: list[str]) -> None:
         if not options.source:
             raise ConfigError(f"Which preset or file? Presets: {', '.join(preset_names())}.")
         config = RunConfig.load(_source(options.source), **cli_runs.settings(rest))
-        stamp = time.strftime("%Y%m%d-%H%M%S")
-        name = f"{Path(options.source).stem}-{stamp}-{os.getpid()}"
         preset = Path(options.source).stem
+        name = f"{preset}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
         run = RunDir.create(options.run_dir or _home() / "runs" / name, config, preset)
         run.write_launch(os.getpid())  # loading torch may take longer than the queue would wait
     try:
@@ -186,7 +185,6 @@ def _hand_over(run: "RunDir") -> None:
 
 
 def _watch(run: "RunDir") -> None:
-    """Train from the newest checkpoint, from the start where there is none, with a bar."""
     from tqdm import tqdm
 
     from rocm.training.loop import train
