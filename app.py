@@ -1,7 +1,7 @@
 """Starts the page: reads the environment, builds services and pages, launches.
 
-ROCM_HOME is where runs are kept, ROCM_ADMIN_TOKEN allows training where others can reach the page;
-GRADIO_SERVER_NAME, GRADIO_SERVER_PORT and PORT say where it listens. See docs/deploy.md.
+ROCM_HOME is where runs are kept, ROCM_ADMIN_TOKEN allows training where others can reach the page,
+ROCM_ALLOWED_HOSTS names it; GRADIO_SERVER_NAME and PORT say where it listens. See docs/deploy.md.
 """
 
 import argparse
@@ -12,31 +12,38 @@ from pathlib import Path
 from rocm.services import Services
 from rocm.ui.access import access
 from rocm.ui.app import CLOSED, STYLE, build, theme
+from rocm.ui.same_host import hosts, same_host
 
 
 def main() -> None:
     """Serve the page until it is stopped; runs at work go on without it."""
     settings = "[GRADIO_SERVER_NAME=127.0.0.1] [PORT=7860] [ROCM_HOME=data] python app.py"
     argparse.ArgumentParser(usage=settings, description=__doc__).parse_args()
-    host = os.environ.get("GRADIO_SERVER_NAME") or "127.0.0.1"
-    port = int(os.environ.get("PORT") or os.environ.get("GRADIO_SERVER_PORT") or 7860)
-    check_free(host, port)
-    services = Services(Path(os.path.expanduser(os.environ.get("ROCM_HOME") or "data")))
+    get = os.environ.get
+    host, is_space = get("GRADIO_SERVER_NAME") or "127.0.0.1", bool(get("SPACE_ID"))
+    names = f"{get('ROCM_ALLOWED_HOSTS', '')},{get('SPACE_HOST', '')}".split(",")
+    check_free(host, port := chosen_port())
+    services = Services(Path(os.path.expanduser(get("ROCM_HOME") or "data")))
     services.watch_queue()
-    rule = access(
-        host, bool(os.environ.get("SPACE_ID")), os.environ.get("ROCM_ADMIN_TOKEN", "").strip()
-    )
+    rule = access(host, is_space, get("ROCM_ADMIN_TOKEN", "").strip())
     print(f"ROCM Studio: http://{host}:{port}", flush=True)
     build(services, rule).launch(
         server_name=host,
         server_port=port,
         quiet=True,
         **CLOSED,
-        ssr_mode=False,
+        app_kwargs={"middleware": [same_host(hosts(host, is_space, names))]},
         theme=theme(),
         css_paths=STYLE,
-        footer_links=[],
     )
+
+
+def chosen_port() -> int:
+    """The port of PORT or GRADIO_SERVER_PORT; ends in a sentence if it is none."""
+    given = os.environ.get("PORT") or os.environ.get("GRADIO_SERVER_PORT") or "7860"
+    if not given.isdecimal() or not 1 <= int(given) <= 65535:
+        raise SystemExit(f"Port {given!r} is no port. Set PORT to a whole number 1 to 65535.")
+    return int(given)
 
 
 def check_free(host: str, port: int) -> None:

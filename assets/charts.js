@@ -188,11 +188,19 @@ function titleOf(panel) {
   return panel === 'reward' ? 'reward' : 'divergence';
 }
 
+function scaleOf(data) {
+  // A logarithm that would hide most of an axis is not taken; what it hides of the others is said.
+  const values = data.filter(trace => trace.hoverinfo !== 'skip').flatMap(trace => trace.y);
+  const hidden = values.filter(value => value <= 0).length;
+  if (!options.log || !values.length) return {type: 'linear', words: ''};
+  if (hidden * 2 > values.length) return {type: 'linear', words: ' (no log: values \u2264 0)'};
+  return {type: 'log', words: hidden ? ' (values \u2264 0 left out)' : ''};
+}
+
 function layoutOf(panel, data) {
   const {text, grid, hover, hoverText} = colors();
   const axis = {gridcolor: grid, zeroline: false, linecolor: grid, automargin: false};
-  const isBars = panel === 'steps', isLog = options.log && data.length > 0;
-  const left = isLog && data.some(trace => trace.y.some(value => value <= 0)) ? ' (values \u2264 0 left out)' : '';
+  const isBars = panel === 'steps', left = scaleOf(data.filter(trace => trace.yaxis !== 'y2'));
   const layout = {
     uirevision: shown.map(run => run.id).join(), datarevision: Math.random(),
     paper_bgcolor: 'rgba(0,0,0,0)', plot_bgcolor: 'rgba(0,0,0,0)',
@@ -204,12 +212,13 @@ function layoutOf(panel, data) {
     showlegend: data.length > 1, barmode: 'group',
     xaxis: {...axis, title: {text: isBars ? 'step of the sampler' : AXES[options.axis], standoff: 6}, uirevision: `${shown[0]?.id} ${options.axis}`,
       rangemode: 'tozero', spikecolor: text, spikethickness: 1, ...(isBars ? {dtick: 1, rangemode: 'normal'} : {})},
-    yaxis: {...axis, title: {text: titleOf(panel) + left, standoff: 6}, tickformat: '.3~g', tickfont: {size: 11}, type: isLog ? 'log' : 'linear', uirevision: String(options.log)},
+    yaxis: {...axis, title: {text: titleOf(panel) + left.words, standoff: 6}, tickformat: '.3~g', tickfont: {size: 11}, type: left.type, uirevision: String(options.log)},
   };
   if (data.some(trace => trace.yaxis === 'y2')) {
+    const right = scaleOf(data.filter(trace => trace.yaxis === 'y2'));
     layout.margin.r = 66;
-    layout.yaxis2 = {...layout.yaxis, overlaying: 'y', side: 'right', showgrid: false, tickmode: 'auto',
-      title: {text: shown.length > 1 ? 'judge (held out, dashed)' : 'judge (held out)', standoff: 6}};
+    layout.yaxis2 = {...layout.yaxis, type: right.type, overlaying: 'y', side: 'right', showgrid: false, tickmode: 'auto',
+      title: {text: (shown.length > 1 ? 'judge (held out, dashed)' : 'judge (held out)') + right.words, standoff: 6}};
   }
   return layout;
 }
@@ -249,8 +258,8 @@ function figure(panel) {
 }
 
 async function draw() {
-  while (!window.Plotly) await new Promise(done => setTimeout(done, 30));
   showWidth();
+  while (!window.Plotly) await new Promise(done => setTimeout(done, 30));
   for (const panel of PANELS) {
     const {data, layout} = figure(panel), place = node(panel);
     if (!place.offsetParent && place.data) continue;  // in a hidden tab; drawn when it is shown
@@ -305,7 +314,7 @@ function readOptions() {
 
 function writeOptions() {
   const url = new URL(window.location.href);
-  const put = (name, value, usual) => value === usual ? url.searchParams.delete(name) : url.searchParams.set(name, value);
+  const put = (name, value, usual) => value === usual || !isShown() ? url.searchParams.delete(name) : url.searchParams.set(name, value);
   put('x', options.axis, 'updates'); put('log', options.log ? '1' : '0', '0');
   put('band', options.band ? '1' : '0', '1'); put('mean', options.window, 0);
   window.history.replaceState(window.history.state, '', url);
@@ -353,6 +362,8 @@ function rangeOf(panel, name) {
   return axis && axis.autorange === false ? {range: axis.range, autorange: false} : {};
 }
 
+const isShown = () => (new URLSearchParams(window.location.search).get('tab') ?? 'train') === 'train';
+window.addEventListener('tab-shown', writeOptions);
 control('axis', 'value', input => input.value);
 control('window', 'value', input => Number(input.value));
 control('band', 'checked', input => input.checked);

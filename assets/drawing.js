@@ -10,9 +10,10 @@ function query() {
 
 function putIntoAddress() {
   const wanted = query(), url = new URL(window.location.href);
-  if (!wanted || url.searchParams.get('tab') !== 'generate') return;
+  const isShown = url.searchParams.get('tab') === 'generate';
+  if (isShown && !wanted) return;
   KEYS.forEach(key => url.searchParams.delete(key));
-  wanted.forEach((value, key) => url.searchParams.set(key, value));
+  if (isShown) wanted.forEach((value, key) => url.searchParams.set(key, value));
   window.history.replaceState(null, '', url);
 }
 
@@ -44,5 +45,6 @@ element.addEventListener('click', async event => {
   button.innerText = 'Copied';
   setTimeout(() => { button.innerText = words; }, 1200);
 });
+window.addEventListener('tab-shown', putIntoAddress);
 watch('value', () => { putIntoAddress(); keepArm(); });
 putIntoAddress();

@@ -67,9 +67,9 @@ function put(card, side, picture, words) {
 }
 
 function scores(first, picture) {
-  const shown = now.scores.filter(name => name in picture.scores).map(name => {
+  const shown = now.scores.filter(name => typeof picture.scores[name] === 'number').map(name => {
     const was = first?.scores[name], is = picture.scores[name];
-    return `${name} ${was === undefined || was === is ? '' : was.toPrecision(3) + ' \u2192 '}${is.toPrecision(3)}`;
+    return `${name} ${typeof was !== 'number' || was === is ? '' : was.toPrecision(3) + ' \u2192 '}${is.toPrecision(3)}`;
   });
   return shown.join(' \u00b7 ');
 }

@@ -7,9 +7,10 @@ let now = {rows: [], selected: '', overlay: [], words: ''};
 function follow() {
   if (!props.value) return;
   const next = JSON.parse(props.value);
-  if (next.selected || now.selected) writeAddress(next);  // at first nothing is chosen yet
   const isNewChoice = next.selected !== now.selected;
+  const isFirst = !next.selected && !now.selected;  // nothing is chosen yet
   now = next;
+  if (!isFirst) writeAddress();
   empty.hidden = now.rows.length > 0;
   empty.innerHTML = now.words;
   table.hidden = !now.rows.length;
@@ -33,11 +34,13 @@ function showChosen() {
   list.scrollTop += under > 0 ? Math.ceil(under) : -Math.ceil(Math.max(over, 0));
 }
 
-function writeAddress({selected, overlay}) {
+// The address tells of the tab that is shown, and of no other.
+function writeAddress() {
   const url = new URL(window.location.href), old = url.href;
-  const put = (name, value) => value ? url.searchParams.set(name, value) : url.searchParams.delete(name);
-  put('run', selected);
-  put('with', overlay.join());
+  const isShown = (url.searchParams.get('tab') ?? 'train') === 'train';
+  const put = (name, value) => value && isShown ? url.searchParams.set(name, value) : url.searchParams.delete(name);
+  put('run', now.selected);
+  put('with', now.overlay.join());
   if (url.href !== old) window.history.replaceState(window.history.state, '', url);
 }
 
@@ -55,7 +58,7 @@ function fill(row, run) {
   row.classList.toggle('chosen', isChosen);
   box.checked = isChosen || now.overlay.includes(run.id);
   box.disabled = isChosen;
-  put(box, 'ariaLabel', `Draw ${run.title} in the charts too`);
+  put(box, 'ariaLabel', `Show ${run.title} in the charts too`);
   put(button, 'textContent', run.title);
   button.setAttribute('aria-current', String(isChosen));
   put(button, 'title', run.note);
@@ -94,5 +97,6 @@ body.addEventListener('change', event => {
   const overlay = event.target.checked ? [...now.overlay, run] : now.overlay.filter(other => other !== run);
   trigger('compare', {runs: overlay});
 });
+window.addEventListener('tab-shown', writeAddress);
 watch('value', follow);
 follow();

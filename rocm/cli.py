@@ -66,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     train.set_defaults(takes_settings=True)
 
     sample = _command(commands, "sample", _sample, "draw pictures of a prompt")
-    sample.add_argument("prompt")
+    sample.add_argument("prompt", help="text; -- goes before one that begins with a -")
     sample.add_argument("--seed", type=int, default=0, help="of the first picture")
     sample.add_argument(
         "--num", type=int, default=1, help="pictures; their seeds follow each other"
@@ -153,17 +153,18 @@ def _train(options: argparse.Namespace, rest: list[str]) -> None:
             )
         run = RunDir(options.resume)
         run.config()
+        if not run.checkpoints():
+            print(f"{run.path} has no checkpoint yet: it begins anew.", flush=True)
     else:
         if not options.source:
             raise ConfigError(f"Which preset or file? Presets: {', '.join(preset_names())}.")
         config = RunConfig.load(_source(options.source), **cli_runs.settings(rest))
-        stamp = time.strftime("%Y%m%d-%H%M%S")
-        name = f"{Path(options.source).stem}-{stamp}-{os.getpid()}"
         preset = Path(options.source).stem
+        name = f"{preset}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
         run = RunDir.create(options.run_dir or _home() / "runs" / name, config, preset)
         run.write_launch(os.getpid())  # loading torch may take longer than the queue would wait
     try:
-        _watch(run, resume=bool(options.resume))
+        _watch(run)
     finally:
         _hand_over(run)
 
@@ -183,7 +184,7 @@ def _hand_over(run: "RunDir") -> None:
         Queue(home).ensure_worker()
 
 
-def _watch(run: "RunDir", resume: bool) -> None:
+def _watch(run: "RunDir") -> None:
     from tqdm import tqdm
 
     from rocm.training.loop import train
@@ -193,7 +194,7 @@ def _watch(run: "RunDir", resume: bool) -> None:
     began = time.monotonic()
     bar = tqdm(total=run.config().num_steps, unit="update", file=sys.stdout, mininterval=1)
     with bar:
-        for progress in train(run, resume):
+        for progress in train(run, resume=bool(run.checkpoints())):
             bar.n = progress.step
             bar.set_postfix(_figures(progress), refresh=False)
             bar.refresh()
@@ -322,7 +323,7 @@ def _sweep_inline(
             sweeps.create(sweep_id, run, settings)
         print(run.path.name, flush=True)
         try:
-            _watch(run, resume=bool(run.checkpoints()))
+            _watch(run)
         except RocmError as error:
             print(f"rocm: {run.path.name}: {error}", file=sys.stderr)
         if run.status().state == "stopped":

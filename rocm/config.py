@@ -428,8 +428,7 @@ def _sentence(error: ValidationError) -> str:
         return message
     name = str(first["loc"][0])
     allowed = message[0].lower() + message[1:]
-    help_text = RunConfig.model_fields[name].description
     given = f"{name}={SHORT.repr(first['input'])}"
     if first["input"] is None:
         given = f"{name} without a value"
-    return f"{given} is not allowed: {allowed}. {name}: {help_text}"
+    return f"{given} is not allowed: {allowed}."

@@ -2,8 +2,10 @@
 
 import re
 from collections import OrderedDict
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
+from statistics import median
 from threading import Lock
 from typing import Any
 
@@ -12,7 +14,6 @@ from rocm.errors import MissingFile, RocmError
 from rocm.training.feed import Bookmark, Page, read_page
 from rocm.training.follow import Follower, last_rows
 from rocm.training.run_dir import RunDir, RunStatus
-from rocm.training.series import Line, lines, seconds_per_step
 
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 NUM_FOLLOWED = 16
@@ -49,25 +50,6 @@ class RunReport:
     thumbnail: Path | None = None
     position: int | None = None
     config: RunConfig | None = None
-
-
-@dataclass(frozen=True)
-class RunSeries:
-    """What a run measured: lines by name, warnings, and how fast it goes.
-
-    Attributes:
-        lines: at most the asked number of points each.
-        warnings: events with `step`, `warning` (its kind) and `message`.
-        images_per_s: of the newest update.
-        seconds_left: at the newest pace.
-        pictures_per_step: pictures of one update, to count in pictures instead of updates.
-    """
-
-    lines: dict[str, Line]
-    warnings: list[dict[str, Any]]
-    images_per_s: float | None
-    seconds_left: float | None
-    pictures_per_step: int = 1
 
 
 @dataclass(frozen=True)
@@ -111,7 +93,6 @@ class _Followed:
     metrics: Follower
     events: Follower
     pictures_per_step: int
-    made: dict[int, tuple[Any, RunSeries]] = field(default_factory=dict)
 
 
 class Reports:
@@ -171,19 +152,6 @@ class Reports:
         if run.path not in self._configs or self._configs[run.path][0] != key:
             self._configs[run.path] = (key, _readable_config(run))
         return self._configs[run.path][1]
-
-    def series(self, run: RunDir, max_points: int) -> RunSeries:
-        """What the run measured so far, in lines of at most `max_points`."""
-        with self._lock:
-            followed, status = self._follow(run), run.status()
-            rows, events = followed.metrics.rows(), followed.events.rows()
-            versions = (followed.metrics.version, followed.events.version)
-            key = (*versions, status.step, status.num_steps)
-            if followed.made.get(max_points, (None,))[0] != key:
-                series = _series(rows, events, run.manifest(), status, max_points)
-                series = replace(series, pictures_per_step=followed.pictures_per_step)
-                followed.made[max_points] = (key, series)
-            return followed.made[max_points][1]
 
     def pace(self, run: RunDir) -> RunPace:
         """How the run gets on; costs the same however long it is."""
@@ -259,40 +227,17 @@ def newest(row: dict[str, Any]) -> dict[str, float | None]:
     return {"reward": row["eval/reward"], "judge": judged[0] if judged else None}
 
 
-def _series(
-    rows: list[dict[str, Any]],
-    events: list[dict[str, Any]],
-    manifest: dict[str, Any],
-    status: RunStatus,
-    max_points: int,
-) -> RunSeries:
-    pace = seconds_per_step(rows)
-    speeds = [row["images_per_s"] for row in rows[-20:] if row.get("images_per_s")]
-    resumed = [event["time"] for event in events if event["kind"] == "resumed"]
-    found = lines(rows, max_points, resumed)
-    return RunSeries(
-        lines=found | _standardized(found, manifest),
-        warnings=_warnings(events),
-        images_per_s=speeds[-1] if speeds else None,
-        seconds_left=pace * (status.num_steps - status.step) if pace else None,
-    )
-
-
 def _warnings(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Each kind and step once, in order."""
     found = {(e["warning"], e["step"]): e for e in events if e["kind"] == "warning"}
     return list(found.values())
 
 
-def _standardized(found: dict[str, Line], manifest: dict[str, Any]) -> dict[str, Line]:
-    """Tracked rewards in the base model's deviations, so that one axis fits them all."""
-    scaled = {}
-    for name, base in manifest.get("base_scores", {}).items():
-        line = found.get(f"eval/reward/{name}")
-        if line:
-            values = [(value - base["mean"]) / base["deviation"] for value in line.values]
-            scaled[f"standardized/{name}"] = Line(line.steps, values, line.seconds)
-    return scaled
+def seconds_per_step(rows: list[dict[str, Any]]) -> float | None:
+    """Median time between the last twenty updates, None before there are two."""
+    times = [row["time"] for row in rows if row["step"] > 0][-20:]
+    gaps = [later - earlier for earlier, later in pairwise(times)]
+    return median(gaps) if gaps else None
 
 
 def _stat(path: Path) -> Any:

@@ -29,7 +29,7 @@ from rocm.library import (
 )
 from rocm.problems import problems
 from rocm.queue import STOP_GRACE_S, TRAINER, Queue
-from rocm.reports import Reports, RunFeed, RunPace, RunReport, RunSeries
+from rocm.reports import Reports, RunFeed, RunPace, RunReport
 from rocm.sweep import Interval, SweepCell, SweepReport, Sweeps
 from rocm.training.feed import Bookmark
 from rocm.training.run_dir import RunDir, RunStatus
@@ -42,7 +42,6 @@ __all__ = [
     "RunFeed",
     "RunPace",
     "RunReport",
-    "RunSeries",
     "Services",
     "SweepCell",
     "SweepReport",
@@ -255,10 +254,6 @@ class Services:
         """The run's settings, to start another one from."""
         return self.run_config(run_id)
 
-    def run_series(self, run_id: str, max_points: int = 500) -> RunSeries:
-        """What the run measured so far, in lines of at most `max_points`; cheap if unchanged."""
-        return self._reports.series(self._reports.run(run_id), max_points)
-
     def run_pace(self, run_id: str) -> RunPace:
         """Warnings, speed and time left of a run."""
         return self._reports.pace(self._reports.run(run_id))
@@ -270,12 +265,6 @@ class Services:
     def run_rows(self, run_id: str) -> list[dict[str, Any]]:
         """All rows of metrics so far, one per update (docs/metrics.md)."""
         return self._reports.run(run_id).metrics()
-
-    def run_samples(self, run_id: str) -> dict[int, list[dict[str, Any]]]:
-        """First and newest previews by step: dictionaries with `path`, `prompt`, `seed`."""
-        run = self._reports.run(run_id)
-        steps = run.sample_steps()
-        return {step: run.pictures(step) for step in {*steps[:1], *steps[-1:]}}
 
     def sample_steps(self, run_id: str) -> list[int]:
         """Steps of which there are previews, oldest first."""
@@ -364,9 +353,6 @@ class Services:
     def export_sweep(self, sweep_id: str) -> Path:
         """Write a sweep's results as report.csv and report.json; returns their folder."""
         return self._sweeps.write_report(sweep_id)
-
-    def _run(self, run_id: str) -> RunDir:
-        return self._reports.run(run_id)
 
     def _at_work(self, run_id: str) -> RunDir:
         run = self._reports.run(run_id)

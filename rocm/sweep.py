@@ -17,8 +17,10 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
+from pydantic import BaseModel, Field, ValidationError
+
 from rocm.config import RunConfig
-from rocm.errors import ConfigError, MissingFile
+from rocm.errors import ConfigError, MissingFile, RocmError, RunError
 from rocm.queue import Queue
 from rocm.training.files import make_folder, read_json, write_atomic
 from rocm.training.run_dir import RunDir
@@ -30,6 +32,17 @@ STUDENT = (
     *(2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086),
     *(2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042),
 )
+
+
+class Plan(BaseModel):
+    """What sweep.json holds: the settings that all runs share, those of each cell, the seeds."""
+
+    preset: str
+    config: dict[str, Any]
+    grid: dict[str, list[Any]]
+    cells: list[dict[str, Any]]
+    num_seeds: int = Field(ge=1, le=MAX_RUNS)
+    created: float
 
 
 @dataclass(frozen=True)
@@ -58,7 +71,8 @@ class SweepCell:
     Attributes:
         settings: the varied settings by name.
         run_ids: one run for each seed.
-        states: of these runs; `missing` where one was deleted or not made yet.
+        states: of these runs; `missing` where one was deleted or not made yet, `damaged` where its
+            files cannot be read.
         reward: `eval/reward` at the end, in the base model's deviations with `standardize`.
         judge: the held-out judge at the end.
         divergence: mean over the last tenth of the updates.
@@ -108,7 +122,7 @@ class Sweeps:
         self._queue = queue
 
     def ids(self) -> list[str]:
-        """Ids of all sweeps, newest first."""
+        """Ids of all sweeps, newest first, damaged ones at the end."""
         plans = self.path.glob("*/sweep.json")
         return [path.parent.name for path in sorted(plans, key=_created, reverse=True)]
 
@@ -170,23 +184,21 @@ class Sweeps:
 
     def create(self, sweep_id: str, run: RunDir, config: RunConfig, place: float = 0.0) -> RunDir:
         """Make a run of a sweep; `place` is its place in the queue, 0 if it is trained at once."""
-        preset = self._plan(sweep_id)["preset"]
+        preset = self._plan(sweep_id).preset
         return RunDir.create(run.path, config, preset, place, sweep=sweep_id)
 
     def report(self, sweep_id: str) -> SweepReport:
         """What the sweep found so far."""
         plan = self._plan(sweep_id)
         members = [run for run, _ in self._members(sweep_id)]
-        size = plan["num_seeds"]
+        size = plan.num_seeds
         groups = [members[start : start + size] for start in range(0, len(members), size)]
-        cells = [
-            _cell(settings, runs) for settings, runs in zip(plan["cells"], groups, strict=True)
-        ]
+        cells = [_cell(settings, runs) for settings, runs in zip(plan.cells, groups, strict=True)]
         return SweepReport(
             sweep_id=sweep_id,
-            preset=plan["preset"],
-            created=plan["created"],
-            grid=plan["grid"],
+            preset=plan.preset,
+            created=plan.created,
+            grid=plan.grid,
             num_seeds=size,
             cells=cells,
             peak=peak(cells),
@@ -201,16 +213,16 @@ class Sweeps:
         write_atomic(folder / "report.json", to_json(report))
         return folder
 
-    def _plan(self, sweep_id: str) -> dict[str, Any]:
+    def _plan(self, sweep_id: str) -> Plan:
         if sweep_id not in self.ids():
             raise MissingFile(f"There is no sweep '{sweep_id[:100]}' in {self.path}.")
-        return dict(read_json(self.path / sweep_id / "sweep.json"))
+        return _read_plan(self.path / sweep_id / "sweep.json")
 
     def _members(self, sweep_id: str) -> list[tuple[RunDir, RunConfig]]:
         """All runs with their settings: seed by seed, cell by cell."""
         plan = self._plan(sweep_id)
-        base = RunConfig.load(plan["config"])
-        pairs = product(plan["cells"], range(plan["num_seeds"]))
+        base = RunConfig.load(plan.config)
+        pairs = product(plan.cells, range(plan.num_seeds))
         return [
             (
                 RunDir(self._queue.runs / f"{sweep_id}-{number:03d}"),
@@ -231,14 +243,21 @@ def combinations(config: RunConfig, grid: dict[str, list[Any]]) -> list[dict[str
         The varied settings of each cell, without repetitions.
 
     Raises:
-        ConfigError: nothing varies, `seed` is varied, or a value is not allowed.
+        ConfigError: nothing varies, `seed` is varied, a value is not allowed, or there are more
+            combinations than a sweep has runs.
     """
     if not grid or not all(grid.values()):
         raise ConfigError("The grid is empty. Give values, such as beta=0,0.1,1.")
     if "seed" in grid:
         raise ConfigError("seed cannot be in the grid. Give the number of seeds instead.")
+    distinct = [list(dict.fromkeys(values)) for values in grid.values()]
+    num = math.prod(map(len, distinct))
+    if num > MAX_RUNS:
+        raise ConfigError(
+            f"{num:,} combinations: a sweep has 1 to {MAX_RUNS} runs. Give fewer values."
+        )
     found = []
-    for values in product(*grid.values()):
+    for values in product(*distinct):
         checked = RunConfig.load(config.model_dump(), **dict(zip(grid, values, strict=True)))
         settings = {name: getattr(checked, name) for name in grid}
         if settings not in found:
@@ -307,16 +326,25 @@ def to_json(report: SweepReport) -> str:
 
 
 def _cell(settings: dict[str, Any], runs: list[RunDir]) -> SweepCell:
-    states = [run.status().state if run.written_state() else "missing" for run in runs]
-    ends = [_end(run) for run, state in zip(runs, states, strict=True) if state == "finished"]
+    outcomes = [_outcome(run) for run in runs]
+    states, ends = [state for state, _ in outcomes], [end for _, end in outcomes if end]
     found = {}
     for name in ("reward", "judge", "divergence"):
-        means = [end[name] for end in ends if name in end]
+        means = [end[name] for end in ends if end.get(name) is not None]
         found[name] = interval(means, "seeds")
         prompts = ends[0].get(f"{name}_by_prompt") if len(means) == 1 and len(runs) == 1 else None
         if prompts:
             found[name] = interval(prompts, "prompts")
     return SweepCell(settings, [run.path.name for run in runs], list(states), **found)
+
+
+def _outcome(run: RunDir) -> tuple[str, dict[str, Any]]:
+    """State of a run and, where it is finished, what it came to."""
+    try:
+        state = run.status().state if run.written_state() else "missing"
+        return state, _end(run) if state == "finished" else {}
+    except RocmError:  # the list of runs says what is wrong with it
+        return "damaged", {}
 
 
 def _end(run: RunDir) -> dict[str, Any]:
@@ -328,17 +356,18 @@ def _end(run: RunDir) -> dict[str, Any]:
 @lru_cache(maxsize=2 * MAX_RUNS)
 def _read_end(run: RunDir, changed: int, file: int) -> dict[str, Any]:
     rows, judge = run.metrics(), run.config().judge
-    last = [row for row in rows if "eval/reward" in row][-1]
-    updates = [row["divergence"] for row in rows if row["step"] > 0]
-    scores = run.scores(last["step"])
-    end = {
+    evaluated = [row for row in rows if "eval/reward" in row]
+    if not evaluated:
+        raise RunError(f"{run.path} is finished, but its metrics.jsonl holds no evaluation.")
+    last, scores = evaluated[-1], run.scores(evaluated[-1]["step"])
+    updates = [row["divergence"] for row in rows if row.get("divergence") is not None]
+    return {
         "reward": last["eval/reward"],
         "reward_by_prompt": scores.get("reward"),
-        "divergence": fmean(updates[-max(1, len(updates) // 10) :]),
+        "divergence": fmean(updates[-max(1, len(updates) // 10) :]) if updates else None,
+        "judge": last.get(f"heldout/{judge}"),
+        "judge_by_prompt": scores.get(judge),
     }
-    if judge:
-        end |= {"judge": last[f"heldout/{judge}"], "judge_by_prompt": scores.get(judge)}
-    return end
 
 
 def _words(one: Interval | None) -> str:
@@ -348,5 +377,16 @@ def _words(one: Interval | None) -> str:
     return f"{one.mean:.3g}{half}"
 
 
-def _created(plan: Path) -> float:
-    return float(read_json(plan)["created"])
+def _created(path: Path) -> float:
+    try:
+        return _read_plan(path).created
+    except RunError:  # said where the sweep is looked at; it must not hide the others
+        return 0.0
+
+
+def _read_plan(path: Path) -> Plan:
+    try:
+        return Plan.model_validate(read_json(path))
+    except ValidationError as error:
+        name = ".".join(map(str, error.errors()[0]["loc"])) or "it is no object of JSON"
+        raise RunError(f"{path} is damaged ({name}). Delete its folder; runs are kept.") from error

@@ -19,6 +19,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import parse_qs, urlencode
 
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
@@ -51,8 +52,9 @@ def main() -> None:
         photograph_training(page, options.until)
         if options.only is None:
             photograph_results(page)
-            photograph_sweep(page)
             photograph_phone(browser, page.url)
+            photograph_generate(browser, page.url)
+            photograph_sweep(page)
         else:
             page.click("#stop_run")
             page.wait_for_selector("#state .badge.stopped, #state .badge.finished")
@@ -70,6 +72,7 @@ def queue_presets(page: Page) -> None:
         page.wait_for_selector(
             "#state .badge.starting, #state .badge.running, #state .badge.queued"
         )
+    page.click(".toast-close")  # it says that the second one waits
     page.wait_for_selector(".toast-body", state="detached")
     page.wait_for_selector("#runs .badge.running")
     save(page.locator("#runs").screenshot(), "tour-queue.webp")
@@ -116,10 +119,21 @@ def photograph_phone(browser: Browser, address: str) -> None:
     """The same run on a phone, in dark colours."""
     page = open_page(browser, address, 390, 844, color_scheme="dark")
     page.wait_for_selector("#reward_chart .main-svg")
-    page.locator("#state").scroll_into_view_if_needed()
     page.wait_for_timeout(3000)
-    page.evaluate("() => document.querySelector('#state').scrollIntoView()")
     save(page.screenshot(), "tour-phone.webp")
+
+
+def photograph_generate(browser: Browser, address: str) -> None:
+    """Base model and adapter of the newest run, from the same noise."""
+    where, _, query = address.partition("?")
+    run_id = parse_qs(query)["run"][0]
+    order = {"prompt": "a 3d emoji of a dragon", "adapter": f"run:{run_id}", "with_base": 1}
+    page = open_page(browser, f"{where}?{urlencode({'tab': 'generate', **order})}", 1360, 900)
+    page.wait_for_function("() => document.querySelector('#adapter input')?.value.includes('tiny')")
+    page.click("#draw")
+    page.wait_for_selector("#drawing .badge.finished")
+    page.mouse.move(0, 0)
+    save(page.screenshot(), "tour-generate.webp")
 
 
 def open_page(browser: Browser, address: str, width: int, height: int, **options: str) -> Page:

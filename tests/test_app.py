@@ -5,6 +5,9 @@ import socket
 import subprocess
 import sys
 
+import pytest
+
+from app import chosen_port
 from rocm.config import ROOT
 
 
@@ -32,3 +35,10 @@ def test_a_port_in_use_is_one_sentence(tmp_path):
     assert "Set PORT" in ended.stderr
     assert "Traceback" not in ended.stderr
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("port", ["abc", "0", "65536", "-1", "7860.5"])
+def test_a_port_that_is_none_is_one_sentence(monkeypatch, port):
+    monkeypatch.setenv("PORT", port)
+    with pytest.raises(SystemExit, match=f"Port '{port}' is no port. Set PORT to a whole number"):
+        chosen_port()

@@ -31,7 +31,7 @@ def run(services):
     run.write_manifest({"seed": 0})
     for folder in (run.samples_dir(2), run.checkpoint_dir(2), run.path / "adapter"):
         with replace_folder(folder) as made:
-            (made / "manifest.json").write_text('[{"file": "000.webp", "prompt": "a"}]')
+            (made / "manifest.json").write_text('[{"file": "000.webp", "prompt": "a", "seed": 0}]')
             (made / "000.webp").write_bytes(b"picture")
             (made / "adapter.safetensors").write_bytes(b"weights")
     (run.path / "log.txt").write_text("two updates\n")

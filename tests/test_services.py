@@ -11,6 +11,7 @@ import pytest
 
 from rocm.config import RunConfig
 from rocm.errors import MissingFile, RunError
+from rocm.reports import seconds_per_step
 from rocm.services import Services
 from rocm.training.run_dir import RunDir
 
@@ -52,6 +53,10 @@ def wait_for(services, run_id, *states, step=0, within_s=30):
     raise AssertionError(f"{status} instead of {states}; log: {services.run_log(run_id)}")
 
 
+def measured_steps(services, run_id):
+    return [row["step"] for row in services.run_rows(run_id) if "reward" in row]
+
+
 def test_a_run_is_started_detached_and_finishes(service):
     services = service()
     run_id = services.start_run(RunConfig(num_steps=4, eval_every=2), "tiny-rocm-kl")
@@ -60,7 +65,7 @@ def test_a_run_is_started_detached_and_finishes(service):
     assert os.getsid(pid) == pid
     assert wait_for(services, run_id, "finished").step == 4
     assert services.run_config(run_id).num_steps == 4
-    assert sorted(services.run_samples(run_id)) == [0, 4]
+    assert services.sample_steps(run_id) == [0, 2, 4]
 
 
 def test_runs_wait_for_one_another_and_each_gets_its_turn(service):
@@ -90,8 +95,7 @@ def test_stop_ends_after_the_update_and_resume_goes_on_without_a_double_step(ser
     services.resume_run(run_id)
     assert services.run_status(run_id).status.state in ("queued", "starting", "running")
     wait_for(services, run_id, "finished")
-    steps = services.run_series(run_id).lines["reward"].steps
-    assert steps == list(range(1, 41))
+    assert measured_steps(services, run_id) == list(range(1, 41))
 
 
 def test_a_deaf_trainer_is_ended_by_force(service):
@@ -141,13 +145,15 @@ def test_what_happened_in_words_and_numbers(service):
     services = service()
     run_id = services.start_run(RunConfig(num_steps=8, eval_every=4))
     wait_for(services, run_id, "finished")
-    series = services.run_series(run_id, max_points=3)
-    assert series.lines["reward"].steps[0] == 1
-    assert series.lines["reward"].steps[-1] == 8
-    assert len(series.lines["reward"].steps) == 3
-    assert series.lines["eval/reward"].steps == [0, 4, 8]
-    assert [warning["step"] for warning in series.warnings] == [4]
-    assert series.seconds_left == 0
+    pace = services.run_pace(run_id)
+    assert [warning["step"] for warning in pace.warnings] == [4]
+    assert (pace.images_per_s, pace.seconds_left) == (20, 0)
+
+
+def test_the_pace_is_not_upset_by_a_pause():
+    rows = [{"step": step, "time": 2.0 * step + (1000 if step > 5 else 0)} for step in range(1, 11)]
+    assert seconds_per_step(rows) == 2.0
+    assert seconds_per_step(rows[:1]) is None
 
 
 def test_the_version_changes_with_the_run_and_only_then(service):
@@ -156,7 +162,7 @@ def test_the_version_changes_with_the_run_and_only_then(service):
     wait_for(services, run_id, "finished")
     version = services.run_version(run_id)
     assert services.run_version(run_id) == version
-    services._run(run_id).append_event("sample", step=3)
+    RunDir(services.runs / run_id).append_event("sample", step=3)
     assert services.run_version(run_id) != version
 
 

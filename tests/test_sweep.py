@@ -9,7 +9,7 @@ import pytest
 
 from rocm.cli import main
 from rocm.config import RunConfig
-from rocm.errors import ConfigError
+from rocm.errors import ConfigError, RunError
 from rocm.queue import Queue
 from rocm.services import Services
 from rocm.sweep import STUDENT, Interval, SweepCell, Sweeps, combinations, interval, peak
@@ -54,6 +54,7 @@ def test_every_combination_once_and_in_the_settings_own_types():
         ({"seed": [1]}, 1, "seed cannot be in the grid"),
         ({"beta": [0, 1]}, 0, "2 combinations with num_seeds=0"),
         ({"beta": [0, 1]}, 501, "a sweep has 1 to 1000 runs"),
+        ({"beta": [*range(100)], "learning_rate": [*range(100)]}, 1, "10,000 combinations"),
     ],
 )
 def test_a_bad_grid_is_one_sentence_and_plans_nothing(tmp_path, grid, seeds, words):
@@ -84,6 +85,66 @@ def test_runs_share_the_settings_and_differ_by_cell_and_seed(tmp_path):
     assert {config.learning_rate for _, config in sweeps.open_runs(sweep_id)} == {0.001}
     assert sweeps.plan("tiny-rocm-kl", base, {"beta": ["0", "1"]}, 2) == sweep_id
     assert sweeps.plan("tiny-rocm-kl", base, {"beta": [0, 1]}, 3) != sweep_id
+
+
+def test_a_grid_of_millions_is_refused_before_it_is_multiplied_out():
+    grid = {
+        name: [*range(10**4)] for name in ("beta", "learning_rate", "num_steps", "max_grad_norm")
+    }
+    with pytest.raises(ConfigError, match="10,000,000,000,000,000 combinations"):
+        combinations(RunConfig(), grid)
+
+
+@pytest.mark.parametrize("text", ["{", "5", "{}", '{"created": "now"}'])
+def test_a_damaged_plan_is_one_sentence_and_hides_no_other(tmp_path, text):
+    sweeps = Sweeps(tmp_path, Queue(tmp_path))
+    sweep_id = sweeps.plan("tiny-rocm-kl", RunConfig(), {"beta": [0, 1]}, 1)
+    damaged = tmp_path / "sweeps" / "damaged" / "sweep.json"
+    damaged.parent.mkdir()
+    damaged.write_text(text)
+    assert sweeps.ids() == [sweep_id, "damaged"]
+    assert sweeps.report(sweep_id).num_runs == 2
+    with pytest.raises(RunError, match=r"sweep\.json is damaged"):
+        sweeps.report("damaged")
+
+
+@pytest.fixture
+def ended(tmp_path):
+    """A sweep of two runs that are finished, and a function that writes a run's rows."""
+    sweeps = Sweeps(tmp_path, Queue(tmp_path))
+    sweep_id = sweeps.plan("tiny-rocm-kl", RunConfig.load("tiny-rocm-kl"), {"beta": [0, 1]}, 1)
+    runs = [sweeps.create(sweep_id, run, config) for run, config in sweeps.open_runs(sweep_id)]
+
+    def write(run, **last):
+        run.append_metrics({"step": 0, "eval/reward": 0.0, "heldout/tiny-judge": 0.5})
+        run.append_metrics({"step": 1, "reward": 1.0, "divergence": 4.0, **last})
+        run.mark_ended("finished")
+
+    write(runs[0], **{"eval/reward": 2.0, "heldout/tiny-judge": 0.75})
+    return sweeps, sweep_id, runs[1], write
+
+
+def test_a_measurement_that_was_not_finite_is_left_out(ended):
+    sweeps, sweep_id, run, write = ended
+    write(run, **{"eval/reward": math.nan, "heldout/tiny-judge": math.inf, "divergence": math.nan})
+    whole, empty = sweeps.report(sweep_id).cells
+    assert (whole.reward.mean, whole.judge.mean, whole.divergence.mean) == (2.0, 0.75, 4.0)
+    assert (empty.states, empty.reward, empty.judge, empty.divergence) == (
+        ["finished"],
+        None,
+        None,
+        None,
+    )
+
+
+@pytest.mark.parametrize("rows", ['{"step": 1}\n', '{"time": 1, "step": 1, "reward": 2}\n', "5\n"])
+def test_a_damaged_run_is_a_state_of_its_cell_and_hides_no_other(ended, rows):
+    sweeps, sweep_id, run, write = ended
+    write(run)
+    (run.path / "metrics.jsonl").write_text(rows)
+    whole, damaged = sweeps.report(sweep_id).cells
+    assert whole.reward.mean == 2.0
+    assert (damaged.states, damaged.reward) == (["damaged"], None)
 
 
 def test_over_the_queue_the_same_sweep_goes_on_and_keeps_what_is_done(tmp_path):

@@ -15,6 +15,8 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from rocm.drawing.picture import Picture
 from rocm.drawing.png import picture_file
 from rocm.errors import MissingFile, RunError
@@ -47,6 +49,9 @@ class Entry:
     error: str = ""
     seconds: float = 0.0
     files: dict[int, Path] = field(default_factory=dict)
+
+
+ENTRY = TypeAdapter(Entry)
 
 
 @dataclass(frozen=True)
@@ -91,28 +96,19 @@ class History:
     def entry(self, entry_id: str) -> Entry:
         """One entry; MissingFile where there is none."""
         folder = self._folder(entry_id)
-        record = read_record(folder / "entry.json", {})
+        record = read_record(folder / "entry.json", {"pictures": list})
         if record is None:
             raise MissingFile(f"There is no drawing '{entry_id[:40]}' in this history.")
+        files = {index: picture_file(folder, index) for index in range(len(record["pictures"]))}
+        drawn = {index: file for index, file in files.items() if file.is_file()}
         try:
-            pictures = tuple(Picture(**one) for one in record["pictures"])
-            order, state = dict(record["order"]), record["state"]
-            is_base = tuple(record["is_base"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise RunError(f"{folder / 'entry.json'} is damaged ({error}).") from error
-        if not pictures or len(is_base) != len(pictures):
+            entry = ENTRY.validate_python({**record, "entry_id": folder.name, "files": drawn})
+        except ValidationError as error:
+            place = ".".join(map(str, error.errors()[0]["loc"]))
+            raise RunError(f"{folder / 'entry.json'} is damaged ({place}).") from error
+        if not entry.pictures or len(entry.is_base) != len(entry.pictures):
             raise RunError(f"{folder / 'entry.json'} is damaged (pictures, is_base).")
-        files = {index: picture_file(folder, index) for index in range(len(pictures))}
-        return Entry(
-            entry_id=folder.name,
-            order=order,
-            pictures=pictures,
-            is_base=is_base,
-            state=state,
-            error=record.get("error", ""),
-            seconds=record.get("seconds", 0.0),
-            files={index: file for index, file in files.items() if file.is_file()},
-        )
+        return entry
 
     def ids(self) -> list[str]:
         """Ids of all entries, newest first."""

@@ -129,7 +129,10 @@ def command_line(picture: Picture, num_pictures: int) -> str:
     Returns:
         One line for a POSIX shell.
     """
-    words = ["python", "-m", "rocm", "sample", picture.prompt, "--seed", str(picture.seed)]
+    # argparse takes a text that begins with - for a flag, unless -- stands before it.
+    is_dashed = picture.prompt.startswith("-")
+    begin, end = ([], ["--", picture.prompt]) if is_dashed else ([picture.prompt], [])
+    words = ["python", "-m", "rocm", "sample", *begin, "--seed", str(picture.seed)]
     if num_pictures > 1:
         words += ["--num", str(num_pictures)]
     words += ["--num-inference-steps", str(picture.num_inference_steps)]
@@ -142,7 +145,7 @@ def command_line(picture: Picture, num_pictures: int) -> str:
         words += ["--adapter", picture.adapter]
         if picture.adapter_strength != 1:
             words += ["--adapter-strength", f"{picture.adapter_strength:g}"]
-    return shlex.join(words)
+    return shlex.join([*words, *end])
 
 
 def _strength(value: Any) -> float:

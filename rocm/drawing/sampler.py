@@ -68,7 +68,7 @@ class Sampler:
         self._names = (f"adapter_{number}" for number in count())
 
     def draw(self, pictures: Sequence[Picture], rewards: Sequence[str] = ()) -> Iterator[Drawn]:
-        """Draw pictures, those of equal settings in one batch, so not always in their order.
+        """Draw pictures in batches of equal settings, which take turns: arms come side by side.
 
         Args:
             pictures: checked pictures.
@@ -83,36 +83,36 @@ class Sampler:
         batches: dict[tuple[object, ...], list[int]] = {}
         for index, picture in enumerate(pictures):
             batches.setdefault(picture.batch_key, []).append(index)
+        by_model: dict[str, list[list[int]]] = {}
         for indices in batches.values():
-            yield from self._draw_equal(pictures, indices, rewards)
+            by_model.setdefault(pictures[indices[0]].model, []).append(indices)
+        for name, arms in by_model.items():
+            size = self._batch_size(name)
+            # No more arms at a time than stay loaded together.
+            for first in range(0, len(arms), MAX_ADAPTERS):
+                for indices in _in_turns(arms[first : first + MAX_ADAPTERS], size):
+                    batch = [pictures[index] for index in indices]
+                    yield from self._draw_batch(batch, indices, rewards)
 
-    def _draw_equal(
-        self, pictures: Sequence[Picture], indices: list[int], rewards: Sequence[str]
+    def _draw_batch(
+        self, pictures: Sequence[Picture], indices: Sequence[int], rewards: Sequence[str]
     ) -> Iterator[Drawn]:
-        first = pictures[indices[0]]
+        first = pictures[0]
         loaded = self._model(first.model)
         model, unet = loaded.model, loaded.model.pipeline.unet
         if first.adapter:
             name = self._adapter(first.model, loaded, Path(os.path.expanduser(first.adapter)))
             unet.set_adapters([name], [first.adapter_strength])
-        _, height, width = model.latent_shape
-        is_small = height * width <= SMALL_LATENT
         sampling = Sampling(
-            first.num_inference_steps,
-            first.guidance_scale,
-            first.grid,
-            SMALL_BATCH if is_small else 1,
+            first.num_inference_steps, first.guidance_scale, first.grid, len(indices)
         )
-        prompts = [pictures[index].prompt for index in indices]
-        seeds = [pictures[index].seed for index in indices]
-        waiting = iter(indices)
+        prompts, seeds = zip(*((one.prompt, one.seed) for one in pictures), strict=True)
         with nullcontext() if first.adapter else adapter_off(unet):
-            for images in draw(model, prompts, seeds, sampling):
-                chosen = [index for _, index in zip(images, waiting, strict=False)]
-                scores = self._scores(images, [pictures[index].prompt for index in chosen], rewards)
-                for row, index in enumerate(chosen):
-                    measured = {name: values[row].item() for name, values in scores.items()}
-                    yield Drawn(index, to_pil(images[row]), measured)
+            (images,) = draw(model, prompts, seeds, sampling)
+        scores = self._scores(images, prompts, rewards)
+        for row, index in enumerate(indices):
+            measured = {name: values[row].item() for name, values in scores.items()}
+            yield Drawn(index, to_pil(images[row]), measured)
 
     @torch.no_grad()
     def _scores(
@@ -123,6 +123,10 @@ class Sampler:
                 self._rewards |= load_rewards([name], torch.device("cpu"))
         limited = limit_pixels(images)
         return {name: self._rewards[name](limited, prompts) for name in names}
+
+    def _batch_size(self, model: str) -> int:
+        _, height, width = self._model(model).model.latent_shape
+        return SMALL_BATCH if height * width <= SMALL_LATENT else 1
 
     def _model(self, name: str) -> Loaded:
         folder = find_folder(name).resolve()
@@ -150,3 +154,9 @@ class Sampler:
             loaded.adapters[key] = name
         loaded.adapters.move_to_end(key)
         return loaded.adapters[key]
+
+
+def _in_turns(arms: Sequence[Sequence[int]], size: int) -> Iterator[list[int]]:
+    """The first `size` indices of each arm, then the next ones of each, until all are named."""
+    for start in range(0, max(map(len, arms)), size):
+        yield from (list(arm[start : start + size]) for arm in arms if len(arm) > start)

@@ -118,16 +118,12 @@ def load_adapter(pipeline: LatentConsistencyModelPipeline, folder: Path, name: s
 
     Raises:
         MissingFile: no such file.
-        ConfigError: the file is damaged or was made for another model.
+        ConfigError: the file is damaged, empty, not finite, or was made for another model.
     """
     path = Path(folder) / WEIGHTS
     if not path.is_file():
         raise MissingFile(f"No adapter at {path}. Give the adapter folder of a run.")
-    try:
-        with safe_open(path, "pt") as file:
-            num_tensors = len(file.keys())
-    except (OSError, SafetensorError) as error:
-        raise ConfigError(f"{path} is damaged ({error}). Take another checkpoint.") from error
+    num_tensors = _checked(path)
     misfit = ConfigError(
         f"{path} does not fit this model: its layers have other names or shapes. "
         "Use the model that it was trained on."
@@ -141,3 +137,21 @@ def load_adapter(pipeline: LatentConsistencyModelPipeline, folder: Path, name: s
     num_loaded = sum(f".{name}." in part for part in names)
     if num_loaded != num_tensors:
         raise misfit
+
+
+def _checked(path: Path) -> int:
+    """How many tensors the file holds; all of them are finite, and there are some."""
+    try:
+        with safe_open(path, "pt") as file:
+            names = file.keys()
+            broken = [name for name in names if not file.get_tensor(name).isfinite().all()]
+    except (OSError, SafetensorError) as error:
+        raise ConfigError(f"{path} is damaged ({error}). Take another checkpoint.") from error
+    if not names:
+        raise ConfigError(f"{path} is empty: it holds no tensor. Take another checkpoint.")
+    if broken:
+        raise ConfigError(
+            f"{path} holds numbers that are not finite, in {len(broken)} of {len(names)} tensors. "
+            "Take an earlier checkpoint."
+        )
+    return len(names)

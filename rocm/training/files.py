@@ -13,6 +13,14 @@ from typing import Any
 from rocm.config import SHORT
 from rocm.errors import RunError, TrainingError
 
+NUMBER = int | float | None
+# Types of what stands in every line of a file, and of what a warning has besides.
+LINES = {
+    "metrics.jsonl": {"step": int, "time": int | float},
+    "events.jsonl": {"kind": str, "time": int | float},
+}
+WARNING = {"step": int, "warning": str, "message": str}
+
 
 def write_atomic(path: Path, content: str | bytes) -> None:
     """Replace a file whole: a reader sees the old content or the new, even after a power cut.
@@ -41,6 +49,8 @@ def write_atomic(path: Path, content: str | bytes) -> None:
 def replace_folder(path: Path) -> Iterator[Path]:
     """Write a folder under another name and give it its own at the end, so it is never half there.
 
+    Its files are on the disk before that: a power cut leaves the old folder or the new one, whole.
+
     Args:
         path: the folder's final name; an older one is replaced.
 
@@ -57,6 +67,8 @@ def replace_folder(path: Path) -> Iterator[Path]:
             shutil.rmtree(left, ignore_errors=True)
         temporary.mkdir(parents=True)
         yield temporary
+        for file in temporary.rglob("*"):
+            _sync(file)
         if path.exists():
             os.replace(path, old)
         os.replace(temporary, path)
@@ -108,14 +120,38 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
 
 
 def parse_lines(path: Path, text: bytes) -> list[dict[str, Any]]:
-    """One dictionary per line; RunError, which names the file, if a line is no object of JSON."""
+    """One dictionary per line of metrics.jsonl, events.jsonl or another file.
+
+    Args:
+        path: where the text stands.
+        text: complete lines.
+
+    Returns:
+        The lines' objects.
+
+    Raises:
+        RunError: a line is no object of JSON, or lacks what every line of that file has.
+    """
     try:
         rows = [json.loads(line) for line in text.splitlines()]
     except ValueError as error:
         raise RunError(f"{path} is damaged: a line of it is not JSON.") from error
     if not all(isinstance(row, dict) for row in rows):
         raise RunError(f"{path} is damaged: a line of it is no object of JSON.")
+    damaged = next((row for row in rows if not _is_whole(path.name, row)), None)
+    if damaged is not None:
+        raise RunError(f"{path} is damaged: a line of it is {SHORT.repr(damaged)}.")
     return rows
+
+
+def _is_whole(file: str, row: dict[str, Any]) -> bool:
+    """Whether a row has what all readers of that file rely on."""
+    if file == "metrics.jsonl" and not all(isinstance(one, NUMBER) for one in row.values()):
+        return False
+    needed = LINES.get(file, {})
+    if row.get("kind") == "warning":
+        needed = needed | WARNING
+    return all(isinstance(row.get(name), kind) for name, kind in needed.items())
 
 
 def json_line(row: dict[str, Any]) -> str:
@@ -164,12 +200,15 @@ def read_record(path: Path, kinds: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def read_pictures(path: Path) -> list[dict[str, Any]]:
-    """What a manifest of pictures lists, each with its `file`; none if there is no manifest."""
+    """What a manifest lists, each with `file`, `prompt` and `seed`; nothing without a manifest."""
     records = read_json(path) or []
     try:
-        return [{**one, "file": str(one["file"])} for one in records]
+        wanted = [(one["file"], one["prompt"], one["seed"]) for one in records]
     except (TypeError, KeyError) as error:
         raise RunError(f"{path} is damaged: it is no list of pictures.") from error
+    if not all(isinstance(name, str) for name, _, _ in wanted):
+        raise RunError(f"{path} is damaged: a picture's file is no text.")
+    return list(records)
 
 
 def drop_torn_line(path: Path) -> None:
@@ -177,6 +216,13 @@ def drop_torn_line(path: Path) -> None:
     if path.exists():
         with open(path, "rb+") as file:
             file.truncate(file.read().rfind(b"\n") + 1)
+
+
+def _sync(file: Path) -> None:
+    """See to it that a file's content is on the disk; its folder's entry is the system's affair."""
+    if file.is_file():
+        with open(file, "rb+") as written:
+            os.fsync(written.fileno())
 
 
 def make_folder(path: Path) -> None:

@@ -40,7 +40,10 @@ class Access:
         if not self.may_train:
             raise RunError(HOW_TO_ALLOW)
         if not self.allows(given):
-            raise RunError("The admin token is not right. It is the value of ROCM_ADMIN_TOKEN.")
+            words = "The admin token is not right." if given else "Type the admin token first."
+            raise RunError(
+                f"{words} It is the value of ROCM_ADMIN_TOKEN where the app was started."
+            )
 
 
 def access(host: str, is_space: bool, token: str) -> Access:

@@ -12,18 +12,23 @@ from rocm.ui.access import Access
 STYLE = [ROOT / "assets" / "style.css", ROOT / "assets" / "generate.css"]
 # Nothing here takes a file; without a bound anybody could fill the disk through Gradio's upload.
 CLOSED: dict[str, Any] = {"share": False, "run_history": False, "max_file_size": 1}
+CLOSED |= {"ssr_mode": False, "footer_links": []}
+# Exports wait for their download: looked at every hour, deleted after a day or when Ctrl-C ends it.
+KEPT_S = (3600, 86_400)
 TITLE = """
 <h1>ROCM Studio</h1>
 <p>Reward optimisation of consistency models: fine-tune a few-step text-to-image model directly on a
 reward, and watch the divergence that keeps it honest.</p>
 """
 
-# Tabs tell of their first selection too, before the page has loaded: it is not the reader's.
+# Tabs tell of their first selection too, before the page has loaded: it is not the reader's. Each
+# page then puts its own words into the address and takes them out when another one is shown.
 PUT_TAB_INTO_ADDRESS = """() => {
   if (!document.body.dataset.isLoaded) return;
   const url = new URL(window.location.href);
   url.searchParams.set('tab', '%s');
   window.history.replaceState(null, '', url);
+  window.dispatchEvent(new Event('tab-shown'));
 }"""
 TAB_OF_ADDRESS = """() => {
   document.body.dataset.isLoaded = 'yes';
@@ -42,7 +47,8 @@ def build(services: Services, access: Access) -> gr.Blocks:
     Returns:
         The application, to be launched with `theme()` and `STYLE`.
     """
-    with gr.Blocks(title="ROCM Studio", analytics_enabled=False, fill_width=True) as pages:
+    look = {"title": "ROCM Studio", "analytics_enabled": False, "fill_width": True}
+    with gr.Blocks(**look, delete_cache=KEPT_S) as pages:
         gr.HTML(TITLE, elem_id="title")
         # Children are rendered with the page: a hidden page must take the updates of its timers.
         with gr.Tabs(elem_id="pages") as tabs:
@@ -64,6 +70,8 @@ def theme() -> gr.themes.Base:
         "body_text_color_subdued_dark": "*neutral_400",
         "block_info_text_color": "*neutral_500",
         "block_info_text_color_dark": "*neutral_400",
+        "input_placeholder_color": "*neutral_500",
+        "input_placeholder_color_dark": "*neutral_400",
         # Dark enough for white words (4.5 to 1).
         "button_primary_background_fill": "*primary_600",
         "button_primary_background_fill_hover": "*primary_700",

@@ -1,11 +1,12 @@
 """A setting becomes a control: label, help, choices and value all come from `RunConfig`."""
 
 from collections.abc import Sequence
-from typing import Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import gradio as gr
 from annotated_types import Ge, Gt, Le
 from gradio.components import Component
+from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from rocm.config import RunConfig
@@ -71,6 +72,16 @@ def control(name: str, value: Any, suggestions: Sequence[str] = ()) -> Component
         return gr.Slider(low, high, value=value, step=1, **words)
     step = 1 if field.annotation is int else 0.01
     return gr.Number(value=value, step=step, **{**words, "info": f"{info} {_range(field)}".strip()})
+
+
+def fits(name: str, value: Any) -> bool:
+    """Whether a value is within a setting's type and bounds, so that its control can show it."""
+    field = FIELDS[name]
+    try:
+        TypeAdapter(Annotated[field.annotation, field]).validate_python(value)
+    except ValidationError:
+        return False
+    return True
 
 
 def _range(field: FieldInfo) -> str:

@@ -7,6 +7,8 @@ from textwrap import shorten
 from typing import Any
 
 import gradio as gr
+from fastapi import HTTPException
+from pydantic import TypeAdapter, ValidationError
 
 from rocm.errors import RocmError
 
@@ -25,3 +27,28 @@ def in_words(handler: Callable[..., Any]) -> Callable[..., Any]:
             raise gr.Error(escape(words), print_exception=False) from error
 
     return handle
+
+
+def asked_by_script(kind: type[Any], answer: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """A function that a page's script may call; an argument of another kind is answered with 422.
+
+    Args:
+        kind: pydantic model of the argument.
+        answer: takes such a model.
+
+    Returns:
+        A function of the name of `answer` for `server_functions`.
+    """
+    checker = TypeAdapter(kind)
+
+    @wraps(answer)
+    def serve(asked: Any) -> Any:
+        try:
+            checked = checker.validate_python(asked)
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(map(str, first["loc"])) or "the argument"
+            raise HTTPException(422, f"{place}: {first['msg']}.") from error
+        return answer(checked)
+
+    return serve

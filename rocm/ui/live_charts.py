@@ -9,14 +9,30 @@ from dataclasses import asdict
 from typing import Any
 
 import gradio as gr
+from pydantic import BaseModel, Field
 
 from rocm.config import ROOT
 from rocm.errors import RocmError
 from rocm.services import Bookmark, RunFeed, Services
+from rocm.ui.handlers import asked_by_script
 from rocm.ui.live_plot import load_plotly
 
 ASSETS = ROOT / "assets"
 MAX_RUNS = 6
+
+
+class AskedRows(BaseModel):
+    """What the browser has of a run: the bookmark of its last row."""
+
+    run: str
+    offset: int = Field(ge=0, lt=2**53)
+    time: float
+
+
+class AskedRuns(BaseModel):
+    """The runs whose rows the browser asks for."""
+
+    runs: list[AskedRows] = Field(max_length=MAX_RUNS)
 
 
 def live_charts(services: Services) -> gr.HTML:
@@ -32,20 +48,20 @@ def live_charts(services: Services) -> gr.HTML:
         html_template=(ASSETS / "charts.html").read_text(encoding="utf-8"),
         js_on_load=(ASSETS / "charts.js").read_text(encoding="utf-8"),
         head=load_plotly(),
-        server_functions=[_row_server(services)],
+        server_functions=[asked_by_script(AskedRuns, _row_server(services))],
         apply_default_css=False,
         elem_id="charts",
     )
 
 
-def _row_server(services: Services) -> Callable[[dict[str, Any]], list[dict[str, Any] | None]]:
-    def chart_rows(asked: dict[str, Any]) -> list[dict[str, Any] | None]:
-        return [rows_or_none(services, one) for one in asked["runs"][:MAX_RUNS]]
+def _row_server(services: Services) -> Callable[[AskedRuns], list[dict[str, Any] | None]]:
+    def chart_rows(asked: AskedRuns) -> list[dict[str, Any] | None]:
+        return [rows_or_none(services, one) for one in asked.runs]
 
     return chart_rows
 
 
-def rows_or_none(services: Services, asked: dict[str, Any]) -> dict[str, Any] | None:
+def rows_or_none(services: Services, asked: AskedRows) -> dict[str, Any] | None:
     """As `new_rows`; None for a run that is gone or damaged, which the next poll says in words."""
     try:
         return new_rows(services, asked)
@@ -53,18 +69,17 @@ def rows_or_none(services: Services, asked: dict[str, Any]) -> dict[str, Any] | 
         return None
 
 
-def new_rows(services: Services, asked: dict[str, Any]) -> dict[str, Any]:
+def new_rows(services: Services, asked: AskedRows) -> dict[str, Any]:
     """What the browser lacks of one run.
 
     Args:
         services: the runs.
-        asked: `run`, and the `offset` and `time` of its bookmark.
+        asked: the run, and where the browser's last row of it begins.
 
     Returns:
         `columns`, `bookmark`, `is_fresh`, `has_more`, and under `info` what drawing needs.
     """
-    bookmark = Bookmark(int(asked["offset"]), float(asked["time"]))
-    feed: RunFeed = services.run_feed(str(asked["run"]), bookmark)
+    feed: RunFeed = services.run_feed(asked.run, Bookmark(asked.offset, asked.time))
     page = feed.page
     return {
         "columns": page.columns,

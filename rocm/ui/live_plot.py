@@ -14,8 +14,8 @@ PLOTLY_JS = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
 DRAW = """
 const node = element.querySelector('.live-plot');
 async function draw() {
-  if (!props.value) return;
   while (!window.Plotly) await new Promise(done => setTimeout(done, 50));
+  if (!props.value) return window.Plotly.purge(node);
   const figure = JSON.parse(props.value);
   figure.layout.font.color = document.body.classList.contains('dark') ? '#a8b0bd' : '#545d68';
   const config = {responsive: true, displaylogo: false, showSendToCloud: false};

@@ -1,6 +1,7 @@
 """Drawings as HTML: state, grid, history. Everything that a user wrote is escaped."""
 
 from base64 import b64encode
+from dataclasses import dataclass
 from functools import lru_cache
 from html import escape
 from io import BytesIO
@@ -17,6 +18,7 @@ from rocm.drawing.queue import JobStatus
 
 DOT = " \N{MIDDLE DOT} "
 INLINE_BYTES = 256 * 1024
+DAMAGED = "The file of this picture is damaged."
 THUMBNAIL = 64
 NOTHING = """
 <div class="empty"><strong>No picture yet.</strong> Describe one and press <em>Draw</em>. The first
@@ -139,9 +141,12 @@ def _image(entry: Entry, index: int, arm: str) -> str:
     label = f"<small>{arm}</small>" if arm else ""
     if file is None:
         return f'<span class="{arm}"><i class="coming"></i>{label}</span>'
+    view = _view(file)
+    if view is None:
+        return f'<span class="{arm}"><i class="coming">{DAMAGED}</i>{label}</span>'
     words = f"{entry.pictures[index].prompt}, seed {entry.pictures[index].seed}"
-    data = picture_data(file, file.stat().st_mtime_ns)
-    picture = f'<img src="{data}" alt="{escape(words)}" width="{_width(file)}">'
+    data = view.data
+    picture = f'<img src="{data}" alt="{escape(words)}" width="{view.width}">'
     if data.startswith("data:image/png"):
         name = escape(picture_name(entry, index))
         picture = (
@@ -151,47 +156,45 @@ def _image(entry: Entry, index: int, arm: str) -> str:
     return f'<span class="{arm}">{picture}{label}</span>'
 
 
-@lru_cache(maxsize=512)
-def picture_data(file: Path, changed: int) -> str:
-    """A picture as a data address: the PNG itself while it is small, else a lighter WebP.
+@dataclass(frozen=True)
+class View:
+    """A picture as data addresses: itself while it is small, else a lighter WebP; its thumbnail."""
 
-    Args:
-        file: PNG.
-        changed: its time of change, so that a new file is read anew.
+    data: str
+    thumbnail: str
+    width: int
 
-    Returns:
-        `data:image/...`.
-    """
+
+def _view(file: Path) -> View | None:
+    """The picture in a file; None for one that is damaged, or gone since the folder was read."""
+    try:
+        return _read_view(file, file.stat().st_mtime_ns)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):  # all of Pillow's
+        return None
+
+
+@lru_cache(maxsize=1024)
+def _read_view(file: Path, changed: int) -> View:
     content = file.read_bytes()
-    if len(content) <= INLINE_BYTES:
-        return f"data:image/png;base64,{b64encode(content).decode()}"
-    buffer = BytesIO()
-    with Image.open(file) as picture:
-        picture.save(buffer, format="WEBP", quality=88)
-    return f"data:image/webp;base64,{b64encode(buffer.getvalue()).decode()}"
-
-
-@lru_cache(maxsize=2048)
-def _thumbnail(file: Path) -> str:
-    buffer = BytesIO()
-    with Image.open(file) as picture:
+    with Image.open(BytesIO(content)) as picture:
+        data = b64encode(content).decode() if len(content) <= INLINE_BYTES else ""
+        data = f"data:image/png;base64,{data}" if data else _webp(picture, 88)
+        width = picture.width
         picture.thumbnail((THUMBNAIL, THUMBNAIL))
-        picture.save(buffer, format="WEBP", quality=80)
+        return View(data, _webp(picture, 80), width)
+
+
+def _webp(picture: Image.Image, quality: int) -> str:
+    buffer = BytesIO()
+    picture.save(buffer, format="WEBP", quality=quality)
     return f"data:image/webp;base64,{b64encode(buffer.getvalue()).decode()}"
-
-
-@lru_cache(maxsize=2048)
-def _width(file: Path) -> int:
-    with Image.open(file) as picture:
-        return picture.width
 
 
 def _line(entry: Entry, is_shown: bool) -> str:
     first = entry.pictures[0]
     prompt = escape(first.prompt)
-    image = '<i class="coming"></i>'
-    if entry.files:
-        image = f'<img src="{_thumbnail(entry.files[min(entry.files)])}" alt="">'
+    view = _view(entry.files[min(entry.files)]) if entry.files else None
+    image = f'<img src="{view.thumbnail}" alt="">' if view else '<i class="coming"></i>'
     facts = [moment(entry.entry_id), f"seed {first.seed}", f"N {first.num_inference_steps}"]
     if len(entry.pictures) > 1:
         facts.insert(1, f"{len(entry.pictures)} pictures")

@@ -6,12 +6,21 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from pydantic import BaseModel, Field
 
 from rocm.config import ROOT
 from rocm.errors import RocmError
 from rocm.services import Services
+from rocm.ui.handlers import asked_by_script
 
 ASSETS = ROOT / "assets"
+
+
+class AskedStep(BaseModel):
+    """The previews that the browser asks for."""
+
+    run: str
+    step: int = Field(ge=0, lt=2**53)
 
 
 def previews(services: Services) -> gr.HTML:
@@ -26,16 +35,16 @@ def previews(services: Services) -> gr.HTML:
     return gr.HTML(
         html_template=(ASSETS / "previews.html").read_text(encoding="utf-8"),
         js_on_load=(ASSETS / "previews.js").read_text(encoding="utf-8"),
-        server_functions=[_picture_server(services)],
+        server_functions=[asked_by_script(AskedStep, _picture_server(services))],
         apply_default_css=False,
         elem_id="previews",
     )
 
 
-def _picture_server(services: Services) -> Callable[[dict[str, Any]], list[dict[str, Any]]]:
-    def preview_pictures(asked: dict[str, Any]) -> list[dict[str, Any]]:
+def _picture_server(services: Services) -> Callable[[AskedStep], list[dict[str, Any]]]:
+    def preview_pictures(asked: AskedStep) -> list[dict[str, Any]]:
         try:
-            return pictures(services, str(asked["run"]), int(asked["step"]))
+            return pictures(services, asked.run, asked.step)
         except (RocmError, FileNotFoundError):  # the run was deleted since the page was drawn
             return []
 

@@ -3,10 +3,10 @@
 Whatever throws away asks first, and what is thrown away lies in a bin.
 """
 
-import tempfile
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import gradio as gr
@@ -54,18 +54,19 @@ class Actions:
         return {**self.buttons, "title": self.title, "note": self.note, "named": self.named}
 
 
-def pressable(report: RunReport | None) -> dict[str, Any]:
+def pressable(report: RunReport | None, num_waiting: int) -> dict[str, Any]:
     """Which buttons can be pressed.
 
     Args:
         report: of the run that is looked at, None for none.
+        num_waiting: runs in the queue.
 
     Returns:
         Updates by the button's name.
     """
     rules = {name: rule for name, (_, rule) in SIMPLE.items()} | {
         "earlier": lambda report: bool(report.position),
-        "later": lambda report: report.position is not None,
+        "later": lambda report: report.position is not None and report.position < num_waiting - 1,
         "continue_run": lambda report: report.status.state in ("finished", "stopped"),
         "delete": lambda report: not report.status.is_active and report.position is None,
     }
@@ -217,9 +218,11 @@ def _build_export(services: Services, access: Access, form: Form, selected: gr.S
 
     def pack(token: str, run_id: str) -> Any:
         access.check(token)
-        path = services.export_run(run_id, Path(tempfile.mkdtemp(prefix="rocm-export-")))
-        words = f"Download {path.stat().st_size / 1e6:.1f} MB"
-        return gr.update(value=str(path), label=words, visible=True)
+        with TemporaryDirectory(prefix="rocm-export-") as folder:
+            path = services.export_run(run_id, Path(folder))
+            words = f"Download {path.stat().st_size / 1e6:.1f} MB"
+            kept = archive.move_resource_to_block_cache(str(path))  # for a day
+        return gr.update(value=kept, label=words, visible=True)
 
     export.click(in_words(pack), [form.token, selected], archive, api_name="export")
     selected.change(lambda: gr.update(visible=False), None, archive, **QUIET)
@@ -271,7 +274,12 @@ def _build_bin(services: Services, access: Access, form: Form, selected: gr.Stat
     with gr.Accordion("Bin", open=False, elem_id="bin") as folded:
         with gr.Row(elem_classes="buttons"):
             found = gr.Dropdown(
-                [], label="Deleted run", show_label=False, container=False, elem_id="bin_runs"
+                [("The bin is empty.", "")],
+                value="",
+                label="Deleted run",
+                show_label=False,
+                container=False,
+                elem_id="bin_runs",
             )
             restore = _button("Take back", "restore")
             empty = _button("Empty the bin", "empty_bin", "stop")
@@ -292,7 +300,7 @@ def _build_bin(services: Services, access: Access, form: Form, selected: gr.Stat
 
     def ask() -> tuple[Any, str]:
         count = len(services.list_bin())
-        text = f"Delete {count} runs for good? This cannot be undone."
+        text = f"Delete {count} run{'s' if count > 1 else ''} for good? This cannot be undone."
         return gr.update(visible=count > 0), text
 
     def wipe(token: str) -> tuple[Any, Any]:
@@ -310,4 +318,5 @@ def _build_bin(services: Services, access: Access, form: Form, selected: gr.Stat
 def _choices(services: Services) -> Any:
     deleted = services.list_bin()
     choices = [(run_view.run_label(report), report.run_id) for report in deleted]
-    return gr.update(choices=choices, value=deleted[0].run_id if deleted else None)
+    choices = choices or [("The bin is empty.", "")]
+    return gr.update(choices=choices, value=choices[0][1])

@@ -2,17 +2,24 @@
 
 import json
 from collections.abc import Callable
-from typing import Any
 
 import gradio as gr
+from pydantic import BaseModel
 
 from rocm.config import ROOT
 from rocm.errors import RocmError
 from rocm.services import RunReport, Services
 from rocm.ui import run_view
+from rocm.ui.handlers import asked_by_script
 from rocm.ui.previews import data_address
 
 ASSETS = ROOT / "assets"
+
+
+class AskedRun(BaseModel):
+    """The run whose thumbnail the browser asks for."""
+
+    run: str
 
 
 def run_list(services: Services) -> gr.HTML:
@@ -27,16 +34,16 @@ def run_list(services: Services) -> gr.HTML:
     return gr.HTML(
         html_template=(ASSETS / "runs.html").read_text(encoding="utf-8"),
         js_on_load=(ASSETS / "runs.js").read_text(encoding="utf-8"),
-        server_functions=[_thumbnail_server(services)],
+        server_functions=[asked_by_script(AskedRun, _thumbnail_server(services))],
         apply_default_css=False,
         elem_id="runs",
     )
 
 
-def _thumbnail_server(services: Services) -> Callable[[dict[str, Any]], str]:
-    def thumbnail(asked: dict[str, Any]) -> str:
+def _thumbnail_server(services: Services) -> Callable[[AskedRun], str]:
+    def thumbnail(asked: AskedRun) -> str:
         try:
-            path = services.run_status(str(asked["run"])).thumbnail
+            path = services.run_status(asked.run).thumbnail
             return data_address(path) if path else ""
         except (RocmError, FileNotFoundError):  # the run was deleted since the list was drawn
             return ""

@@ -80,8 +80,10 @@ def progress(report: RunReport, pace: RunPace) -> str:
         words = ["loading the model"]
     elif status.state == "running" and not pace.is_measured:
         words = ["drawing the pictures of step 0"]
+    elif status.state == "stopping" and status.step:
+        words.append("ends after this update")
     elif status.state == "stopping":
-        words.append("finishing the update")
+        words = ["ends before the first update"]
     elif status.state == "running" and pace.seconds_left is not None:
         words.append(f"{duration(pace.seconds_left)} left")
     if pace.images_per_s:

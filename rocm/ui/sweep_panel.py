@@ -7,12 +7,14 @@ from typing import Any, get_args
 
 import gradio as gr
 
+from rocm.errors import RocmError
 from rocm.services import Interval, Services, SweepCell, SweepReport
 from rocm.ui import forms
 from rocm.ui.access import Access
 from rocm.ui.charts import sweep_figure
 from rocm.ui.handlers import QUIET, in_words
 from rocm.ui.live_plot import live_plot
+from rocm.ui.run_view import fault
 from rocm.ui.train_form import FIRST_PRESET, Form, read_form
 
 DIVERGENCES = list(get_args(forms.FIELDS["divergence"].annotation))
@@ -34,7 +36,7 @@ def build_sweeps(services: Services, access: Access, form: Form | None) -> None:
         "Sweeps: reward and judge against beta", open=False, elem_id="sweeps"
     ) as all_:
         started = _build_start(services, access, form) if form else None
-        chosen = gr.Dropdown([], label="Sweep", elem_id="sweep", interactive=True)
+        chosen = gr.Dropdown([], label="Sweep", elem_id="sweep", interactive=True, visible=False)
         chart = live_plot("sweep_chart")
         table = gr.HTML(elem_id="sweep_table", apply_default_css=False)
     shown = gr.State("")
@@ -102,7 +104,7 @@ def _starter(services: Services, access: Access) -> Callable[..., Any]:
             if name not in grid and getattr(config, name) != getattr(base, name)
         }
         sweep_id = services.start_sweep(preset, grid, int(seeds), overrides)
-        return gr.update(choices=services.list_sweeps(), value=sweep_id)
+        return gr.update(choices=services.list_sweeps(), value=sweep_id, visible=True)
 
     return start
 
@@ -113,11 +115,15 @@ def _looker(services: Services) -> Callable[[str | None, str], tuple[Any, Any, A
         if not ids:
             return gr.skip(), gr.skip(), NO_SWEEP, shown
         sweep_id = chosen if chosen in ids else ids[0]
-        report = services.sweep_report(sweep_id)
+        try:
+            report = services.sweep_report(sweep_id)
+        except RocmError as error:  # damaged; another one can be chosen
+            update = gr.update(choices=ids, value=sweep_id, visible=True)
+            return update, None, fault(str(error)), ""
         key = f"{ids} {report}"
         if key == shown:
             return gr.skip(), gr.skip(), gr.skip(), shown
-        update = gr.update(choices=ids, value=sweep_id)
+        update = gr.update(choices=ids, value=sweep_id, visible=True)
         return update, json.dumps(sweep_figure(report)), sweep_table(report), key
 
     return look

@@ -17,6 +17,8 @@ from rocm.ui.handlers import QUIET, in_words
 from rocm.ui.run_view import duration, fault
 
 FIRST_PRESET = "tiny-rocm-kl"
+# Where the browser keeps the form; also the key of a cipher that hides nothing from its owner.
+KEPT = "rocm-studio-train"
 # There the run stands far below the form.
 SHOW_ON_A_PHONE = """() => {
   if (window.innerWidth <= 640) document.getElementById('state').scrollIntoView();
@@ -106,8 +108,6 @@ def build_form(services: Services, access: Access, selected: gr.State, page: gr.
             elem_id="command",
         )
     form = Form(preset, filled, sentence, settings, token, start, forecast, command)
-    # Asked for by every page: presets saved since the app began are there after a reload.
-    page.load(lambda: gr.update(choices=_preset_names(services)), None, preset, **QUIET)
     form.fill_on(preset.input, [preset], lambda name: _preset(services, name))
     _wire_forecast(services, access, form, page)
     _build_saving(services, access, form)
@@ -197,25 +197,61 @@ def queue_words(reports: list[RunReport], run_id: str) -> str:
 
 
 def _wire_forecast(services: Services, access: Access, form: Form, page: gr.Blocks) -> None:
-    def describe(token: str, preset: str, *values: Any) -> tuple[str, str]:
+    # Kept in the visitor's browser, so that a reload loses nothing that was typed.
+    kept = gr.BrowserState(None, storage_key=f"{KEPT}.form", secret=KEPT)
+
+    def describe(
+        token: str, sentence: str, preset: str, filled: str, *values: Any
+    ) -> tuple[Any, str, str]:
+        named = dict(zip(forms.FIELDS, values, strict=True))
+        own = {"preset": preset, "sentence": sentence, "values": named}
+        # The values of a preset that was chosen just now are still on their way.
+        note = own if preset == filled else gr.skip()
         try:
             config = _config(values)
         except RocmError as error:
-            return fault(str(error)), ""
+            return note, fault(str(error)), ""
         # Looking for files that a stranger names would tell what lies on this machine.
         problems = services.problems(config) if access.allows(token) else []
         words = forecast(services.estimate(config), problems)
-        return words, services.command_line(config, preset or "")
+        return note, words, services.command_line(config, preset or "")
 
+    def recall(own: Any) -> list[Any]:
+        names = _preset_names(services)
+        preset, sentence, values = kept_form(own, names)
+        # Asked for by every page: presets saved since the app began are there after a reload.
+        choice = gr.update(choices=names, value=preset) if preset else gr.update(choices=names)
+        skipped = [gr.skip()] * len(form.controls)
+        if not preset:
+            return [choice, gr.skip(), gr.skip(), *skipped]
+        shown = [values.get(name, left) for name, left in zip(forms.FIELDS, skipped, strict=True)]
+        return [choice, sentence, preset, *shown]
+
+    inputs = [form.token, form.sentence, *form.inputs]
+    described = {"inputs": inputs, "outputs": [kept, form.forecast, form.command], **QUIET}
+    recalled = [form.preset, form.sentence, form.filled, *form.controls]
+    page.load(recall, kept, recalled, **QUIET).then(describe, **described)
     # One handler for all controls: while it answers, later changes are kept to one more call.
-    gr.on(
-        [page.load, form.token.change, *(control.change for control in form.controls)],
-        describe,
-        [form.token, form.preset, *form.controls],
-        [form.forecast, form.command],
-        trigger_mode="always_last",
-        **QUIET,
-    )
+    changes = [form.token.change, form.filled.change, *(one.change for one in form.controls)]
+    gr.on(changes, describe, trigger_mode="always_last", **described)
+
+
+def kept_form(own: Any, presets: list[str]) -> tuple[str, str, dict[str, Any]]:
+    """What of a form that a browser kept can be shown; it may come from another version.
+
+    Args:
+        own: `preset`, `sentence` and `values` by setting, or nothing.
+        presets: names that exist.
+
+    Returns:
+        Preset, sentence and the values that fit; an empty preset if there is nothing to show.
+    """
+    if not isinstance(own, dict) or own.get("preset") not in presets:
+        return "", "", {}
+    values = own.get("values")
+    known = values.items() if isinstance(values, dict) else ()
+    fitting = {name: one for name, one in known if name in forms.FIELDS and forms.fits(name, one)}
+    return own["preset"], str(own.get("sentence") or ""), fitting
 
 
 def forecast(estimate: Estimate, problems: list[str]) -> str:
@@ -244,7 +280,7 @@ def _build_saving(services: Services, access: Access, form: Form) -> None:
     with gr.Accordion("Save as a preset", open=False):
         name = gr.Textbox(
             label="Name",
-            info="Letters, digits and hyphens.",
+            info="Letters, digits, - and _, beginning with a letter or digit.",
             max_lines=1,
             elem_id="preset_name",
         )

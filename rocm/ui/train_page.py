@@ -25,6 +25,12 @@ from rocm.ui.run_list import listed, run_list
 from rocm.ui.sweep_panel import build_sweeps
 from rocm.ui.train_form import build_form
 
+# On a phone a run that is shown stands above the form.
+TO_FORM = """<button type="button">Settings of a new run \N{DOWNWARDS ARROW}</button>"""
+SCROLL_TO_FORM = """element.addEventListener('click', () => {
+  document.getElementById('preset').scrollIntoView();
+});"""
+
 
 @dataclass(frozen=True)
 class Seen:
@@ -53,6 +59,8 @@ def build(services: Services, access: Access, page: gr.Blocks) -> None:
             else:
                 gr.Markdown(HOW_TO_ALLOW, elem_id="training_off")
         with gr.Column(scale=3, min_width=320, elem_classes="right"):
+            if access.may_train:
+                gr.HTML(TO_FORM, js_on_load=SCROLL_TO_FORM, elem_id="to_form")
             runs = run_list(services)
             state = gr.HTML(elem_id="state")
             if access.may_train:
@@ -79,13 +87,16 @@ def _heading(text: str) -> None:
 def _chooser(services: Services) -> Callable[[gr.Request], tuple[str, tuple[str, ...]]]:
     def choose(request: gr.Request) -> tuple[str, tuple[str, ...]]:
         wanted = request.query_params.get("run", "")
-        others = request.query_params.get("with", "").split(",")
+        others = dict.fromkeys(request.query_params.get("with", "").split(","))
         reports = services.list_runs()
         known = {report.run_id for report in reports}
         if wanted and wanted not in known:
             gr.Warning(escape(f"There is no run '{wanted[:100]}' here."))
         run_id = first_shown(reports, wanted)
-        return run_id, tuple(one for one in others if one in known and one != run_id)
+        overlay = [one for one in others if one in known and one != run_id]
+        if len(overlay) >= MAX_RUNS:
+            gr.Warning(f"The charts hold {MAX_RUNS} runs; the first ones of the address are drawn.")
+        return run_id, tuple(overlay[: MAX_RUNS - 1])
 
     return choose
 
@@ -157,7 +168,7 @@ def changed(
     changes: dict[str, Any] = {
         name: value for name, value in values.items() if seen.values.get(name) != value
     }
-    buttons = pressable(report)
+    buttons = pressable(report, sum(one.position is not None for one in reports))
     changes |= {name: look for name, look in buttons.items() if seen.buttons.get(name) != look}
     if shown[0] != seen.run_id and report:
         changes |= {"title": report.title, "note": report.note, "named": report.run_id}

@@ -17,6 +17,8 @@ from playwright.sync_api import sync_playwright
 from rocm.config import ROOT
 
 CHROMIUM = os.environ.get("ROCM_CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
+# What of a page is too pale to read: words by place and ratio, of WCAG's level AA.
+CONTRAST = (ROOT / "tests" / "browser" / "contrast.js").read_text()
 FLAGS = (
     "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync"
@@ -50,7 +52,10 @@ class App:
             self.port = free.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}/"
         self.log = home / "app.log"
-        self._environment = {**os.environ, "ROCM_HOME": str(home), "PORT": str(self.port)}
+        self.temporary = home / "temporary"
+        self.temporary.mkdir()
+        own = {"ROCM_HOME": str(home), "PORT": str(self.port), "TMPDIR": str(self.temporary)}
+        self._environment = {**os.environ, **own}
         self._environment.pop("ROCM_ADMIN_TOKEN", None)
 
     def start(self):

@@ -8,6 +8,7 @@ from PIL import Image
 
 from rocm.config import RunConfig
 from rocm.training.run_dir import RunDir
+from tests.browser.conftest import CONTRAST
 from tests.drawing.conftest import write_adapter
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
@@ -50,7 +51,7 @@ def sideways(page):
     return page.evaluate("() => document.documentElement.scrollWidth - window.innerWidth")
 
 
-def test_draw_reload_link_download_delete_and_undo(visit):
+def test_draw_reload_link_download_delete_and_undo(visit, run_id):
     page = visit("?tab=generate")
     num_before = page.locator(".history li").count()
     draw(page, prompt="a red apple & <b>a pear</b>", seed=41, num_pictures=2)
@@ -60,6 +61,14 @@ def test_draw_reload_link_download_delete_and_undo(visit):
     assert "--seed 41 --num 2" in page.inner_text("#drawing code")
     assert "tab=generate" in page.url
     assert "seed=41" in page.url
+
+    # The address tells of the page that is shown alone.
+    page.get_by_role("tab", name="Train").click()
+    page.wait_for_url(f"**run={run_id}")
+    assert "seed=" not in page.url
+    page.get_by_role("tab", name="Generate").click()
+    page.wait_for_url("**seed=41**")
+    assert "run=" not in page.url
 
     # A reload keeps settings, pictures and history; a second visitor with the link draws the same.
     page.reload()
@@ -138,6 +147,7 @@ def test_every_width_and_ground_shows_all_without_sideways_scrolling(visit, sche
         page.screenshot(path=tmp_path / f"{scheme}-{width}.png", full_page=True)
     ground = page.evaluate("() => getComputedStyle(document.body).backgroundColor")
     assert (ground == "rgb(255, 255, 255)") == (scheme == "light")
+    assert page.evaluate(CONTRAST) == {}
     controls = page.evaluate(CONTROLS)
     assert len(controls) > 15
     assert [one for one, name in controls if not name] == []

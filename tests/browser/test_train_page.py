@@ -13,6 +13,7 @@ from rocm.config import RunConfig
 from rocm.services import Services
 from rocm.training.files import json_line, write_atomic
 from rocm.training.run_dir import RunDir
+from tests.browser.conftest import CONTRAST
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
@@ -80,6 +81,12 @@ def wait_until_form_is_filled(page):
     page.wait_for_function("() => document.querySelector('#forecast')?.innerText.length > 10")
 
 
+def reload(page):
+    """Once nothing is asked of the server: a request cut off by the reload is an error."""
+    wait_until_form_is_filled(page)
+    page.reload()
+
+
 def fill(page, setting, value):
     page.locator(f"#setting_{setting} input").first.fill(str(value))
 
@@ -113,14 +120,14 @@ def test_a_run_from_start_through_every_accident_to_stop(visit, home, app):
 
     # Zoom is kept while rows arrive.
     page.evaluate(ZOOM)
-    before = max(services.run_series(run_id).lines["reward"].steps)
+    before = services.run_rows(run_id)[-1]["step"]
     wait_for(services, run_id, "running", step=before + 3)
     wait_for_points(page, before + 2, "divergence_chart", "total")
     assert page.evaluate(RANGE) == [1, 3]
     assert page.evaluate(POINTS, ["steps_chart", "latest update"]) == 4
 
     # A reload and a second visitor find the run.
-    page.reload()
+    reload(page)
     wait_for_points(page, 1)
     second = visit()
     wait_for_points(second, 1)
@@ -201,7 +208,7 @@ def test_a_sweep_is_trained_and_its_peak_marked(visit, home):
     assert page.evaluate(names) == ["reward", "judge", "peak"]
 
 
-def test_a_run_is_named_exported_deleted_and_taken_back(visit, finished, home):
+def test_a_run_is_named_exported_deleted_and_taken_back(visit, finished, home, app):
     page = visit(f"?run={finished}")
     wait_for_state(page, "finished")
     page.click("#manage > button")
@@ -214,6 +221,7 @@ def test_a_run_is_named_exported_deleted_and_taken_back(visit, finished, home):
         page.click("#archive")
     names = zipfile.ZipFile(saving.value.path()).namelist()
     assert any(name.endswith("metrics.jsonl") for name in names)
+    assert not list(app.temporary.glob("rocm-export-*"))
     page.click("#delete")
     page.click("#delete_keep")
     page.click("#delete")
@@ -236,12 +244,19 @@ def test_settings_become_a_command_a_preset_and_come_back(visit, finished):
         "() => document.querySelector('#command textarea').value.includes('0.25')"
     )
     assert "--beta 0.25" in page.input_value("#command textarea")
+
+    # A reload loses nothing that was typed.
+    reload(page)
+    page.wait_for_function("() => document.querySelector('#setting_beta input')?.value == '0.25'")
+    page.wait_for_selector(f"#runs tr[data-run='{finished}'].chosen")
     page.get_by_role("button", name="Save as a preset").click()
     page.fill("#preset_name input, #preset_name textarea", "mine")
     page.fill("#preset_description input, #preset_description textarea", "A quarter.")
     page.click("#save_preset")
     assert "mine" in toast(page)
     page.wait_for_function("() => document.querySelector('#preset input').value === 'mine'")
+
+    # A preset and a run's settings fill the form; another visitor's form is not this one's.
     page.click("#preset input")
     page.get_by_role("option", name="tiny-rocm-beta0", exact=True).click()
     page.wait_for_function("() => document.querySelector('#setting_beta input').value == '0'")
@@ -251,6 +266,7 @@ def test_settings_become_a_command_a_preset_and_come_back(visit, finished):
     page.wait_for_function("() => document.querySelector('#setting_num_steps input').value == '4'")
     page = visit()
     wait_until_form_is_filled(page)
+    assert page.input_value("#preset input") == "tiny-rocm-kl"
     page.click("#preset input")
     page.get_by_role("option", name="mine", exact=True).click()
     page.wait_for_function("() => document.querySelector('#setting_beta input').value == '0.25'")
@@ -296,7 +312,7 @@ def test_charts_change_without_a_word_to_the_server_and_the_address_keeps_it(
     with page.expect_download() as saving:
         page.click("#divergence_chart [data-save=png]")
     assert saving.value.path().read_bytes().startswith(b"\x89PNG")
-    page.reload()
+    reload(page)
     wait_for_points(page, 4)
     assert page.input_value("#charts [name=axis]") == "images"
 
@@ -310,7 +326,7 @@ def test_runs_are_drawn_on_top_of_each_other_and_the_address_says_so(visit, fini
     both = f"() => {PLOT}._fullData.filter(t => t.showlegend).map(t => t.name)"
     page.wait_for_function(f"() => ({both})().length == 2 && ({both})()[0].includes({label})")
     page.wait_for_url("**with=other")
-    page.reload()
+    reload(page)
     page.wait_for_function(f"() => {PLOT} && {PLOT}._fullData && ({both})().length == 2")
 
 
@@ -323,6 +339,19 @@ def test_a_long_run_is_drawn_with_few_points_and_shows_all_of_them_where_one_zoo
     page.evaluate(f"() => Plotly.relayout({PLOT}, {{'xaxis.range': [1000, 1100]}})")
     page.wait_for_function(f"() => ({ends})()[0] < 200")
     assert page.evaluate(ends) == [103, 999, 1101]
+
+
+def test_a_logarithm_never_hides_a_judge_that_is_negative(visit, home):
+    run = RunDir.create(home / "runs" / "negative", RunConfig(num_steps=4))
+    for step in range(1, 5):
+        run.append_metrics({"step": step, "reward": step, "heldout/tiny-judge": -step})
+    run.mark_ended("stopped")
+    page = visit("?run=negative&log=1")
+    judge = f"() => {PLOT} && {PLOT}._fullData?.find(one => one.name === 'tiny-judge')?.y?.join()"
+    page.wait_for_function(f"() => ({judge})() === '-1,-2,-3,-4'")
+    axes = f"() => [{PLOT}._fullLayout.yaxis.type, {PLOT}._fullLayout.yaxis2.type]"
+    assert page.evaluate(axes) == ["log", "linear"]
+    assert "no log" in page.evaluate(f"() => {PLOT}._fullLayout.yaxis2.title.text")
 
 
 def test_a_warning_stands_on_the_chart_and_in_words(visit, finished):
@@ -401,10 +430,18 @@ def test_everything_fits_any_width_and_stays_where_it_is(visit, finished, scheme
     ground = page.evaluate("() => getComputedStyle(document.body).backgroundColor")
     assert (ground == "rgb(255, 255, 255)") == (scheme == "light")
     page.wait_for_selector(".preview-step:has-text('newest')")
+    # On a phone the run comes before the form, and a link leads there.
+    runs, form = (page.locator(part).bounding_box() for part in ("#runs", "#preset"))
+    assert runs["y"] < form["y"]
+    page.click("#to_form button")
+    page.wait_for_function(
+        "() => document.querySelector('#preset').getBoundingClientRect().top < 844"
+    )
     for width in (390, 820, 2560):
         page.set_viewport_size({"width": width, "height": 844})
         page.wait_for_function(f"() => {PLOT}.offsetWidth < {width}")
         assert page.evaluate("() => document.documentElement.scrollWidth") <= width
+    assert page.evaluate(CONTRAST) == {}
     top = "() => document.querySelector('#charts').getBoundingClientRect().top"
     before = page.evaluate(top)
     page.wait_for_timeout(2500)

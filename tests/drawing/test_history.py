@@ -1,5 +1,6 @@
 """The history on disk, and the desk's rules in front of it; no picture is drawn here."""
 
+import json
 import sys
 from dataclasses import asdict, replace
 from urllib.parse import parse_qs
@@ -14,7 +15,7 @@ from rocm.drawing.picture import Picture
 from rocm.drawing.queue import DrawingQueue, JobStatus
 from rocm.errors import ConfigError, DrawingError, MissingFile
 from rocm.training.run_dir import RunDir
-from rocm.ui.picture_view import drawing, query
+from rocm.ui.picture_view import drawing, history, query
 from tests.drawing.conftest import wait_until
 
 APPLE = Order(prompt="a red apple")
@@ -66,7 +67,11 @@ def test_a_name_that_is_no_entry_reaches_no_file(tmp_path, name):
 def test_a_damaged_entry_hides_no_other_and_stays_on_disk(tmp_path, desk):
     history = History(tmp_path / "generated")
     whole, _ = history.create(asdict(APPLE), [Picture("x")], [False])
-    for text in ('{"order": {}}', "no json"):
+    record = json.loads((history.root / whole / "entry.json").read_text())
+    changes = ({"pictures": []}, {"seconds": "long"}, {"is_base": []}, {"state": None})
+    wrong = [json.dumps({**record, **change}) for change in changes]
+    seed = json.dumps({**record, "pictures": [{"prompt": "x", "seed": "y"}]})
+    for text in (*wrong, seed, '{"order": {}}', "no json"):
         _, folder = history.create({}, [Picture("x")], [False])
         (folder / "entry.json").write_text(text)
     assert [entry.entry_id for entry in desk.history()] == [whole]
@@ -100,6 +105,23 @@ def test_an_order_that_ended_shows_no_place_for_what_was_never_drawn(tmp_path):
     assert drawing(entry, None, "", is_public=False).count("<figure>") == 1
     at_work = JobStatus("drawing", scores={}, ahead=0, error="", seconds=1.0)
     assert drawing(entry, at_work, "", is_public=False).count("<figure>") == 3
+
+
+def test_a_damaged_picture_is_said_and_the_others_are_shown(tmp_path):
+    Image.effect_noise((64, 64), 50).save(tmp_path / "0.png")
+    whole = (tmp_path / "0.png").read_bytes()
+    for index, content in enumerate([b"", b"no picture", whole[:50], whole[:-900]], start=1):
+        (tmp_path / f"{index}.png").write_bytes(content)
+    pictures = tuple(Picture("a red apple", seed=seed) for seed in range(6))
+    files = {index: tmp_path / f"{index}.png" for index in range(6)}  # the last one is gone
+    entry = Entry(
+        "20261121-121759-123456-f426", {}, pictures, (False,) * 6, "finished", files=files
+    )
+    shown = drawing(entry, None, "", is_public=False)
+    assert (shown.count("<img"), shown.count("is damaged")) == (1, 5)
+    only = replace(entry, files={1: files[1]})
+    lines = history([entry, only], "")
+    assert (lines.count("<img"), lines.count('class="coming"')) == (1, 1)
 
 
 @pytest.mark.parametrize(

@@ -54,11 +54,15 @@ def test_text_from_an_address_becomes_numbers():
     [
         APPLE,
         Picture('it\'s "red" $HOME; rm -rf /', 5, 16, 1.5, "rlcm", "my model", "an adapter", 0.3),
+        replace(APPLE, prompt="-5 degrees"),
+        replace(APPLE, prompt="--seed 3"),
+        replace(APPLE, prompt="--"),
     ],
 )
 def test_the_command_line_says_everything_about_the_picture(picture):
     words = shlex.split(command_line(picture, 3))
-    options = _parser().parse_args(words[3:])
+    options, rest = _parser().parse_known_args(words[3:])
+    assert rest == []
     assert words[:3] == ["python", "-m", "rocm"]
     given = {name: getattr(options, name) for name in SAMPLING}
     drawn = Picture(

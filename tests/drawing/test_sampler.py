@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from rocm.drawing.picture import Picture
-from rocm.drawing.sampler import MAX_ADAPTERS, Sampler
+from rocm.drawing.sampler import MAX_ADAPTERS, SMALL_BATCH, Sampler
 from rocm.errors import ConfigError, MissingFile
 from tests.drawing.conftest import write_adapter
 
@@ -41,6 +41,15 @@ def test_neighbours_adapters_and_earlier_requests_change_nothing(sampler, plain,
     assert distance(mixed[4], alone[0]) <= 1
     assert min(distance(alone[0], alone[1]), distance(alone[1], alone[2])) > 10
     assert distance(drawn(sampler, plain)[0], alone[0]) <= 1
+
+
+def test_base_and_adapter_take_turns_so_that_pairs_come_early(sampler, plain, tiny_adapters):
+    base = [replace(plain, seed=seed) for seed in range(SMALL_BATCH + 1)]
+    adapted = [replace(one, adapter=str(tiny_adapters[0])) for one in base]
+    order = [one.index for one in sampler.draw([*adapted, *base])]
+    num = len(base)
+    whole = [*range(SMALL_BATCH), *range(num, num + SMALL_BATCH)]
+    assert order == [*whole, SMALL_BATCH, num + SMALL_BATCH]
 
 
 def test_strength_leads_from_the_base_to_the_adapter(sampler, plain, tiny_adapters):

@@ -1,5 +1,6 @@
 """The adapter: what it adds, how it is switched off, and its way through a file."""
 
+import math
 import shutil
 
 import pytest
@@ -184,6 +185,20 @@ def test_a_truncated_adapter_is_refused(saved, pipeline, length):
     path = saved[0] / WEIGHTS
     path.write_bytes(path.read_bytes()[:length])
     assert "is damaged" in refusal(pipeline, saved[0])
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_an_adapter_that_is_not_finite_is_refused(saved, pipeline, value):
+    path = saved[0] / WEIGHTS
+    tensors = load_file(path)
+    tensors[max(tensors)].view(-1)[-1] = value
+    save_file(tensors, path)
+    assert f"not finite, in 1 of {len(tensors)} tensors" in refusal(pipeline, saved[0])
+
+
+def test_an_adapter_without_tensors_is_refused(saved, pipeline):
+    save_file({}, saved[0] / WEIGHTS)
+    assert "holds no tensor" in refusal(pipeline, saved[0])
 
 
 @pytest.mark.parametrize("content", ["wider", "deeper", "foreign"])

@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from rocm import rewards
+from rocm.cli import main
 from rocm.errors import ConfigError, RunError, TrainingError
 from rocm.mdp import decisions, play
 from rocm.models.lora import WEIGHTS
@@ -145,6 +146,18 @@ def test_a_killed_run_resumes_to_the_same_result(new_run: MakeRun) -> None:
     assert [row["step"] for row in killed.metrics()] == [0, 1, 2, 3, 4, 5]
     finish(killed, resume=True)
     assert measured(killed) == measured(straight)
+
+
+def test_after_a_failure_before_the_first_checkpoint_resume_begins_anew(
+    new_run: MakeRun, capsys: pytest.CaptureFixture
+) -> None:
+    run, straight = new_run("run", num_steps=1), new_run("straight", num_steps=1)
+    run.append_metrics({"step": 0, "eval/reward": 9.0})
+    run.mark_ended("failed", "Cannot write step_000000: No space left on device. Then resume.")
+    assert main(["train", "--resume", str(run.path)]) == 0
+    assert "has no checkpoint yet: it begins anew" in capsys.readouterr().out
+    finish(straight)
+    assert measured(run) == measured(straight)
 
 
 @pytest.mark.slow

@@ -178,8 +178,60 @@ def test_previews_appear_only_when_complete(run):
 def test_a_preview_manifest_cannot_point_outside_its_folder(run):
     folder = run.samples_dir(0)
     folder.mkdir()
-    write_atomic(folder / "manifest.json", json.dumps([{"file": "../../../secret", "prompt": "a"}]))
+    write_atomic(
+        folder / "manifest.json",
+        json.dumps([{"file": "../../../secret", "prompt": "a", "seed": 0}]),
+    )
     assert run.samples()[0][0]["path"] == folder / "secret"
+
+
+@pytest.mark.parametrize("lacking", ["file", "prompt", "seed"])
+def test_a_preview_that_lacks_something_is_one_sentence(run, lacking):
+    picture = {"file": "00.png", "prompt": "a", "seed": 1}
+    del picture[lacking]
+    run.samples_dir(0).mkdir()
+    write_atomic(run.samples_dir(0) / "manifest.json", json.dumps([picture]))
+    with pytest.raises(RunError, match=r"manifest\.json is damaged"):
+        run.pictures(0)
+
+
+@pytest.mark.parametrize(
+    ("file", "line"),
+    [
+        ("metrics.jsonl", '{"time": 1.5}'),
+        ("metrics.jsonl", '{"step": 1}'),
+        ("metrics.jsonl", '{"step": "1", "time": 1.5}'),
+        ("metrics.jsonl", '{"step": 1, "time": 1.5, "reward": "much"}'),
+        ("events.jsonl", '{"kind": "sample"}'),
+        ("events.jsonl", '{"time": 1.5}'),
+        ("events.jsonl", '{"time": 1.5, "kind": "warning", "step": 3, "warning": "hacking"}'),
+    ],
+)
+def test_a_line_that_lacks_what_readers_rely_on_is_one_sentence(run, file, line):
+    whole = '{"time": 1, "step": 1, "kind": "sample"}' if file == "events.jsonl" else ""
+    write_atomic(run.path / file, f"{whole}\n{line}\n".lstrip())
+    read = run.metrics if file == "metrics.jsonl" else run.events
+    with pytest.raises(RunError, match=rf"{file} is damaged: a line of it is \{{"):
+        read()
+    write_atomic(run.path / file, f"{whole}\n".lstrip())
+    assert len(read()) == bool(whole)
+
+
+def test_a_folders_files_are_on_the_disk_before_it_gets_its_name(tmp_path, monkeypatch):
+    synced = []
+    sync = os.fsync
+
+    def note(descriptor):
+        synced.append((os.fstat(descriptor).st_ino, (tmp_path / "made").exists()))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", note)
+    with replace_folder(tmp_path / "made") as folder:
+        (folder / "inner").mkdir()
+        for name in ("a", "inner/b"):
+            (folder / name).write_text(name)
+    files = [(tmp_path / "made" / name).stat().st_ino for name in ("a", "inner/b")]
+    assert sorted(synced) == sorted((file, False) for file in files)
 
 
 def test_a_full_disk_is_one_sentence_and_leaves_the_old_file(tmp_path, monkeypatch):

@@ -51,7 +51,10 @@ def test_an_address_that_only_looks_like_loopback_is_not():
 def test_a_token_is_asked_for_wherever_it_is_set():
     rule = access("127.0.0.1", False, "secret")
     rule.check("secret")
-    for wrong in ("", None, "Secret", "secret ", "\N{LATIN SMALL LETTER E WITH ACUTE}"):
+    for nothing in ("", None):
+        with pytest.raises(RunError, match="Type the admin token first"):
+            rule.check(nothing)
+    for wrong in ("Secret", "secret ", "\N{LATIN SMALL LETTER E WITH ACUTE}"):
         with pytest.raises(RunError, match="token is not right"):
             rule.check(wrong)
 
@@ -121,10 +124,10 @@ def test_where_a_token_is_asked_for_a_call_without_it_is_refused(serve, tmp_path
             assert name not in entries
             continue
         data = [values.get(number) for number in entries[name]["inputs"]]
-        for wrong in ("", "wrong"):
+        for wrong, words in {"": "Type the admin token", "wrong": "token is not right"}.items():
             status, text = post(url, name, [wrong, *data[1:]])
             assert (status, "event: error" in text) == (200, True)
-            assert "token is not right" in text
+            assert words in text
     assert not (tmp_path / "runs").exists()
 
 

@@ -3,7 +3,7 @@
 import gradio as gr
 import pytest
 
-from rocm.config import RunConfig
+from rocm.config import RunConfig, preset_names
 from rocm.ui import forms
 
 
@@ -65,3 +65,13 @@ def test_a_star_in_the_help_is_not_taken_for_emphasis(controls):
 )
 def test_a_number_tells_its_bounds(controls, name, words):
     assert controls[name].info.endswith(words)
+
+
+def test_every_preset_fits_its_controls_and_a_text_fits_no_number():
+    for name in preset_names():
+        config = RunConfig.load(name)
+        assert all(forms.fits(field, getattr(config, field)) for field in forms.FIELDS)
+    assert not forms.fits("beta", "much")
+    assert not forms.fits("num_steps", 0)
+    assert not forms.fits("divergence", "kll")
+    assert not forms.fits("prompts", 5)

@@ -25,7 +25,7 @@ def at(state, **fields):
         ("queued", "waiting for its turn"),
         ("starting", "loading the model"),
         ("running", "update 34 of 80 \N{MIDDLE DOT} 41 s left \N{MIDDLE DOT} 6.2 pictures/s"),
-        ("stopping", "update 34 of 80 \N{MIDDLE DOT} finishing the update"),
+        ("stopping", "update 34 of 80 \N{MIDDLE DOT} ends after this update"),
         ("finished", "update 34 of 80 \N{MIDDLE DOT} 6.2 pictures/s"),
     ],
 )

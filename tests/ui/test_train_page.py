@@ -1,6 +1,9 @@
 """What a poll sends: only what has changed, in the right order, and rows only once."""
 
 import json
+import urllib.error
+import urllib.request
+from types import SimpleNamespace
 
 import pytest
 
@@ -11,11 +14,12 @@ from rocm.training.liveness import RunStatus
 from rocm.training.run_dir import RunDir
 from rocm.ui.access import access
 from rocm.ui.forms import FIELDS
-from rocm.ui.live_charts import new_rows, rows_or_none
+from rocm.ui.live_charts import MAX_RUNS, AskedRows, new_rows, rows_or_none
 from rocm.ui.previews import pictures
 from rocm.ui.run_actions import pressable
-from rocm.ui.train_form import forecast, queue_words, read_form
-from rocm.ui.train_page import Seen, changed, first_shown, in_order
+from rocm.ui.train_form import forecast, kept_form, queue_words, read_form
+from rocm.ui.train_page import Seen, _chooser, changed, first_shown, in_order
+from tests.ui.test_access import serve  # noqa: F401, a fixture
 
 LOCAL = access("127.0.0.1", False, "")
 
@@ -61,8 +65,8 @@ def test_a_damaged_run_is_said_in_words_and_the_others_are_drawn(services, tmp_p
     metrics.write_text(metrics.read_text() + "{broken\n")
     changes, _ = changed(services, LOCAL, ("one", "two"), Seen())
     assert "is damaged" in changes["state"]
-    assert rows_or_none(services, {"run": "one", "offset": 0, "time": 0}) is None
-    assert rows_or_none(services, {"run": "two", "offset": 0, "time": 0})["columns"]["step"]
+    assert rows_or_none(services, AskedRows(run="one", offset=0, time=0)) is None
+    assert rows_or_none(services, AskedRows(run="two", offset=0, time=0))["columns"]["step"]
 
 
 def test_an_empty_home_says_what_to_do_next(tmp_path):
@@ -73,21 +77,67 @@ def test_an_empty_home_says_what_to_do_next(tmp_path):
 
 
 def test_the_browser_is_sent_each_row_once(services, tmp_path):
-    answer = new_rows(services, {"run": "one", "offset": 0, "time": 0})
+    answer = new_rows(services, AskedRows(run="one", offset=0, time=0))
     assert answer["columns"]["step"] == [0, 1, 2]
     assert answer["info"]["pictures_per_step"] == 2
     assert [warning["step"] for warning in answer["info"]["warnings"]] == [2]
     RunDir(tmp_path / "runs" / "one").append_metrics({"step": 3, "reward": 1.0})
-    again = new_rows(services, {"run": "one", **answer["bookmark"]})
+    again = new_rows(services, AskedRows(run="one", **answer["bookmark"]))
     assert (again["columns"]["step"], again["is_fresh"]) == ([3], False)
 
 
 @pytest.mark.parametrize("name", ["../one", "", "none", "one/../two"])
 def test_a_browser_cannot_ask_for_anything_but_a_run(services, name):
     with pytest.raises(MissingFile):
-        new_rows(services, {"run": name, "offset": 0, "time": 0})
+        new_rows(services, AskedRows(run=name, offset=0, time=0))
     with pytest.raises(MissingFile):
         pictures(services, name, 0)
+
+
+def call_script_function(url, name, argument):
+    """Status and answer of a function that a script of the page may call."""
+    with urllib.request.urlopen(f"{url}config") as answer:
+        parts = json.load(answer)["components"]
+    part = next(one for one in parts if name in (one["props"].get("server_fns") or []))
+    body = {"session_hash": "x", "component_id": part["id"], "fn_name": name, "data": argument}
+    address, headers = f"{url}gradio_api/component_server", {"Content-Type": "application/json"}
+    request = urllib.request.Request(address, json.dumps(body).encode(), headers)
+    try:
+        with urllib.request.urlopen(request) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_script_that_asks_for_nonsense_is_told_so(serve):  # noqa: F811
+    url, row = serve(access("127.0.0.1", False, "")), {"run": "none", "offset": 0, "time": 0}
+    assert call_script_function(url, "chart_rows", {"runs": [row]}) == (200, [None])
+    assert call_script_function(url, "preview_pictures", {"run": "none", "step": 0}) == (200, [])
+    assert call_script_function(url, "thumbnail", {"run": "none"}) == (200, "")
+    wrong = {
+        "chart_rows": [
+            *(None, 5, [], {}, {"runs": 5}, {"runs": [5]}, {"runs": [row] * (MAX_RUNS + 1)}),
+            *({"runs": [{**row, "offset": value}]} for value in ("x", -1, 0.5, 10**30, None)),
+        ],
+        "preview_pictures": [None, {"run": "none"}, {"run": "none", "step": "x"}, {"run": 5}],
+        "thumbnail": [None, {}, {"run": None}],
+    }
+    for name, arguments in wrong.items():
+        for argument in arguments:
+            status, answer = call_script_function(url, name, argument)
+            assert (status, answer["detail"][-1]) == (422, "."), (name, argument)
+
+
+def test_the_address_compares_no_more_runs_than_the_charts_hold(tmp_path):
+    services = Services(tmp_path)
+    for number in range(9):
+        RunDir.create(tmp_path / "runs" / f"run-{number}", RunConfig()).mark_ended("stopped")
+    others = ",".join(["run-0", "run-1", "run-1", "none", *(f"run-{n}" for n in range(2, 9))])
+    query = {"run": "run-0", "with": others}
+    with pytest.warns(UserWarning, match="hold 6 runs; the first ones of the address"):
+        chosen, overlay = _chooser(services)(SimpleNamespace(query_params=query))
+    assert (chosen, overlay) == ("run-0", tuple(f"run-{n}" for n in range(1, MAX_RUNS)))
 
 
 def test_runs_at_work_come_first_then_the_queue_in_its_order():
@@ -110,12 +160,13 @@ def test_the_address_decides_what_is_shown_then_the_run_at_work_then_the_newest(
         (report("a", "running"), {"stop_run", "sample_now", "save_now"}),
         (report("a", "queued", 0), {"cancel_run", "later"}),
         (report("a", "queued", 1), {"cancel_run", "earlier", "later"}),
+        (report("a", "queued", 2), {"cancel_run", "earlier"}),
         (report("a", "finished"), {"continue_run", "delete"}),
         (None, set()),
     ],
 )
 def test_only_what_can_work_can_be_pressed(given, names):
-    updates = pressable(given)
+    updates = pressable(given, num_waiting=3)
     assert {name for name, update in updates.items() if update["interactive"]} == names
 
 
@@ -132,6 +183,22 @@ def test_values_of_another_preset_are_not_taken_for_those_of_the_chosen_one():
     for filled in ("", "tiny-rocm-beta0"):
         with pytest.raises(RunError, match="being filled with 'tiny-rocm-kl'"):
             read_form("tiny-rocm-kl", filled, values)
+
+
+def test_a_form_that_a_browser_kept_comes_back_as_far_as_it_fits():
+    values = {"beta": 0.25, "seed": 7, "divergence": "js", "prompts": "x.txt"}
+    own = {"preset": "mine", "sentence": "A quarter.", "values": values}
+    assert kept_form(own, ["mine"]) == ("mine", "A quarter.", values)
+    for wrong in ({"beta": -1}, {"divergence": "kll"}, {"gone": 1}, {"seed": "x"}, {"seed": None}):
+        changed_ = {**own, "values": {**values, **wrong}}
+        found = kept_form(changed_, ["mine"])[2]
+        assert found == {name: one for name, one in values.items() if name not in wrong}
+
+
+@pytest.mark.parametrize("own", [None, 5, [], {}, {"preset": "deleted"}, {"preset": ["mine"]}])
+def test_a_browser_that_kept_nothing_of_use_leaves_the_form_as_it_is(own):
+    assert kept_form(own, ["mine"]) == ("", "", {})
+    assert kept_form({"preset": "mine", "values": 5}, ["mine"]) == ("mine", "", {})
 
 
 def test_only_a_run_that_must_wait_is_said_to_be_queued():
