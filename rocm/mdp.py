@@ -31,7 +31,8 @@ class Episode:
 
     Attributes:
         states: K tensors (B, C, H, W).
-        actions: K tensors (B, C, H, W).
+        actions: K tensors (B, C, H, W), the next states less what a step carries over from x_n,
+            which is fixed and changes no density.
         latents: (B, C, H, W), clean, of the pictures.
     """
 
@@ -79,7 +80,12 @@ def play(
         The episode; its latents are those of `rollout` with the same noise.
     """
     trajectory = rollout(network, noise, schedule, prediction_type)
-    actions = trajectory.states[1:]
+    actions = tuple(
+        following - step.carry * state if step.carry else following
+        for following, state, step in zip(
+            trajectory.states[1:], trajectory.states, schedule, strict=False
+        )
+    )
     if len(gaussians) == len(schedule):
         alpha, sigma = gaussians[-1]
         actions = (*actions, alpha * trajectory.denoised[-1] + sigma * noise[len(schedule)])

@@ -11,7 +11,8 @@ import torch
 from diffusers import LCMScheduler
 
 from rocm.algorithms.advantages import PromptStatistics
-from rocm.algorithms.ppo import Judged, clipped_loss, ppo_objective
+from rocm.algorithms.judged import Judged
+from rocm.algorithms.ppo import clipped_loss, ppo_objective
 from rocm.algorithms.problem import Problem
 from rocm.divergences import Penalty
 from rocm.mdp import decisions, log_prob, log_probs, play
