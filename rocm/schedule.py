@@ -103,9 +103,7 @@ def lcm_schedule(
     return tuple(steps)
 
 
-def ddim_schedule(
-    alphas_cumprod: Sequence[float], timesteps: Sequence[int]
-) -> tuple[Step, ...]:
+def ddim_schedule(alphas_cumprod: Sequence[float], timesteps: Sequence[int]) -> tuple[Step, ...]:
     r"""Coefficients of DDIM with eta = 1 (arXiv 2010.02502), as diffusers' `DDIMScheduler`.
 
     .. math:: \sigma^2 = \frac{1 - ab_s}{1 - ab_t}\Big(1 - \frac{ab_t}{ab_s}\Big), \quad

@@ -329,13 +329,14 @@ def _end(run: RunDir) -> dict[str, Any]:
 def _read_end(run: RunDir, changed: int, file: int) -> dict[str, Any]:
     rows, judge = run.metrics(), run.config().judge
     last = [row for row in rows if "eval/reward" in row][-1]
-    updates = [row["divergence"] for row in rows if row["step"] > 0]
+    updates = [row["divergence"] for row in rows if row["step"] > 0 and "divergence" in row]
     scores = run.scores(last["step"])
     end = {
         "reward": last["eval/reward"],
         "reward_by_prompt": scores.get("reward"),
-        "divergence": fmean(updates[-max(1, len(updates) // 10) :]),
     }
+    if updates:
+        end["divergence"] = fmean(updates[-max(1, len(updates) // 10) :])
     if judge:
         end |= {"judge": last[f"heldout/{judge}"], "judge_by_prompt": scores.get(judge)}
     return end

@@ -127,7 +127,7 @@ def denoised_latent(output: Tensor, state: Tensor, step: Step, prediction_type: 
 
 
 def next_state(denoised: Tensor, state: Tensor, noise: Tensor | None, step: Step) -> Tensor:
-    """x_{n+1} = alpha_next * f + carry * x_n + sigma_next * z; without noise (the last), x_N = f."""
+    """x_{n+1} = alpha_next * f + carry * x_n + sigma_next * z; without noise (last step), f."""
     if noise is None:
         return denoised
     following = step.alpha_next * denoised + step.sigma_next * noise

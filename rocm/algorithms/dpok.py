@@ -43,12 +43,15 @@ class Value(nn.Module):
     def forward(
         self, states: Sequence[Tensor], timesteps: Sequence[int], context: Tensor
     ) -> Tensor:
-        """Values of all states, (K, B).
+        """Values of all states.
 
         Args:
             states: K tensors (B, C, H, W).
             timesteps: K integers.
             context: text features (B, L, F).
+
+        Returns:
+            (K, B).
         """
         text = context.float().mean(1)
         rows = []

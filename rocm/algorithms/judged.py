@@ -1,7 +1,7 @@
 """Pictures that were drawn before, what came of them, and what the policy now makes of them.
 
-Policy gradients share this and nothing else. The states and actions of an episode are fixed, so
-nothing here sends a gradient into them. Shapes: B pictures, N steps, K decisions, C x H x W latents.
+Policy gradients share this and nothing else. The states and actions of an episode are fixed:
+nothing here sends a gradient into them. Shapes: B pictures, N steps, K decisions.
 """
 
 from collections.abc import Sequence
@@ -115,7 +115,7 @@ def objective_of(loss: Tensor, seen: View, is_clipped: Tensor | None) -> PolicyO
     Args:
         loss: 0-d, of the algorithm.
         seen: what it was computed from.
-        is_clipped: (K, B), whether a ratio is outside the clip range; None where nothing is clipped.
+        is_clipped: (K, B), whether a ratio is outside the clip range; None without clipping.
 
     Returns:
         The objective.

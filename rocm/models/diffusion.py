@@ -79,8 +79,8 @@ def load_diffusion(
     pipeline = load_pipeline(StableDiffusionPipeline, model, precision, **parts)
     if pipeline.unet.config.time_cond_proj_dim is not None:
         raise ConfigError(
-            f"model={model} has a guidance embedding, so it is a consistency model, not an ordinary "
-            "diffusion model. Set sampler=lcm, or give a Stable Diffusion folder."
+            f"model={model} has a guidance embedding, so it is a consistency model and no "
+            "ordinary diffusion model. Set sampler=lcm, or give a Stable Diffusion folder."
         )
     target, dtype = resolve_device(device), DTYPES[precision]
     freeze(pipeline, target, dtype)
