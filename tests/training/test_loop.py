@@ -14,9 +14,9 @@ from safetensors.torch import load_file
 
 from rocm import rewards
 from rocm.errors import ConfigError, RunError, TrainingError
-from rocm.mdp import decisions, play
 from rocm.models.lora import WEIGHTS
-from rocm.rewards import Scale
+from rocm.rewards import Scale, limit_pixels
+from rocm.training import batch as batches
 from rocm.training.batch import draw_batch, make_problem
 from rocm.training.loop import train
 from rocm.training.run_dir import RunDir
@@ -258,21 +258,22 @@ def test_rocm_refuses_a_reward_without_gradient_before_anything_is_drawn(new_run
     assert run.samples() == {}
 
 
-def test_rlcm_and_rocm_draw_the_same_pictures_from_one_seed(small_config) -> None:
-    setup = set_up(small_config(track=""))
-    mixture = setup.mixture({"colorfulness": Scale(0.0, 1.0)})
-    batch = draw_batch(setup, first=2)
-    problem = make_problem(setup, mixture, batch, {})
-    schedule = setup.model.schedule(2)
-    episode = play(
-        problem.policy,
-        batch.noise,
-        schedule,
-        problem.prediction_type,
-        decisions(schedule, "smooth", 0),
-    )
-    first_order = batch_objective(setup, problem, batch, 1)
-    assert torch.equal(problem.decode(episode.latents), first_order.images)
+def test_all_algorithms_begin_with_the_same_pictures(
+    new_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: dict[str, list[torch.Tensor]] = {}
+
+    def recorded(images: torch.Tensor) -> torch.Tensor:
+        drawn[name].append(images.detach().clone())
+        return limit_pixels(images)
+
+    monkeypatch.setattr(batches, "limit_pixels", recorded)
+    same = {"pictures_per_prompt": 2, "num_steps": 1}
+    for name, settings in ALGORITHMS.items():
+        drawn[name] = []
+        finish(new_run(name, **{**settings, **same}))
+    assert all(len(images) == 1 for images in drawn.values())
+    assert all(torch.equal(images[0], drawn["rocm"][0]) for images in drawn.values())
 
 
 def test_refl_scores_the_clean_estimate_where_its_chain_ends(small_config) -> None:
