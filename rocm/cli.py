@@ -226,7 +226,7 @@ def _silence_libraries() -> None:
 
 def _figures(progress: "Progress") -> dict[str, str]:
     names = ("reward", "divergence") if progress.step else ("eval/reward",)
-    return {name: f"{progress.row[name]:.3g}" for name in names}
+    return {name: f"{progress.row[name]:.3g}" for name in names if name in progress.row}
 
 
 def _closing_line(run: "RunDir", seconds: float) -> str:

@@ -44,11 +44,14 @@ class RunConfig(BaseModel):
         "", "Objective", "One sentence: what this preset shows, and the hardware it last ran on."
     )
 
-    algorithm: Literal["rocm", "rlcm"] = setting(
+    algorithm: Literal["rocm", "rlcm", "d3po", "dpok", "hybrid"] = setting(
         "rocm",
         "Objective",
-        "rocm: first order, back-propagates through the generation (the paper). rlcm: policy "
-        "gradient (PPO), which only asks for the reward's value.",
+        "rocm: first order, back-propagates through the generation (the paper). Policy gradients, "
+        "which only ask for the reward's value: rlcm (PPO, or REBEL by policy_loss), d3po "
+        "(preferences within pairs), dpok (learned value). hybrid: rocm, with a policy gradient "
+        "for the parts of the reward that have no gradient.",
+        basic=True,
     )
     reward: str = setting(
         "colorfulness",
@@ -123,10 +126,41 @@ class RunConfig(BaseModel):
         le=16,
     )
 
+    policy_loss: Literal["ppo", "rebel"] = setting(
+        "ppo",
+        "Policy gradient",
+        "Of rlcm: PPO's clipped loss, or REBEL's regression on pairs of pictures.",
+    )
+    rebel_eta: float = setting(
+        1.0,
+        "Policy gradient",
+        "Advantage that a log-ratio of 1 stands for, under rebel.",
+        gt=0,
+        le=1e6,
+    )
+    preference_beta: float = setting(
+        0.1,
+        "Policy gradient",
+        "Temperature of d3po's preferences; no weight of a divergence (D3PO: 0.1).",
+        gt=0,
+        le=1e6,
+    )
+    preferences: str = setting(
+        "",
+        "Policy gradient",
+        "Of d3po: a .csv or .jsonl table with the columns prompt, seed, winner, loser; the last "
+        "two are 'base' or adapter folders. Empty: the reward decides.",
+    )
+    value_learning_rate: float = setting(
+        1e-3, "Policy gradient", "Adam's learning rate of dpok's value.", gt=0, le=1
+    )
+    value_epochs: int = setting(
+        5, "Policy gradient", "Steps of dpok's value in each update (DPOK: 5).", ge=1, le=1000
+    )
     clip_range: float = setting(
         1e-4,
         "Policy gradient",
-        "PPO's clip range of the ratio of mean log-densities (RLCM: 1e-4).",
+        "Clip range of the ratio of mean log-densities (RLCM and DPOK: 1e-4, D3PO: 0.1).",
         gt=0,
         le=1,
     )
@@ -163,10 +197,16 @@ class RunConfig(BaseModel):
     num_inference_steps: int = setting(
         4,
         "Generation",
-        "N, steps of the sampler: 1-8 or 16 (paper: 8).",
+        "N, steps of the sampler: 1-8 or 16 (paper: 8); with ddim 1-50.",
         basic=True,
         ge=1,
-        le=16,
+        le=50,
+    )
+    sampler: Literal["lcm", "ddim"] = setting(
+        "lcm",
+        "Generation",
+        "lcm: multistep consistency sampling. ddim: DDIM with eta 1 and classifier-free guidance, "
+        "for an ordinary diffusion model such as the teacher of one.",
     )
     guidance_scale: float = setting(
         8.5,
@@ -178,7 +218,7 @@ class RunConfig(BaseModel):
     grid: Literal["current", "rlcm"] = setting(
         "current",
         "Generation",
-        "Timestep grid: of today's diffusers, or the older one that RLCM used.",
+        "Timestep grid of lcm: of today's diffusers, or the older one that RLCM used.",
     )
 
     num_steps: int = setting(
@@ -278,7 +318,7 @@ class RunConfig(BaseModel):
     @model_validator(mode="after")
     def _check(self) -> Self:
         num = self.num_inference_steps
-        if 8 < num < 16:
+        if self.sampler == "lcm" and num > 8 and num != 16:
             raise ValueError(f"num_inference_steps={num} is outside 1-8 and 16.")
         if self.backprop in ("last_k", "drtune") and self.backprop_steps > num:
             raise ValueError(
@@ -291,6 +331,15 @@ class RunConfig(BaseModel):
             )
         if self.algorithm != "rocm":
             self._check_policy_gradient()
+        if self.algorithm == "d3po" or (self.algorithm, self.policy_loss) == ("rlcm", "rebel"):
+            self._check_pairs()
+        if self.algorithm == "hybrid":
+            self._check_hybrid()
+        if self.preferences and self.algorithm != "d3po":
+            raise ValueError(
+                f"preferences={self.preferences[:200]} is read by algorithm=d3po only. "
+                "Choose that, or leave preferences empty."
+            )
         return self
 
     def _check_policy_gradient(self) -> None:
@@ -303,6 +352,31 @@ class RunConfig(BaseModel):
             raise ValueError(
                 f"prompt_min_count={self.prompt_min_count} is more than "
                 f"prompt_window={self.prompt_window}, so it is never reached. Lower it."
+            )
+
+    def _check_pairs(self) -> None:
+        for name, number in (
+            ("batch_size", self.batch_size),
+            ("pictures_per_prompt", self.pictures_per_prompt),
+        ):
+            if number % 2 and not (name == "pictures_per_prompt" and self.preferences):
+                raise ValueError(
+                    f"{name}={number} is odd, and this algorithm compares pairs of pictures of one "
+                    f"prompt. Set {name} to an even number."
+                )
+
+    def _check_hybrid(self) -> None:
+        num, group = self.batch_size, self.pictures_per_prompt
+        if group < 2 or num % group:
+            raise ValueError(
+                f"batch_size={num} does not hold whole groups of pictures_per_prompt={group}: "
+                "hybrid compares the pictures of one prompt with each other. Set "
+                "pictures_per_prompt to 2 or more, and batch_size to a multiple of it."
+            )
+        if self.backprop in ("refl", "draft_lv"):
+            raise ValueError(
+                f"backprop={self.backprop} draws other pictures than the chain's, and hybrid needs "
+                "those. Choose full, last_k, random_k or drtune."
             )
 
     @classmethod

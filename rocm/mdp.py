@@ -31,7 +31,8 @@ class Episode:
 
     Attributes:
         states: K tensors (B, C, H, W).
-        actions: K tensors (B, C, H, W).
+        actions: K tensors (B, C, H, W), the next states less what a step carries over from x_n,
+            which is fixed and changes no density.
         latents: (B, C, H, W), clean, of the pictures.
     """
 
@@ -79,11 +80,37 @@ def play(
         The episode; its latents are those of `rollout` with the same noise.
     """
     trajectory = rollout(network, noise, schedule, prediction_type)
-    actions = trajectory.states[1:]
-    if len(gaussians) == len(schedule):
+    last = noise[len(schedule)] if len(gaussians) == len(schedule) else None
+    return episode_of(trajectory.states, trajectory.latents, schedule, gaussians, last)
+
+
+def episode_of(
+    states: Sequence[Tensor],
+    latents: Tensor,
+    schedule: Sequence[Step],
+    gaussians: Gaussians,
+    last_noise: Tensor | None = None,
+) -> Episode:
+    """What was decided in a chain that has been drawn.
+
+    Args:
+        states: x_0 .. x_{N-1}, (B, C, H, W), without gradient.
+        latents: x_N, which is f at the last state.
+        schedule: N steps.
+        gaussians: of the K decisions.
+        last_noise: draw of the last action (B, C, H, W), where K = N.
+
+    Returns:
+        The episode.
+    """
+    actions = [
+        following - step.carry * state if step.carry else following
+        for following, state, step in zip(states[1:], states, schedule, strict=False)
+    ]
+    if last_noise is not None:
         alpha, sigma = gaussians[-1]
-        actions = (*actions, alpha * trajectory.denoised[-1] + sigma * noise[len(schedule)])
-    return Episode(trajectory.states[: len(gaussians)], actions, trajectory.latents)
+        actions.append(alpha * latents + sigma * last_noise)
+    return Episode(tuple(states[: len(gaussians)]), tuple(actions), latents)
 
 
 def log_prob(denoised: Tensor, action: Tensor, alpha: float, sigma: float) -> Tensor:

@@ -9,6 +9,7 @@ import psutil
 from rocm.config import RunConfig, find_folder
 from rocm.errors import RocmError
 from rocm.estimate import Estimate
+from rocm.preferences import load_preferences
 from rocm.prompts import load_prompts
 from rocm.reward_names import check_gradient, check_reward, parse_mixture
 
@@ -28,6 +29,7 @@ def problems(config: RunConfig, forecast: Estimate) -> list[str]:
         lambda: load_prompts(config.prompts, config.num_eval_prompts, config.seed),
         *(lambda name=name: _check_reward(name) for name in _named(config)),
         lambda: check_gradient(parse_mixture(config.reward), config.algorithm),
+        *([lambda: load_preferences(config.preferences, ())] if config.preferences else []),
     ]
     found = [_sentence(check) for check in checks]
     found += [_judge_is_trained(config), _no_card(config), _too_large(config, forecast)]

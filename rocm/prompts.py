@@ -6,10 +6,12 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from rocm.config import ROOT, check_text
 from rocm.errors import ConfigError, MissingFile
 
+Item = TypeVar("Item")
 EMBEDDED = ROOT / "assets" / "prompts"
 MAX_CHARACTERS = 1000
 MAX_FILE_BYTES = 100_000_000
@@ -87,11 +89,11 @@ def load_prompts(source: str, num_eval_prompts: int, seed: int) -> PromptSet:
     return PromptSet(tuple(train), tuple(evaluation), digest)
 
 
-def training_prompt(prompts: Sequence[str], seed: int, index: int) -> str:
-    """The index-th training prompt: every prompt once per epoch, each epoch in its own order."""
-    epoch, position = divmod(index, len(prompts))
-    order = random.Random(f"{seed}/{epoch}").sample(range(len(prompts)), len(prompts))
-    return prompts[order[position]]
+def training_item(items: Sequence[Item], seed: int, index: int) -> Item:
+    """The index-th training prompt: every one once per epoch, each epoch in its own order."""
+    epoch, position = divmod(index, len(items))
+    order = random.Random(f"{seed}/{epoch}").sample(range(len(items)), len(items))
+    return items[order[position]]
 
 
 def noise_seed(seed: int, index: int) -> int:

@@ -33,20 +33,26 @@ def check_reward(name: str) -> str:
 
 
 def check_gradient(names: Iterable[str], algorithm: str) -> None:
-    """Refuse to back-propagate through a reward that is only a number.
+    """Refuse to back-propagate through what is only a number, or to estimate what is not.
 
     Args:
         names: of the trained rewards.
         algorithm: as in `RunConfig`.
 
     Raises:
-        ConfigError: the algorithm needs a gradient that one of them does not have.
+        ConfigError: rocm needs a gradient that one of them does not have, or hybrid a reward
+            without one.
     """
     missing = [name for name in names if name in WITHOUT_GRADIENT]
     if missing and algorithm == "rocm":
         raise ConfigError(
             f"reward={missing[0]} has no gradient, and algorithm=rocm needs one. "
-            "Set algorithm=rlcm, or leave that reward out."
+            "Set algorithm=hybrid or algorithm=rlcm, or leave that reward out."
+        )
+    if algorithm == "hybrid" and not missing:
+        raise ConfigError(
+            "Every part of the reward has a gradient, so that nothing is left for hybrid's policy "
+            f"gradient. Set algorithm=rocm, or add one of {', '.join(WITHOUT_GRADIENT)}."
         )
 
 

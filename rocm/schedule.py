@@ -1,4 +1,4 @@
-r"""The timestep grid and coefficients of multistep latent consistency sampling.
+r"""The timestep grid and coefficients of multistep latent consistency sampling, and of DDIM.
 
 A schedule is a tuple of `Step`, one per network call, from the noisiest to the cleanest. Its
 numbers are plain floats, so the same schedule serves every device and number format. Equations
@@ -23,8 +23,11 @@ class Step:
         sigma: sqrt(1 - ab_t).
         c_skip: weight of the noisy state in the consistency function.
         c_out: weight of the predicted clean latent in the consistency function.
-        alpha_next: sqrt(ab_s); 1 in the last step.
-        sigma_next: sqrt(1 - ab_s); 0 in the last step, which draws no noise.
+        alpha_next: weight of f in the next state, sqrt(ab_s) in consistency sampling; 1 in the
+            last step.
+        sigma_next: level of the noise drawn, sqrt(1 - ab_s) in consistency sampling; 0 in the last
+            step, which draws none.
+        carry: weight of the noisy state in the next one; 0 in consistency sampling.
     """
 
     timestep: int
@@ -34,6 +37,7 @@ class Step:
     c_out: float
     alpha_next: float
     sigma_next: float
+    carry: float = 0.0
 
 
 def timestep_grid(
@@ -94,6 +98,45 @@ def lcm_schedule(
                 c_out=scaled / math.sqrt(scaled**2 + SIGMA_DATA**2),
                 alpha_next=math.sqrt(next_ab),
                 sigma_next=math.sqrt(1 - next_ab),
+            )
+        )
+    return tuple(steps)
+
+
+def ddim_schedule(alphas_cumprod: Sequence[float], timesteps: Sequence[int]) -> tuple[Step, ...]:
+    r"""Coefficients of DDIM with eta = 1 (arXiv 2010.02502), as diffusers' `DDIMScheduler`.
+
+    .. math:: \sigma^2 = \frac{1 - ab_s}{1 - ab_t}\Big(1 - \frac{ab_t}{ab_s}\Big), \quad
+              \kappa = \frac{\sqrt{1 - ab_s - \sigma^2}}{\sqrt{1 - ab_t}}, \quad
+              x_s = (\sqrt{ab_s} - \kappa\sqrt{ab_t})\, \hat x + \kappa\, x_t + \sigma z
+
+    The clean estimate stands for f (c_skip = 0, c_out = 1). Departure: the last step goes to
+    ab_s = 1, so that it draws no noise and ends at the clean estimate, also for a scheduler with
+    `set_alpha_to_one` false, which would add noise of its smallest level.
+
+    Args:
+        alphas_cumprod: ab_t for every training timestep.
+        timesteps: descending, each step leads to the next one.
+
+    Returns:
+        One `Step` per timestep.
+    """
+    steps = []
+    for n, t in enumerate(timesteps):
+        ab_t = alphas_cumprod[t]
+        ab_s = 1.0 if n + 1 == len(timesteps) else alphas_cumprod[timesteps[n + 1]]
+        variance = (1 - ab_s) / (1 - ab_t) * (1 - ab_t / ab_s)
+        carry = math.sqrt((1 - ab_s - variance) / (1 - ab_t))
+        steps.append(
+            Step(
+                timestep=t,
+                alpha=math.sqrt(ab_t),
+                sigma=math.sqrt(1 - ab_t),
+                c_skip=0.0,
+                c_out=1.0,
+                alpha_next=math.sqrt(ab_s) - carry * math.sqrt(ab_t),
+                sigma_next=math.sqrt(variance),
+                carry=carry,
             )
         )
     return tuple(steps)

@@ -126,11 +126,12 @@ def denoised_latent(output: Tensor, state: Tensor, step: Step, prediction_type: 
     return step.c_out * clean_estimate(output, state, step, prediction_type) + step.c_skip * state
 
 
-def next_state(denoised: Tensor, noise: Tensor | None, step: Step) -> Tensor:
-    """x_{n+1} = alpha_next * f + sigma_next * z; without noise (the last step), x_N = f."""
+def next_state(denoised: Tensor, state: Tensor, noise: Tensor | None, step: Step) -> Tensor:
+    """x_{n+1} = alpha_next * f + carry * x_n + sigma_next * z; without noise (last step), f."""
     if noise is None:
         return denoised
-    return step.alpha_next * denoised + step.sigma_next * noise
+    following = step.alpha_next * denoised + step.sigma_next * noise
+    return following + step.carry * state if step.carry else following
 
 
 def rollout(
@@ -161,7 +162,7 @@ def rollout(
         states.append(state)
         denoised.append(denoised_latent(output, state, step, prediction_type))
         following = noise[n + 1] if n + 1 < len(schedule) else None
-        state = next_state(denoised[-1], following, step)
+        state = next_state(denoised[-1], state, following, step)
     return Trajectory(tuple(states), tuple(denoised), latents=state)
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from rocm.errors import ConfigError, MissingFile
-from rocm.prompts import check_prompt, load_prompts, noise_seed, training_prompt
+from rocm.prompts import check_prompt, load_prompts, noise_seed, training_item
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def test_the_split_depends_on_the_seed_alone(listed: str) -> None:
 
 def test_every_epoch_draws_every_prompt_once_in_its_own_order() -> None:
     prompts = [f"prompt {n}" for n in range(20)]
-    drawn = [training_prompt(prompts, seed=0, index=index) for index in range(40)]
+    drawn = [training_item(prompts, seed=0, index=index) for index in range(40)]
     assert set(Counter(drawn).values()) == {2}
     assert drawn[:20] != drawn[20:]
     assert drawn[:20] != prompts

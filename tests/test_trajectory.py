@@ -124,7 +124,7 @@ def test_next_state_has_mean_and_deviation_of_the_transition():
     step = schedule_of(4)[1]
     denoised = torch.full((1, *SHAPE), 2.0, dtype=torch.float64)
     noise = torch.randn((4000, *SHAPE), dtype=torch.float64, generator=torch.Generator())
-    state = next_state(denoised, noise, step)
+    state = next_state(denoised, torch.full_like(denoised, torch.nan), noise, step)
     assert state.mean().item() == pytest.approx(2 * step.alpha_next, abs=4e-3)
     assert state.std().item() == pytest.approx(step.sigma_next, rel=4e-3)
 

@@ -34,6 +34,7 @@ class Objective:
             exact KL of the trajectories (chain rule); otherwise the last step's term is added.
         images: (B, 3, H, W), the pictures.
         latents: (B, C, H, W), clean, that they were decoded from.
+        states: N tensors (B, C, H, W), which the chain visited before.
     """
 
     loss: Tensor
@@ -42,6 +43,7 @@ class Objective:
     kl_nats: Tensor
     images: Tensor
     latents: Tensor
+    states: tuple[Tensor, ...]
 
 
 def rocm_objective(
@@ -78,7 +80,8 @@ def rocm_objective(
 
     loss = -rewards.mean() + penalty.beta * divergences.sum(0).mean()
     measured = (rewards, divergences, kl_nats, images, trajectory.latents)
-    return Objective(loss, *(value.detach() for value in measured))
+    states = tuple(state.detach() for state in trajectory.states)
+    return Objective(loss, *(value.detach() for value in measured), states)
 
 
 def renoised_objectives(

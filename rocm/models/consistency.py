@@ -7,9 +7,10 @@ The embedded model and LCM Dreamshaper go through this same file. Guidance is an
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
-from diffusers import LatentConsistencyModelPipeline, LCMScheduler
+from diffusers import DiffusionPipeline, LatentConsistencyModelPipeline, LCMScheduler
 from safetensors import SafetensorError
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
@@ -103,29 +104,64 @@ class ConsistencyModel:
         pictures = vae.decode(scaled.to(vae.dtype), return_dict=False)[0]
         return pictures.float() / 2 + 0.5
 
-    def _network(self, context: Tensor, guidance_scale: float, is_reference: bool) -> Network:
+    def guided(self, context: Tensor, guidance_scale: float) -> Network:
+        """The U-Net itself with its guidance, whatever the adapter; arguments as in `policy`."""
         unet = self.pipeline.unet
         w = torch.tensor([guidance_scale - 1.0])
         guidance = self.pipeline.get_guidance_scale_embedding(w, unet.config.time_cond_proj_dim)
         guidance = guidance.to(self.device, context.dtype)
 
+        def call(state: Tensor, timesteps: Tensor) -> Tensor:
+            return self.counted_unet(
+                state.to(context.dtype),
+                timesteps,
+                context.repeat(len(state) // len(context), 1, 1),
+                timestep_cond=guidance.expand(len(state), -1),
+            )
+
+        return call
+
+    def counted_unet(
+        self,
+        state: Tensor,
+        timesteps: Tensor,
+        context: Tensor,
+        timestep_cond: Tensor | None = None,
+    ) -> Tensor:
+        """One call of the U-Net, counted in `passes`.
+
+        Args:
+            state: (M, C, H, W).
+            timesteps: (M,).
+            context: text features (M, L, D).
+            timestep_cond: embedding of the guidance (M, E), where the model has one.
+
+        Returns:
+            (M, C, H, W).
+        """
+
         def count_backward(gradient: Tensor) -> None:
             self.passes.backward += len(gradient)
 
+        self.passes.forward += len(state)
+        output = self.pipeline.unet(
+            state,
+            timesteps,
+            encoder_hidden_states=context,
+            timestep_cond=timestep_cond,
+            return_dict=False,
+        )[0]
+        if output.requires_grad:
+            output.register_hook(count_backward)
+        return output
+
+    def _network(self, context: Tensor, guidance_scale: float, is_reference: bool) -> Network:
+        unet, guided = self.pipeline.unet, self.guided(context, guidance_scale)
+
         def call(state: Tensor, timesteps: Tensor) -> Tensor:
-            self.passes.forward += len(state)
             # The adapter is switched here, inside the checkpointed function: see adapter_off.
             with adapter_off(unet) if is_reference else nullcontext(), self._autocast():
-                output = unet(
-                    state.to(context.dtype),
-                    timesteps,
-                    encoder_hidden_states=context.repeat(len(state) // len(context), 1, 1),
-                    timestep_cond=guidance.expand(len(state), -1),
-                    return_dict=False,
-                )[0].float()
-            if output.requires_grad:
-                output.register_hook(count_backward)
-            return output
+                return guided(state, timesteps).float()
 
         def checkpointed(state: Tensor, timesteps: Tensor) -> Tensor:
             # One batch at a time, so that backward holds the activations of one batch only.
@@ -179,23 +215,59 @@ def load_model(
         ConfigError: not a consistency model with a guidance embedding, its scheduler clamps or is
             another one, or a file is damaged.
     """
-    folder, target, dtype = find_folder(model), resolve_device(device), DTYPES[precision]
+    pipeline = load_pipeline(LatentConsistencyModelPipeline, model, precision)
+    _check_scheduler(model, pipeline)
+    target, dtype = resolve_device(device), DTYPES[precision]
+    freeze(pipeline, target, dtype)
+    return ConsistencyModel(pipeline, target, dtype, use_checkpointing)
+
+
+def load_pipeline(
+    kind: type[DiffusionPipeline], model: str, precision: str, **parts: Any
+) -> DiffusionPipeline:
+    """A stock pipeline from a folder.
+
+    Args:
+        kind: class of the pipeline.
+        model: as in `load_model`.
+        precision: as in `load_model`.
+        **parts: of the pipeline, to be used instead of the folder's.
+
+    Returns:
+        The pipeline on the CPU.
+
+    Raises:
+        MissingFile: no such folder, or a file in it is missing.
+        ConfigError: a file is damaged, or belongs to another pipeline.
+    """
     try:
-        pipeline = LatentConsistencyModelPipeline.from_pretrained(
-            folder, dtype=dtype, local_files_only=True, use_safetensors=True
+        return kind.from_pretrained(
+            find_folder(model),
+            dtype=DTYPES[precision],
+            local_files_only=True,
+            use_safetensors=True,
+            **parts,
         )
     except OSError as error:
         raise MissingFile(f"model={model} cannot be loaded: {error}") from error
     except (SafetensorError, ValueError) as error:
         raise ConfigError(f"model={model} has a damaged or misfit file: {error}") from error
-    _check_scheduler(model, pipeline)
-    pipeline.to(target)
+
+
+def freeze(pipeline: DiffusionPipeline, device: torch.device, dtype: torch.dtype) -> None:
+    """Move a pipeline to its device, its networks fixed; with float16 the autoencoder in float32.
+
+    Args:
+        pipeline: with U-Net, autoencoder and text encoder.
+        device: where to compute.
+        dtype: of the network passes.
+    """
+    pipeline.to(device)
     if dtype == torch.float16:
         pipeline.vae.float()
     for network in (pipeline.unet, pipeline.vae, pipeline.text_encoder):
         network.requires_grad_(False).eval()
     pipeline.set_progress_bar_config(disable=True)
-    return ConsistencyModel(pipeline, target, dtype, use_checkpointing)
 
 
 def _check_scheduler(model: str, pipeline: LatentConsistencyModelPipeline) -> None:
@@ -203,7 +275,8 @@ def _check_scheduler(model: str, pipeline: LatentConsistencyModelPipeline) -> No
     if pipeline.unet.config.time_cond_proj_dim is None:
         raise ConfigError(
             f"model={model} has no guidance embedding (time_cond_proj_dim), so it is not a latent "
-            "consistency model. Use one that was distilled with guidance, such as assets/tiny-lcm."
+            "consistency model. Use one that was distilled with guidance, such as assets/tiny-lcm, "
+            "or sampler=ddim."
         )
     if not isinstance(pipeline.scheduler, LCMScheduler):
         raise ConfigError(

@@ -85,6 +85,24 @@ def adapter_off(unet: UNet2DConditionModel) -> Iterator[None]:
             layer.enable_adapters(True)
 
 
+@contextmanager
+def other_adapter(unet: UNet2DConditionModel, name: str) -> Iterator[None]:
+    """Inside, the U-Net computes with another loaded adapter instead of the trained one.
+
+    Args:
+        unet: with the trained adapter and the other one.
+        name: of the other one.
+
+    Yields:
+        Nothing.
+    """
+    unet.set_adapter(name)
+    try:
+        yield
+    finally:
+        unet.set_adapter(NAME)
+
+
 def save_adapter(unet: UNet2DConditionModel, folder: Path) -> None:
     """Write the adapter so that a stock pipeline's `load_lora_weights(folder)` reads it.
 

@@ -7,6 +7,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from rocm.reward_names import WITHOUT_GRADIENT
+
 
 class Reward(Protocol):
     """Scores pictures; higher is better.
@@ -89,8 +91,13 @@ class Mixture:
 
     def combine(self, parts: dict[str, Tensor]) -> Tensor:
         """The weighted sum (B,) of raw values."""
-        terms = [
-            weight * (parts[name] - self.scales[name].mean) / self.scales[name].deviation
-            for name, weight in self.weights.items()
-        ]
-        return torch.stack(terms).sum(0)
+        return torch.stack([self._term(name, parts) for name in self.weights]).sum(0)
+
+    def blind(self, parts: dict[str, Tensor]) -> Tensor:
+        """The terms (B,) of the weighted sum that have no gradient, at least one."""
+        names = [name for name in self.weights if name in WITHOUT_GRADIENT]
+        return torch.stack([self._term(name, parts) for name in names]).sum(0)
+
+    def _term(self, name: str, parts: dict[str, Tensor]) -> Tensor:
+        scale = self.scales[name]
+        return self.weights[name] * (parts[name] - scale.mean) / scale.deviation

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from rocm.algorithms.problem import Problem
-from rocm.prompts import noise_seed, training_prompt
+from rocm.prompts import noise_seed, training_item
 from rocm.rewards import Mixture, limit_pixels
 from rocm.training.setup import Setup
 from rocm.trajectory import batch_noise
@@ -27,11 +27,13 @@ class Batch:
         prompts: B texts.
         noise: (N + 1, B, C, H, W): N draws for the chain, one for the last action of a policy
             gradient.
+        arms: who draws each picture, as in `Preference`; empty where the policy does.
     """
 
     first: int
     prompts: Sequence[str]
     noise: Tensor
+    arms: tuple[str, ...] = ()
 
 
 def draw_batches(setup: Setup, step: int) -> list[Batch]:
@@ -43,15 +45,29 @@ def draw_batches(setup: Setup, step: int) -> list[Batch]:
 
 def draw_batch(setup: Setup, first: int) -> Batch:
     """Prompts and noise of the `batch_size` training pictures numbered from `first`."""
+    if setup.preferences:
+        return _preferred_batch(setup, first)
     config, model = setup.config, setup.model
     numbers = range(first, first + config.batch_size)
     prompts = [
-        training_prompt(setup.prompts.train, config.seed, number // config.pictures_per_prompt)
+        training_item(setup.prompts.train, config.seed, number // config.pictures_per_prompt)
         for number in numbers
     ]
     seeds = [noise_seed(config.seed, number) for number in numbers]
     noise = batch_noise(seeds, config.num_inference_steps + 1, model.latent_shape)
     return Batch(first, prompts, noise.to(model.device))
+
+
+def _preferred_batch(setup: Setup, first: int) -> Batch:
+    """Pairs of the table, winner first: every row once per epoch, each epoch in its own order."""
+    config, model = setup.config, setup.model
+    pairs = range(first // 2, (first + config.batch_size) // 2)
+    rows = [training_item(setup.preferences, config.seed, number) for number in pairs]
+    prompts = [row.prompt for row in rows for _ in range(2)]
+    seeds = [row.seed for row in rows for _ in range(2)]
+    arms = tuple(arm for row in rows for arm in (row.winner, row.loser))
+    noise = batch_noise(seeds, config.num_inference_steps + 1, model.latent_shape)
+    return Batch(first, prompts, noise.to(model.device), arms)
 
 
 def make_problem(
@@ -78,7 +94,7 @@ def make_problem(
 def measurements(
     rewards: Sequence[Tensor],
     scores: Sequence[dict[str, Tensor]],
-    divergences: Sequence[Tensor],
+    divergences: Sequence[Tensor | None],
     num_inference_steps: int,
 ) -> dict[str, float]:
     """Means over the pictures of an update.
@@ -86,16 +102,20 @@ def measurements(
     Args:
         rewards: (B,) of each batch.
         scores: raw values (B,) by name, of each batch.
-        divergences: (K, B) of each batch, of the first K <= N steps; the others count as 0.
+        divergences: (K, B) of each batch, of the first K <= N steps; the others count as 0. None
+            where no reference was evaluated.
         num_inference_steps: N.
 
     Returns:
-        `reward`, its parts, `divergence` and its steps.
+        `reward`, its parts, and `divergence` with its steps where it is known.
     """
     row = {"reward": torch.cat(list(rewards)).mean().item()}
     for name in scores[0]:
         row[f"reward/{name}"] = torch.cat([one[name] for one in scores]).mean().item()
-    by_step = torch.cat(list(divergences), dim=1).mean(1).tolist()
+    known = [values for values in divergences if values is not None]
+    if not known:
+        return row
+    by_step = torch.cat(known, dim=1).mean(1).tolist()
     row["divergence"] = sum(by_step)
     for n, value in enumerate(by_step + [0.0] * (num_inference_steps - len(by_step))):
         row[f"divergence/step_{n}"] = value

@@ -11,11 +11,13 @@ import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch.optim import Optimizer
 
 from rocm.algorithms.advantages import PromptStatistics
+from rocm.algorithms.dpok import Value
 from rocm.errors import RunError
 from rocm.models.consistency import ConsistencyModel
 from rocm.models.lora import save_adapter
@@ -28,6 +30,23 @@ NUM_RESUMABLE = 2
 
 
 @dataclass(frozen=True)
+class Critic:
+    """DPOK's value network and its optimiser."""
+
+    value: Value
+    optimizer: Optimizer
+
+    def state_dict(self) -> dict[str, Any]:
+        """Both states."""
+        return {"value": self.value.state_dict(), "optimizer": self.optimizer.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from another object's `state_dict`."""
+        self.value.load_state_dict(state["value"])
+        self.optimizer.load_state_dict(state["optimizer"])
+
+
+@dataclass(frozen=True)
 class Learner:
     """What training changes.
 
@@ -36,12 +55,14 @@ class Learner:
         optimizer: over them.
         scaler: of the loss; enabled for fp16 only.
         statistics: earlier rewards by prompt; empty where the algorithm needs none.
+        critic: of DPOK; None for the other algorithms.
     """
 
     parameters: list[torch.nn.Parameter]
     optimizer: Optimizer
     scaler: torch.amp.GradScaler
     statistics: PromptStatistics
+    critic: Critic | None = None
 
     def descend(self, max_grad_norm: float) -> float:
         """One optimiser step along the gradients that were accumulated.
@@ -112,6 +133,8 @@ def load_checkpoint(run: RunDir, learner: Learner) -> int:
     learner.optimizer.load_state_dict(state["optimizer"])
     learner.scaler.load_state_dict(state["scaler"])
     learner.statistics.load_state_dict(state.get("statistics", {}))  # none in older checkpoints
+    if learner.critic is not None:
+        learner.critic.load_state_dict(state["critic"])
     return step
 
 
@@ -131,6 +154,8 @@ def _training_state(learner: Learner) -> bytes:
         "scaler": learner.scaler.state_dict(),
         "statistics": learner.statistics.state_dict(),
     }
+    if learner.critic is not None:
+        state["critic"] = learner.critic.state_dict()
     torch.save(state, buffer)
     return buffer.getvalue()
 

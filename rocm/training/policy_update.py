@@ -1,15 +1,24 @@
 """One update by policy gradient: draw, score, compare, then optimiser steps on what was drawn."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from rocm.algorithms.ppo import Judged, PolicyObjective, ppo_objective
+from rocm.algorithms.d3po import PairRule, d3po_objective, preferences
+from rocm.algorithms.dpok import dpok_objective
+from rocm.algorithms.judged import Judged, PolicyObjective
+from rocm.algorithms.ppo import ppo_objective
 from rocm.algorithms.problem import Problem
-from rocm.mdp import Episode, decisions, play
+from rocm.algorithms.rebel import rebel_objective
+from rocm.config import RunConfig
+from rocm.mdp import Episode, Gaussians, decisions, play
+from rocm.models.lora import other_adapter
+from rocm.preferences import BASE
 from rocm.rewards import Mixture
 from rocm.schedule import Step
 from rocm.training.batch import (
@@ -30,7 +39,7 @@ class _Drawn:
     batch: Batch
     problem: Problem
     episode: Episode
-    reference: tuple[Tensor, ...]
+    reference: tuple[Tensor, ...] | None
     rewards: Tensor
     scores: dict[str, Tensor]
 
@@ -47,31 +56,30 @@ def policy_update(setup: Setup, mixture: Mixture, step: int) -> dict[str, float]
         Measurements: of the pictures and their policy at the first optimiser step,
         `clip_fraction` at the last, `grad_norm` averaged over them.
     """
-    config, statistics = setup.config, setup.learner.statistics
+    config = setup.config
     schedule = setup.model.schedule(config.num_inference_steps, config.grid)
     drawn = [_draw(setup, mixture, batch, schedule) for batch in draw_batches(setup, step)]
-    prompts = [prompt for one in drawn for prompt in one.batch.prompts]
-    rewards = torch.cat([one.rewards for one in drawn])
-    advantages = statistics.advantages(prompts, rewards, config.advantage_clip)
+    advantages, fitted = _judge(setup, drawn, schedule)
     judged = [
-        Judged(one.episode, own, one.reference)
-        for one, own in zip(drawn, advantages.split(config.batch_size), strict=True)
+        Judged(one.episode, own, one.reference) for one, own in zip(drawn, advantages, strict=True)
     ]
-    row, norms, clip_fraction = {}, [], 0.0
+    row, norms = {}, []
     for epoch in range(config.inner_epochs):
         objectives, grad_norm = _descend(setup, drawn, judged, schedule)
         if epoch == 0:
             row = _measurements(drawn, objectives, config.num_inference_steps)
-            row["reward_queries"] = len(rewards)
+            row["reward_queries"] = sum(len(one.rewards) for one in drawn)
             judged = [
                 replace(one, old_log_probs=objective.log_probs)
                 for one, objective in zip(judged, objectives, strict=True)
             ]
         norms.append(grad_norm)
-        clip_fraction = torch.stack([one.clip_fraction for one in objectives]).mean().item()
+        clipped = [one.clip_fraction for one in objectives if one.clip_fraction is not None]
+        if clipped:
+            row["clip_fraction"] = torch.stack(clipped).mean().item()
         if not math.isfinite(grad_norm) and not setup.learner.scaler.is_enabled():
             break
-    return row | {"clip_fraction": clip_fraction, "grad_norm": sum(norms) / len(norms)}
+    return row | fitted | {"grad_norm": sum(norms) / len(norms)}
 
 
 @torch.no_grad()
@@ -79,11 +87,93 @@ def _draw(setup: Setup, mixture: Mixture, batch: Batch, schedule: Sequence[Step]
     config, scores = setup.config, {}
     problem = make_problem(setup, mixture, batch, scores)
     gaussians = decisions(schedule, config.last_step, config.sigma_floor)
-    episode = play(problem.policy, batch.noise, schedule, problem.prediction_type, gaussians)
-    steps = schedule[: len(gaussians)]
-    reference = denoised_along(problem.reference, episode.states, steps, problem.prediction_type)
+    if batch.arms:
+        episode = _play_arms(setup, batch, schedule, gaussians)
+    else:
+        episode = play(problem.policy, batch.noise, schedule, problem.prediction_type, gaussians)
+    reference = None
+    if config.beta > 0 or config.algorithm == "d3po":
+        steps = schedule[: len(gaussians)]
+        reference = denoised_along(
+            problem.reference, episode.states, steps, problem.prediction_type
+        )
     rewards = problem.reward(problem.decode(episode.latents))
     return _Drawn(batch, problem, episode, reference, rewards, scores)
+
+
+def _play_arms(
+    setup: Setup, batch: Batch, schedule: Sequence[Step], gaussians: Gaussians
+) -> Episode:
+    """The pictures of a table again, each drawn by the arm that drew it then."""
+    config, model, played = setup.config, setup.model, {}
+    for arm in sorted(set(batch.arms)):
+        chosen = [number for number, other in enumerate(batch.arms) if other == arm]
+        context = model.encode([batch.prompts[number] for number in chosen])
+        switched = (
+            nullcontext() if arm == BASE else other_adapter(model.pipeline.unet, setup.arms[arm])
+        )
+        network = (model.reference if arm == BASE else model.policy)(context, config.guidance_scale)
+        noise = batch.noise[:, chosen]
+        with switched:
+            episode = play(network, noise, schedule, model.prediction_type, gaussians)
+        played |= {number: (episode, place) for place, number in enumerate(chosen)}
+    pictures = [played[number] for number in range(len(batch.arms))]
+    num = len(gaussians)
+    return Episode(
+        tuple(torch.stack([one.states[n][k] for one, k in pictures]) for n in range(num)),
+        tuple(torch.stack([one.actions[n][k] for one, k in pictures]) for n in range(num)),
+        torch.stack([one.latents[k] for one, k in pictures]),
+    )
+
+
+def _judge(
+    setup: Setup, drawn: Sequence[_Drawn], schedule: Sequence[Step]
+) -> tuple[list[Tensor], dict[str, float]]:
+    """What each picture of each batch is worth to the algorithm, and what that measured."""
+    config = setup.config
+    if config.algorithm == "d3po" and setup.preferences:
+        winner_first = torch.tensor([1.0, 0.0]).repeat(config.batch_size // 2)
+        return [preferences(winner_first.to(one.rewards)) for one in drawn], {}
+    if config.algorithm == "d3po":
+        return [preferences(one.rewards) for one in drawn], {}
+    if config.algorithm == "dpok":
+        return _judge_by_value(setup, drawn, schedule)
+    prompts = [prompt for one in drawn for prompt in one.batch.prompts]
+    rewards = torch.cat([one.rewards for one in drawn])
+    advantages = setup.learner.statistics.advantages(prompts, rewards, config.advantage_clip)
+    return list(advantages.split(config.batch_size)), {}
+
+
+def _judge_by_value(
+    setup: Setup, drawn: Sequence[_Drawn], schedule: Sequence[Step]
+) -> tuple[list[Tensor], dict[str, float]]:
+    """Fit DPOK's value to the rewards of all pictures, then subtract it."""
+    config, critic = setup.config, setup.learner.critic
+    num = len(drawn[0].episode.states)
+    timesteps = [step.timestep for step in schedule[:num]]
+    states = [torch.cat([one.episode.states[n] for one in drawn]) for n in range(num)]
+    context = setup.model.encode([prompt for one in drawn for prompt in one.batch.prompts])
+    rewards = torch.cat([one.rewards for one in drawn])
+    for _ in range(config.value_epochs):
+        critic.optimizer.zero_grad(set_to_none=True)
+        error = (critic.value(states, timesteps, context) - rewards).square().mean()
+        error.backward()
+        critic.optimizer.step()
+    with torch.no_grad():
+        advantages = rewards - critic.value(states, timesteps, context)
+    limited = advantages.clamp(-config.advantage_clip, config.advantage_clip)
+    return list(limited.split(config.batch_size, dim=1)), {"value_loss": error.item()}
+
+
+def _objective_of(config: RunConfig) -> Callable[..., PolicyObjective]:
+    """The algorithm's objective of (problem, judged, schedule, penalty, generator)."""
+    if config.algorithm == "d3po":
+        return partial(d3po_objective, rule=PairRule(config.preference_beta, config.clip_range))
+    if config.algorithm == "dpok":
+        return partial(dpok_objective, clip_range=config.clip_range)
+    if config.policy_loss == "rebel":
+        return partial(rebel_objective, eta=config.rebel_eta)
+    return partial(ppo_objective, clip_range=config.clip_range)
 
 
 def _descend(
@@ -95,8 +185,8 @@ def _descend(
     objectives = []
     for one, known in zip(drawn, judged, strict=True):
         generator = batch_generator(setup, one.batch)
-        objective = ppo_objective(
-            one.problem, known, schedule, config.clip_range, setup.penalty, generator
+        objective = _objective_of(config)(
+            one.problem, known, schedule, penalty=setup.penalty, generator=generator
         )
         learner.scaler.scale(objective.loss / len(drawn)).backward()
         objectives.append(objective)
@@ -112,6 +202,8 @@ def _measurements(
         [one.divergences for one in objectives],
         num_inference_steps,
     )
-    row["kl_nats"] = torch.stack([one.kl_nats for one in objectives]).mean().item()
+    nats = [one.kl_nats for one in objectives if one.kl_nats is not None]
+    if nats:
+        row["kl_nats"] = torch.stack(nats).mean().item()
     row["loss"] = torch.stack([one.loss.detach() for one in objectives]).mean().item()
     return row

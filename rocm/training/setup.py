@@ -2,24 +2,29 @@
 
 import platform
 import subprocess
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from rocm.algorithms.advantages import PromptStatistics
+from rocm.algorithms.dpok import Value
 from rocm.config import ROOT, RunConfig
 from rocm.divergences import Penalty
 from rocm.errors import RunError
 from rocm.evaluate import Evaluation, evaluate
 from rocm.generate import Sampling
 from rocm.models.consistency import ConsistencyModel, load_model
-from rocm.models.lora import add_adapter
+from rocm.models.diffusion import load_diffusion
+from rocm.models.lora import NAME, add_adapter, load_adapter
+from rocm.preferences import BASE, Preference, load_preferences
 from rocm.prompts import PromptSet, load_prompts
 from rocm.reward_names import check_gradient
 from rocm.rewards import Mixture, Reward, Scale, load_rewards, parse_mixture
-from rocm.training.checkpoint import Learner
+from rocm.training.checkpoint import Critic, Learner
 from rocm.training.memory import needs_checkpointing
 from rocm.training.run_dir import RunDir
 
@@ -38,6 +43,8 @@ class Setup:
         prompts: to train and to evaluate on.
         weights: of the trained rewards, by name.
         rewards: every reward that is trained, tracked or judging, by name.
+        preferences: of the table that is trained on; empty without one.
+        arms: name in the U-Net of each adapter of that table, by folder.
     """
 
     config: RunConfig
@@ -46,6 +53,8 @@ class Setup:
     prompts: PromptSet
     weights: dict[str, float]
     rewards: dict[str, Reward]
+    preferences: tuple[Preference, ...] = ()
+    arms: dict[str, str] = field(default_factory=dict)
 
     @property
     def penalty(self) -> Penalty:
@@ -94,8 +103,12 @@ def set_up(config: RunConfig) -> Setup:
     weights = parse_mixture(config.reward)
     check_gradient(weights, config.algorithm)
     prompts = load_prompts(config.prompts, config.num_eval_prompts, config.seed)
+    preferences: tuple[Preference, ...] = ()
+    if config.preferences:
+        preferences = load_preferences(config.preferences, prompts.evaluation)
+    load = load_diffusion if config.sampler == "ddim" else load_model
     use_checkpointing = config.gradient_checkpointing == "on"
-    model = load_model(config.model, config.device, config.precision, use_checkpointing)
+    model = load(config.model, config.device, config.precision, use_checkpointing)
     names = dict.fromkeys([*weights, *_split(config.track), *_split(config.judge)])
     rewards = load_rewards(names, model.device)
     targets = _split(config.lora_targets)
@@ -103,7 +116,7 @@ def set_up(config: RunConfig) -> Setup:
         model.pipeline.unet, config.lora_rank, config.lora_alpha, targets, config.seed
     )
     if config.gradient_checkpointing == "auto" and needs_checkpointing(model, config):
-        model = ConsistencyModel(model.pipeline, model.device, model.dtype, use_checkpointing=True)
+        model = replace(model, use_checkpointing=True)
     optimizer = torch.optim.AdamW(
         parameters,
         lr=config.learning_rate,
@@ -113,8 +126,31 @@ def set_up(config: RunConfig) -> Setup:
     )
     scaler = torch.amp.GradScaler(model.device.type, enabled=config.precision == "fp16")
     statistics = PromptStatistics(config.prompt_window, config.prompt_min_count)
-    learner = Learner(parameters, optimizer, scaler, statistics)
-    return Setup(config, model, learner, prompts, weights, rewards)
+    learner = Learner(parameters, optimizer, scaler, statistics, _critic(config, model))
+    arms = _load_arms(model, preferences)
+    return Setup(config, model, learner, prompts, weights, rewards, preferences, arms)
+
+
+def _critic(config: RunConfig, model: ConsistencyModel) -> Critic | None:
+    """DPOK's value and its optimiser, from the run's seed."""
+    if config.algorithm != "dpok":
+        return None
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        value = Value(model.latent_shape[0], model.pipeline.unet.config.cross_attention_dim)
+    value.to(model.device)
+    return Critic(value, torch.optim.Adam(value.parameters(), lr=config.value_learning_rate))
+
+
+def _load_arms(model: ConsistencyModel, preferences: Sequence[Preference]) -> dict[str, str]:
+    """Load the adapters that drew a table's pictures beside the trained one."""
+    folders = {arm for row in preferences for arm in (row.winner, row.loser)} - {BASE}
+    arms = {folder: f"arm_{number}" for number, folder in enumerate(sorted(folders))}
+    for folder, name in arms.items():
+        load_adapter(model.pipeline, Path(folder), name)
+    if arms:
+        model.pipeline.unet.set_adapter(NAME)
+    return arms
 
 
 def describe(setup: Setup, start: Evaluation) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rocm.algorithms.hybrid import hybrid_objective
 from rocm.algorithms.pathwise import Objective, renoised_objectives, rocm_objective
 from rocm.algorithms.problem import Problem
 from rocm.rewards import Mixture
@@ -33,7 +34,7 @@ def update(setup: Setup, mixture: Mixture, step: int) -> dict[str, Any]:
         be kept.
     """
     config, began, before = setup.config, time.perf_counter(), replace(setup.model.passes)
-    change = pathwise_update if config.algorithm == "rocm" else policy_update
+    change = pathwise_update if config.algorithm in ("rocm", "hybrid") else policy_update
     row = change(setup, mixture, step)
     seconds = time.perf_counter() - began
     return (
@@ -51,7 +52,7 @@ def update(setup: Setup, mixture: Mixture, step: int) -> dict[str, Any]:
 
 
 def pathwise_update(setup: Setup, mixture: Mixture, step: int) -> dict[str, float]:
-    """Back-propagate ROCM's objective and take one optimiser step; returns its measurements."""
+    """Back-propagate ROCM's or the hybrid objective, take one optimiser step, and measure it."""
     config, learner = setup.config, setup.learner
     learner.optimizer.zero_grad(set_to_none=True)
     num_draws = config.backprop_steps if config.backprop == "draft_lv" else 0
@@ -61,6 +62,9 @@ def pathwise_update(setup: Setup, mixture: Mixture, step: int) -> dict[str, floa
         scores: dict[str, Tensor] = {}
         problem = make_problem(setup, mixture, batch, scores)
         objective = batch_objective(setup, problem, batch, step)
+        if config.algorithm == "hybrid":
+            blind, group_size = mixture.blind(scores), config.pictures_per_prompt
+            objective = hybrid_objective(problem, objective, _schedule(setup), blind, group_size)
         objectives.append(objective)
         parts.append(dict(scores))
         last, generator = _schedule(setup)[-1], batch_generator(setup, batch)

@@ -23,7 +23,7 @@ LABELS = {
     "lora_alpha": "LoRA alpha",
     "lora_targets": "LoRA targets",
 }
-SLIDER_SPAN = 16
+SLIDER_SPAN = 49
 
 
 def groups() -> dict[str, list[str]]:

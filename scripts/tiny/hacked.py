@@ -15,7 +15,7 @@ from torch import Tensor
 from rocm.generate import Sampling, draw
 from rocm.models.consistency import ConsistencyModel, load_model
 from rocm.models.lora import add_adapter
-from rocm.prompts import training_prompt
+from rocm.prompts import training_item
 from rocm.rewards import Reward, limit_pixels, load_rewards
 from rocm.trajectory import batch_noise, rollout
 from scripts.tiny.loop import save_atomically
@@ -75,7 +75,7 @@ def update(
 ) -> None:
     """One update of the adapter towards the reward alone, through all four steps."""
     numbers = range(step * BATCH, (step + 1) * BATCH)
-    prompts = [training_prompt(lines, 0, number) for number in numbers]
+    prompts = [training_item(lines, 0, number) for number in numbers]
     noise = batch_noise([5_000_000 + n for n in numbers], SAMPLING.num_inference_steps, (4, 16, 16))
     network = model.policy(model.encode(prompts), SAMPLING.guidance_scale)
     schedule = model.schedule(SAMPLING.num_inference_steps)

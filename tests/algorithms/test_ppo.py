@@ -1,67 +1,30 @@
 """RLCM's objective against torch.distributions, plain loops and derivatives taken by hand.
 
-The toy's network is linear and predicts the sample: f = a x with a = theta[0] at the first step and
-theta[1] at later ones.
+The toy is that of `linear_toy`.
 """
 
 import math
 
 import pytest
 import torch
-from diffusers import LCMScheduler
 
 from rocm.algorithms.advantages import PromptStatistics
-from rocm.algorithms.ppo import Judged, clipped_loss, ppo_objective
-from rocm.algorithms.problem import Problem
+from rocm.algorithms.ppo import clipped_loss, ppo_objective
 from rocm.divergences import Penalty
 from rocm.mdp import decisions, log_prob, log_probs, play
-from rocm.schedule import lcm_schedule, timestep_grid
 from rocm.trajectory import denoised_along, rollout
+from tests.algorithms.linear_toy import (
+    THETA,
+    draw_noise,
+    judge,
+    linear,
+    played,
+    problem_of,
+    schedule_of,
+    score,
+)
 
-THETA = torch.tensor([0.9, 0.7], dtype=torch.float64)
 PENALTY = Penalty(beta=0.0)
-
-
-def schedule_of(num):
-    alphas_cumprod = LCMScheduler().alphas_cumprod.double().tolist()
-    return lcm_schedule(alphas_cumprod, timestep_grid(num))
-
-
-def draw_noise(num, batch=4, shape=(2, 2, 2), seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn((num + 1, batch, *shape), dtype=torch.float64, generator=generator)
-
-
-def linear(theta):
-    def network(state, timesteps):
-        factor = torch.where(timesteps == 999, theta[0], theta[1])
-        return factor[:, None, None, None] * state
-
-    return network
-
-
-def problem_of(theta, reference=THETA):
-    return Problem(
-        policy=linear(theta),
-        reference=linear(reference),
-        prediction_type="sample",
-        decode=lambda latents: latents,
-        reward=lambda images: images.flatten(1).sum(1),
-    )
-
-
-def played(num=3, last_step="smooth", batch=4, shape=(2, 2, 2)):
-    schedule = schedule_of(num)
-    gaussians = decisions(schedule, last_step, 0.1)
-    noise = draw_noise(num, batch, shape)
-    episode = play(linear(THETA), noise, schedule, "sample", gaussians)
-    return schedule, gaussians, noise, episode
-
-
-def judge(episode, schedule, advantages, old=None):
-    steps = schedule[: len(episode.states)]
-    reference = denoised_along(linear(THETA), episode.states, steps, "sample")
-    return Judged(episode, advantages, reference, old)
 
 
 def test_log_prob_is_the_mean_of_torch_distributions():
@@ -118,14 +81,10 @@ def test_first_gradient_of_a_linear_policy_is_the_hand_derivative(last_step):
     judged = judge(episode, schedule, advantages)
     ppo_objective(problem_of(theta), judged, schedule, 1e-4, penalty).loss.backward()
     by_hand = [0.0, 0.0]
-    for n, (alpha, sigma) in enumerate(gaussians):
-        step = schedule[n]
+    for n in range(len(gaussians)):
         for b in range(4):
-            state, action = episode.states[n][b], episode.actions[n][b]
-            slope = step.c_out * state  # of f = c_out a x + c_skip x
-            mean = alpha * (THETA[min(n, 1)] * slope + step.c_skip * state)
-            score = ((action - mean) * alpha * slope).mean() / sigma**2
-            by_hand[min(n, 1)] -= (advantages[b] * score / (4 * len(gaussians))).item()
+            term = advantages[b].item() * score(schedule, gaussians, episode, n, b)
+            by_hand[min(n, 1)] -= term / (4 * len(gaussians))
     assert theta.grad.tolist() == pytest.approx(by_hand, rel=1e-9)
 
 

@@ -41,5 +41,5 @@ def test_back_propagation_is_refused_in_one_sentence():
         check_gradient({"colorfulness": 1.0, "compressibility": 0.5}, "rocm")
     assert str(caught.value) == (
         "reward=compressibility has no gradient, and algorithm=rocm needs one. "
-        "Set algorithm=rlcm, or leave that reward out."
+        "Set algorithm=hybrid or algorithm=rlcm, or leave that reward out."
     )

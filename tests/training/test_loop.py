@@ -15,9 +15,9 @@ from safetensors.torch import load_file
 from rocm import rewards
 from rocm.cli import main
 from rocm.errors import ConfigError, RunError, TrainingError
-from rocm.mdp import decisions, play
 from rocm.models.lora import WEIGHTS
-from rocm.rewards import Scale
+from rocm.rewards import Scale, limit_pixels
+from rocm.training import batch as batches
 from rocm.training.batch import draw_batch, make_problem
 from rocm.training.loop import train
 from rocm.training.run_dir import RunDir
@@ -34,6 +34,17 @@ RLCM = {
     "inner_epochs": 2,
     "clip_range": 1e-3,
 }
+REBEL = {**RLCM, "policy_loss": "rebel", "rebel_eta": 2.0}
+D3PO = {"algorithm": "d3po", "pictures_per_prompt": 2, "inner_epochs": 2, "clip_range": 0.1}
+DPOK = {"algorithm": "dpok", "inner_epochs": 2, "clip_range": 1e-3, "value_epochs": 2}
+HYBRID = {
+    "algorithm": "hybrid",
+    "pictures_per_prompt": 2,
+    "reward": "colorfulness+0.01*incompressibility",
+}
+ALGORITHMS = {"rocm": {}, "rlcm": RLCM, "rebel": REBEL, "d3po": D3PO, "dpok": DPOK}
+ALGORITHMS["hybrid"] = HYBRID
+each_algorithm = pytest.mark.parametrize("settings", ALGORITHMS.values(), ids=ALGORITHMS)
 
 
 def finish(run: RunDir, resume: bool = False) -> list[dict]:
@@ -72,7 +83,7 @@ def test_a_run_raises_its_reward_and_leaves_the_whole_contract(new_run: MakeRun)
     assert manifest["base_reward"]["deviation"] == pytest.approx(1, rel=1e-4)
 
 
-@pytest.mark.parametrize("settings", [{}, RLCM], ids=["rocm", "rlcm"])
+@each_algorithm
 def test_resumed_equals_straight_through_bit_for_bit(new_run: MakeRun, settings: dict) -> None:
     straight, broken = new_run("straight", **settings), new_run("broken", **settings)
     finish(straight)
@@ -97,6 +108,10 @@ def test_resumed_equals_straight_through_bit_for_bit(new_run: MakeRun, settings:
         ({"beta": 0, "backprop": "last_k"}, 2 + 2, 1, 1),
         ({"beta": 0, "gradient_checkpointing": "on"}, 2 + 2 + 2, 2, 1),
         ({"algorithm": "rlcm"}, 2 + 2 + 2, 2, 1),
+        ({"algorithm": "rlcm", "beta": 0}, 2 + 2, 2, 1),
+        ({"algorithm": "dpok", "beta": 0}, 2 + 2, 2, 1),
+        ({**D3PO, "beta": 0}, 2 + 2 + 2 * 2, 2 * 2, 1),
+        ({**HYBRID, "ref_grad": "none"}, 2 + 2 + 1, 2 + 1, 1),
         ({**RLCM, "last_step": "skip"}, 2 + 1 + 2, 2, 1),
         ({"beta": 0, "backprop": "draft_lv", "backprop_steps": 3}, 4 + 3 * 2, 1 + 3, 4),
     ],
@@ -185,7 +200,7 @@ def test_kill_9_loses_nothing_that_was_checkpointed(new_run: MakeRun) -> None:
     assert run.status().state == "stopped"
 
 
-@pytest.mark.parametrize("settings", [{}, {"algorithm": "rlcm"}], ids=["rocm", "rlcm"])
+@each_algorithm
 def test_a_batch_of_four_equals_two_of_two_accumulated(new_run: MakeRun, settings: dict) -> None:
     whole = new_run("whole", batch_size=4, **settings)
     halves = new_run("halves", batch_size=2, gradient_accumulation=2, **settings)
@@ -230,6 +245,11 @@ def test_gradient_checkpointing_changes_no_figure(new_run: MakeRun) -> None:
         {**RLCM, "last_step": "skip", "beta": 0},
         {**RLCM, "reward": "0.5*compressibility+saturation"},
         {**RLCM, "divergence": "js", "js_estimator": "sampled"},
+        {**REBEL, "last_step": "skip", "beta": 0},
+        {**D3PO, "reward": "compressibility"},
+        {**DPOK, "reward": "compressibility", "beta": 0},
+        {**HYBRID, "reward": "compressibility", "beta": 0},
+        {**HYBRID, "backprop": "drtune"},
     ],
     ids=lambda settings: ",".join(f"{name}={value}" for name, value in settings.items()),
 )
@@ -245,27 +265,28 @@ def test_every_choice_trains(new_run: MakeRun, settings: dict) -> None:
 
 def test_rocm_refuses_a_reward_without_gradient_before_anything_is_drawn(new_run: MakeRun) -> None:
     run = new_run("run", reward="incompressibility")
-    with pytest.raises(ConfigError, match="Set algorithm=rlcm"):
+    with pytest.raises(ConfigError, match="Set algorithm=hybrid or algorithm=rlcm"):
         finish(run)
     assert run.status().state == "failed"
     assert run.samples() == {}
 
 
-def test_rlcm_and_rocm_draw_the_same_pictures_from_one_seed(small_config) -> None:
-    setup = set_up(small_config(track=""))
-    mixture = setup.mixture({"colorfulness": Scale(0.0, 1.0)})
-    batch = draw_batch(setup, first=2)
-    problem = make_problem(setup, mixture, batch, {})
-    schedule = setup.model.schedule(2)
-    episode = play(
-        problem.policy,
-        batch.noise,
-        schedule,
-        problem.prediction_type,
-        decisions(schedule, "smooth", 0),
-    )
-    first_order = batch_objective(setup, problem, batch, 1)
-    assert torch.equal(problem.decode(episode.latents), first_order.images)
+def test_all_algorithms_begin_with_the_same_pictures(
+    new_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: dict[str, list[torch.Tensor]] = {}
+
+    def recorded(images: torch.Tensor) -> torch.Tensor:
+        drawn[name].append(images.detach().clone())
+        return limit_pixels(images)
+
+    monkeypatch.setattr(batches, "limit_pixels", recorded)
+    same = {"pictures_per_prompt": 2, "num_steps": 1}
+    for name, settings in ALGORITHMS.items():
+        drawn[name] = []
+        finish(new_run(name, **{**settings, **same}))
+    assert all(len(images) == 1 for images in drawn.values())
+    assert all(torch.equal(images[0], drawn["rocm"][0]) for images in drawn.values())
 
 
 def test_refl_scores_the_clean_estimate_where_its_chain_ends(small_config) -> None:

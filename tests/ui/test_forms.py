@@ -23,6 +23,7 @@ def test_every_setting_but_the_description_is_on_the_page_once():
 
 def test_the_settings_that_matter_first_are_always_in_view():
     assert forms.basics() == [
+        "algorithm",
         "reward",
         "beta",
         "divergence",
@@ -43,7 +44,7 @@ def test_a_control_has_label_help_and_the_default(controls, name):
 def test_kinds_of_controls(controls):
     assert isinstance(controls["divergence"], gr.Dropdown)
     assert isinstance(controls["num_inference_steps"], gr.Slider)
-    assert controls["num_inference_steps"].maximum == 16
+    assert controls["num_inference_steps"].maximum == 50
     assert isinstance(controls["learning_rate"], gr.Number)
     assert isinstance(controls["standardize"], gr.Checkbox)
     assert isinstance(controls["track"], gr.Textbox)

@@ -1,0 +1,137 @@
+"""D3PO on a table: its pictures are drawn again by who drew them then, and the winner gains."""
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from rocm.algorithms.d3po import preferences
+from rocm.config import RunConfig
+from rocm.errors import ConfigError
+from rocm.generate import Sampling, draw
+from rocm.mdp import decisions, log_probs
+from rocm.models.consistency import load_model
+from rocm.models.lora import adapter_off, add_adapter, load_adapter, save_adapter
+from rocm.rewards import Scale
+from rocm.training.batch import draw_batches
+from rocm.training.loop import train
+from rocm.training.policy_update import _draw, _judge, policy_update
+from rocm.training.run_dir import RunDir
+from rocm.training.setup import set_up
+from rocm.trajectory import denoised_along
+
+MakeRun = Callable[..., RunDir]
+ROWS = [("a red apple", 3, "mine", "base"), ("a blue whale", 4, "base", "mine")]
+
+
+@pytest.fixture
+def table(tiny_pipeline_dir: Path, tmp_path: Path) -> Path:
+    """Two preferences between the base model and an adapter of another rank."""
+    unet = load_model(str(tiny_pipeline_dir), "cpu").pipeline.unet
+    generator = torch.Generator().manual_seed(0)
+    for parameter in add_adapter(unet, 3, 6, ["to_q", "to_v"], seed=1):
+        parameter.data = torch.randn(parameter.shape, generator=generator) * 0.5
+    (tmp_path / "mine").mkdir()
+    save_adapter(unet, tmp_path / "mine")
+    with open(tmp_path / "table.csv", "w", newline="") as file:
+        csv.writer(file).writerows([("prompt", "seed", "winner", "loser"), *ROWS])
+    return tmp_path / "table.csv"
+
+
+@pytest.fixture
+def settings(table: Path) -> dict:
+    return {"algorithm": "d3po", "preferences": str(table), "beta": 0, "clip_range": 0.5}
+
+
+def test_pictures_of_a_table_are_those_that_were_judged(
+    small_config: Callable[..., RunConfig], settings: dict, table: Path, tiny_pipeline_dir: Path
+) -> None:
+    setup = set_up(small_config(**settings, batch_size=4))
+    mixture = setup.mixture({"colorfulness": Scale(0.0, 1.0)})
+    (batch,) = draw_batches(setup, 1)
+    found = _draw(setup, mixture, batch, setup.model.schedule(2))
+    assert sorted(set(zip(batch.prompts[::2], batch.arms[::2], batch.arms[1::2], strict=True))) == [
+        ("a blue whale", "base", str(table.parent / "mine")),
+        ("a red apple", str(table.parent / "mine"), "base"),
+    ]
+    judge = load_model(str(tiny_pipeline_dir), "cpu")
+    load_adapter(judge.pipeline, table.parent / "mine")
+    seeds = {prompt: seed for prompt, seed, *_ in ROWS}
+    for k, (prompt, arm) in enumerate(zip(batch.prompts, batch.arms, strict=True)):
+        if arm == "base":
+            with adapter_off(judge.pipeline.unet):
+                (picture,) = draw(judge, [prompt], [seeds[prompt]], Sampling(2))
+        else:
+            (picture,) = draw(judge, [prompt], [seeds[prompt]], Sampling(2))
+        ours = setup.model.decode(found.episode.latents[k : k + 1])
+        torch.testing.assert_close(ours, picture, rtol=0, atol=1e-5)
+    assert preferences(found.rewards).tolist() != [1, -1, 1, -1]  # the reward does not decide
+    (advantages,), _ = _judge(setup, [found], setup.model.schedule(2))
+    assert advantages.tolist() == [1, -1, 1, -1]
+
+
+def test_updates_make_the_winners_likelier_than_the_losers(
+    small_config: Callable[..., RunConfig], settings: dict
+) -> None:
+    setup = set_up(small_config(**settings, batch_size=4, preference_beta=10.0))
+    mixture = setup.mixture({"colorfulness": Scale(0.0, 1.0)})
+    schedule = setup.model.schedule(2)
+    gaussians = decisions(schedule, "smooth", 0.1)
+    drawn = _draw(setup, mixture, draw_batches(setup, 1)[0], schedule)
+
+    def margin() -> torch.Tensor:
+        with torch.no_grad():
+            states = drawn.episode.states
+            kind = drawn.problem.prediction_type
+            denoised = denoised_along(drawn.problem.policy, states, schedule, kind)
+            joint = log_probs(denoised, drawn.episode, gaussians).sum(0)
+        return (joint[0::2] - joint[1::2]).mean()
+
+    before = margin()
+    for step in range(1, 4):
+        policy_update(setup, mixture, step)
+    assert margin() > before
+
+
+def test_training_on_a_table_leaves_its_adapters_as_they_are_and_resumes(
+    new_run: MakeRun, settings: dict
+) -> None:
+    setup = set_up(new_run("other", **settings).config())
+    mixture = setup.mixture({"colorfulness": Scale(0.0, 1.0)})
+    trained = {id(parameter) for parameter in setup.learner.parameters}
+    others = {
+        name: parameter.detach().clone()
+        for name, parameter in setup.model.pipeline.unet.named_parameters()
+        if id(parameter) not in trained
+    }
+    assert any("arm_0" in name for name in others)
+    policy_update(setup, mixture, 1)
+    for name, parameter in setup.model.pipeline.unet.named_parameters():
+        if id(parameter) in trained:
+            assert parameter.requires_grad, name
+        else:
+            assert torch.equal(parameter, others[name]), name
+
+    straight, broken = new_run("straight", **settings), new_run("broken", **settings)
+    list(train(straight))
+    for progress in train(broken):
+        if progress.step == 1:
+            broken.request("stop")
+    list(train(broken, resume=True))
+    clock = ("time", "seconds", "images_per_s", "memory_mb")
+    rows = [
+        [{key: row[key] for key in row if key not in clock} for row in run.metrics()]
+        for run in (straight, broken)
+    ]
+    assert rows[0] == rows[1]
+
+
+def test_a_table_with_an_evaluation_prompt_is_refused(new_run: MakeRun, settings: dict) -> None:
+    run = new_run("run", **settings)
+    held_out = set_up(run.config()).prompts.evaluation[0]
+    with open(settings["preferences"], "a", newline="") as file:
+        csv.writer(file).writerow((held_out, 0, "mine", "base"))
+    with pytest.raises(ConfigError, match=r"Line 4 of .* is also evaluated on"):
+        list(train(run))
