@@ -10,6 +10,7 @@ from rocm.config import RunConfig, find_folder
 from rocm.errors import RocmError
 from rocm.estimate import Estimate
 from rocm.prompts import load_prompts
+from rocm.reward_files import PUBLISHED, find_weights
 from rocm.reward_names import check_gradient, check_reward, parse_mixture
 
 
@@ -53,6 +54,8 @@ def _named(config: RunConfig) -> list[str]:
 
 def _check_reward(name: str) -> None:
     check_reward(name)
+    if name in PUBLISHED:
+        find_weights(name)
     if name.startswith("clip:"):
         find_folder(name.removeprefix("clip:"))
 

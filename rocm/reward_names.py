@@ -6,11 +6,12 @@ import re
 from collections.abc import Iterable
 
 from rocm.errors import ConfigError
+from rocm.reward_files import PUBLISHED
 
 WITHOUT_GRADIENT = ("compressibility", "incompressibility")
 PIXEL_NAMES = ("colorfulness", "saturation", "smoothness", *WITHOUT_GRADIENT)
 CLIP_FOLDERS = {"tiny-clip": "assets/tiny-clip", "tiny-judge": "assets/tiny-judge"}
-NAMES = (*PIXEL_NAMES, *CLIP_FOLDERS)
+NAMES = (*PIXEL_NAMES, *CLIP_FOLDERS, *PUBLISHED)
 
 
 def check_reward(name: str) -> str:
