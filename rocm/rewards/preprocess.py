@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from rocm.rewards.base import limit_pixels
+
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 DEVIATION = (0.26862954, 0.26130258, 0.27577711)
 
@@ -16,10 +18,11 @@ DEVIATION = (0.26862954, 0.26130258, 0.27577711)
 def crop(images: Tensor, size: int) -> Tensor:
     """Scale the shorter side to `size`, cut the centre out, normalise (CLIP, BLIP).
 
-    The originals resize 8-bit pictures with PIL, which clips what bicubic weights overshoot; so
-    values are clamped here, and a clamped pixel has no gradient. What PIL rounds besides moves
-    ImageReward by 1e-4 to 5e-3. Where the margin to cut is odd, the cut lies as torchvision's
-    does; CLIP's own processor may lie one pixel beside it.
+    The originals resize 8-bit pictures with PIL, which clips what bicubic weights overshoot; here
+    `limit_pixels` does, since the gradient of torch's clamp is 0 at 0 and 1 themselves, where a
+    saturated picture lies. What PIL rounds besides moves ImageReward by 1e-4 to 5e-3. Where the
+    margin to cut is odd, the cut lies as torchvision's does; CLIP's own processor may lie one
+    pixel beside it.
 
     Args:
         images: (B, 3, H, W) in [0, 1].
@@ -31,7 +34,7 @@ def crop(images: Tensor, size: int) -> Tensor:
     height, width = images.shape[-2:]
     shorter = min(height, width)
     sides = (size * height // shorter, size * width // shorter)
-    images = _resize(images, sides).clamp(0, 1)
+    images = limit_pixels(_resize(images, sides))
     top, left = (round((side - size) / 2) for side in sides)
     return _normalize(images[..., top : top + size, left : left + size])
 
@@ -58,8 +61,13 @@ def pad(images: Tensor, size: int) -> Tensor:
     return _normalize(F.pad(images, margins))
 
 
+def full_precision(values: Tensor) -> Tensor:
+    """The values in float32, or in float64 if they are."""
+    return values if values.dtype == torch.float64 else values.float()
+
+
 def _resize(images: Tensor, sides: tuple[int, int]) -> Tensor:
-    images = images if images.dtype == torch.float64 else images.float()
+    images = full_precision(images)
     if images.shape[-2:] == sides:
         return images
     return F.interpolate(images, sides, mode="bicubic", antialias=True, align_corners=False)

@@ -30,6 +30,8 @@ class ReferenceScorer:
         versions: of the packages, by name; every stored score should carry them.
     """
 
+    versions: dict[str, str]
+
     def __init__(self, python: str):
         """Start the process and wait until the packages' versions are known.
 
@@ -43,7 +45,7 @@ class ReferenceScorer:
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115, closed with the process
         try:
             self._process = subprocess.Popen(
-                [python, str(WORKER)],
+                [python, "-P", str(WORKER)],  # its folder holds a clip.py, a package's name
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._log,
@@ -53,7 +55,7 @@ class ReferenceScorer:
             self._log.close()
             raise MissingDependency(f"{python} cannot be started ({error}). {_ADVICE}") from error
         try:
-            self.versions: dict[str, str] = self._answer()["versions"]
+            self.versions = self._answer()["versions"]
         except ReferenceError as error:
             self.close()
             raise MissingDependency(f"{python} lacks the packages ({error}). {_ADVICE}") from error

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from rocm.rewards.preprocess import full_precision
+
 MICRO_BATCH = 8
 
 
@@ -31,8 +33,8 @@ class Encoder(Protocol):
 
 
 def unit(features: Tensor) -> Tensor:
-    """Rows scaled to length 1, in float32: (B, D) to (B, D)."""
-    return F.normalize(features.float(), dim=1)
+    """Rows scaled to length 1, in float32 at least: (B, D) to (B, D)."""
+    return F.normalize(full_precision(features), dim=1)
 
 
 def score_in_micro_batches(
@@ -131,8 +133,8 @@ class Head(nn.Module):
         )
 
     def forward(self, features: Tensor) -> Tensor:
-        """(B, width) to (B,), float32."""
-        return self.layers(features.float())[:, 0]
+        """(B, width) to (B,)."""
+        return self.layers(full_precision(features))[:, 0]
 
 
 def freeze(network: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Module:

@@ -4,7 +4,8 @@ Keys and shapes are written out here from the original code, not derived from ou
 """
 
 import json
-from collections.abc import Iterator
+import math
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from transformers import CLIPConfig, CLIPModel
 
 from rocm.rewards.blip import BlipSizes
 
-Shapes = Iterator[tuple[str, tuple[int, ...]]]
+Shape = tuple[str, tuple[int, ...]]
 HEAD_LAYERS = {0: 1024, 2: 128, 4: 64, 6: 16, 7: 1}
 
 
@@ -65,7 +66,7 @@ def write_head(path: Path, width: int, seed: int) -> None:
         seed: of the weights.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(random_state(_head("", width), 0.1, seed), path)
+    torch.save(random_state(_head("", width), seed), path)
 
 
 def write_imagereward(path: Path, sizes: BlipSizes, seed: int) -> None:
@@ -77,7 +78,7 @@ def write_imagereward(path: Path, sizes: BlipSizes, seed: int) -> None:
         seed: of the weights.
     """
     shapes = [("blip." + key, shape) for key, shape in _blip(sizes)]
-    state = random_state([*shapes, *_head("mlp.", sizes.text_width)], _deviation(sizes), seed)
+    state = random_state([*shapes, *_head("mlp.", sizes.text_width)], seed)
     state["blip.text_encoder.embeddings.position_ids"] = torch.arange(512)[None]
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.save(state, path)
@@ -91,7 +92,7 @@ def write_blip(path: Path, sizes: BlipSizes, seed: int) -> None:
         sizes: of the towers.
         seed: of the weights.
     """
-    state = random_state(list(_blip(sizes)), _deviation(sizes), seed)
+    state = random_state(_blip(sizes), seed)
     state["text_encoder.embeddings.position_ids"] = torch.arange(512)[None]
     state["vision_proj_m.weight"] = state["vision_proj.weight"].clone()
     state["image_queue"] = torch.zeros(sizes.embedding, 8)
@@ -114,14 +115,11 @@ def write_vocabulary(path: Path, length: int) -> None:
     path.write_text("\n".join(words) + "\n")
 
 
-def random_state(
-    shapes: list[tuple[str, tuple[int, ...]]] | Shapes, deviation: float, seed: int
-) -> dict[str, Tensor]:
-    """Normal weights; those of norms lie around 1.
+def random_state(shapes: Iterable[Shape], seed: int) -> dict[str, Tensor]:
+    """Normal weights that neither blow up nor die out on the way; those of norms lie around 1.
 
     Args:
         shapes: by key.
-        deviation: of the weights.
         seed: of the draw.
 
     Returns:
@@ -130,30 +128,28 @@ def random_state(
     generator = torch.Generator().manual_seed(seed)
     state = {}
     for key, shape in shapes:
-        value = torch.randn(shape, generator=generator) * deviation
+        value = torch.randn(shape, generator=generator)
+        is_matrix = key.endswith("weight") and len(shape) > 1 and "embeddings" not in key
+        value *= (1.5 if is_matrix else 0.3) / math.sqrt(math.prod(shape[1:]) if is_matrix else 1)
         is_norm = "norm" in key.lower() and key.endswith("weight")
         state[key] = value + 1 if is_norm else value
     return state
 
 
-def _deviation(sizes: BlipSizes) -> float:
-    return 0.7 * sizes.vision_width**-0.5
-
-
-def _head(prefix: str, width: int) -> Shapes:
+def _head(prefix: str, width: int) -> Iterator[Shape]:
     for number, rows in HEAD_LAYERS.items():
         yield from _linear(f"{prefix}layers.{number}", rows, width)
         width = rows
 
 
-def _blip(sizes: BlipSizes) -> Shapes:
+def _blip(sizes: BlipSizes) -> Iterator[Shape]:
     yield from _vision(sizes)
     yield from _text(sizes)
     yield from _linear("vision_proj", sizes.embedding, sizes.vision_width)
     yield from _linear("text_proj", sizes.embedding, sizes.text_width)
 
 
-def _vision(sizes: BlipSizes) -> Shapes:
+def _vision(sizes: BlipSizes) -> Iterator[Shape]:
     name, width, patch = "visual_encoder", sizes.vision_width, sizes.patch_size
     yield f"{name}.cls_token", (1, 1, width)
     yield f"{name}.pos_embed", (1, 1 + (sizes.image_size // patch) ** 2, width)
@@ -170,7 +166,7 @@ def _vision(sizes: BlipSizes) -> Shapes:
     yield from _norm(f"{name}.norm", width)
 
 
-def _text(sizes: BlipSizes) -> Shapes:
+def _text(sizes: BlipSizes) -> Iterator[Shape]:
     name, width = "text_encoder", sizes.text_width
     yield f"{name}.embeddings.word_embeddings.weight", (sizes.vocabulary, width)
     yield f"{name}.embeddings.position_embeddings.weight", (512, width)
@@ -184,7 +180,7 @@ def _text(sizes: BlipSizes) -> Shapes:
         yield from _norm(f"{layer}.output.LayerNorm", width)
 
 
-def _attention(name: str, width: int, seen_width: int) -> Shapes:
+def _attention(name: str, width: int, seen_width: int) -> Iterator[Shape]:
     yield from _linear(f"{name}.self.query", width, width)
     yield from _linear(f"{name}.self.key", width, seen_width)
     yield from _linear(f"{name}.self.value", width, seen_width)
@@ -192,11 +188,11 @@ def _attention(name: str, width: int, seen_width: int) -> Shapes:
     yield from _norm(f"{name}.output.LayerNorm", width)
 
 
-def _linear(name: str, rows: int, columns: int) -> Shapes:
+def _linear(name: str, rows: int, columns: int) -> Iterator[Shape]:
     yield f"{name}.weight", (rows, columns)
     yield f"{name}.bias", (rows,)
 
 
-def _norm(name: str, width: int) -> Shapes:
+def _norm(name: str, width: int) -> Iterator[Shape]:
     yield f"{name}.weight", (width,)
     yield f"{name}.bias", (width,)

@@ -108,5 +108,5 @@ def test_blipscore_gives_the_official_score(official, pictures, tmp_path):
 
 def test_what_the_official_package_refuses_comes_back_in_its_words(official, pictures, tmp_path):
     (tmp_path / "empty.pt").write_bytes(b"")
-    with pytest.raises(ReferenceError, match="hpsv2 of the official package failed: .*Error"):
+    with pytest.raises(ReferenceError, match=r"hpsv2 of the official package failed: .*Error"):
         official.score("hpsv2", pictures[:1], "a fox", [tmp_path / "empty.pt"])
