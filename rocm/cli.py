@@ -15,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rocm import cli_runs
+from rocm import cli_rewards, cli_runs
 from rocm.config import ROOT, RunConfig, find_folder, preset_names
 from rocm.drawing.picture import SAMPLING, Picture
 from rocm.errors import ConfigError, MissingFile, RocmError, RunError
@@ -83,6 +83,9 @@ def _parser() -> argparse.ArgumentParser:
     queue = _command(commands, "queue", _runs, "list, add, move, cancel runs that wait")
     cli_runs.add_queue_arguments(queue)
     _sweep_arguments(_command(commands, "sweep", _sweep, "train a grid of settings"))
+
+    rewards = _command(commands, "rewards", _rewards, "which published rewards are here")
+    rewards.add_argument("--download", nargs="+", default=[], metavar="NAME", help="fetch these")
 
     _command(commands, "doctor", _doctor, "check the installation")
 
@@ -326,6 +329,12 @@ def _sweep_inline(
             print("The same command goes on with the sweep.")
             break
     return sweep_id
+
+
+def _rewards(options: argparse.Namespace, rest: list[str]) -> None:
+    for line in cli_rewards.fetch_rewards(options.download):
+        print(line, flush=True)
+    print(cli_rewards.reward_table())
 
 
 def _doctor(options: argparse.Namespace, rest: list[str]) -> None:

@@ -5,7 +5,7 @@ Read without torch. A file lies in a folder of its repository's name below the w
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -152,12 +152,15 @@ def is_usable(name: str) -> bool:
     return all(file.find() for file in PUBLISHED[name].files)
 
 
-def megabytes_missing(name: str) -> float:
-    """Size of what a published reward still lacks, in MB; files of unstated size count as 0."""
-    return sum(file.megabytes for file in PUBLISHED[name].files if not file.find())
+def size_text(files: Sequence[WeightFile]) -> str:
+    """How large files are together, in words."""
+    megabytes = sum(file.megabytes for file in files)
+    if not all(file.megabytes for file in files):
+        return "size not stated"
+    return f"{megabytes / 1000:.2f} GB" if megabytes >= 1000 else f"{megabytes:.3g} MB"
 
 
-def download(name: str, fetch: Callable[[str, Path, str], None]) -> Iterator[WeightFile]:
+def download(name: str, fetch: Callable[[str, str, str], None]) -> Iterator[WeightFile]:
     """Fetch what a published reward lacks: from the hub into its cache, the rest into its folder.
 
     Args:
@@ -180,7 +183,7 @@ def download(name: str, fetch: Callable[[str, Path, str], None]) -> Iterator[Wei
         try:
             if file.url:
                 file.folder.mkdir(parents=True, exist_ok=True)
-                fetch(file.url, file.folder / file.name, file.sha256)
+                fetch(file.url, str(file.folder / file.name), file.sha256)
             else:
                 hf_hub_download(file.repository, file.name)
         except (EntryNotFoundError, LocalEntryNotFoundError, OSError, RuntimeError) as error:
@@ -197,19 +200,11 @@ def _sentence(name: str, missing: list[WeightFile]) -> str:
     if mistaken:
         return (
             f"reward={name}: {mistaken} holds the optimiser besides the model and is not read. "
-            f"Use {first.name} of {first.repository} ({_size(first)}): "
+            f"Use {first.name} of {first.repository} ({size_text([first])}): "
             f"python -m rocm rewards --download {name}"
         )
-    files = ", ".join(f"{file.name} ({_size(file)})" for file in missing)
+    files = ", ".join(f"{file.name} ({size_text([file])})" for file in missing)
     return (
         f"reward={name} needs {files}, found neither in {first.folder} nor in the hub's cache. "
         f"Run: python -m rocm rewards --download {name}, or put it there."
     )
-
-
-def _size(file: WeightFile) -> str:
-    if not file.megabytes:
-        return "size not stated"
-    if file.megabytes >= 1000:
-        return f"{file.megabytes / 1000:.2f} GB"
-    return f"{file.megabytes:.3g} MB"

@@ -11,6 +11,9 @@ from torch import Tensor, nn
 
 from rocm.errors import ConfigError
 
+_MAGIC = (b"PK", b"\x80")  # a zip archive as torch writes it, or the older pickle
+_ADVICE = "It belongs to another model: put the published file of this reward there."
+
 
 def read_state(path: Path, wrapper: str = "") -> dict[str, Tensor]:
     """Read the tensors of a checkpoint.
@@ -67,25 +70,24 @@ def fit(
     network.load_state_dict(own, assign=True)
 
 
-_ADVICE = "It belongs to another model: put the published file of this reward there."
-
-
 def _read(path: Path) -> object:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
+        with path.open("rb") as file:
+            start = file.read(4)
+        if not start.startswith(_MAGIC):
+            raise ConfigError(_damaged(path, f"it begins with {start!r}"))
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        if "weights_only" not in str(error) and "Weights only" not in str(error):
-            raise ConfigError(_damaged(path, error)) from error
         raise ConfigError(
             f"{path} holds objects besides tensors, which could run code, and is not read. "
-            "Use the published checkpoint that holds weights only (for HPSv2 the compressed one)."
+            "Use the published checkpoint that holds weights only (of HPSv2 the compressed one)."
         ) from error
-    except (SafetensorError, RuntimeError, EOFError, ValueError, OSError) as error:
-        raise ConfigError(_damaged(path, error)) from error
+    except (SafetensorError, RuntimeError, EOFError, OSError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ConfigError(_damaged(path, reason)) from error
 
 
-def _damaged(path: Path, error: Exception) -> str:
-    reason = (str(error).splitlines() or [type(error).__name__])[0]
+def _damaged(path: Path, reason: str) -> str:
     return f"{path} is damaged or incomplete ({reason}). Delete it and download it again."

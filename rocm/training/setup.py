@@ -2,6 +2,7 @@
 
 import platform
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -17,7 +18,7 @@ from rocm.generate import Sampling
 from rocm.models.consistency import ConsistencyModel, load_model
 from rocm.models.lora import add_adapter
 from rocm.prompts import PromptSet, load_prompts
-from rocm.reward_names import check_gradient
+from rocm.reward_names import check_gradient, tracked
 from rocm.rewards import Mixture, Reward, Scale, load_rewards, parse_mixture
 from rocm.training.checkpoint import Learner
 from rocm.training.memory import needs_checkpointing
@@ -77,11 +78,13 @@ class Setup:
         return evaluate(self.model, prompts, range(len(prompts)), self.rewards, sampling)
 
 
-def set_up(config: RunConfig) -> Setup:
+def set_up(config: RunConfig, measured: Sequence[str] = ()) -> Setup:
     """Load the model and rewards, add the adapter, read the prompts.
 
     Args:
         config: the settings.
+        measured: rewards that a resumed run has measured so far; what else has become usable
+            since is left out, for the base model has no value of it.
 
     Returns:
         The parts.
@@ -96,7 +99,8 @@ def set_up(config: RunConfig) -> Setup:
     prompts = load_prompts(config.prompts, config.num_eval_prompts, config.seed)
     use_checkpointing = config.gradient_checkpointing == "on"
     model = load_model(config.model, config.device, config.precision, use_checkpointing)
-    names = dict.fromkeys([*weights, *_split(config.track), *_split(config.judge)])
+    others = measured or tracked(config.track, config.reward, config.model)
+    names = dict.fromkeys([*weights, *others, *_split(config.judge)])
     rewards = load_rewards(names, model.device)
     targets = _split(config.lora_targets)
     parameters = add_adapter(

@@ -130,7 +130,10 @@ def random_state(shapes: Iterable[Shape], seed: int) -> dict[str, Tensor]:
     for key, shape in shapes:
         value = torch.randn(shape, generator=generator)
         is_matrix = key.endswith("weight") and len(shape) > 1 and "embeddings" not in key
-        value *= (1.5 if is_matrix else 0.3) / math.sqrt(math.prod(shape[1:]) if is_matrix else 1)
+        gain = 1.5 if is_matrix else 0.3
+        if "query" in key or "key" in key:
+            gain *= 4  # attention that prefers some words; an even one would hide the prompt
+        value *= gain / math.sqrt(math.prod(shape[1:]) if is_matrix else 1)
         is_norm = "norm" in key.lower() and key.endswith("weight")
         state[key] = value + 1 if is_norm else value
     return state

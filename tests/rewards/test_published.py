@@ -122,11 +122,16 @@ def test_blipscore_is_the_cosine_of_blip_by_hand(weights):
     assert expected.std() > 0.01
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
-def test_pixel_gradient_is_the_finite_difference(name):
+def in_double(name):
     reward = small.load(name, torch.float64)
     if hasattr(reward, "head"):
         reward.head.double()
+    return reward
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_pixel_gradient_is_the_finite_difference(name):
+    reward = in_double(name)
     images = small.pictures(size=(40, 52)).double().requires_grad_()
     (gradient,) = torch.autograd.grad(reward(images, PROMPTS).sum(), images)
     generator = torch.Generator().manual_seed(1)
@@ -140,15 +145,15 @@ def test_pixel_gradient_is_the_finite_difference(name):
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_parts_of_a_batch_give_the_scores_and_gradients_of_the_whole(name):
-    reward = small.load(name)
-    images = small.pictures().requires_grad_()
+    reward = in_double(name)
+    images = small.pictures().double().requires_grad_()
     whole = reward(images, PROMPTS)
     (gradient,) = torch.autograd.grad(whole.sum(), images)
     object.__setattr__(reward, "micro_batch", 2)
     parts = reward(images, PROMPTS)
     (gradient_of_parts,) = torch.autograd.grad(parts.sum(), images)
-    torch.testing.assert_close(parts, whole, rtol=1e-5, atol=1e-6)
-    torch.testing.assert_close(gradient_of_parts, gradient, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(parts, whole)
+    torch.testing.assert_close(gradient_of_parts, gradient, rtol=1e-6, atol=1e-12)
 
 
 def saved_bytes(call):
@@ -167,8 +172,6 @@ def saved_bytes(call):
 
 def test_a_batch_in_parts_keeps_no_more_than_its_pictures():
     reward = small.load("clipscore")
-    parameters = {p.untyped_storage().data_ptr() for p in reward.encoder.model.parameters()}
-    assert parameters
     images = small.pictures(16).requires_grad_()
 
     def keep(micro_batch):
@@ -176,7 +179,7 @@ def test_a_batch_in_parts_keeps_no_more_than_its_pictures():
             lambda: score_in_micro_batches(reward._score, images, ["a"] * 16, micro_batch)
         )
 
-    assert keep(4) < 0.2 * keep(16)
+    assert keep(4) <= images.nbytes < keep(16) / 4
 
 
 @pytest.mark.parametrize("name", ["hpsv2", "pickscore", "clipscore", "blipscore"])
@@ -209,7 +212,7 @@ def test_bfloat16_towers_end_in_float32_scores_near_the_exact_ones(name):
     assert rounded.dtype == torch.float32
     # Not on bfloat16's grid, on which a norm, product or head in bfloat16 would leave them.
     assert not torch.equal(rounded.bfloat16().float(), rounded)
-    assert (rounded - exact).abs().max() < 0.06 * (1 + exact.abs().max())
+    assert (rounded - exact).abs().max() < 0.15 * (1 + exact.abs().max())
 
 
 def test_autocast_around_does_not_reach_the_scores():
