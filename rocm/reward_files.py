@@ -64,16 +64,12 @@ class PublishedReward:
     Attributes:
         files: that it is loaded from, the checkpoint first.
         native_range: usual values, lowest and highest, for a chart's axis.
-        chart_scale: what a chart multiplies values by.
         needs_prompt: whether the score depends on the prompt.
-        parameters: number of its weights, in millions.
     """
 
     files: tuple[WeightFile, ...]
     native_range: tuple[float, float]
-    chart_scale: float
     needs_prompt: bool
-    parameters: float
 
 
 _CLIP = "openai/clip-vit-large-patch14"
@@ -102,22 +98,20 @@ def _hpsv2(name: str) -> tuple[WeightFile, ...]:
 
 
 PUBLISHED = {
-    "hpsv2": PublishedReward(_hpsv2("HPS_v2_compressed.pt"), (0.2, 0.35), 100, True, 986),
-    "hpsv2.1": PublishedReward(_hpsv2("HPS_v2.1_compressed.pt"), (0.14, 0.35), 100, True, 986),
+    "hpsv2": PublishedReward(_hpsv2("HPS_v2_compressed.pt"), (0.2, 0.35), True),
+    "hpsv2.1": PublishedReward(_hpsv2("HPS_v2.1_compressed.pt"), (0.14, 0.35), True),
     "pickscore": PublishedReward(
         (
             WeightFile(_PICKSCORE, "model.safetensors", 3940),
             WeightFile(_PICKSCORE, "config.json", 0.01),
         ),
         (17, 24),
-        1,
         True,
-        986,
     ),
-    "clipscore": PublishedReward(_CLIP_FILES, (0.15, 0.35), 100, True, 428),
-    "aesthetic": PublishedReward((_AESTHETIC, *_CLIP_FILES), (4, 8), 1, False, 429),
-    "imagereward": PublishedReward((_IMAGEREWARD, _VOCABULARY), (-2.5, 2.5), 1, True, 447),
-    "blipscore": PublishedReward((_BLIP, _VOCABULARY), (0.2, 0.6), 100, True, 447),
+    "clipscore": PublishedReward(_CLIP_FILES, (0.15, 0.35), True),
+    "aesthetic": PublishedReward((_AESTHETIC, *_CLIP_FILES), (4, 8), False),
+    "imagereward": PublishedReward((_IMAGEREWARD, _VOCABULARY), (-2.5, 2.5), True),
+    "blipscore": PublishedReward((_BLIP, _VOCABULARY), (0.2, 0.6), True),
 }
 
 

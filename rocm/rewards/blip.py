@@ -20,6 +20,7 @@ from transformers import (
     BlipVisionModel,
 )
 
+from rocm.errors import ConfigError
 from rocm.rewards.checkpoint import fit, read_state
 from rocm.rewards.preprocess import crop
 from rocm.rewards.tower import (
@@ -205,7 +206,7 @@ def load_imagereward(
     state.pop(f"blip.{_STALE}", None)
     network = nn.ModuleDict({"blip": BlipTowers(sizes), "mlp": Head(sizes.text_width)})
     fit(network, state, path, _key_in_file)
-    encoder = BlipEncoder(freeze(network["blip"], device, dtype), _tokenizer(vocabulary))
+    encoder = BlipEncoder(freeze(network["blip"], device, dtype), _tokenizer(vocabulary, sizes))
     return ImageReward(name, encoder, freeze(network["mlp"], device, torch.float32))
 
 
@@ -236,7 +237,8 @@ def load_blipscore(
     towers = BlipTowers(sizes)
     state = {key: state[key] for key in state if key.startswith(_USED) and key != _STALE}
     fit(towers, state, path, _key_in_file)
-    return CosineReward(name, BlipEncoder(freeze(towers, device, dtype), _tokenizer(vocabulary)))
+    encoder = BlipEncoder(freeze(towers, device, dtype), _tokenizer(vocabulary, sizes))
+    return CosineReward(name, encoder)
 
 
 def _key_in_file(key: str) -> str:
@@ -245,5 +247,12 @@ def _key_in_file(key: str) -> str:
     return key
 
 
-def _tokenizer(vocabulary: Path) -> BertTokenizer:
-    return BertTokenizer.from_pretrained(vocabulary.parent, local_files_only=True)
+def _tokenizer(vocabulary: Path, sizes: BlipSizes) -> BertTokenizer:
+    tokenizer = BertTokenizer.from_pretrained(vocabulary.parent, local_files_only=True)
+    # BLIP adds two tokens of its own, which no prompt needs.
+    if len(tokenizer) != sizes.vocabulary - 2:
+        raise ConfigError(
+            f"{vocabulary} has {len(tokenizer):,} words, expected {sizes.vocabulary - 2:,}. "
+            "Delete it and download it again."
+        )
+    return tokenizer

@@ -8,6 +8,7 @@ import json
 import subprocess
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from types import TracebackType
@@ -107,11 +108,9 @@ class ReferenceScorer:
 
     def close(self) -> None:
         """End the process."""
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe:
-                pipe.close()
         self._process.terminate()
-        self._process.wait()
+        with suppress(BrokenPipeError):  # a request that a dead process never read
+            self._process.communicate()
         self._log.close()
 
     def __enter__(self) -> Self:

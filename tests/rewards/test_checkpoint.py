@@ -130,6 +130,13 @@ def test_an_older_torch_file_and_the_prefix_of_parallel_training_are_read(own_we
     assert torch.equal(small.load("hpsv2")(images, prompts), expected)
 
 
+@pytest.mark.parametrize("name", ["imagereward", "blipscore"])
+def test_a_vocabulary_that_broke_off_is_named(own_weights, name):
+    path = own_weights / "bert-base-uncased" / "vocab.txt"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-7]))
+    assert f"{path} has 291 words, expected 298. Delete it" in refusal(name)
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"text_config": 3}'])
 def test_a_broken_configuration_is_named(own_weights, text):
     path = own_weights / "clip-vit-large-patch14" / "config.json"
