@@ -15,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rocm import cli_reproduce, cli_runs
+from rocm import cli_reproduce, cli_rewards, cli_runs
 from rocm.config import ROOT, RunConfig, find_folder, preset_names
 from rocm.drawing.picture import SAMPLING, Picture
 from rocm.errors import ConfigError, MissingFile, RocmError, RunError
@@ -86,6 +86,9 @@ def _parser() -> argparse.ArgumentParser:
 
     reproduce = _command(commands, "reproduce", _reproduce, "the paper's comparison, as a report")
     cli_reproduce.add_arguments(reproduce)
+
+    rewards = _command(commands, "rewards", _rewards, "which published rewards are here")
+    rewards.add_argument("--download", nargs="+", default=[], metavar="NAME", help="fetch these")
 
     _command(commands, "doctor", _doctor, "check the installation")
 
@@ -335,6 +338,12 @@ def _sweep_inline(
 def _reproduce(options: argparse.Namespace, rest: list[str]) -> None:
     _silence_libraries()
     print(cli_reproduce.reproduce(options, _home()))
+
+
+def _rewards(options: argparse.Namespace, rest: list[str]) -> None:
+    for line in cli_rewards.fetch_rewards(options.download):
+        print(line, flush=True)
+    print(cli_rewards.reward_table())
 
 
 def _doctor(options: argparse.Namespace, rest: list[str]) -> None:

@@ -286,9 +286,11 @@ class RunConfig(BaseModel):
         8, "Evaluation", "Evaluation pictures that are saved as previews.", ge=1, le=64
     )
     track: str = setting(
-        "tiny-clip,colorfulness,saturation",
+        "auto",
         "Evaluation",
-        "Rewards measured at every evaluation besides the trained one, separated by commas.",
+        "Rewards measured at every evaluation besides the trained one, separated by commas. auto: "
+        "tiny-clip, colorfulness and saturation; with another model than the embedded one, or a "
+        "published reward trained, also every published reward whose files are here.",
     )
     judge: str = setting(
         "tiny-judge",

@@ -11,7 +11,8 @@ from rocm.errors import RocmError
 from rocm.estimate import Estimate
 from rocm.preferences import load_preferences
 from rocm.prompts import load_prompts
-from rocm.reward_names import check_gradient, check_reward, parse_mixture
+from rocm.reward_files import PUBLISHED, find_weights
+from rocm.reward_names import check_gradient, check_reward, parse_mixture, tracked
 
 
 def problems(config: RunConfig, forecast: Estimate) -> list[str]:
@@ -48,13 +49,15 @@ def _named(config: RunConfig) -> list[str]:
     try:
         trained = list(parse_mixture(config.reward))
     except RocmError:
-        trained = []  # said by the check of the mixture itself
-    others = f"{config.track},{config.judge}".split(",")
-    return [*trained, *(name.strip() for name in others if name.strip())]
+        return []  # said by the check of the mixture itself
+    others = [*tracked(config.track, config.reward, config.model), config.judge.strip()]
+    return [*trained, *filter(None, others)]
 
 
 def _check_reward(name: str) -> None:
     check_reward(name)
+    if name in PUBLISHED:
+        find_weights(name)
     if name.startswith("clip:"):
         find_folder(name.removeprefix("clip:"))
 

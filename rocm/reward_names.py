@@ -6,11 +6,14 @@ import re
 from collections.abc import Iterable
 
 from rocm.errors import ConfigError
+from rocm.reward_files import PUBLISHED, is_usable
 
 WITHOUT_GRADIENT = ("compressibility", "incompressibility")
 PIXEL_NAMES = ("colorfulness", "saturation", "smoothness", *WITHOUT_GRADIENT)
 CLIP_FOLDERS = {"tiny-clip": "assets/tiny-clip", "tiny-judge": "assets/tiny-judge"}
-NAMES = (*PIXEL_NAMES, *CLIP_FOLDERS)
+EMBEDDED_MODEL = "assets/tiny-lcm"
+EMBEDDED = ("tiny-clip", "colorfulness", "saturation")
+NAMES = (*PIXEL_NAMES, *CLIP_FOLDERS, *PUBLISHED)
 
 
 def check_reward(name: str) -> str:
@@ -54,6 +57,32 @@ def check_gradient(names: Iterable[str], algorithm: str) -> None:
             "Every part of the reward has a gradient, so that nothing is left for hybrid's policy "
             f"gradient. Set algorithm=rocm, or add one of {', '.join(WITHOUT_GRADIENT)}."
         )
+
+
+def tracked(track: str, reward: str, model: str) -> list[str]:
+    """The rewards that are measured besides the trained one.
+
+    Args:
+        track: as in `RunConfig`: names separated by commas, or `auto`.
+        reward: what is trained.
+        model: that is trained.
+
+    Returns:
+        Names in order; those of `auto` are usable.
+
+    Raises:
+        ConfigError: the trained mixture cannot be read.
+    """
+    if track.strip() != "auto":
+        return [name.strip() for name in track.split(",") if name.strip()]
+    # A published reward takes seconds a picture on a CPU: too long for the embedded model's runs.
+    is_small = model == EMBEDDED_MODEL and not set(parse_mixture(reward)) & set(PUBLISHED)
+    return [*EMBEDDED, *(() if is_small else usable_published())]
+
+
+def usable_published() -> list[str]:
+    """Published rewards whose files are on this disk."""
+    return [name for name in PUBLISHED if is_usable(name)]
 
 
 def parse_mixture(text: str) -> dict[str, float]:

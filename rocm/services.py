@@ -30,6 +30,7 @@ from rocm.library import (
 from rocm.problems import problems
 from rocm.queue import STOP_GRACE_S, TRAINER, Queue
 from rocm.reports import Reports, RunFeed, RunPace, RunReport
+from rocm.reward_names import EMBEDDED, usable_published
 from rocm.sweep import Interval, SweepCell, SweepReport, Sweeps
 from rocm.training.feed import Bookmark
 from rocm.training.run_dir import RunDir, RunStatus
@@ -99,7 +100,7 @@ class Services:
 
     def list_rewards(self) -> list[str]:
         """Names that `reward` may be made of, to choose from."""
-        return str(RunConfig.model_fields["track"].default).split(",")
+        return [*EMBEDDED, *usable_published()]
 
     def estimate(self, config: RunConfig) -> Estimate:
         """What a run will take, as far as an earlier one on this machine tells."""

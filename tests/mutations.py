@@ -11,15 +11,22 @@ import subprocess
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 
-from mutated import mathematics, page, training
+import mutated
 from mutated.mutation import Mutation
 
 ROOT = Path(__file__).resolve().parent.parent
 COPIED = ("rocm", "tests", "presets", "scripts", "docs", "pyproject.toml")
 NUM_WORKERS = 2
-MUTATIONS = [*mathematics.MUTATIONS, *page.MUTATIONS, *training.MUTATIONS]
+MUTATIONS = [
+    mutation
+    for area in sorted(found.name for found in iter_modules(mutated.__path__))
+    if area != "mutation"
+    for mutation in import_module(f"mutated.{area}").MUTATIONS
+]
 
 
 def copy_tree(target: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from rocm.config import RunConfig, preset_names
 from rocm.divergences import DIVERGENCES
+from rocm.reward_files import PUBLISHED
 from rocm.rewards import NAMES
 from rocm.training.loop import train
 from rocm.training.run_dir import RunDir
@@ -57,7 +58,14 @@ def test_every_choice_of_the_objective_is_explained():
 def test_every_reward_is_described():
     section = read("docs/settings.md").split("## Rewards")[1].split("\n## ")[0]
     rows = re.findall(r"^\| ([^|]*) \|", section, re.M)
-    assert set(re.findall(r"`([\w-]+)`", " ".join(rows))) == set(NAMES)
+    assert set(re.findall(r"`([\w.-]+)`", " ".join(rows))) == set(NAMES)
+
+
+def test_every_published_reward_has_its_row():
+    tables = read("docs/rewards.md").split("## Files")[0]
+    for column in (r"^\| `([\w.]+)` \|", r"^\| (.*`) \| yes"):
+        rows = " ".join(re.findall(column, tables, re.M))
+        assert set(re.findall(r"[\w.]+", rows)) == set(PUBLISHED)
 
 
 def test_every_command_has_its_example():
@@ -68,7 +76,7 @@ def test_every_command_has_its_example():
 
 def test_every_metric_of_a_run_is_described(tmp_path, tiny_pipeline_dir):
     names = re.findall(r"^\| `([\w/<>]+)` ", read("docs/metrics.md").split("## Warnings")[0], re.M)
-    patterns = [name.replace("<i>", r"\d+").replace("<name>", r"[\w-]+") for name in names]
+    patterns = [name.replace("<i>", r"\d+").replace("<name>", r"[\w.-]+") for name in names]
     prompts = tmp_path / "prompts.txt"
     prompts.write_text("one\ntwo\nthree\nfour\n")
     measured = set()

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 import torch
 
+from rocm.reward_files import PUBLISHED
 from rocm.reward_names import CLIP_FOLDERS, NAMES, check_reward, parse_mixture
 from rocm.rewards.base import Mixture, Reward, Scale, limit_pixels
 from rocm.rewards.color import PixelReward, colorfulness, saturation, smoothness
@@ -32,7 +33,7 @@ def load_rewards(names: Iterable[str], device: torch.device) -> dict[str, Reward
 
     Raises:
         ConfigError: unknown name.
-        MissingFile: a network's folder is missing.
+        MissingFile: a network's folder or file is missing.
     """
     return {name: _load(name, device) for name in names}
 
@@ -40,6 +41,10 @@ def load_rewards(names: Iterable[str], device: torch.device) -> dict[str, Reward
 def _load(name: str, device: torch.device) -> Reward:
     if name in PIXEL_REWARDS:
         return PixelReward(name, PIXEL_REWARDS[name])
+    if name in PUBLISHED:
+        from rocm.rewards.published import load_published
+
+        return load_published(name, device)
     from rocm.rewards.clip import load_clip
 
     check_reward(name)

@@ -79,7 +79,7 @@ def train(run: RunDir, resume: bool = False) -> Iterator[Progress]:
 
 
 def _train(run: RunDir, resume: bool) -> Iterator[Progress]:
-    setup = set_up(run.config())
+    setup = set_up(run.config(), list(recall_start(run).scores) if resume else ())
     session, first = _resume(run, setup) if resume else _begin(run, setup)
     num_steps = setup.config.num_steps
     if first is not None:

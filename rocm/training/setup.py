@@ -22,7 +22,7 @@ from rocm.models.diffusion import load_diffusion
 from rocm.models.lora import NAME, add_adapter, load_adapter
 from rocm.preferences import BASE, Preference, load_preferences
 from rocm.prompts import PromptSet, load_prompts
-from rocm.reward_names import check_gradient
+from rocm.reward_names import check_gradient, tracked
 from rocm.rewards import Mixture, Reward, Scale, load_rewards, parse_mixture
 from rocm.training.checkpoint import Critic, Learner
 from rocm.training.memory import needs_checkpointing
@@ -86,11 +86,13 @@ class Setup:
         return evaluate(self.model, prompts, range(len(prompts)), self.rewards, sampling)
 
 
-def set_up(config: RunConfig) -> Setup:
+def set_up(config: RunConfig, measured: Sequence[str] = ()) -> Setup:
     """Load the model and rewards, add the adapter, read the prompts.
 
     Args:
         config: the settings.
+        measured: rewards that a resumed run has measured so far; what else has become usable
+            since is left out, for the base model has no value of it.
 
     Returns:
         The parts.
@@ -109,7 +111,8 @@ def set_up(config: RunConfig) -> Setup:
     load = load_diffusion if config.sampler == "ddim" else load_model
     use_checkpointing = config.gradient_checkpointing == "on"
     model = load(config.model, config.device, config.precision, use_checkpointing)
-    names = dict.fromkeys([*weights, *_split(config.track), *_split(config.judge)])
+    others = measured or tracked(config.track, config.reward, config.model)
+    names = dict.fromkeys([*weights, *others, *_split(config.judge)])
     rewards = load_rewards(names, model.device)
     targets = _split(config.lora_targets)
     parameters = add_adapter(

@@ -1,0 +1,93 @@
+"""Published checkpoints: read without unpickling, and fitted to a network key by key."""
+
+import pickle
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from rocm.errors import ConfigError
+
+_MAGIC = (b"PK", b"\x80")  # a zip archive as torch writes it, or the older pickle
+_ADVICE = "It belongs to another model: put the published file of this reward there."
+
+
+def read_state(path: Path, wrapper: str = "") -> dict[str, Tensor]:
+    """Read the tensors of a checkpoint.
+
+    Args:
+        path: a `.safetensors` file, or one of torch that holds tensors only.
+        wrapper: name under which the file keeps them, or empty.
+
+    Returns:
+        Tensor by key, on the CPU; a leading `module.` of data-parallel training is dropped.
+
+    Raises:
+        ConfigError: the file is damaged, holds other things than tensors, or lacks the wrapper.
+    """
+    content = _read(path)
+    if wrapper:
+        content = content.get(wrapper) if isinstance(content, Mapping) else None
+    if not isinstance(content, Mapping) or not all(map(torch.is_tensor, content.values())):
+        under = f" under '{wrapper}'" if wrapper else ""
+        raise ConfigError(f"{path} is another kind of file: it holds no network{under}.")
+    return {str(key).removeprefix("module."): value for key, value in content.items()}
+
+
+def fit(
+    network: nn.Module,
+    state: Mapping[str, Tensor],
+    path: Path,
+    key_in_file: Callable[[str], str] = str,
+) -> None:
+    """Load a state that must fit the network exactly.
+
+    Args:
+        network: whose tensors are replaced.
+        state: tensor by key of the file.
+        path: where the state is from, for the sentence.
+        key_in_file: the file's name for a key of the network.
+
+    Raises:
+        ConfigError: a key is missing, unexpected or of another shape; names the first.
+    """
+    expected = {key_in_file(key): value for key, value in network.state_dict().items()}
+    for key, value in expected.items():
+        if key not in state:
+            raise ConfigError(f"{path} does not fit: '{key}' is missing. {_ADVICE}")
+        if state[key].shape != value.shape:
+            raise ConfigError(
+                f"{path} does not fit: '{key}' has shape {list(state[key].shape)}, "
+                f"expected {list(value.shape)}. {_ADVICE}"
+            )
+    for key in state:
+        if key not in expected:
+            raise ConfigError(f"{path} does not fit: '{key}' is unexpected. {_ADVICE}")
+    own = {key: state[key_in_file(key)] for key in network.state_dict()}
+    network.load_state_dict(own, assign=True)
+
+
+def _read(path: Path) -> object:
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        with path.open("rb") as file:
+            start = file.read(4)
+        if not start.startswith(_MAGIC):
+            raise ConfigError(_damaged(path, f"it begins with {start!r}"))
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ConfigError(
+            f"{path} holds objects besides tensors, which could run code, and is not read. "
+            "Use the published checkpoint that holds weights only (of HPSv2 the compressed one)."
+        ) from error
+    except (SafetensorError, RuntimeError, EOFError, OSError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ConfigError(_damaged(path, reason)) from error
+
+
+def _damaged(path: Path, reason: str) -> str:
+    return f"{path} is damaged or incomplete ({reason}). Delete it and download it again."

@@ -1,0 +1,78 @@
+"""The published rewards' picture preparation as tensor operations that keep the gradient.
+
+Pictures are (B, 3, H, W) in [0, 1]; results (B, 3, size, size), normalised by CLIP's mean and
+deviation. Resizing is bicubic with antialiasing, in float32 at least: without antialiasing HPSv2
+moves by 1.4e-3 to 2.6e-3, more than many runs gain.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from rocm.rewards.base import limit_pixels
+
+MEAN = (0.48145466, 0.4578275, 0.40821073)
+DEVIATION = (0.26862954, 0.26130258, 0.27577711)
+
+
+def crop(images: Tensor, size: int) -> Tensor:
+    """Scale the shorter side to `size`, cut the centre out, normalise (CLIP, BLIP).
+
+    The originals resize 8-bit pictures with PIL, which clips what bicubic weights overshoot; here
+    `limit_pixels` does, since the gradient of torch's clamp is 0 at 0 and 1 themselves, where a
+    saturated picture lies. What PIL rounds besides moves ImageReward by 1e-4 to 5e-3. Where the
+    margin to cut is odd, the cut lies as torchvision's does; CLIP's own processor may lie one
+    pixel beside it.
+
+    Args:
+        images: (B, 3, H, W) in [0, 1].
+        size: side of the result.
+
+    Returns:
+        (B, 3, size, size), normalised.
+    """
+    height, width = images.shape[-2:]
+    shorter = min(height, width)
+    sides = (size * height // shorter, size * width // shorter)
+    images = limit_pixels(_resize(images, sides))
+    top, left = (round((side - size) / 2) for side in sides)
+    return _normalize(images[..., top : top + size, left : left + size])
+
+
+def pad(images: Tensor, size: int) -> Tensor:
+    """Scale the longer side to `size`, fill up with black around, normalise (HPSv2).
+
+    Black is black before normalising. The original resizes a float tensor and does not clamp, so
+    there is nothing to imitate beyond that.
+
+    Args:
+        images: (B, 3, H, W) in [0, 1].
+        size: side of the result.
+
+    Returns:
+        (B, 3, size, size), normalised.
+    """
+    height, width = images.shape[-2:]
+    scale = size / max(height, width)
+    sides = (round(height * scale), round(width * scale))
+    images = _resize(images, sides)
+    down, across = size - sides[0], size - sides[1]
+    margins = (across // 2, across - across // 2, down // 2, down - down // 2)
+    return _normalize(F.pad(images, margins))
+
+
+def full_precision(values: Tensor) -> Tensor:
+    """The values in float32, or in float64 if they are."""
+    return values if values.dtype == torch.float64 else values.float()
+
+
+def _resize(images: Tensor, sides: tuple[int, int]) -> Tensor:
+    images = full_precision(images)
+    if images.shape[-2:] == sides:
+        return images
+    return F.interpolate(images, sides, mode="bicubic", antialias=True, align_corners=False)
+
+
+def _normalize(images: Tensor) -> Tensor:
+    mean = images.new_tensor(MEAN).view(1, 3, 1, 1)
+    return (images - mean) / images.new_tensor(DEVIATION).view(1, 3, 1, 1)

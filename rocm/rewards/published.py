@@ -1,0 +1,41 @@
+"""Published rewards by name, loaded from the files that others have published."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from rocm.reward_files import find_weights
+from rocm.rewards.base import Reward
+from rocm.rewards.blip import load_blipscore, load_imagereward
+from rocm.rewards.hpsv2 import load_hpsv2
+from rocm.rewards.openai_clip import load_aesthetic, load_cosine, load_pickscore
+
+Loader = Callable[[str, list[Path], torch.device, torch.dtype], Reward]
+LOADERS: dict[str, Loader] = {
+    "hpsv2": load_hpsv2,
+    "hpsv2.1": load_hpsv2,
+    "pickscore": load_pickscore,
+    "clipscore": load_cosine,
+    "aesthetic": load_aesthetic,
+    "imagereward": load_imagereward,
+    "blipscore": load_blipscore,
+}
+
+
+def load_published(name: str, device: torch.device) -> Reward:
+    """Load a published reward; its towers compute in bfloat16 on CUDA, in float32 elsewhere.
+
+    Args:
+        name: of `rocm.reward_files.PUBLISHED`.
+        device: of its networks.
+
+    Returns:
+        The reward, frozen, differentiable in the pictures.
+
+    Raises:
+        MissingFile: a file is not on this disk.
+        ConfigError: a file is damaged, unsafe, or of another model.
+    """
+    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
+    return LOADERS[name](name, find_weights(name), device, dtype)

@@ -1,0 +1,1 @@
+"""The official scoring packages in an environment of their own, and checkpoints to compare with."""
