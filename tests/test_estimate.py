@@ -6,6 +6,7 @@ import pytest
 from rocm.config import RunConfig
 from rocm.estimate import Estimate, estimate, passes
 from rocm.problems import problems
+from rocm.reward_files import PUBLISHED
 from rocm.reward_names import CLIP_FOLDERS, NAMES, PIXEL_NAMES
 from rocm.rewards import PIXEL_REWARDS
 from rocm.services import Services
@@ -140,4 +141,4 @@ def test_a_card_with_little_memory_is_the_limit(monkeypatch, tmp_path):
 
 def test_the_names_that_need_no_torch_are_those_of_the_rewards():
     assert tuple(PIXEL_REWARDS) == PIXEL_NAMES
-    assert set(NAMES) == {*PIXEL_REWARDS, *CLIP_FOLDERS}
+    assert set(NAMES) == {*PIXEL_REWARDS, *CLIP_FOLDERS, *PUBLISHED}
