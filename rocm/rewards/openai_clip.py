@@ -11,6 +11,7 @@ from pathlib import Path
 from weakref import WeakValueDictionary
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import safe_open
 from torch import Tensor
 from transformers import CLIPConfig, CLIPModel
@@ -170,7 +171,7 @@ def load_aesthetic(
 def _read_config(path: Path) -> CLIPConfig:
     try:
         return CLIPConfig.from_dict(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, StrictDataclassError) as error:
         raise ConfigError(
             f"{path} is no configuration of a CLIP. Delete it and download it again."
         ) from error

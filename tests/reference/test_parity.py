@@ -67,8 +67,8 @@ def largest_difference(reward, official, scorer, pictures, files):
     return max(differences)
 
 
-def test_hpsv2_gives_the_official_score(official, pictures, tmp_path):
-    files = [tmp_path / "HPS_v2_compressed.pt"]
+def test_hpsv2_gives_the_official_score(official, pictures, scratch):
+    files = [scratch / "HPS_v2_compressed.pt"]
     write_hpsv2(files[0], open_clip.get_model_config(ARCHITECTURE), seed=0)
     reward = load_hpsv2("hpsv2", files, CPU, torch.float32)
     assert largest_difference(reward, official, "hpsv2", pictures, files) < 1e-4
@@ -80,8 +80,8 @@ def blip_files(folder, name):
     return files
 
 
-def test_imagereward_gives_the_official_score_and_pixel_gradient(official, pictures, tmp_path):
-    files = blip_files(tmp_path, "ImageReward.pt")
+def test_imagereward_gives_the_official_score_and_pixel_gradient(official, pictures, scratch):
+    files = blip_files(scratch, "ImageReward.pt")
     write_imagereward(files[0], LARGE, seed=0)
     reward = load_imagereward("imagereward", files, CPU, torch.float32)
     # Nothing is resized at 224 pixels; elsewhere PIL rounds to whole bytes and we do not. These
@@ -89,7 +89,7 @@ def test_imagereward_gives_the_official_score_and_pixel_gradient(official, pictu
     assert largest_difference(reward, official, "imagereward", pictures[:1], files) < 1e-4
     assert largest_difference(reward, official, "imagereward", pictures[1:], files) < 5e-2
 
-    path = tmp_path / "gradient.npy"
+    path = scratch / "gradient.npy"
     official.score("imagereward", pictures[:1], PROMPTS[0], files, path)
     theirs = torch.from_numpy(np.load(path))
     image = pixels(pictures[0]).requires_grad_()
@@ -101,15 +101,15 @@ def test_imagereward_gives_the_official_score_and_pixel_gradient(official, pictu
     assert error < 1e-4
 
 
-def test_blipscore_gives_the_official_score(official, pictures, tmp_path):
-    files = blip_files(tmp_path, "model_large.pth")
+def test_blipscore_gives_the_official_score(official, pictures, scratch):
+    files = blip_files(scratch, "model_large.pth")
     write_blip(files[0], LARGE, seed=0)
     reward = load_blipscore("blipscore", files, CPU, torch.float32)
     assert largest_difference(reward, official, "blipscore", pictures[:1], files) < 1e-4
     assert largest_difference(reward, official, "blipscore", pictures[1:], files) < 1e-3
 
 
-def test_what_the_official_package_refuses_comes_back_in_its_words(official, pictures, tmp_path):
-    (tmp_path / "empty.pt").write_bytes(b"")
+def test_what_the_official_package_refuses_comes_back_in_its_words(official, pictures, scratch):
+    (scratch / "empty.pt").write_bytes(b"")
     with pytest.raises(ReferenceError, match=r"hpsv2 of the official package failed: .*Error"):
-        official.score("hpsv2", pictures[:1], "a fox", [tmp_path / "empty.pt"])
+        official.score("hpsv2", pictures[:1], "a fox", [scratch / "empty.pt"])

@@ -1,0 +1,92 @@
+"""The rewards on transformers' CLIP at real size, random weights: one call each, no package needed.
+
+python -m pytest -m reference -s tests/reference/test_real_size.py
+"""
+
+import open_clip
+import pytest
+import torch
+from transformers import CLIPConfig, CLIPModel
+
+from rocm.rewards.openai_clip import load_aesthetic, load_cosine, load_pickscore
+from rocm.rewards.preprocess import crop
+from scripts.reference.checkpoints import write_clip, write_head
+
+pytestmark = pytest.mark.reference
+CPU = torch.device("cpu")
+PROMPT = "a red fox in the snow, oil painting"
+VIT_H = {
+    "text": {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24},
+    "vision": {"hidden_size": 1280, "intermediate_size": 5120, "num_hidden_layers": 32},
+}
+VIT_L = {
+    "text": {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12},
+    "vision": {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24},
+}
+
+
+def config(towers, act, text_heads, projection):
+    return CLIPConfig(
+        text_config={**towers["text"], "hidden_act": act, "num_attention_heads": text_heads},
+        vision_config={
+            **towers["vision"],
+            "hidden_act": act,
+            "num_attention_heads": 16,
+            "patch_size": 14,
+            "image_size": 224,
+        },
+        projection_dim=projection,
+    )
+
+
+def picture():
+    coarse = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    return torch.nn.functional.interpolate(coarse, (512, 512), mode="bilinear").requires_grad_()
+
+
+def files(folder):
+    return [folder / "model.safetensors", folder / "config.json"]
+
+
+@torch.no_grad()
+def answer(folder, images):
+    model = CLIPModel.from_pretrained(folder).eval()
+    return model(input_ids=open_clip.tokenize([PROMPT]), pixel_values=crop(images, 224))
+
+
+def scored(reward, images):
+    score = reward(images, [PROMPT])
+    (gradient,) = torch.autograd.grad(score.sum(), images)
+    print(f"\n{reward.name}: {score.item():.6f}, gradient's norm {gradient.norm():.3e}")
+    assert gradient.norm() > 0
+    return score.detach()
+
+
+def test_pickscore_at_real_size_is_transformers_logit(scratch):
+    write_clip(scratch, config(VIT_H, "gelu", 16, 1024), seed=0)
+    images = picture()
+    expected = answer(scratch, images).logits_per_image[0]
+    ours = scored(load_pickscore("pickscore", files(scratch), CPU, torch.float32), images)
+    print(f"pickscore: difference {(ours - expected).abs().item():.1e}")
+    torch.testing.assert_close(ours, expected, rtol=0, atol=1e-4)
+
+
+def test_clipscore_and_aesthetic_at_real_size_share_transformers_embedding(scratch):
+    write_clip(scratch, config(VIT_L, "quick_gelu", 12, 768), seed=1)
+    write_head(scratch / "head.pth", 768, seed=2)
+    images = picture()
+    expected = answer(scratch, images)
+    cosine = (expected.image_embeds * expected.text_embeds).sum(1)
+    ours = scored(load_cosine("clipscore", files(scratch), CPU, torch.float32), images)
+    print(f"clipscore: difference {(ours - cosine).abs().item():.1e}")
+    torch.testing.assert_close(ours, cosine, rtol=0, atol=1e-5)
+
+    aesthetic = load_aesthetic(
+        "aesthetic", [scratch / "head.pth", *files(scratch)], CPU, torch.float32
+    )
+    rating = expected.image_embeds
+    for layer in aesthetic.head.layers:
+        rating = layer(rating)
+    ours = scored(aesthetic, images)
+    print(f"aesthetic: difference {(ours - rating[0]).abs().item():.1e}")
+    torch.testing.assert_close(ours, rating[0], rtol=0, atol=1e-4)
