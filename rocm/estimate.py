@@ -1,10 +1,11 @@
 """What a run will take, told from what earlier runs took.
 
-One network pass over one picture is the unit: an update of ROCM does N of them for the policy and,
-where beta > 0, N for the reference, and one decoding that is counted as a pass. A policy gradient
-does N to draw, N for the reference, and N in each inner epoch, which are all that it keeps. Time
-and activations are taken as proportional to that; memory has a part besides that does not grow
-(libraries, weights).
+One network pass over one picture, back-propagated through, is the unit: an update of ROCM does N of
+them for the policy and, where beta > 0, N for the reference, and one decoding that is counted as a
+pass; hybrid N - 1 more. A policy gradient draws (N), compares with the reference (N, where it needs
+one) and decodes without a gradient, which costs FORWARD_SHARE of a pass, and does N in each inner
+epoch, which are all that it keeps. Time and activations are taken as proportional to that; memory
+has a part besides that does not grow (libraries, weights).
 """
 
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from rocm.training.run_dir import RunDir
 
 NUM_EXAMINED = 20
 LIBRARIES_MB = 980.0  # of a trainer on the CPU, rewards included; measured as the rates below
+FORWARD_SHARE = 0.4  # of a pass without backward: docs/settings.md, "Time and memory"
 EMBEDDED_MODEL = "assets/tiny-lcm"
 
 
@@ -59,17 +61,20 @@ class Rate:
 EMBEDDED = Rate(train_s=0.027, draw_s=0.02, start_s=9.0, pass_mb=8.2, fixed_mb=LIBRARIES_MB + 18)
 
 
-def passes(config: RunConfig) -> int:
+def passes(config: RunConfig) -> float:
     """Network passes per picture of an update, the decoding counted as one."""
     num = config.num_inference_steps
-    if config.algorithm != "rocm":
-        return num * (2 + config.inner_epochs) + 1
-    return num * (2 if config.beta > 0 else 1) + 1
+    if config.algorithm in ("rocm", "hybrid"):
+        first_order = num * (2 if config.beta > 0 else 1) + 1
+        return first_order + (num - 1 if config.algorithm == "hybrid" else 0)
+    has_reference = config.beta > 0 or config.algorithm == "d3po"
+    return FORWARD_SHARE * (num * (2 if has_reference else 1) + 1) + num * config.inner_epochs
 
 
-def kept_passes(config: RunConfig) -> int:
+def kept_passes(config: RunConfig) -> float:
     """Those of `passes` whose activations are kept until backward."""
-    return passes(config) if config.algorithm == "rocm" else config.num_inference_steps
+    is_first_order = config.algorithm in ("rocm", "hybrid")
+    return passes(config) if is_first_order else config.num_inference_steps
 
 
 def estimate(config: RunConfig, runs: list[RunDir]) -> Estimate:

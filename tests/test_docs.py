@@ -16,6 +16,8 @@ from rocm.training.loop import train
 from rocm.training.run_dir import RunDir
 from scripts import settings_table
 
+PAIRS = {"pictures_per_prompt": 2, "batch_size": 2}
+BY_ALGORITHM = {"d3po": PAIRS, "hybrid": PAIRS | {"reward": "compressibility"}}
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -49,6 +51,8 @@ def test_every_choice_of_the_objective_is_explained():
         "backprop",
         "grid",
         "algorithm",
+        "policy_loss",
+        "sampler",
     ):
         choices = get_args(RunConfig.model_fields[setting].annotation)
         missing = [choice for choice in choices if f"`{choice}`" not in text]
@@ -93,12 +97,12 @@ def measured_by(algorithm, folder, prompts, model):
         prompts=prompts,
         model=model,
         num_steps=1,
-        batch_size=1,
         num_inference_steps=2,
         num_eval_prompts=2,
         track="saturation",
         judge="smoothness",
         device="cpu",
+        **BY_ALGORITHM.get(algorithm, {}),
     )
     run = RunDir.create(folder / algorithm, config)
     list(train(run))

@@ -51,7 +51,13 @@ def test_a_run_like_an_earlier_one_is_expected_to_take_as_long(services, tmp_pat
         ({"gradient_accumulation": 3}, 3),
         ({"num_inference_steps": 8}, 17 / 9),
         ({"beta": 0}, 5 / 9),
-        ({"algorithm": "rlcm", "inner_epochs": 2}, 17 / 9),
+        ({"algorithm": "rlcm", "inner_epochs": 2}, (0.4 * 9 + 8) / 9),
+        ({"algorithm": "rlcm", "beta": 0}, (0.4 * 5 + 4) / 9),
+        ({"algorithm": "d3po", "beta": 0, "pictures_per_prompt": 2}, (0.4 * 9 + 4) / 9),
+        (
+            {"algorithm": "hybrid", "reward": "compressibility", "pictures_per_prompt": 2},
+            12 / 9,
+        ),
     ],
 )
 def test_time_goes_with_pictures_and_passes(services, tmp_path, settings, factor):

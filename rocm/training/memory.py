@@ -43,7 +43,7 @@ def needs_checkpointing(model: ConsistencyModel, config: RunConfig) -> bool:
     per_call = _saved_bytes(lambda: model.policy(context, config.guidance_scale)(state, timesteps))
     per_decode = _saved_bytes(lambda: model.decode(state))
     has_reference_graph = config.ref_grad != "none" and config.beta > 0
-    has_reference_graph = has_reference_graph and config.algorithm == "rocm"
+    has_reference_graph = has_reference_graph and config.algorithm in ("rocm", "hybrid")
     calls = config.num_inference_steps * (2 if has_reference_graph else 1)
     needed = config.batch_size * (calls * per_call + per_decode)
     return needed > SHARE_OF_FREE * free_bytes(model.device)
