@@ -55,8 +55,8 @@ def test_values_that_are_no_numbers_are_a_sentence():
 def test_what_is_gone_is_nothing_for_the_script_and_a_sentence_once_for_the_page(desk, parts):
     handlers, _, view = parts
     for ask, asked in zip(servers(desk), ({}, {"after": 0}, {"indices": [0]}), strict=True):
-        assert not ask({"key": "0123456789abcdef", **asked})
-        assert not ask({"key": "../../etc", **asked})
+        assert not any(ask({"key": "0123456789abcdef", **asked}) or [])
+        assert not any(ask({"key": "../../etc", **asked}) or [])
     changes = handlers._poll("0123456789abcdef", "")
     assert "There is no comparison" in changes[view.state]
     assert not changes[view.timer].active
