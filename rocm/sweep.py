@@ -8,6 +8,7 @@ import csv
 import hashlib
 import io
 import json
+import math
 import time
 from dataclasses import asdict, dataclass
 from functools import lru_cache
