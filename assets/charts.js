@@ -8,7 +8,9 @@ const STATISTICS = {'eval/diversity': '#4f6ef7', 'eval/saturation': '#c95f96', '
   'eval/edge_density': '#2ba58c', 'eval/at_limit': '#d64545'};
 const JUDGE = '#e8833a';
 const DASHES = ['solid', 'dot', 'dash', 'dashdot'];
-const AXES = {updates: 'update', seconds: 'seconds of training', images: 'pictures drawn'};
+const AXES = {updates: 'update', seconds: 'seconds of training', images: 'pictures drawn', queries: 'reward queries',
+  unet: 'U-Net calls, forward and backward'};
+const COSTS = {queries: ['reward_queries'], unet: ['unet_forward', 'unet_backward']};  // added up over the updates
 const PANELS = ['reward', 'divergence', 'statistics', 'steps'];
 
 const held = new Map();  // run -> {columns, bookmark, version, info}
@@ -45,6 +47,9 @@ function seconds(columns, info) {
 
 function along(data) {
   if (options.axis === 'seconds') return data.seconds;
+  const costs = COSTS[options.axis];
+  let total = 0;
+  if (costs) return (data.columns.step ?? []).map((_, i) => total += costs.reduce((sum, name) => sum + (data.columns[name]?.[i] ?? 0), 0));
   const scale = options.axis === 'images' ? data.info.pictures_per_step : 1;
   return (data.columns.step ?? []).map(step => step * scale);
 }

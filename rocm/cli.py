@@ -15,13 +15,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rocm import cli_reproduce, cli_rewards, cli_runs
+from rocm import cli_evaluate, cli_reproduce, cli_rewards, cli_runs
 from rocm.config import ROOT, RunConfig, find_folder, preset_names
 from rocm.drawing.picture import SAMPLING, Picture
 from rocm.errors import ConfigError, MissingFile, RocmError, RunError
 
 if TYPE_CHECKING:
-    from rocm.models.consistency import ConsistencyModel
     from rocm.training.loop import Progress
     from rocm.training.run_dir import RunDir
 
@@ -92,8 +91,10 @@ def _parser() -> argparse.ArgumentParser:
 
     _command(commands, "doctor", _doctor, "check the installation")
 
-    evaluate = _command(commands, "evaluate", _evaluate, "does a model draw what it is told?")
-    _sampling_arguments(evaluate)
+    evaluate = _command(commands, "evaluate", _evaluate, "compare runs and the base model")
+    cli_evaluate.add_arguments(evaluate)
+    retrieval = _command(commands, "retrieval", _retrieval, "does a model draw what it is told?")
+    _sampling_arguments(retrieval)
 
     bench = _command(commands, "bench", _bench, "time a training update part by part, or drawing")
     bench.add_argument("what", choices=["step", "draw"])
@@ -247,15 +248,6 @@ def _closing_line(run: "RunDir", seconds: float) -> str:
     )
 
 
-def _load_for_sampling(options: argparse.Namespace) -> tuple["ConsistencyModel", RunConfig]:
-    from rocm.models.consistency import load_model
-
-    _silence_libraries()
-    names = ("model", "num_inference_steps", "guidance_scale", "grid", "device")
-    config = RunConfig.load({name: getattr(options, name) for name in names}, beta=0)
-    return load_model(config.model, config.device), config
-
-
 def _sample(options: argparse.Namespace, rest: list[str]) -> None:
     from rocm.drawing.png import png_bytes
     from rocm.drawing.sampler import Sampler
@@ -379,20 +371,12 @@ def _missing(folders: Iterable[str]) -> Iterable[str]:
 
 
 def _evaluate(options: argparse.Namespace, rest: list[str]) -> None:
-    from rocm.generate import Sampling
-    from rocm.quality import ceiling, load_questions, model_retrieval
-    from rocm.rewards.clip import load_clip
+    print(cli_evaluate.evaluate(options, _home()), end="")
 
-    model, config = _load_for_sampling(options)
-    clip = load_clip("tiny-eval", "assets/tiny-eval", model.device)
-    questions = load_questions()
-    sampling = Sampling(config.num_inference_steps, config.guidance_scale, config.grid)
-    print(f"Right caption among 100, over {len(questions)} pictures:   first   in the first five")
-    for name, found in {
-        config.model: model_retrieval(model, clip, questions, sampling),
-        "real drawings (the ceiling)": ceiling(clip, questions),
-    }.items():
-        print(f"{name:48} {found.first:6.1%}   {found.first_five:6.1%}")
+
+def _retrieval(options: argparse.Namespace, rest: list[str]) -> None:
+    _silence_libraries()
+    print(cli_evaluate.retrieval(options))
 
 
 def _bench(options: argparse.Namespace, rest: list[str]) -> None:

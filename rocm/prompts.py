@@ -103,6 +103,22 @@ def noise_seed(seed: int, index: int) -> int:
 
 
 def _read(path: Path) -> list[str]:
+    return list(dict.fromkeys(read_lines(path)))
+
+
+def read_lines(path: Path) -> list[str]:
+    """The prompts of a text file, one per line, as often as they stand there.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The prompts; empty lines are left out.
+
+    Raises:
+        MissingFile: no such file.
+        ConfigError: no text file, or a prompt is not allowed.
+    """
     unusable = ConfigError(
         f"prompts={path} is not a UTF-8 text file with one prompt per line, of at most "
         f"{MAX_FILE_BYTES // 1_000_000} MB. Give such a file, or 'embedded'."
@@ -119,11 +135,11 @@ def _read(path: Path) -> list[str]:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise unusable from error
-    prompts: dict[str, None] = {}
+    prompts = []
     for number, line in enumerate(lines, start=1):
         if line.strip():
             try:
-                prompts[check_prompt(line)] = None
+                prompts.append(check_prompt(line))
             except ConfigError as error:
                 raise ConfigError(f"Line {number} of {path}: {error}") from error
-    return list(prompts)
+    return prompts

@@ -14,6 +14,8 @@ CLIP_FOLDERS = {"tiny-clip": "assets/tiny-clip", "tiny-judge": "assets/tiny-judg
 EMBEDDED_MODEL = "assets/tiny-lcm"
 EMBEDDED = ("tiny-clip", "colorfulness", "saturation")
 NAMES = (*PIXEL_NAMES, *CLIP_FOLDERS, *PUBLISHED)
+KL = "kl_nats"
+STATISTIC_NAMES = ("saturation", "contrast", "edge_density", "color_entropy")
 
 
 def check_reward(name: str) -> str:

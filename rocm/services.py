@@ -13,10 +13,12 @@ from secrets import token_hex
 from threading import Thread
 from typing import Any
 
+from rocm.compare.desk import CompareDesk
 from rocm.config import RunConfig
 from rocm.drawing.desk import Desk
 from rocm.errors import ConfigError, RocmError, RunError
 from rocm.estimate import Estimate, estimate
+from rocm.intervals import Interval
 from rocm.library import (
     Bin,
     Preset,
@@ -31,7 +33,7 @@ from rocm.problems import problems
 from rocm.queue import STOP_GRACE_S, TRAINER, Queue
 from rocm.reports import Reports, RunFeed, RunPace, RunReport
 from rocm.reward_names import EMBEDDED, usable_published
-from rocm.sweep import Interval, SweepCell, SweepReport, Sweeps
+from rocm.sweep import SweepCell, SweepReport, Sweeps
 from rocm.training.feed import Bookmark
 from rocm.training.run_dir import RunDir, RunStatus
 
@@ -64,6 +66,7 @@ class Services:
         self._queue = Queue(home, command)
         self.home, self.runs = self._queue.home, self._queue.runs
         self.desk = Desk(self.home)
+        self.compare = CompareDesk(self.home, self.desk.queue)
         self._reports = Reports(self.runs)
         self._bin, self._presets = Bin(self.home), Presets(self.home)
         self._sweeps = Sweeps(self.home, self._queue)

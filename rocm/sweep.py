@@ -14,24 +14,19 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 from itertools import product
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError
 
 from rocm.config import RunConfig
 from rocm.errors import ConfigError, MissingFile, RocmError, RunError
+from rocm.intervals import Interval, interval
 from rocm.queue import Queue
 from rocm.training.files import make_folder, read_json, write_atomic
 from rocm.training.run_dir import RunDir
 
 MAX_RUNS = 1000
-# Two-sided 95 % quantiles of Student's t with 1 to 30 degrees of freedom; beyond, the normal one.
-STUDENT = (
-    *(12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228),
-    *(2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086),
-    *(2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042),
-)
 
 
 class Plan(BaseModel):
@@ -43,25 +38,6 @@ class Plan(BaseModel):
     cells: list[dict[str, Any]]
     num_seeds: int = Field(ge=1, le=MAX_RUNS)
     created: float
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A mean with its 95 % interval; `low` and `high` are None where there is one value only.
-
-    Attributes:
-        mean: of the values.
-        low: lower end.
-        high: upper end.
-        num: values that it was taken over.
-        over: `seeds`, or `prompts` where there is one seed.
-    """
-
-    mean: float
-    low: float | None
-    high: float | None
-    num: int
-    over: str
 
 
 @dataclass(frozen=True)
@@ -263,18 +239,6 @@ def combinations(config: RunConfig, grid: dict[str, list[Any]]) -> list[dict[str
         if settings not in found:
             found.append(settings)
     return found
-
-
-def interval(values: list[float], over: str) -> Interval | None:
-    """Mean with its 95 % interval by Student's t; None of no values."""
-    if not values:
-        return None
-    mean, num = fmean(values), len(values)
-    if num == 1:
-        return Interval(mean, None, None, num, over)
-    quantile = STUDENT[num - 2] if num - 2 < len(STUDENT) else 1.96
-    half = quantile * stdev(values) / math.sqrt(num)
-    return Interval(mean, mean - half, mean + half, num, over)
 
 
 def peak(cells: list[SweepCell]) -> int | None:

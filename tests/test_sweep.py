@@ -10,33 +10,11 @@ import pytest
 from rocm.cli import main
 from rocm.config import RunConfig
 from rocm.errors import ConfigError, RunError
+from rocm.intervals import Interval, interval
 from rocm.queue import Queue
 from rocm.services import Services
-from rocm.sweep import STUDENT, Interval, SweepCell, Sweeps, combinations, interval, peak
+from rocm.sweep import SweepCell, Sweeps, combinations, peak
 from tests.test_services import FAKE_TRAINER, end_all, wait_for
-
-
-def student_mass(quantile: float, freedom: int) -> float:
-    """P(|T| < quantile) by Simpson's rule over the density."""
-    constant = math.exp(math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2))
-    constant /= math.sqrt(freedom * math.pi)
-    num, width = 4000, quantile / 4000
-    values = [(1 + (k * width) ** 2 / freedom) ** (-(freedom + 1) / 2) for k in range(num + 1)]
-    inner = 4 * sum(values[1:-1:2]) + 2 * sum(values[2:-1:2])
-    return 2 * constant * width / 3 * (values[0] + inner + values[-1])
-
-
-def test_the_quantiles_of_student_hold_95_percent():
-    for freedom, quantile in enumerate(STUDENT, start=1):
-        assert student_mass(quantile, freedom) == pytest.approx(0.95, abs=1e-4), freedom
-
-
-def test_an_interval_of_two_values_is_the_written_out_one():
-    found = interval([1.0, 3.0], "seeds")
-    half = 12.706 * math.sqrt(2) / math.sqrt(2)
-    assert (found.mean, found.low, found.high) == (2.0, pytest.approx(2 - half), 2 + half)
-    assert interval([1.0], "seeds") == Interval(1.0, None, None, 1, "seeds")
-    assert interval([], "seeds") is None
 
 
 def test_every_combination_once_and_in_the_settings_own_types():

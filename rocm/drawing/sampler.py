@@ -11,6 +11,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image
@@ -19,15 +20,18 @@ from torch import Tensor
 from rocm.config import find_folder
 from rocm.drawing.picture import Picture
 from rocm.errors import ConfigError
-from rocm.generate import Sampling, draw, to_pil
+from rocm.generate import Sampling, draw, draw_with_divergence, to_pil
 from rocm.models.consistency import ConsistencyModel, load_model
 from rocm.models.lora import WEIGHTS, adapter_off, load_adapter
-from rocm.rewards import Reward, limit_pixels, load_rewards
+from rocm.reward_names import KL
+from rocm.rewards import PixelReward, Reward, limit_pixels, load_rewards
+from rocm.rewards.color import color_entropy, contrast, edge_density
 
 MAX_MODELS = 2
 MAX_ADAPTERS = 8
 SMALL_LATENT = 32 * 32
 SMALL_BATCH = 8
+MEASURES = {"contrast": contrast, "edge_density": edge_density, "color_entropy": color_entropy}
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,8 @@ class Sampler:
 
         Args:
             pictures: checked pictures.
-            rewards: names of rewards to measure on each.
+            rewards: names of rewards to measure on each; also of the statistics in `MEASURES`, and
+                `kl_nats`, the divergence from the model without adapter.
 
         Yields:
             Each picture as soon as its batch is done.
@@ -108,8 +113,10 @@ class Sampler:
         )
         prompts, seeds = zip(*((one.prompt, one.seed) for one in pictures), strict=True)
         with nullcontext() if first.adapter else adapter_off(unet):
-            (images,) = draw(model, prompts, seeds, sampling)
-        scores = self._scores(images, prompts, rewards)
+            is_compared = bool(first.adapter) and KL in rewards
+            drawing = draw_with_divergence if is_compared else _draw_alone
+            ((images, kl),) = drawing(model, prompts, seeds, sampling)
+        scores = self._scores(images, prompts, rewards) | ({KL: kl} if KL in rewards else {})
         for row, index in enumerate(indices):
             measured = {name: values[row].item() for name, values in scores.items()}
             yield Drawn(index, to_pil(images[row]), measured)
@@ -118,11 +125,12 @@ class Sampler:
     def _scores(
         self, images: Tensor, prompts: Sequence[str], names: Sequence[str]
     ) -> dict[str, Tensor]:
-        for name in names:
+        wanted = [name for name in names if name != KL]
+        for name in wanted:
             if name not in self._rewards:
-                self._rewards |= load_rewards([name], torch.device("cpu"))
+                self._rewards[name] = _load(name)
         limited = limit_pixels(images)
-        return {name: self._rewards[name](limited, prompts) for name in names}
+        return {name: self._rewards[name](limited, prompts) for name in wanted}
 
     def _batch_size(self, model: str) -> int:
         _, height, width = self._model(model).model.latent_shape
@@ -160,3 +168,15 @@ def _in_turns(arms: Sequence[Sequence[int]], size: int) -> Iterator[list[int]]:
     """The first `size` indices of each arm, then the next ones of each, until all are named."""
     for start in range(0, max(map(len, arms)), size):
         yield from (list(arm[start : start + size]) for arm in arms if len(arm) > start)
+
+
+def _draw_alone(*arguments: Any) -> Iterator[tuple[Tensor, Tensor]]:
+    """Pictures of the reference itself, at no distance from it."""
+    for images in draw(*arguments):
+        yield images, images.new_zeros(len(images))
+
+
+def _load(name: str) -> Reward:
+    if name in MEASURES:
+        return PixelReward(name, MEASURES[name])
+    return load_rewards([name], torch.device("cpu"))[name]

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from statistics import fmean
 
+from rocm.intervals import Interval, interval
 from rocm.reproduce.plan import METHODS, Job, Method, Plan
 from rocm.reproduce.runner import end_of_budget
-from rocm.sweep import Interval, interval
 from rocm.training.run_dir import RunDir
 
 TRAINED = "reward"

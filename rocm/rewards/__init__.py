@@ -18,7 +18,16 @@ PIXEL_REWARDS = {
     "incompressibility": incompressibility,
 }
 
-__all__ = ["NAMES", "Mixture", "Reward", "Scale", "limit_pixels", "load_rewards", "parse_mixture"]
+__all__ = [
+    "NAMES",
+    "Mixture",
+    "PixelReward",
+    "Reward",
+    "Scale",
+    "limit_pixels",
+    "load_rewards",
+    "parse_mixture",
+]
 
 
 def load_rewards(names: Iterable[str], device: torch.device) -> dict[str, Reward]:

@@ -3,6 +3,7 @@
 Each takes pictures (B, 3, H, W) in [0, 1] and returns (B,).
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -83,6 +84,24 @@ def edge_density(images: Tensor) -> Tensor:
 def contrast(images: Tensor) -> Tensor:
     """Standard deviation of a picture's brightness, (B,) in [0, 0.5]."""
     return images.mean(1).flatten(1).std(1, correction=0)
+
+
+def color_entropy(images: Tensor) -> Tensor:
+    r"""Shannon entropy of a picture's colours, in bits, over 8 x 8 x 8 equal boxes of RGB.
+
+    .. math:: H = -\sum_k p_k \log_2 p_k
+
+    Args:
+        images: (B, 3, H, W) in [0, 1].
+
+    Returns:
+        (B,) in [0, 9]; 0 for one flat colour.
+    """
+    red, green, blue = (images * 8).long().clamp(0, 7).flatten(2).unbind(1)
+    boxes = 64 * red + 8 * green + blue
+    counts = torch.stack([torch.bincount(picture, minlength=512) for picture in boxes])
+    shares = counts / boxes.shape[1]
+    return -torch.xlogy(shares, shares).sum(1) / math.log(2)
 
 
 def at_limit(images: Tensor) -> Tensor:

@@ -6,10 +6,10 @@ import gradio as gr
 
 from rocm.config import ROOT
 from rocm.services import Services
-from rocm.ui import generate_page, train_page
+from rocm.ui import compare_page, generate_page, train_page
 from rocm.ui.access import Access
 
-STYLE = [ROOT / "assets" / "style.css", ROOT / "assets" / "generate.css"]
+STYLE = [ROOT / "assets" / name for name in ("style.css", "generate.css", "compare.css")]
 # Nothing here takes a file; without a bound anybody could fill the disk through Gradio's upload.
 CLOSED: dict[str, Any] = {"share": False, "run_history": False, "max_file_size": 1}
 CLOSED |= {"ssr_mode": False, "footer_links": []}
@@ -56,7 +56,9 @@ def build(services: Services, access: Access) -> gr.Blocks:
                 train_page.build(services, access, pages)
             with gr.Tab("Generate", id="generate", render_children=True) as generate:
                 generate_page.build(services.desk, access, pages)
-        for tab in (train, generate):
+            with gr.Tab("Compare", id="compare", render_children=True) as compare:
+                compare_page.build(services.compare, access, compare)
+        for tab in (train, generate, compare):
             tab.select(None, js=PUT_TAB_INTO_ADDRESS % tab.id, api_visibility="private")
         pages.load(None, None, tabs, js=TAB_OF_ADDRESS, api_visibility="private")
     return pages

@@ -5,6 +5,7 @@ Colours hold on light and dark ground; backgrounds are transparent.
 
 from typing import Any
 
+from rocm.compare.desk import Curve
 from rocm.services import SweepReport
 
 Figure = dict[str, Any]
@@ -49,6 +50,31 @@ def sweep_figure(report: SweepReport) -> Figure:
             tone = color if group else {"reward": REWARD, "judge": JUDGE}[measure]
             data.append(_trace(found, f"{label} {measure}".strip(), tone, symbol, side))
     return {"data": [*data, *_peak(report, axis, places)], "layout": layout}
+
+
+def efficiency_figure(curves: dict[str, Curve], cost: str) -> Figure:
+    """Running mean of the reward against what it cost, with a band, one colour for each run.
+
+    Args:
+        curves: by the run's label.
+        cost: what is counted, for the axis.
+
+    Returns:
+        The figure.
+    """
+    layout = _layout(f"{cost} {sorted(curves)}", cost)
+    layout["yaxis"] |= {"title": {"text": "reward", "standoff": 6}}
+    del layout["yaxis2"]
+    data: list[Figure] = []
+    for number, (label, one) in enumerate(curves.items()):
+        color = OTHERS[number % len(OTHERS)]
+        plain = {"type": "scatter", "mode": "lines", "name": label, "x": one.cost}
+        edge = {**plain, "line": {"width": 0}, "showlegend": False, "hoverinfo": "skip"}
+        fill = {"fill": "tonexty", "fillcolor": f"{color}26"}
+        line = {"line": {"color": color, "width": 2.5}, "hovertemplate": "%{y:.4g}"}
+        data += [{**edge, "y": one.low}, {**edge, **fill, "y": one.high}]
+        data.append({**plain, **line, "y": one.mean, "showlegend": True})
+    return {"data": data, "layout": layout}
 
 
 def numeric_setting(report: SweepReport) -> str:

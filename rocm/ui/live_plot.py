@@ -21,7 +21,8 @@ async function draw() {
   const config = {responsive: true, displaylogo: false, showSendToCloud: false};
   await window.Plotly.react(node, figure.data, figure.layout, config);
 }
-new ResizeObserver(() => node.data && window.Plotly.Plots.resize(node)).observe(node);
+const isShown = () => node.data && node.offsetParent;
+new ResizeObserver(() => isShown() && window.Plotly.Plots.resize(node)).observe(node);
 watch('value', draw);
 draw();
 """

@@ -6,10 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from rocm.drawing.picture import Picture
 from rocm.drawing.sampler import MAX_ADAPTERS, SMALL_BATCH, Sampler
 from rocm.errors import ConfigError, MissingFile
+from rocm.models.consistency import load_model
+from rocm.models.lora import load_adapter
+from rocm.trajectory import batch_noise, denoised_latent
 from tests.drawing.conftest import write_adapter
 
 
@@ -108,3 +112,41 @@ def test_rewards_are_measured_on_every_picture(sampler, plain):
     found = list(sampler.draw([plain, replace(plain, seed=4)], ["saturation", "colorfulness"]))
     assert [set(one.scores) for one in found] == [{"saturation", "colorfulness"}] * 2
     assert found[0].scores != found[1].scores
+
+
+def test_the_divergence_of_a_picture_is_the_kl_at_its_own_states(sampler, plain, tiny_adapters):
+    adapted = replace(plain, adapter=str(tiny_adapters[0]))
+    nothing = replace(adapted, adapter_strength=0.0)
+    pictures = [adapted, replace(adapted, seed=4), nothing, plain]
+    found = {one.index: one for one in sampler.draw(pictures, ["kl_nats", "color_entropy"])}
+    expected = [kl_by_hand(tiny_adapters[0], one) for one in pictures[:2]]
+    assert [found[k].scores["kl_nats"] for k in range(2)] == pytest.approx(expected, rel=1e-3)
+    assert min(expected) > 0.1
+    assert found[2].scores["kl_nats"] == pytest.approx(0, abs=1e-4)
+    assert found[3].scores["kl_nats"] == 0
+    assert all(0 < one.scores["color_entropy"] <= 9 for one in found.values())
+    assert distance(np.asarray(found[0].image, int), drawn(sampler, adapted)[0]) <= 1
+
+
+@torch.no_grad()
+def kl_by_hand(adapter, picture):
+    """Of two Gaussians with one sigma at every step of the policy's chain, summed."""
+    model = load_model(picture.model, "cpu")
+    load_adapter(model.pipeline, adapter)
+    schedule = model.schedule(picture.num_inference_steps)
+    noise = batch_noise([picture.seed], picture.num_inference_steps, model.latent_shape)
+    context = model.encode([picture.prompt])
+    policy = model.policy(context, picture.guidance_scale)
+    reference = model.reference(context, picture.guidance_scale)
+    state, total = noise[0], 0.0
+    for n, step in enumerate(schedule):
+        time = torch.tensor([step.timestep])
+        mine, other = (
+            denoised_latent(network(state, time), state, step, model.prediction_type)
+            for network in (policy, reference)
+        )
+        is_last = n + 1 == len(schedule)
+        alpha, sigma = (step.alpha, step.sigma) if is_last else (step.alpha_next, step.sigma_next)
+        total += (alpha * (mine - other)).square().sum().item() / (2 * sigma**2)
+        state = mine if is_last else step.alpha_next * mine + step.sigma_next * noise[n + 1]
+    return total

@@ -32,10 +32,10 @@ MUTATIONS = [
     ),
     Mutation(
         "normal for Student's interval",
-        "rocm/sweep.py",
-        "STUDENT[num - 2] if num - 2 < len(STUDENT)",
-        "1.96 if num - 2 < len(STUDENT)",
-        "tests/test_sweep.py::test_an_interval_of_two_values_is_the_written_out_one",
+        "rocm/intervals.py",
+        "return STUDENT[freedom - 1]",
+        "return 1.96",
+        "tests/test_intervals.py::test_an_interval_of_two_values_is_the_written_out_one",
     ),
     Mutation(
         "a chart keeps rows that a resumed run has dropped",

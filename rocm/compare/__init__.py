@@ -1,0 +1,1 @@
+"""Arms of one model on the same prompts and noise: drawn, measured, compared; no torch here."""

@@ -1,0 +1,46 @@
+"""How different an arm's pictures are from one another, from their files, without torch."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+SIDE = 16
+
+
+def thumbnail(file: Path) -> np.ndarray:
+    """A picture at 16 x 16 pixels by area, flat, (768,) in [0, 1]."""
+    with Image.open(file) as picture:
+        small = picture.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BOX)
+    return np.asarray(small, dtype=np.float64).ravel() / 255
+
+
+def distances(pictures: np.ndarray) -> np.ndarray:
+    """Root-mean-square differences (P, P) of P flat pictures (P, D)."""
+    squares = (pictures**2).sum(1)
+    gram = squares[:, None] + squares[None] - 2 * pictures @ pictures.T
+    return np.sqrt(np.maximum(gram, 0) / pictures.shape[1])
+
+
+def by_prompt(pictures: Sequence[np.ndarray]) -> list[float]:
+    r"""Diversity between prompts as one value for each prompt, whose mean is `eval/diversity`.
+
+    Distances to the other prompts are no independent values: the interval of their mean would be
+    half as wide as it is. These are the jackknife's pseudo-values, which serve as such:
+
+    .. math:: v_p = P\,U - (P - 1)\,U_{-p}, \qquad U = \frac{2}{P (P - 1)} \sum_{i < j} d_{ij}
+
+    Args:
+        pictures: for each seed the flat pictures (P, D) of all prompts, P >= 3.
+
+    Returns:
+        P values; d is the mean over the seeds of the distances of one seed's pictures.
+    """
+    matrix = np.mean([distances(one) for one in pictures], axis=0)
+    num = len(matrix)
+    np.fill_diagonal(matrix, 0)
+    whole = matrix.sum() / 2
+    mean = whole / (num * (num - 1) / 2)
+    without = (whole - matrix.sum(1)) / ((num - 1) * (num - 2) / 2)
+    return [float(value) for value in num * mean - (num - 1) * without]

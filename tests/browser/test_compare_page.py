@@ -1,0 +1,198 @@
+"""The Compare page in Chromium, against the real app and its drawing process."""
+
+import csv
+import io
+import json
+import shutil
+import zipfile
+
+import pytest
+from PIL import Image
+
+from rocm.config import ROOT, RunConfig
+from rocm.training.run_dir import RunDir
+
+pytestmark = [pytest.mark.slow, pytest.mark.browser]
+
+FINISHED = "#compare_state .badge.finished"
+DRAWN = "count => document.querySelectorAll('.cmp-cells img').length === count"
+PROMPTS = "() => [...document.querySelectorAll('.cmp-row h3')].map(one => one.firstChild.data)"
+SOURCES = "() => [...document.querySelectorAll('.cmp-cells img')].map(image => image.src)"
+SHOWN = "() => [...document.querySelectorAll('.cmp-stage img')].map(image => image.src)"
+FIGURES = """name => [...document.querySelectorAll('.cmp-row')].map(row =>
+  [...row.querySelectorAll('figcaption')].map(caption => Number(
+    [...caption.querySelectorAll('span')].find(one => one.innerText.startsWith(name))
+    .querySelector('b').innerText)))"""
+SOME_DRAWN = """() => /drawing\\s+[1-9]\\d* of 576/.test(
+  document.querySelector('#compare_state').innerText)"""
+CHART = "document.querySelector('#compare_efficiency .live-plot')"
+CONTROLS = """() => [...document.querySelectorAll('button, input, textarea, select')]
+  .filter(one => one.offsetParent)
+  .map(one => [one.outerHTML.slice(0, 200), one.innerText || one.ariaLabel || one.title
+    || (one.labels && one.labels.length && one.labels[0].innerText) || ''])"""
+
+
+@pytest.fixture(scope="module")
+def run_id(home):
+    """A run with counters and two checkpoints."""
+    run = RunDir.create(home / "runs" / "mine-20260101-120000-abcd", RunConfig(beta=0))
+    for step in range(31):
+        cost = {"seconds": 0.5, "reward_queries": 4, "unet_forward": 16, "unet_backward": 8}
+        run.append_metrics(
+            {"step": step, "divergence": 0.0, **({"reward": step, **cost} if step else {})}
+        )
+    for folder in ("adapter", "checkpoints/step_000010", "checkpoints/step_000020"):
+        shutil.copytree(ROOT / "assets/adapters/tiny-rlcm", run.path / folder)
+    run.mark_ended("finished", "")
+    return run.path.name
+
+
+def compare(page, num_pictures, **values):
+    for name, value in values.items():
+        page.locator(f"#compare_{name} :is(input[type=number], input, textarea)").first.fill(value)
+    page.click("#compare")
+    page.wait_for_function(DRAWN, arg=num_pictures)
+    page.wait_for_selector(FINISHED)
+    page.wait_for_selector("#compare_table table")
+
+
+def toast(page):
+    page.wait_for_selector(".toast-body")
+    words = page.inner_text(".toast-body")
+    page.locator(".toast-close").first.click()
+    page.wait_for_selector(".toast-body", state="detached")
+    return words
+
+
+def test_it_opens_drawn_sorts_enlarges_and_is_taken_away(visit):
+    page = visit("?tab=compare")
+    page.wait_for_function(DRAWN, arg=32)
+    page.wait_for_selector(FINISHED)
+    heads = page.locator(".cmp-heads b").all_inner_texts()
+    assert heads == ["base", "tiny-rocm-kl", "tiny-rlcm", "tiny-rocm-beta0"]
+    assert len(set(page.evaluate(SOURCES))) == 32
+
+    # Sorted by what the pictures say: of one arm, between arms, against the base model.
+    page.select_option("[name=measure]", "tiny-judge")
+    page.select_option("[name=arm]", "1")
+    page.select_option("[name=sort]", "high")
+    judged = [row[1] for row in page.evaluate(FIGURES, "tiny-judge")]
+    assert judged == sorted(judged, reverse=True)
+    page.select_option("[name=sort]", "change")
+    changes = [abs(row[1] - row[0]) for row in page.evaluate(FIGURES, "tiny-judge")]
+    assert changes == pytest.approx(sorted(changes, reverse=True), abs=0.01)
+    page.select_option("[name=sort]", "apart")
+    rows = page.evaluate(FIGURES, "tiny-judge")
+    spreads = [sum((one - sum(row) / 4) ** 2 for one in row) for row in rows]
+    assert spreads == pytest.approx(sorted(spreads, reverse=True), abs=0.01)
+
+    # Large: the arm that was clicked beside the base model; the next prompt; every view.
+    page.select_option("[name=sort]", "order")
+    sources = page.evaluate(SOURCES)
+    page.locator(".cmp-open").nth(2).click()
+    assert page.evaluate(SHOWN) == [sources[0], sources[2]]
+    page.get_by_label("Next prompt").click()
+    assert page.evaluate(SHOWN) == [sources[4], sources[6]]
+    for view in ("Side by side", "Hover", "Slider"):
+        page.get_by_label(view, exact=True).check()
+        widths = [one.bounding_box()["width"] for one in page.locator(".cmp-stage img").all()]
+        assert widths[0] == pytest.approx(widths[1], abs=2)
+        assert widths[0] > 250
+    page.keyboard.press("Escape")
+    page.wait_for_selector(".cmp-large", state="hidden")
+
+    # The table says the same as the zip that can be taken away.
+    assert "held out" in page.inner_text("#compare_table thead")
+    assert page.locator("#compare_table td.trained").count() == 3
+    with page.expect_download() as waiting:
+        page.click("#compare_csv")
+    table = list(csv.DictReader(io.StringIO(waiting.value.path().read_text())))
+    assert {line["arm"] for line in table} == set(heads)
+    with page.expect_download() as waiting:
+        page.click("#compare_image")
+    with Image.open(waiting.value.path()) as sheet:
+        assert sheet.width > 4 * 160
+    page.click("#compare_pack")
+    page.wait_for_selector("#compare_archive")
+    with page.expect_download() as waiting:
+        page.click("#compare_archive")
+    with zipfile.ZipFile(waiting.value.path()) as bundle:
+        assert json.loads(bundle.read("manifest.json"))["num_drawn"] == 32
+
+    # The address holds it: another visitor sees the same pictures, undrawn anew.
+    other = visit("?" + page.url.partition("?")[2])
+    other.wait_for_function(DRAWN, arg=32)
+    assert other.evaluate(SOURCES) == sources
+
+
+def test_checkpoints_of_a_run_and_what_its_reward_cost(visit, run_id):
+    page = visit("?tab=compare")
+    page.wait_for_selector(FINISHED)
+    for _ in range(3):
+        page.locator("#compare_arms .token-remove").nth(1).click()
+    page.click("#compare_arms input")
+    page.get_by_role("option", name=f"run {run_id}").click()
+    page.click("#compare_axis_box > button")
+    page.click("#compare_axis input")
+    page.get_by_role("option", name="checkpoint", exact=True).click()
+    compare(page, 3, prompts="an apple")
+    heads = page.locator(".cmp-heads small").all_inner_texts()
+    assert heads == ["", *(f"after {k} \N{MIDDLE DOT} trained on colorfulness" for k in (10, 20))]
+    page.wait_for_function(f"() => {CHART}?._fullLayout")
+    page.locator("#compare_cost").get_by_label("U-Net calls").check()
+    page.wait_for_function(f"() => {CHART}._fullLayout.xaxis.title.text === 'U-Net calls'")
+    ends = page.evaluate(f"() => {CHART}._fullData.map(one => [one.x.at(-1), one.y.at(-1)])")
+    assert ends[2] == [24 * 30, 20.5]
+    page.goto(page.url.partition("?")[0] + f"?run={run_id}&x=unet")
+    page.wait_for_selector("#reward_chart .main-svg")
+    reward = "document.querySelector('#reward_chart .live-plot')"
+    page.wait_for_function(f"() => {reward}._fullData?.some(one => one.x.at(-1) === 720)")
+
+
+def test_bad_input_is_one_sentence_and_the_form_and_the_pictures_stay(visit):
+    page = visit("?tab=compare")
+    page.wait_for_selector(FINISHED)
+    before = page.inner_text("#compare_state")
+    box = page.locator("#compare_prompts textarea")
+    box.fill("an apple\na pear\nan apple")
+    page.click("#compare")
+    assert "Prompts 1 and 3 are the same" in toast(page)
+    box.fill("an apple")
+    page.locator("#compare_seeds input").fill("65")
+    page.click("#compare")
+    assert "num_seeds=65 is not allowed" in toast(page)
+    assert box.input_value() == "an apple"
+    assert page.inner_text("#compare_state") == before
+
+    # Many pictures: what they take is said, and nothing is drawn until it is agreed to.
+    box.fill("\n".join(f"apple {number}" for number in range(9)))
+    page.locator("#compare_seeds input").fill("64")
+    page.click("#compare")
+    page.wait_for_selector("#compare_question:visible")
+    words = page.inner_text("#compare_question")
+    assert "pictures: about" in words
+    assert "MB on the disk" in words
+    page.click("#compare_not_now")
+    page.wait_for_selector("#compare_question", state="hidden")
+    assert page.inner_text("#compare_state") == before
+    page.click("#compare")
+    page.click("#compare_sure")
+    page.wait_for_function(SOME_DRAWN)
+    page.click("#compare_cancel")
+    page.wait_for_selector("#compare_state .badge.cancelled")
+    page.wait_for_selector(".cmp-cells img")
+    assert "576 of 576" not in page.inner_text("#compare_state")
+    page.wait_for_selector("#compare_image:not([disabled])")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_width_and_ground_shows_all_without_sideways_scrolling(visit, scheme, tmp_path):
+    page = visit("?tab=compare", color_scheme=scheme)
+    page.wait_for_selector(".cmp-cells img")
+    for width in (390, 768, 1280, 2560):
+        page.set_viewport_size({"width": width, "height": 900})
+        assert page.evaluate("() => document.documentElement.scrollWidth - innerWidth") <= 0
+        page.screenshot(path=tmp_path / f"{scheme}-{width}.png", full_page=True)
+    controls = page.evaluate(CONTROLS)
+    assert len(controls) > 30
+    assert [one for one, name in controls if not name] == []
