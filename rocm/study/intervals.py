@@ -182,10 +182,11 @@ def student(score: float, variance: float, df: float) -> Interval | None:
     return Interval(max(score - half, 0.0), min(score + half, 1.0))
 
 
+NAIVE = "Wilson (naive)"
 METHODS: dict[str, Callable[[Table], Interval | None]] = {
     "two-way bootstrap": two_way_bootstrap,
     "multiway cluster-robust": multiway_robust,
     "multiway, Satterthwaite": multiway_satterthwaite,
     "crossed mixed model": crossed_mixed,
-    "Wilson (naive)": wilson,
+    NAIVE: wilson,
 }
