@@ -1,6 +1,6 @@
 """What is unusual about a rater, for a person to look at. Nobody is excluded by a flag.
 
-Flags with a p-value ask for less than 0.001, so that 30 honest raters and three such tests give a
+Flags with a p-value ask for less than 0.001, so that 30 honest raters and four such tests give a
 false flag in about one study of ten.
 """
 
@@ -16,9 +16,6 @@ FASTEST_MS = 800
 """Answers below it are counted as fast."""
 MANY_FAST = 0.3
 RARE = 0.001
-FEWEST_REPEATS = 5
-CONSISTENT = 0.4
-"""Of repeats answered as before; three choices at random give a third."""
 FEWEST_CHECKS = 2
 CHECKS_RIGHT = 0.75
 
@@ -54,6 +51,14 @@ class RaterReport:
     flags: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Usual:
+    """Shares over all raters that one rater is held against, in [0, 1]."""
+
+    repeats: float
+    majority: float
+
+
 def rater_reports(votes: Votes) -> list[RaterReport]:
     """All raters of a study, by rising number.
 
@@ -67,11 +72,12 @@ def rater_reports(votes: Votes) -> list[RaterReport]:
     opinions = votes.opinions()
     with_majority = _against_others(opinions)
     decided = ~np.isnan(with_majority)
-    usual = float(with_majority[decided].mean()) if decided.any() else 0.5
+    usual = Usual(
+        repeats=repeat_consistency(votes).share or 0.0,
+        majority=float(with_majority[decided].mean()) if decided.any() else 0.0,
+    )
     return [
-        _report(
-            votes.where(votes.rater == rater), with_majority[opinions.rater == rater], float(usual)
-        )
+        _report(votes.where(votes.rater == rater), with_majority[opinions.rater == rater], usual)
         for rater in np.unique(votes.rater)
     ]
 
@@ -86,7 +92,7 @@ def _against_others(opinions: Votes) -> Floats:
     return agree
 
 
-def _report(votes: Votes, with_majority: Floats, usual: float) -> RaterReport:
+def _report(votes: Votes, with_majority: Floats, usual: Usual) -> RaterReport:
     opinions = votes.opinions()
     times = opinions.rt_ms[~np.isnan(opinions.rt_ms)]
     checks = votes.where(votes.kind == "check")
@@ -120,7 +126,7 @@ def _longest_run(sides: Words) -> int:
     return int(np.diff(starts).max())
 
 
-def _flags(rater: RaterReport, usual: float) -> list[str]:
+def _flags(rater: RaterReport, usual: Usual) -> list[str]:
     """Sentences about what is unusual."""
     found = []
     if rater.fast.share is not None and rater.fast.share > MANY_FAST:
@@ -135,19 +141,17 @@ def _flags(rater: RaterReport, usual: float) -> list[str]:
         and rater.checks.count < CHECKS_RIGHT * rater.checks.total
     ):
         found.append(f"{rater.checks.count} of {rater.checks.total} attention checks were right.")
-    if (
-        rater.repeats.total >= FEWEST_REPEATS
-        and rater.repeats.count < CONSISTENT * rater.repeats.total
+    for share, normal, words in (
+        (rater.repeats, usual.repeats, "repeats got the same answer"),
+        (rater.majority, usual.majority, "decided votes agree with the others' majority"),
     ):
-        found.append(f"{rater.repeats.count} of {rater.repeats.total} repeats got the same answer.")
-    if rater.majority.total and _is_below(rater.majority, usual):
-        found.append(
-            f"{rater.majority.share:.0%} of the votes agree with the others' majority; "
-            f"usual here is {usual:.0%}."
-        )
+        if _is_below(share, normal):
+            found.append(f"{share.count} of {share.total} {words}; usual here is {normal:.0%}.")
     return found
 
 
 def _is_below(share: Share, usual: float) -> bool:
-    test = binomtest(share.count, share.total, min(usual, 1 - 1e-9), alternative="less")
-    return bool(test.pvalue < RARE)
+    """Whether so few would be rare for a rater of the study's usual share."""
+    if not share.total:
+        return False
+    return bool(binomtest(share.count, share.total, usual, alternative="less").pvalue < RARE)
