@@ -1,13 +1,15 @@
 """Whether raters agree: with each other, with themselves, and with the side of the screen."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import krippendorff
 import numpy as np
 from scipy.stats import binomtest
 
-from rocm.study.votes import Floats, Votes
+from rocm.study.votes import Floats, Ints, Votes
 
+Level = Literal["nominal", "ordinal"]
 NUM_RESAMPLES = 500
 ORDER = ("b", "tie", "a")
 """Choices as an ordinal scale: -1, 0, 1."""
@@ -48,7 +50,7 @@ class Share:
         return float(binomtest(self.count, self.total).pvalue) if self.total else None
 
 
-def choice_counts(votes: Votes) -> tuple[Floats, Floats]:
+def choice_counts(votes: Votes) -> tuple[Floats, Ints]:
     """Answers per pair.
 
     Args:
@@ -65,7 +67,7 @@ def choice_counts(votes: Votes) -> tuple[Floats, Floats]:
     return counts, votes.prompt[first]
 
 
-def krippendorff_alpha(votes: Votes, level: str) -> Alpha:
+def krippendorff_alpha(votes: Votes, level: Level) -> Alpha:
     """Krippendorff's alpha over pairs, its interval by resampling prompts with all their votes.
 
     Raters are taken as they are: the interval says how alpha would differ with other prompts.
@@ -99,7 +101,7 @@ def krippendorff_alpha(votes: Votes, level: str) -> Alpha:
     return Alpha(value, float(low), float(high), "")
 
 
-def _alpha(counts: Floats, level: str) -> float | None:
+def _alpha(counts: Floats, level: Level) -> float | None:
     """Alpha of a table of counts, None where it is not defined."""
     paired = counts[counts.sum(1) > 1]
     if (paired.sum(0) > 0).sum() < 2:

@@ -42,7 +42,7 @@ class Table:
         size = shape[0] * shape[1]
         return cls(
             np.bincount(cell, minlength=size).reshape(shape).astype(float),
-            np.bincount(cell, scores, minlength=size).reshape(shape),
+            np.bincount(cell, scores, minlength=size).astype(float).reshape(shape),
             float(scores @ scores),
         )
 

@@ -87,7 +87,7 @@ def _against_others(opinions: Votes) -> Floats:
     signs = 2 * opinions.scores - 1
     pairs, row = np.unique(opinions.pair, return_inverse=True)
     others = np.bincount(row, signs, minlength=len(pairs))[row] - signs
-    agree = (np.sign(others) == signs).astype(float)
+    agree: Floats = (np.sign(others) == signs).astype(float)
     agree[(signs == 0) | (others == 0)] = np.nan
     return agree
 

@@ -90,11 +90,11 @@ class Multiway:
         """Variances of the votes in `table`, which has two prompts and two raters at least."""
         residuals = table.sums - table.score * table.counts
         clusters = residuals.sum(1), residuals.sum(0), residuals[table.counts > 0]
-        variances = (
+        prompt, rater, both = (
             float(len(sums) / (len(sums) - 1) * (sums**2).sum() / table.num_votes**2)
             for sums in clusters
         )
-        return cls(*variances, *table.counts.shape)
+        return cls(prompt, rater, both, *table.counts.shape)
 
     @property
     def variance(self) -> float:

@@ -188,7 +188,7 @@ def davidson(games: Games, num_arms: int) -> Floats | None:
         return float(loss / total), gradient / total
 
     result = minimize(loss, np.zeros(num_arms + 1), jac=True, method="BFGS")
-    values = result.x.copy()
+    values: Floats = result.x.copy()
     values[:-1] -= values[:-1].mean()
     if np.abs(result.jac).max() > 1e-4 or np.abs(values).max() > LARGEST_STRENGTH:
         return None

@@ -97,7 +97,7 @@ class Votes:
     def __len__(self) -> int:
         return len(self.rater)
 
-    def where(self, mask: Flags) -> "Votes":
+    def where(self, mask: Flags | Ints) -> "Votes":
         """The votes for which `mask` (one bool per vote) holds, or those at an array of indices."""
         return Votes(**{field.name: getattr(self, field.name)[mask] for field in fields(self)})
 

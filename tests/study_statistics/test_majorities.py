@@ -7,11 +7,10 @@ from rocm.study.majorities import holm, majorities, sign_test
 
 
 def test_majorities_by_hand(by_hand):
-    votes = by_hand(
-        [(0, 1, "a"), (1, 1, "a"), (2, 1, "b")]
-        + [(0, 2, "b"), (1, 2, "tie"), (2, 2, "tie")]
-        + [(0, 3, "a"), (1, 3, "b"), (2, 3, "tie")]
-    )
+    first = [(0, 1, "a"), (1, 1, "a"), (2, 1, "b")]
+    second = [(0, 2, "b"), (1, 2, "tie"), (2, 2, "tie")]
+    third = [(0, 3, "a"), (1, 3, "b"), (2, 3, "tie")]
+    votes = by_hand([*first, *second, *third])
     assert majorities(votes).tolist() == [1, -1, 0]
 
 
