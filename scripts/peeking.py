@@ -1,12 +1,14 @@
 """How often a peek at equal arms decides for one: `python -m scripts.peeking`.
 
-Simulates studies of which the truth is known and looks at each as its votes come in, by four ways to
-decide: the e-value of `rocm.study.evidence`; the beta-binomial e-process on prompt majorities, which
-takes prompts as independent; the headline interval at every look; and that interval at the end.
+Simulates studies of which the truth is known and looks at each as its votes come in, by four ways
+to decide: the e-value of `rocm.study.evidence`; the beta-binomial e-process on prompt majorities,
+which takes prompts as independent; the headline interval at every look; and that interval at the
+end.
 """
 
 import argparse
 import json
+from itertools import product
 from math import log
 from pathlib import Path
 
@@ -64,8 +66,21 @@ def decisions(votes: Votes, votes_per_pair: int) -> dict[str, bool]:
     }
 
 
+def count_decisions(design: Design, utility: Utility, order: str, num: int) -> dict[str, int]:
+    """Studies of `num` in which each way decides."""
+    rng = np.random.default_rng(0)
+    counts: dict[str, int] = {}
+    for _ in range(num):
+        votes = simulate(design, {("c", "q"): utility}, rng)
+        if order == ORDERS[1]:
+            votes = votes.where(np.argsort(votes.rater, kind="stable"))
+        for way, is_decided in decisions(votes, design.votes_per_pair).items():
+            counts[way] = counts.get(way, 0) + is_decided
+    return counts
+
+
 def main() -> None:
-    """Run all cells and write and print the shares."""
+    """Run the cells that are asked for and print all that are known."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--file", type=Path, default=Path("docs/data/peeking.json"))
     parser.add_argument("--num", type=int, default=400, help="simulated studies per cell")
@@ -73,23 +88,15 @@ def main() -> None:
     parser.add_argument("--design", default="", help="only designs whose name starts so")
     args = parser.parse_args()
     found = json.loads(args.file.read_text()) if args.file.exists() else {}
-    for design_name, design in DESIGNS.items():
-        if not design_name.startswith(args.design):
-            continue
-        for name, utility in UTILITIES.items():
-            for order in ORDERS:
-                rng = np.random.default_rng(0)
-                counts: dict[str, int] = {}
-                for _ in range(args.num):
-                    models = {("c", "q"): utility.with_score(args.score)}
-                    votes = simulate(design, models, rng)
-                    if order == ORDERS[1]:
-                        votes = votes.where(np.argsort(votes.rater, kind="stable"))
-                    for way, is_decided in decisions(votes, design.votes_per_pair).items():
-                        counts[way] = counts.get(way, 0) + is_decided
-                key = f"{design_name}; {name}; {order}; score {args.score}"
-                found[key] = {"studies": args.num, **counts}
-                args.file.write_text(json.dumps(found, indent=1) + "\n")
+    for design, name, order in product(DESIGNS, UTILITIES, ORDERS):
+        if design.startswith(args.design):
+            utility = UTILITIES[name].with_score(args.score)
+            counts = count_decisions(DESIGNS[design], utility, order, args.num)
+            found[f"{design}; {name}; {order}; score {args.score}"] = {
+                "studies": args.num,
+                **counts,
+            }
+            args.file.write_text(json.dumps(found, indent=1) + "\n")
     for key, counts in found.items():
         shares = [f"{way} {100 * n / counts['studies']:.1f} %" for way, n in counts.items()]
         print(key, *shares[1:], sep=" | ")

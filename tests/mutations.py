@@ -13,13 +13,13 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from mutated import mathematics, training
+from mutated import mathematics, statistics, training
 from mutated.mutation import Mutation
 
 ROOT = Path(__file__).resolve().parent.parent
 COPIED = ("rocm", "tests", "presets", "scripts", "docs", "pyproject.toml")
 NUM_WORKERS = 2
-MUTATIONS = [*mathematics.MUTATIONS, *training.MUTATIONS]
+MUTATIONS = [*mathematics.MUTATIONS, *statistics.MUTATIONS, *training.MUTATIONS]
 
 
 def copy_tree(target: Path) -> None:

@@ -111,13 +111,16 @@ def test_variance_of_the_mean_of_a_full_table_is_its_textbook_form():
     assert variance == pytest.approx(0.3 / 10 + 0.2 / 5 + 0.7 / 50)
 
 
-def test_bootstrap_of_one_way_is_the_ordinary_one():
-    # Every rater votes the same on a prompt, so only prompts vary.
+@pytest.mark.parametrize("way", ["prompts", "raters"])
+def test_bootstrap_of_one_way_is_the_ordinary_one(way):
+    # Votes differ between prompts only, or between raters only.
     scores = np.random.default_rng(0).random(200)
-    table = Table(np.ones((200, 3)), np.tile(scores[:, None], 3), float(3 * (scores**2).sum()))
+    sums = np.tile(scores[:, None], 3)
+    sums = sums if way == "prompts" else sums.T
+    found = two_way_bootstrap(Table(np.ones(sums.shape), sums, float((sums**2).sum())))
     half = stats.norm.ppf(0.975) * scores.std() / np.sqrt(200)
-    assert two_way_bootstrap(table).low == pytest.approx(scores.mean() - half, abs=0.1 * half)
-    assert two_way_bootstrap(table).high == pytest.approx(scores.mean() + half, abs=0.1 * half)
+    assert found.low == pytest.approx(scores.mean() - half, abs=0.1 * half)
+    assert found.high == pytest.approx(scores.mean() + half, abs=0.1 * half)
 
 
 @pytest.mark.parametrize("method", METHODS)
