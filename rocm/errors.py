@@ -31,3 +31,7 @@ class TrainingError(RocmError):
 
 class DrawingError(RocmError):
     """The drawing process died, or its queue is full."""
+
+
+class StudyError(RocmError):
+    """A user study that is not there, not in the state for the request, or cannot be stored."""

@@ -1,0 +1,124 @@
+"""A document of headings, paragraphs, tables and figures, as HTML or Markdown.
+
+HTML is one file that loads nothing. All text is escaped: titles and names come from users.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+STYLE = """
+body{font:15px/1.5 system-ui,sans-serif;color:#1c2430;background:#fff;max-width:60rem;
+margin:2rem auto;padding:0 1rem}
+h1{font-size:1.6rem}h2{font-size:1.2rem;margin-top:2.2rem;border-bottom:1px solid #d5dbe3}
+.mark{background:#8a1c1c;color:#fff;font-weight:700;padding:.5rem .8rem;margin:.6rem 0}
+.table{overflow-x:auto}table{border-collapse:collapse;font-size:.85rem;margin:.6rem 0}
+th,td{padding:.25rem .6rem;border-bottom:1px solid #d5dbe3;text-align:right;white-space:nowrap}
+th:first-child,td:first-child{text-align:left}figure{margin:1rem 0}svg{max-width:100%;height:auto}
+figcaption,.note{color:#56616f;font-size:.85rem}code{word-break:break-all}
+"""
+
+
+@dataclass(frozen=True)
+class Heading:
+    """The title of a section."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Paragraph:
+    """Plain text."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of words under a header; the first column is on the left."""
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A drawing as SVG text, with a caption; Markdown shows the caption alone."""
+
+    svg: str
+    caption: str
+
+
+Block = Heading | Paragraph | Table | Figure
+
+
+def to_html(title: str, marks: Sequence[str], blocks: Sequence[Block]) -> str:
+    """One self-contained page.
+
+    Args:
+        title: of the page.
+        marks: warnings that stand above everything, such as "SIMULATED".
+        blocks: the content.
+
+    Returns:
+        HTML text.
+    """
+    banner = "".join(f'<p class="mark" role="note">{escape(mark)}</p>' for mark in marks)
+    body = "\n".join(_html(block) for block in blocks)
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        f"<title>{escape(title)}</title><style>{STYLE}</style></head>\n"
+        f"<body><main>{banner}<h1>{escape(title)}</h1>\n{body}\n{banner}</main></body></html>\n"
+    )
+
+
+def to_markdown(title: str, marks: Sequence[str], blocks: Sequence[Block]) -> str:
+    """The same content as Markdown, without the drawings.
+
+    Args:
+        title: of the document.
+        marks: warnings that stand above everything.
+        blocks: the content.
+
+    Returns:
+        Markdown text.
+    """
+    parts = [f"# {_plain(title)}", *(f"> **{_plain(mark)}**" for mark in marks)]
+    return "\n\n".join([*parts, *(_markdown(block) for block in blocks)]) + "\n"
+
+
+def _html(block: Block) -> str:
+    if isinstance(block, Heading):
+        return f"<h2>{escape(block.text)}</h2>"
+    if isinstance(block, Paragraph):
+        return f"<p>{escape(block.text)}</p>"
+    if isinstance(block, Figure):
+        caption = f"<figcaption>{escape(block.caption)}</figcaption>"
+        return f"<figure>{block.svg}{caption}</figure>"
+    head = "".join(f'<th scope="col">{escape(word)}</th>' for word in block.header)
+    rows = "".join(
+        "<tr>" + "".join(f"<td>{escape(word)}</td>" for word in row) + "</tr>" for row in block.rows
+    )
+    return (
+        f'<div class="table"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody>'
+        "</table></div>"
+    )
+
+
+def _markdown(block: Block) -> str:
+    if isinstance(block, Heading):
+        return f"## {_plain(block.text)}"
+    if isinstance(block, Paragraph):
+        return _plain(block.text)
+    if isinstance(block, Figure):
+        return f"*{_plain(block.caption)} (drawn in the HTML report)*"
+    lines = [block.header, ["---"] * len(block.header), *block.rows]
+    return "\n".join("| " + " | ".join(_plain(word) for word in line) + " |" for line in lines)
+
+
+def _plain(text: str) -> str:
+    """Text that Markdown shows as it is: no markup, no HTML, no end of a table's cell."""
+    for character in "\\`*_[]<>|#~!":
+        text = text.replace(character, "\\" + character)
+    return " ".join(text.split())

@@ -1,0 +1,168 @@
+"""Votes as columns: what every estimator of the study takes.
+
+One row is one answer of one rater to one question about one pair of pictures. Rows stand in the
+order in which they were stored. A repeated trial (`repetition` > 0), a practice trial and an
+attention check never count as opinions: `Votes.opinions` leaves them out.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rocm.errors import StudyError
+
+CHOICES = ("a", "b", "tie")
+SIDES = ("a", "b")
+KINDS = ("main", "check", "practice")
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Words = NDArray[np.str_]
+Flags = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Votes:
+    """Columns of equal length, one element per vote.
+
+    Attributes:
+        rater: number of the rater within the study.
+        prompt: number of the prompt.
+        pair: number of the pair of pictures; a pair has one prompt and one comparison.
+        comparison: name of the comparison, such as "rocm-hps:rlcm-hps".
+        question: name of the question, such as "overall".
+        choice: "a", "b" or "tie": which arm of the comparison was preferred.
+        left_is: "a" or "b": the arm whose picture stood on the left.
+        kind: "main", "check" or "practice".
+        repetition: 0 for the first showing of a pair to a rater, 1 for the repeat.
+        rt_ms: milliseconds from both pictures loaded to the answer; NaN where not measured.
+        excluded: the manifest's exclusion rules leave this vote out.
+        category: of the prompt; "" where it has none.
+        expected: known answer of a check; "" elsewhere.
+    """
+
+    rater: Ints
+    prompt: Ints
+    pair: Ints
+    comparison: Words
+    question: Words
+    choice: Words
+    left_is: Words
+    kind: Words
+    repetition: Ints
+    rt_ms: Floats
+    excluded: Flags
+    category: Words
+    expected: Words
+
+    def __post_init__(self) -> None:
+        lengths = {field.name: len(getattr(self, field.name)) for field in fields(self)}
+        if len(set(lengths.values())) > 1:
+            raise StudyError(
+                f"Columns of votes differ in length: {lengths}. Give one row per vote."
+            )
+        for name, allowed in (("choice", CHOICES), ("left_is", SIDES), ("kind", KINDS)):
+            unknown = sorted(set(getattr(self, name).tolist()) - set(allowed))
+            if unknown:
+                raise StudyError(
+                    f"Votes hold {name} {unknown[0]!r}. Allowed are: {', '.join(allowed)}."
+                )
+
+    @classmethod
+    def from_rows(cls, rows: Iterable[Mapping[str, Any]]) -> "Votes":
+        """Columns from rows such as a database returns.
+
+        Args:
+            rows: one mapping per vote with at least the keys of this class up to `choice`;
+                `left_is` "a", `kind` "main", `repetition` 0, `rt_ms` None, `excluded` False,
+                `category` and `expected` "" stand in for what is absent. Further keys are ignored.
+
+        Returns:
+            The votes, in the order of `rows`.
+
+        Raises:
+            StudyError: a row lacks a key or holds a word that is not allowed.
+        """
+        table = list(rows)
+        return cls(
+            **{
+                field.name: _column(table, field.name, *DEFAULTS.get(field.name, ()))
+                for field in fields(cls)
+            }
+        )
+
+    def __len__(self) -> int:
+        return len(self.rater)
+
+    def where(self, mask: Flags | Ints) -> "Votes":
+        """The votes for which `mask` (one bool per vote) holds, or those at an array of indices."""
+        return Votes(**{field.name: getattr(self, field.name)[mask] for field in fields(self)})
+
+    def opinions(self, comparison: str = "", question: str = "") -> "Votes":
+        """First answers about real pairs, of one comparison and question if they are named."""
+        mask = (self.kind == "main") & (self.repetition == 0)
+        if comparison:
+            mask &= self.comparison == comparison
+        if question:
+            mask &= self.question == question
+        return self.where(mask)
+
+    def kept(self) -> "Votes":
+        """Without what the exclusion rules leave out."""
+        return self.where(~self.excluded)
+
+    @property
+    def scores(self) -> Floats:
+        """1 where arm a was preferred, 1/2 at a tie, 0 where arm b was; shape (n,)."""
+        return np.where(self.choice == "a", 1.0, np.where(self.choice == "tie", 0.5, 0.0))
+
+    def swapped(self) -> "Votes":
+        """The same votes with the arms' names exchanged: every score becomes 1 - score."""
+        other = {"a": "b", "b": "a", "tie": "tie", "": ""}
+        flip = np.vectorize(other.__getitem__, otypes=["U8"])
+        if not len(self):
+            return self
+        return replace(
+            self,
+            choice=flip(self.choice),
+            left_is=flip(self.left_is),
+            expected=flip(self.expected),
+        )
+
+
+DEFAULTS: dict[str, tuple[Any, ...]] = {
+    "left_is": ("a",),
+    "kind": ("main",),
+    "repetition": (0,),
+    "rt_ms": (None,),
+    "excluded": (False,),
+    "category": ("",),
+    "expected": ("",),
+}
+"""What stands in for a column that rows do not have."""
+
+TYPES: dict[str, Any] = {
+    "rater": np.int64,
+    "prompt": np.int64,
+    "pair": np.int64,
+    "repetition": np.int64,
+    "rt_ms": np.float64,
+    "excluded": np.bool_,
+}
+
+
+def _column(table: list[Mapping[str, Any]], name: str, *default: Any) -> NDArray[Any]:
+    if not default and any(name not in row for row in table):
+        raise StudyError(f"A vote has no {name!r}. A row needs: {', '.join(f for f in REQUIRED)}.")
+    values = [row.get(name, *default) if default else row[name] for row in table]
+    if name == "rt_ms":
+        values = [np.nan if value is None else value for value in values]
+    if name in ("category", "expected"):
+        values = [value or "" for value in values]
+    return np.array(values, dtype=TYPES.get(name, np.str_))
+
+
+REQUIRED = tuple(field.name for field in fields(Votes) if field.name not in DEFAULTS)
