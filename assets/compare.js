@@ -123,7 +123,8 @@ function show(index) {
     cell.querySelector('figcaption').replaceChildren(...plan.shown.map(name => make('span', {className: trained.includes(name) ? 'trained' : '',
       title: trained.includes(name) ? 'trained on this' : name === plan.judge ? 'held out: nothing is trained on it' : ''}, make('em', {innerText: named(name)}), make('b', {innerText: figure(values[name])}))));
   }
-  if (pictures.has(index) && !cell.querySelector('img')) {
+  if (pictures.get(index) === null) cell.querySelector('.coming').innerText = 'The file is damaged.';
+  else if (pictures.has(index) && !cell.querySelector('img')) {
     cell.querySelector('.coming').replaceWith(make('img', {src: pictures.get(index), alt: ''}));
   }
 }

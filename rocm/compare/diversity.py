@@ -6,13 +6,23 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from rocm.errors import RunError
+
 SIDE = 16
+
+
+def read_picture(file: Path) -> Image.Image:
+    """A picture in RGB; RunError if its file is damaged."""
+    try:
+        with Image.open(file) as picture:
+            return picture.convert("RGB")
+    except (OSError, SyntaxError) as error:
+        raise RunError(f"{file} is damaged. Delete it, and compare again.") from error
 
 
 def thumbnail(file: Path) -> np.ndarray:
     """A picture at 16 x 16 pixels by area, flat, (768,) in [0, 1]."""
-    with Image.open(file) as picture:
-        small = picture.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BOX)
+    small = read_picture(file).resize((SIDE, SIDE), Image.Resampling.BOX)
     return np.asarray(small, dtype=np.float64).ravel() / 255
 
 

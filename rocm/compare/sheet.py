@@ -13,6 +13,7 @@ from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile
 from PIL import Image, ImageDraw, ImageFont
 
 from rocm import __version__
+from rocm.compare.diversity import read_picture
 from rocm.compare.formats import FORMATS
 from rocm.compare.plan import Plan
 from rocm.compare.store import Result
@@ -133,10 +134,10 @@ def _tile(
     if result is None:
         pen.rectangle((left, top, left + TILE, top + TILE), fill="#e4e7ec")
         return
-    with Image.open(result.file) as picture:
-        enlarged = picture.width < TILE
-        how = Image.Resampling.NEAREST if enlarged else Image.Resampling.LANCZOS
-        page.paste(picture.convert("RGB").resize((TILE, TILE), how), place)
+    picture = read_picture(result.file)
+    enlarged = picture.width < TILE
+    how = Image.Resampling.NEAREST if enlarged else Image.Resampling.LANCZOS
+    page.paste(picture.resize((TILE, TILE), how), place)
     trained = [name for column in plan.columns for name in column.trained]
     main = [*trained, *plan.rewards][0]
     named = [name for name in dict.fromkeys([main, plan.judge]) if name]

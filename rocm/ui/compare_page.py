@@ -137,7 +137,7 @@ def servers(desk: CompareDesk) -> list[Callable[[dict[str, Any]], Any]]:
     def compare_pictures(asked: dict[str, Any]) -> list[str | None] | None:
         key, wanted = str(asked["key"]), [int(index) for index in asked["indices"]][:MAX_PICTURES]
         files = _or_none(lambda: [desk.picture(key, index) for index in wanted])
-        return files and [file and picture_data(file, file.stat().st_mtime_ns) for file in files]
+        return files and [file and picture_data(file) for file in files]
 
     return [compare_plan, compare_rows, compare_pictures]
 
@@ -306,9 +306,15 @@ class Handlers:
             return changes | {view.table: compare_view.NO_TABLE}
         changes |= self._chart(key, desk.costs()[0])
         return changes | {
-            view.table: compare_view.table_html(desk.table(key)) if has_any else "",
+            view.table: self._table(key) if has_any else "",
             view.earlier: gr.update(choices=self._earlier(), value=key),
         }
+
+    def _table(self, key: str) -> str:
+        try:
+            return compare_view.table_html(self._desk.table(key))
+        except RocmError as error:  # a damaged picture must not hide the others
+            return fault(str(error))
 
     def _earlier(self) -> list[tuple[str, str]]:
         if self._is_public:

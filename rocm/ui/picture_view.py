@@ -173,6 +173,12 @@ def _view(file: Path) -> View | None:
         return None
 
 
+def picture_data(file: Path) -> str | None:
+    """A picture as a data address, None if its file is damaged or gone."""
+    view = _view(file)
+    return view.data if view else None
+
+
 @lru_cache(maxsize=1024)
 def _read_view(file: Path, changed: int) -> View:
     content = file.read_bytes()

@@ -15,6 +15,7 @@ from rocm.compare.plan import Column, Plan
 from rocm.compare.request import Request
 from rocm.compare.sheet import sheet
 from rocm.compare.store import Comparisons
+from rocm.compare.table import make_table
 from rocm.drawing.picture import Picture
 from rocm.drawing.queue import DrawingQueue
 from rocm.errors import DrawingError, MissingFile, RunError
@@ -155,7 +156,7 @@ def test_the_zip_holds_every_picture_its_figures_and_what_drew_it(tmp_path, queu
 
 
 def test_the_labelled_picture_has_a_row_for_each_prompt_and_seed(kept):
-    plan = planned("one", "two", num_seeds=2)
+    plan = planned("one", "two", "three", num_seeds=2)
     drawn(kept, plan)
     whole, partly = (
         Image.open(io.BytesIO(sheet(plan, results)))
@@ -165,3 +166,8 @@ def test_the_labelled_picture_has_a_row_for_each_prompt_and_seed(kept):
     assert whole.tobytes() != partly.tobytes()
     with pytest.raises(MissingFile, match="Nothing is drawn yet"):
         sheet(plan, [])
+    results = kept.results(plan.key)
+    results[0].file.write_bytes(results[0].file.read_bytes()[:60])
+    for take in (sheet, make_table):
+        with pytest.raises(RunError, match=r"\.png is damaged. Delete it, and compare again"):
+            take(plan, results)
