@@ -41,8 +41,9 @@ const named = name => name.replaceAll('_', ' ') + (name === plan.judge ? ' (held
 
 function putIntoAddress() {
   const url = new URL(window.location.href);
-  if (!plan || url.searchParams.get('tab') !== 'compare') return;
-  url.searchParams.set('comparison', plan.key);
+  const isShown = url.searchParams.get('tab') === 'compare';
+  if (isShown && !plan) return;
+  if (isShown) url.searchParams.set('comparison', plan.key); else url.searchParams.delete('comparison');
   window.history.replaceState(null, '', url);
 }
 

@@ -132,6 +132,7 @@ def photograph_generate(browser: Browser, address: str) -> None:
     page.wait_for_function("() => document.querySelector('#adapter input')?.value.includes('tiny')")
     page.click("#draw")
     page.wait_for_selector("#drawing .badge.finished")
+    page.wait_for_timeout(2000)
     page.mouse.move(0, 0)
     save(page.screenshot(), "tour-generate.webp")
 

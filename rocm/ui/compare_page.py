@@ -13,6 +13,7 @@ from typing import Any
 
 import gradio as gr
 from gradio.components import Component
+from pydantic import BaseModel, Field
 
 from rocm.compare.desk import BASE, CompareDesk, Request, prompt_set
 from rocm.config import ROOT
@@ -22,9 +23,9 @@ from rocm.ui.access import Access
 from rocm.ui.charts import efficiency_figure
 from rocm.ui.compare_form import Form, arm_choices, build_form
 from rocm.ui.generate_page import SAVE
-from rocm.ui.handlers import QUIET, in_words
+from rocm.ui.handlers import QUIET, asked_by_script, in_words
 from rocm.ui.live_plot import live_plot
-from rocm.ui.picture_view import fault, picture_data
+from rocm.ui.picture_view import fault, picture_look
 
 ASSETS = ROOT / "assets"
 FORMATS = {"csv": "CSV", "json": "JSON", "md": "Markdown", "tex": "LaTeX"}
@@ -122,24 +123,44 @@ def _build_view(desk: CompareDesk, is_public: bool) -> tuple[View, dict[str, gr.
     return view, {**buttons, "sure": sure, "not_now": not_now}
 
 
-def servers(desk: CompareDesk) -> list[Callable[[dict[str, Any]], Any]]:
+class AskedPlan(BaseModel):
+    """The comparison whose plan the browser asks for."""
+
+    key: str
+
+
+class AskedScores(AskedPlan):
+    """The results of a comparison from a number on."""
+
+    after: int = Field(ge=0, lt=2**53)
+
+
+class AskedPictures(AskedPlan):
+    """Pictures of a comparison by their numbers."""
+
+    indices: list[int] = Field(max_length=MAX_PICTURES)
+
+
+def servers(desk: CompareDesk) -> list[Callable[[Any], Any]]:
     """What the grid's script asks for: a plan, rows of scores, pictures; None for what is gone."""
 
-    def compare_plan(asked: dict[str, Any]) -> dict[str, Any] | None:
-        key = str(asked["key"])
-        return _or_none(lambda: compare_view.rows_of_plan(key, desk.planned(key)))
+    def compare_plan(asked: AskedPlan) -> dict[str, Any] | None:
+        return _or_none(lambda: compare_view.rows_of_plan(asked.key, desk.planned(asked.key)))
 
-    def compare_rows(asked: dict[str, Any]) -> list[Any] | None:
-        key, after = str(asked["key"]), max(int(asked["after"]), 0)
-        rows = _or_none(lambda: desk.results(key, after)[:MAX_ROWS])
+    def compare_rows(asked: AskedScores) -> list[Any] | None:
+        rows = _or_none(lambda: desk.results(asked.key, asked.after)[:MAX_ROWS])
         return rows and [[one.index, one.scores] for one in rows]
 
-    def compare_pictures(asked: dict[str, Any]) -> list[str | None] | None:
-        key, wanted = str(asked["key"]), [int(index) for index in asked["indices"]][:MAX_PICTURES]
-        files = _or_none(lambda: [desk.picture(key, index) for index in wanted])
-        return files and [file and picture_data(file) for file in files]
+    def compare_pictures(asked: AskedPictures) -> list[str | None] | None:
+        files = _or_none(lambda: [desk.picture(asked.key, index) for index in asked.indices])
+        looks = [file and picture_look(file) for file in files or ()]
+        return [look and look.data for look in looks] or None
 
-    return [compare_plan, compare_rows, compare_pictures]
+    return [
+        asked_by_script(AskedPlan, compare_plan),
+        asked_by_script(AskedScores, compare_rows),
+        asked_by_script(AskedPictures, compare_pictures),
+    ]
 
 
 class Handlers:

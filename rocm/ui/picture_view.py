@@ -141,12 +141,12 @@ def _image(entry: Entry, index: int, arm: str) -> str:
     label = f"<small>{arm}</small>" if arm else ""
     if file is None:
         return f'<span class="{arm}"><i class="coming"></i>{label}</span>'
-    view = _view(file)
-    if view is None:
+    look = picture_look(file)
+    if look is None:
         return f'<span class="{arm}"><i class="coming">{DAMAGED}</i>{label}</span>'
     words = f"{entry.pictures[index].prompt}, seed {entry.pictures[index].seed}"
-    data = view.data
-    picture = f'<img src="{data}" alt="{escape(words)}" width="{view.width}">'
+    data = look.data
+    picture = f'<img src="{data}" alt="{escape(words)}" width="{look.width}">'
     if data.startswith("data:image/png"):
         name = escape(picture_name(entry, index))
         picture = (
@@ -157,7 +157,7 @@ def _image(entry: Entry, index: int, arm: str) -> str:
 
 
 @dataclass(frozen=True)
-class View:
+class Look:
     """A picture as data addresses: itself while it is small, else a lighter WebP; its thumbnail."""
 
     data: str
@@ -165,29 +165,30 @@ class View:
     width: int
 
 
-def _view(file: Path) -> View | None:
-    """The picture in a file; None for one that is damaged, or gone since the folder was read."""
+def picture_look(file: Path) -> Look | None:
+    """The picture in a file; None for one that is damaged, or gone since the folder was read.
+
+    Args:
+        file: PNG; read again when it has changed.
+
+    Returns:
+        How to show it.
+    """
     try:
-        return _read_view(file, file.stat().st_mtime_ns)
+        return _read_look(file, file.stat().st_mtime_ns)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):  # all of Pillow's
         return None
 
 
-def picture_data(file: Path) -> str | None:
-    """A picture as a data address, None if its file is damaged or gone."""
-    view = _view(file)
-    return view.data if view else None
-
-
 @lru_cache(maxsize=1024)
-def _read_view(file: Path, changed: int) -> View:
+def _read_look(file: Path, changed: int) -> Look:
     content = file.read_bytes()
     with Image.open(BytesIO(content)) as picture:
         data = b64encode(content).decode() if len(content) <= INLINE_BYTES else ""
         data = f"data:image/png;base64,{data}" if data else _webp(picture, 88)
         width = picture.width
         picture.thumbnail((THUMBNAIL, THUMBNAIL))
-        return View(data, _webp(picture, 80), width)
+        return Look(data, _webp(picture, 80), width)
 
 
 def _webp(picture: Image.Image, quality: int) -> str:
@@ -199,8 +200,8 @@ def _webp(picture: Image.Image, quality: int) -> str:
 def _line(entry: Entry, is_shown: bool) -> str:
     first = entry.pictures[0]
     prompt = escape(first.prompt)
-    view = _view(entry.files[min(entry.files)]) if entry.files else None
-    image = f'<img src="{view.thumbnail}" alt="">' if view else '<i class="coming"></i>'
+    look = picture_look(entry.files[min(entry.files)]) if entry.files else None
+    image = f'<img src="{look.thumbnail}" alt="">' if look else '<i class="coming"></i>'
     facts = [moment(entry.entry_id), f"seed {first.seed}", f"N {first.num_inference_steps}"]
     if len(entry.pictures) > 1:
         facts.insert(1, f"{len(entry.pictures)} pictures")
