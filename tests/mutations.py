@@ -5,9 +5,9 @@ while collecting or setting up. All tests must be green without the faults first
 """
 
 import argparse
+import multiprocessing
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
@@ -16,11 +16,16 @@ from pathlib import Path
 from pkgutil import iter_modules
 
 import mutated
+import pytest
 from mutated.mutation import Mutation
 
 ROOT = Path(__file__).resolve().parent.parent
 COPIED = ("rocm", "tests", "presets", "scripts", "docs", "pyproject.toml")
 NUM_WORKERS = 2
+# What takes seconds to import, and is no part of the tree that is mutated.
+LIBRARIES = ["torch", "pytest", "diffusers.pipelines.latent_consistency_models", "peft", "scipy"]
+LIBRARIES += ["transformers.models.clip.modeling_clip", "statsmodels.api"]
+LOADED = multiprocessing.get_context("forkserver")
 MUTATIONS = [
     mutation
     for area in sorted(found.name for found in iter_modules(mutated.__path__))
@@ -39,11 +44,23 @@ def copy_tree(target: Path) -> None:
     (target / "assets").symlink_to(ROOT / "assets")
 
 
-def pytest_in(tree: Path, tests: list[str]) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-rf", "--tb=short", "--no-showlocals"]
-    command += ["-m", "", "-p", "no:cacheprovider", *tests]
-    env = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, cwd=tree, env=env, capture_output=True, text=True)
+def pytest_in(tree: Path, tests: list[str]) -> tuple[int, str]:
+    """Exit code and output of pytest in a process of its own, which has the libraries loaded."""
+    arguments = ["-q", "-x", "-rf", "--tb=short", "--no-showlocals", "-m", "", *tests]
+    output = tree / "pytest.log"
+    process = LOADED.Process(target=be_pytest, args=(tree, output, arguments))
+    process.start()
+    process.join()
+    return process.exitcode, output.read_text()
+
+
+def be_pytest(tree: Path, output: Path, arguments: list[str]) -> None:
+    os.chdir(tree)
+    sys.path[:] = [path for path in sys.path if ROOT not in (Path(path), *Path(path).parents)]
+    with open(output, "w") as log:
+        for stream in (1, 2):
+            os.dup2(log.fileno(), stream)
+    sys.exit(pytest.main(["-p", "no:cacheprovider", *arguments]))
 
 
 def verdict(mutation: Mutation) -> str:
@@ -53,12 +70,12 @@ def verdict(mutation: Mutation) -> str:
         copy_tree(tree)
         file = tree / mutation.file
         file.write_text(file.read_text().replace(mutation.old, mutation.new))
-        result = pytest_in(tree, [mutation.test])
-    if result.returncode == 0:
+        code, output = pytest_in(tree, [mutation.test])
+    if code == 0:
         return "GREEN: the fault went unnoticed"
-    if result.returncode == 1 and f"FAILED {mutation.test}" in result.stdout:
+    if code == 1 and f"FAILED {mutation.test}" in output:
         return "red"
-    return f"BROKEN: pytest ended with {result.returncode}\n{result.stdout[-2000:]}"
+    return f"BROKEN: pytest ended with {code}\n{output[-2000:]}"
 
 
 def unmet(mutations: list[Mutation]) -> list[str]:
@@ -72,11 +89,13 @@ def unmet(mutations: list[Mutation]) -> list[str]:
         return found
     with tempfile.TemporaryDirectory() as folder:
         copy_tree(Path(folder))
-        result = pytest_in(Path(folder), sorted({mutation.test for mutation in mutations}))
-    return [] if result.returncode == 0 else [f"red without a fault:\n{result.stdout[-4000:]}"]
+        code, output = pytest_in(Path(folder), sorted({mutation.test for mutation in mutations}))
+    return [] if code == 0 else [f"red without a fault:\n{output[-4000:]}"]
 
 
 def main() -> int:
+    os.environ.update(PYTHONDONTWRITEBYTECODE="1", OMP_NUM_THREADS="1")
+    LOADED.set_forkserver_preload(LIBRARIES)
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("-k", default="", metavar="NAME", help="only mutations with NAME in theirs")
     wanted = parser.parse_args().k
