@@ -2,8 +2,8 @@
 
 N = 2, latents of D elements, x_0 drawn once. The network predicts the sample, f = a x, with factor
 a_0 in the first step and a fixed one in the second. The reward is R = sum(y + y^2 / D) over the
-picture's elements y; a share has a gradient, the rest is only a number. The estimated quantity
-is d E[R] / d a_0, known in closed form; each estimate is that of one pair of pictures.
+picture's elements y; a share of it has a gradient, the rest is only a number. Estimated is
+d E[R] / d a_0, known in closed form; each estimate is that of one pair of pictures.
 """
 
 import torch

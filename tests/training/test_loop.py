@@ -24,26 +24,9 @@ from rocm.training.run_dir import RunDir
 from rocm.training.setup import set_up
 from rocm.training.update import batch_objective
 from rocm.trajectory import rollout
+from tests.training.choices import ALGORITHMS, D3PO, DPOK, HYBRID, REBEL, RLCM
 
 MakeRun = Callable[..., RunDir]
-# Two prompts share their pictures between updates, so that a resumed run needs the old rewards.
-RLCM = {
-    "algorithm": "rlcm",
-    "pictures_per_prompt": 4,
-    "prompt_min_count": 2,
-    "inner_epochs": 2,
-    "clip_range": 1e-3,
-}
-REBEL = {**RLCM, "policy_loss": "rebel", "rebel_eta": 2.0}
-D3PO = {"algorithm": "d3po", "pictures_per_prompt": 2, "inner_epochs": 2, "clip_range": 0.1}
-DPOK = {"algorithm": "dpok", "inner_epochs": 2, "clip_range": 1e-3, "value_epochs": 2}
-HYBRID = {
-    "algorithm": "hybrid",
-    "pictures_per_prompt": 2,
-    "reward": "colorfulness+0.01*incompressibility",
-}
-ALGORITHMS = {"rocm": {}, "rlcm": RLCM, "rebel": REBEL, "d3po": D3PO, "dpok": DPOK}
-ALGORITHMS["hybrid"] = HYBRID
 each_algorithm = pytest.mark.parametrize("settings", ALGORITHMS.values(), ids=ALGORITHMS)
 
 
