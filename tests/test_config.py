@@ -38,13 +38,13 @@ def test_the_presets_of_the_paper_are_its_divergences_by_its_rewards() -> None:
 
 def test_every_value_of_the_paper_presets_says_where_it_is_from() -> None:
     files = list(FAMILIES.glob("*.yaml"))
-    assert len(files) == 3
+    assert len(files) == 5
     for path in files:
         for line in path.read_text().splitlines():
             if line.startswith(("#", "description:", "variants:")):
                 continue
             source = line.partition("  # ")[2]
-            assert re.match(r"(paper|ours|SPO default|RLCM|DDPO)\b", source), f"{path.name}: {line}"
+            assert re.match(r"(paper|ours|SPO default|RLCM|DDPO|D3PO|DPOK)\b", source), f"{path.name}: {line}"
 
 
 def test_the_presets_of_the_demonstration_exist() -> None:

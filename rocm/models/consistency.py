@@ -137,7 +137,8 @@ class ConsistencyModel:
             num = len(state)
             both = torch.cat([nothing.expand(num, -1, -1), _repeated(context, num)])
             doubled = state.to(context.dtype).repeat(2, 1, 1, 1)
-            without, prompted = self.counted_unet(doubled, timesteps.repeat(2), both).chunk(2)
+            output = self.counted_unet(doubled, timesteps.repeat(2), both).float()
+            without, prompted = output.chunk(2)
             return without + guidance_scale * (prompted - without)
 
         return call
