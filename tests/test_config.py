@@ -44,7 +44,9 @@ def test_every_value_of_the_paper_presets_says_where_it_is_from() -> None:
             if line.startswith(("#", "description:", "variants:")):
                 continue
             source = line.partition("  # ")[2]
-            assert re.match(r"(paper|ours|SPO default|RLCM|DDPO|D3PO|DPOK)\b", source), f"{path.name}: {line}"
+            assert re.match(r"(paper|ours|SPO default|RLCM|DDPO|D3PO|DPOK)\b", source), (
+                f"{path.name}: {line}"
+            )
 
 
 def test_the_presets_of_the_demonstration_exist() -> None:
