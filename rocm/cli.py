@@ -15,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rocm import cli_evaluate, cli_reproduce, cli_rewards, cli_runs
+from rocm import cli_evaluate, cli_models, cli_reproduce, cli_rewards, cli_runs
 from rocm.config import ROOT, RunConfig, find_folder, preset_names
 from rocm.drawing.picture import SAMPLING, Picture
 from rocm.errors import ConfigError, MissingFile, RocmError, RunError
@@ -62,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("source", nargs="?", metavar="PRESET|FILE", help="preset name or YAML file")
     train.add_argument("--run-dir", type=Path, help="where the run is kept")
     train.add_argument("--resume", type=Path, metavar="DIR", help="continue a run")
-    train.set_defaults(takes_settings=True)
+    cli_models.add_train_arguments(train)
 
     sample = _command(commands, "sample", _sample, "draw pictures of a prompt")
     sample.add_argument("prompt", help="text; -- goes before one that begins with a -")
@@ -89,6 +89,10 @@ def _parser() -> argparse.ArgumentParser:
     rewards = _command(commands, "rewards", _rewards, "which published rewards are here")
     rewards.add_argument("--download", nargs="+", default=[], metavar="NAME", help="fetch these")
 
+    fetch = _command(commands, "download", cli_models.download, "fetch a model or preset's files")
+    cli_models.add_download_arguments(fetch)
+    export = _command(commands, "export", cli_models.export, "an adapter for another program")
+    cli_models.add_export_arguments(export, _home() / "runs")
     _command(commands, "doctor", _doctor, "check the installation")
 
     evaluate = _command(commands, "evaluate", _evaluate, "compare runs and the base model")
@@ -163,6 +167,7 @@ def _train(options: argparse.Namespace, rest: list[str]) -> None:
         if not options.source:
             raise ConfigError(f"Which preset or file? Presets: {', '.join(preset_names())}.")
         config = RunConfig.load(_source(options.source), **cli_runs.settings(rest))
+        config = cli_models.adjusted(config, options)
         preset = Path(options.source).stem
         name = f"{preset}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
         run = RunDir.create(options.run_dir or _home() / "runs" / name, config, preset)

@@ -16,9 +16,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic.config import JsonDict
 
 from rocm.errors import ConfigError, MissingFile
+from rocm.presets import PRESETS as PRESETS
+from rocm.presets import ROOT, read_settings
+from rocm.presets import preset_names as preset_names
 
-ROOT = Path(__file__).resolve().parent.parent
-PRESETS = ROOT / "presets"
 SHORT = Repr()  # of what was given: aliases of YAML can stand for gigabytes
 SHORT.maxlevel, SHORT.maxstring, SHORT.maxother = 2, 200, 200
 
@@ -185,14 +186,28 @@ class RunConfig(BaseModel):
     model: str = setting(
         "assets/tiny-lcm",
         "Generation",
-        "Folder of a latent consistency model in diffusers' layout.",
+        "A few-step model: a folder in diffusers' layout, or owner/name or owner/name@revision on "
+        "the hub. Behind a plus, an LCM-LoRA or LCM U-Net for it.",
         min_length=1,
     )
     prompts: str = setting(
         "embedded",
         "Generation",
-        "embedded, or a text file with one training prompt per line.",
+        "embedded; a file: .txt with one prompt per line, .csv, .tsv, .json or .jsonl; or a data "
+        "set as hub:owner/name, with @revision and :pattern of its files if need be.",
         min_length=1,
+    )
+    prompt_column: str = setting(
+        "",
+        "Generation",
+        "Column of the prompts in a table or data set; empty: the first of prompt, caption, text.",
+    )
+    num_prompts: int = setting(
+        0,
+        "Generation",
+        "Prompts to train on, a sample by the seed; 0: all but the evaluation's (paper: 4,000).",
+        ge=0,
+        le=10_000_000,
     )
     num_inference_steps: int = setting(
         4,
@@ -396,7 +411,7 @@ class RunConfig(BaseModel):
             MissingFile: no such preset or file.
             ConfigError: broken YAML, unknown setting, value out of bounds.
         """
-        values = dict(source) if isinstance(source, dict) else _read_yaml(_find(source))
+        values = dict(source) if isinstance(source, dict) else read_settings(source)
         return cls._checked({**values, **overrides})
 
     @classmethod
@@ -436,11 +451,6 @@ def check_text(name: str, text: str) -> str:
     return text
 
 
-def preset_names() -> list[str]:
-    """Names of the shipped presets, sorted."""
-    return sorted(path.stem for path in PRESETS.glob("*.yaml"))
-
-
 def find_folder(model: str) -> Path:
     """The folder of a model or reward.
 
@@ -460,35 +470,6 @@ def find_folder(model: str) -> Path:
         f"No folder '{model[:200]}' in {Path.cwd()} or {ROOT}. "
         "Give a folder in diffusers' layout, such as assets/tiny-lcm."
     )
-
-
-def _find(source: str | Path) -> Path:
-    preset = PRESETS / f"{source}.yaml"
-    if os.path.isfile(preset):
-        return preset
-    path = Path(source)
-    if os.path.isfile(path):
-        return path
-    near = difflib.get_close_matches(str(source), preset_names(), n=1)
-    hint = f" Did you mean '{near[0]}'?" if near else ""
-    raise MissingFile(
-        f"'{str(source)[:200]}' is neither a preset nor a file.{hint} "
-        f"Presets: {', '.join(preset_names())}."
-    )
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: 2024-13-45
-        where = getattr(error, "problem_mark", None)
-        line = f" in line {where.line + 1}" if where else ""
-        raise ConfigError(
-            f"{path} is not valid YAML{line}. Expected lines like 'beta: 0.1'."
-        ) from error
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path} holds no settings. Expected lines like 'beta: 0.1'.")
-    return {str(name): value for name, value in values.items()}
 
 
 def _unknown(name: str, known: list[str]) -> str:

@@ -13,8 +13,9 @@ from functools import lru_cache
 from pathlib import Path
 from statistics import median
 
-from rocm.config import RunConfig, find_folder
+from rocm.config import RunConfig
 from rocm.errors import MissingFile, RocmError
+from rocm.model_files import find_model
 from rocm.training.run_dir import RunDir
 
 NUM_EXAMINED = 20
@@ -154,7 +155,9 @@ def _measured(path: Path, size: int, file: int) -> Rate | None:
 def _weights_mb(model: str) -> float:
     """Size of a model's weights on the disk, in MB; 0 if they are not there any more."""
     try:
-        folder = find_folder(model)
+        files = find_model(model)
     except MissingFile:
         return 0.0
-    return sum(file.stat().st_size for file in folder.rglob("*.safetensors")) / 1e6
+    folders = [folder for folder in (files.base, files.part) if folder]
+    weights = [file for folder in folders for file in folder.rglob("*.safetensors")]
+    return sum(file.stat().st_size for file in weights) / 1e6

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from rocm.config import PRESETS, RunConfig, check_text, preset_names
+from rocm.config import RunConfig, check_text, preset_names
 from rocm.errors import ConfigError, MissingFile, RunError
 from rocm.training.files import make_folder, write_atomic
 from rocm.training.run_dir import RunDir
@@ -95,10 +95,10 @@ class Presets:
         own = [Preset(path.stem, _sentence(path), True) for path in sorted(self._files())]
         return [Preset(name, RunConfig.load(name).description) for name in preset_names()] + own
 
-    def source(self, name: str) -> Path:
-        """The file of a preset; nothing but a preset's name is accepted."""
-        files = {path.stem: path for path in self._files()}
-        files |= {shipped: PRESETS / f"{shipped}.yaml" for shipped in preset_names()}
+    def source(self, name: str) -> str | Path:
+        """The name of a shipped preset, the file of another; nothing but a name is accepted."""
+        files: dict[str, str | Path] = {path.stem: path for path in self._files()}
+        files |= {shipped: shipped for shipped in preset_names()}
         if name not in files:
             raise MissingFile(f"There is no preset '{name}'. Presets: {', '.join(sorted(files))}.")
         return files[name]

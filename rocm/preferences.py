@@ -16,7 +16,7 @@ from reprlib import repr as shortened
 
 from rocm.config import ROOT
 from rocm.errors import ConfigError, MissingFile
-from rocm.prompts import MAX_FILE_BYTES, check_prompt
+from rocm.prompt_files import MAX_FILE_BYTES, check_prompt
 
 BASE = "base"
 COLUMNS = ("prompt", "seed", "winner", "loser")

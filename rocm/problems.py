@@ -1,7 +1,5 @@
 """What cannot work, said before a run starts: the checks that need no model loaded."""
 
-import shutil
-import subprocess
 from collections.abc import Callable
 
 import psutil
@@ -9,8 +7,10 @@ import psutil
 from rocm.config import RunConfig, find_folder
 from rocm.errors import RocmError
 from rocm.estimate import Estimate
+from rocm.hardware import card_mb
+from rocm.model_files import check_model
 from rocm.preferences import load_preferences
-from rocm.prompts import load_prompts
+from rocm.prompts import prompts_of
 from rocm.reward_files import PUBLISHED, find_weights
 from rocm.reward_names import check_gradient, check_reward, parse_mixture, tracked
 
@@ -26,8 +26,8 @@ def problems(config: RunConfig, forecast: Estimate) -> list[str]:
         One sentence each; empty if nothing is known.
     """
     checks: list[Callable[[], object]] = [
-        lambda: find_folder(config.model),
-        lambda: load_prompts(config.prompts, config.num_eval_prompts, config.seed),
+        lambda: check_model(config.model),
+        lambda: prompts_of(config),
         *(lambda name=name: _check_reward(name) for name in _named(config)),
         lambda: check_gradient(parse_mixture(config.reward), config.algorithm),
         *([lambda: load_preferences(config.preferences, ())] if config.preferences else []),
@@ -39,7 +39,7 @@ def problems(config: RunConfig, forecast: Estimate) -> list[str]:
 
 def free_memory_mb(device: str) -> tuple[float, str]:
     """Memory that a trainer may take now, in MB, and whose it is: the card's or the machine's."""
-    card = None if device == "cpu" else _free_on_card()
+    card = None if device == "cpu" else card_mb("memory.free")
     if card is not None:
         return card, "the GPU"
     return psutil.virtual_memory().available / 1e6, "this machine"
@@ -84,7 +84,7 @@ def _judge_is_trained(config: RunConfig) -> str:
 
 
 def _no_card(config: RunConfig) -> str:
-    if config.device != "cuda" or _free_on_card() is not None:
+    if config.device != "cuda" or card_mb("memory.free") is not None:
         return ""
     return "device=cuda, but no CUDA device is visible. Use device=cpu or auto."
 
@@ -100,17 +100,3 @@ def _too_large(config: RunConfig, forecast: Estimate) -> str:
         f"{free_mb:,.0f} MB free. Lower batch_size and raise gradient_accumulation, or set "
         "gradient_checkpointing=auto."
     )
-
-
-def _free_on_card() -> float | None:
-    """Free memory of the first CUDA card in MB, asked of the driver; None without a card."""
-    program = shutil.which("nvidia-smi")
-    if program is None:
-        return None
-    query = [program, "--query-gpu=memory.free", "--format=csv,noheader,nounits"]
-    try:
-        answer = subprocess.run(query, capture_output=True, text=True, timeout=10, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    lines = answer.stdout.split()
-    return float(lines[0]) * 1.048576 if lines else None

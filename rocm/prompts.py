@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from rocm.config import ROOT, check_text
-from rocm.errors import ConfigError, MissingFile
+from rocm.config import ROOT, RunConfig
+from rocm.errors import ConfigError
+from rocm.prompt_files import check_prompt as check_prompt
+from rocm.prompt_files import find_hub_prompts, is_hub_source, read_prompts
 
 Item = TypeVar("Item")
 EMBEDDED = ROOT / "assets" / "prompts"
-MAX_CHARACTERS = 1000
-MAX_FILE_BYTES = 100_000_000
 
 
 @dataclass(frozen=True)
@@ -25,68 +25,68 @@ class PromptSet:
         train: drawn from in training.
         evaluation: fixed, drawn with fixed noise at every evaluation.
         sha256: of both lists, for the manifest.
+        revision: commit of the data set that they are from; empty for a file.
     """
 
     train: tuple[str, ...]
     evaluation: tuple[str, ...]
     sha256: str
+    revision: str = ""
 
 
-def check_prompt(prompt: str) -> str:
-    """The prompt without surrounding white space.
+def load_prompts(
+    source: str, num_eval_prompts: int, seed: int, column: str = "", num_prompts: int = 0
+) -> PromptSet:
+    """Load and split prompts; nothing is downloaded.
 
-    Args:
-        prompt: as the user gave it.
-
-    Returns:
-        The prompt to draw.
-
-    Raises:
-        ConfigError: empty, longer than 1,000 characters, or no text.
-    """
-    text = check_text("prompt", prompt).strip()
-    if not text:
-        raise ConfigError(
-            "The prompt is empty. Describe a picture, such as: a glossy emoji of a red apple"
-        )
-    if len(text) > MAX_CHARACTERS:
-        raise ConfigError(
-            f"The prompt has {len(text):,} characters; at most {MAX_CHARACTERS:,} are allowed. "
-            "Shorten it."
-        )
-    return text
-
-
-def load_prompts(source: str, num_eval_prompts: int, seed: int) -> PromptSet:
-    """Load and split prompts.
+    Evaluation prompts are disjoint from the others by construction: prompts that differ in capitals
+    or white space only are one prompt before the split. The embedded lists share no object.
 
     Args:
-        source: `embedded`, or a text file with one prompt per line. Of a file, a seeded sample is
-            held out for evaluation; the embedded lists share no object.
+        source: `embedded`, a file, or `hub:owner/name`; as in `rocm.prompt_files`.
         num_eval_prompts: evaluation prompts to take.
-        seed: of the sample.
+        seed: of the sample: the first evaluate, the next are trained on.
+        column: of a table or data set; empty: the first of prompt, caption, text.
+        num_prompts: to train on; 0: all the others.
 
     Returns:
-        The prompts, without duplicates.
+        The prompts.
 
     Raises:
-        MissingFile: no such file.
+        MissingFile: no such file, or the data set is not on this disk.
         ConfigError: a prompt is not allowed, or there are too few.
     """
+    revision = ""
     if source == "embedded":
-        train, evaluation = _read(EMBEDDED / "train.txt"), _read(EMBEDDED / "eval.txt")
+        train, evaluation = (_distinct(EMBEDDED / name) for name in ("train.txt", "eval.txt"))
     else:
-        prompts = _read(Path(os.path.expanduser(source)))
+        if is_hub_source(source):
+            found = find_hub_prompts(source, column)
+            prompts, revision = _without_repeats(found.prompts), found.commit
+        else:
+            prompts = _distinct(Path(os.path.expanduser(source)), column)
         random.Random(f"evaluation/{seed}").shuffle(prompts)
         evaluation, train = prompts[:num_eval_prompts], prompts[num_eval_prompts:]
-    if len(evaluation) < num_eval_prompts or not train:
+    if len(evaluation) < num_eval_prompts or len(train) < max(num_prompts, 1):
+        also = f"num_prompts={num_prompts} and " if num_prompts else ""
         raise ConfigError(
             f"prompts={source} has {len(train)} prompts to train and {len(evaluation)} to evaluate "
-            f"on, but num_eval_prompts={num_eval_prompts}. Lower it, or give more prompts."
+            f"on, but {also}num_eval_prompts={num_eval_prompts}. Lower it, or give more prompts."
         )
-    evaluation = evaluation[:num_eval_prompts]
+    train, evaluation = train[: num_prompts or None], evaluation[:num_eval_prompts]
     digest = hashlib.sha256("\n".join([*train, "", *evaluation]).encode()).hexdigest()
-    return PromptSet(tuple(train), tuple(evaluation), digest)
+    return PromptSet(tuple(train), tuple(evaluation), digest, revision)
+
+
+def prompts_of(config: RunConfig) -> PromptSet:
+    """The prompts of a run; raises as `load_prompts`."""
+    return load_prompts(
+        config.prompts,
+        config.num_eval_prompts,
+        config.seed,
+        config.prompt_column,
+        config.num_prompts,
+    )
 
 
 def training_item(items: Sequence[Item], seed: int, index: int) -> Item:
@@ -102,44 +102,13 @@ def noise_seed(seed: int, index: int) -> int:
     return int.from_bytes(digest[:8], "big") >> 1
 
 
-def _read(path: Path) -> list[str]:
-    return list(dict.fromkeys(read_lines(path)))
+def _distinct(path: Path, column: str = "") -> list[str]:
+    return _without_repeats(read_prompts(path, column))
 
 
-def read_lines(path: Path) -> list[str]:
-    """The prompts of a text file, one per line, as often as they stand there.
-
-    Args:
-        path: the file.
-
-    Returns:
-        The prompts; empty lines are left out.
-
-    Raises:
-        MissingFile: no such file.
-        ConfigError: no text file, or a prompt is not allowed.
-    """
-    unusable = ConfigError(
-        f"prompts={path} is not a UTF-8 text file with one prompt per line, of at most "
-        f"{MAX_FILE_BYTES // 1_000_000} MB. Give such a file, or 'embedded'."
-    )
-    if not os.path.exists(path):
-        raise MissingFile(
-            f"prompts={str(path)[:200]} does not exist. "
-            "Give a text file with one prompt per line, or 'embedded'."
-        )
-    # A device or a pipe may never end.
-    if not os.path.isfile(path) or path.stat().st_size > MAX_FILE_BYTES:
-        raise unusable
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise unusable from error
-    prompts = []
-    for number, line in enumerate(lines, start=1):
-        if line.strip():
-            try:
-                prompts.append(check_prompt(line))
-            except ConfigError as error:
-                raise ConfigError(f"Line {number} of {path}: {error}") from error
-    return prompts
+def _without_repeats(prompts: list[str]) -> list[str]:
+    """The first of those that differ in capitals or white space only."""
+    found: dict[str, str] = {}
+    for prompt in prompts:
+        found.setdefault(" ".join(prompt.casefold().split()), prompt)
+    return list(found.values())

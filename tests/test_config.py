@@ -1,10 +1,12 @@
+import re
 from pathlib import Path
 
 import pytest
-import yaml
 
-from rocm.config import PRESETS, ROOT, RunConfig, find_folder, preset_names
+from rocm.config import ROOT, RunConfig, find_folder, preset_names
 from rocm.errors import ConfigError, MissingFile
+from rocm.model_files import model_repositories
+from rocm.presets import FAMILIES, read_settings
 from rocm.rewards import parse_mixture
 
 
@@ -12,10 +14,39 @@ from rocm.rewards import parse_mixture
 def test_every_preset_loads_and_says_what_it_shows(name: str) -> None:
     config = RunConfig.load(name)
     assert config.description.endswith(".")
-    written = yaml.safe_load((PRESETS / f"{name}.yaml").read_text())
+    written = read_settings(name)
     assert {key: getattr(config, key) for key in written} == written
-    assert (ROOT / config.model).is_dir()
+    assert (ROOT / config.model).is_dir() or model_repositories(config.model)
     assert parse_mixture(config.reward)
+    assert config.judge != config.reward
+
+
+def test_the_presets_of_the_paper_are_its_divergences_by_its_rewards() -> None:
+    rewards = ("hpsv2", "pickscore", "clipscore", "aesthetic")
+    found = {name: RunConfig.load(name) for name in preset_names() if "paper-rocm" in name}
+    wanted = [(kind, reward) for kind in ("kl", "js", "hellinger", "fisher") for reward in rewards]
+    assert [(one.divergence, one.reward) for one in found.values()] == wanted
+    for name, config in found.items():
+        assert name == f"paper-rocm-{config.divergence}-{config.reward}"
+        paper = (config.num_inference_steps, config.lora_rank, config.lora_alpha, config.batch_size)
+        assert paper == (8, 16, 32, 1)
+        assert (config.learning_rate, config.num_prompts) == (6e-5, 4000)
+        assert config.judge in rewards
+        assert config.track == "auto"
+        assert "never run on the real model" in config.description
+
+
+def test_every_value_of_the_paper_presets_says_where_it_is_from() -> None:
+    files = list(FAMILIES.glob("*.yaml"))
+    assert len(files) == 5
+    for path in files:
+        for line in path.read_text().splitlines():
+            if line.startswith(("#", "description:", "variants:")):
+                continue
+            source = line.partition("  # ")[2]
+            assert re.match(r"(paper|ours|SPO default|RLCM|DDPO|D3PO|DPOK)\b", source), (
+                f"{path.name}: {line}"
+            )
 
 
 def test_the_presets_of_the_demonstration_exist() -> None:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
-from rocm.config import ROOT, RunConfig, find_folder
+from rocm.config import ROOT, RunConfig
 from rocm.errors import ConfigError, MissingFile, RunError
+from rocm.model_files import find_model
 from rocm.reward_names import parse_mixture
 from rocm.training.run_dir import RunDir
 
@@ -134,7 +135,7 @@ def check_same_model(arms: list[Arm], model: str) -> str:
     models = {arm.label: arm.config.model for arm in arms if arm.config}
     if model:
         models = {"the chosen model": model, **models}
-    places = {label: find_folder(one).resolve() for label, one in models.items()}
+    places = {label: find_model(one) for label, one in models.items()}
     if len(set(places.values())) > 1:
         first = next(iter(models))
         other = next(label for label in places if places[label] != places[first])
@@ -156,7 +157,7 @@ def check_fit(arm: Arm, folder: str, model: str) -> None:
     Raises:
         ConfigError: the file is damaged, or a layer is missing or has another size.
     """
-    layers = _layer_sizes(find_folder(model))
+    layers = _layer_sizes(find_model(model).base)
     tensors = tensor_shapes(ROOT / folder / WEIGHTS)
     if not tensors:
         raise ConfigError(f"The adapter file of {arm.label} is empty. Take another adapter.")

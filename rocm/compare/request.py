@@ -10,7 +10,8 @@ from pathlib import Path
 from rocm.config import RunConfig
 from rocm.drawing.picture import MAX_SEED, whole_number
 from rocm.errors import ConfigError
-from rocm.prompts import EMBEDDED, check_prompt, read_lines
+from rocm.prompt_files import read_prompts
+from rocm.prompts import EMBEDDED, check_prompt
 
 AXES = {
     "num_inference_steps": "sampler steps",
@@ -103,11 +104,11 @@ def prompt_set(name: str, num: int, seed: int, is_public: bool = False) -> list[
     """
     num = whole_number("number of prompts", num, 1, MAX_PROMPTS)
     if name in SETS:
-        known = read_lines(EMBEDDED / SETS[name])
+        known = read_prompts(EMBEDDED / SETS[name])
     elif is_public:
         raise ConfigError(f"There is no set '{name[:100]}'. Sets: {', '.join(SETS)}.")
     else:
-        known = read_lines(Path(os.path.expanduser(name)))
+        known = read_prompts(Path(os.path.expanduser(name)))
         check_once("Prompt", known)
     order = random.Random(f"compare/{whole_number('seed', seed, 0, MAX_SEED)}")
     return order.sample(known, len(known))[:num]

@@ -17,10 +17,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from rocm.config import find_folder
 from rocm.drawing.picture import Picture
 from rocm.errors import ConfigError
 from rocm.generate import Sampling, draw, draw_with_divergence, to_pil
+from rocm.model_files import ModelFiles, find_model
 from rocm.models.consistency import ConsistencyModel, load_model
 from rocm.models.lora import WEIGHTS, adapter_off, load_adapter
 from rocm.reward_names import KL
@@ -67,7 +67,7 @@ class Sampler:
             device: `auto`, `cpu` or `cuda`.
         """
         self._device = device
-        self._models: OrderedDict[Path, Loaded] = OrderedDict()
+        self._models: OrderedDict[ModelFiles, Loaded] = OrderedDict()
         self._rewards: dict[str, Reward] = {}
         self._names = (f"adapter_{number}" for number in count())
 
@@ -137,13 +137,13 @@ class Sampler:
         return SMALL_BATCH if height * width <= SMALL_LATENT else 1
 
     def _model(self, name: str) -> Loaded:
-        folder = find_folder(name).resolve()
-        if folder not in self._models:
+        files = find_model(name)
+        if files not in self._models:
             while len(self._models) >= MAX_MODELS:
                 self._models.popitem(last=False)
-            self._models[folder] = Loaded(load_model(name, self._device), OrderedDict())
-        self._models.move_to_end(folder)
-        return self._models[folder]
+            self._models[files] = Loaded(load_model(name, self._device), OrderedDict())
+        self._models.move_to_end(files)
+        return self._models[files]
 
     def _adapter(self, model: str, loaded: Loaded, folder: Path) -> str:
         """The adapter's name in the U-Net; a file that has changed since is loaded again."""
@@ -157,7 +157,7 @@ class Sampler:
                 load_adapter(loaded.model.pipeline, folder, name)
             except ConfigError:
                 # Half of it may hang in the U-Net now: the model is loaded afresh next time.
-                del self._models[find_folder(model).resolve()]
+                del self._models[find_model(model)]
                 raise
             loaded.adapters[key] = name
         loaded.adapters.move_to_end(key)

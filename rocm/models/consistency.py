@@ -1,27 +1,24 @@
-"""A latent consistency model in diffusers' layout, seen as the networks that the mathematics needs.
+"""A few-step model in diffusers' layout, seen as the networks that the mathematics needs.
 
-The embedded model and LCM Dreamshaper go through this same file. Guidance is an embedding
-(`timestep_cond`, w = guidance_scale - 1): one U-Net call per step.
+Every family goes through this same file. Guidance is an embedding where the U-Net has one
+(`timestep_cond`, w = guidance_scale - 1): one U-Net call per step. Without it, as with an LCM-LoRA,
+guidance is classifier-free, as in stock diffusers: above 1 the U-Net sees each state twice.
 """
 
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
-from diffusers import DiffusionPipeline, LatentConsistencyModelPipeline, LCMScheduler
-from safetensors import SafetensorError
+from diffusers import DiffusionPipeline
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from rocm.config import find_folder
-from rocm.errors import ConfigError, MissingFile
+from rocm.errors import ConfigError
 from rocm.models.lora import adapter_off
+from rocm.models.pipelines import DTYPES, freeze, load_few_step
 from rocm.schedule import Step, lcm_schedule, timestep_grid
 from rocm.trajectory import Network
-
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass
@@ -47,13 +44,15 @@ class ConsistencyModel:
         dtype: of the network passes; inputs and outputs of the methods are float32.
         use_checkpointing: recompute network passes in backward.
         passes: counted since the model was loaded.
+        note: what must be said of the model; empty if it is a consistency model.
     """
 
-    pipeline: LatentConsistencyModelPipeline
+    pipeline: DiffusionPipeline
     device: torch.device
     dtype: torch.dtype = torch.float32
     use_checkpointing: bool = False
     passes: Passes = field(default_factory=Passes)
+    note: str = ""
 
     @property
     def prediction_type(self) -> str:
@@ -75,11 +74,27 @@ class ConsistencyModel:
         alphas_cumprod = self.pipeline.scheduler.alphas_cumprod.double().tolist()
         return lcm_schedule(alphas_cumprod, timesteps, config.timestep_scaling)
 
+    @property
+    def has_guidance_embedding(self) -> bool:
+        """Whether guidance is an input of the U-Net; otherwise it is classifier-free."""
+        return self.pipeline.unet.config.time_cond_proj_dim is not None
+
     @torch.no_grad()
     def encode(self, prompts: Sequence[str]) -> Tensor:
-        """Text features (B, L, D) of B prompts, as the stock pipeline computes them."""
-        features, _ = self.pipeline.encode_prompt(list(prompts), self.device, 1, False)
-        return features
+        """Text features (B, L, D) of B prompts, as the stock pipeline computes them.
+
+        Stable Diffusion XL also takes pooled features: they stand in one more row, L + 1 in all,
+        with zeros behind them.
+        """
+        return self._features(list(prompts), is_empty=False)
+
+    @torch.no_grad()
+    def encode_nothing(self) -> Tensor:
+        """What classifier-free guidance leads away from, (1, L, D): the empty prompt.
+
+        Stable Diffusion XL takes zeros instead where its own configuration says so.
+        """
+        return self._features([""], is_empty=True)
 
     def policy(self, context: Tensor, guidance_scale: float) -> Network:
         """The network with the adapter on.
@@ -105,19 +120,26 @@ class ConsistencyModel:
         return pictures.float() / 2 + 0.5
 
     def guided(self, context: Tensor, guidance_scale: float) -> Network:
-        """The U-Net itself with its guidance, whatever the adapter; arguments as in `policy`."""
-        unet = self.pipeline.unet
-        w = torch.tensor([guidance_scale - 1.0])
-        guidance = self.pipeline.get_guidance_scale_embedding(w, unet.config.time_cond_proj_dim)
-        guidance = guidance.to(self.device, context.dtype)
+        r"""The U-Net itself with its guidance, whatever the adapter; arguments as in `policy`.
+
+        Without a guidance embedding it is classifier-free, u + g (c - u) with u for the empty
+        prompt, and with g <= 1 the prompt alone: two or one state per call and picture.
+        """
+        if self.has_guidance_embedding:
+            return self._embedded_guidance(context, guidance_scale)
+        if guidance_scale <= 1:
+            return lambda state, timesteps: self.counted_unet(
+                state.to(context.dtype), timesteps, _repeated(context, len(state))
+            )
+        nothing = self.encode_nothing()
 
         def call(state: Tensor, timesteps: Tensor) -> Tensor:
-            return self.counted_unet(
-                state.to(context.dtype),
-                timesteps,
-                context.repeat(len(state) // len(context), 1, 1),
-                timestep_cond=guidance.expand(len(state), -1),
-            )
+            num = len(state)
+            both = torch.cat([nothing.expand(num, -1, -1), _repeated(context, num)])
+            doubled = state.to(context.dtype).repeat(2, 1, 1, 1)
+            output = self.counted_unet(doubled, timesteps.repeat(2), both).float()
+            without, prompted = output.chunk(2)
+            return without + guidance_scale * (prompted - without)
 
         return call
 
@@ -133,7 +155,7 @@ class ConsistencyModel:
         Args:
             state: (M, C, H, W).
             timesteps: (M,).
-            context: text features (M, L, D).
+            context: text features (M, L, D), as `encode` gives them.
             timestep_cond: embedding of the guidance (M, E), where the model has one.
 
         Returns:
@@ -144,16 +166,63 @@ class ConsistencyModel:
             self.passes.backward += len(gradient)
 
         self.passes.forward += len(state)
+        features, added = self._unpacked(context)
         output = self.pipeline.unet(
             state,
             timesteps,
-            encoder_hidden_states=context,
+            encoder_hidden_states=features,
             timestep_cond=timestep_cond,
+            added_cond_kwargs=added,
             return_dict=False,
         )[0]
         if output.requires_grad:
             output.register_hook(count_backward)
         return output
+
+    @property
+    def _pooled_width(self) -> int:
+        """Of Stable Diffusion XL's pooled text features; 0 in other families."""
+        encoder = self.pipeline.components.get("text_encoder_2")
+        return 0 if encoder is None else encoder.config.projection_dim
+
+    def _features(self, prompts: list[str], is_empty: bool) -> Tensor:
+        answer = self.pipeline.encode_prompt(
+            prompts,
+            device=self.device,
+            num_images_per_prompt=1,
+            do_classifier_free_guidance=is_empty,
+        )
+        features, pooled = answer[int(is_empty)], answer[2 + int(is_empty) :]
+        if not self._pooled_width:
+            return features
+        row = torch.nn.functional.pad(pooled[0], (0, features.shape[2] - self._pooled_width))
+        return torch.cat([features, row[:, None]], 1)
+
+    def _unpacked(self, context: Tensor) -> tuple[Tensor, dict[str, Tensor] | None]:
+        """What the U-Net takes of `encode`'s answer: text features, and SDXL's added conditions."""
+        width = self._pooled_width
+        if not width:
+            return context, None
+        side = self.latent_shape[1] * self.pipeline.vae_scale_factor
+        # Original size, crop and target size, as the stock pipeline's defaults: the whole picture.
+        sizes = torch.tensor([side, side, 0, 0, side, side], device=context.device)
+        added = {
+            "text_embeds": context[:, -1, :width],
+            "time_ids": sizes.to(context.dtype).expand(len(context), -1),
+        }
+        return context[:, :-1], added
+
+    def _embedded_guidance(self, context: Tensor, guidance_scale: float) -> Network:
+        w = torch.tensor([guidance_scale - 1.0])
+        width = self.pipeline.unet.config.time_cond_proj_dim
+        guidance = self.pipeline.get_guidance_scale_embedding(w, width)
+        guidance = guidance.to(self.device, context.dtype)
+        return lambda state, timesteps: self.counted_unet(
+            state.to(context.dtype),
+            timesteps,
+            _repeated(context, len(state)),
+            timestep_cond=guidance.expand(len(state), -1),
+        )
 
     def _network(self, context: Tensor, guidance_scale: float, is_reference: bool) -> Network:
         unet, guided = self.pipeline.unet, self.guided(context, guidance_scale)
@@ -198,11 +267,12 @@ def resolve_device(device: str) -> torch.device:
 def load_model(
     model: str, device: str = "auto", precision: str = "fp32", use_checkpointing: bool = False
 ) -> ConsistencyModel:
-    """Load a latent consistency model and freeze it.
+    """Load a few-step model and freeze it; nothing is downloaded.
 
     Args:
-        model: folder in diffusers' layout, absolute, or relative to the working directory or to the
-            project.
+        model: as in `RunConfig`: a folder in diffusers' layout, absolute, or relative to the
+            working directory or to the project, or a repository in the hub's cache; with an
+            LCM-LoRA or LCM U-Net behind a plus.
         device: `auto`, `cpu` or `cuda`.
         precision: `fp32`, `bf16` or `fp16`; with fp16 the autoencoder stays in fp32, as it must.
         use_checkpointing: recompute network passes in backward.
@@ -211,80 +281,15 @@ def load_model(
         The model, without adapter.
 
     Raises:
-        MissingFile: no such folder, or a file in it is missing.
-        ConfigError: not a consistency model with a guidance embedding, its scheduler clamps or is
-            another one, or a file is damaged.
+        MissingFile: it is not on this disk, or a file in it is missing.
+        ConfigError: no few-step model, its scheduler clamps or is another one, or a file is
+            damaged or a pickle.
     """
-    pipeline = load_pipeline(LatentConsistencyModelPipeline, model, precision)
-    _check_scheduler(model, pipeline)
     target, dtype = resolve_device(device), DTYPES[precision]
+    pipeline, note = load_few_step(model, precision)
     freeze(pipeline, target, dtype)
-    return ConsistencyModel(pipeline, target, dtype, use_checkpointing)
+    return ConsistencyModel(pipeline, target, dtype, use_checkpointing, note=note)
 
 
-def load_pipeline(
-    kind: type[DiffusionPipeline], model: str, precision: str, **parts: Any
-) -> DiffusionPipeline:
-    """A stock pipeline from a folder.
-
-    Args:
-        kind: class of the pipeline.
-        model: as in `load_model`.
-        precision: as in `load_model`.
-        **parts: of the pipeline, to be used instead of the folder's.
-
-    Returns:
-        The pipeline on the CPU.
-
-    Raises:
-        MissingFile: no such folder, or a file in it is missing.
-        ConfigError: a file is damaged, or belongs to another pipeline.
-    """
-    try:
-        return kind.from_pretrained(
-            find_folder(model),
-            dtype=DTYPES[precision],
-            local_files_only=True,
-            use_safetensors=True,
-            **parts,
-        )
-    except OSError as error:
-        raise MissingFile(f"model={model} cannot be loaded: {error}") from error
-    except (SafetensorError, ValueError) as error:
-        raise ConfigError(f"model={model} has a damaged or misfit file: {error}") from error
-
-
-def freeze(pipeline: DiffusionPipeline, device: torch.device, dtype: torch.dtype) -> None:
-    """Move a pipeline to its device, its networks fixed; with float16 the autoencoder in float32.
-
-    Args:
-        pipeline: with U-Net, autoencoder and text encoder.
-        device: where to compute.
-        dtype: of the network passes.
-    """
-    pipeline.to(device)
-    if dtype == torch.float16:
-        pipeline.vae.float()
-    for network in (pipeline.unet, pipeline.vae, pipeline.text_encoder):
-        network.requires_grad_(False).eval()
-    pipeline.set_progress_bar_config(disable=True)
-
-
-def _check_scheduler(model: str, pipeline: LatentConsistencyModelPipeline) -> None:
-    config = pipeline.scheduler.config
-    if pipeline.unet.config.time_cond_proj_dim is None:
-        raise ConfigError(
-            f"model={model} has no guidance embedding (time_cond_proj_dim), so it is not a latent "
-            "consistency model. Use one that was distilled with guidance, such as assets/tiny-lcm, "
-            "or sampler=ddim."
-        )
-    if not isinstance(pipeline.scheduler, LCMScheduler):
-        raise ConfigError(
-            f"model={model} has a {type(pipeline.scheduler).__name__}. "
-            "Give it the LCMScheduler of its distillation in model_index.json."
-        )
-    if config.clip_sample or config.thresholding:
-        raise ConfigError(
-            f"model={model} clamps its prediction (clip_sample or thresholding), which stops the "
-            "gradient. Set both to false in its scheduler/scheduler_config.json."
-        )
+def _repeated(context: Tensor, num_states: int) -> Tensor:
+    return context.repeat(num_states // len(context), 1, 1)

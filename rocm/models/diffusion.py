@@ -5,20 +5,12 @@ classifier-free (the U-Net sees each state twice, with the prompt and with the e
 schedule is DDIM's with eta = 1.
 """
 
-import torch
 from diffusers import DDIMScheduler, StableDiffusionPipeline
-from torch import Tensor
 
 from rocm.errors import ConfigError
-from rocm.models.consistency import (
-    DTYPES,
-    ConsistencyModel,
-    freeze,
-    load_pipeline,
-    resolve_device,
-)
+from rocm.models.consistency import ConsistencyModel, resolve_device
+from rocm.models.pipelines import DTYPES, NO_CHECKER, UNUSED, freeze, load_pipeline
 from rocm.schedule import Step, ddim_schedule
-from rocm.trajectory import Network
 
 
 class DiffusionModel(ConsistencyModel):
@@ -32,30 +24,6 @@ class DiffusionModel(ConsistencyModel):
             scheduler.alphas_cumprod.double().tolist(), scheduler.timesteps.tolist()
         )
 
-    def guided(self, context: Tensor, guidance_scale: float) -> Network:
-        r"""Classifier-free guidance, u + g (c - u); with g = 1 the prompt alone.
-
-        Args:
-            context: text features (B, L, D).
-            guidance_scale: g, in diffusers' convention.
-
-        Returns:
-            The U-Net with its guidance, whatever the adapter.
-        """
-        empty = self.encode([""])
-
-        def call(state: Tensor, timesteps: Tensor) -> Tensor:
-            state, num = state.to(context.dtype), len(state)
-            own = context.repeat(num // len(context), 1, 1)
-            if guidance_scale == 1:
-                return self.counted_unet(state, timesteps, own)
-            both = torch.cat([empty.expand(num, -1, -1), own])
-            output = self.counted_unet(state.repeat(2, 1, 1, 1), timesteps.repeat(2), both)
-            plain, prompted = output.float().chunk(2)
-            return plain + guidance_scale * (prompted - plain)
-
-        return call
-
 
 def load_diffusion(
     model: str, device: str = "auto", precision: str = "fp32", use_checkpointing: bool = False
@@ -63,7 +31,7 @@ def load_diffusion(
     """Load an ordinary diffusion model and freeze it; arguments as in `consistency.load_model`.
 
     Args:
-        model: folder of a Stable Diffusion pipeline in diffusers' layout.
+        model: a Stable Diffusion pipeline: a folder in diffusers' layout, or on the hub.
         device: `auto`, `cpu` or `cuda`.
         precision: `fp32`, `bf16` or `fp16`.
         use_checkpointing: recompute network passes in backward.
@@ -75,7 +43,7 @@ def load_diffusion(
         MissingFile: no such folder, or a file in it is missing.
         ConfigError: it is a consistency model, or a file is damaged.
     """
-    parts = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
+    parts = {**UNUSED, **NO_CHECKER}
     pipeline = load_pipeline(StableDiffusionPipeline, model, precision, **parts)
     if pipeline.unet.config.time_cond_proj_dim is not None:
         raise ConfigError(

@@ -143,7 +143,7 @@ def load_adapter(pipeline: LatentConsistencyModelPipeline, folder: Path, name: s
         raise MissingFile(f"No adapter at {path}. Give the adapter folder of a run.")
     num_tensors = _checked(path)
     misfit = ConfigError(
-        f"{path} does not fit this model: its layers have other names or shapes. "
+        f"{path} does not fit this model: {_difference(path, pipeline.unet)}. "
         "Use the model that it was trained on."
     )
     try:
@@ -173,3 +173,17 @@ def _checked(path: Path) -> int:
             "Take an earlier checkpoint."
         )
     return len(names)
+
+
+def _difference(path: Path, unet: UNet2DConditionModel) -> str:
+    """How an adapter and a U-Net differ: by family if their text features do."""
+    with safe_open(path, "pt") as file:
+        names = [name for name in file.keys() if "attn2.to_k" in name and "down" in name]  # noqa: SIM118
+        widths = [file.get_slice(name).get_shape()[-1] for name in names]
+    taken = unet.config.cross_attention_dim
+    if widths and widths[0] != taken:
+        return (
+            f"it was made for a model with text features of width {widths[0]}, this one of {taken} "
+            "(Stable Diffusion 1.5 has 768, XL 2048)"
+        )
+    return "its layers have other names or shapes"

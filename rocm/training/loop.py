@@ -101,6 +101,9 @@ def _train(run: RunDir, resume: bool) -> Iterator[Progress]:
 def _begin(run: RunDir, setup: Setup) -> tuple[_Session, dict[str, Any]]:
     run.truncate_metrics(-1)  # of an attempt that was killed before its first checkpoint
     run.append_event("started", step=0)
+    if setup.model.note:
+        words = f"{run.config().model}: {setup.model.note}."
+        run.append_event("warning", step=0, warning="model", message=words)
     start = setup.evaluate()
     run.write_manifest(describe(setup, start))
     scales = {name: start.scale(name) for name in setup.weights}

@@ -17,11 +17,12 @@ from rocm.divergences import Penalty
 from rocm.errors import RunError
 from rocm.evaluate import Evaluation, evaluate
 from rocm.generate import Sampling
+from rocm.model_files import find_model
 from rocm.models.consistency import ConsistencyModel, load_model
 from rocm.models.diffusion import load_diffusion
 from rocm.models.lora import NAME, add_adapter, load_adapter
 from rocm.preferences import BASE, Preference, load_preferences
-from rocm.prompts import PromptSet, load_prompts
+from rocm.prompts import PromptSet, prompts_of
 from rocm.reward_names import check_gradient, tracked
 from rocm.rewards import Mixture, Reward, Scale, load_rewards, parse_mixture
 from rocm.training.checkpoint import Critic, Learner
@@ -104,7 +105,7 @@ def set_up(config: RunConfig, measured: Sequence[str] = ()) -> Setup:
     """
     weights = parse_mixture(config.reward)
     check_gradient(weights, config.algorithm)
-    prompts = load_prompts(config.prompts, config.num_eval_prompts, config.seed)
+    prompts = prompts_of(config)
     preferences: tuple[Preference, ...] = ()
     if config.preferences:
         preferences = load_preferences(config.preferences, prompts.evaluation)
@@ -173,7 +174,10 @@ def describe(setup: Setup, start: Evaluation) -> dict[str, Any]:
         "versions": {"python": platform.python_version(), **{p: version(p) for p in PACKAGES}},
         "git_revision": _git_revision(),
         "seed": setup.config.seed,
+        "model_revisions": find_model(setup.config.model).revisions,
+        "model_note": setup.model.note,
         "prompts_sha256": setup.prompts.sha256,
+        "prompts_revision": setup.prompts.revision,
         "device": str(setup.model.device),
         "use_checkpointing": setup.model.use_checkpointing,
         "base_reward": {"mean": trained.mean().item(), "deviation": trained.std().item()},

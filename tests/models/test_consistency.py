@@ -273,9 +273,12 @@ def test_a_clamping_scheduler_is_refused(broken, setting):
     assert "scheduler_config.json" in message
 
 
-def test_a_model_without_guidance_embedding_is_refused(broken):
+def test_an_ordinary_diffusion_model_is_refused_with_what_makes_it_one_of_few_steps(broken):
     edit(broken / "unet" / "config.json", time_cond_proj_dim=None)
-    assert "no guidance embedding" in refusal(broken, ConfigError)
+    edit(broken / "model_index.json", scheduler=["diffusers", "DDIMScheduler"])
+    message = refusal(broken, ConfigError)
+    assert "ordinary diffusion model" in message
+    assert "+latent-consistency/lcm-lora-sdv1-5" in message
 
 
 def test_another_scheduler_is_refused(broken):
@@ -305,7 +308,9 @@ def test_pickled_weights_are_never_loaded(broken):
     weights = broken / "unet" / "diffusion_pytorch_model.safetensors"
     torch.save({}, weights.with_suffix(".bin"))
     weights.unlink()
-    assert "safetensors" in refusal(broken, MissingFile)
+    message = refusal(broken, ConfigError)
+    assert "unet as a pickle" in message
+    assert "safetensors" in message
 
 
 def test_a_missing_folder_is_named(tmp_path):

@@ -171,9 +171,9 @@ MUTATIONS = [
     ),
     Mutation(
         "ddim: guidance towards the empty prompt",
-        "rocm/models/diffusion.py",
-        "plain + guidance_scale * (prompted - plain)",
-        "prompted + guidance_scale * (plain - prompted)",
+        "rocm/models/consistency.py",
+        "without + guidance_scale * (prompted - without)",
+        "prompted + guidance_scale * (without - prompted)",
         f"{TEST_DDIM}::test_chain_is_that_of_diffusers_ddim_with_eta_one_and_the_same_noise",
     ),
 ]

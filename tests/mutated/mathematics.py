@@ -6,6 +6,7 @@ DIVERGENCES = "rocm/divergences.py"
 TRAJECTORY = "rocm/trajectory.py"
 PATHWISE = "rocm/algorithms/pathwise.py"
 PPO = "rocm/algorithms/ppo.py"
+JUDGED = "rocm/algorithms/judged.py"
 CONSISTENCY = "rocm/models/consistency.py"
 SLOPE = "tests/test_divergences.py::test_value_and_slope_where_training_starts"
 MODEL = "tests/models/test_consistency.py"
@@ -85,14 +86,14 @@ MUTATIONS = [
     ),
     Mutation(
         "old log-density with a gradient",
-        PPO,
+        JUDGED,
         "old = now.detach() if",
         "old = now if",
         f"{RLCM}::test_first_gradient_of_a_linear_policy_is_the_hand_derivative",
     ),
     Mutation(
         "old log-density of the present policy",
-        PPO,
+        JUDGED,
         "if judged.old_log_probs is None else judged.old_log_probs",
         "",
         f"{RLCM}::test_old_log_probs_are_those_of_the_policy_that_drew_the_pictures",

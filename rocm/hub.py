@@ -1,0 +1,287 @@
+"""Repositories of the Hugging Face hub: what they are called, what of them lies on this disk.
+
+Needs no torch. Nothing is downloaded but by `fetch`; everybody else asks `local_snapshot`, which
+never goes to the network. `HF_ENDPOINT`, `HF_HOME`, `HF_HUB_OFFLINE` and `HF_TOKEN` mean what they
+mean to the hub's own library.
+"""
+
+import hashlib
+import re
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from rocm.errors import ConfigError, MissingFile, RunError
+
+ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+SHA256 = re.compile(r"[0-9a-f]{64}")
+SHARE_OF_DISK = 0.98
+Answer = TypeVar("Answer")
+
+# Commits of the repositories that docs and presets name. A branch may move under a name, a commit
+# may not. Where nothing is pinned `main` is taken, and the manifest says which commit that was.
+PINNED = {
+    "SimianLuo/LCM_Dreamshaper_v7": "a85df6a8bd976cdd08b4fd8f3b73f229c9e54df5",
+    "stable-diffusion-v1-5/stable-diffusion-v1-5": "451f4fe16113bff5a5d2269ed5ad43b0592e9a14",
+    "stabilityai/stable-diffusion-xl-base-1.0": "462165984030d82259a11f4367a4eed129e94a7b",
+    "stabilityai/sd-turbo": "b261bac6fd2cf515557d5d0707481eafa0485ec2",
+    "stabilityai/sdxl-turbo": "71153311d3dbb46851df1931d3ca6e939de83304",
+    "latent-consistency/lcm-lora-sdv1-5": "cf2fced511dbe7e26c8d1d397e728fbab875db4b",
+    "latent-consistency/lcm-lora-sdxl": "a18548dd4956b174ec5b0d78d340c8dae0a129cd",
+}
+
+
+@dataclass(frozen=True)
+class Repository:
+    """A repository at a revision.
+
+    Attributes:
+        name: `owner/name`.
+        revision: commit, branch or tag.
+        files: patterns of the files that are wanted; * also matches a slash.
+        ignored: patterns of those that are not, though they match.
+    """
+
+    name: str
+    revision: str
+    files: tuple[str, ...] = field(default=(), compare=False)
+    ignored: tuple[str, ...] = field(default=(), compare=False)
+
+    def __str__(self) -> str:
+        """As the user may write it."""
+        return f"{self.name}@{self.revision}"
+
+
+@dataclass(frozen=True)
+class Download:
+    """What fetching a repository would take, in bytes."""
+
+    total: int
+    missing: int
+
+
+def is_repository(text: str) -> bool:
+    """Whether a text has the form `owner/name` or `owner/name@revision`."""
+    return bool(ID.fullmatch(text.partition("@")[0]))
+
+
+def repository(text: str, files: Sequence[str] = (), ignored: Sequence[str] = ()) -> Repository:
+    """The repository that a text names; without a revision the pinned one, else `main`.
+
+    Args:
+        text: `owner/name` or `owner/name@revision`.
+        files: as in `Repository`.
+        ignored: as in `Repository`.
+
+    Returns:
+        The repository.
+
+    Raises:
+        ConfigError: not of that form.
+    """
+    name, _, revision = text.partition("@")
+    if not ID.fullmatch(name):
+        raise ConfigError(
+            f"'{text[:200]}' names no repository of the hub. Write owner/name, or "
+            "owner/name@revision."
+        )
+    return Repository(name, revision or PINNED.get(name, "main"), tuple(files), tuple(ignored))
+
+
+def local_snapshot(wanted: Repository) -> Path:
+    """The repository's files on this disk, without a look at the network.
+
+    Args:
+        wanted: the repository.
+
+    Returns:
+        Folder in the hub's cache; its name is the commit.
+
+    Raises:
+        MissingFile: they are not there, or not all of them.
+    """
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        return Path(_snapshot(wanted, local_files_only=True))
+    except LocalEntryNotFoundError as error:
+        raise MissingFile(
+            f"{wanted} is not on this disk. Run: python -m rocm download {wanted.name}"
+        ) from error
+
+
+def size(wanted: Repository) -> Download:
+    """Ask the hub how large the wanted files are, and which of them are here already.
+
+    Args:
+        wanted: the repository.
+
+    Returns:
+        Bytes in all and bytes that are missing.
+
+    Raises:
+        MissingFile: no network, no such repository or revision, or no right to read it.
+    """
+    plan = asked(str(wanted), lambda: _snapshot(wanted, dry_run=True, tqdm_class=_silent_bar()))
+    if not plan:
+        raise MissingFile(
+            f"{wanted} has none of the files that are needed: {', '.join(wanted.files)}. "
+            "Give another repository."
+        )
+    sizes = [(file.file_size or 0, file.is_cached) for file in plan]
+    total = sum(number for number, _ in sizes)
+    return Download(total, total - sum(number for number, is_cached in sizes if is_cached))
+
+
+def fetch(wanted: Repository, announce: Callable[[str], None]) -> Path:
+    """Download what is missing of a repository, and check what came.
+
+    Args:
+        wanted: the repository.
+        announce: takes a sentence with the size before the download begins.
+
+    Returns:
+        Folder in the hub's cache.
+
+    Raises:
+        MissingFile: no network, no such repository or revision, or no right to read it.
+        RunError: the disk has no room.
+        ConfigError: a file arrived damaged; it is deleted.
+    """
+    needed = size(wanted)
+    announce(announcement(wanted, needed))
+    _check_room(wanted, needed)
+    folder = Path(asked(str(wanted), lambda: _snapshot(wanted)))
+    for file in folder.rglob("*.safetensors"):
+        _check_content(file)
+    return folder
+
+
+def announcement(wanted: Repository, needed: Download) -> str:
+    """One sentence on what a download will take."""
+    if not needed.missing:
+        return f"{wanted}: {megabytes(needed.total)}, all of it here already."
+    here = needed.total - needed.missing
+    part = f" of {megabytes(needed.total)}, the rest is here already" if here else ""
+    return f"{wanted}: {megabytes(needed.missing)} to download{part}."
+
+
+def megabytes(number: float) -> str:
+    """Bytes in words, such as 4.27 GB."""
+    if number >= 1e9:
+        return f"{number / 1e9:.2f} GB"
+    return f"{number / 1e6:.3g} MB"
+
+
+def _snapshot(wanted: Repository, **options: Any) -> Any:
+    from huggingface_hub import constants, snapshot_download
+
+    return snapshot_download(
+        wanted.name,
+        revision=wanted.revision,
+        allow_patterns=list(wanted.files) or None,
+        ignore_patterns=list(wanted.ignored) or None,
+        cache_dir=constants.HF_HUB_CACHE,
+        **options,
+    )
+
+
+def _silent_bar() -> type:
+    """A progress bar that shows nothing: asking for a size is no download."""
+    from huggingface_hub.utils import tqdm
+
+    return type("SilentBar", (tqdm,), {"__init__": _disabled})
+
+
+def _disabled(bar: Any, *arguments: Any, **options: Any) -> None:
+    super(type(bar), bar).__init__(*arguments, **{**options, "disable": True})
+
+
+def asked(name: str, question: Callable[[], Answer]) -> Answer:
+    """An answer of the hub.
+
+    Args:
+        name: of what is asked for, as the user wrote it.
+        question: asks the hub's library.
+
+    Returns:
+        The answer.
+
+    Raises:
+        MissingFile: one sentence on what kept the hub from answering.
+    """
+    from huggingface_hub.errors import DryRunError
+
+    try:
+        return question()
+    except DryRunError as error:
+        raise MissingFile(_refusal(name, error.__cause__ or error)) from error
+    except (OSError, ConnectionError, ValueError) as error:
+        raise MissingFile(_refusal(name, error)) from error
+
+
+def _refusal(name: str, error: BaseException) -> str:
+    from huggingface_hub import constants
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        LocalEntryNotFoundError,
+        OfflineModeIsEnabled,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    if isinstance(error, GatedRepoError):
+        return (
+            f"{name} asks for consent first. Give it at {constants.ENDPOINT}, then: hf auth login"
+        )
+    if isinstance(error, RepositoryNotFoundError):
+        return f"{name} is not on the hub, or is private. Check the name, or run: hf auth login"
+    if isinstance(error, RevisionNotFoundError):
+        return f"{name}: the hub has the name, but no such revision. Take another one."
+    if isinstance(error, LocalEntryNotFoundError | OfflineModeIsEnabled):
+        return _no_network(name)
+    # The hub answered with an error, or not at all: the library's own word for that is no OSError.
+    if isinstance(error, HfHubHTTPError | OSError | ValueError):
+        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        return f"{name} could not be downloaded: {reason}. Try again."
+    return _no_network(name)
+
+
+def _no_network(name: str) -> str:
+    from huggingface_hub import constants
+
+    if constants.is_offline_mode():
+        return f"{name} is not on this disk, and HF_HUB_OFFLINE forbids to download it. Unset that."
+    return (
+        f"{name} is not on this disk, and {constants.ENDPOINT} does not answer. Check the network, "
+        "or give a local folder."
+    )
+
+
+def _check_room(wanted: Repository, needed: Download) -> None:
+    from huggingface_hub import constants
+
+    folder = Path(constants.HF_HUB_CACHE)
+    existing = next(part for part in (folder, *folder.parents) if part.exists())
+    free = shutil.disk_usage(existing).free
+    if needed.missing > SHARE_OF_DISK * free:
+        raise RunError(
+            f"{wanted} needs {megabytes(needed.missing)}, and {existing} has {megabytes(free)} "
+            "free. Make room, or set HF_HOME to a folder on another disk."
+        )
+
+
+def _check_content(file: Path) -> None:
+    """The cache names a large file by its sha256."""
+    blob = file.resolve()
+    if not SHA256.fullmatch(blob.name):
+        return
+    with blob.open("rb") as content:
+        digest = hashlib.file_digest(content, "sha256").hexdigest()
+    if digest != blob.name:
+        file.unlink()
+        blob.unlink()
+        raise ConfigError(f"{file.name} arrived damaged and was deleted. Download it again.")

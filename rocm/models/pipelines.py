@@ -1,0 +1,217 @@
+"""Stock pipelines from disk, of every family that is trained: safetensors only, no network.
+
+Families: a latent consistency model (guidance as an embedding), Stable Diffusion 1.x or 2.x or
+Stable Diffusion XL with an LCM-LoRA or an LCM U-Net, and turbo models, which are trained by the
+same chain but are no consistency models.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import (
+    DiffusionPipeline,
+    LatentConsistencyModelPipeline,
+    LCMScheduler,
+    StableDiffusionPipeline,
+    StableDiffusionXLPipeline,
+    UNet2DConditionModel,
+)
+from safetensors import SafetensorError
+
+from rocm.errors import ConfigError, MissingFile
+from rocm.model_files import LORA_FILE, PARTS, find_model
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+TURBO = "not a consistency model, not in the paper"
+UNUSED: dict[str, Any] = {"feature_extractor": None, "image_encoder": None}
+NO_CHECKER: dict[str, Any] = {"safety_checker": None, "requires_safety_checker": False}
+
+
+def load_pipeline(
+    kind: type[DiffusionPipeline], model: str, precision: str, **parts: Any
+) -> DiffusionPipeline:
+    """A stock pipeline from the base's folder.
+
+    Args:
+        kind: class of the pipeline.
+        model: as in `RunConfig`.
+        precision: `fp32`, `bf16` or `fp16`.
+        **parts: of the pipeline, to be used instead of the folder's.
+
+    Returns:
+        The pipeline on the CPU.
+
+    Raises:
+        MissingFile: no such folder, or a file in it is missing.
+        ConfigError: a file is damaged, a pickle, or belongs to another pipeline.
+    """
+    base = find_model(model).base
+    _check_layout(model, base)
+    options = {"dtype": DTYPES[precision], "local_files_only": True, "use_safetensors": True}
+    try:
+        return kind.from_pretrained(base, **options, **parts)
+    except OSError as error:
+        raise MissingFile(f"model={model} cannot be loaded: {error}") from error
+    except (SafetensorError, ValueError) as error:
+        raise ConfigError(f"model={model} has a damaged or misfit file: {error}") from error
+
+
+def load_few_step(model: str, precision: str) -> tuple[DiffusionPipeline, str]:
+    """A pipeline that a few steps of consistency sampling suit, with an `LCMScheduler`.
+
+    Args:
+        model: as in `RunConfig`.
+        precision: as in `load_pipeline`.
+
+    Returns:
+        The pipeline on the CPU, an LCM-LoRA merged into its U-Net; and what must be said of the
+        model, empty if it is a consistency model.
+
+    Raises:
+        MissingFile: no such folder, or a file in it is missing.
+        ConfigError: a file is damaged, or the model is an ordinary diffusion model, or its
+            scheduler clamps.
+    """
+    files = find_model(model)
+    _check_layout(model, files.base)
+    kind = _kind(files.base)
+    parts = UNUSED if kind is StableDiffusionXLPipeline else {**UNUSED, **NO_CHECKER}
+    if files.part and (files.part / "config.json").is_file():
+        parts = {**parts, "unet": _lcm_unet(model, files.part, precision)}
+    pipeline = load_pipeline(kind, model, precision, **parts)
+    if files.part and "unet" not in parts:
+        _merge_lora(model, pipeline, files.part)
+    note = _give_scheduler(model, pipeline, has_part=files.part is not None)
+    _check_fit(model, pipeline)
+    return pipeline, note
+
+
+def freeze(pipeline: DiffusionPipeline, device: torch.device, dtype: torch.dtype) -> None:
+    """Move a pipeline to its device, its networks fixed; with float16 the autoencoder in float32.
+
+    Args:
+        pipeline: with U-Net, autoencoder and text encoders.
+        device: where to compute.
+        dtype: of the network passes.
+    """
+    pipeline.to(device)
+    if dtype == torch.float16:
+        pipeline.vae.float()
+    for name in PARTS:
+        network = pipeline.components.get(name)
+        if network is not None:
+            network.requires_grad_(False).eval()
+    pipeline.set_progress_bar_config(disable=True)
+
+
+def _check_layout(model: str, base: Path) -> None:
+    if not (base / "model_index.json").is_file():
+        raise MissingFile(
+            f"model={model} is no model in diffusers' layout: {base} has no model_index.json. "
+            "A single checkpoint file has to be converted to that layout first."
+        )
+    for name in PARTS:
+        folder = base / name
+        if any(folder.glob("*.bin")) and not any(folder.glob("*.safetensors")):
+            raise ConfigError(
+                f"model={model} holds its {name} as a pickle (.bin) only, which could run code "
+                "and is not read. Use a version with .safetensors files."
+            )
+
+
+def _kind(base: Path) -> type[DiffusionPipeline]:
+    if _settings(base / "model_index.json").get("text_encoder_2"):
+        return StableDiffusionXLPipeline
+    is_guided = _settings(base / "unet" / "config.json").get("time_cond_proj_dim") is not None
+    return LatentConsistencyModelPipeline if is_guided else StableDiffusionPipeline
+
+
+def _settings(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise MissingFile(f"{path} is missing. Download the model again, or give another one.")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ConfigError(f"{path} is damaged ({error}). Download the model again.") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path} is damaged (no settings). Download the model again.")
+    return content
+
+
+def _lcm_unet(model: str, part: Path, precision: str) -> UNet2DConditionModel:
+    options = {"dtype": DTYPES[precision], "local_files_only": True, "use_safetensors": True}
+    try:
+        return UNet2DConditionModel.from_pretrained(part, **options)
+    except OSError as error:
+        raise MissingFile(f"model={model}: no U-Net can be loaded from {part}: {error}") from error
+    except (SafetensorError, ValueError) as error:
+        raise ConfigError(f"model={model}: the U-Net in {part} is damaged: {error}") from error
+
+
+def _merge_lora(model: str, pipeline: DiffusionPipeline, part: Path) -> None:
+    """Fold an LCM-LoRA into the weights: what is trained later starts from the sum."""
+    path = part / LORA_FILE
+    if not path.is_file():
+        raise MissingFile(
+            f"model={model}: {part} holds neither an LCM-LoRA ({LORA_FILE}) nor an LCM U-Net "
+            "(config.json)."
+        )
+    try:
+        pipeline.load_lora_weights(str(part), weight_name=LORA_FILE, adapter_name="lcm")
+        loaded = pipeline.get_list_adapters().get("unet")
+        pipeline.fuse_lora()
+        pipeline.unload_lora_weights()
+    except SafetensorError as error:
+        raise ConfigError(f"model={model}: {path} is damaged ({error}).") from error
+    except (RuntimeError, ValueError, KeyError) as error:
+        raise _wrong_lora(model, path) from error
+    if not loaded:
+        raise _wrong_lora(model, path)
+
+
+def _wrong_lora(model: str, path: Path) -> ConfigError:
+    return ConfigError(
+        f"model={model}: the LCM-LoRA {path} does not fit the base. Take the one that was made for "
+        "it: lcm-lora-sdv1-5 for Stable Diffusion 1.5, lcm-lora-sdxl for Stable Diffusion XL."
+    )
+
+
+def _give_scheduler(model: str, pipeline: DiffusionPipeline, has_part: bool) -> str:
+    """Make the scheduler an `LCMScheduler` where that is right; returns what must be said."""
+    scheduler, name = pipeline.scheduler, type(pipeline.scheduler).__name__
+    is_lcm = isinstance(scheduler, LCMScheduler)
+    is_turbo = name.startswith("Euler") and scheduler.config.timestep_spacing == "trailing"
+    if pipeline.unet.config.time_cond_proj_dim is not None and not is_lcm and not has_part:
+        raise ConfigError(
+            f"model={model} has a {name}. "
+            "Give it the LCMScheduler of its distillation in model_index.json."
+        )
+    if not (is_lcm or is_turbo or has_part):
+        raise ConfigError(
+            f"model={model} has no guidance embedding (time_cond_proj_dim) and no LCMScheduler: it "
+            "is an ordinary diffusion model. Add an LCM-LoRA, as in "
+            f"{model}+latent-consistency/lcm-lora-sdv1-5, or set sampler=ddim."
+        )
+    if not is_lcm:
+        pipeline.scheduler = LCMScheduler.from_config(scheduler.config)
+    config = pipeline.scheduler.config
+    if config.clip_sample or config.thresholding:
+        raise ConfigError(
+            f"model={model} clamps its prediction (clip_sample or thresholding), which stops the "
+            "gradient. Set both to false in its scheduler/scheduler_config.json."
+        )
+    return TURBO if is_turbo and not has_part else ""
+
+
+def _check_fit(model: str, pipeline: DiffusionPipeline) -> None:
+    """The U-Net must take what the text encoders give."""
+    encoders = [pipeline.components.get(name) for name in ("text_encoder", "text_encoder_2")]
+    given = sum(encoder.config.hidden_size for encoder in encoders if encoder is not None)
+    taken = pipeline.unet.config.cross_attention_dim
+    if given != taken:
+        raise ConfigError(
+            f"model={model}: the U-Net takes text features of width {taken}, and the text encoder "
+            f"gives {given}. Join a U-Net and a base of the same family."
+        )

@@ -1,0 +1,88 @@
+"""Every family of models at the smallest size, and how diffusers' documentation loads it."""
+
+from pathlib import Path
+
+import numpy
+import torch
+from diffusers import (
+    DiffusionPipeline,
+    LatentConsistencyModelPipeline,
+    LCMScheduler,
+    StableDiffusionPipeline,
+    StableDiffusionXLPipeline,
+    UNet2DConditionModel,
+)
+from PIL import Image
+
+from rocm.generate import Sampling, draw, to_pil
+from rocm.models.consistency import ConsistencyModel
+from tests.tiny_pipeline import (
+    random_diffusion,
+    random_pipeline,
+    random_xl,
+    random_xl_unet,
+    save_lcm_lora,
+)
+
+PROMPT = "a red apple"
+# Model, U-Net passes of a picture in 4 steps at guidance 2 and 1.
+FAMILIES = {
+    "lcm": (4, 4),
+    "sd+lora": (8, 4),
+    "xl+lora": (8, 4),
+    "xl+unet": (4, 4),
+    "turbo": (8, 4),
+}
+
+
+def name_of(models: Path, family: str) -> str:
+    """The setting `model` of a family."""
+    base, _, part = family.partition("+")
+    return str(models / base) + (f"+{models / base}-{part}" if part else "")
+
+
+def stock(models: Path, family: str) -> DiffusionPipeline:
+    """The family as diffusers' documentation loads it."""
+    if family == "lcm":
+        return LatentConsistencyModelPipeline.from_pretrained(models / "lcm")
+    base, _, part = family.partition("+")
+    kind = StableDiffusionXLPipeline if base == "xl" else StableDiffusionPipeline
+    options = {}
+    if part == "unet":
+        options["unet"] = UNet2DConditionModel.from_pretrained(models / "xl-unet")
+    pipeline = kind.from_pretrained(models / base, **options)
+    pipeline.scheduler = LCMScheduler.from_config(pipeline.scheduler.config)
+    if part == "lora":
+        pipeline.load_lora_weights(str(models / f"{base}-lora"), adapter_name="lcm")
+    return pipeline
+
+
+def stock_picture(pipeline: DiffusionPipeline, guidance_scale: float) -> Image.Image:
+    pipeline.set_progress_bar_config(disable=True)
+    generator = torch.Generator("cpu").manual_seed(7)
+    settings = {"num_inference_steps": 4, "guidance_scale": guidance_scale}
+    return pipeline(PROMPT, generator=generator, **settings).images[0]
+
+
+def our_picture(model: ConsistencyModel, guidance_scale: float) -> Image.Image:
+    sampling = Sampling(num_inference_steps=4, guidance_scale=guidance_scale)
+    return to_pil(next(draw(model, [PROMPT], [7], sampling))[0])
+
+
+def levels_apart(ours: Image.Image, theirs: Image.Image) -> int:
+    """Largest difference of two PIL pictures, in 1/255."""
+    return numpy.abs(numpy.asarray(ours).astype(int) - numpy.asarray(theirs).astype(int)).max()
+
+
+def save_families(root: Path) -> Path:
+    """Write the parts of every family into one folder."""
+    random_pipeline(seed=0).save_pretrained(root / "lcm")
+    diffusion, large = random_diffusion(seed=1), random_xl(seed=2)
+    diffusion.save_pretrained(root / "sd")
+    large.save_pretrained(root / "xl")
+    save_lcm_lora(diffusion.unet, root / "sd-lora", seed=3)
+    save_lcm_lora(large.unet, root / "xl-lora", seed=4)
+    torch.manual_seed(5)
+    random_xl_unet(32).save_pretrained(root / "xl-unet")
+    random_diffusion(seed=6, is_turbo=True).save_pretrained(root / "turbo")
+    return root

@@ -1,0 +1,141 @@
+"""Adapters in other formats draw, in the programs' own readers, what ours draws."""
+
+import pytest
+import torch
+from diffusers import DiffusionPipeline
+from huggingface_hub import constants
+from peft import PeftModel
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from rocm.cli import main
+from rocm.config import RunConfig
+from rocm.errors import ConfigError, MissingFile, RunError
+from rocm.models.consistency import load_model
+from rocm.models.lora import WEIGHTS, add_adapter, load_adapter, save_adapter
+from rocm.share import export_adapter, find_adapter
+from rocm.training.loop import train
+from rocm.training.run_dir import RunDir
+from tests.families import levels_apart, name_of, our_picture, stock, stock_picture
+from tests.hub_server import serving
+
+FAMILIES = ("lcm", "sd+lora", "xl+lora")
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def trained(request, models, tmp_path_factory):
+    """A family, an adapter with random weights, rank 4 and alpha 12, and our picture with it."""
+    model = load_model(name_of(models, request.param), "cpu")
+    before = our_picture(model, 2.0)
+    generator = torch.Generator().manual_seed(0)
+    for parameter in add_adapter(model.pipeline.unet, 4, 12, ["to_q", "to_k", "to_out.0"], 0):
+        parameter.data = torch.randn(parameter.shape, generator=generator) * 0.2
+    folder = tmp_path_factory.mktemp("adapter")
+    save_adapter(model.pipeline.unet, folder)
+    ours = our_picture(model, 2.0)
+    assert levels_apart(ours, before) > 20
+    return request.param, folder, ours
+
+
+def exported(models, trained, kind, out):
+    family, folder, ours = trained
+    adapter = find_adapter(str(folder), models / "no-runs", name_of(models, family))
+    return family, export_adapter(adapter, kind, out), ours
+
+
+def with_adapter(pipeline, family, folder, file):
+    pipeline.load_lora_weights(str(folder), weight_name=file, adapter_name="ours")
+    pipeline.set_adapters([*(["lcm"] if family.endswith("lora") else []), "ours"])
+    return stock_picture(pipeline, 2.0)
+
+
+@pytest.mark.parametrize("kind", ["diffusers", "kohya"])
+def test_stock_diffusers_draws_our_picture_from_its_own_and_from_kohyas_format(
+    models, trained, kind, tmp_path
+):
+    family, path, ours = exported(models, trained, kind, tmp_path / "out")
+    picture = with_adapter(stock(models, family), family, path.parent, path.name)
+    assert levels_apart(picture, ours) <= 1
+
+
+def test_kohyas_file_holds_its_names_and_our_alpha_and_nothing_else(models, trained, tmp_path):
+    _, path, _ = exported(models, trained, "kohya", tmp_path / "out")
+    state = load_file(path)
+    layers = {name.split(".")[0] for name in state}
+    assert all(layer.startswith("lora_unet_") for layer in layers)
+    ends = {"lora_down.weight", "lora_up.weight", "alpha"}
+    assert set(state) == {f"{layer}.{end}" for layer in layers for end in ends}
+    assert {state[f"{layer}.alpha"].item() for layer in layers} == {12.0}
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata()
+    assert (metadata["ss_network_dim"], metadata["ss_network_alpha"]) == ("4", "12")
+
+
+def test_peft_draws_our_picture(models, trained, tmp_path):
+    family, path, ours = exported(models, trained, "peft", tmp_path / "out")
+    pipeline = stock(models, family)
+    if family.endswith("lora"):
+        pipeline.fuse_lora()
+        pipeline.unload_lora_weights()
+    pipeline.unet = PeftModel.from_pretrained(pipeline.unet, path.parent)
+    assert levels_apart(stock_picture(pipeline, 2.0), ours) <= 1
+
+
+def test_the_merged_model_draws_our_picture_in_stock_diffusers_and_here(models, trained, tmp_path):
+    _, path, ours = exported(models, trained, "merged", tmp_path / "out")
+    pipeline = DiffusionPipeline.from_pretrained(path)
+    assert levels_apart(stock_picture(pipeline, 2.0), ours) <= 1
+    assert levels_apart(our_picture(load_model(str(path), "cpu"), 2.0), ours) <= 1
+
+
+def test_an_exported_adapter_is_read_back(models, trained, tmp_path):
+    family, path, ours = exported(models, trained, "diffusers", tmp_path / "out")
+    model = load_model(name_of(models, family), "cpu")
+    load_adapter(model.pipeline, path.parent)
+    assert levels_apart(our_picture(model, 2.0), ours) <= 1
+
+
+def test_an_adapter_of_another_family_is_refused_with_both_widths(models, tmp_path):
+    wide = load_model(name_of(models, "xl+lora"), "cpu").pipeline.unet
+    add_adapter(wide, 4, 8, ["to_q", "to_k"], seed=0)
+    save_adapter(wide, tmp_path)
+    narrow = load_model(name_of(models, "sd+lora"), "cpu")
+    with pytest.raises(ConfigError) as caught:
+        load_adapter(narrow.pipeline, tmp_path)
+    assert "text features of width 64, this one of 32" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_no_adapter_is_one_sentence(tmp_path):
+    with pytest.raises(MissingFile, match="There is no run 'nothing'"):
+        find_adapter("nothing", tmp_path, "assets/tiny-lcm")
+    empty = find_adapter(str(tmp_path), tmp_path / "runs", "assets/tiny-lcm")
+    with pytest.raises(MissingFile, match="No adapter at"):
+        export_adapter(empty, "kohya", tmp_path / "a")
+    save_file({"unet.x.lora.down.weight": torch.zeros(2, 2)}, tmp_path / WEIGHTS)
+    with pytest.raises(ConfigError, match="lacks its rank and alpha"):
+        export_adapter(empty, "kohya", tmp_path / "b")
+    with pytest.raises(RunError, match="is not empty"):
+        export_adapter(empty, "kohya", tmp_path)
+
+
+def test_a_run_goes_to_the_hub_with_card_chart_and_pictures(models, tmp_path, monkeypatch, capsys):
+    settings = {"model": str(models / "lcm"), "track": "", "judge": "", "num_steps": 2}
+    settings |= {"num_eval_prompts": 2, "num_samples": 2, "batch_size": 1, "device": "cpu"}
+    run = RunDir.create(tmp_path / "run", RunConfig.load(settings), "test")
+    assert len(list(train(run))) == 3
+    words = [str(run.path), "--format", "kohya", "--out", str(tmp_path / "out")]
+    with serving() as hub:
+        monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setenv("HF_TOKEN", "hf_test")
+        assert main(["export", *words, "--push-to-hub", "me/mine"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == f"{hub.url}/me/mine"
+    assert hub.created[0]["visibility"] == "private"
+    files = hub.committed
+    assert files["adapter.safetensors"] == (tmp_path / "out" / "adapter.safetensors").read_bytes()
+    card = files["README.md"].decode()
+    assert "| eval/reward |" in card
+    assert all(f"]({name})" in card for name in files if name.endswith((".png", ".webp")))
+    assert files["chart.png"].startswith(b"\x89PNG")
+    assert sum(name.endswith(".webp") for name in files) == 2

@@ -1,0 +1,84 @@
+"""Every family of models: as stock diffusers draws it, trained, saved, and loaded by it again."""
+
+import numpy
+import pytest
+
+from rocm.config import RunConfig
+from rocm.errors import ConfigError
+from rocm.models.consistency import load_model
+from rocm.models.lora import load_adapter
+from rocm.training.loop import train
+from rocm.training.run_dir import RunDir
+from tests.families import FAMILIES, levels_apart, name_of, our_picture, stock, stock_picture
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_picture_of_every_family_is_that_of_stock_diffusers(models, family):
+    model, pipeline = load_model(name_of(models, family), "cpu"), stock(models, family)
+    for guidance_scale, passes in zip((2.0, 1.0), FAMILIES[family], strict=True):
+        before = model.passes.forward
+        ours = our_picture(model, guidance_scale)
+        assert levels_apart(ours, stock_picture(pipeline, guidance_scale)) <= 1
+        assert numpy.asarray(ours).std() > 10
+        assert model.passes.forward - before == passes
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_two_updates_of_every_family_are_saved_and_draw_the_same_in_stock_diffusers(
+    models, family, tmp_path
+):
+    config = RunConfig.load(
+        {
+            "model": name_of(models, family),
+            "reward": "colorfulness",
+            "track": "",
+            "judge": "",
+            "num_steps": 2,
+            "learning_rate": 0.05,
+            "guidance_scale": 2,
+            "num_eval_prompts": 2,
+            "num_samples": 2,
+            "batch_size": 2,
+            "device": "cpu",
+        }
+    )
+    run = RunDir.create(tmp_path / "run", config, "test")
+    rows = [progress.row for progress in train(run)]
+    assert len(rows) == 3
+    assert rows[2]["divergence"] > 0
+    model = load_model(name_of(models, family), "cpu")
+    before = our_picture(model, 2.0)
+    load_adapter(model.pipeline, run.path / "adapter", "ours")
+    ours = our_picture(model, 2.0)
+    pipeline = stock(models, family)
+    pipeline.load_lora_weights(str(run.path / "adapter"), adapter_name="ours")
+    names = [*(["lcm"] if family.endswith("lora") else []), "ours"]
+    pipeline.set_adapters(names)
+    assert levels_apart(ours, stock_picture(pipeline, 2.0)) <= 1
+    assert levels_apart(ours, before) > 2
+
+
+def test_a_turbo_model_is_labelled_and_the_others_are_not(models):
+    notes = {family: load_model(name_of(models, family), "cpu").note for family in FAMILIES}
+    assert notes.pop("turbo") == "not a consistency model, not in the paper"
+    assert set(notes.values()) == {""}
+
+
+def refusal(model):
+    with pytest.raises(ConfigError) as caught:
+        load_model(model, "cpu")
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_an_ordinary_model_alone_is_refused(models):
+    assert "Add an LCM-LoRA" in refusal(str(models / "sd"))
+
+
+def test_an_lcm_lora_of_another_family_is_refused(models):
+    message = refusal(f"{models / 'sd'}+{models / 'xl-lora'}")
+    assert "lcm-lora-sdv1-5 for Stable Diffusion 1.5" in message
+
+
+def test_an_lcm_unet_of_another_family_is_refused(models):
+    assert "width 64" in refusal(f"{models / 'sd'}+{models / 'xl-unet'}")
