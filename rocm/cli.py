@@ -15,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rocm import cli_evaluate, cli_reproduce, cli_rewards, cli_runs
+from rocm import cli_evaluate, cli_reproduce, cli_rewards, cli_runs, cli_study
 from rocm.config import ROOT, RunConfig, find_folder, preset_names
 from rocm.drawing.picture import SAMPLING, Picture
 from rocm.errors import ConfigError, MissingFile, RocmError, RunError
@@ -88,6 +88,9 @@ def _parser() -> argparse.ArgumentParser:
 
     rewards = _command(commands, "rewards", _rewards, "which published rewards are here")
     rewards.add_argument("--download", nargs="+", default=[], metavar="NAME", help="fetch these")
+
+    study = _command(commands, "study", _study, "build, open, export a blind user study")
+    cli_study.add_study_arguments(study)
 
     _command(commands, "doctor", _doctor, "check the installation")
 
@@ -285,6 +288,10 @@ def _runs(options: argparse.Namespace, rest: list[str]) -> None:
 
     options.rest = rest
     print(options.action(Services(_home()), options))
+
+
+def _study(options: argparse.Namespace, rest: list[str]) -> None:
+    print(cli_study.run(_home(), options))
 
 
 def _sweep(options: argparse.Namespace, rest: list[str]) -> None:
