@@ -15,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rocm import cli_evaluate, cli_models, cli_reproduce, cli_rewards, cli_runs
+from rocm import cli_evaluate, cli_models, cli_reproduce, cli_rewards, cli_runs, cli_study
 from rocm.config import ROOT, RunConfig, find_folder, preset_names
 from rocm.drawing.picture import SAMPLING, Picture
 from rocm.errors import ConfigError, MissingFile, RocmError, RunError
@@ -93,6 +93,9 @@ def _parser() -> argparse.ArgumentParser:
     cli_models.add_download_arguments(fetch)
     export = _command(commands, "export", cli_models.export, "an adapter for another program")
     cli_models.add_export_arguments(export, _home() / "runs")
+    study = _command(commands, "study", _study, "build, open, export a blind user study")
+    cli_study.add_study_arguments(study)
+
     _command(commands, "doctor", _doctor, "check the installation")
 
     evaluate = _command(commands, "evaluate", _evaluate, "compare runs and the base model")
@@ -290,6 +293,10 @@ def _runs(options: argparse.Namespace, rest: list[str]) -> None:
 
     options.rest = rest
     print(options.action(Services(_home()), options))
+
+
+def _study(options: argparse.Namespace, rest: list[str]) -> None:
+    print(cli_study.run(_home(), options))
 
 
 def _sweep(options: argparse.Namespace, rest: list[str]) -> None:

@@ -35,3 +35,19 @@ class DrawingError(RocmError):
 
 class StudyError(RocmError):
     """A user study that is not there, not in the state for the request, or cannot be stored."""
+
+
+class UnknownRater(StudyError):
+    """A rater's token that no rater of an existing study has: the visit begins anew."""
+
+
+class UnknownTrial(StudyError):
+    """A trial that does not exist or is another rater's."""
+
+
+class TrialExpired(StudyError):
+    """A trial that was held too long, so that another rater has it now, or its study is closed."""
+
+
+class StudyNotOpen(StudyError):
+    """A study that is being prepared, is paused, or is closed, and so gives no trials."""

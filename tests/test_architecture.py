@@ -36,7 +36,15 @@ def test_import_contracts_hold():
 
 @pytest.mark.parametrize(
     "module",
-    ["rocm", "rocm.config", "rocm.errors", "rocm.training.run_dir", "rocm.services", "rocm.cli"],
+    [
+        "rocm",
+        "rocm.config",
+        "rocm.errors",
+        "rocm.study.store",
+        "rocm.training.run_dir",
+        "rocm.services",
+        "rocm.cli",
+    ],
 )
 def test_import_is_light(module):
     assert not imported_by(module) & HEAVY

@@ -1,0 +1,217 @@
+"""`python -m rocm study`: build, open, watch, pack, verify, erase, export a study."""
+
+import argparse
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rocm.drawing.queue import DrawingQueue
+from rocm.errors import StudyError
+from rocm.study import archive, erase, lifecycle
+from rocm.study.backup import Backup
+from rocm.study.export import export
+from rocm.study.pictures import Pictures
+from rocm.study.progress import summary
+from rocm.study.recipe import Recipe
+from rocm.study.store import Store
+from rocm.study.verify import verify
+from rocm.study_build import Build, build
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What the commands work with: the home folder, its store and its pictures."""
+
+    home: Path
+    store: Store
+    pictures: Pictures
+
+
+Action = Callable[[Desk, argparse.Namespace], str]
+
+
+def add_study_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `study`."""
+    actions = parser.add_subparsers(metavar="ACTION", required=True)
+    one = _action(actions, "build", _build, "draw a study's pictures; goes on where it stopped")
+    one.add_argument("recipe", type=Path, help="study.yaml")
+    one = _action(actions, "status", _status, "list studies, or how far one is")
+    one.add_argument("study", nargs="?", metavar="STUDY")
+    _of_study(actions, "pairs", _pairs, "list the pairs of a study with their pictures")
+    one = _of_study(actions, "strike", _strike, "leave a pair out before the study opens")
+    one.add_argument("pair", type=int)
+    one.add_argument("reason", help="stays in the manifest; empty takes the pair in again")
+    _of_study(actions, "open", _open, "freeze a study and let raters in")
+    _of_study(actions, "pause", _pause, "give out no more pairs")
+    _of_study(actions, "resume", _resume, "give out pairs again")
+    _of_study(actions, "close", _close, "end a study for good")
+    one = _of_study(actions, "add-raters", _add_raters, "plan work for more raters")
+    one.add_argument("num", type=int)
+    one = _of_study(actions, "pack", _pack, "zip a study without the names of its arms")
+    one.add_argument("--to", type=Path, default=Path("study.zip"), help="zip file")
+    one.add_argument("--votes", action="store_true", help="raters and votes too")
+    one = _action(actions, "unpack", _unpack, "take a study, or its votes, from a zip")
+    one.add_argument("zip", type=Path)
+    one.add_argument("--key", type=Path, help="file that names the arms")
+    _of_study(actions, "verify", _verify, "recount votes and check every hash")
+    one = _of_study(actions, "erase", _erase, "delete a rater for good; stop the app first")
+    one.add_argument("rater", type=int, help="number of the rater")
+    _of_study(actions, "forget-payments", _forget, "delete the ids that were kept to pay")
+    one = _of_study(actions, "export", _export, "write votes in every format")
+    one.add_argument("--to", type=Path, default=Path("export"), help="folder")
+    one.add_argument("--question", help="default: the study's primary one")
+
+
+def run(home: Path, options: argparse.Namespace) -> str:
+    """Run one action.
+
+    Args:
+        home: folder of everything.
+        options: parsed.
+
+    Returns:
+        What to print.
+    """
+    with desk(home) as opened:
+        action: Action = options.action
+        return action(opened, options)
+
+
+@contextmanager
+def desk(home: Path) -> Iterator[Desk]:
+    """The store and pictures of a home.
+
+    Args:
+        home: made if absent.
+
+    Yields:
+        What the commands work with.
+    """
+    home.mkdir(parents=True, exist_ok=True)
+    store = Store.open(os.environ.get("DATABASE_URL") or home / "study.sqlite3")
+    try:
+        yield Desk(home, store, Pictures(home / "study-pictures"))
+    finally:
+        store.close()
+
+
+def _action(actions: Any, name: str, function: Action, text: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = actions.add_parser(
+        name, help=text, description=text.capitalize() + "."
+    )
+    parser.set_defaults(action=function)
+    return parser
+
+
+def _of_study(actions: Any, name: str, function: Action, text: str) -> argparse.ArgumentParser:
+    parser = _action(actions, name, function, text)
+    parser.add_argument("study", metavar="STUDY", help="its id, or the beginning of it")
+    return parser
+
+
+def _id(at: Desk, options: argparse.Namespace) -> str:
+    """The study that an id, or its beginning, stands for."""
+    ids = [one.study_id for one in at.store.studies() if one.study_id.startswith(options.study)]
+    if len(ids) == 1:
+        return ids[0]
+    if ids:
+        raise StudyError(f"Several studies begin with {options.study}: {', '.join(ids)}.")
+    return at.store.study(options.study).study_id
+
+
+def _build(at: Desk, options: argparse.Namespace) -> str:
+    recipe = Recipe.load(options.recipe)
+    queue = DrawingQueue(at.home / "studies" / "worker.log")
+    try:
+        say: Callable[[str], None] = lambda line: print(line, flush=True)  # noqa: E731
+        study_id = build(Build(at.home, at.store, at.pictures, queue, say), recipe)
+    finally:
+        queue.close()
+    return (
+        f"{summary(at.store, study_id)}\nLook through it: python -m rocm study pairs {study_id}\n"
+        f"Then: python -m rocm study open {study_id}"
+    )
+
+
+def _status(at: Desk, options: argparse.Namespace) -> str:
+    if options.study:
+        return summary(at.store, _id(at, options))
+    lines = [f"{one.study_id}  {one.status:7} {one.title}" for one in at.store.studies()]
+    return "\n".join(lines) or "No studies. Build one: python -m rocm study build study.yaml"
+
+
+def _pairs(at: Desk, options: argparse.Namespace) -> str:
+    rows = lifecycle.pairs(at.store, _id(at, options))
+    return "\n".join(
+        f"{row.id:6} {row.kind:8} {row.picture_a} {row.picture_b} {row.text}"
+        f"{f'  STRUCK: {row.struck}' if row.struck else ''}"
+        for row in rows
+    )
+
+
+def _strike(at: Desk, options: argparse.Namespace) -> str:
+    lifecycle.strike(at.store, _id(at, options), options.pair, options.reason or None)
+    return f"Pair {options.pair} is {'left out' if options.reason else 'in again'}."
+
+
+def _open(at: Desk, options: argparse.Namespace) -> str:
+    study_id = _id(at, options)
+    return f"Open. Manifest: {lifecycle.open_study(at.store, study_id)}"
+
+
+def _pause(at: Desk, options: argparse.Namespace) -> str:
+    lifecycle.pause(at.store, _id(at, options))
+    return summary(at.store, _id(at, options))
+
+
+def _resume(at: Desk, options: argparse.Namespace) -> str:
+    lifecycle.resume(at.store, _id(at, options))
+    return summary(at.store, _id(at, options))
+
+
+def _close(at: Desk, options: argparse.Namespace) -> str:
+    lifecycle.close(at.store, _id(at, options))
+    return summary(at.store, _id(at, options))
+
+
+def _add_raters(at: Desk, options: argparse.Namespace) -> str:
+    more = lifecycle.add_raters(at.store, _id(at, options), options.num)
+    return f"{more} more votes are planned.\n{summary(at.store, _id(at, options))}"
+
+
+def _pack(at: Desk, options: argparse.Namespace) -> str:
+    key = archive.pack(at.store, at.pictures, _id(at, options), options.to, options.votes)
+    return f"{options.to}\nKeep back, it names the arms: {key}"
+
+
+def _unpack(at: Desk, options: argparse.Namespace) -> str:
+    study_id = archive.unpack(at.store, at.pictures, options.zip, options.key)
+    return summary(at.store, study_id)
+
+
+def _verify(at: Desk, options: argparse.Namespace) -> str:
+    study_id = _id(at, options)
+    wrong = verify(at.store, at.pictures, study_id)
+    if wrong:
+        raise StudyError(f"Study {study_id} does not hold: {' '.join(wrong[:20])}")
+    return f"Study {study_id} holds: hashes, pictures, places and votes."
+
+
+def _erase(at: Desk, options: argparse.Namespace) -> str:
+    number = erase.erase(at.store, _id(at, options), options.rater)
+    if folder := os.environ.get("ROCM_BACKUP"):
+        Backup(at.store.database, Path(folder)).forget_the_past()
+    return f"Rater {options.rater} is erased, with {number} votes."
+
+
+def _forget(at: Desk, options: argparse.Namespace) -> str:
+    return f"{erase.forget_payments(at.store, _id(at, options))} ids are deleted."
+
+
+def _export(at: Desk, options: argparse.Namespace) -> str:
+    study_id = _id(at, options)
+    question = options.question or at.store.study(study_id).config["primary_question"]
+    return str(export(at.store, at.pictures, study_id, options.to, question))

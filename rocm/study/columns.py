@@ -1,0 +1,102 @@
+"""Kinds of columns and constraints that both databases accept, every constraint with a name."""
+
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    ForeignKeyConstraint,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+
+def table(name: str, *parts: Any, has_counted_id: bool = False) -> Table:
+    """A table, STRICT on SQLite.
+
+    A counted id is never used twice: an erased row's id does not come back as another's.
+    """
+    return Table(name, metadata, *parts, sqlite_strict=True, sqlite_autoincrement=has_counted_id)
+
+
+def row_id() -> Column[int]:
+    """The whole number that is a row's key."""
+    return Column("id", Integer, primary_key=True)
+
+
+def text(name: str, *, optional: bool = False) -> Column[str]:
+    """A text; not null unless optional."""
+    return Column(name, Text, nullable=optional)
+
+
+def number(name: str, *, optional: bool = False) -> Column[int]:
+    """A whole number; not null unless optional."""
+    return Column(name, Integer, nullable=optional)
+
+
+def large_number(name: str) -> Column[int]:
+    """A whole number of up to 63 bits, not null."""
+    kind = BigInteger().with_variant(Integer(), "sqlite")  # whose INTEGER has 64 bits
+    return Column(name, kind, nullable=False)
+
+
+def check(name: str, condition: str) -> CheckConstraint:
+    """A condition on one row; null passes."""
+    return CheckConstraint(condition, name=name)
+
+
+def one_of(column: str, values: tuple[str, ...]) -> CheckConstraint:
+    """The column holds one of these values."""
+    listed = ", ".join(f"'{value}'" for value in values)
+    return check(f"{column}_known", f"{column} IN ({listed})")
+
+
+def flag(column: str) -> CheckConstraint:
+    """The column holds 0 or 1."""
+    return check(f"{column}_is_flag", f"{column} IN (0, 1)")
+
+
+def hexadecimal(column: str, length: int) -> tuple[CheckConstraint, CheckConstraint]:
+    """The column holds so many lower-case hexadecimal digits."""
+    lite = f"length({column}) = {length} AND {column} NOT GLOB '*[^0-9a-f]*'"
+    name = f"{column}_is_hex"
+    return (
+        check(name, lite).ddl_if("sqlite"),
+        check(name, f"{column} ~ '^[0-9a-f]{{{length}}}$'").ddl_if("postgresql"),
+    )
+
+
+def json(column: str) -> tuple[CheckConstraint, CheckConstraint]:
+    """The column holds JSON."""
+    name = f"{column}_is_json"
+    return (
+        check(name, f"{column} IS NULL OR json_valid({column})").ddl_if("sqlite"),
+        # The cast refuses what is no JSON.
+        check(name, f"{column} IS NULL OR ({column}::json) IS NOT NULL").ddl_if("postgresql"),
+    )
+
+
+def refers(columns: str, target: str, referred: str) -> ForeignKeyConstraint:
+    """Columns, names parted by a space, to those of another table."""
+    return ForeignKeyConstraint(
+        columns.split(), [f"{target}.{column}" for column in referred.split()]
+    )
+
+
+def unique(columns: str) -> UniqueConstraint:
+    """No two rows agree in all of these columns, names parted by a space."""
+    return UniqueConstraint(*columns.split())

@@ -1,0 +1,264 @@
+"""One database, SQLite or PostgreSQL: connections, transactions, and what each write has changed.
+
+SQLite has one writer: its own connection behind a lock, BEGIN IMMEDIATE, every commit synced,
+because SQLite lets many writers wait unfairly. PostgreSQL has a pool and locks rows. Readers never
+wait.
+"""
+
+import re
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from threading import RLock
+from typing import Any, cast
+
+from sqlalchemy import (
+    URL,
+    ColumnElement,
+    Connection,
+    Engine,
+    Executable,
+    Result,
+    Row,
+    StaticPool,
+    Table,
+    create_engine,
+    event,
+    make_url,
+)
+from sqlalchemy.exc import ArgumentError, OperationalError
+
+from rocm.errors import StudyError
+
+APPLICATION_ID = 0x524F434D  # "ROCM", so that no other program's file is taken for ours
+BUSY_TIMEOUT_MS = 10_000
+POOL_SIZE = 10
+
+# Primary result codes that come from outside: disk, locks, rights; any other is a defect of ours.
+OUTSIDE = {
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_READONLY,
+}
+
+Change = tuple[str, dict[str, Any]]
+
+
+class Writing:
+    """One transaction that writes, and remembers the rows as they are now."""
+
+    def __init__(self, connection: Connection):
+        """Write through a connection that is in a transaction."""
+        self.connection = connection
+        self.changes: list[Change] = []
+
+    def execute(self, statement: Executable) -> Result[Any]:
+        """Run a statement that changes nothing, or nothing that a journal must know."""
+        return self.connection.execute(statement)
+
+    def insert(self, table: Table, **values: Any) -> Row[Any]:
+        """Store one row; returns it whole."""
+        return self.insert_many(table, [values])[0]
+
+    def insert_many(self, table: Table, rows: list[dict[str, Any]]) -> list[Row[Any]]:
+        """Store rows of the same columns; returns them whole, in their order."""
+        if not rows:
+            return []
+        statement = table.insert().returning(table, sort_by_parameter_order=len(rows) > 1)
+        return self._kept(table, self.connection.execute(statement, rows).all())
+
+    def update(self, table: Table, *where: ColumnElement[bool], **values: Any) -> list[Row[Any]]:
+        """Change the rows that fulfil every condition; returns them as they are afterwards."""
+        statement = table.update().where(*where).values(**values).returning(table)
+        return self._kept(table, self.connection.execute(statement).all())
+
+    def _kept(self, table: Table, rows: Any) -> list[Row[Any]]:
+        self.changes += [(table.name, dict(row._mapping)) for row in rows]
+        return list(rows)
+
+
+class Database:
+    """Connections to one database."""
+
+    def __init__(self, where: str | Path):
+        """Connect; tables are neither made nor looked for.
+
+        Args:
+            where: file of an SQLite database, or the address of a PostgreSQL one.
+
+        Raises:
+            StudyError: an address of another kind, or a file that is no store of votes.
+        """
+        self.url = checked_url(where)
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        self.on_commit: Callable[[list[Change]], None] = lambda changes: None
+        if self.is_sqlite:
+            self._lock: Any = RLock()
+            self._writer, self._reader = _sqlite_engines(self.file)
+        else:
+            self._lock = nullcontext()
+            self._writer = self._reader = create_engine(
+                self.url, pool_size=POOL_SIZE, max_overflow=POOL_SIZE, pool_pre_ping=True
+            )
+
+    @property
+    def file(self) -> Path:
+        """File of an SQLite database."""
+        return Path(self.url.database or "")
+
+    @property
+    def dialect(self) -> str:
+        """`sqlite` or `postgresql`."""
+        return "sqlite" if self.is_sqlite else "postgresql"
+
+    @contextmanager
+    def write(self) -> Iterator[Writing]:
+        """A transaction; committed and synced at the end, or undone by an exception.
+
+        Yields:
+            What to write through.
+
+        Raises:
+            StudyError: the disk is full, or the database cannot be reached; nothing was stored.
+        """
+        with self._lock:
+            try:
+                with self._writer.begin() as connection:
+                    writing = Writing(connection)
+                    yield writing
+            except OperationalError as error:
+                raise unreachable(error) from error
+            if writing.changes:
+                self.on_commit(writing.changes)
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A consistent view, which waits for nobody.
+
+        Yields:
+            A connection to select from.
+
+        Raises:
+            StudyError: the database cannot be reached.
+        """
+        try:
+            with self._reader.begin() as connection:
+                yield connection
+        except OperationalError as error:
+            raise unreachable(error) from error
+
+    @contextmanager
+    def alone(self) -> Iterator[sqlite3.Connection]:
+        """SQLite's writing connection outside a transaction, with the writer held off.
+
+        Yields:
+            The connection, for statements such as VACUUM.
+        """
+        with self._lock:
+            raw = self._writer.raw_connection()
+            try:
+                yield cast(sqlite3.Connection, raw.driver_connection)
+            finally:
+                raw.close()
+
+    def close(self) -> None:
+        """Close every connection."""
+        if self.is_sqlite:
+            with self.alone() as connection:
+                connection.execute("PRAGMA optimize")
+        self._writer.dispose()
+        self._reader.dispose()
+
+
+def checked_url(where: str | Path) -> URL:
+    """The address of a database that can hold the store.
+
+    Args:
+        where: file of an SQLite database, or an address such as postgresql://user@host/name.
+
+    Returns:
+        The address with its driver.
+
+    Raises:
+        StudyError: it cannot be read, or names another kind of database. The sentence does not
+            repeat it, because it may hold a password.
+    """
+    text = str(where)
+    if isinstance(where, Path) or not re.match(r"[A-Za-z][\w+.-]*:", text):
+        return URL.create("sqlite", database=str(Path(text).expanduser()))
+    allowed = "Give postgresql://USER:PASSWORD@HOST/NAME, or leave it out for an SQLite file."
+    try:
+        url = make_url(text)
+    except (ArgumentError, ValueError) as error:
+        raise StudyError(f"DATABASE_URL cannot be read. {allowed}") from error
+    if url.drivername in ("postgres", "postgresql", "postgresql+psycopg") and url.database:
+        return url.set(drivername="postgresql+psycopg")
+    raise StudyError(f"DATABASE_URL names a database of another kind, or none. {allowed}")
+
+
+def unreachable(error: OperationalError) -> Exception:
+    """What a user reads where the database itself failed; never holds its address."""
+    if isinstance(error.orig, sqlite3.Error):
+        if error.orig.sqlite_errorcode & 0xFF not in OUTSIDE:
+            return error
+        return StudyError(
+            f"The votes' database cannot be used: {error.orig}. Nothing was stored by this "
+            "request. Free some space or mend its folder, then try again."
+        )
+    return StudyError(
+        "The votes' database cannot be reached, or refused the request. Nothing was stored by "
+        "it. Check that PostgreSQL runs and that DATABASE_URL is right, then try again."
+    )
+
+
+def _sqlite_engines(file: Path) -> tuple[Engine, Engine]:
+    if not file.parent.is_dir():
+        raise StudyError(f"There is no folder {file.parent} for the votes. Make it first.")
+    url = URL.create("sqlite", database=str(file))
+    # isolation_level None: the transactions are begun below, not guessed by the driver.
+    arguments: dict[str, Any] = {"check_same_thread": False, "isolation_level": None}
+    writer = create_engine(url, poolclass=StaticPool, connect_args=arguments)
+    reader = create_engine(url, pool_size=POOL_SIZE, max_overflow=-1, connect_args=arguments)
+    event.listen(writer, "connect", _prepare_writer)
+    event.listen(reader, "connect", _prepare_reader)
+    event.listen(writer, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+    event.listen(reader, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
+    try:
+        writer.connect().close()
+    except OperationalError as error:
+        raise unreachable(error) from error
+    return writer, reader
+
+
+def _prepare_writer(connection: sqlite3.Connection, record: object) -> None:
+    try:
+        _pragmas(connection, synchronous="FULL")
+        owner = connection.execute("PRAGMA application_id").fetchone()[0]
+        is_empty = not connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
+    except sqlite3.DatabaseError as error:
+        if isinstance(error, sqlite3.OperationalError):
+            raise
+        raise StudyError("The votes' file is no SQLite database. Give another file.") from error
+    if owner != APPLICATION_ID and not is_empty:
+        raise StudyError("The votes' file is another program's database. Give another file.")
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    if connection.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
+        raise StudyError(
+            "The votes' file lies on a file system without shared memory, where SQLite is not "
+            "safe. Put it on a local disk, or set DATABASE_URL to a PostgreSQL database."
+        )
+
+
+def _prepare_reader(connection: sqlite3.Connection, record: object) -> None:
+    _pragmas(connection, query_only="ON")
+
+
+def _pragmas(connection: sqlite3.Connection, **more: str) -> None:
+    # Not trusted_schema=OFF: SQLite 3.40 then refuses json_valid in a CHECK.
+    always = {"busy_timeout": BUSY_TIMEOUT_MS, "foreign_keys": "ON"}
+    for name, value in (always | more).items():
+        connection.execute(f"PRAGMA {name} = {value}")

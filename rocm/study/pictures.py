@@ -1,0 +1,104 @@
+"""Pictures as raters see them: re-encoded without metadata, under random names, in one folder."""
+
+import os
+import re
+from hashlib import sha256
+from io import BytesIO
+from pathlib import Path
+from random import Random
+from secrets import token_hex
+
+from PIL import Image
+
+from rocm.errors import MissingFile, StudyError
+
+NAME = re.compile(r"[0-9a-f]{32}")
+SUFFIX = ".webp"
+TILES = 8
+
+
+class Pictures:
+    """The folder of all studies' pictures."""
+
+    def __init__(self, folder: Path):
+        """Serve a folder; it is made with the first picture."""
+        self.folder = folder
+
+    def file(self, picture_id: str) -> Path:
+        """The file of a picture.
+
+        Args:
+            picture_id: 32 hexadecimal digits, as a trial names it.
+
+        Returns:
+            A lossless WebP.
+
+        Raises:
+            MissingFile: there is no such picture, whatever the text asks for.
+        """
+        path = self.folder / f"{picture_id}{SUFFIX}"
+        if not NAME.fullmatch(picture_id) or not path.is_file():
+            raise MissingFile("There is no such picture.")
+        return path
+
+    def add(self, image: Image.Image) -> tuple[str, str]:
+        """Store a picture under a new name.
+
+        Args:
+            image: of any mode.
+
+        Returns:
+            Its id and the sha256 of its file.
+
+        Raises:
+            StudyError: the disk is full or cannot be written.
+        """
+        picture_id, content = token_hex(16), encoded(image)
+        self.put(picture_id, content)
+        return picture_id, sha256(content).hexdigest()
+
+    def put(self, picture_id: str, content: bytes) -> None:
+        """Store a file whole or not at all, under a name that it has already."""
+        temporary = self.folder / f".{picture_id}.tmp"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with open(temporary, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, self.folder / f"{picture_id}{SUFFIX}")
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise StudyError(
+                f"A picture cannot be stored in {self.folder}: {error.strerror}. Free some space, "
+                "then give the same command: what is drawn is kept."
+            ) from error
+
+
+def encoded(image: Image.Image) -> bytes:
+    """A lossless WebP of the pixels alone: no text, no profile, no date."""
+    plain = image.convert("RGB")
+    bare = Image.frombytes("RGB", plain.size, plain.tobytes())
+    buffer = BytesIO()
+    bare.save(buffer, format="WEBP", lossless=True, method=4)
+    return buffer.getvalue()
+
+
+def damaged(image: Image.Image, seed: int) -> Image.Image:
+    """The picture with its 8 by 8 tiles in another order: plainly worse, for attention checks.
+
+    Args:
+        image: at least 8 pixels wide and high.
+        seed: of the order.
+
+    Returns:
+        A picture of the same size.
+    """
+    plain = image.convert("RGB")
+    width, height = plain.size[0] // TILES, plain.size[1] // TILES
+    places = [(x * width, y * height) for x in range(TILES) for y in range(TILES)]
+    order = Random(seed).sample(places, len(places))
+    result = plain.copy()
+    for (x, y), (to_x, to_y) in zip(places, order, strict=True):
+        result.paste(plain.crop((x, y, x + width, y + height)), (to_x, to_y))
+    return result

@@ -1,0 +1,94 @@
+"""A study small enough to be worked through in a test."""
+
+import os
+
+from rocm.study import lifecycle
+from rocm.study.store import Store
+from rocm.study.tables import arm, image, pair, prompt, score
+from rocm.study.visit import Answer
+
+STUDY = "0123456789ab"
+QUESTIONS = [
+    {"key": "appeal", "text": "Which looks better?", "show_prompt": False, "allow_tie": True},
+    {"key": "overall", "text": "Which do you prefer?", "show_prompt": True, "allow_tie": True},
+    {"key": "alignment", "text": "Which fits the text?", "show_prompt": True, "allow_tie": False},
+]
+
+
+def config(**design) -> dict:
+    numbers = {
+        "votes_per_pair": 2,
+        "main_per_rater": 3,
+        "checks_per_rater": 1,
+        "repeats_per_rater": 0,
+        "lease_minutes": 15,
+    }
+    return {
+        "title": "Which picture?",
+        "seed": 1,
+        "is_demo": False,
+        "questions": QUESTIONS,
+        "design": numbers | design,
+        "consent": {"version": "1", "text": "You may stop at any time."},
+    }
+
+
+def fill(store: Store, num_pairs: int = 6, **design) -> str:
+    """A draft with main pairs, one check and one practice pair."""
+    lifecycle.create(store, STUDY, config(**design))
+    with store.database.write() as w:
+        arms = [
+            w.insert(
+                arm, study_id=STUDY, code=f"{number:08x}", role=role, name=name, method=name,
+                reward="tiny-clip", base_model="assets/tiny-lcm", adapter_sha256=None,
+                params_json="{}",
+            ).id
+            for number, (role, name) in enumerate(
+                [("compared", "rocm"), ("compared", "rlcm"), ("damaged", "scrambled")]
+            )
+        ]  # fmt: skip
+        for number in range(num_pairs + 2):
+            kind = ["practice", "check", *["main"] * num_pairs][number]
+            make_pair(w, arms, number, kind, design.get("votes_per_pair", 2))
+    return STUDY
+
+
+def make_pair(w, arms: list[int], number: int, kind: str, target: int) -> None:
+    text = w.insert(
+        prompt, study_id=STUDY, source="own", source_row=number, category="", text=f"p{number}"
+    ).id
+    two = (arms[0], arms[2]) if kind == "check" else (arms[0], arms[1])
+    images = [
+        w.insert(
+            image, study_id=STUDY, arm_id=one, prompt_id=text, seed=7,
+            picture_id=os.urandom(16).hex(), sha256="0" * 64, width=64, height=64,
+        ).id
+        for one in two
+    ]  # fmt: skip
+    for one in images:
+        w.insert(score, image_id=one, reward="tiny-clip", value=0.5)
+    w.insert(
+        pair, study_id=STUDY, prompt_id=text, seed=7, arm_a=two[0], arm_b=two[1],
+        image_a=images[0], image_b=images[1], kind=kind, issued=0,
+        expected="a" if kind == "check" else None, target=target if kind == "main" else None,
+    )  # fmt: skip
+
+
+def rater(store: Store, source: str = "link", **identity) -> str:
+    token = store.join(STUDY, source, **identity).token
+    store.consent(token, "1")
+    return token
+
+
+def answers(side: str = "left", **more) -> dict:
+    return {one["key"]: Answer(side, 1200, **more) for one in QUESTIONS}
+
+
+def work(store: Store, token: str, most: int = 1000) -> int:
+    """Answer until nothing is left; how many trials that were."""
+    for done in range(most):
+        trial = store.claim(token)
+        if trial is None:
+            return done
+        store.submit(token, trial.public_id, answers())
+    return most
