@@ -15,7 +15,7 @@ h1{font-size:1.6rem}h2{font-size:1.2rem;margin-top:2.2rem;border-bottom:1px soli
 .table{overflow-x:auto}table{border-collapse:collapse;font-size:.85rem;margin:.6rem 0}
 th,td{padding:.25rem .6rem;border-bottom:1px solid #d5dbe3;text-align:right;white-space:nowrap}
 th:first-child,td:first-child{text-align:left}figure{margin:1rem 0}svg{max-width:100%;height:auto}
-figcaption,.note{color:#56616f;font-size:.85rem}code{word-break:break-all}
+figcaption,.note{color:#56616f;font-size:.85rem}p{overflow-wrap:anywhere}
 """
 
 
