@@ -142,13 +142,6 @@ MUTATIONS = [
         f"{TEST_HYBRID}::test_blind_parts_add_the_policy_gradient_of_the_joint_log_density",
     ),
     Mutation(
-        "judged: old log-densities with a gradient",
-        "rocm/algorithms/judged.py",
-        "old = now.detach() if",
-        "old = now if",
-        "tests/algorithms/test_ppo.py::test_first_gradient_of_a_linear_policy_is_the_hand_derivative",
-    ),
-    Mutation(
         "judged: reference evaluated at beta 0",
         "rocm/training/policy_update.py",
         'if config.beta > 0 or config.algorithm == "d3po":',
