@@ -121,7 +121,7 @@ def _vote(
 ) -> Vote:
     a, b = arms[row[pair.c.arm_a]], arms[row[pair.c.arm_b]]
     images = (row["picture_a"], row["picture_b"])
-    turn = {"a": "a", "b": "b", "tie": "tie", None: None}
+    turn = {"a": "a", "b": "b", "tie": "tie"}
     if a[0] > b[0]:
         a, b, images = b, a, images[::-1]
         turn |= {"a": "b", "b": "a"}
@@ -152,7 +152,7 @@ def _vote(
         tie_reason=row[vote.c.tie_reason],
         left_is=turn[row[trial.c.left_is]],
         kind=row[pair.c.kind],
-        expected=turn[row[pair.c.expected]],
+        expected=row[pair.c.expected] and turn[row[pair.c.expected]],
         repetition=row[trial.c.rep],
         position=row[trial.c.position],
         rt_ms=row[vote.c.rt_ms],
