@@ -22,6 +22,7 @@ from rocm.study.recipe import Prompts, Recipe
 from rocm.study.store import Store
 from rocm.study.verify import verify
 from rocm.study.visit import Answer
+from rocm.study.votes import Votes
 from rocm.study_build import Build, build
 
 RECIPE = {
@@ -115,6 +116,9 @@ def test_a_built_study_is_voted_through_and_verified(work):
     assert len(main) == 12 * 2 * 3
     assert {one.comparison for one in main} == {"base:rocm-secretname"}
     assert {one.kind for one in votes} == {"main", "check", "practice"}
+    columns = Votes.from_rows(vars(one) for one in votes).opinions("base:rocm-secretname", "appeal")
+    assert len(columns) == 12 * 2
+    assert sorted(columns.choice) == sorted(o.choice for o in main if o.question == "appeal")
     assert work.store.scores(study_id)[main[0].image_a] == {"colorfulness": 0.5}
     assert verify(work.store, work.pictures, study_id) == []
 
@@ -425,3 +429,18 @@ def test_a_missing_adapter_is_named(work):
     arms = [{"name": "base"}, {"name": "lost", "adapter": "run:nothing"}]
     with pytest.raises(MissingFile, match="arm lost"):
         build(work, Recipe.load(RECIPE | {"arms": arms}))
+
+
+def test_arm_a_is_the_one_that_the_recipe_names_first(work):
+    """Whatever the random order of the codes: a choice goes with the picture of its arm."""
+    study_id = opened(work)
+    vote_through(work.store, study_id)
+    names = {row.id: row.name for row in rows(work.store, tables.arm)}
+    drew = {row.picture_id: names[row.arm_id] for row in rows(work.store, tables.image)}
+    for one in work.store.votes(study_id):
+        assert (drew[one.image_a], drew[one.image_b]) == (one.arm_a, one.arm_b)
+        assert one.choice == one.left_is  # every answer was left
+        if one.kind == "main":
+            assert one.arm_a == "base"
+        if one.kind == "check":
+            assert one.expected == ("a" if one.arm_b == "damaged" else "b")
