@@ -1,7 +1,8 @@
 """Starts the page: reads the environment, builds services and pages, launches.
 
 ROCM_HOME is where runs are kept, ROCM_ADMIN_TOKEN allows training where others can reach the page,
-ROCM_ALLOWED_HOSTS names it; GRADIO_SERVER_NAME and PORT say where it listens. See docs/deploy.md.
+ROCM_ALLOWED_HOSTS names it; GRADIO_SERVER_NAME and PORT say where it listens. ROCM_MODE=study, or
+--mode study, serves user studies and nothing else. See docs/deploy.md.
 """
 
 import argparse
@@ -9,30 +10,75 @@ import os
 import socket
 from pathlib import Path
 
-from rocm.services import Services
-from rocm.ui.access import access
-from rocm.ui.app import CLOSED, STYLE, build, theme
+import uvicorn
+from starlette.middleware import Middleware
+from starlette.routing import Mount
+
+from rocm.errors import RocmError
+from rocm.ui.access import Access, access
 from rocm.ui.same_host import hosts, same_host
+from rocm.web.mode import MODES, chosen_mode
+from rocm.web.server import PLACE, Server, alone, vote_app
+from rocm.web.start import server_of
 
 
 def main() -> None:
     """Serve the page until it is stopped; runs at work go on without it."""
     settings = "[GRADIO_SERVER_NAME=127.0.0.1] [PORT=7860] [ROCM_HOME=data] python app.py"
-    argparse.ArgumentParser(usage=settings, description=__doc__).parse_args()
+    parser = argparse.ArgumentParser(usage=f"{settings} [--mode lab|study]", description=__doc__)
+    parser.add_argument("--mode", choices=MODES, default="", help="goes before ROCM_MODE")
     get = os.environ.get
+    given = parser.parse_args().mode or get("ROCM_MODE", "")
     host, is_space = get("GRADIO_SERVER_NAME") or "127.0.0.1", bool(get("SPACE_ID"))
     names = f"{get('ROCM_ALLOWED_HOSTS', '')},{get('SPACE_HOST', '')}".split(",")
-    check_free(host, port := chosen_port())
-    services = Services(Path(os.path.expanduser(get("ROCM_HOME") or "data")))
-    services.watch_queue()
+    guard = same_host(hosts(host, is_space, names))
     rule = access(host, is_space, get("ROCM_ADMIN_TOKEN", "").strip())
-    print(f"ROCM Studio: http://{host}:{port}", flush=True)
+    home = Path(os.path.expanduser(get("ROCM_HOME") or "data"))
+    check_free(host, port := chosen_port())
+    try:
+        mode = chosen_mode(given, rule.is_local)
+        votes = server_of(home, get("DATABASE_URL", ""), rule.is_local, is_space)
+    except RocmError as error:
+        raise SystemExit(str(error)) from error
+    print(f"ROCM Studio, {mode}: http://{host}:{port}", flush=True)
+    try:
+        if mode == "study":
+            serve_study(host, port, votes, guard)
+        else:
+            serve_lab(host, port, home, rule, votes, guard)
+    finally:
+        votes.api.store.close()
+
+
+def serve_study(host: str, port: int, votes: Server, guard: Middleware) -> None:
+    """Serve raters only; no handler that trains, draws or administers is even imported."""
+    # The access log would hold addresses and, in the query, outside ids.
+    uvicorn.run(
+        alone(votes, [guard]),
+        host=host,
+        port=port,
+        log_level="warning",
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+    )
+
+
+def serve_lab(
+    host: str, port: int, home: Path, rule: Access, votes: Server, guard: Middleware
+) -> None:
+    """Serve the pages, and raters beside them."""
+    from rocm.services import Services
+    from rocm.ui.app import CLOSED, STYLE, build, theme
+
+    services = Services(home)
+    services.watch_queue()
     build(services, rule).launch(
         server_name=host,
         server_port=port,
         quiet=True,
         **CLOSED,
-        app_kwargs={"middleware": [same_host(hosts(host, is_space, names))]},
+        app_kwargs={"middleware": [guard], "routes": [Mount(PLACE, vote_app(votes))]},
         theme=theme(),
         css_paths=STYLE,
     )

@@ -41,6 +41,7 @@ def test_import_contracts_hold():
         "rocm.config",
         "rocm.errors",
         "rocm.study.store",
+        "rocm.web.start",
         "rocm.training.run_dir",
         "rocm.services",
         "rocm.cli",

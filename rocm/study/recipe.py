@@ -106,6 +106,7 @@ class Recipe(Part):
     main_per_rater: int = Field(40, ge=1, le=400, description="Analysed pairs that a rater judges.")
     checks_per_rater: int = Field(2, ge=0, le=20, description="Pairs with a known answer.")
     repeats_per_rater: int = Field(3, ge=0, le=40, description="Pairs shown again, sides flipped.")
+    allow_skip: bool = Field(True, description="Whether raters may leave a pair unjudged.")
     practice: int = Field(2, ge=0, le=10, description="Pairs to begin with, not analysed.")
     lease_minutes: int = Field(15, ge=1, le=1440, description="How long an open pair is held.")
     min_check_share: float = Field(0.5, ge=0, le=1, description="Raters below are left out too.")
@@ -187,7 +188,7 @@ class Recipe(Part):
         whole = self.model_dump(mode="json")
         numbers = (
             "votes_per_pair", "main_per_rater", "checks_per_rater", "repeats_per_rater",
-            "practice", "lease_minutes", "seeds_per_prompt",
+            "practice", "lease_minutes", "seeds_per_prompt", "allow_skip",
         )  # fmt: skip
         texts = (
             "title", "seed", "is_demo", "questions", "primary_question", "consent",

@@ -1,0 +1,58 @@
+// Who comes in and how: from the link, or from what this browser kept of an earlier visit.
+
+const MTURK_PREVIEW = 'ASSIGNMENT_ID_NOT_AVAILABLE';
+const MTURK_HOSTS = ['https://www.mturk.com', 'https://workersandbox.mturk.com'];
+
+// What the link says: {source, id, isPreview, assignment, submitTo}.
+export function arrival(query, isDemo) {
+  const prolific = query.get('PROLIFIC_PID');
+  if (prolific) return { source: 'prolific', id: prolific };
+  if (query.has('assignmentId')) {
+    const assignment = query.get('assignmentId');
+    const host = query.get('turkSubmitTo');
+    return {
+      source: 'mturk',
+      id: query.get('workerId'),
+      assignment,
+      isPreview: assignment === MTURK_PREVIEW || !query.get('workerId'),
+      submitTo: MTURK_HOSTS.includes(host) ? `${host}/mturk/externalSubmit` : null,
+    };
+  }
+  if (query.has('pilot')) return { source: 'pilot' };
+  return { source: isDemo ? 'demo' : 'link' };
+}
+
+export function joining(from) {
+  return from.id ? { source: from.source, external_id: from.id } : { source: from.source };
+}
+
+// The token of an earlier visit: in the address after #, or in this browser for the same person.
+export class Kept {
+  constructor(study, from) {
+    this.name = `rocm.study.${study}`;
+    this.who = `${from.source}:${from.id || ''}`;
+  }
+
+  read() {
+    const inAddress = new URLSearchParams(window.location.hash.slice(1)).get('token');
+    if (inAddress) return inAddress;
+    try {
+      const kept = JSON.parse(window.localStorage.getItem(this.name) || '{}');
+      return kept.who === this.who ? kept.token : null;
+    } catch {
+      return null; // storage is blocked or holds something else: the address is enough
+    }
+  }
+
+  write(token) {
+    const address = new URL(window.location.href);
+    address.hash = token ? `token=${token}` : '';
+    window.history.replaceState(null, '', address);
+    try {
+      if (token) window.localStorage.setItem(this.name, JSON.stringify({ who: this.who, token }));
+      else window.localStorage.removeItem(this.name);
+    } catch {
+      // storage is blocked: the address alone carries the token
+    }
+  }
+}

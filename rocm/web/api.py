@@ -1,0 +1,142 @@
+"""What a voting page may ask, one method per address of docs/study-api.md.
+
+Each takes a checked body, asks the store, and answers with plain data of `rocm.web.views`.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rocm.errors import StudyError, StudyNotOpen
+from rocm.study.identity import external_hmac, study_secret
+from rocm.study.store import Store
+from rocm.study.studies import StudyInfo
+from rocm.web import views
+from rocm.web.bodies import Consent, Empty, Join, OfTrial, Vote
+from rocm.web.limits import Counter, Limits
+from rocm.web.refusal import Refusal
+
+FROM_OUTSIDE = ("link", "prolific", "mturk", "pilot", "demo")
+WITH_ID = ("prolific", "mturk")
+
+
+@dataclass(frozen=True)
+class Api:
+    """The store as raters may use it.
+
+    Attributes:
+        store: of the votes.
+        secrets: folder of the keys of outside ids.
+        sources: that may come in here.
+        counter: of requests.
+    """
+
+    store: Store
+    secrets: Path
+    sources: tuple[str, ...] = FROM_OUTSIDE
+    counter: Counter = field(default_factory=lambda: Counter(Limits()))
+
+    def study(self, study_id: str) -> dict[str, Any]:
+        """What is said before consent; 404 if there is no such study."""
+        return views.study(self._info(study_id), self.store.questions(study_id))
+
+    def join(self, study_id: str, body: Join) -> dict[str, Any]:
+        """Let a rater in; the token is given here only."""
+        info = self._info(study_id)
+        if body.source not in self.sources:
+            allowed = ", ".join(self.sources)
+            raise Refusal(400, "refused", f"source={body.source!r} is not one of {allowed}.")
+        if (body.external_id is not None) != (body.source in WITH_ID):
+            raise Refusal(
+                400,
+                "refused",
+                f"external_id goes with the sources {' and '.join(WITH_ID)}, and only with them.",
+            )
+        outside = body.external_id
+        key = study_secret(self.secrets, study_id)
+        visit = self.store.join(
+            study_id,
+            body.source,
+            ext_hmac=outside and external_hmac(key, body.source, outside),
+            payment_id=outside if info.config.get("pays") else None,
+        )
+        return {"token": visit.token, "is_new": visit.is_new}
+
+    def consent(self, token: str, body: Consent) -> dict[str, Any]:
+        """Agree to the consent text."""
+        self.store.consent(token, body.version)
+        return self._where(token)
+
+    def decline(self, token: str, body: Empty) -> dict[str, Any]:
+        """Leave before the work: the text is not agreed to, or a condition is not met."""
+        self.store.screen_out(token)
+        return self._where(token)
+
+    def trial(self, token: str, body: Empty) -> dict[str, Any]:
+        """The open trial or the next one."""
+        return self._step(token)
+
+    def shown(self, token: str, body: OfTrial) -> dict[str, Any]:
+        """Both pictures are on the screen."""
+        self.store.shown(token, body.trial)
+        return {}
+
+    def vote(self, token: str, body: Vote) -> dict[str, Any]:
+        """Store the answers; once this answers they are on the disk. Then the next trial."""
+        self.counter.check("answers", token)
+        answers = {key: one.answer() for key, one in body.answers.items()}
+        screen = body.screen.screen() if body.screen else None
+        self.store.submit(token, body.trial, answers, screen)
+        return self._step(token)
+
+    def skip(self, token: str, body: OfTrial) -> dict[str, Any]:
+        """Leave a pair unjudged, where the study allows it. Then the next trial."""
+        self.counter.check("answers", token)
+        info = self._info(self.store.rater(token).study_id)
+        if not info.config["design"].get("allow_skip", True):
+            raise Refusal(400, "refused", "This study has no skipping: give your best answer.")
+        self.store.skip(token, body.trial)
+        return self._step(token)
+
+    def progress(self, token: str, body: Empty) -> dict[str, Any]:
+        """How far the rater is."""
+        return self._where(token)
+
+    def withdraw(self, token: str, body: Empty) -> dict[str, Any]:
+        """Take the rater's votes out of the analysis."""
+        self.store.withdraw(token)
+        return self._where(token)
+
+    def _step(self, token: str) -> dict[str, Any]:
+        """The rater's trial, and pictures to load ahead; what was answered before is stored."""
+        notice = None
+        try:
+            one = self.store.claim(token)
+        except StudyNotOpen as error:
+            one, notice = None, str(error)
+        return {
+            **self._where(token),
+            "trial": one and views.trial(one),
+            "upcoming": [
+                views.picture(each) for each in (one and self.store.upcoming(token)) or ()
+            ],
+            "notice": notice,
+        }
+
+    def _where(self, token: str) -> dict[str, Any]:
+        rater = self.store.rater(token)
+        done = self.store.progress(token)
+        info = self.store.study(rater.study_id)
+        return {
+            "study": rater.study_id,
+            "source": rater.source,
+            "has_consented": rater.consent_version is not None,
+            "progress": views.progress(done, info, rater.source),
+        }
+
+    def _info(self, study_id: str) -> StudyInfo:
+        try:
+            return self.store.study(study_id)
+        except StudyError as error:
+            words = "There is no study at this address. Check the link that you were given."
+            raise Refusal(404, "unknown_study", words) from error

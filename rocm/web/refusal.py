@@ -1,0 +1,54 @@
+"""What a request is refused with: a status, a word for programs, a sentence for people."""
+
+from pydantic import ValidationError
+
+from rocm.errors import (
+    MissingFile,
+    RocmError,
+    StudyNotOpen,
+    TrialExpired,
+    UnknownRater,
+    UnknownTrial,
+)
+
+# The narrowest class first.
+STATUS_OF_ERROR: tuple[tuple[type[RocmError], int, str], ...] = (
+    (UnknownRater, 401, "unknown_rater"),
+    (UnknownTrial, 404, "unknown_trial"),
+    (TrialExpired, 409, "trial_expired"),
+    (StudyNotOpen, 409, "study_not_open"),
+    (MissingFile, 404, "not_found"),
+    (RocmError, 400, "refused"),
+)
+
+
+class Refusal(RocmError):
+    """A request that is not answered."""
+
+    def __init__(self, status: int, code: str, message: str):
+        """Refuse.
+
+        Args:
+            status: of HTTP.
+            code: one of those in docs/study-api.md.
+            message: what was given, what is allowed, what to do.
+        """
+        super().__init__(message)
+        self.status, self.code = status, code
+
+
+def as_refusal(error: RocmError) -> Refusal:
+    """The refusal that an error of the store becomes."""
+    if isinstance(error, Refusal):
+        return error
+    status, code = next(
+        (status, code) for kind, status, code in STATUS_OF_ERROR if isinstance(error, kind)
+    )
+    return Refusal(status, code, str(error))
+
+
+def misfit(error: ValidationError) -> Refusal:
+    """The refusal of a body that is not what docs/study-api.md says: its first fault."""
+    fault = error.errors(include_url=False, include_input=False)[0]
+    place = ".".join(str(step) for step in fault["loc"])[:100] or "body"
+    return Refusal(400, "bad_request", f"{place}: {fault['msg']}. See docs/study-api.md.")

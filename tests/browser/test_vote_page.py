@@ -1,0 +1,352 @@
+"""The voting page in a real browser: by keys, by touch, after closing; what it must not show."""
+
+import re
+import socket
+import threading
+import urllib.error
+import urllib.request
+
+import pytest
+import uvicorn
+from sqlalchemy import func, select
+
+from rocm.study import lifecycle, tables
+from rocm.study.pictures import Pictures
+from rocm.study.store import Store
+from rocm.web.api import Api
+from rocm.web.server import Server, alone
+from tests.study.small import STUDY
+from tests.web.conftest import fill
+
+pytestmark = pytest.mark.browser
+PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
+MAX_PAGE_BYTES = 200_000
+
+
+@pytest.fixture
+def store(tmp_path):
+    opened = Store.open(tmp_path / "study.sqlite3")
+    fill(opened, tmp_path / "pictures")
+    lifecycle.open_study(opened, STUDY)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def address(store, tmp_path):
+    server = Server(Api(store, tmp_path / "secrets"), Pictures(tmp_path / "pictures"))
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        config = uvicorn.Config(alone(server, []), log_level="error", lifespan="off")
+        running = uvicorn.Server(config)
+        thread = threading.Thread(target=running.run, kwargs={"sockets": [listening]})
+        thread.start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}/study/{STUDY}"
+        running.should_exit = True
+        thread.join()
+
+
+@pytest.fixture
+def visit(browser, address):
+    """Opens the page as a new visitor; afterwards console and requests must be clean."""
+    contexts, faults = [], []
+
+    def open_page(query="", context=None, is_strict=True, **options):
+        if context is None:
+            context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **options})
+            contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(60_000)
+        if is_strict:
+            page.on("console", lambda message: faults.append(f"{message.type}: {message.text}"))
+        page.on("pageerror", lambda error: faults.append(f"error: {error}"))
+        page.on("request", lambda request: note_foreign(request.url))
+        page.goto(address + query)
+        return page
+
+    def note_foreign(url):
+        if not url.startswith(("http://127.0.0.1:", "data:")):
+            faults.append(f"foreign request: {url}")
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert faults == []
+
+
+def begin(page):
+    page.click("#agree")
+    page.click("#begin")
+    wait_for_pair(page, 0)
+
+
+def wait_for_pair(page, num_done):
+    page.locator("#count", has_text=re.compile(rf"^{num_done} of")).wait_for()
+    page.locator("#questions button:enabled").first.wait_for()
+
+
+def rows(store, wanted):
+    with store.database.read() as connection:
+        return connection.execute(select(wanted)).scalars().all()
+
+
+def count(store, table):
+    with store.database.read() as connection:
+        return connection.execute(select(func.count()).select_from(table)).scalar()
+
+
+def test_a_study_is_voted_through_by_keys_alone(visit, store):
+    page = visit()
+    page.wait_for_selector("#agree")
+    page.locator("#agree").focus()
+    page.keyboard.press("Enter")
+    page.locator("#begin").wait_for()
+    page.locator("#begin").press("Enter")
+    for done in range(5):
+        wait_for_pair(page, done)
+        page.keyboard.press("ArrowRight")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("#prompt:not([hidden])")
+        page.keyboard.press("2")
+        page.keyboard.press("ArrowLeft")
+        page.keyboard.press("1")
+        page.keyboard.press("t")
+        page.keyboard.press("Enter")
+    code = page.locator("#code")
+    code.wait_for()
+    assert code.inner_text() == rows(store, tables.rater.c.completion_code)[0]
+    assert count(store, tables.vote) == 15
+    with store.database.read() as connection:
+        sides = connection.execute(select(tables.vote.c.question_key, tables.vote.c.raw_side)).all()
+    assert set(sides) == {("appeal", "right"), ("overall", "tie"), ("alignment", "left")}
+    assert None not in rows(store, tables.trial.c.shown_at)
+
+
+def test_a_study_is_voted_through_by_touch_on_a_phone(visit, store):
+    page = visit(**PHONE)
+    page.tap("#agree")
+    page.tap("#begin")
+    for done in range(5):
+        wait_for_pair(page, done)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        boxes = [page.locator(f"#{side}").bounding_box() for side in ("left", "right")]
+        assert boxes[0]["width"] == boxes[1]["width"] >= 160
+        assert boxes[1]["y"] >= boxes[0]["y"] + boxes[0]["height"]
+        page.tap("#questions [data-side=left]")
+        page.tap("#submit")
+        page.tap("fieldset:nth-of-type(1) [data-side=tie]")
+        page.tap("[data-reason=both_bad]:visible")
+        page.tap("fieldset:nth-of-type(2) [data-side=right]")
+        page.tap("#submit")
+    page.wait_for_selector("#code")
+    assert count(store, tables.vote) == 15
+    assert set(rows(store, tables.vote.c.viewport_width)) == {390}
+    assert min(rows(store, tables.vote.c.picture_size)) >= 160
+    assert set(rows(store, tables.vote.c.tie_reason)) == {None, "both_bad"}
+
+
+def test_the_prompt_is_nowhere_before_the_questions_without_it_are_answered(visit, store):
+    page = visit()
+    begin(page)
+    prompts = rows(store, tables.prompt.c.text)
+    body = page.locator("body")
+    assert page.locator("fieldset").count() == 1
+    assert page.locator("#prompt").is_hidden()
+    text = body.evaluate("node => node.textContent")
+    assert not [prompt for prompt in prompts if re.search(rf"\b{prompt}\b", text)]
+    assert page.locator("#submit").is_disabled()
+    page.keyboard.press("ArrowLeft")
+    assert page.locator("#prompt").is_hidden()
+    page.click("#submit")
+    assert page.locator("#prompt").inner_text().removeprefix("Text: ") in prompts
+    assert page.locator("fieldset").count() == 2
+    assert count(store, tables.vote) == 0
+
+
+def test_buttons_wait_for_both_pictures(visit, store):
+    page = visit()
+    held = []
+    page.route("**/picture/*", lambda route: held.append(route))
+    page.click("#agree")
+    page.click("#begin")
+    page.wait_for_selector("#trial:not([hidden])")
+    while len(held) < 1:
+        page.wait_for_timeout(20)
+    held.pop(0).continue_()
+    while len(held) < 1:
+        page.wait_for_timeout(20)
+    assert page.locator("#questions button:not(:disabled)").count() == 0
+    assert page.locator("#submit").is_disabled()
+    page.keyboard.press("ArrowLeft")
+    assert page.locator("[aria-pressed=true]").count() == 0
+    assert rows(store, tables.trial.c.shown_at) == [None]
+    held.pop(0).continue_()
+    wait_for_pair(page, 0)
+    page.unroute_all(behavior="ignoreErrors")
+
+
+def answer(page):
+    for _ in range(2):
+        for digit in "12":
+            page.keyboard.press(digit)
+            page.keyboard.press("ArrowLeft")
+        page.keyboard.press("Enter")
+
+
+def test_a_closed_page_goes_on_where_it_was(visit, browser, store):
+    page = visit()
+    begin(page)
+    answer(page)
+    wait_for_pair(page, 1)
+    pictures = [page.get_attribute(f"#{side}", "src") for side in ("left", "right")]
+    link = page.url
+    context = page.context
+    page.close()
+    again = visit(context=context)
+    wait_for_pair(again, 1)
+    assert [again.get_attribute(f"#{side}", "src") for side in ("left", "right")] == pictures
+    elsewhere = visit("#" + link.partition("#")[2])
+    wait_for_pair(elsewhere, 1)
+    assert [elsewhere.get_attribute(f"#{side}", "src") for side in ("left", "right")] == pictures
+    assert count(store, tables.rater) == 1
+
+
+def test_a_vote_survives_a_server_that_does_not_answer(visit, store):
+    page = visit(is_strict=False)  # the browser's console tells of the failed request
+    begin(page)
+    lost = []
+
+    def lose_the_first(route):
+        if lost:
+            route.continue_()
+        else:
+            lost.append(route)
+            route.fetch()  # the server stores it, and the answer is lost on the way
+            route.fulfill(status=503, content_type="text/plain", body="")
+
+    page.route("**/api/vote", lose_the_first)
+    answer(page)
+    wait_for_pair(page, 1)
+    assert lost
+    assert count(store, tables.vote) == 3
+
+
+def test_who_declines_leaves_nothing(visit, store):
+    page = visit("?PROLIFIC_PID=5f0c&STUDY_ID=s&SESSION_ID=t")
+    page.click("#decline")
+    assert page.locator("#message-link").get_attribute("href").endswith("cc=NOPE")
+    assert count(store, tables.rater) == 0
+
+
+def test_a_prolific_rater_ends_with_the_way_back(visit, store):
+    page = visit("?PROLIFIC_PID=5f0c&STUDY_ID=s&SESSION_ID=t")
+    begin(page)
+    for done in range(5):
+        wait_for_pair(page, done)
+        answer(page)
+    page.wait_for_selector("#return:visible")
+    assert page.locator("#return").get_attribute("href").endswith("cc=C0DE")
+    assert rows(store, tables.rater.c.source) == ["prolific"]
+
+
+def test_a_preview_of_mturk_cannot_begin(visit, store):
+    page = visit("?assignmentId=ASSIGNMENT_ID_NOT_AVAILABLE&hitId=h")
+    page.wait_for_selector("#preview:visible")
+    assert page.locator("#agree").is_disabled()
+    assert count(store, tables.rater) == 0
+
+
+def test_a_worker_of_mturk_hands_the_code_in(visit, store):
+    host = "https://workersandbox.mturk.com"
+    page = visit(f"?assignmentId=A1&hitId=h&workerId=W1&turkSubmitTo={host}")
+    begin(page)
+    for done in range(5):
+        wait_for_pair(page, done)
+        page.keyboard.press("s")
+    page.wait_for_selector("#mturk:visible")
+    form = page.locator("#mturk")
+    assert form.get_attribute("action") == f"{host}/mturk/externalSubmit"
+    values = [form.locator(f"[name={name}]").input_value() for name in ("assignmentId", "code")]
+    assert values == ["A1", rows(store, tables.rater.c.completion_code)[0]]
+
+
+def test_focus_goes_left_right_tie_and_progress_is_announced(visit):
+    page = visit()
+    begin(page)
+    sides = []
+    for _ in range(3):
+        page.keyboard.press("Tab")
+        sides.append(page.evaluate("document.activeElement.dataset.side"))
+    assert sides == ["left", "right", "tie"]
+    assert page.locator("img").evaluate_all("all => all.map(one => one.alt)") == [
+        "Left picture",
+        "Right picture",
+    ]
+    page.keyboard.press("Enter")  # on a button it chooses
+    assert page.locator("[data-side=tie]").get_attribute("aria-pressed") == "true"
+    page.keyboard.press("Enter")  # on what is chosen it goes on
+    for key in ("1", "ArrowLeft", "2", "ArrowLeft", "Enter"):
+        page.keyboard.press(key)
+    wait_for_pair(page, 1)
+    assert page.locator("#live").inner_text() == "Saved, 1 of 5."
+
+
+def test_both_pictures_are_enlarged_at_the_same_place(visit):
+    page = visit()
+    begin(page)
+    frame = page.locator(".frame").first
+    box = frame.bounding_box()
+    frame.click(position={"x": box["width"] / 4, "y": box["height"] / 2})
+    looks = page.locator(".frame img").evaluate_all(
+        "all => all.map(one => [getComputedStyle(one).transform, one.style.transformOrigin])"
+    )
+    assert looks[0] == looks[1]
+    assert looks[0][0].startswith("matrix(2.5")
+    assert looks[0][1].startswith("25")
+    page.keyboard.press("z")
+    assert "zoomed" not in page.locator("#pair").get_attribute("class")
+
+
+def test_a_window_too_small_is_told(visit):
+    page = visit(viewport={"width": 320, "height": 360})
+    begin(page)
+    assert "at least 140" in page.locator("#small").inner_text()
+    page.set_viewport_size({"width": 1280, "height": 800})
+    page.wait_for_selector("#small", state="hidden")
+
+
+def test_who_withdraws_is_asked_and_told(visit, store):
+    page = visit()
+    begin(page)
+    page.click("#withdraw")
+    page.click("#sure-no")
+    assert rows(store, tables.rater.c.status) == ["active"]
+    page.click("#withdraw")
+    page.click("#sure-yes")
+    page.wait_for_selector("#message:visible")
+    assert rows(store, tables.rater.c.status) == ["withdrawn"]
+
+
+def test_pilots_are_marked(visit, store):
+    page = visit("?pilot")
+    begin(page)
+    assert "not analysed" in page.locator("#marked").inner_text()
+    assert rows(store, tables.rater.c.source) == ["pilot"]
+
+
+def test_the_page_weighs_less_than_promised(visit):
+    sizes = []
+    page = visit()
+    page.on("response", lambda answer: sizes.append((answer.url, len(answer.body()))))
+    page.reload()
+    page.wait_for_selector("#agree")
+    own = [size for url, size in sizes if "/api/" not in url]
+    assert len(own) >= 6
+    assert sum(own) < MAX_PAGE_BYTES
+
+
+def test_the_lab_serves_studies_beside_its_pages(app):
+    for path, words in (("", b"ROCM Studio"), (f"study/{STUDY}", b"assets/vote.js")):
+        with urllib.request.urlopen(app.url + path) as answer:
+            assert words in answer.read()
+    with pytest.raises(urllib.error.HTTPError, match="404"):
+        urllib.request.urlopen(f"{app.url}study/api/{STUDY}")
