@@ -13,12 +13,14 @@ from rocm.errors import StudyError
 from rocm.study import archive, erase, lifecycle
 from rocm.study.backup import Backup
 from rocm.study.export import export
+from rocm.study.findings import study_report
 from rocm.study.pictures import Pictures
 from rocm.study.progress import summary
 from rocm.study.recipe import Recipe
 from rocm.study.store import Store
 from rocm.study.verify import verify
 from rocm.study_build import Build, build
+from rocm.training.files import make_folder, write_atomic
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,8 @@ def add_study_arguments(parser: argparse.ArgumentParser) -> None:
     one = _of_study(actions, "export", _export, "write votes in every format")
     one.add_argument("--to", type=Path, default=Path("export"), help="folder")
     one.add_argument("--question", help="default: the study's primary one")
+    one = _of_study(actions, "report", _report, "write results as HTML, Markdown and JSON")
+    one.add_argument("--to", type=Path, default=Path("report"), help="folder")
 
 
 def run(home: Path, options: argparse.Namespace) -> str:
@@ -215,3 +219,12 @@ def _export(at: Desk, options: argparse.Namespace) -> str:
     study_id = _id(at, options)
     question = options.question or at.store.study(study_id).config["primary_question"]
     return str(export(at.store, at.pictures, study_id, options.to, question))
+
+
+def _report(at: Desk, options: argparse.Namespace) -> str:
+    found = study_report(at.store, _id(at, options))
+    make_folder(options.to)
+    write_atomic(options.to / "report.html", found.to_html())
+    write_atomic(options.to / "report.md", found.to_markdown())
+    write_atomic(options.to / "report.json", found.to_json())
+    return str(options.to / "report.html")
