@@ -129,7 +129,7 @@ def integrity(file: Path) -> str:
     return found
 
 
-def kill(file: Path, times: int = 20) -> None:
+def kill(file: Path, times: int) -> None:
     """kill -9 of the writer at a random moment of its work."""
     prepare(file).close()
     acknowledged: list[str] = []
@@ -183,7 +183,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("what", choices=["load", "processes", "kill", "full", "child"])
     parser.add_argument("rest", nargs="*")
-    parser.add_argument("--database")
+    parser.add_argument("--database", help="address of an empty PostgreSQL database")
+    parser.add_argument("--times", type=int, default=20, help="of kill")
     options = parser.parse_args()
     if options.what == "child":
         store = Store.open(Path(options.rest[0]))
@@ -195,7 +196,8 @@ def main() -> None:
         if options.what == "load":
             load(options.database or file)
         else:
-            {"processes": processes, "kill": kill, "full": full}[options.what](file)
+            what = {"processes": processes, "full": full}
+            kill(file, options.times) if options.what == "kill" else what[options.what](file)
     print(json.dumps({"load average": os.getloadavg()}))
 
 

@@ -153,6 +153,28 @@ class Backup:
             return int(connection.execute("PRAGMA data_version").fetchone()[0])
 
 
+def open_store(file: Path, folder: Path) -> tuple[Store, Backup]:
+    """Open a store that a folder backs up: restored where the disk is new, followed from now on.
+
+    Restoring comes first: a snapshot of a new, empty database would stand before the votes.
+
+    Args:
+        file: of the database, on a local disk.
+        folder: of the backup.
+
+    Returns:
+        The store and its backup.
+
+    Raises:
+        StudyError: the backup is damaged or its folder cannot be written.
+    """
+    restore(file, folder)
+    store = Store.open(file)
+    backup = Backup(store.database, folder)
+    backup.start()
+    return store, backup
+
+
 def restore(file: Path, folder: Path) -> int:
     """Make a database from a backup, where there is none; nothing happens where there is one.
 

@@ -8,7 +8,7 @@ import pytest
 
 from rocm.errors import StudyError
 from rocm.study import lifecycle
-from rocm.study.backup import Backup, restore
+from rocm.study.backup import Backup, open_store, restore
 from rocm.study.erase import erase
 from rocm.study.store import Store
 from tests.study.small import STUDY, answers, fill, rater, work
@@ -63,6 +63,21 @@ def test_every_acknowledged_vote_is_there_after_the_disk_is_gone(store, disk, bu
     again = Store.open(disk)
     assert work(again, open_trial) == 5
     again.close()
+
+
+def test_a_new_disk_never_hides_the_votes(disk, bucket):
+    """Started three times, each time on an empty disk."""
+    votes = []
+    for visit in range(3):
+        store, backup = open_store(disk, bucket)
+        if visit == 0:
+            lifecycle.open_study(store, fill(store))
+        work(store, rater(store), most=2)
+        votes.append(len(store.votes(STUDY)))
+        assert backup.status().num_unsaved == 0
+        store.close()
+        lose(disk)
+    assert votes == [6, 12, 18]
 
 
 def test_a_torn_last_line_is_left_out(store, disk, bucket):

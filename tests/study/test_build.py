@@ -400,6 +400,16 @@ def test_the_papers_prompts_are_one_third_parti(tmp_path):
 PUBLISHED = Path(__file__).resolve().parents[3] / "shared/data/prompts"
 
 
+def test_the_published_lists_are_read_where_they_are():
+    if not PUBLISHED.is_dir():
+        return
+    found = sample(Prompts(set="offline", folder=str(PUBLISHED), num=300), 20, 0)
+    sources = [row.source for row in found.analysed]
+    assert [sources.count(name) for name in ("parti", "imagereward", "spo")] == [100] * 3
+    assert len({row.text for row in found.analysed + found.extra}) == 320
+    assert found.num_blocked > 0
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
