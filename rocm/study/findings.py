@@ -77,9 +77,11 @@ def rewards(found: list[rows.Vote], scores: dict[str, dict[str, float]]) -> Rewa
     names = sorted(set.intersection(*measured)) if measured else []
     if not names:
         return None
+    first, second = ([two[side] for two in pictures.values()] for side in (0, 1))
     values = {
-        name: tuple(
-            np.array([scores[two[side]][name] for two in pictures.values()]) for side in (0, 1)
+        name: (
+            np.array([scores[image][name] for image in first]),
+            np.array([scores[image][name] for image in second]),
         )
         for name in names
     }
