@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import shutil
 import zipfile
 
@@ -23,7 +24,7 @@ FIGURES = """name => [...document.querySelectorAll('.cmp-row')].map(row =>
   [...row.querySelectorAll('figcaption')].map(caption => Number(
     [...caption.querySelectorAll('span')].find(one => one.innerText.startsWith(name))
     .querySelector('b').innerText)))"""
-SOME_DRAWN = """() => /drawing\\s+[1-9]\\d* of 576/.test(
+SOME_DRAWN = """() => /drawing\\s+[1-9]\\d* of/.test(
   document.querySelector('#compare_state').innerText)"""
 CHART = "document.querySelector('#compare_efficiency .live-plot')"
 CONTROLS = """() => [...document.querySelectorAll('button, input, textarea, select')]
@@ -181,7 +182,8 @@ def test_bad_input_is_one_sentence_and_the_form_and_the_pictures_stay(visit):
     page.click("#compare_cancel")
     page.wait_for_selector("#compare_state .badge.cancelled")
     page.wait_for_selector(".cmp-cells img")
-    assert "576 of 576" not in page.inner_text("#compare_state")
+    num_drawn, total = re.search(r"(\d+) of (\d+)", page.inner_text("#compare_state")).groups()
+    assert 0 < int(num_drawn) < int(total)
     page.wait_for_selector("#compare_image:not([disabled])")
 
 
