@@ -220,7 +220,8 @@ def _column(
             return _parse(file, content.read().decode("utf-8-sig"), column)
         import pyarrow.parquet
 
-        table = pyarrow.parquet.ParquetFile(content, pre_buffer=True)
+        # No threads of pyarrow: one that still holds the file when Python ends aborts the process.
+        table = pyarrow.parquet.ParquetFile(content, pre_buffer=False)
         name = _named(file, table.schema_arrow.names, column)
         place, metadata = table.schema_arrow.names.index(name), table.metadata
         groups = (metadata.row_group(number) for number in range(metadata.num_row_groups))
@@ -232,7 +233,7 @@ def _column(
             if part.path_in_schema == name
         ]
         announce(f"{file}: column {name}, {megabytes(sum(sizes))}")
-        values = table.read(columns=[name]).column(name).to_pylist()
+        values = table.read(columns=[name], use_threads=False).column(name).to_pylist()
         return [str(value) for value in values if value is not None]
 
 

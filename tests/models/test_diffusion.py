@@ -123,7 +123,7 @@ def test_reference_is_the_model_without_its_adapter_and_passes_count_both_prompt
 
 
 def test_a_model_of_the_other_kind_is_refused(diffusion_dir, tiny_pipeline_dir):
-    with pytest.raises(ConfigError, match="or sampler=ddim"):
+    with pytest.raises(ConfigError, match="or set sampler=ddim"):
         load_model(str(diffusion_dir), "cpu")
     with pytest.raises(ConfigError, match="Set sampler=lcm, or give a Stable Diffusion folder"):
         load_diffusion(str(tiny_pipeline_dir), "cpu")
