@@ -37,7 +37,8 @@ def main() -> None:
     check_free(host, port := chosen_port())
     try:
         mode = chosen_mode(given, rule.is_local)
-        votes = server_of(home, get("DATABASE_URL", ""), rule.is_local, is_space)
+        database, backup = get("DATABASE_URL", ""), get("ROCM_BACKUP", "")
+        votes = server_of(home, database, rule.is_local, is_space, backup)
     except RocmError as error:
         raise SystemExit(str(error)) from error
     print(f"ROCM Studio, {mode}: http://{host}:{port}", flush=True)

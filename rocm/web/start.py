@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from rocm.errors import StudyError
+from rocm.study.backup import open_store
 from rocm.study.pictures import Pictures
 from rocm.study.store import Store
 from rocm.web.api import FROM_OUTSIDE, Api
@@ -10,7 +12,9 @@ from rocm.web.server import Server
 IN_LAB = ("local", "simulated")
 
 
-def server_of(home: Path, database_url: str, is_private: bool, is_space: bool) -> Server:
+def server_of(
+    home: Path, database_url: str, is_private: bool, is_space: bool, backup: str = ""
+) -> Server:
     """Open the store of a home.
 
     Args:
@@ -18,15 +22,26 @@ def server_of(home: Path, database_url: str, is_private: bool, is_space: bool) -
         database_url: of a PostgreSQL database; empty for the home's SQLite file.
         is_private: only this machine can reach the server, so simulated raters may come in too.
         is_space: a Space's proxy stands in front.
+        backup: folder that outlives the home's disk, from which its votes are restored where they
+            are gone and to which every commit goes; empty for none.
 
     Returns:
         What answers raters. Its store is closed by whoever asked for it.
 
     Raises:
-        StudyError: the database cannot be used.
+        StudyError: the database or the backup cannot be used.
     """
+    if backup and database_url:
+        raise StudyError(
+            "ROCM_BACKUP and DATABASE_URL are both set, but PostgreSQL keeps its own journal. "
+            "Unset one of them."
+        )
     home.mkdir(parents=True, exist_ok=True)
-    store = Store.open(database_url or home / "study.sqlite3")
+    file = home / "study.sqlite3"
+    if backup:
+        store, _ = open_store(file, Path(backup))
+    else:
+        store = Store.open(database_url or file)
     sources = FROM_OUTSIDE + (IN_LAB if is_private else ())
     api = Api(store, home / "study-secrets", sources)
     return Server(api, Pictures(home / "study-pictures"), is_proxied=is_space)
