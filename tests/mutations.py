@@ -62,7 +62,7 @@ def pytest_in(tree: Path, tests: list[str]) -> tuple[int, str]:
 
 def be_pytest(tree: Path, output: Path, arguments: list[str]) -> None:
     os.chdir(tree)
-    sys.path[:] = [path for path in sys.path if ROOT not in (Path(path), *Path(path).parents)]
+    sys.path[:] = [path for path in sys.path if Path(path).resolve() not in (ROOT, ROOT / "tests")]
     with open(output, "w") as log:
         for stream in (1, 2):
             os.dup2(log.fileno(), stream)

@@ -23,6 +23,14 @@ def test_picture_of_every_family_is_that_of_stock_diffusers(models, family):
         assert model.passes.forward - before == passes
 
 
+def test_guidance_leads_away_from_zeros_in_sdxl_and_from_the_empty_prompt_elsewhere(models):
+    large = load_model(name_of(models, "xl+lora"), "cpu")
+    assert not large.encode_nothing().any()
+    assert large.encode([""]).any()
+    small = load_model(name_of(models, "sd+lora"), "cpu")
+    assert small.encode_nothing().equal(small.encode([""]))
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_two_updates_of_every_family_are_saved_and_draw_the_same_in_stock_diffusers(
     models, family, tmp_path

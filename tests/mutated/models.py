@@ -19,7 +19,8 @@ MUTATIONS = [
         CONSISTENCY,
         "features, pooled = answer[int(is_empty)],",
         "features, pooled = answer[0],",
-        f"{FAMILIES}[xl+lora]",
+        "tests/models/test_families.py::"
+        "test_guidance_leads_away_from_zeros_in_sdxl_and_from_the_empty_prompt_elsewhere",
     ),
     Mutation(
         "model: SDXL without the size of its picture",
@@ -82,8 +83,8 @@ MUTATIONS = [
     Mutation(
         "model: pictures read with the captions",
         "rocm/prompt_files.py",
-        "table.read(columns=[name])",
-        "table.read()",
+        "table.read(columns=[name], use",
+        "table.read(use",
         "tests/test_prompts.py::test_of_a_data_set_the_captions_travel_and_the_pictures_do_not",
     ),
     Mutation(
