@@ -14,6 +14,7 @@ from rocm.study import archive, erase, lifecycle
 from rocm.study.backup import Backup
 from rocm.study.export import export
 from rocm.study.findings import study_report
+from rocm.study.outlook import SECONDS_PER_PAIR, outlook
 from rocm.study.pictures import Pictures
 from rocm.study.progress import summary
 from rocm.study.recipe import Recipe
@@ -46,6 +47,9 @@ def add_study_arguments(parser: argparse.ArgumentParser) -> None:
     one = _of_study(actions, "strike", _strike, "leave a pair out before the study opens")
     one.add_argument("pair", type=int)
     one.add_argument("reason", help="stays in the manifest; empty takes the pair in again")
+    one = _of_study(actions, "power", _power, "what the design takes and can tell")
+    one.add_argument("--seconds-per-pair", type=float, default=SECONDS_PER_PAIR)
+    one.add_argument("--pay-per-hour", type=float, default=0.0, help="in any currency")
     _of_study(actions, "open", _open, "freeze a study and let raters in")
     _of_study(actions, "pause", _pause, "give out no more pairs")
     _of_study(actions, "resume", _resume, "give out pairs again")
@@ -159,6 +163,10 @@ def _pairs(at: Desk, options: argparse.Namespace) -> str:
 def _strike(at: Desk, options: argparse.Namespace) -> str:
     lifecycle.strike(at.store, _id(at, options), options.pair, options.reason or None)
     return f"Pair {options.pair} is {'left out' if options.reason else 'in again'}."
+
+
+def _power(at: Desk, options: argparse.Namespace) -> str:
+    return outlook(at.store, _id(at, options), options.seconds_per_pair, options.pay_per_hour)
 
 
 def _open(at: Desk, options: argparse.Namespace) -> str:
