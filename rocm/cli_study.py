@@ -18,6 +18,7 @@ from rocm.study.outlook import SECONDS_PER_PAIR, outlook
 from rocm.study.pictures import Pictures
 from rocm.study.progress import summary
 from rocm.study.recipe import Recipe
+from rocm.study.robots import simulate_raters
 from rocm.study.store import Store
 from rocm.study.verify import verify
 from rocm.study_build import Build, build
@@ -54,6 +55,10 @@ def add_study_arguments(parser: argparse.ArgumentParser) -> None:
     _of_study(actions, "pause", _pause, "give out no more pairs")
     _of_study(actions, "resume", _resume, "give out pairs again")
     _of_study(actions, "close", _close, "end a study for good")
+    one = _of_study(actions, "simulate", _simulate, "let simulated raters vote; marked so")
+    one.add_argument("--raters", type=int, default=30, help="at most")
+    one.add_argument("--score", type=float, default=0.6, help="of each comparison's first arm")
+    one.add_argument("--seed", type=int, default=0)
     one = _of_study(actions, "add-raters", _add_raters, "plan work for more raters")
     one.add_argument("num", type=int)
     one = _of_study(actions, "pack", _pack, "zip a study without the names of its arms")
@@ -187,6 +192,12 @@ def _resume(at: Desk, options: argparse.Namespace) -> str:
 def _close(at: Desk, options: argparse.Namespace) -> str:
     lifecycle.close(at.store, _id(at, options))
     return summary(at.store, _id(at, options))
+
+
+def _simulate(at: Desk, options: argparse.Namespace) -> str:
+    study_id = _id(at, options)
+    done = simulate_raters(at.store, study_id, options.raters, options.score, options.seed)
+    return f"{done} trials are answered, all simulated.\n{summary(at.store, study_id)}"
 
 
 def _add_raters(at: Desk, options: argparse.Namespace) -> str:

@@ -134,4 +134,25 @@ MUTATIONS = [
         "        pass",
         "tests/study/test_migrate.py::test_an_upgrade_keeps_votes_triggers_and_a_copy[sqlite]",
     ),
+    Mutation(
+        "simulated raters confuse the sides",
+        "rocm/study/robots.py",
+        "a_is_left = left < right",
+        "a_is_left = left > right",
+        "tests/study/test_robots.py::test_the_arm_that_should_win_does_and_the_report_is_marked",
+    ),
+    Mutation(
+        "simulated votes among people's",
+        "rocm/study/robots.py",
+        "if people:",
+        "if False:",
+        "tests/study/test_robots.py::test_where_a_person_takes_part_simulated_votes_are_refused",
+    ),
+    Mutation(
+        "votes of a pilot reported",
+        "rocm/study/findings.py",
+        'if one.source != "pilot"',
+        "if one.source",
+        "tests/study/test_findings.py::test_votes_of_a_pilot_are_never_reported",
+    ),
 ]
