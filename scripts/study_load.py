@@ -21,6 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
+from threading import Lock
 
 from rocm.errors import StudyError
 from rocm.study import lifecycle
@@ -31,6 +32,7 @@ from tests.study.small import STUDY, answers, fill, rater
 
 NUM_RATERS, NUM_TRIALS, NUM_SENT = 50, 30, 3
 DESIGN = {"votes_per_pair": 5, "main_per_rater": 28}
+PRINTING = Lock()
 
 
 def prepare(where: str | Path) -> Store:
@@ -51,7 +53,8 @@ def work_through(store: Store, pool: ThreadPoolExecutor) -> list[float]:
 
     while (trial := store.claim(token)) is not None:
         list(pool.map(submit, [trial.public_id] * NUM_SENT))
-        print(trial.public_id, flush=True)
+        with PRINTING:  # or lines of two raters run into each other
+            print(trial.public_id, flush=True)
     return seconds
 
 

@@ -23,9 +23,9 @@ SHOWN = "() => [...document.querySelectorAll('.cmp-stage img')].map(image => ima
 FIGURES = """name => [...document.querySelectorAll('.cmp-row')].map(row =>
   [...row.querySelectorAll('figcaption')].map(caption => Number(
     [...caption.querySelectorAll('span')].find(one => one.innerText.startsWith(name))
-    .querySelector('b').innerText)))"""
+    .querySelector('b')?.innerText)))"""
 SOME_DRAWN = """() => /drawing\\s+[1-9]\\d* of/.test(
-  document.querySelector('#compare_state').innerText)"""
+  document.querySelector('#compare_state')?.innerText)"""
 CHART = "document.querySelector('#compare_efficiency .live-plot')"
 CONTROLS = """() => [...document.querySelectorAll('button, input, textarea, select')]
   .filter(one => one.offsetParent)

@@ -8,7 +8,7 @@ from PIL import Image
 
 from rocm.config import RunConfig
 from rocm.training.run_dir import RunDir
-from tests.browser.conftest import CONTRAST
+from tests.browser.conftest import CONTRAST, reload
 from tests.drawing.conftest import write_adapter
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
@@ -71,7 +71,7 @@ def test_draw_reload_link_download_delete_and_undo(visit, run_id):
     assert "run=" not in page.url
 
     # A reload keeps settings, pictures and history; a second visitor with the link draws the same.
-    page.reload()
+    reload(page)
     page.wait_for_selector(FINISHED)
     assert page.evaluate(SOURCES) == drawn
     assert page.input_value("#seed input") == "41"
@@ -97,7 +97,7 @@ def test_draw_reload_link_download_delete_and_undo(visit, run_id):
     draw(other, seed=50, num_pictures=1)
     other.locator(".history .entry").nth(1).focus()
     other.keyboard.press("Enter")
-    other.wait_for_function("() => document.querySelector('#seed input').value === '41'")
+    other.wait_for_function("() => document.querySelector('#seed input')?.value === '41'")
     assert other.evaluate(SOURCES) == drawn
     other.wait_for_url("**seed=41**")
 

@@ -13,7 +13,7 @@ from rocm.config import RunConfig
 from rocm.services import Services
 from rocm.training.files import json_line, write_atomic
 from rocm.training.run_dir import RunDir
-from tests.browser.conftest import CONTRAST
+from tests.browser.conftest import CONTRAST, reload
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
@@ -81,12 +81,6 @@ def wait_until_form_is_filled(page):
     page.wait_for_function("() => document.querySelector('#forecast')?.innerText.length > 10")
 
 
-def reload(page):
-    """Once nothing is asked of the server: a request cut off by the reload is an error."""
-    wait_until_form_is_filled(page)
-    page.reload()
-
-
 def fill(page, setting, value):
     page.locator(f"#setting_{setting} input").first.fill(str(value))
 
@@ -127,6 +121,7 @@ def test_a_run_from_start_through_every_accident_to_stop(visit, home, app):
     assert page.evaluate(POINTS, ["steps_chart", "latest update"]) == 4
 
     # A reload and a second visitor find the run.
+    wait_until_form_is_filled(page)
     reload(page)
     wait_for_points(page, 1)
     second = visit()
@@ -241,11 +236,12 @@ def test_settings_become_a_command_a_preset_and_come_back(visit, finished):
     fill(page, "beta", "0.25")
     page.get_by_role("button", name="Command line").click()
     page.wait_for_function(
-        "() => document.querySelector('#command textarea').value.includes('0.25')"
+        "() => document.querySelector('#command textarea')?.value.includes('0.25')"
     )
     assert "--beta 0.25" in page.input_value("#command textarea")
 
     # A reload loses nothing that was typed.
+    wait_until_form_is_filled(page)
     reload(page)
     page.wait_for_function("() => document.querySelector('#setting_beta input')?.value == '0.25'")
     page.wait_for_selector(f"#runs tr[data-run='{finished}'].chosen")
@@ -254,22 +250,22 @@ def test_settings_become_a_command_a_preset_and_come_back(visit, finished):
     page.fill("#preset_description input, #preset_description textarea", "A quarter.")
     page.click("#save_preset")
     assert "mine" in toast(page)
-    page.wait_for_function("() => document.querySelector('#preset input').value === 'mine'")
+    page.wait_for_function("() => document.querySelector('#preset input')?.value === 'mine'")
 
     # A preset and a run's settings fill the form; another visitor's form is not this one's.
     page.click("#preset input")
     page.get_by_role("option", name="tiny-rocm-beta0", exact=True).click()
-    page.wait_for_function("() => document.querySelector('#setting_beta input').value == '0'")
+    page.wait_for_function("() => document.querySelector('#setting_beta input')?.value == '0'")
     assert page.inner_text("#preset_sentence").strip()
     page.click("#manage > button")
     page.click("#clone")
-    page.wait_for_function("() => document.querySelector('#setting_num_steps input').value == '4'")
+    page.wait_for_function("() => document.querySelector('#setting_num_steps input')?.value == '4'")
     page = visit()
     wait_until_form_is_filled(page)
     assert page.input_value("#preset input") == "tiny-rocm-kl"
     page.click("#preset input")
     page.get_by_role("option", name="mine", exact=True).click()
-    page.wait_for_function("() => document.querySelector('#setting_beta input').value == '0.25'")
+    page.wait_for_function("() => document.querySelector('#setting_beta input')?.value == '0.25'")
 
 
 def test_a_hasty_start_trains_nothing_else_than_the_chosen_preset(visit, home):
@@ -312,6 +308,7 @@ def test_charts_change_without_a_word_to_the_server_and_the_address_keeps_it(
     with page.expect_download() as saving:
         page.click("#divergence_chart [data-save=png]")
     assert saving.value.path().read_bytes().startswith(b"\x89PNG")
+    wait_until_form_is_filled(page)
     reload(page)
     wait_for_points(page, 4)
     assert page.input_value("#charts [name=axis]") == "images"
@@ -326,6 +323,7 @@ def test_runs_are_drawn_on_top_of_each_other_and_the_address_says_so(visit, fini
     both = f"() => {PLOT}._fullData.filter(t => t.showlegend).map(t => t.name)"
     page.wait_for_function(f"() => ({both})().length == 2 && ({both})()[0].includes({label})")
     page.wait_for_url("**with=other")
+    wait_until_form_is_filled(page)
     reload(page)
     page.wait_for_function(f"() => {PLOT} && {PLOT}._fullData && ({both})().length == 2")
 
