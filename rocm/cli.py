@@ -9,7 +9,8 @@ import platform
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -202,10 +203,9 @@ def _watch(run: "RunDir") -> None:
     from rocm.training.loop import train
 
     _silence_libraries()
-    _stop_on_signals(run)
     began = time.monotonic()
     bar = tqdm(total=run.config().num_steps, unit="update", file=sys.stdout, mininterval=1)
-    with bar:
+    with _stopping_on_signals(run), bar:
         for progress in train(run, resume=bool(run.checkpoints())):
             bar.n = progress.step
             bar.set_postfix(_figures(progress), refresh=False)
@@ -213,8 +213,12 @@ def _watch(run: "RunDir") -> None:
     print(_closing_line(run, time.monotonic() - began))
 
 
-def _stop_on_signals(run: "RunDir") -> None:
-    """Ctrl-C and SIGTERM end the run after this update, with a checkpoint; a second one at once."""
+@contextmanager
+def _stopping_on_signals(run: "RunDir") -> Iterator[None]:
+    """Ctrl-C and SIGTERM end the run after this update, with a checkpoint; a second one at once.
+
+    The handlers before it are back at its end: what this process forks later inherits those.
+    """
 
     def stop(number: int, frame: object) -> None:
         if (run.path / "control" / "stop").exists():
@@ -222,8 +226,12 @@ def _stop_on_signals(run: "RunDir") -> None:
         print(f"\nStopping after this update. Continue with --resume {run.path}")
         run.request("stop")
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop)
+    before = {n: signal.signal(n, stop) for n in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _silence_libraries() -> None:

@@ -1,4 +1,5 @@
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -109,6 +110,13 @@ def test_cuda_without_a_card_is_said_before_anything_is_loaded(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert main(["train", "tiny-rocm-kl", "--device", "cuda"]) == 2
     assert "device=cuda, but no CUDA device is visible" in capsys.readouterr().err
+
+
+def test_training_gives_back_the_signal_handlers_that_it_found(folder: Path) -> None:
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    arguments = ["--num-steps", "1", "--num-eval-prompts", "2"]
+    assert main(["train", "tiny-rocm-kl", *arguments]) == 0
+    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
 
 
 def test_a_sample_equals_a_ten_line_diffusers_script(folder: Path) -> None:

@@ -11,7 +11,7 @@ import io
 import json
 import re
 from dataclasses import dataclass
-from multiprocessing import Pool
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -169,7 +169,7 @@ def make_dataset(node_modules: Path, out: Path, sources: tuple[str, ...], proces
     """
     entries = emoji_entries(node_modules)
     raws, metas = [], []
-    with Pool(processes) as pool:
+    with get_context("spawn").Pool(processes) as pool:
         for key in sources:
             source = SOURCES[key]
             folder = node_modules / source.package
