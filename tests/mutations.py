@@ -10,10 +10,12 @@ import os
 import shutil
 import sys
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
+from threading import get_ident
 
 import mutated
 import pytest
@@ -35,25 +37,26 @@ MUTATIONS = [
 ]
 
 
-def copy_tree(target: Path) -> None:
+def copy_tree(origin: Path, target: Path) -> None:
+    """The tree, with its bytecode where `origin` has some: compiling it costs a third of a test."""
     for name in COPIED:
-        source = ROOT / name
+        source = origin / name
         if source.is_dir():
-            shutil.copytree(source, target / name, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(source, target / name)
         else:
-            shutil.copy(source, target / name)
+            shutil.copy2(source, target / name)
     (target / "assets").mkdir()
-    for source in (ROOT / "assets").iterdir():
+    for source in (origin / "assets").iterdir():
         if source.name in CHANGED_ASSETS:  # through a link a fault would reach the tree itself
             shutil.copytree(source, target / "assets" / source.name)
         else:
-            (target / "assets" / source.name).symlink_to(source)
+            (target / "assets" / source.name).symlink_to(source.resolve())
 
 
 def pytest_in(tree: Path, tests: list[str]) -> tuple[int, str]:
     """Exit code and output of pytest in a process of its own, which has the libraries loaded."""
     arguments = ["-q", "-x", "-rf", "--tb=short", "--no-showlocals", "-m", "", *tests]
-    output = tree / "pytest.log"
+    output = tree / f"pytest-{get_ident()}.log"
     process = LOADED.Process(target=be_pytest, args=(tree, output, arguments))
     process.start()
     process.join()
@@ -69,11 +72,11 @@ def be_pytest(tree: Path, output: Path, arguments: list[str]) -> None:
     sys.exit(pytest.main(["-p", "no:cacheprovider", *arguments]))
 
 
-def verdict(mutation: Mutation) -> str:
+def verdict(mutation: Mutation, origin: Path) -> str:
     """`red` as demanded, or what happened instead."""
     with tempfile.TemporaryDirectory() as folder:
         tree = Path(folder)
-        copy_tree(tree)
+        copy_tree(origin, tree)
         file = tree / mutation.file
         file.write_text(file.read_text().replace(mutation.old, mutation.new))
         code, output = pytest_in(tree, [mutation.test])
@@ -84,23 +87,25 @@ def verdict(mutation: Mutation) -> str:
     return f"BROKEN: pytest ended with {code}\n{output[-2000:]}"
 
 
-def unmet(mutations: list[Mutation]) -> list[str]:
-    """What keeps the mutations from being run at all."""
-    found = [
+def misplaced(mutations: list[Mutation]) -> list[str]:
+    """What keeps mutations from being applied at all."""
+    return [
         f"{mutation.name}: its text stands {count} times in {mutation.file}, not once"
         for mutation in mutations
         if (count := (ROOT / mutation.file).read_text().count(mutation.old)) != 1
     ]
-    if found:
-        return found
-    with tempfile.TemporaryDirectory() as folder:
-        copy_tree(Path(folder))
-        code, output = pytest_in(Path(folder), sorted({mutation.test for mutation in mutations}))
-    return [] if code == 0 else [f"red without a fault:\n{output[-4000:]}"]
+
+
+def red_without_a_fault(mutations: list[Mutation], tree: Path, pool: Executor) -> list[str]:
+    """Output of tests that fail in the tree as it is; leaves the tree's bytecode behind."""
+    tests = sorted({mutation.test for mutation in mutations})
+    shares = [share for n in range(NUM_WORKERS) if (share := tests[n::NUM_WORKERS])]
+    ended = pool.map(pytest_in, [tree] * len(shares), shares)
+    return [f"red without a fault:\n{output[-4000:]}" for code, output in ended if code != 0]
 
 
 def main() -> int:
-    os.environ.update(PYTHONDONTWRITEBYTECODE="1", OMP_NUM_THREADS="1")
+    os.environ.update(PYTHONDONTWRITEBYTECODE="", OMP_NUM_THREADS="1")
     LOADED.set_forkserver_preload(LIBRARIES)
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("-k", default="", metavar="NAME", help="only mutations with NAME in theirs")
@@ -109,11 +114,15 @@ def main() -> int:
     if not mutations:
         print(f"No mutation has {wanted!r} in its name.")
         return 2
-    if problems := unmet(mutations):
+    if problems := misplaced(mutations):
         print(*problems, sep="\n")
         return 1
-    with ThreadPoolExecutor(NUM_WORKERS) as pool:
-        verdicts = list(pool.map(verdict, mutations))
+    with ThreadPoolExecutor(NUM_WORKERS) as pool, tempfile.TemporaryDirectory() as folder:
+        copy_tree(ROOT, Path(folder))
+        if problems := red_without_a_fault(mutations, Path(folder), pool):
+            print(*problems, sep="\n")
+            return 1
+        verdicts = list(pool.map(partial(verdict, origin=Path(folder)), mutations))
     width = max(len(mutation.name) for mutation in mutations)
     for mutation, result in zip(mutations, verdicts, strict=True):
         print(f"{mutation.name:{width}}  {mutation.test}  {result}")
