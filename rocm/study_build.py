@@ -16,20 +16,23 @@ from PIL import Image
 from sqlalchemy import Row, select
 
 from rocm.config import RunConfig, find_folder
-from rocm.drawing.picture import MAX_PICTURES, Picture
+from rocm.drawing.picture import Picture
 from rocm.drawing.queue import DrawingQueue
 from rocm.errors import ConfigError, MissingFile, StudyError
 from rocm.study import lifecycle
 from rocm.study.database import Writing
 from rocm.study.manifest import canonical, digest
-from rocm.study.pictures import Pictures, damaged
+from rocm.study.pairing import add_damaged, add_pairs, arms_and_prompts, noise_seeds
+from rocm.study.pictures import Pictures
 from rocm.study.prompt_sets import Sample, sample
 from rocm.study.recipe import Arm, Recipe
 from rocm.study.store import Store
-from rocm.study.tables import arm, image, pair, prompt, score, study
+from rocm.study.tables import arm, image, prompt, score
+from rocm.training.files import make_folder, write_atomic
 from rocm.training.run_dir import RunDir
 
 WEIGHTS = "pytorch_lora_weights.safetensors"
+BATCH = 64  # pictures of one request, so that others who draw meanwhile get their turn
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,8 @@ class Build:
         pictures: of all studies.
         queue: that draws.
         say: gets a line now and then.
+        on_request: gets the number of each request to the queue before it is waited for.
+        on_picture: gets how many pictures are stored, and of how many.
     """
 
     home: Path
@@ -49,6 +54,8 @@ class Build:
     pictures: Pictures
     queue: DrawingQueue
     say: Callable[[str], None]
+    on_request: Callable[[int], None] = lambda number: None
+    on_picture: Callable[[int, int], None] = lambda done, total: None
 
 
 @dataclass(frozen=True)
@@ -74,25 +81,82 @@ def build(work: Build, recipe: Recipe) -> str:
         StudyError: a study of this recipe has been opened already.
         RocmError: a model, adapter or prompt list is missing; drawing failed.
     """
-    names = {name for two in recipe.compared() for name in two}
-    arms = [
-        {**resolved(work.home, one), "place": place}
-        for place, one in enumerate(recipe.arms)
-        if one.name in names
-    ]
-    study_id = digest([recipe.model_dump(mode="json"), arms])[:12]
-    known = {one.study_id: one.status for one in work.store.studies()}
+    study_id = begin(work.home, work.store, recipe)
+    finish(work, study_id, recipe)
+    return study_id
+
+
+def begin(home: Path, store: Store, recipe: Recipe) -> str:
+    """Check a recipe, store its draft and the recipe itself; draw nothing yet.
+
+    Args:
+        home: folder of runs.
+        store: of the votes.
+        recipe: what the study is.
+
+    Returns:
+        Id of the study.
+
+    Raises:
+        StudyError: a study of this recipe has been opened already.
+        RocmError: a model, adapter or prompt list is missing.
+    """
+    study_id, arms = identified(home, recipe)
+    known = {one.study_id: one.status for one in store.studies()}
     if known.get(study_id, "draft") != "draft":
         raise StudyError(
             f"Study {study_id} of this recipe is {known[study_id]} already. For another one, "
             "change its title or seed."
         )
     if study_id not in known:
-        _begin(work.store, study_id, recipe, arms)
-    _draw(work, study_id, recipe)
-    _damage(work, study_id)
-    _pair(work.store, study_id, recipe)
+        _begin(store, study_id, recipe, arms)
+    kept = recipe_file(home, study_id)
+    make_folder(kept.parent)
+    write_atomic(kept, recipe.text())
     return study_id
+
+
+def finish(work: Build, study_id: str, recipe: Recipe) -> None:
+    """Draw what is missing of a draft, and pair it.
+
+    Args:
+        work: where and with what.
+        study_id: of the draft.
+        recipe: that it was begun with.
+
+    Raises:
+        RocmError: drawing failed or was cancelled, or the disk is full; what is drawn is kept.
+    """
+    _draw(work, study_id, recipe)
+    add_damaged(work.store, work.pictures, study_id)
+    add_pairs(work.store, study_id, recipe)
+
+
+def identified(home: Path, recipe: Recipe) -> tuple[str, list[dict[str, Any]]]:
+    """The id of a recipe's study, with the compared arms as `resolved` has them.
+
+    Args:
+        home: folder of runs.
+        recipe: what the study is.
+
+    Returns:
+        12 hexadecimal digits, which change with an adapter's file, and the arms.
+
+    Raises:
+        MissingFile: a model, run or adapter is not there.
+    """
+    names = {name for two in recipe.compared() for name in two}
+    arms = [
+        {**resolved(home, one), "place": place}
+        for place, one in enumerate(recipe.arms)
+        if one.name in names
+    ]
+    return digest([recipe.model_dump(mode="json"), arms])[:12], arms
+
+
+def recipe_file(home: Path, study_id: str) -> Path:
+    """Where the recipe of a study that was begun in this home is kept."""
+    return home / "studies" / study_id / "study.yaml"
 
 
 def resolved(home: Path, one: Arm) -> dict[str, Any]:
@@ -176,39 +240,17 @@ def _insert_prompts(w: Writing, study_id: str, chosen: Sample) -> None:
     )
 
 
-def _rows(store: Store, study_id: str) -> tuple[list[Row[Any]], list[Row[Any]]]:
-    """Arms and prompts of a study, in the order in which they were stored."""
-    with store.database.read() as connection:
-        arms = connection.execute(
-            select(arm).where(arm.c.study_id == study_id).order_by(arm.c.id)
-        ).all()
-        prompts = connection.execute(
-            select(prompt).where(prompt.c.study_id == study_id).order_by(prompt.c.id)
-        ).all()
-    return list(arms), list(prompts)
-
-
-def noise_seeds(recipe: Recipe, number: int, text: str) -> list[int]:
-    """Seeds of the noise of a study's prompt, the same for every arm, below 2**48.
-
-    Args:
-        recipe: of the study.
-        number: of the prompt; those after the analysed ones, for practice and checks, get one.
-        text: of the prompt.
-
-    Returns:
-        One seed, or `seeds_per_prompt`.
-    """
-    num = recipe.seeds_per_prompt if number < recipe.prompts.num else 1
-    return [
-        int.from_bytes(sha256(f"{recipe.seed}|{k}|{text}".encode()).digest()[:6], "big")
-        for k in range(num)
-    ]
+def num_pictures(store: Store, study_id: str, recipe: Recipe) -> int:
+    """How many pictures a draft's compared arms draw in all."""
+    arms, prompts = arms_and_prompts(store, study_id)
+    compared = sum(one.role == "compared" for one in arms)
+    seeds = [noise_seeds(recipe, number, one.text) for number, one in enumerate(prompts)]
+    return compared * sum(len(one) for one in seeds)
 
 
 def _wanted(store: Store, study_id: str, recipe: Recipe) -> list[Wanted]:
     """Pictures that are not stored yet."""
-    arms, prompts = _rows(store, study_id)
+    arms, prompts = arms_and_prompts(store, study_id)
     with store.database.read() as connection:
         have = set(
             connection.execute(
@@ -244,10 +286,15 @@ def _draw(work: Build, study_id: str, recipe: Recipe) -> None:
     wanted = _wanted(work.store, study_id, recipe)
     if wanted:
         work.say(f"{study_id}: {len(wanted)} pictures to draw")
-    for first in range(0, len(wanted), MAX_PICTURES):
-        batch = wanted[first : first + MAX_PICTURES]
-        for number, file, scores in _drawn(work, study_id, batch, recipe.rewards):
+    total = num_pictures(work.store, study_id, recipe)
+    before = total - len(wanted)
+    work.on_picture(before, total)
+    for first in range(0, len(wanted), BATCH):
+        batch = wanted[first : first + BATCH]
+        drawn = _drawn(work, study_id, batch, recipe.rewards)
+        for count, (number, file, scores) in enumerate(drawn, start=before + first + 1):
             _keep(work, study_id, batch[number], file, scores)
+            work.on_picture(count, total)
         work.say(f"{study_id}: {first + len(batch)} of {len(wanted)} drawn")
 
 
@@ -256,6 +303,7 @@ def _drawn(
 ) -> Iterator[tuple[int, Path, dict[str, float]]]:
     folder = work.home / "studies" / study_id / "drawn"
     number = work.queue.submit([one.picture for one in batch], folder, rewards)
+    work.on_request(number)
     yield from work.queue.results(number)
 
 
@@ -284,87 +332,3 @@ def _keep(work: Build, study_id: str, one: Wanted, file: Path, scores: dict[str,
             ],
         )
     file.unlink()
-
-
-def _extra(recipe: Recipe, prompts: list[Row[Any]]) -> tuple[list[Row[Any]], list[Row[Any]]]:
-    """Prompts of practice pairs, and of checks; they follow the analysed ones."""
-    after = prompts[recipe.prompts.num :]
-    return after[: recipe.practice], after[recipe.practice :]
-
-
-def _damage(work: Build, study_id: str) -> None:
-    """Make the damaged copy of the first arm's picture for each check."""
-    arms, _ = _rows(work.store, study_id)
-    spoilt = next((one for one in arms if one.role == "damaged"), None)
-    if spoilt is None:
-        return
-    with work.store.database.read() as connection:
-        config = json.loads(
-            connection.execute(
-                select(study.c.config_json).where(study.c.id == study_id)
-            ).scalar_one()
-        )
-        first = min(one.id for one in arms if one.role == "compared")
-        images = connection.execute(
-            select(image).where(image.c.study_id == study_id).order_by(image.c.prompt_id)
-        ).all()
-    done = {(one.prompt_id, one.seed) for one in images if one.arm_id == spoilt.id}
-    _, prompts = _rows(work.store, study_id)
-    checked = {
-        one.id for one in prompts[config["prompt_set"]["num"] + config["design"]["practice"] :]
-    }
-    for one in images:
-        if one.arm_id != first or one.prompt_id not in checked:
-            continue
-        if (one.prompt_id, one.seed) not in done:
-            with Image.open(work.pictures.file(one.picture_id)) as whole:
-                copy = damaged(whole, one.seed)
-            picture_id, hashed = work.pictures.add(copy)
-            kept = {
-                name: getattr(one, name)
-                for name in ("study_id", "prompt_id", "seed", "width", "height")
-            }
-            with work.store.database.write() as w:
-                w.insert(image, arm_id=spoilt.id, picture_id=picture_id, sha256=hashed, **kept)
-
-
-def _pair(store: Store, study_id: str, recipe: Recipe) -> None:
-    """Store the pairs that are not stored yet: analysed, practice, checks."""
-    arms, prompts = _rows(store, study_id)
-    ids = {one.name: one.id for one in arms}
-    practice, checks = _extra(recipe, prompts)
-    compared = [tuple(sorted((ids[one], ids[other]))) for one, other in recipe.compared()]
-    first = min(one.id for one in arms if one.role == "compared")
-    wanted = [("main", one, two) for one in prompts[: recipe.prompts.num] for two in compared]
-    wanted += [
-        ("practice", one, compared[number % len(compared)]) for number, one in enumerate(practice)
-    ]
-    wanted += [("check", one, (first, ids["damaged"])) for one in checks]
-    numbers = {one.id: number for number, one in enumerate(prompts)}
-    with store.database.write() as w:
-        images = {
-            (one.arm_id, one.prompt_id, one.seed): one.id
-            for one in w.execute(select(image).where(image.c.study_id == study_id))
-        }
-        have = {
-            (one.image_a, one.image_b)
-            for one in w.execute(select(pair).where(pair.c.study_id == study_id))
-        }
-        rows = [
-            {
-                "study_id": study_id,
-                "prompt_id": one.id,
-                "seed": seed,
-                "arm_a": a,
-                "arm_b": b,
-                "image_a": images[a, one.id, seed],
-                "image_b": images[b, one.id, seed],
-                "kind": kind,
-                "expected": "a" if kind == "check" else None,
-                "target": recipe.votes_per_pair if kind == "main" else None,
-                "issued": 0,
-            }
-            for kind, one, (a, b) in wanted
-            for seed in noise_seeds(recipe, numbers[one.id], one.text)
-        ]
-        w.insert_many(pair, [row for row in rows if (row["image_a"], row["image_b"]) not in have])

@@ -174,6 +174,20 @@ class Recipe(Part):
             ConfigError: no YAML, an unknown name, or a value that is not allowed.
         """
         values = source if isinstance(source, dict) else _read(source)
+        return cls._of(values)
+
+    @classmethod
+    def parse(cls, text: str) -> "Recipe":
+        """A recipe from the text of a study.yaml; ConfigError as `load`."""
+        return cls._of(_values(text, "The text"))
+
+    def text(self) -> str:
+        """The text of a study.yaml that gives this recipe again; what is default is left out."""
+        values = self.model_dump(mode="json", exclude_defaults=True)
+        return yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=96)
+
+    @classmethod
+    def _of(cls, values: dict[str, Any]) -> "Recipe":
         try:
             return cls.model_validate(values)
         except ValidationError as error:
@@ -209,11 +223,19 @@ def _distinct(what: str, names: list[str]) -> None:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        values = yaml.safe_load(path.expanduser().read_text(encoding="utf-8"))
+        text = path.expanduser().read_text(encoding="utf-8")
     except OSError as error:
         raise MissingFile(f"{path} cannot be read: {error.strerror}. Give a study.yaml.") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except ValueError as error:
         raise ConfigError(f"{path} is not valid YAML. See docs/study.md for an example.") from error
+    return _values(text, str(path))
+
+
+def _values(text: str, name: str) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{name} is not valid YAML. See docs/study.md for an example.") from error
     if not isinstance(values, dict):
-        raise ConfigError(f"{path} holds no settings. See docs/study.md for an example.")
+        raise ConfigError(f"{name} holds no settings. See docs/study.md for an example.")
     return values
