@@ -70,11 +70,13 @@ def serve_lab(
 ) -> None:
     """Serve the pages, and raters beside them."""
     from rocm.services import Services
+    from rocm.study_desk import StudyDesk
     from rocm.ui.app import CLOSED, STYLE, build, theme
 
     services = Services(home)
     services.watch_queue()
-    build(services, rule).launch(
+    studies = StudyDesk(home, votes.api.store, services.desk.queue, votes.backup)
+    build(services, rule, studies).launch(
         server_name=host,
         server_port=port,
         quiet=True,

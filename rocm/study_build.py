@@ -25,7 +25,7 @@ from rocm.study.manifest import canonical, digest
 from rocm.study.pairing import add_damaged, add_pairs, arms_and_prompts, noise_seeds
 from rocm.study.pictures import Pictures
 from rocm.study.prompt_sets import Sample, sample
-from rocm.study.recipe import Arm, Recipe
+from rocm.study.recipe import Arm, Recipe, num_check_prompts
 from rocm.study.store import Store
 from rocm.study.tables import arm, image, prompt, score
 from rocm.training.files import make_folder, write_atomic
@@ -195,7 +195,7 @@ def resolved(home: Path, one: Arm) -> dict[str, Any]:
 
 def _begin(store: Store, study_id: str, recipe: Recipe, arms: list[dict[str, Any]]) -> None:
     """Store the draft, its prompts and its arms, whose codes are random and in random order."""
-    num_checks = min(20, 2 * recipe.checks_per_rater)
+    num_checks = num_check_prompts(recipe.checks_per_rater)
     chosen = sample(recipe.prompts, recipe.practice + num_checks, recipe.seed)
     names = {one["name"] for one in arms}
     plan = recipe.plan() | {

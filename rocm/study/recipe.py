@@ -216,6 +216,11 @@ class Recipe(Part):
         }
 
 
+def num_check_prompts(checks_per_rater: int) -> int:
+    """Prompts that the checks take for themselves, besides the analysed ones."""
+    return min(20, 2 * checks_per_rater)
+
+
 def _distinct(what: str, names: list[str]) -> None:
     if len(set(names)) < len(names):
         raise ValueError(f"two of the {what} have the same name")

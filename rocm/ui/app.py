@@ -6,10 +6,13 @@ import gradio as gr
 
 from rocm.config import ROOT
 from rocm.services import Services
-from rocm.ui import compare_page, generate_page, train_page
+from rocm.study_desk import StudyDesk
+from rocm.ui import compare_page, generate_page, study_page, train_page
 from rocm.ui.access import Access
 
-STYLE = [ROOT / "assets" / name for name in ("style.css", "generate.css", "compare.css")]
+STYLE = [
+    ROOT / "assets" / name for name in ("style.css", "generate.css", "compare.css", "study.css")
+]
 # Nothing here takes a file; without a bound anybody could fill the disk through Gradio's upload.
 CLOSED: dict[str, Any] = {"share": False, "run_history": False, "max_file_size": 1}
 CLOSED |= {"ssr_mode": False, "footer_links": []}
@@ -37,12 +40,13 @@ TAB_OF_ADDRESS = """() => {
 }"""
 
 
-def build(services: Services, access: Access) -> gr.Blocks:
+def build(services: Services, access: Access, studies: StudyDesk | None = None) -> gr.Blocks:
     """All pages.
 
     Args:
         services: the runs.
         access: whether handlers that train exist, and the token that they ask for.
+        studies: the user studies; without them, or where nobody may train, there is no such page.
 
     Returns:
         The application, to be launched with `theme()` and `STYLE`.
@@ -58,7 +62,12 @@ def build(services: Services, access: Access) -> gr.Blocks:
                 generate_page.build(services.desk, access, pages)
             with gr.Tab("Compare", id="compare", render_children=True) as compare:
                 compare_page.build(services.compare, access, compare)
-        for tab in (train, generate, compare):
+            tabs_shown = [train, generate, compare]
+            if studies and access.may_train:
+                with gr.Tab("Study", id="study", render_children=True) as study:
+                    study_page.build(studies, services.compare, access, study)
+                tabs_shown.append(study)
+        for tab in tabs_shown:
             tab.select(None, js=PUT_TAB_INTO_ADDRESS % tab.id, api_visibility="private")
         pages.load(None, None, tabs, js=TAB_OF_ADDRESS, api_visibility="private")
     return pages

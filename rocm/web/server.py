@@ -23,6 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rocm.config import ROOT
 from rocm.errors import RocmError
+from rocm.study.backup import Backup
 from rocm.study.pictures import Pictures
 from rocm.web.api import Api
 from rocm.web.bodies import Body, Consent, Empty, Join, OfTrial, Vote, object_of, read
@@ -64,12 +65,14 @@ class Server:
         api: what raters may ask.
         pictures: of all studies, re-encoded and without metadata.
         is_proxied: whether a proxy in front adds visitors' addresses, as on a Space.
+        backup: of the store, for those who look after it; None where there is none.
         threads: that ask the store.
     """
 
     api: Api
     pictures: Pictures
     is_proxied: bool = False
+    backup: Backup | None = None
     threads: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(NUM_THREADS))
 
     def routes(self) -> list[BaseRoute]:

@@ -38,10 +38,11 @@ def server_of(
         )
     home.mkdir(parents=True, exist_ok=True)
     file = home / "study.sqlite3"
+    kept = None
     if backup:
-        store, _ = open_store(file, Path(backup))
+        store, kept = open_store(file, Path(backup))
     else:
         store = Store.open(database_url or file)
     sources = FROM_OUTSIDE + (IN_LAB if is_private else ())
     api = Api(store, home / "study-secrets", sources)
-    return Server(api, Pictures(home / "study-pictures"), is_proxied=is_space)
+    return Server(api, Pictures(home / "study-pictures"), is_proxied=is_space, backup=kept)

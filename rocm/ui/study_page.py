@@ -1,0 +1,322 @@
+"""The Study page: build a study, look through it, open it, send its link, watch it.
+
+Every handler asks `access` first: what a study's pairs and figures are is nobody else's business.
+"""
+
+from collections.abc import Callable
+from dataclasses import fields
+from html import escape
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+from rocm.compare.desk import CompareDesk
+from rocm.errors import ConfigError, RocmError, StudyError
+from rocm.study_desk import Look, Recipe, StudyDesk
+from rocm.ui import study_view
+from rocm.ui.access import Access
+from rocm.ui.compare_form import arm_choices
+from rocm.ui.handlers import QUIET, in_words
+from rocm.ui.study_form import Form, build_form, wish
+from rocm.ui.study_parts import View, build_view
+from rocm.ui.study_screen import Screening
+
+MAX_TEXT = 200_000
+BASE = "() => new URL('.', window.location.href.split(/[?#]/)[0]).href"
+RUNNING = ("open", "paused")
+FROZEN = (*RUNNING, "closed")
+# Which buttons and boxes there are in which state.
+SHOWN = {
+    "draft_box": ("draft",),
+    "open": ("draft",),
+    "pilot": ("draft", *RUNNING),
+    "link": RUNNING,
+    "pause": ("open",),
+    "resume": ("paused",),
+    "running_box": RUNNING,
+    "close": RUNNING,
+    "pack": FROZEN,
+}
+
+
+def build(desk: StudyDesk, arms: CompareDesk, access: Access, tab: gr.Tab) -> None:
+    """Make the page.
+
+    Args:
+        desk: the studies.
+        arms: that knows what can be compared.
+        access: the token that every handler asks for.
+        tab: that the page stands in; its first selection opens the study of the address.
+    """
+    with gr.Row(elem_classes="page"):
+        with gr.Column(scale=1, min_width=320, elem_classes="left"):
+            token = gr.Textbox(
+                label="Admin token",
+                info="ROCM_ADMIN_TOKEN where the app was started.",
+                type="password",
+                visible=bool(access.token),
+                elem_id="study_token",
+            )
+            demo = gr.Button("Build the demo study", variant="primary", elem_id="study_demo")
+            form = build_form(arms)
+        with gr.Column(scale=3, min_width=320, elem_classes="right"):
+            view, buttons, screening = build_view(token, access)
+    handlers = Handlers(desk, arms, access, form, view, screening)
+    handlers.wire(tab, buttons | {"demo": demo})
+
+
+class Handlers:
+    """The page's handlers; each asks `access`, then the desk, and converts its answer."""
+
+    def __init__(
+        self,
+        desk: StudyDesk,
+        arms: CompareDesk,
+        access: Access,
+        form: Form,
+        view: View,
+        screening: Screening,
+    ) -> None:
+        """Bind the parts of one page.
+
+        Args:
+            desk: to ask.
+            arms: that knows what can be compared.
+            access: that allows.
+            form: of a new study.
+            view: right column.
+            screening: pairs to look through.
+        """
+        self._desk, self._arms, self._access = desk, arms, access
+        self._form, self._view, self._screening = form, view, screening
+
+    def wire(self, tab: gr.Tab, buttons: dict[str, gr.Button]) -> None:
+        """Bind the handlers to their events."""
+        view, form = self._view, self._form
+        base = gr.Textbox(visible="hidden", label="Address", container=False)
+        self._at = [view.token, view.selected, base]
+        self._all = [getattr(view, one.name) for one in fields(View)]
+        self._screening.wire(self._desk, self._access, view.token, view.selected, view.phase)
+        tab.select(None, None, base, js=BASE, api_visibility="private").then(
+            self._enter, [view.token, view.selected, base], self._all, **QUIET
+        )
+        everything = {"inputs": [*self._at, view.seen], "outputs": self._all, **QUIET}
+        gr.on([view.timer.tick, view.token.change], self._poll, **everything)
+        view.studies.choose(self._choose, [view.token, base], self._all, **QUIET)
+        self._on(buttons["demo"], lambda _, *__: self._desk.demo(), [], "study_demo")
+        self._on(form.build, self._build, form.controls, "study_build")
+        self._on(form.build_text, self._build_text, [form.text], "study_build_text")
+        self._on(view.go_on, self._go_on, [], "study_go_on")
+        self._on(view.cancel, lambda one: self._desk.cancel(one), [], "study_cancel")
+        for name in ("pause", "resume"):
+            act = getattr(self._desk, name)
+            self._on(getattr(view, name), lambda one, act=act: act(one), [], f"study_{name}")
+        for name in ("open", "close", "more"):
+            asking = {"inputs": [*self._at, view.num_more], "outputs": self._all}
+            getattr(view, name).click(in_words(self._asker(name)), **asking, **QUIET)
+        self._on(buttons["sure"], self._agreed, [view.pending, view.num_more], "study_sure")
+        buttons["not_now"].click(lambda: gr.update(visible=False), None, view.question, **QUIET)
+        self._wire_texts()
+
+    def _wire_texts(self) -> None:
+        view, form = self._view, self._form
+        named = {"api_visibility": "private"}
+        asked = [view.token, view.selected, view.seconds, view.pay]
+        view.foresee.click(in_words(self._foresee), asked, view.outlook, **named)
+        view.pack.click(in_words(self._pack), [view.token, view.selected], view.archive, **named)
+        texts = [form.text, form.ways, form.box]
+        view.as_new.click(in_words(self._as_new), [view.token, view.selected], texts, **QUIET)
+        form.as_text.click(in_words(self._as_text), [view.token, *form.controls], texts, **QUIET)
+        form.file.read(_read, None, form.text, **QUIET)
+        form.file.too_large(in_words(_too_large), None, None, **QUIET)
+        arms = form.wishes["arms"]
+        arms.focus(lambda: gr.update(choices=arm_choices(self._arms)), None, arms, **QUIET)
+
+    def _on(
+        self, button: gr.Button, act: Callable[..., Any], more: list[Component], name: str
+    ) -> None:
+        """A press acts on the study that is looked at; a text that `act` returns is looked at."""
+
+        def handle(token: str, selected: str, base: str, *values: Any) -> dict[Component, Any]:
+            self._access.check(token)
+            found = act(selected, *values)
+            shown = self._shown(found if isinstance(found, str) else selected, base)
+            return shown | {self._view.question: gr.update(visible=False)}
+
+        button.click(in_words(handle), [*self._at, *more], self._all, api_name=name)
+
+    # Looking
+
+    def _enter(
+        self, token: str, selected: str, base: str, request: gr.Request
+    ) -> dict[Component, Any]:
+        wanted = selected or request.query_params.get("study", "")
+        timer = {self._view.timer: gr.Timer(active=True)}
+        if not self._access.allows(token):
+            return self._locked() | timer
+        known = [one.study_id for one in self._desk.studies()]
+        if wanted and wanted not in known:
+            gr.Warning(escape(f"There is no study '{wanted[:40]}' here."))
+        first = wanted if wanted in known else next(iter(known), "")
+        return self._shown(first, base) | timer
+
+    def _choose(self, token: str, base: str, event: gr.EventData) -> dict[Component, Any]:
+        if not self._access.allows(token):
+            return self._locked()
+        hidden = {self._view.question: gr.update(visible=False)}
+        return self._shown(str(event.study), base) | hidden
+
+    def _poll(
+        self, token: str, selected: str, base: str, seen: tuple[Any, ...]
+    ) -> dict[Component, Any]:
+        if not self._access.allows(token):
+            return self._locked() if seen else {self._view.seen: ()}
+        return self._shown(selected, base, seen)
+
+    def _locked(self) -> dict[Component, Any]:
+        view = self._view
+        hidden = {getattr(view, name): gr.update(visible=False) for name in (*SHOWN, "as_new")}
+        return hidden | {
+            view.studies: study_view.study_list([], ""),
+            view.state: study_view.NO_TOKEN,
+            view.seen: (),
+        }
+
+    def _shown(self, selected: str, base: str, seen: tuple[Any, ...] = ()) -> dict[Component, Any]:
+        """The page with a study looked at; nothing but what is new since `seen`."""
+        view = self._view
+        listed = study_view.study_list(self._desk.studies(), selected)
+        try:
+            look = self._desk.look(selected) if selected else None
+        except StudyError:  # erased since the list was drawn
+            look, selected = None, ""
+        text = study_view.panel(look) if look else study_view.NOT_CHOSEN
+        state = look.state if look else ""
+        key = (selected, state, listed, text, _is_at_work(look))
+        if key == seen:
+            return {view.seen: gr.skip()}
+        changes = {view.selected: selected, view.studies: listed, view.state: text, view.seen: key}
+        if not seen or (selected, state, _is_at_work(look)) != (*seen[:2], seen[4]):
+            changes |= self._controls(look, base)
+        return changes
+
+    def _controls(self, look: Look | None, base: str) -> dict[Component, Any]:
+        view = self._view
+        state, is_at_work = look.state if look else "", _is_at_work(look)
+        changes: dict[Component, Any] = {
+            getattr(view, name): gr.update(visible=state in states and not is_at_work)
+            for name, states in SHOWN.items()
+        }
+        changes |= {
+            view.cancel: gr.update(visible=is_at_work),
+            view.go_on: gr.update(visible=state == "unfinished" and not is_at_work),
+            view.as_new: gr.update(visible=bool(look)),
+            view.phase: f"{look.about.study_id} {state}" if look else "",
+            view.archive: gr.update(visible=False),
+        }
+        if look:
+            address = f"{base}{study_view.VOTES}/{look.about.study_id}"
+            changes[view.link] = gr.update(value=address, visible=state in RUNNING)
+            changes[view.pilot] = gr.update(
+                value=f"{address}?pilot", visible=state in SHOWN["pilot"] and not is_at_work
+            )
+        return changes
+
+    # Acting
+
+    def _build(self, _: str, *values: Any) -> str:
+        return self._desk.build(self._desk.recipe_of(wish(values)))
+
+    def _build_text(self, _: str, text: str) -> str:
+        if not (text or "").strip():
+            raise ConfigError("There is no study.yaml. Paste one, open a file, or use the form.")
+        return self._desk.build(Recipe.parse(text[:MAX_TEXT]))
+
+    def _go_on(self, selected: str) -> None:
+        self._desk.go_on(selected)
+
+    def _asker(self, name: str) -> Callable[..., dict[Component, Any]]:
+        def ask(token: str, selected: str, base: str, num: Any) -> dict[Component, Any]:
+            self._access.check(token)
+            words = getattr(self, f"_ask_{name}")(selected, num)
+            view = self._view
+            return {
+                view.question: gr.update(visible=True),
+                view.asked: escape(words),
+                view.pending: (name, selected),
+            }
+
+        return ask
+
+    def _ask_open(self, selected: str, _: Any) -> str:
+        now = self._desk.look(selected).now
+        return (
+            f"Open the study with {now.num_pairs} pairs, {now.num_struck} struck? Its manifest is "
+            "then frozen: nothing of its design can be changed any more."
+        )
+
+    def _ask_close(self, selected: str, _: Any) -> str:
+        now = self._desk.look(selected).now
+        words = study_view.effect(self._desk.widths(selected, 0))
+        return f"Close for good, with {now.num_open_places} places open? {words}"
+
+    def _ask_more(self, selected: str, num: Any) -> str:
+        more = _whole(num)
+        words = study_view.effect(self._desk.widths(selected, more), more)
+        return (
+            f"Plan work for {more} more raters? Pairs then have unequal numbers of votes. {words}"
+        )
+
+    def _agreed(self, selected: str, pending: tuple[str, str], num: Any) -> str:
+        """Do what was asked about, to the study that it was asked about."""
+        name, study_id = pending
+        if name == "open":
+            gr.Info(f"Open. Manifest: {self._desk.open(study_id)}")
+        elif name == "close":
+            self._desk.close(study_id)
+        elif name == "more":
+            gr.Info(f"{self._desk.add_raters(study_id, _whole(num))} more votes are planned.")
+        return study_id or selected
+
+    def _foresee(self, token: str, selected: str, seconds: Any, pay: Any) -> str:
+        self._access.check(token)
+        return study_view.outlook(self._desk.outlook(selected, seconds or 0, pay or 0))
+
+    def _pack(self, token: str, selected: str) -> Any:
+        self._access.check(token)
+        path = self._desk.pack(selected)
+        words = f"Download {path.stat().st_size / 1e6:.1f} MB"
+        return gr.update(value=str(path), label=words, visible=True)
+
+    def _as_new(self, token: str, selected: str) -> tuple[Any, ...]:
+        self._access.check(token)
+        return _shown_text(self._desk.recipe_text(selected))
+
+    def _as_text(self, token: str, *values: Any) -> tuple[Any, ...]:
+        self._access.check(token)
+        return _shown_text(self._desk.recipe_of(wish(values)).text())
+
+
+def _is_at_work(look: Look | None) -> bool:
+    return bool(look and look.building and look.building.state == "drawing")
+
+
+def _whole(number: Any) -> int:
+    try:
+        return int(number)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{number!r} is no number of raters. Give 1 to 1000.") from error
+
+
+def _shown_text(text: str) -> tuple[Any, ...]:
+    """A study.yaml where it can be edited: the box is open, and its tab is in front."""
+    return text, gr.update(selected="text"), gr.update(open=True)
+
+
+def _read(event: gr.EventData) -> str:
+    return str(event.text)[:MAX_TEXT]
+
+
+def _too_large() -> None:
+    raise RocmError("The file is larger than 200 kB. A study.yaml is a short text.")
