@@ -172,7 +172,10 @@ class Handlers:
     ) -> dict[Component, Any]:
         if not self._access.allows(token):
             return self._locked() if seen else {self._view.seen: ()}
-        return self._shown(selected, base, seen)
+        changes = self._shown(selected, base, seen)
+        # What was chosen while this poll was on its way stays chosen; the next poll shows it.
+        changes.pop(self._view.selected, None)
+        return changes
 
     def _locked(self) -> dict[Component, Any]:
         view = self._view
@@ -186,12 +189,14 @@ class Handlers:
     def _shown(self, selected: str, base: str, seen: tuple[Any, ...] = ()) -> dict[Component, Any]:
         """The page with a study looked at; nothing but what is new since `seen`."""
         view = self._view
-        listed = study_view.study_list(self._desk.studies(), selected)
+        studies = self._desk.studies()
+        listed = study_view.study_list(studies, selected)
         try:
             look = self._desk.look(selected) if selected else None
         except StudyError:  # erased since the list was drawn
             look, selected = None, ""
-        text = study_view.panel(look) if look else study_view.NOT_CHOSEN
+        nothing = study_view.NOT_CHOSEN if studies else ""
+        text = study_view.panel(look) if look else nothing
         state = look.state if look else ""
         key = (selected, state, listed, text, _is_at_work(look))
         if key == seen:

@@ -1,0 +1,50 @@
+"""The Study page in Chromium, against the real app, its drawing process and its voting page."""
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+pytestmark = [pytest.mark.slow, pytest.mark.browser]
+
+
+def test_the_demo_study_from_one_click_to_a_voting_page(visit):
+    page = visit("?tab=study", viewport={"width": 1280, "height": 900})
+    page.click("#study_demo")
+    expect(page.locator("#study_open")).to_be_visible()
+    expect(page.locator("#study_state .badge")).to_have_text("draft")
+    expect(page.locator("#study_pairs figure")).to_have_count(24)
+    expect(page.locator("#study_pairs")).not_to_contain_text("rocm")
+    first = page.locator("#study_pairs img").first
+    expect(first).to_have_js_property("complete", True)
+    assert first.evaluate("image => image.naturalWidth") > 0
+
+    # Struck with a reason, taken in again, struck for good.
+    button = page.locator("#study_pairs button[data-pair]").first
+    button.click()
+    expect(page.locator("#study_pairs .struck small").last).to_have_text(re.compile("^Struck: "))
+    expect(page.locator("#study_state .facts")).to_contain_text("1 struck")
+    button.click()
+    expect(page.locator("#study_pairs .struck")).to_have_count(0)
+    button.click()
+    expect(page.locator("#study_state .facts")).to_contain_text("59 pairs")
+
+    # A form without its consent stays as it is.
+    page.click("#study_new > button")
+    page.fill("#study_title textarea, #study_title input", "Kept")
+    page.click("#study_build")
+    expect(page.locator(".toast-body")).to_contain_text("Consent, contact, is not filled in")
+    page.locator(".toast-close").first.click()
+    expect(page.locator("#study_title textarea, #study_title input")).to_have_value("Kept")
+
+    page.click("#study_open")
+    expect(page.locator("#study_question")).to_contain_text("59 pairs, 1 struck")
+    page.click("#study_sure")
+    expect(page.locator("#study_state .badge")).to_have_text("open")
+    expect(page.locator("#study_state code")).to_have_text(re.compile("^[0-9a-f]{64}$"))
+    link = page.locator("#study_link :is(textarea, input)")
+    expect(link).to_have_value(re.compile("/study/[0-9a-f]{12}$"))
+    address = link.input_value()
+    assert f"study={address[-12:]}" in page.url  # a bookmark opens the same study
+    page.goto(address)
+    expect(page.locator("#agree")).to_be_visible()
