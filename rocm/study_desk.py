@@ -226,7 +226,9 @@ class StudyDesk:
         while seed in of_seed and of_seed[seed].state == "closed":
             seed += 1
         known = of_seed.get(seed)
-        if known and known.state != "unfinished":
+        building = self._builder.status(known.study_id) if known else None
+        is_at_work = building is not None and building.state == "drawing"
+        if known and (known.state != "unfinished" or is_at_work):
             return known.study_id
         return self._builder.start(recipe.model_copy(update={"seed": seed}))
 

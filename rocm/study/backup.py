@@ -48,8 +48,8 @@ class BackupStatus:
         """Such as: last backup 2 min ago, 0 votes unsaved."""
         ago = "never"
         if self.saved_at is not None:
-            seconds = max(0, int((now - self.saved_at).total_seconds()))
-            ago = f"{seconds // 60} min ago" if seconds >= 60 else f"{seconds} s ago"
+            minutes = int((now - self.saved_at).total_seconds()) // 60
+            ago = f"{minutes} min ago" if minutes > 0 else "under a minute ago"
         failed = f" The last try failed: {self.error}" if self.error else ""
         return f"last backup {ago}, {self.num_unsaved} votes unsaved.{failed}"
 

@@ -75,7 +75,7 @@ def _widest(found: Iterable[float | None]) -> float | None:
 
 def _primary(store: Store, study_id: str) -> Votes:
     """Votes about the primary question, without those of pilots."""
-    primary = store.study(study_id).config["primary_question"]
+    primary = store.study(study_id).config.get("primary_question", "overall")
     kept = (
         one for one in store.votes(study_id) if one.source != "pilot" and one.question == primary
     )

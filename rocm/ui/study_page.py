@@ -115,7 +115,7 @@ class Handlers:
         for name in ("open", "close", "more"):
             asking = {"inputs": [*self._at, view.num_more], "outputs": self._all}
             getattr(view, name).click(in_words(self._asker(name)), **asking, **QUIET)
-        self._on(buttons["sure"], self._agreed, [view.pending, view.num_more], "study_sure")
+        self._on(buttons["sure"], self._agreed, [view.pending], "study_sure")
         buttons["not_now"].click(lambda: gr.update(visible=False), None, view.question, **QUIET)
         self._wire_texts()
 
@@ -179,10 +179,12 @@ class Handlers:
 
     def _locked(self) -> dict[Component, Any]:
         view = self._view
-        hidden = {getattr(view, name): gr.update(visible=False) for name in (*SHOWN, "as_new")}
+        names = (*SHOWN, "as_new", "cancel", "go_on", "question")
+        hidden = {getattr(view, name): gr.update(visible=False) for name in names}
         return hidden | {
-            view.studies: study_view.study_list([], ""),
+            view.studies: study_view.NO_LIST,
             view.state: study_view.NO_TOKEN,
+            view.phase: "",
             view.seen: (),
         }
 
@@ -249,7 +251,7 @@ class Handlers:
             return {
                 view.question: gr.update(visible=True),
                 view.asked: escape(words),
-                view.pending: (name, selected),
+                view.pending: (name, selected, num),
             }
 
         return ask
@@ -273,9 +275,9 @@ class Handlers:
             f"Plan work for {more} more raters? Pairs then have unequal numbers of votes. {words}"
         )
 
-    def _agreed(self, selected: str, pending: tuple[str, str], num: Any) -> str:
+    def _agreed(self, selected: str, pending: tuple[str, str, Any]) -> str:
         """Do what was asked about, to the study that it was asked about."""
-        name, study_id = pending
+        name, study_id, num = pending
         if name == "open":
             gr.Info(f"Open. Manifest: {self._desk.open(study_id)}")
         elif name == "close":

@@ -103,7 +103,7 @@ def build_view(token: gr.Textbox, access: Access) -> tuple[View, dict[str, gr.Bu
         "selected": gr.State(""),
         "phase": gr.State(""),
         "seen": gr.State(()),
-        "pending": gr.State(("", "")),
+        "pending": gr.State(("", "", 0)),
     }
     parts["timer"] = gr.Timer(POLL_S, active=False)
     return View(**parts), {"sure": sure, "not_now": not_now}, screening
@@ -143,12 +143,14 @@ def _build_running() -> dict[str, Any]:
 
 def _build_outlook() -> dict[str, Component]:
     gr.HTML("<h2>What it takes and can tell</h2>", elem_classes="overline")
-    with gr.Row(elem_classes="buttons"):
-        small = {"min_width": 150, "scale": 0}
+    with gr.Row(elem_id="study_assumed"):
         seconds = gr.Number(
-            SECONDS_PER_PAIR, label="Seconds per pair", elem_id="study_seconds", **small
+            SECONDS_PER_PAIR, label="Seconds per pair", min_width=130, elem_id="study_seconds"
         )
-        pay = gr.Number(0, label="Pay per hour", elem_id="study_pay", **small)
+        pay = gr.Number(
+            0, label="Pay per hour, in any currency", min_width=130, elem_id="study_pay"
+        )
+    with gr.Row(elem_classes="buttons"):
         foresee = _button("Work it out", "study_foresee")
     outlook = gr.HTML(
         '<div class="subtle">Raters, minutes, cost, and how likely a true difference is found: '

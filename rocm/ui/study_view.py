@@ -22,6 +22,7 @@ three adapters that ship, 20 prompts, ready for votes in a minute. Or fill in th
 arms.</div>"""
 NOT_CHOSEN = '<div class="subtle">Choose a study from the list.</div>'
 NO_TOKEN = '<div class="subtle">Type the admin token to see the studies.</div>'
+NO_LIST = json.dumps({"html": "", "selected": ""})
 BADGES = {"unfinished": "interrupted", "draft": "queued", "open": "running", "paused": "stopping",
           "closed": "finished"}  # fmt: skip
 WORDS = {"unfinished": "not drawn yet", "draft": "draft"}
@@ -124,9 +125,9 @@ def _figures(look: Look) -> list[str]:
             f"{now.num_open_places} places open",
         ]
         if look.num_flagged is not None:
-            facts.append(f"{look.num_flagged} raters flagged")
+            facts.append(f"flagged raters: {look.num_flagged}")
     if now.num_pilots:
-        facts.append(f"{now.num_pilots} pilots")
+        facts.append(f"pilots: {now.num_pilots}")
     if look.backup:
         facts.append(look.backup)
     cells = "".join(f"<li>{escape(fact)}</li>" for fact in facts)

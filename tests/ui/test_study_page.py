@@ -128,7 +128,7 @@ def test_what_is_agreed_to_happens_to_the_study_that_was_asked_about(parts, desk
     draft(desk)
     asked = handlers._asker("open")("secret", STUDY, "http://x/", 5)
     assert "6 pairs, 0 struck" in asked[view.asked]
-    handlers._agreed("0" * 12, asked[view.pending], 5)
+    handlers._agreed("0" * 12, asked[view.pending])
     assert desk.look(STUDY).state == "open"
     assert "6 more raters" in handlers._asker("more")("secret", STUDY, "", 6)[view.asked]
 
