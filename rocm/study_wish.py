@@ -80,7 +80,7 @@ class Wish:
     version: str
     text: str
     contact: str
-    min_age: Any
+    min_age: str
     ethics: str
     pay: str
     retention: str
@@ -123,7 +123,7 @@ def _check_filled_in(wish: Wish) -> None:
     if not wish.title.strip():
         raise ConfigError("The title is missing. Write what raters are to read, naming no arm.")
     for name in CONSENT:
-        if str(getattr(wish, name) if getattr(wish, name) is not None else "").strip() == "":
+        if not (getattr(wish, name) or "").strip():
             words = str(Consent.model_fields[name].description)
             raise ConfigError(f"Consent, {name.replace('_', ' ')}, is not filled in. {words}")
 

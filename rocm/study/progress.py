@@ -133,9 +133,8 @@ def summary(store: Store, study_id: str) -> str:
 
 def precision(now: Standing) -> str:
     """To how many points a share can be known now and at the end, in one sentence."""
-    soon = f"+-{half_width(now.num_complete):.1f}" if now.num_complete else "unknown"
+    soon = f"+-{half_width(now.num_complete):.1f} points now, " if now.num_complete else ""
     return (
         f"Complete prompts: {now.num_complete} of {now.num_prompts}. A share near 50 % would be "
-        f"known to {soon} points now, +-{half_width(now.num_prompts):.1f} at the end, at best "
-        "(95 %)."
+        f"known to {soon}+-{half_width(now.num_prompts):.1f} points at the end, at best (95 %)."
     )

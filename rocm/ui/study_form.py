@@ -266,10 +266,7 @@ def _build_consent() -> dict[str, Component]:
     found: dict[str, Component] = {"text": line("text", "Text", CONSENT_TEXT, 4)}
     found["version"] = line("version", "Version", "1")
     found["contact"] = line("contact", "Contact")
-    found["min_age"] = gr.Number(
-        None, label="Smallest age", info=_help(Consent, "min_age"), precision=0,
-        elem_id="study_consent_min_age",
-    )  # fmt: skip
+    found["min_age"] = line("min_age", "Smallest age")
     found["ethics"] = line("ethics", "Ethics")
     found["pay"] = line("pay", "Pay")
     found["retention"] = line("retention", "Retention")

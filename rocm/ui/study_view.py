@@ -28,7 +28,7 @@ BADGES = {"unfinished": "interrupted", "draft": "queued", "open": "running", "pa
 WORDS = {"unfinished": "not drawn yet", "draft": "draft"}
 NEXT = {
     "draft": "Look through the pairs, see what the study can tell, then open it: that freezes it.",
-    "open": "Send the voting link. The study ends by itself when every pair has its votes.",
+    "open": "Send the voting link. When every pair has its votes nobody gets one: close it then.",
     "paused": "Nobody gets a pair now; what is on a rater's screen can still be answered.",
     "closed": "No more votes are taken.",
 }

@@ -44,8 +44,8 @@ MUTATIONS = [
     Mutation(
         "consent left empty",
         "rocm/study_wish.py",
-        '.strip() == "":',
-        '.strip() == "none":',
+        'if not (getattr(wish, name) or "").strip():',
+        'if getattr(wish, name) == "none":',
         f"{DESK}test_what_is_wrong_in_a_form_is_one_sentence[changed4-Consent, contact, is not "
         "filled in]",
     ),

@@ -46,7 +46,7 @@ WISH = Wish(
     version="1",
     text="You may stop.",
     contact="a@b.c",
-    min_age=18,
+    min_age="18",
     ethics="none: a test",
     pay="unpaid",
     retention="one year",
@@ -177,7 +177,7 @@ def test_a_form_becomes_a_recipe_that_its_text_gives_again(tmp_path):
     assert [one.method for one in recipe.arms] == ["", "rocm", "rlcm"]
     asked = {one.key: one.allow_tie for one in recipe.questions}
     assert asked == {"appeal": False, "overall": False}
-    assert recipe.consent.contact == "a@b.c"
+    assert (recipe.consent.contact, recipe.consent.min_age) == ("a@b.c", 18)
     paper = recipe_of(replace(WISH, comparisons="paper-figure-3"), tmp_path)
     assert paper.compared() == [("rocm-colorfulness", "rlcm-colorfulness")]
 
@@ -200,9 +200,10 @@ def test_typed_prompts_leave_some_to_practice_and_checks(tmp_path):
         ({"arms": ("base", "run:../../etc")}, "has no adapter"),
         ({"questions": ()}, "No question is chosen"),
         ({"contact": ""}, "Consent, contact, is not filled in"),
-        ({"min_age": None}, "Consent, min age, is not filled in"),
+        ({"min_age": " "}, "Consent, min age, is not filled in"),
         ({"main_per_rater": 99}, "there are 30 pairs in all"),
         ({"votes_per_pair": 0}, "votes_per_pair"),
+        ({"min_age": "grown up"}, "consent.min_age"),
     ],
 )
 def test_what_is_wrong_in_a_form_is_one_sentence(tmp_path, changed, words):
