@@ -194,7 +194,8 @@ class Recipe(Part):
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"]) or "study.yaml"
             message = first["msg"].removeprefix("Value error, ")
-            given = "" if first["type"] == "missing" else f" (given: {SHORT.repr(first['input'])})"
+            is_named = first["loc"] and first["type"] != "missing"
+            given = f" (given: {SHORT.repr(first['input'])})" if is_named else ""
             raise ConfigError(f"{where}: {message}{given}. See docs/study.md.") from error
 
     def plan(self) -> dict[str, Any]:

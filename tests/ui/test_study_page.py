@@ -80,6 +80,12 @@ def test_without_the_token_nobody_acts_on_a_study(served, desk):
     assert desk.studies() == []
 
 
+def test_where_nobody_may_train_there_is_no_study_page(services, desk):
+    public = build(services, access("0.0.0.0", False, ""), desk)
+    named = {function.api_name for function in public.fns.values()}
+    assert not named & set(ACTIONS)
+
+
 def test_without_the_token_nobody_sees_a_study(parts, desk):
     handlers, view, _ = parts
     study_id = draft(desk)
