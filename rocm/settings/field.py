@@ -1,0 +1,18 @@
+"""What one setting is made of."""
+
+from typing import Any, Literal
+
+from pydantic import Field
+from pydantic.config import JsonDict
+
+Group = Literal[
+    "Objective", "Policy gradient", "Generation", "Optimiser", "Adapter", "Evaluation", "Machine"
+]
+
+
+def setting(
+    default: Any, group: Group, help_text: str, *, basic: bool = False, **bounds: Any
+) -> Any:
+    """A field of `RunConfig`; the page always shows `basic` settings and folds the rest."""
+    extra: JsonDict = {"group": group, "basic": basic}
+    return Field(default, description=help_text, json_schema_extra=extra, **bounds)
