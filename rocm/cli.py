@@ -6,24 +6,25 @@ What a user can mend ends as one line and exit code 2.
 import argparse
 import os
 import platform
-import signal
 import sys
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from rocm import cli_evaluate, cli_models, cli_reproduce, cli_rewards, cli_runs, cli_study
-from rocm.config import ROOT, RunConfig, find_folder, preset_names
+from rocm import (
+    cli_evaluate,
+    cli_models,
+    cli_reproduce,
+    cli_rewards,
+    cli_runs,
+    cli_study,
+    cli_train,
+)
+from rocm.config import ROOT, RunConfig, find_folder
 from rocm.drawing.picture import SAMPLING, Picture
 from rocm.errors import ConfigError, MissingFile, RocmError, RunError
-
-if TYPE_CHECKING:
-    from rocm.training.loop import Progress
-    from rocm.training.run_dir import RunDir
 
 PACKAGES = ("torch", "torchvision", "diffusers", "transformers", "peft", "gradio", "plotly")
 ASSETS = ("assets/tiny-lcm", "assets/tiny-clip", "assets/tiny-judge", "assets/tiny-eval")
@@ -58,12 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m rocm", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     train = _command(commands, "train", _train, "fine-tune a model; every setting is a flag")
-    train.formatter_class = argparse.RawDescriptionHelpFormatter
-    train.epilog = _settings_help()
-    train.add_argument("source", nargs="?", metavar="PRESET|FILE", help="preset name or YAML file")
-    train.add_argument("--run-dir", type=Path, help="where the run is kept")
-    train.add_argument("--resume", type=Path, metavar="DIR", help="continue a run")
-    cli_models.add_train_arguments(train)
+    cli_train.add_train_arguments(train)
 
     sample = _command(commands, "sample", _sample, "draw pictures of a prompt")
     sample.add_argument("prompt", help="text; -- goes before one that begins with a -")
@@ -143,125 +139,12 @@ def _sampling_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(flag, default=field.default, help=field.description, dest=name)
 
 
-def _settings_help() -> str:
-    lines = [
-        f"  --{name.replace('_', '-')} (default {field.default!r})\n      {field.description}"
-        for name, field in RunConfig.model_fields.items()
-    ]
-    return "settings:\n" + "\n".join(lines) + "\n\npresets:\n  " + "\n  ".join(preset_names())
-
-
 def _home() -> Path:
     return Path(os.path.expanduser(os.environ.get("ROCM_HOME") or "data"))
 
 
 def _train(options: argparse.Namespace, rest: list[str]) -> None:
-    from rocm.training.run_dir import RunDir
-
-    if options.resume:
-        if options.source or rest:
-            raise ConfigError(
-                "--resume takes its settings from the run; give no preset or setting."
-            )
-        run = RunDir(options.resume)
-        run.config()
-        if not run.checkpoints():
-            print(f"{run.path} has no checkpoint yet: it begins anew.", flush=True)
-    else:
-        if not options.source:
-            raise ConfigError(f"Which preset or file? Presets: {', '.join(preset_names())}.")
-        config = RunConfig.load(_source(options.source), **cli_runs.settings(rest))
-        config = cli_models.adjusted(config, options)
-        preset = Path(options.source).stem
-        name = f"{preset}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
-        run = RunDir.create(options.run_dir or _home() / "runs" / name, config, preset)
-        run.write_launch(os.getpid())  # loading torch may take longer than the queue would wait
-    try:
-        _watch(run)
-    finally:
-        _hand_over(run)
-
-
-def _source(name: str) -> str | Path:
-    """A preset's name or a file; the user's own presets go by their name too."""
-    own = _home() / "presets" / f"{name}.yaml"
-    return own if name not in preset_names() and os.path.isfile(own) else name
-
-
-def _hand_over(run: "RunDir") -> None:
-    """Let the queue that the run belongs to go on, should its worker have died meanwhile."""
-    from rocm.queue import Queue
-
-    home = run.path.resolve().parent.parent
-    if (home / "queue.lock").is_file():
-        Queue(home).ensure_worker()
-
-
-def _watch(run: "RunDir") -> None:
-    from tqdm import tqdm
-
-    from rocm.training.loop import train
-
-    _silence_libraries()
-    began = time.monotonic()
-    bar = tqdm(total=run.config().num_steps, unit="update", file=sys.stdout, mininterval=1)
-    with _stopping_on_signals(run), bar:
-        for progress in train(run, resume=bool(run.checkpoints())):
-            bar.n = progress.step
-            bar.set_postfix(_figures(progress), refresh=False)
-            bar.refresh()
-    print(_closing_line(run, time.monotonic() - began))
-
-
-@contextmanager
-def _stopping_on_signals(run: "RunDir") -> Iterator[None]:
-    """Ctrl-C and SIGTERM end the run after this update, with a checkpoint; a second one at once.
-
-    The handlers before it are back at its end: what this process forks later inherits those.
-    """
-
-    def stop(number: int, frame: object) -> None:
-        if (run.path / "control" / "stop").exists():
-            raise KeyboardInterrupt
-        print(f"\nStopping after this update. Continue with --resume {run.path}")
-        run.request("stop")
-
-    before = {n: signal.signal(n, stop) for n in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _silence_libraries() -> None:
-    """One progress bar is enough: ours."""
-    import diffusers
-    import transformers
-
-    for library in (diffusers, transformers):
-        library.utils.logging.disable_progress_bar()
-        library.utils.logging.set_verbosity_error()
-
-
-def _figures(progress: "Progress") -> dict[str, str]:
-    names = ("reward", "divergence") if progress.step else ("eval/reward",)
-    return {name: f"{progress.row[name]:.3g}" for name in names if name in progress.row}
-
-
-def _closing_line(run: "RunDir", seconds: float) -> str:
-    status = run.status()
-    rows = [row for row in run.metrics() if "eval/reward" in row]
-    first, last = rows[0], rows[-1]
-    changes = [
-        f"{name} {first[name]:.3g} -> {last[name]:.3g}"
-        for name in last
-        if name == "eval/reward" or name.startswith("heldout/")
-    ]
-    return (
-        f"{status.state.capitalize()} after {status.step} updates, {seconds:.0f} s. "
-        f"{', '.join(changes)}. Adapter: {run.path / 'adapter'}"
-    )
+    cli_train.train(options, rest, _home())
 
 
 def _sample(options: argparse.Namespace, rest: list[str]) -> None:
@@ -280,7 +163,7 @@ def _sample(options: argparse.Namespace, rest: list[str]) -> None:
         adapter_strength=options.adapter_strength,
         **{name: getattr(options, name) for name in SAMPLING},
     ).checked()
-    _silence_libraries()
+    cli_train.silence_libraries()
     pictures = [replace(first, seed=first.seed + offset).checked() for offset in range(options.num)]
     for drawn in Sampler(options.device).draw(pictures):
         picture, out = pictures[drawn.index], options.out
@@ -331,14 +214,14 @@ def _sweep_inline(
     from rocm.sweep import Sweeps
 
     sweeps = Sweeps(_home().resolve(), Queue(_home()))
-    config = RunConfig.load(_source(options.source), **overrides)
+    config = RunConfig.load(cli_train.source_of(options.source, _home()), **overrides)
     sweep_id = sweeps.plan(options.source, config, grid, options.seeds)
     for run, settings in sweeps.open_runs(sweep_id):
         if not run.written_state():
             sweeps.create(sweep_id, run, settings)
         print(run.path.name, flush=True)
         try:
-            _watch(run)
+            cli_train.watch(run)
         except RocmError as error:
             print(f"rocm: {run.path.name}: {error}", file=sys.stderr)
         if run.status().state == "stopped":
@@ -348,7 +231,7 @@ def _sweep_inline(
 
 
 def _reproduce(options: argparse.Namespace, rest: list[str]) -> None:
-    _silence_libraries()
+    cli_train.silence_libraries()
     print(cli_reproduce.reproduce(options, _home()))
 
 
@@ -395,7 +278,7 @@ def _evaluate(options: argparse.Namespace, rest: list[str]) -> None:
 
 
 def _retrieval(options: argparse.Namespace, rest: list[str]) -> None:
-    _silence_libraries()
+    cli_train.silence_libraries()
     print(cli_evaluate.retrieval(options))
 
 
@@ -409,5 +292,5 @@ def _bench(options: argparse.Namespace, rest: list[str]) -> None:
         return
     from rocm.bench import bench_step, step_table
 
-    _silence_libraries()
+    cli_train.silence_libraries()
     print(step_table(bench_step(RunConfig.load(options.preset), options.rounds)))

@@ -52,7 +52,7 @@ MUTATIONS = [
     ),
     Mutation(
         "a run without a checkpoint cannot be resumed",
-        "rocm/cli.py",
+        "rocm/cli_train.py",
         "train(run, resume=bool(run.checkpoints()))",
         "train(run, resume=True)",
         "tests/training/test_loop.py::"
