@@ -8,11 +8,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rocm import cli_models, cli_runs
 from rocm.config import RunConfig, preset_names
 from rocm.errors import ConfigError
+from rocm.training.ranks import ALONE, Ranks
 from rocm.training.run_dir import RunDir
 
 if TYPE_CHECKING:
@@ -48,11 +49,33 @@ def train(options: argparse.Namespace, rest: list[str], home: Path) -> None:
     Raises:
         RocmError: bad settings, or what ended the run.
     """
+    if "WORLD_SIZE" not in os.environ:
+        _lead(options, rest, home)
+        return
+    from rocm.training.ranks import joined
+
+    with joined() as ranks:
+        if ranks.rank:
+            _follow(ranks)
+        else:
+            _lead(options, rest, home, ranks)
+
+
+def _lead(options: argparse.Namespace, rest: list[str], home: Path, ranks: Ranks = ALONE) -> None:
     run = _resumed(options, rest) if options.resume else _created(options, rest, home)
     try:
-        watch(run)
+        watch(run, ranks)
     finally:
         _hand_over(run)
+
+
+def _follow(ranks: Ranks) -> None:
+    """Work for the leading process; that one alone reacts to signals, and ends the others."""
+    from rocm.training.loop import follow
+
+    silence_libraries()
+    with _handling_signals(signal.SIG_IGN):
+        follow(ranks)
 
 
 def _resumed(options: argparse.Namespace, rest: list[str]) -> RunDir:
@@ -92,8 +115,18 @@ def _hand_over(run: RunDir) -> None:
         Queue(home).ensure_worker()
 
 
-def watch(run: RunDir) -> None:
-    """Train a run in this process, with a progress bar and a closing line."""
+def watch(run: RunDir, ranks: Ranks = ALONE) -> None:
+    """Train a run in this process, with a progress bar and a closing line.
+
+    Ctrl-C and SIGTERM end it after this update, with a checkpoint; a second one at once.
+
+    Args:
+        run: begins, or goes on from its newest checkpoint.
+        ranks: processes that share the work; this one leads.
+
+    Raises:
+        RocmError: what ended the run.
+    """
     from tqdm import tqdm
 
     from rocm.training.loop import train
@@ -101,20 +134,6 @@ def watch(run: RunDir) -> None:
     silence_libraries()
     began = time.monotonic()
     bar = tqdm(total=run.config().num_steps, unit="update", file=sys.stdout, mininterval=1)
-    with _stopping_on_signals(run), bar:
-        for progress in train(run, resume=bool(run.checkpoints())):
-            bar.n = progress.step
-            bar.set_postfix(_figures(progress), refresh=False)
-            bar.refresh()
-    print(_closing_line(run, time.monotonic() - began))
-
-
-@contextmanager
-def _stopping_on_signals(run: RunDir) -> Iterator[None]:
-    """Ctrl-C and SIGTERM end the run after this update, with a checkpoint; a second one at once.
-
-    The handlers before it are back at its end: what this process forks later inherits those.
-    """
 
     def stop(number: int, frame: object) -> None:
         if (run.path / "control" / "stop").exists():
@@ -122,12 +141,23 @@ def _stopping_on_signals(run: RunDir) -> Iterator[None]:
         print(f"\nStopping after this update. Continue with --resume {run.path}")
         run.request("stop")
 
-    before = {n: signal.signal(n, stop) for n in (signal.SIGINT, signal.SIGTERM)}
+    with _handling_signals(stop), bar:
+        for progress in train(run, bool(run.checkpoints()), ranks):
+            bar.n = progress.step
+            bar.set_postfix(_figures(progress), refresh=False)
+            bar.refresh()
+    print(_closing_line(run, time.monotonic() - began))
+
+
+@contextmanager
+def _handling_signals(handler: Any) -> Iterator[None]:
+    """Handle Ctrl-C and SIGTERM otherwise for a while: what is forked later inherits the old."""
+    before = {n: signal.signal(n, handler) for n in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, old in before.items():
+            signal.signal(number, old)
 
 
 def silence_libraries() -> None:

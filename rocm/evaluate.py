@@ -45,14 +45,29 @@ class Evaluation:
         return Scale(values.mean().item(), max(values.std().item(), 1e-6))
 
 
+@dataclass(frozen=True)
+class Scored:
+    """Pictures that were drawn and scored, before anything is averaged over them.
+
+    Attributes:
+        images: (P, 3, H, W) in [0, 1].
+        scores: (P,) values of each reward by name.
+        limits: (P,), share of channel values at or beyond the ends of [0, 1] before.
+    """
+
+    images: Tensor
+    scores: dict[str, Tensor]
+    limits: Tensor
+
+
 @torch.no_grad()
-def evaluate(
+def draw_and_score(
     model: ConsistencyModel,
     prompts: Sequence[str],
     seeds: Sequence[int],
     rewards: dict[str, Reward],
     sampling: Sampling,
-) -> Evaluation:
+) -> Scored:
     """Draw P pictures and score them.
 
     Args:
@@ -63,7 +78,7 @@ def evaluate(
         sampling: how to draw.
 
     Returns:
-        Scores and statistics of the pictures as a screen shows them.
+        The pictures as a screen shows them, and their scores.
     """
     batches, scores, limits = [], {name: [] for name in rewards}, []
     for start, raw in zip(
@@ -72,18 +87,30 @@ def evaluate(
         strict=True,
     ):
         images = raw.to(model.device)
-        limits.append(at_limit(images))
+        limits.append(at_limit(images).cpu())
         images = images.clamp(0, 1)
         for name, reward in rewards.items():
             scores[name].append(reward(images, prompts[start : start + len(images)]).cpu())
         batches.append(images.cpu())
-    images = torch.cat(batches)
+    found = {name: torch.cat(values) for name, values in scores.items()}
+    return Scored(torch.cat(batches), found, torch.cat(limits))
+
+
+def summarise(parts: Sequence[Scored]) -> Evaluation:
+    """What an evaluation measured.
+
+    Args:
+        parts: its pictures, consecutive ones together.
+
+    Returns:
+        Scores and statistics of all of them.
+    """
+    images = torch.cat([one.images for one in parts])
+    scores = {name: torch.cat([one.scores[name] for one in parts]) for name in parts[0].scores}
     statistics = {name: function(images).mean().item() for name, function in STATISTICS.items()}
-    statistics["at_limit"] = torch.cat(limits).mean().item()
+    statistics["at_limit"] = torch.cat([one.limits for one in parts]).mean().item()
     statistics["diversity"] = diversity(images)
-    return Evaluation(
-        images, {name: torch.cat(values) for name, values in scores.items()}, statistics
-    )
+    return Evaluation(images, scores, statistics)
 
 
 def diversity(images: Tensor) -> float:

@@ -37,9 +37,10 @@ class Batch:
 
 
 def draw_batches(setup: Setup, step: int) -> list[Batch]:
-    """The `gradient_accumulation` batches of update `step`, counted from 1."""
-    num = setup.config.gradient_accumulation
-    numbers = range((step - 1) * num, step * num)
+    """This process's `gradient_accumulation` batches of update `step`, counted from 1."""
+    num, ranks = setup.config.gradient_accumulation, setup.ranks
+    first = ((step - 1) * ranks.size + ranks.rank) * num
+    numbers = range(first, first + num)
     return [draw_batch(setup, number * setup.config.batch_size) for number in numbers]
 
 

@@ -6,18 +6,21 @@ asked through the directory or when the iterator is closed.
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
 
+from rocm.config import RunConfig
 from rocm.errors import RocmError, TrainingError
 from rocm.evaluate import Evaluation
 from rocm.generate import to_pil
-from rocm.rewards import Mixture
+from rocm.rewards import Mixture, Scale
 from rocm.training.checkpoint import load_checkpoint, publish_adapter, save_checkpoint
 from rocm.training.files import replace_folder
+from rocm.training.ranks import ALONE, Ranks
 from rocm.training.run_dir import RunDir
 from rocm.training.setup import Setup, describe, recall_start, set_up
 from rocm.training.update import update
@@ -45,12 +48,13 @@ class _Session:
     warned: set[str] = field(default_factory=set)
 
 
-def train(run: RunDir, resume: bool = False) -> Iterator[Progress]:
+def train(run: RunDir, resume: bool = False, ranks: Ranks = ALONE) -> Iterator[Progress]:
     """Fine-tune as the run's config.yaml says.
 
     Args:
         run: created by `RunDir.create`.
         resume: continue from the newest checkpoint; rows after it are dropped.
+        ranks: processes that share the work; this one leads, the others `follow`.
 
     Yields:
         Progress after step 0's evaluation (of a new run) and after every update.
@@ -62,7 +66,7 @@ def train(run: RunDir, resume: bool = False) -> Iterator[Progress]:
         config = run.config()
         run.write_state("running", num_steps=config.num_steps)
         try:
-            yield from _train(run, resume)
+            yield from _train(run, resume, ranks)
         except RocmError as error:
             _fail(run, str(error))
             raise
@@ -78,8 +82,48 @@ def train(run: RunDir, resume: bool = False) -> Iterator[Progress]:
             raise
 
 
-def _train(run: RunDir, resume: bool) -> Iterator[Progress]:
-    setup = set_up(run.config(), list(recall_start(run).scores) if resume else ())
+def follow(ranks: Ranks) -> None:
+    """Do what the leading process says until it ends, which is raised as `Parted`.
+
+    Args:
+        ranks: where this process is not the first.
+
+    Raises:
+        RocmError: what went wrong, here or in another process.
+    """
+    settings, measured = ranks.gather(None)[0]
+    setup = set_up(RunConfig.load(settings), measured, ranks)
+    while True:
+        order, details = ranks.gather(None)[0]
+        ORDERS[order](setup, *details)
+
+
+def _load(setup: Setup, run: Path) -> int:
+    return load_checkpoint(RunDir(run), setup.learner)
+
+
+def _update(setup: Setup, scales: dict[str, Scale], step: int) -> dict[str, Any]:
+    return update(setup, setup.mixture(scales), step)
+
+
+ORDERS: dict[str, Callable[..., Any]] = {
+    "evaluate": Setup.evaluate,
+    "load": _load,
+    "update": _update,
+}
+
+
+def _together(setup: Setup, order: str, *details: Any) -> Any:
+    """Let every process do the same; what it gave here."""
+    setup.ranks.gather((order, details))
+    return ORDERS[order](setup, *details)
+
+
+def _train(run: RunDir, resume: bool, ranks: Ranks) -> Iterator[Progress]:
+    config = run.config()
+    measured = list(recall_start(run).scores) if resume else ()
+    ranks.gather((config.model_dump(), measured))
+    setup = set_up(config, measured, ranks)
     session, first = _resume(run, setup) if resume else _begin(run, setup)
     num_steps = setup.config.num_steps
     if first is not None:
@@ -89,7 +133,8 @@ def _train(run: RunDir, resume: bool) -> Iterator[Progress]:
         if is_over or run.take_control("stop"):
             _end(session, "stopped")
             return
-        row = _checked(session, update(setup, session.mixture, session.step + 1))
+        row = _together(setup, "update", session.mixture.scales, session.step + 1)
+        _check(session, row)
         session.step += 1
         is_warned = _after_update(session, row)
         is_over = is_warned and setup.config.stop_on_warning
@@ -104,7 +149,7 @@ def _begin(run: RunDir, setup: Setup) -> tuple[_Session, dict[str, Any]]:
     if setup.model.note:
         words = f"{run.config().model}: {setup.model.note}."
         run.append_event("warning", step=0, warning="model", message=words)
-    start = setup.evaluate()
+    start = _together(setup, "evaluate")
     run.write_manifest(describe(setup, start))
     scales = {name: start.scale(name) for name in setup.weights}
     session = _Session(run, setup, start, setup.mixture(scales), step=0)
@@ -116,7 +161,7 @@ def _begin(run: RunDir, setup: Setup) -> tuple[_Session, dict[str, Any]]:
 
 
 def _resume(run: RunDir, setup: Setup) -> tuple[_Session, None]:
-    step = load_checkpoint(run, setup.learner)
+    step = _together(setup, "load", run.path)
     start = recall_start(run)
     scales = {name: start.scale(name) for name in setup.weights}
     run.truncate_metrics(step)
@@ -139,7 +184,7 @@ def _after_update(session: _Session, row: dict[str, Any]) -> bool:
 
 def _evaluate(session: _Session, row: dict[str, Any]) -> set[str]:
     """Add an evaluation to the update's row; returns the kinds of new warnings."""
-    now = session.setup.evaluate()
+    now = _together(session.setup, "evaluate")
     measured = _evaluation_row(session, now)
     row.update(measured)
     _save_samples(session, now)
@@ -206,8 +251,8 @@ def _best_step(run: RunDir, judge: str) -> int:
     return max(rows, key=lambda row: row[f"heldout/{judge}"])["step"] if rows else 0
 
 
-def _checked(session: _Session, row: dict[str, Any]) -> dict[str, Any]:
-    """The row, if loss and gradient are finite; called before the update can harm a checkpoint."""
+def _check(session: _Session, row: dict[str, Any]) -> None:
+    """Refuse a loss or gradient that is not finite, before the update can harm a checkpoint."""
     for name in ("loss", "grad_norm"):
         if not math.isfinite(row[name]):
             kept = session.run.checkpoints()[-1].name
@@ -215,7 +260,6 @@ def _checked(session: _Session, row: dict[str, Any]) -> dict[str, Any]:
                 f"The {name} is not finite in update {row['step']}. The adapter of {kept} is kept. "
                 "Lower learning_rate, raise beta, or set precision=fp32, and start again."
             )
-    return row
 
 
 def _fail(run: RunDir, sentence: str) -> None:

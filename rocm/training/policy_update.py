@@ -138,10 +138,15 @@ def _judge(
         return [preferences(one.rewards) for one in drawn], {}
     if config.algorithm == "dpok":
         return _judge_by_value(setup, drawn, schedule)
-    prompts = [prompt for one in drawn for prompt in one.batch.prompts]
+    # A prompt's usual reward is that of its pictures in all processes, so each takes in all.
+    own = [prompt for one in drawn for prompt in one.batch.prompts]
     rewards = torch.cat([one.rewards for one in drawn])
-    advantages = setup.learner.statistics.advantages(prompts, rewards, config.advantage_clip)
-    return list(advantages.split(config.batch_size)), {}
+    known = setup.ranks.gather((own, rewards.cpu()))
+    prompts = [prompt for prompts, _ in known for prompt in prompts]
+    everywhere = torch.cat([values for _, values in known]).to(rewards)
+    advantages = setup.learner.statistics.advantages(prompts, everywhere, config.advantage_clip)
+    mine = advantages.chunk(setup.ranks.size)[setup.ranks.rank]
+    return list(mine.split(config.batch_size)), {}
 
 
 def _judge_by_value(
@@ -158,6 +163,7 @@ def _judge_by_value(
         critic.optimizer.zero_grad(set_to_none=True)
         error = (critic.value(states, timesteps, context) - rewards).square().mean()
         error.backward()
+        setup.ranks.average_gradients(list(critic.value.parameters()))
         critic.optimizer.step()
     with torch.no_grad():
         advantages = rewards - critic.value(states, timesteps, context)
@@ -190,6 +196,7 @@ def _descend(
         )
         learner.scaler.scale(objective.loss / len(drawn)).backward()
         objectives.append(objective)
+    setup.ranks.average_gradients(learner.parameters)
     return objectives, learner.descend(config.max_grad_norm)
 
 

@@ -15,7 +15,7 @@ from rocm.algorithms.dpok import Value
 from rocm.config import ROOT, RunConfig
 from rocm.divergences import Penalty
 from rocm.errors import RunError
-from rocm.evaluate import Evaluation, evaluate
+from rocm.evaluate import Evaluation, draw_and_score, summarise
 from rocm.generate import Sampling
 from rocm.model_files import find_model
 from rocm.models.consistency import ConsistencyModel, load_model
@@ -27,6 +27,7 @@ from rocm.reward_names import check_gradient, tracked
 from rocm.rewards import Mixture, Reward, Scale, load_rewards, parse_mixture
 from rocm.training.checkpoint import Critic, Learner
 from rocm.training.memory import needs_checkpointing
+from rocm.training.ranks import ALONE, Ranks
 from rocm.training.run_dir import RunDir
 
 PACKAGES = ("torch", "diffusers", "transformers", "peft", "safetensors")
@@ -46,6 +47,7 @@ class Setup:
         rewards: every reward that is trained, tracked or judging, by name.
         preferences: of the table that is trained on; empty without one.
         arms: name in the U-Net of each adapter of that table, by folder.
+        ranks: the processes that share the run; the settings are this one's.
     """
 
     config: RunConfig
@@ -56,6 +58,7 @@ class Setup:
     rewards: dict[str, Reward]
     preferences: tuple[Preference, ...] = ()
     arms: dict[str, str] = field(default_factory=dict)
+    ranks: Ranks = ALONE
 
     @property
     def penalty(self) -> Penalty:
@@ -78,22 +81,25 @@ class Setup:
         return Mixture(self.rewards, self.weights, chosen)
 
     def evaluate(self) -> Evaluation:
-        """Draw the evaluation prompts with their fixed noise and score them."""
+        """Draw the evaluation prompts with their fixed noise and score them, in all processes."""
         config = self.config
         sampling = Sampling(
             config.num_inference_steps, config.guidance_scale, config.grid, EVALUATION_BATCH
         )
-        prompts = self.prompts.evaluation
-        return evaluate(self.model, prompts, range(len(prompts)), self.rewards, sampling)
+        seeds = self.ranks.share(len(self.prompts.evaluation))
+        prompts = [self.prompts.evaluation[seed] for seed in seeds]
+        own = draw_and_score(self.model, prompts, seeds, self.rewards, sampling)
+        return summarise(self.ranks.gather(own))
 
 
-def set_up(config: RunConfig, measured: Sequence[str] = ()) -> Setup:
+def set_up(config: RunConfig, measured: Sequence[str] = (), ranks: Ranks = ALONE) -> Setup:
     """Load the model and rewards, add the adapter, read the prompts.
 
     Args:
         config: the settings.
         measured: rewards that a resumed run has measured so far; what else has become usable
             since is left out, for the base model has no value of it.
+        ranks: the processes that share the run.
 
     Returns:
         The parts.
@@ -103,6 +109,7 @@ def set_up(config: RunConfig, measured: Sequence[str] = ()) -> Setup:
             no gradient and the algorithm needs one.
         MissingFile: a model, reward or prompt file is missing.
     """
+    config = ranks.local(config)
     weights = parse_mixture(config.reward)
     check_gradient(weights, config.algorithm)
     prompts = prompts_of(config)
@@ -132,7 +139,7 @@ def set_up(config: RunConfig, measured: Sequence[str] = ()) -> Setup:
     statistics = PromptStatistics(config.prompt_window, config.prompt_min_count)
     learner = Learner(parameters, optimizer, scaler, statistics, _critic(config, model))
     arms = _load_arms(model, preferences)
-    return Setup(config, model, learner, prompts, weights, rewards, preferences, arms)
+    return Setup(config, model, learner, prompts, weights, rewards, preferences, arms, ranks)
 
 
 def _critic(config: RunConfig, model: ConsistencyModel) -> Critic | None:
@@ -179,6 +186,7 @@ def describe(setup: Setup, start: Evaluation) -> dict[str, Any]:
         "prompts_sha256": setup.prompts.sha256,
         "prompts_revision": setup.prompts.revision,
         "device": str(setup.model.device),
+        "num_processes": setup.ranks.size,
         "use_checkpointing": setup.model.use_checkpointing,
         "base_reward": {"mean": trained.mean().item(), "deviation": trained.std().item()},
         "base_scores": {

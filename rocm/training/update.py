@@ -17,6 +17,7 @@ from rocm.schedule import Step
 from rocm.training.batch import Batch, batch_generator, draw_batches, make_problem, measurements
 from rocm.training.memory import used_mb
 from rocm.training.policy_update import policy_update
+from rocm.training.ranks import merged
 from rocm.training.setup import Setup
 from rocm.trajectory import gradient_path
 
@@ -37,18 +38,15 @@ def update(setup: Setup, mixture: Mixture, step: int) -> dict[str, Any]:
     change = pathwise_update if config.algorithm in ("rocm", "hybrid") else policy_update
     row = change(setup, mixture, step)
     seconds = time.perf_counter() - began
-    return (
-        {"step": step}
-        | row
-        | {
-            "lr": setup.learner.optimizer.param_groups[0]["lr"],
-            "unet_forward": setup.model.passes.forward - before.forward,
-            "unet_backward": setup.model.passes.backward - before.backward,
-            "seconds": seconds,
-            "images_per_s": config.batch_size * config.gradient_accumulation / seconds,
-            "memory_mb": used_mb(setup.model.device),
-        }
-    )
+    row |= {
+        "lr": setup.learner.optimizer.param_groups[0]["lr"],
+        "unet_forward": setup.model.passes.forward - before.forward,
+        "unet_backward": setup.model.passes.backward - before.backward,
+        "seconds": seconds,
+        "images_per_s": config.batch_size * config.gradient_accumulation / seconds,
+        "memory_mb": used_mb(setup.model.device),
+    }
+    return {"step": step} | merged(setup.ranks.gather(row))
 
 
 def pathwise_update(setup: Setup, mixture: Mixture, step: int) -> dict[str, float]:
@@ -82,6 +80,7 @@ def pathwise_update(setup: Setup, mixture: Mixture, step: int) -> dict[str, floa
     )
     row["kl_nats"] = torch.stack([one.kl_nats for one in objectives]).mean().item()
     row["loss"] = torch.stack([one.loss.detach() for one in objectives]).mean().item()
+    setup.ranks.average_gradients(learner.parameters)
     return row | {
         "reward_queries": num_queries,
         "grad_norm": learner.descend(config.max_grad_norm),

@@ -53,8 +53,8 @@ MUTATIONS = [
     Mutation(
         "a run without a checkpoint cannot be resumed",
         "rocm/cli_train.py",
-        "train(run, resume=bool(run.checkpoints()))",
-        "train(run, resume=True)",
+        "train(run, bool(run.checkpoints()), ranks)",
+        "train(run, True, ranks)",
         "tests/training/test_loop.py::"
         "test_after_a_failure_before_the_first_checkpoint_resume_begins_anew",
     ),

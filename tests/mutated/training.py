@@ -6,6 +6,9 @@ TWO_APPS = (
     "tests/test_queue.py::"
     "test_two_apps_share_a_queue_that_outlives_them_and_trains_one_run_at_a_time"
 )
+SPLIT = (
+    "tests/training/test_ranks.py::test_a_batch_split_over_two_processes_gives_the_update_of_one"
+)
 
 MUTATIONS = [
     Mutation(
@@ -43,5 +46,33 @@ MUTATIONS = [
         'if first and not (rows and rows[0]["time"] == after.time):',
         "if first and not rows:",
         "tests/training/test_feed.py::test_rows_dropped_by_a_resumed_run_are_sent_again",
+    ),
+    Mutation(
+        "every process draws the same pictures",
+        "rocm/training/batch.py",
+        "first = ((step - 1) * ranks.size + ranks.rank) * num",
+        "first = (step - 1) * ranks.size * num",
+        f"{SPLIT}[rocm]",
+    ),
+    Mutation(
+        "gradients of processes added up, not averaged",
+        "rocm/training/ranks.py",
+        "flat /= self.size",
+        "flat /= 1",
+        f"{SPLIT}[rocm]",
+    ),
+    Mutation(
+        "a prompt compared with its pictures of one process",
+        "rocm/training/policy_update.py",
+        "known = setup.ranks.gather((own, rewards.cpu()))",
+        "known = [(own, rewards.cpu())] * setup.ranks.size",
+        f"{SPLIT}[rlcm]",
+    ),
+    Mutation(
+        "each process has a value of its own",
+        "rocm/training/policy_update.py",
+        "        setup.ranks.average_gradients(list(critic.value.parameters()))\n",
+        "",
+        f"{SPLIT}[dpok]",
     ),
 ]

@@ -1,0 +1,240 @@
+r"""One run in several processes, each with a share of the pictures of every update.
+
+A launcher (`accelerate launch`, `torchrun`) starts S processes and tells each its number by
+environment variables. The pictures of an update are numbered as in one process; process r draws the
+r-th of S equal shares, so prompts, noise and update are those of one process, up to the rounding of
+sums. Gradients are averaged as one flat vector:
+
+.. math:: g = \frac1S \sum_r g_r
+
+Process 0 leads: it alone holds the run's directory, and says what the others do. Processes meet in
+`gather` and `average_gradients` only, in the same order everywhere. One that ends says so in the
+place of its next value, so that nobody waits for it. Not given in the paper.
+"""
+
+import math
+import os
+from collections.abc import Iterator, MutableMapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from statistics import fmean
+from typing import Any
+
+from rocm.config import RunConfig
+from rocm.errors import ConfigError, RocmError, TrainingError
+
+LAUNCHED = ("WORLD_SIZE", "RANK", "LOCAL_RANK")
+PATIENCE = timedelta(hours=1)
+SUMMED = ("reward_queries", "unet_forward", "unet_backward", "images_per_s")
+LARGEST = ("seconds", "memory_mb")
+
+
+class Parted(TrainingError):
+    """Another process of the run has ended; says why, or nothing if its work was done."""
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """Which of how many processes this is; a run in one process is the same with size 1.
+
+    Attributes:
+        rank: 0 to size - 1; 0 leads.
+        size: S, number of processes.
+    """
+
+    rank: int = 0
+    size: int = 1
+
+    def gather(self, value: Any) -> list[Any]:
+        """Exchange one value with every process; all of them call this, and wait for each other.
+
+        Args:
+            value: that can be pickled; tensors on the CPU.
+
+        Returns:
+            The value of each process, by rank.
+
+        Raises:
+            Parted: a process has ended instead.
+        """
+        return [value] if self.size == 1 else self._exchange(value, None)
+
+    def leave(self, sentence: str) -> None:
+        """Tell the others, wherever they wait, that this process ends, and why."""
+        if self.size > 1:
+            with suppress(Parted):
+                self._exchange(None, sentence)
+
+    def average_gradients(self, parameters: Sequence[Any]) -> None:
+        """Replace the gradients of parameters by their means over the processes.
+
+        Args:
+            parameters: tensors, the same ones in every process; one without a gradient counts as 0.
+        """
+        if self.size == 1:
+            return
+        import torch
+
+        self.gather(None)  # all are here: a process that failed before this has said so
+        gradients = [
+            torch.zeros_like(one) if one.grad is None else one.grad.detach() for one in parameters
+        ]
+        flat = torch.cat([gradient.flatten() for gradient in gradients])
+        self._add_up(flat)
+        flat /= self.size
+        for one, mean in zip(
+            parameters, flat.split([one.numel() for one in parameters]), strict=True
+        ):
+            one.grad = mean.view_as(one)
+
+    def share(self, number: int) -> range:
+        """Which of `number` things this process does; the shares differ by one at most."""
+        return range(number * self.rank // self.size, number * (self.rank + 1) // self.size)
+
+    def local(self, config: RunConfig) -> RunConfig:
+        """The settings of one process: its share of an update, in batches no larger than before.
+
+        Args:
+            config: the run's settings.
+
+        Returns:
+            The same with other `batch_size` and `gradient_accumulation`.
+
+        Raises:
+            ConfigError: the pictures of an update or of an evaluation cannot be shared.
+        """
+        if self.size == 1:
+            return config
+        pictures = config.batch_size * config.gradient_accumulation
+        share, rest = divmod(pictures, self.size)
+        if rest or config.num_eval_prompts < self.size:
+            raise ConfigError(
+                f"{self.size} processes cannot share an update of {pictures} pictures (batch_size="
+                f"{config.batch_size}, gradient_accumulation={config.gradient_accumulation}) and "
+                f"num_eval_prompts={config.num_eval_prompts} equally. Make the pictures a multiple "
+                "of the processes, and the evaluation prompts no fewer."
+            )
+        batch = math.gcd(share, config.batch_size)
+        sizes = {"batch_size": batch, "gradient_accumulation": share // batch}
+        try:
+            return RunConfig.load(config.model_dump(), **sizes)
+        except ConfigError as error:
+            raise ConfigError(f"Shared by {self.size} processes: {error}") from error
+
+    def _exchange(self, value: Any, farewell: str | None) -> list[Any]:
+        answers = self._all_gather((value, farewell))
+        for _, word in answers:
+            if word is not None:
+                raise Parted(word)
+        return [one for one, _ in answers]
+
+    def _all_gather(self, message: Any) -> list[Any]:
+        from torch import distributed
+
+        answers: list[Any] = [None] * self.size
+        try:
+            distributed.all_gather_object(answers, message)
+        except RuntimeError as error:
+            raise Parted(
+                "Another process of the run has died without a word; what it printed may say why. "
+                "Continue with --resume."
+            ) from error
+        return answers
+
+    def _add_up(self, flat: Any) -> None:
+        from torch import distributed
+
+        distributed.all_reduce(flat)
+
+
+ALONE = Ranks()
+
+
+def merged(rows: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Measurements of an update from those of its processes.
+
+    Args:
+        rows: by rank, each of equally many pictures.
+
+    Returns:
+        Counts and speed added up, the longest time, the largest memory, means of the others.
+    """
+    return {name: _merged(name, [row[name] for row in rows]) for name in rows[0]}
+
+
+def _merged(name: str, values: list[float]) -> float:
+    if name in SUMMED:
+        return sum(values)
+    return max(values) if name in LARGEST else fmean(values)
+
+
+@contextmanager
+def joined(environment: MutableMapping[str, str] = os.environ) -> Iterator[Ranks]:
+    """Meet the processes that a launcher has started, and part from them in good order.
+
+    Args:
+        environment: as the launcher made it; its variables are taken out, so that processes
+            started from here are no part of the run.
+
+    Yields:
+        This process's place.
+
+    Raises:
+        ConfigError: fewer CUDA devices than processes.
+        Parted: another process failed.
+    """
+    from torch import distributed
+
+    rank, size, place = (int(environment[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))
+    distributed.init_process_group(_backend(place), timeout=PATIENCE)
+    for name in LAUNCHED:
+        environment.pop(name)
+    ranks = Ranks(rank, size)
+    try:
+        with parting(ranks):
+            yield ranks
+    finally:
+        distributed.destroy_process_group()
+
+
+@contextmanager
+def parting(ranks: Ranks) -> Iterator[None]:
+    """Tell the others when this process ends, however it does; end when they have.
+
+    Args:
+        ranks: whom to tell.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        Parted: another process failed.
+    """
+    try:
+        yield
+    except Parted as parted:
+        if str(parted):
+            raise
+    except Exception as error:
+        kind = "" if isinstance(error, RocmError) else f"{type(error).__name__}: "
+        ranks.leave(f"Process {ranks.rank} of {ranks.size} has failed: {kind}{error}")
+        raise
+    else:
+        ranks.leave("")
+
+
+def _backend(place: int) -> str:
+    """Where values travel: always over gloo, which notices a death; gradients of CUDA over NCCL."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return "gloo"
+    if place >= torch.cuda.device_count():
+        raise ConfigError(
+            f"Process {place} of this machine has no CUDA device of its own: there are "
+            f"{torch.cuda.device_count()}. Start as many processes, or hide the devices with "
+            "CUDA_VISIBLE_DEVICES= to compute on the CPU."
+        )
+    torch.cuda.set_device(place)
+    return "cpu:gloo,cuda:nccl"

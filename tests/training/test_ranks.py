@@ -1,0 +1,264 @@
+"""One run in several processes; threads stand for them where only their messages count."""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Barrier, Lock
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from rocm.config import RunConfig
+from rocm.errors import ConfigError
+from rocm.models.lora import WEIGHTS
+from rocm.rewards import Scale
+from rocm.training import loop
+from rocm.training.loop import follow, train
+from rocm.training.ranks import ALONE, Parted, Ranks, merged, parting
+from rocm.training.run_dir import RunDir
+from rocm.training.setup import Setup, set_up
+from rocm.training.update import update
+from tests.training.choices import ALGORITHMS
+
+PATIENCE_S = 120
+# Adam alone would turn the sign of a gradient that is 0 but for rounding into a whole step.
+PROPORTIONAL = {"adam_epsilon": 1.0, "learning_rate": 0.1}
+CLOCK = ("time", "seconds", "images_per_s", "memory_mb")
+
+
+class Table:
+    """Where threads leave their messages for each other."""
+
+    def __init__(self, size: int):
+        self.messages: list[Any] = [None] * size
+        self.barrier = Barrier(size, timeout=PATIENCE_S)
+
+
+@dataclass(frozen=True)
+class Threads(Ranks):
+    table: Table | None = None
+
+    def _all_gather(self, message: Any) -> list[Any]:
+        self.table.messages[self.rank] = message
+        self.table.barrier.wait()
+        found = list(self.table.messages)
+        self.table.barrier.wait()
+        return found
+
+    def _add_up(self, flat: torch.Tensor) -> None:
+        flat.copy_(torch.stack(self._all_gather(flat.clone())).sum(0))
+
+
+@pytest.fixture
+def in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads load models one after the other: loading changes what a whole process shares."""
+    lock = Lock()
+
+    def loaded(*arguments: Any) -> Setup:
+        with lock:
+            return set_up(*arguments)
+
+    monkeypatch.setattr(loop, "set_up", loaded)
+
+
+def pair() -> list[Threads]:
+    table = Table(2)
+    return [Threads(rank, 2, table) for rank in (0, 1)]
+
+
+def trained(setup: Setup, num_updates: int = 2) -> tuple[list[dict], list[torch.Tensor]]:
+    """Rows of a few updates, and the adapter after them."""
+    mixture = setup.mixture({name: Scale(0.5, 0.1) for name in setup.weights})
+    with parting(setup.ranks):
+        rows = [update(setup, mixture, step) for step in range(1, num_updates + 1)]
+    return rows, [parameter.detach().clone() for parameter in setup.learner.parameters]
+
+
+@pytest.mark.parametrize("settings", ALGORITHMS.values(), ids=ALGORITHMS)
+def test_a_batch_split_over_two_processes_gives_the_update_of_one(
+    small_config: Callable[..., RunConfig], settings: dict
+) -> None:
+    config = small_config(batch_size=4, **PROPORTIONAL, **settings)
+    rows, expected = trained(set_up(config))
+    setups = [set_up(config, (), ranks) for ranks in pair()]
+    with ThreadPoolExecutor(2) as pool:
+        (shared, parameters), (_, others) = pool.map(trained, setups)
+    for one, other, alone in zip(parameters, others, expected, strict=True):
+        assert torch.equal(one, other)
+        torch.testing.assert_close(one, alone, rtol=1e-4, atol=2e-6)
+    for row, alone in zip(shared, rows, strict=True):
+        assert {name: row[name] for name in row if name not in CLOCK} == pytest.approx(
+            {name: alone[name] for name in alone if name not in CLOCK}, rel=2e-3, abs=1e-5
+        )
+
+
+def test_an_evaluation_split_over_two_processes_is_that_of_one(
+    small_config: Callable[..., RunConfig],
+) -> None:
+    config = small_config(num_eval_prompts=5)
+    alone = set_up(config).evaluate()
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(Setup.evaluate, [set_up(config, (), ranks) for ranks in pair()]))
+    for one in found:
+        torch.testing.assert_close(one.images, alone.images)
+        torch.testing.assert_close(one.scores, alone.scores)
+        assert one.statistics == pytest.approx(alone.statistics)
+
+
+@pytest.mark.usefixtures("in_turn")
+def test_a_process_that_fails_ends_the_leading_one_with_its_words(
+    new_run: Callable[..., RunDir], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(setup: Setup, mixture: Any, step: int) -> dict[str, Any]:
+        if setup.ranks.rank == 1 and step == 2:
+            raise ValueError("a fault of the second process")
+        return update(setup, mixture, step)
+
+    monkeypatch.setattr(loop, "update", failing)
+    run, (leader, other) = new_run("run"), pair()
+
+    def second() -> None:
+        with parting(other):
+            follow(other)
+
+    with ThreadPoolExecutor(1) as pool:
+        following = pool.submit(second)
+        words = "Process 1 of 2 has failed: ValueError: a fault"
+        with pytest.raises(Parted, match=words), parting(leader):
+            list(train(run, ranks=leader))
+        with pytest.raises(ValueError, match="a fault of the second process"):
+            following.result(PATIENCE_S)
+    assert run.status().state == "failed"
+    assert "a fault of the second process" in run.status().error
+    assert [row["step"] for row in run.metrics()] == [0, 1]
+
+
+@pytest.mark.usefixtures("in_turn")
+def test_a_stop_ends_both_processes_after_the_same_update(new_run: Callable[..., RunDir]) -> None:
+    run, (leader, other) = new_run("run", num_steps=50), pair()
+
+    def second() -> None:
+        with parting(other):
+            follow(other)
+
+    with ThreadPoolExecutor(1) as pool:
+        following = pool.submit(second)
+        with parting(leader):
+            for progress in train(run, ranks=leader):
+                if progress.step == 2:
+                    run.request("stop")
+        following.result(PATIENCE_S)
+    assert run.status().state == "stopped"
+    assert run.metrics()[-1]["step"] == 2
+
+
+def test_shares_are_disjoint_whole_and_even() -> None:
+    shares = [Ranks(rank, 3).share(8) for rank in range(3)]
+    assert [index for share in shares for index in share] == list(range(8))
+    assert {len(share) for share in shares} == {2, 3}
+    assert ALONE.share(8) == range(8)
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "accumulation", "local"),
+    [(4, 1, (2, 1)), (1, 4, (1, 2)), (4, 3, (2, 3)), (4, 2, (4, 1))],
+)
+def test_no_batch_of_a_process_is_larger_than_before(
+    small_config: Callable[..., RunConfig],
+    batch_size: int,
+    accumulation: int,
+    local: tuple[int, int],
+) -> None:
+    config = small_config(batch_size=batch_size, gradient_accumulation=accumulation)
+    own = Ranks(1, 2).local(config)
+    assert (own.batch_size, own.gradient_accumulation) == local
+    assert ALONE.local(config) is config
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"batch_size": 3}, "2 processes cannot share an update of 3 pictures"),
+        (
+            {"algorithm": "d3po", "batch_size": 2, "pictures_per_prompt": 2},
+            "Shared by 2 processes: batch_size=1 is odd",
+        ),
+    ],
+)
+def test_an_update_that_cannot_be_shared_is_refused(
+    small_config: Callable[..., RunConfig], settings: dict, message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Ranks(0, 2).local(small_config(**settings))
+
+
+def test_counts_add_up_and_times_do_not() -> None:
+    rows = [
+        {"reward": 1.0, "reward_queries": 2, "seconds": 3.0, "memory_mb": 5.0},
+        {"reward": 2.0, "reward_queries": 2, "seconds": 4.0, "memory_mb": 4.0},
+    ]
+    assert merged(rows) == {"reward": 1.5, "reward_queries": 4, "seconds": 4.0, "memory_mb": 5.0}
+    assert merged(rows[:1]) == rows[0]
+
+
+def launched(run: RunDir, code: str = "") -> list[subprocess.Popen[str]]:
+    """Two processes of `python -m rocm train`, as `accelerate launch` starts them."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    arguments = ["train", str(run.path / "config.yaml"), "--run-dir", str(run.path)]
+    start = f"import sys; from rocm.cli import main; {code}\nsys.exit(main({arguments!r}))"
+    return [
+        subprocess.Popen(
+            [sys.executable, "-c", start],
+            env=os.environ
+            | {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
+            | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for rank in (0, 1)
+    ]
+
+
+@pytest.mark.slow
+def test_two_processes_over_gloo_train_as_one(new_run: Callable[..., RunDir]) -> None:
+    settings = {"batch_size": 4, "num_steps": 2, **PROPORTIONAL}
+    alone, shared = new_run("alone", **settings), new_run("shared", **settings)
+    processes = launched(shared)
+    list(train(alone))
+    printed = [process.communicate(timeout=PATIENCE_S * 4)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], printed
+    assert "Finished after 2 updates" in printed[0]
+    assert printed[1] == ""
+    assert shared.manifest()["num_processes"] == 2
+    expected = load_file(alone.path / "adapter" / WEIGHTS)
+    for name, value in load_file(shared.path / "adapter" / WEIGHTS).items():
+        torch.testing.assert_close(value, expected[name], rtol=1e-4, atol=2e-6)
+    for row, one in zip(shared.metrics(), alone.metrics(), strict=True):
+        assert row["eval/reward"] == pytest.approx(one["eval/reward"], rel=1e-3, abs=1e-4)
+
+
+@pytest.mark.slow
+def test_a_process_that_is_killed_ends_the_other(new_run: Callable[..., RunDir]) -> None:
+    run = new_run("run", num_steps=50)
+    dying = (
+        "import os; from rocm.training import loop; own = loop.update\n"
+        "def update(setup, mixture, step):\n"
+        "    setup.ranks.rank == 1 and step == 2 and os._exit(9)\n"
+        "    return own(setup, mixture, step)\n"
+        "loop.update = update"
+    )
+    processes = launched(run, dying)
+    printed = [process.communicate(timeout=PATIENCE_S * 4)[0] for process in processes]
+    assert [process.returncode for process in processes] == [2, 9], printed
+    assert "Another process of the run has died without a word" in run.status().error
+    assert Path(run.path / "checkpoints" / "step_000000").is_dir()
