@@ -1,15 +1,18 @@
 """The published reward models: their files, where these lie on disk, and what their scores mean.
 
 Read without torch. A file lies in a folder of its repository's name below the weights folder
-(`ROCM_REWARDS`), or in the hub's cache; nothing is downloaded but by `download`.
+(`ROCM_REWARDS`), or in the hub's cache at the commit that `rocm.hub` pins; nothing is downloaded
+but by `download`.
 """
 
+import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from rocm.errors import MissingFile
+from rocm.hub import PINNED
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,7 @@ class WeightFile:
         name: of the file, as published.
         megabytes: its size, 10^6 bytes; 0 where nobody states it.
         url: where it is, if not on the hub.
-        sha256: of what the url holds, where known; empty otherwise.
+        sha256: of its content, where somebody states it; empty otherwise.
         mistaken: a published file of the same model that cannot be used, or empty.
     """
 
@@ -53,7 +56,7 @@ class WeightFile:
             return None
         from huggingface_hub import try_to_load_from_cache
 
-        cached = try_to_load_from_cache(self.repository, name)
+        cached = try_to_load_from_cache(self.repository, name, revision=PINNED[self.repository])
         return Path(cached) if isinstance(cached, str) else None
 
 
@@ -75,7 +78,12 @@ class PublishedReward:
 _CLIP = "openai/clip-vit-large-patch14"
 _PICKSCORE = "yuvalkirstain/PickScore_v1"
 _CLIP_FILES = (WeightFile(_CLIP, "model.safetensors", 1710), WeightFile(_CLIP, "config.json", 0.01))
-_VOCABULARY = WeightFile("google-bert/bert-base-uncased", "vocab.txt", 0.23)
+_VOCABULARY = WeightFile(
+    "google-bert/bert-base-uncased",
+    "vocab.txt",
+    0.23,
+    sha256="07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
+)
 _AESTHETIC = WeightFile(
     "improved-aesthetic-predictor",
     "sac+logos+ava1-l14-linearMSE.pth",
@@ -84,7 +92,12 @@ _AESTHETIC = WeightFile(
     "sac%2Blogos%2Bava1-l14-linearMSE.pth",
     sha256="21dd590f3ccdc646f0d53120778b296013b096a035a2718c9cb0d511bff0f1e0",
 )
-_IMAGEREWARD = WeightFile("THUDM/ImageReward", "ImageReward.pt", 1787)
+_IMAGEREWARD = WeightFile(
+    "THUDM/ImageReward",
+    "ImageReward.pt",
+    1787,
+    sha256="d71dc8d4912bc633c06ab8ef1ef6a81e8199d4369f14b47b29baf1d19de561f6",
+)
 _BLIP = WeightFile(
     "BLIP",
     "model_large.pth",
@@ -165,9 +178,8 @@ def download(name: str, fetch: Callable[[str, str, str], None]) -> Iterator[Weig
         Each file before its download begins.
 
     Raises:
-        MissingFile: no network, or the server does not have the file.
+        MissingFile: no network, the server does not have the file, or another content came.
     """
-    from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
     for file in PUBLISHED[name].files:
@@ -179,13 +191,28 @@ def download(name: str, fetch: Callable[[str, str, str], None]) -> Iterator[Weig
                 file.folder.mkdir(parents=True, exist_ok=True)
                 fetch(file.url, str(file.folder / file.name), file.sha256)
             else:
-                hf_hub_download(file.repository, file.name)
+                _download_from_hub(file)
         except (EntryNotFoundError, LocalEntryNotFoundError, OSError, RuntimeError) as error:
             reason = str(error).splitlines()[0]
             raise MissingFile(
                 f"{file.name} could not be downloaded: {reason}. "
                 f"Check the network, or put the file into {file.folder}."
             ) from error
+
+
+def _download_from_hub(file: WeightFile) -> None:
+    from huggingface_hub import hf_hub_download
+
+    revision = PINNED[file.repository]
+    path = Path(hf_hub_download(file.repository, file.name, revision=revision))
+    if not file.sha256:
+        return
+    with path.open("rb") as content:
+        found = hashlib.file_digest(content, "sha256").hexdigest()
+    if found != file.sha256:
+        path.resolve().unlink()
+        path.unlink(missing_ok=True)
+        raise OSError(f"it arrived with sha256 {found[:12]}, not {file.sha256[:12]}")
 
 
 def _sentence(name: str, missing: list[WeightFile]) -> str:

@@ -1,6 +1,7 @@
 """Where published rewards' files are looked for, what is said where they are not, downloads."""
 
 import hashlib
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,8 +12,9 @@ from rocm.cli import main
 from rocm.config import RunConfig
 from rocm.errors import MissingFile
 from rocm.estimate import Estimate
+from rocm.hub import PINNED
 from rocm.problems import problems
-from rocm.reward_files import PUBLISHED, find_weights, is_usable
+from rocm.reward_files import PUBLISHED, download, find_weights, is_usable
 from rocm.reward_names import EMBEDDED, tracked
 
 
@@ -59,9 +61,39 @@ def test_files_in_the_weights_folder_are_found(folder, name):
 def test_files_in_the_hubs_cache_are_found(tmp_path):
     repository = tmp_path / "cache" / "models--xswu--HPSv2"
     put(repository / "refs" / "main", b"abc")
-    path = put(repository / "snapshots" / "abc" / "HPS_v2_compressed.pt")
+    put(repository / "snapshots" / "abc" / "HPS_v2_compressed.pt")
+    assert not is_usable("hpsv2")  # of a commit that nobody has looked at
+    path = put(repository / "snapshots" / PINNED["xswu/HPSv2"] / "HPS_v2_compressed.pt")
     assert find_weights("hpsv2") == [path]
     assert not is_usable("hpsv2.1")
+
+
+def test_every_repository_of_a_reward_is_pinned_to_a_commit():
+    files = [file for reward in PUBLISHED.values() for file in reward.files if not file.url]
+    assert all(re.fullmatch("[0-9a-f]{40}", PINNED[file.repository]) for file in files)
+
+
+@pytest.mark.parametrize("content", [b"vocabulary", b"other"])
+def test_a_file_of_the_hub_is_asked_for_at_its_commit_and_checked(tmp_path, monkeypatch, content):
+    sha256 = hashlib.sha256(b"vocabulary").hexdigest()
+    file = replace(PUBLISHED["blipscore"].files[1], sha256=sha256)
+    published = replace(PUBLISHED["blipscore"], files=(file,))
+    monkeypatch.setitem(reward_files.PUBLISHED, "blipscore", published)
+
+    def answer(repository, name, revision):
+        folder = f"models--{repository.replace('/', '--')}"
+        return str(put(tmp_path / "cache" / folder / "snapshots" / revision / name, content))
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", answer)
+    if content == b"vocabulary":
+        assert [one.name for one in download("blipscore", str)] == ["vocab.txt"]
+        assert is_usable("blipscore")
+        return
+    with pytest.raises(
+        MissingFile, match=r"vocab\.txt could not be downloaded: it arrived with sha"
+    ):
+        list(download("blipscore", str))
+    assert not is_usable("blipscore")
 
 
 def test_hpsv2s_full_checkpoint_is_answered_with_the_compressed_ones_name(folder):
