@@ -41,7 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--rewards",
         default=",".join(REWARDS),
-        help=f"measured besides those trained on and {JUDGE}, separated by commas",
+        help=f"measured besides those trained on and {JUDGE}, separated by commas; official:NAME "
+        "is a published reward as its own package computes it",
     )
     parser.add_argument(
         "--axis", metavar="NAME[=V,V]", help=f"one more thing to vary: {', '.join(AXES)}"

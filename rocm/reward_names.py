@@ -2,10 +2,11 @@
 
 import difflib
 import math
+import os
 import re
 from collections.abc import Iterable
 
-from rocm.errors import ConfigError
+from rocm.errors import ConfigError, MissingDependency
 from rocm.reward_files import PUBLISHED, is_usable
 
 WITHOUT_GRADIENT = ("compressibility", "incompressibility")
@@ -14,6 +15,7 @@ CLIP_FOLDERS = {"tiny-clip": "assets/tiny-clip", "tiny-judge": "assets/tiny-judg
 EMBEDDED_MODEL = "assets/tiny-lcm"
 EMBEDDED = ("tiny-clip", "colorfulness", "saturation")
 NAMES = (*PIXEL_NAMES, *CLIP_FOLDERS, *PUBLISHED)
+OFFICIAL = tuple(f"official:{name}" for name in ("hpsv2", "hpsv2.1", "imagereward", "blipscore"))
 KL = "kl_nats"
 STATISTIC_NAMES = ("saturation", "contrast", "edge_density", "color_entropy")
 
@@ -35,6 +37,36 @@ def check_reward(name: str) -> str:
     near = difflib.get_close_matches(name, NAMES, n=1)
     hint = f" Did you mean '{near[0]}'?" if near else ""
     raise ConfigError(f"Unknown reward '{name}'.{hint} Rewards: {', '.join(NAMES)}, clip:FOLDER.")
+
+
+def check_measured(name: str) -> str:
+    """The name, if pictures can be measured by it: a reward, or one as its own package has it.
+
+    Args:
+        name: of `OFFICIAL`, or as in `check_reward`.
+
+    Returns:
+        The name.
+
+    Raises:
+        ConfigError: unknown name.
+        MissingDependency: the official packages are not installed, or not named.
+    """
+    if name not in OFFICIAL:
+        return check_reward(name)
+    if not os.environ.get("ROCM_REFERENCE_PYTHON"):
+        raise MissingDependency(
+            f"{name} needs the official packages, and ROCM_REFERENCE_PYTHON names no environment "
+            "of them. Run: python -m scripts.reference FOLDER, and set the variable as it says."
+        )
+    return name
+
+
+def measurable() -> list[str]:
+    """What can be measured here, to choose from: the official packages too where they are."""
+    official = OFFICIAL if os.environ.get("ROCM_REFERENCE_PYTHON") else ()
+    here = usable_published()
+    return [*EMBEDDED, *here, *(name for name in official if name.partition(":")[2] in here)]
 
 
 def check_gradient(names: Iterable[str], algorithm: str) -> None:

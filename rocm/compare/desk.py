@@ -15,6 +15,7 @@ from rocm.compare.table import Row, Table, make_table
 from rocm.drawing.queue import DrawingQueue
 from rocm.errors import RunError
 from rocm.intervals import Interval
+from rocm.reward_names import measurable
 from rocm.training.run_dir import RunDir
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "Row",
     "Status",
     "Table",
+    "measurable",
     "prompt_set",
     "words",
 ]

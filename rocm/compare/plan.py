@@ -26,7 +26,7 @@ from rocm.compare.request import (
 from rocm.config import RunConfig
 from rocm.drawing.picture import MAX_SEED, Picture, whole_number
 from rocm.errors import ConfigError
-from rocm.reward_names import CLIP_FOLDERS, KL, PIXEL_NAMES, STATISTIC_NAMES, check_reward
+from rocm.reward_names import CLIP_FOLDERS, KL, PIXEL_NAMES, STATISTIC_NAMES, check_measured
 
 FREE = (*PIXEL_NAMES, *CLIP_FOLDERS)
 
@@ -151,7 +151,7 @@ def plan(request: Request, runs: Path, is_public: bool = False) -> Plan:
     num_seeds = whole_number("num_seeds", request.num_seeds, 1, MAX_SEEDS)
     first = whole_number("seed", request.seed, 0, MAX_SEED - num_seeds)
     trained = [name for arm in arms for name in arm.trained]
-    rewards = [check_reward(name) for name in (*request.rewards, *trained, JUDGE)]
+    rewards = [check_measured(name) for name in (*request.rewards, *trained, JUDGE)]
     made = Plan(
         columns=columns,
         prompts=check_prompts(request.prompts),

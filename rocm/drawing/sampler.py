@@ -17,13 +17,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from rocm.drawing.official import OfficialReward
 from rocm.drawing.picture import Picture
 from rocm.errors import ConfigError
 from rocm.generate import Sampling, draw, draw_with_divergence, to_pil
 from rocm.model_files import ModelFiles, find_model
 from rocm.models.consistency import ConsistencyModel, load_model
 from rocm.models.lora import WEIGHTS, adapter_off, load_adapter
-from rocm.reward_names import KL
+from rocm.reward_names import KL, OFFICIAL
 from rocm.rewards import PixelReward, Reward, limit_pixels, load_rewards
 from rocm.rewards.color import color_entropy, contrast, edge_density
 
@@ -179,4 +180,6 @@ def _draw_alone(*arguments: Any) -> Iterator[tuple[Tensor, Tensor]]:
 def _load(name: str) -> Reward:
     if name in MEASURES:
         return PixelReward(name, MEASURES[name])
+    if name in OFFICIAL:
+        return OfficialReward(name)
     return load_rewards([name], torch.device("cpu"))[name]

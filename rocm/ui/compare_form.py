@@ -7,8 +7,7 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from rocm.compare.desk import AXES, MAX_PROMPTS, SETS, CompareDesk, Request
-from rocm.config import RunConfig
+from rocm.compare.desk import AXES, MAX_PROMPTS, SETS, CompareDesk, Request, measurable
 from rocm.errors import ConfigError
 from rocm.ui.generate_page import STEPS
 
@@ -161,7 +160,7 @@ def build_form(desk: CompareDesk, is_public: bool) -> Form:
     axis, values = _build_axis()
     with gr.Accordion("Rewards and model", open=False, visible=not is_public):
         rewards = gr.Dropdown(
-            str(RunConfig.model_fields["track"].default).split(","),
+            measurable(),
             value=list(first.rewards),
             multiselect=True,
             allow_custom_value=True,
