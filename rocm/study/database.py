@@ -9,6 +9,7 @@ import re
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from datetime import datetime
 from pathlib import Path
 from threading import RLock
 from typing import Any, cast
@@ -262,3 +263,8 @@ def _pragmas(connection: sqlite3.Connection, **more: str) -> None:
     always = {"busy_timeout": BUSY_TIMEOUT_MS, "foreign_keys": "ON"}
     for name, value in (always | more).items():
         connection.execute(f"PRAGMA {name} = {value}")
+
+
+def as_stored(moment: datetime) -> str:
+    """A time as columns hold it: ISO 8601, to the millisecond."""
+    return moment.isoformat(timespec="milliseconds")

@@ -136,10 +136,7 @@ def multiway_robust(table: Table) -> Interval | None:
     Returns:
         The interval cut to [0, 1], or None: fewer than two prompts or raters, or equal scores.
     """
-    if min(table.counts.shape) < 2:
-        return None
-    ways = Multiway.of(table)
-    return student(table.score, ways.variance, ways.smallest_df)
+    return _multiway(table, lambda ways: ways.smallest_df)
 
 
 def multiway_satterthwaite(table: Table) -> Interval | None:
@@ -151,10 +148,14 @@ def multiway_satterthwaite(table: Table) -> Interval | None:
     Returns:
         The interval cut to [0, 1], or None: fewer than two prompts or raters, or equal scores.
     """
+    return _multiway(table, lambda ways: ways.satterthwaite_df)
+
+
+def _multiway(table: Table, df: Callable[[Multiway], float]) -> Interval | None:
     if min(table.counts.shape) < 2:
         return None
     ways = Multiway.of(table)
-    return student(table.score, ways.variance, ways.satterthwaite_df)
+    return student(table.score, ways.variance, df(ways))
 
 
 def crossed_mixed(table: Table) -> Interval | None:

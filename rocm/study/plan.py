@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, Table, and_, func, or_, select
 
 from rocm.study.blocks import Sided, arranged, sided_for_need
-from rocm.study.database import Writing
+from rocm.study.database import Writing, as_stored
 from rocm.study.tables import block, pair, rater, slot, trial
 
 LIVE = ("issued", "done")
@@ -54,7 +54,7 @@ def take_block(w: Writing, study: Row[Any], row: Row[Any], now: datetime) -> Non
         row: of the rater.
         now: time.
     """
-    taken = {"rater_id": row.id, "taken_at": now.isoformat(timespec="milliseconds")}
+    taken = {"rater_id": row.id, "taken_at": as_stored(now)}
     if row.source != "pilot":
         free = (
             select(block.c.id)
@@ -266,7 +266,7 @@ def _missing_pairs(w: Writing, study: Row[Any], now: datetime) -> list[Sided]:
 
 def _reserved(w: Writing, study_id: str, since: datetime) -> Counter[int]:
     """How many places of each pair are still planned for raters who were at work lately."""
-    lately = since.isoformat(timespec="milliseconds")
+    lately = as_stored(since)
     at_work = select(trial.c.rater_id).where(
         trial.c.study_id == study_id, trial.c.issued_at > lately
     )

@@ -16,7 +16,7 @@ from sqlalchemy import Row, select
 
 from rocm.errors import StudyError, TrialExpired
 from rocm.study import plan, queries, rows, studies
-from rocm.study.database import Database, Writing
+from rocm.study.database import Database, Writing, as_stored
 from rocm.study.migrate import upgrade
 from rocm.study.studies import StudyInfo
 from rocm.study.tables import exclusion, payment
@@ -205,7 +205,7 @@ class Store:
             if not has_block:
                 plan.take_block(w, study, row, self.clock())
             lease = self.clock() + timedelta(minutes=plan.design(study)["lease_minutes"])
-            found = plan.next_trial(w, row, self.stamp(), _text(lease))
+            found = plan.next_trial(w, row, self.stamp(), as_stored(lease))
             if found is None:
                 queries.complete_if_done(w, row)
                 return None
@@ -362,7 +362,7 @@ class Store:
 
     def stamp(self) -> str:
         """The time as it is stored: ISO 8601 in UTC, to the millisecond."""
-        return _text(self.clock())
+        return as_stored(self.clock())
 
     def _take_back(self, w: Writing, row: Row[Any], found: Row[Any]) -> None:
         """Make sure that a trial may still be answered: its study runs and its place is free."""
@@ -395,7 +395,3 @@ class Store:
                 )
             plan.give_back(w, plan.counted_pairs(w, given_up))
             w.update(raters, raters.c.id == row.id, status=status)
-
-
-def _text(moment: datetime) -> str:
-    return moment.isoformat(timespec="milliseconds")

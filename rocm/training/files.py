@@ -4,6 +4,7 @@ import errno
 import json
 import math
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from typing import Any
 from rocm.config import SHORT
 from rocm.errors import RunError, TrainingError
 
+STEP_FOLDER = re.compile(r"step_(\d{6,})")
 NUMBER = int | float | None
 # Types of what stands in every line of a file, and of what a warning has besides.
 LINES = {
@@ -223,6 +225,14 @@ def _sync(file: Path) -> None:
     if file.is_file():
         with open(file, "rb+") as written:
             os.fsync(written.fileno())
+
+
+def step_folders(parent: Path) -> list[tuple[int, Path]]:
+    """Step and path of each folder that is named after an update, in order."""
+    if not parent.is_dir():
+        return []
+    named = [(STEP_FOLDER.fullmatch(folder.name), folder) for folder in parent.iterdir()]
+    return sorted((int(match[1]), folder) for match, folder in named if match)
 
 
 def make_folder(path: Path) -> None:

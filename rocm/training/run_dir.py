@@ -21,7 +21,6 @@ Readers never take the lock. A run whose state says that it works but whose proc
 
 import json
 import os
-import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +39,7 @@ from rocm.training.files import (
     read_json_lines,
     read_pictures,
     read_record,
+    step_folders,
     write_atomic,
 )
 from rocm.training.liveness import (
@@ -58,8 +58,6 @@ from rocm.training.liveness import (
 )
 
 Control = Literal["stop", "save_now", "sample_now"]
-
-STEP_FOLDER = re.compile(r"step_(\d{6,})")
 
 
 @dataclass(frozen=True)
@@ -313,7 +311,7 @@ class RunDir:
 
     def sample_steps(self) -> list[int]:
         """Steps with a complete set of previews, oldest first."""
-        folders = _step_folders(self.path / "samples")
+        folders = step_folders(self.path / "samples")
         return [step for step, one in folders if (one / "manifest.json").is_file()]
 
     def pictures(self, step: int) -> list[dict[str, Any]]:
@@ -338,7 +336,7 @@ class RunDir:
 
     def checkpoints(self) -> list[Path]:
         """Complete checkpoints, oldest first."""
-        return [folder for _, folder in _step_folders(self.path / "checkpoints")]
+        return [folder for _, folder in step_folders(self.path / "checkpoints")]
 
     def log_tail(self, num_lines: int) -> str:
         """The last lines that the trainer printed."""
@@ -398,10 +396,3 @@ class RunDir:
         for request in (*requests, self._file("stop.json")):
             if request.exists() and request.stat().st_mtime < born:
                 request.unlink()
-
-
-def _step_folders(parent: Path) -> list[tuple[int, Path]]:
-    if not parent.is_dir():
-        return []
-    named = [(STEP_FOLDER.fullmatch(folder.name), folder) for folder in parent.iterdir()]
-    return sorted((int(match[1]), folder) for match, folder in named if match)
