@@ -77,16 +77,15 @@ class Ranks:
         import torch
 
         self.gather(None)  # all are here: a process that failed before this has said so
-        gradients = [
-            torch.zeros_like(one) if one.grad is None else one.grad.detach() for one in parameters
-        ]
-        flat = torch.cat([gradient.flatten() for gradient in gradients])
+        for one in parameters:
+            if one.grad is None:
+                one.grad = torch.zeros_like(one)
+        flat = torch.cat([one.grad.flatten() for one in parameters])
         self._add_up(flat)
         flat /= self.size
-        for one, mean in zip(
-            parameters, flat.split([one.numel() for one in parameters]), strict=True
-        ):
-            one.grad = mean.view_as(one)
+        means = flat.split([one.numel() for one in parameters])
+        for one, mean in zip(parameters, means, strict=True):
+            one.grad.copy_(mean.view_as(one))
 
     def share(self, number: int) -> range:
         """Which of `number` things this process does; the shares differ by one at most."""

@@ -139,7 +139,7 @@ def set_up(config: RunConfig, measured: Sequence[str] = (), ranks: Ranks = ALONE
     statistics = PromptStatistics(config.prompt_window, config.prompt_min_count)
     learner = Learner(parameters, optimizer, scaler, statistics, _critic(config, model))
     arms = _load_arms(model, preferences)
-    return Setup(config, model, learner, prompts, weights, rewards, preferences, arms, ranks)
+    return Setup(config, model, learner, prompts, weights, rewards, preferences, arms, ranks=ranks)
 
 
 def _critic(config: RunConfig, model: ConsistencyModel) -> Critic | None:
