@@ -166,4 +166,19 @@ MUTATIONS = [
         "tests/training/test_held_out.py::"
         "test_a_published_reward_is_trained_and_the_usable_others_are_held_out",
     ),
+    Mutation(
+        "whatever commit of a reward is in the cache",
+        "rocm/reward_files.py",
+        "try_to_load_from_cache(self.repository, name, revision=PINNED[self.repository])",
+        "try_to_load_from_cache(self.repository, name)",
+        "tests/test_reward_files.py::test_files_in_the_hubs_cache_are_found",
+    ),
+    Mutation(
+        "official scores in the order of prompts",
+        "rocm/drawing/official.py",
+        "scores[chosen] = torch.tensor(found)",
+        "scores = torch.cat([scores[len(chosen) :], torch.tensor(found)])",
+        "tests/drawing/test_official.py::"
+        "test_each_picture_gets_the_score_of_its_own_file_and_prompt",
+    ),
 ]
