@@ -27,7 +27,7 @@ for line in sys.stdin:
         sys.exit("out of memory")
     assert (request["scorer"], request["checkpoint"][-6:]) == ("hpsv2", "hps.pt"), request
     reds = [Image.open(path).getpixel((0, 0))[0] for path in request["images"]]
-    scores = [red + 1000 * len(request["prompt"]) for red in reds]
+    scores = [float(red + 1000 * len(request["prompt"])) for red in reds]
     print(json.dumps({"id": request["id"], "scores": scores}), flush=True)
 """
 
