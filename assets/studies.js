@@ -13,6 +13,7 @@ function follow() {
 function writeAddress() {
   const url = new URL(window.location.href), old = url.href;
   const isShown = url.searchParams.get('tab') === 'study';
+  if (isShown && !shown) return;  // the server has not chosen yet: it may read the address
   if (shown && isShown) url.searchParams.set('study', shown);
   else url.searchParams.delete('study');
   if (url.href !== old) window.history.replaceState(window.history.state, '', url);

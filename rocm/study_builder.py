@@ -7,7 +7,7 @@ a restart of the app a build goes on from the recipe that the draft keeps.
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock, Thread
-from typing import Literal
+from typing import Any, Literal
 
 from rocm.drawing.queue import DrawingQueue
 from rocm.errors import DrawingError, MissingFile, RocmError, StudyError
@@ -148,6 +148,6 @@ class Builder:
             self._queue.cancel(number)
             raise DrawingError("The build was cancelled.")
 
-    def _change(self, **values: object) -> None:
+    def _change(self, **values: Any) -> None:
         if self._now:
-            self._now = replace(self._now, **values)  # type: ignore[arg-type]
+            self._now = replace(self._now, **values)

@@ -6,6 +6,7 @@ import pytest
 from playwright.sync_api import expect
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
+expect.set_options(timeout=90_000)
 
 
 def test_the_demo_study_from_one_click_to_a_voting_page(visit):
