@@ -168,7 +168,16 @@ async function look(upcoming) {
   enable(true);
   warnIfSmall();
   pair.prepare(upcoming);
-  await api.post('shown', { trial: current.id });
+  await noteShown(current);
+}
+
+// The time is worth having, but no reason to take the pair away from one who is judging it.
+async function noteShown(current) {
+  try {
+    await api.post('shown', { trial: current.id });
+  } catch (error) {
+    if (!(error instanceof Refusal) || !['unavailable', 'unreachable'].includes(error.code)) throw error;
+  }
 }
 
 function failPictures(upcoming) {

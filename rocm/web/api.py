@@ -7,17 +7,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rocm.errors import StudyError, StudyNotOpen
+from rocm.errors import StoreUnavailable, StudyError, StudyNotOpen
 from rocm.study.identity import external_hmac, study_secret
 from rocm.study.store import Store
 from rocm.study.studies import StudyInfo
 from rocm.web import views
 from rocm.web.bodies import Consent, Empty, Join, OfTrial, Vote
 from rocm.web.limits import Counter, Limits
-from rocm.web.refusal import Refusal
+from rocm.web.refusal import Refusal, note_unavailable
 
 FROM_OUTSIDE = ("link", "prolific", "mturk", "pilot", "demo")
 WITH_ID = ("prolific", "mturk")
+NO_NEXT = (
+    "What you have answered is saved, but the server cannot give you the next pair now. "
+    "Wait a minute, then try again."
+)
 
 
 @dataclass(frozen=True)
@@ -114,6 +118,9 @@ class Api:
             one = self.store.claim(token)
         except StudyNotOpen as error:
             one, notice = None, str(error)
+        except StoreUnavailable as error:
+            note_unavailable(error)
+            one, notice = None, NO_NEXT
         return {
             **self._where(token),
             "trial": one and views.trial(one),

@@ -235,7 +235,7 @@ def _no_such_thing(request: Request, error: Exception) -> Response:
 
 
 def _fault(status: int, code: str, message: str) -> Response:
-    headers = {"Cache-Control": "no-store"} | ({"Retry-After": "2"} if status == 429 else {})
+    headers = {"Cache-Control": "no-store"} | ({"Retry-After": "2"} if status in (429, 503) else {})
     body = {"error": {"code": code, "message": message}}
     return JSONResponse(body, status_code=status, headers=headers)
 

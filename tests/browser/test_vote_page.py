@@ -8,6 +8,7 @@ import urllib.request
 
 import pytest
 import uvicorn
+from playwright.sync_api import expect
 from sqlalchemy import func, select
 
 from rocm.study import lifecycle, tables
@@ -16,7 +17,7 @@ from rocm.study.store import Store
 from rocm.web.api import Api
 from rocm.web.server import Server, alone
 from tests.study.small import STUDY
-from tests.web.conftest import fill
+from tests.web.conftest import fill, full_disk
 
 pytestmark = pytest.mark.browser
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
@@ -227,6 +228,20 @@ def test_a_vote_survives_a_server_that_does_not_answer(visit, store):
     answer(page)
     wait_for_pair(page, 1)
     assert lost
+    assert count(store, tables.vote) == 3
+
+
+def test_on_a_full_disk_the_answers_stay_on_the_page_until_they_can_be_saved(visit, store):
+    page = visit(is_strict=False)  # the browser's console tells of the failed request
+    begin(page)
+    with full_disk(store):
+        answer(page)
+        expect(page.locator("#fault")).to_contain_text("not saved")
+        expect(page.locator("#submit")).to_be_enabled()
+        expect(page.locator("#questions [data-side][aria-pressed=true]")).to_have_count(2)
+    assert count(store, tables.vote) == 0
+    page.click("#submit")
+    wait_for_pair(page, 1)
     assert count(store, tables.vote) == 3
 
 

@@ -1,7 +1,10 @@
 """A small open study with pictures, and its vote server."""
 
+import resource
 import secrets
 import shutil
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -62,6 +65,18 @@ def fill(store, folder, texts=None, **design):
     finally:
         small.config = plain
     draw(store, folder)
+
+
+@contextmanager
+def full_disk(store):
+    """No file of this process may grow beyond what the database's journal is now."""
+    size = Path(f"{store.database.file}-wal").stat().st_size
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.fixture
