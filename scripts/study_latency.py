@@ -173,6 +173,7 @@ class HttpRater:
 
     async def work(self, phase: Phase) -> None:
         """Vote until the phase is over, in one visit after another."""
+        await asyncio.sleep(self.dice.uniform(0, THINKS_S[1]))  # people do not all come at once
         while not phase.is_over:
             joined = await self.client.post(f"api/{STUDY}/join", json={"source": "link"})
             self.headers = {"Authorization": f"Bearer {joined.raise_for_status().json()['token']}"}
@@ -216,6 +217,7 @@ class HttpRater:
 
 async def browser_rater(browser: Browser, address: str, dice: Random, phase: Phase) -> None:
     """Vote in a real page until the phase is over, in one visit after another."""
+    await asyncio.sleep(dice.uniform(0, THINKS_S[1]))
     while not phase.is_over:
         context = await browser.new_context(viewport={"width": 1280, "height": 800})
         page = await context.new_page()

@@ -3,6 +3,7 @@
 Each takes a checked body, asks the store, and answers with plain data of `rocm.web.views`.
 """
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from rocm.web.refusal import Refusal, note_unavailable
 
 FROM_OUTSIDE = ("link", "prolific", "mturk", "pilot", "demo")
 WITH_ID = ("prolific", "mturk")
+STUDY = re.compile(r"[0-9a-f]{12}")
+NO_STUDY = "There is no study at this address. Check the link that you were given."
 NO_NEXT = (
     "What you have answered is saved, but the server cannot give you the next pair now. "
     "Wait a minute, then try again."
@@ -142,8 +145,11 @@ class Api:
         }
 
     def _info(self, study_id: str) -> StudyInfo:
+        if not STUDY.fullmatch(study_id):  # of some texts PostgreSQL takes not even the question
+            raise Refusal(404, "unknown_study", NO_STUDY)
         try:
             return self.store.study(study_id)
+        except StoreUnavailable:
+            raise
         except StudyError as error:
-            words = "There is no study at this address. Check the link that you were given."
-            raise Refusal(404, "unknown_study", words) from error
+            raise Refusal(404, "unknown_study", NO_STUDY) from error

@@ -4,14 +4,13 @@ Work with the store runs in threads of its own, so that nothing else of the proc
 vote. Every answer forbids what the page does not need: other origins, guessing of types, referrers.
 """
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from anyio import CapacityLimiter, to_thread
+from anyio import CapacityLimiter, fail_after, to_thread
 from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
@@ -25,8 +24,9 @@ from rocm.config import ROOT
 from rocm.errors import RocmError
 from rocm.study.backup import Backup
 from rocm.study.pictures import Pictures
-from rocm.web.api import Api
+from rocm.web.api import STUDY, Api
 from rocm.web.bodies import Body, Consent, Empty, Join, OfTrial, Vote, object_of, read
+from rocm.web.limits import visitor
 from rocm.web.refusal import Refusal, as_refusal
 
 PLACE = "/study"
@@ -38,8 +38,8 @@ TYPES = {
     ".svg": "image/svg+xml",
 }
 MAX_BODY_BYTES = 16_384
+BODY_S = 20
 NUM_THREADS = 16
-STUDY = re.compile(r"[0-9a-f]{12}")
 MTURK = "https://www.mturk.com https://workersandbox.mturk.com"
 FRAMES = "https://huggingface.co https://worker.mturk.com https://workersandbox.mturk.com"
 HEADERS = {
@@ -64,7 +64,7 @@ class Server:
     Attributes:
         api: what raters may ask.
         pictures: of all studies, re-encoded and without metadata.
-        is_proxied: whether a proxy in front adds visitors' addresses, as on a Space.
+        is_proxied: whether a proxy in front adds visitors' addresses to X-Forwarded-For.
         backup: of the store, for those who look after it; None where there is none.
         threads: that ask the store.
     """
@@ -141,7 +141,9 @@ class Server:
         """Count a request of an address; returns the address."""
         address = request.client.host if request.client else ""
         if self.is_proxied:  # the last entry is the proxy's own; those before it can be made up
-            address = request.headers.get("x-forwarded-for", address).rpartition(",")[2].strip()
+            given = ",".join(request.headers.getlist("x-forwarded-for"))
+            address = given.rpartition(",")[2].strip() or address
+        address = visitor(address)
         self.api.counter.check("requests", address)
         return address
 
@@ -179,7 +181,7 @@ def alone(server: Server, middleware: Sequence[Middleware]) -> Starlette:
         An ASGI application.
     """
     routes = [Route("/", _nowhere), Mount(PLACE, vote_app(server))]
-    return Starlette(routes=routes, middleware=[*middleware, Middleware(_WithHeaders)])
+    return Starlette(routes=routes, middleware=[Middleware(_WithHeaders), *middleware])
 
 
 def _nowhere(request: Request) -> Response:
@@ -212,6 +214,15 @@ async def _body(request: Request) -> bytes:
     if kind != "application/json":
         words = "The body must be JSON: Content-Type: application/json."
         raise Refusal(415, "bad_request", words)
+    try:
+        with fail_after(BODY_S):
+            return await _small(request)
+    except TimeoutError as error:
+        words = f"The body did not come within {BODY_S} seconds. Send it again."
+        raise Refusal(408, "bad_request", words) from error
+
+
+async def _small(request: Request) -> bytes:
     parts, size = [], 0
     async for part in request.stream():
         size += len(part)

@@ -23,15 +23,15 @@ from tests.browser.test_vote_page import PHONE, begin, wait_for_pair
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 SMALL = {
-    "prompts": {"set": "own", "num": 3},
+    "prompts": {"set": "own", "num": 2},
     "votes_per_pair": 3,
-    "main_per_rater": 8,  # of the nine pairs one is struck
+    "main_per_rater": 5,  # of the six pairs one is struck
     "checks_per_rater": 1,
     "repeats_per_rater": 0,
     "practice": 1,
     "rewards": [],
 }
-NUM_TRIALS = 10
+NUM_TRIALS = 7
 KEYS = {"left": "ArrowLeft", "right": "ArrowRight"}
 ARMS = {"rocm-kl", "rlcm", "rocm-beta0"}
 

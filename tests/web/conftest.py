@@ -4,6 +4,7 @@ import resource
 import secrets
 import shutil
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -52,7 +53,10 @@ def draw(store, folder):
         rows = connection.execute(select(image.c.picture_id, image.c.id)).all()
     for row in rows:
         shade = (row.id * 37 % 256, row.id * 91 % 256, 128)
-        pictures.put(row.picture_id, encoded(Image.new("RGB", (64, 64), shade)))
+        content = encoded(Image.new("RGB", (64, 64), shade))
+        pictures.put(row.picture_id, content)
+        with store.database.write() as w:
+            w.update(image, image.c.id == row.id, sha256=sha256(content).hexdigest())
 
 
 def fill(store, folder, texts=None, **design):

@@ -395,10 +395,10 @@ def test_a_limit_fills_up_again_with_time_and_forgets_addresses_after_a_day():
         counter.check("joins", "1.1.1.1")
     now[0] = 19.5
     counter.check("joins", "1.1.1.1")
-    before = set(counter._left)
+    before = set(counter._left["joins"])
     now[0] = 86_500.0
     counter.check("joins", "1.1.1.1")
-    assert not before & set(counter._left)
+    assert not before & set(counter._left["joins"])
     assert "1.1.1.1" not in repr(counter._left)
 
 
