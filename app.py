@@ -17,6 +17,7 @@ from starlette.routing import Mount
 from rocm.errors import RocmError
 from rocm.ui.access import Access, access
 from rocm.ui.same_host import hosts, same_host
+from rocm.web.login import SETTINGS, login_of
 from rocm.web.mode import MODES, chosen_mode, is_for_one
 from rocm.web.server import PLACE, Server, alone, vote_app
 from rocm.web.start import server_of
@@ -40,7 +41,8 @@ def main() -> None:
         database, backup = get("DATABASE_URL", ""), get("ROCM_BACKUP", "")
         is_proxied = is_space or bool(get("ROCM_PROXIED"))
         is_private = is_for_one(mode, rule.is_local, rule.token, any(names), is_proxied)
-        votes = server_of(home, database, is_private, is_proxied, backup)
+        login = login_of({name: get(name, "") for name in SETTINGS})
+        votes = server_of(home, database, is_private, is_proxied, backup, login)
     except RocmError as error:
         raise SystemExit(str(error)) from error
     print(f"ROCM Studio, {mode}: http://{host}:{port}", flush=True)

@@ -2,6 +2,7 @@
 
 import { Api, Refusal } from './api.js';
 import { arrival, joining, Kept } from './arrival.js';
+import { leaveToLogIn } from './login.js';
 import { Pair } from './pair.js';
 import { Questions } from './questions.js';
 
@@ -76,7 +77,7 @@ async function start() {
     const words = { draft: 'The study is not open yet.', paused: 'The study is paused. Come back later.', closed: 'The study is closed.' };
     return tell('No answers are taken now', words[info.status]);
   }
-  return askConsent();
+  return from.login ? agree() : askConsent(); // who comes back from a login has agreed before it
 }
 
 function mark(source) {
@@ -111,12 +112,21 @@ function askConsent() {
 
 async function agree() {
   if (!api.token) {
-    api.token = (await api.post(`${study}/join`, joining(from))).token;
+    if (from.source === 'hf' && !from.login) return logIn();
+    const body = joining(from);
+    from.login = null; // a code is good for once
+    api.token = (await api.post(`${study}/join`, body)).token;
     kept.write(api.token);
   }
   const where = await api.post('consent', { version: info.consent.version });
-  if (where.progress.num_done > 0) await resume();
-  else show('instructions');
+  if (where.progress.num_done > 0) return resume();
+  return show('instructions');
+}
+
+// Hugging Face shows its login in no frame: the study is opened in a tab of its own first.
+async function logIn() {
+  if (window.self !== window.top) return window.open(window.location.href, '_blank');
+  return leaveToLogIn((await api.post(`${study}/login`)).url);
 }
 
 async function decline() {

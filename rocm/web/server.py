@@ -96,6 +96,7 @@ class Server:
             Route("/api/progress", self._progress),
             Route("/api/{study}", self._study),
             Route("/api/{study}/join", self._join, methods=["POST"]),
+            Route("/api/{study}/login", self._login, methods=["POST"]),
             Route("/picture/{picture}", self._picture),
             Route("/assets/{name}", partial(_file, files)),
             Route("/{study}", partial(_page, files["index.html"])),
@@ -110,6 +111,11 @@ class Server:
         self.api.counter.check("joins", address)
         body = read(Join, object_of(await _body(request)))
         return await self._answer(self.api.join, request.path_params["study"], body)
+
+    async def _login(self, request: Request) -> Response:
+        self._count(request)
+        body = read(Empty, object_of(await _body(request)))
+        return await self._answer(self.api.begin_login, request.path_params["study"], body)
 
     async def _act(
         self, kind: type[Body], method: Callable[..., Any], request: Request

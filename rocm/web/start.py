@@ -7,13 +7,19 @@ from rocm.study.backup import open_store
 from rocm.study.pictures import Pictures
 from rocm.study.store import Store
 from rocm.web.api import FROM_OUTSIDE, Api
+from rocm.web.login import Login
 from rocm.web.server import Server
 
 IN_LAB = ("local", "simulated")
 
 
 def server_of(
-    home: Path, database_url: str, is_private: bool, is_proxied: bool, backup: str = ""
+    home: Path,
+    database_url: str,
+    is_private: bool,
+    is_proxied: bool,
+    backup: str = "",
+    login: Login | None = None,
 ) -> Server:
     """Open the store of a home.
 
@@ -24,6 +30,7 @@ def server_of(
         is_proxied: a proxy in front adds visitors' addresses, as a Space's does.
         backup: folder that outlives the home's disk, from which its votes are restored where they
             are gone and to which every commit goes; empty for none.
+        login: at Hugging Face; None for none.
 
     Returns:
         What answers raters. Its store is closed by whoever asked for it.
@@ -43,6 +50,6 @@ def server_of(
         store, kept = open_store(file, Path(backup))
     else:
         store = Store.open(database_url or file)
-    sources = FROM_OUTSIDE + (IN_LAB if is_private else ())
-    api = Api(store, home / "study-secrets", sources)
+    sources = FROM_OUTSIDE + (IN_LAB if is_private else ()) + (("hf",) if login else ())
+    api = Api(store, home / "study-secrets", sources, login=login)
     return Server(api, Pictures(home / "study-pictures"), is_proxied, backup=kept)
