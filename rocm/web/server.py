@@ -40,6 +40,7 @@ TYPES = {
 MAX_BODY_BYTES = 16_384
 BODY_S = 20
 NUM_THREADS = 16
+NUM_LOGINS = 4
 MTURK = "https://www.mturk.com https://workersandbox.mturk.com"
 FRAMES = "https://huggingface.co https://worker.mturk.com https://workersandbox.mturk.com"
 HEADERS = {
@@ -67,6 +68,7 @@ class Server:
         is_proxied: whether a proxy in front adds visitors' addresses to X-Forwarded-For.
         backup: of the store, for those who look after it; None where there is none.
         threads: that ask the store.
+        logins: threads that wait for another server, so that no vote waits with them.
     """
 
     api: Api
@@ -74,6 +76,7 @@ class Server:
     is_proxied: bool = False
     backup: Backup | None = None
     threads: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(NUM_THREADS))
+    logins: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(NUM_LOGINS))
 
     def routes(self) -> list[BaseRoute]:
         """Addresses, below `PLACE`."""
@@ -110,12 +113,15 @@ class Server:
         address = self._count(request)
         self.api.counter.check("joins", address)
         body = read(Join, object_of(await _body(request)))
-        return await self._answer(self.api.join, request.path_params["study"], body)
+        join = partial(self.api.join, request.path_params["study"], body)
+        return await (self._answer_late(join) if body.login else self._answer(join))
 
     async def _login(self, request: Request) -> Response:
         self._count(request)
         body = read(Empty, object_of(await _body(request)))
-        return await self._answer(self.api.begin_login, request.path_params["study"], body)
+        return await self._answer_late(
+            partial(self.api.begin_login, request.path_params["study"], body)
+        )
 
     async def _act(
         self, kind: type[Body], method: Callable[..., Any], request: Request
@@ -141,6 +147,10 @@ class Server:
 
     async def _answer(self, act: Callable[..., dict[str, Any]], *values: Any) -> Response:
         answer = await to_thread.run_sync(partial(act, *values), limiter=self.threads)
+        return JSONResponse(answer, headers={"Cache-Control": "no-store"})
+
+    async def _answer_late(self, act: Callable[[], dict[str, Any]]) -> Response:
+        answer = await to_thread.run_sync(act, limiter=self.logins)
         return JSONResponse(answer, headers={"Cache-Control": "no-store"})
 
     def _count(self, request: Request) -> str:

@@ -1,10 +1,14 @@
 """Login with Hugging Face against a provider on a local port, and invitation links."""
 
+import asyncio
 import base64
+import socket
 from hashlib import sha256
 from urllib.parse import parse_qs, urlsplit
 
+import httpx
 import pytest
+from anyio import CapacityLimiter
 
 from rocm.errors import StudyError
 from rocm.study import archive, lifecycle, tables
@@ -12,8 +16,9 @@ from rocm.study.identity import external_hmac, study_secret
 from rocm.study.invitations import invite, invited
 from rocm.study.pictures import Pictures
 from rocm.study.store import Store
-from rocm.web.api import FROM_OUTSIDE
+from rocm.web.api import FROM_OUTSIDE, Api
 from rocm.web.login import SETTINGS, Login, login_of
+from rocm.web.server import Server, alone
 from tests.study.small import STUDY
 from tests.web.conftest import Visitor, fill
 from tests.web.oauth_provider import CLIENT, NAME, provider
@@ -106,6 +111,29 @@ def test_a_provider_that_is_away_is_said_to_be(serve, study):
     client = serve(login=Login(address, *CLIENT, PLACE))
     message = refused(client.post(f"/study/api/{STUDY}/login", json={}), 503, "unavailable")
     assert "Hugging Face does not answer" in message
+
+
+def test_no_vote_waits_for_a_provider_that_does_not_answer(store, study, tmp_path):
+    login = {"source": "hf", "login": {"code": "c", "verifier": VERIFIER}}
+
+    async def visit(silent):
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        sources = (*FROM_OUTSIDE, "hf")
+        api = Api(store, tmp_path / "secrets", sources, login=Login(address, *CLIENT, PLACE))
+        pictures = Pictures(tmp_path / "pictures")
+        server = Server(api, pictures, threads=CapacityLimiter(1), logins=CapacityLimiter(1))
+        transport = httpx.ASGITransport(alone(server, []))
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+            late = [asyncio.create_task(client.post(JOIN, json=login)) for _ in range(3)]
+            await asyncio.to_thread(silent.accept)
+            answer = await asyncio.wait_for(client.get(f"/study/api/{STUDY}"), 60)
+            is_waiting = not any(one.done() for one in late)
+            for one in late:
+                one.cancel()
+        return answer.status_code, is_waiting
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        assert asyncio.run(visit(silent)) == (200, True)
 
 
 def test_a_login_needs_everything_that_a_space_sets():

@@ -19,7 +19,7 @@ from rocm.web.api import Api
 from rocm.web.limits import Counter, Limit, Limits, visitor
 from rocm.web.mode import is_for_one
 from rocm.web.refusal import Refusal
-from rocm.web.server import Server, alone
+from rocm.web.server import PAGE, Server, alone
 from tests.study.small import STUDY
 from tests.study.test_build import RECIPE
 from tests.web.conftest import Visitor
@@ -165,6 +165,12 @@ def test_votes_without_a_person_come_in_only_where_nobody_else_can(
     mode, is_local, ways_in, expected
 ):
     assert is_for_one(mode, is_local, *ways_in) == expected
+
+
+@pytest.mark.parametrize("file", sorted(PAGE.glob("*.js")), ids=lambda file: file.name)
+def test_the_page_makes_no_html_or_code_of_words(file):
+    words = "innerHTML outerHTML insertAdjacentHTML document.write eval( Function( srcdoc".split()
+    assert not [word for word in words if word in file.read_text()]
 
 
 @pytest.mark.parametrize("name", ["completion_url", "screen_out_url"])
