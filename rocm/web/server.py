@@ -15,7 +15,7 @@ from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -236,6 +236,10 @@ async def _body(request: Request) -> bytes:
     except TimeoutError as error:
         words = f"The body did not come within {BODY_S} seconds. Send it again."
         raise Refusal(408, "bad_request", words) from error
+    except (
+        ClientDisconnect
+    ) as error:  # nobody reads the answer; a traceback each would fill the log
+        raise Refusal(400, "bad_request", "The body broke off. Send it again.") from error
 
 
 async def _small(request: Request) -> bytes:
@@ -262,7 +266,11 @@ def _no_such_thing(request: Request, error: Exception) -> Response:
 
 
 def _fault(status: int, code: str, message: str) -> Response:
-    headers = {"Cache-Control": "no-store"} | ({"Retry-After": "2"} if status in (429, 503) else {})
+    headers = {"Cache-Control": "no-store"}
+    if status in (429, 503):
+        headers["Retry-After"] = "2"
+    if status in (408, 413):  # what is still to come of the body is not waited for
+        headers["Connection"] = "close"
     body = {"error": {"code": code, "message": message}}
     return JSONResponse(body, status_code=status, headers=headers)
 

@@ -98,8 +98,11 @@ def test_a_database_that_is_away_is_not_a_study_that_is_not_there(client, monkey
     refused(client.get(f"/study/api/{STUDY}"), 503, "unavailable")
 
 
-def test_a_body_that_never_ends_is_given_up(store, study, tmp_path, monkeypatch):
-    monkeypatch.setattr(server_module, "BODY_S", 0.01)
+@pytest.mark.parametrize(("last", "status"), [(None, 408), ({"type": "http.disconnect"}, 400)])
+def test_a_body_that_never_ends_or_breaks_off_is_given_up(
+    store, study, tmp_path, monkeypatch, last, status
+):
+    monkeypatch.setattr(server_module, "BODY_S", 0.01 if last is None else 60)
     api = Api(store, tmp_path / "secrets")
     app, said = alone(Server(api, Pictures(tmp_path / "pictures")), []), []
     head = {"type": "http", "method": "POST", "path": JOIN, "raw_path": JOIN.encode()}
@@ -108,13 +111,13 @@ def test_a_body_that_never_ends_is_given_up(store, study, tmp_path, monkeypatch)
     parts = iter([{"type": "http.request", "body": b'{"source"', "more_body": True}])
 
     async def receive():
-        return next(parts, None) or await asyncio.Event().wait()
+        return next(parts, last) or await asyncio.Event().wait()
 
     async def send(message):
         said.append(message)
 
     asyncio.run(asyncio.wait_for(app(head, receive, send), 60))
-    assert said[0]["status"] == 408
+    assert said[0]["status"] == status
 
 
 def test_raters_behind_one_router_do_not_use_up_each_others_calls(serve, study):
