@@ -39,7 +39,7 @@ def main() -> None:
     try:
         mode = chosen_mode(given, rule.is_local)
         database, backup = get("DATABASE_URL", ""), get("ROCM_BACKUP", "")
-        is_proxied = is_space or bool(get("ROCM_PROXIED"))
+        is_proxied = is_space or get("ROCM_PROXIED") == "1"
         is_private = is_for_one(mode, rule.is_local, rule.token, any(names), is_proxied)
         login = login_of({name: get(name, "") for name in SETTINGS})
         votes = server_of(home, database, is_private, is_proxied, backup, login)

@@ -39,9 +39,9 @@ class Api:
     Attributes:
         store: of the votes.
         secrets: folder of the keys of outside ids.
-        sources: that may come in here.
+        sources: that may come in here, besides hf where there is a login.
         counter: of requests.
-        login: at Hugging Face, for the source hf; None where there is none.
+        login: at Hugging Face; None where there is none.
     """
 
     store: Store
@@ -122,8 +122,9 @@ class Api:
 
     def _check_way_in(self, study_id: str, body: Join) -> None:
         """Refuse a source that is not open here, and what does not belong to it."""
-        if body.source not in self.sources:
-            allowed = ", ".join(self.sources)
+        sources = self.sources + (("hf",) if self.login else ())
+        if body.source not in sources:
+            allowed = ", ".join(sources)
             raise Refusal(400, "refused", f"source={body.source!r} is not one of {allowed}.")
         if (body.external_id is not None) != (body.source in WITH_ID):
             words = f"external_id goes with the sources {', '.join(WITH_ID)}, and only with them."
@@ -139,8 +140,9 @@ class Api:
             raise Refusal(403, "not_invited", words)
 
     def _outside_id(self, study_id: str, body: Join) -> str | None:
-        if body.login is None or self.login is None:
+        if body.login is None:
             return body.external_id
+        assert self.login, "hf is no source where there is no login"
         return self.login.subject(study_id, body.login.code, body.login.verifier)
 
     def _step(self, token: str) -> dict[str, Any]:

@@ -50,6 +50,6 @@ def server_of(
         store, kept = open_store(file, Path(backup))
     else:
         store = Store.open(database_url or file)
-    sources = FROM_OUTSIDE + (IN_LAB if is_private else ()) + (("hf",) if login else ())
+    sources = FROM_OUTSIDE + (IN_LAB if is_private else ())
     api = Api(store, home / "study-secrets", sources, login=login)
     return Server(api, Pictures(home / "study-pictures"), is_proxied, backup=kept)

@@ -16,7 +16,7 @@ from rocm.study import lifecycle, tables
 from rocm.study.invitations import invite
 from rocm.study.pictures import Pictures
 from rocm.study.store import Store
-from rocm.web.api import FROM_OUTSIDE, Api
+from rocm.web.api import Api
 from rocm.web.login import Login
 from rocm.web.server import Server, alone
 from tests.study.small import STUDY
@@ -48,7 +48,7 @@ def address(store, tmp_path, hub):
     with socket.create_server(("127.0.0.1", 0)) as listening:
         place = f"http://127.0.0.1:{listening.getsockname()[1]}/study"
         login = Login(hub.address, *CLIENT, place)
-        api = Api(store, tmp_path / "secrets", (*FROM_OUTSIDE, "hf"), login=login)
+        api = Api(store, tmp_path / "secrets", login=login)
         server = Server(api, Pictures(tmp_path / "pictures"))
         config = uvicorn.Config(alone(server, []), log_level="error", lifespan="off")
         running = uvicorn.Server(config)

@@ -16,7 +16,7 @@ from rocm.study.identity import external_hmac, study_secret
 from rocm.study.invitations import invite, invited
 from rocm.study.pictures import Pictures
 from rocm.study.store import Store
-from rocm.web.api import FROM_OUTSIDE, Api
+from rocm.web.api import Api
 from rocm.web.login import SETTINGS, Login, login_of
 from rocm.web.server import Server, alone
 from tests.study.small import STUDY
@@ -37,7 +37,7 @@ def hub():
 
 @pytest.fixture
 def with_login(serve, study, hub):
-    return serve(sources=(*FROM_OUTSIDE, "hf"), login=Login(hub.address, *CLIENT, PLACE))
+    return serve(login=Login(hub.address, *CLIENT, PLACE))
 
 
 def code_of(client, hub):
@@ -118,8 +118,7 @@ def test_no_vote_waits_for_a_provider_that_does_not_answer(store, study, tmp_pat
 
     async def visit(silent):
         address = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        sources = (*FROM_OUTSIDE, "hf")
-        api = Api(store, tmp_path / "secrets", sources, login=Login(address, *CLIENT, PLACE))
+        api = Api(store, tmp_path / "secrets", login=Login(address, *CLIENT, PLACE))
         pictures = Pictures(tmp_path / "pictures")
         server = Server(api, pictures, threads=CapacityLimiter(1), logins=CapacityLimiter(1))
         transport = httpx.ASGITransport(alone(server, []))
