@@ -267,6 +267,7 @@ async function refuse(error) {
   const isGone = error.code === 'trial_expired';
   const following = isGone ? next(await api.post('trial')) : enable(true);
   fault(error.message);
+  byId('submit').scrollIntoView({ block: 'nearest' }); // what is said has pushed it down
   return following;
 }
 

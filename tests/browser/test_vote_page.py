@@ -245,12 +245,13 @@ def test_a_vote_survives_a_server_that_does_not_answer(visit, store):
 
 
 def test_on_a_full_disk_the_answers_stay_on_the_page_until_they_can_be_saved(visit, store):
-    page = visit(is_strict=False)  # the browser's console tells of the failed request
+    page = visit(is_strict=False, **PHONE)  # the browser's console tells of the failed request
     begin(page)
     with full_disk(store):
         answer(page)
         expect(page.locator("#fault")).to_contain_text("not saved")
         expect(page.locator("#submit")).to_be_enabled()
+        expect(page.locator("#submit")).to_be_in_viewport()
         expect(page.locator("#questions [data-side][aria-pressed=true]")).to_have_count(2)
     assert count(store, tables.vote) == 0
     page.click("#submit")
