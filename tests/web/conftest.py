@@ -51,11 +51,11 @@ def draw(store, folder):
     pictures = Pictures(folder)
     with store.database.read() as connection:
         rows = connection.execute(select(image.c.picture_id, image.c.id)).all()
-    for row in rows:
-        shade = (row.id * 37 % 256, row.id * 91 % 256, 128)
-        content = encoded(Image.new("RGB", (64, 64), shade))
-        pictures.put(row.picture_id, content)
-        with store.database.write() as w:
+    with store.database.write() as w:
+        for row in rows:
+            shade = (row.id * 37 % 256, row.id * 91 % 256, 128)
+            content = encoded(Image.new("RGB", (64, 64), shade))
+            pictures.put(row.picture_id, content)
             w.update(image, image.c.id == row.id, sha256=sha256(content).hexdigest())
 
 
