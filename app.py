@@ -17,7 +17,8 @@ from starlette.routing import Mount
 from rocm.errors import RocmError
 from rocm.ui.access import Access, access
 from rocm.ui.same_host import hosts, same_host
-from rocm.web.mode import MODES, chosen_mode
+from rocm.web.login import SETTINGS, login_of
+from rocm.web.mode import MODES, chosen_mode, is_for_one
 from rocm.web.server import PLACE, Server, alone, vote_app
 from rocm.web.start import server_of
 
@@ -38,7 +39,10 @@ def main() -> None:
     try:
         mode = chosen_mode(given, rule.is_local)
         database, backup = get("DATABASE_URL", ""), get("ROCM_BACKUP", "")
-        votes = server_of(home, database, rule.is_local, is_space, backup)
+        is_proxied = is_space or get("ROCM_PROXIED") == "1"
+        is_private = is_for_one(mode, rule.is_local, rule.token, any(names), is_proxied)
+        login = login_of({name: get(name, "") for name in SETTINGS})
+        votes = server_of(home, database, is_private, is_proxied, backup, login)
     except RocmError as error:
         raise SystemExit(str(error)) from error
     print(f"ROCM Studio, {mode}: http://{host}:{port}", flush=True)

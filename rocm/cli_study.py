@@ -10,7 +10,7 @@ from typing import Any
 
 from rocm.drawing.queue import DrawingQueue
 from rocm.errors import StudyError
-from rocm.study import archive, erase, lifecycle
+from rocm.study import archive, erase, invitations, lifecycle
 from rocm.study.backup import Backup
 from rocm.study.export import export
 from rocm.study.findings import study_report
@@ -61,6 +61,9 @@ def add_study_arguments(parser: argparse.ArgumentParser) -> None:
     one.add_argument("--seed", type=int, default=0)
     one = _of_study(actions, "add-raters", _add_raters, "plan work for more raters")
     one.add_argument("num", type=int)
+    one = _of_study(actions, "invite", _invite, "links for invited raters only")
+    one.add_argument("--num", type=int, default=1, help="of raters, each gets a link")
+    one.add_argument("--address", default="http://127.0.0.1:7860", help="of the server that votes")
     one = _of_study(actions, "pack", _pack, "zip a study without the names of its arms")
     one.add_argument("--to", type=Path, default=Path("study.zip"), help="zip file")
     one.add_argument("--votes", action="store_true", help="raters and votes too")
@@ -203,6 +206,13 @@ def _simulate(at: Desk, options: argparse.Namespace) -> str:
 def _add_raters(at: Desk, options: argparse.Namespace) -> str:
     more = lifecycle.add_raters(at.store, _id(at, options), options.num)
     return f"{more} more votes are planned.\n{summary(at.store, _id(at, options))}"
+
+
+def _invite(at: Desk, options: argparse.Namespace) -> str:
+    study_id = _id(at, options)
+    place = f"{options.address.rstrip('/')}/study/{study_id}"
+    codes = invitations.invite(at.store, study_id, options.num)
+    return "\n".join(f"{place}#invite={code}" for code in codes)
 
 
 def _pack(at: Desk, options: argparse.Namespace) -> str:

@@ -37,6 +37,10 @@ class StudyError(RocmError):
     """A user study that is not there, not in the state for the request, or cannot be stored."""
 
 
+class StoreUnavailable(StudyError):
+    """The votes' database cannot be used now, as on a full disk; nothing was stored."""
+
+
 class UnknownRater(StudyError):
     """A rater's token that no rater of an existing study has: the visit begins anew."""
 

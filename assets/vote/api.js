@@ -34,7 +34,9 @@ export class Api {
         this.onTrouble('');
         return answer.body;
       }
-      const mayPass = answer.status === 0 || answer.status === 429 || answer.status >= 500;
+      // A server that says it cannot store is believed at once: the rater is told, and presses again.
+      const mayPass = answer.code !== 'unavailable'
+        && (answer.status === 0 || answer.status === 429 || answer.status >= 500);
       if (!mayPass || tried === NUM_TRIES) {
         this.onTrouble('');
         throw new Refusal(answer.status, answer.code, answer.message);

@@ -1,10 +1,17 @@
+import { cameBack } from './login.js';
+
 // Who comes in and how: from the link, or from what this browser kept of an earlier visit.
 
 const MTURK_PREVIEW = 'ASSIGNMENT_ID_NOT_AVAILABLE';
 const MTURK_HOSTS = ['https://www.mturk.com', 'https://workersandbox.mturk.com'];
 
-// What the link says: {source, id, isPreview, assignment, submitTo}.
+// What the link says: {source, id, isPreview, assignment, submitTo, login}.
 export function arrival(query, isDemo) {
+  // After # it is sent nowhere and stands in no log.
+  const invitation = new URLSearchParams(window.location.hash.slice(1)).get('invite');
+  if (invitation) return { source: 'invite', id: invitation };
+  if (query.has('state')) return { source: 'hf', login: cameBack(query) };
+  if (query.has('hf')) return { source: 'hf' };
   const prolific = query.get('PROLIFIC_PID');
   if (prolific) return { source: 'prolific', id: prolific };
   if (query.has('assignmentId')) {
@@ -23,6 +30,7 @@ export function arrival(query, isDemo) {
 }
 
 export function joining(from) {
+  if (from.login) return { source: from.source, login: from.login };
   return from.id ? { source: from.source, external_id: from.id } : { source: from.source };
 }
 

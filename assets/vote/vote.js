@@ -2,6 +2,7 @@
 
 import { Api, Refusal } from './api.js';
 import { arrival, joining, Kept } from './arrival.js';
+import { leaveToLogIn } from './login.js';
 import { Pair } from './pair.js';
 import { Questions } from './questions.js';
 
@@ -76,7 +77,7 @@ async function start() {
     const words = { draft: 'The study is not open yet.', paused: 'The study is paused. Come back later.', closed: 'The study is closed.' };
     return tell('No answers are taken now', words[info.status]);
   }
-  return askConsent();
+  return from.login ? agree() : askConsent(); // who comes back from a login has agreed before it
 }
 
 function mark(source) {
@@ -111,12 +112,21 @@ function askConsent() {
 
 async function agree() {
   if (!api.token) {
-    api.token = (await api.post(`${study}/join`, joining(from))).token;
+    if (from.source === 'hf' && !from.login) return logIn();
+    const body = joining(from);
+    from.login = null; // a code is good for once
+    api.token = (await api.post(`${study}/join`, body)).token;
     kept.write(api.token);
   }
   const where = await api.post('consent', { version: info.consent.version });
-  if (where.progress.num_done > 0) await resume();
-  else show('instructions');
+  if (where.progress.num_done > 0) return resume();
+  return show('instructions');
+}
+
+// Hugging Face shows its login in no frame: the study is opened in a tab of its own first.
+async function logIn() {
+  if (window.self !== window.top) return window.open(window.location.href, '_blank');
+  return leaveToLogIn((await api.post(`${study}/login`)).url);
 }
 
 async function decline() {
@@ -168,7 +178,16 @@ async function look(upcoming) {
   enable(true);
   warnIfSmall();
   pair.prepare(upcoming);
-  await api.post('shown', { trial: current.id });
+  await noteShown(current);
+}
+
+// The time is worth having, but no reason to take the pair away from one who is judging it.
+async function noteShown(current) {
+  try {
+    await api.post('shown', { trial: current.id });
+  } catch (error) {
+    if (!(error instanceof Refusal) || !['unavailable', 'unreachable'].includes(error.code)) throw error;
+  }
 }
 
 function failPictures(upcoming) {
@@ -248,6 +267,7 @@ async function refuse(error) {
   const isGone = error.code === 'trial_expired';
   const following = isGone ? next(await api.post('trial')) : enable(true);
   fault(error.message);
+  byId('submit').scrollIntoView({ block: 'nearest' }); // what is said has pushed it down
   return following;
 }
 

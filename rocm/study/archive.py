@@ -171,6 +171,8 @@ def _read(source: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, bytes
             listed = bundle.infolist()
             if len(listed) > MAX_FILES or any(one.file_size > MAX_BYTES for one in listed):
                 raise bad
+            if any(one.compress_type != ZIP_STORED for one in listed):  # a bomb needs compression
+                raise bad
             names = {one.filename for one in listed}
             strange = {
                 name for name in names - {"manifest.json", "study.json"}
@@ -204,7 +206,7 @@ def _is_webp(content: bytes) -> bool:
     try:
         with Image.open(BytesIO(content), formats=["WEBP"]) as picture:
             picture.verify()
-    except (OSError, SyntaxError, ValueError):
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return False
     return True
 

@@ -30,7 +30,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import ArgumentError, OperationalError
 
-from rocm.errors import StudyError
+from rocm.errors import StoreUnavailable, StudyError
 
 APPLICATION_ID = 0x524F434D  # "ROCM", so that no other program's file is taken for ours
 BUSY_TIMEOUT_MS = 10_000
@@ -124,7 +124,8 @@ class Database:
             What to write through.
 
         Raises:
-            StudyError: the disk is full, or the database cannot be reached; nothing was stored.
+            StoreUnavailable: the disk is full, or the database cannot be reached; nothing was
+                stored.
         """
         with self._lock:
             try:
@@ -144,7 +145,7 @@ class Database:
             A connection to select from.
 
         Raises:
-            StudyError: the database cannot be reached.
+            StoreUnavailable: the database cannot be reached.
         """
         try:
             with self._reader.begin() as connection:
@@ -206,11 +207,11 @@ def unreachable(error: OperationalError) -> Exception:
     if isinstance(error.orig, sqlite3.Error):
         if error.orig.sqlite_errorcode & 0xFF not in OUTSIDE:
             return error
-        return StudyError(
+        return StoreUnavailable(
             f"The votes' database cannot be used: {error.orig}. Nothing was stored by this "
             "request. Free some space or mend its folder, then try again."
         )
-    return StudyError(
+    return StoreUnavailable(
         "The votes' database cannot be reached, or refused the request. Nothing was stored by "
         "it. Check that PostgreSQL runs and that DATABASE_URL is right, then try again."
     )

@@ -18,7 +18,7 @@ from rocm.study.pictures import SUFFIX, Pictures
 from rocm.study.rows import Vote
 from rocm.study.store import Store
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def export(store: Store, pictures: Pictures, study_id: str, folder: Path, question: str) -> Path:

@@ -7,7 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 from secrets import token_bytes
 
-from rocm.errors import StudyError
+from rocm.errors import StoreUnavailable, StudyError
 
 
 def study_secret(folder: Path, study_id: str) -> bytes:
@@ -21,7 +21,8 @@ def study_secret(folder: Path, study_id: str) -> bytes:
         32 bytes.
 
     Raises:
-        StudyError: the secret cannot be read or stored.
+        StoreUnavailable: the secret cannot be stored.
+        StudyError: the secret is damaged, or the id is none.
     """
     if not re.fullmatch("[0-9a-f]{12}", study_id):
         raise StudyError("A study's id is 12 hexadecimal digits.")
@@ -34,7 +35,7 @@ def study_secret(folder: Path, study_id: str) -> bytes:
     except FileExistsError:
         pass
     except OSError as error:
-        raise StudyError(f"The secret {path} cannot be stored: {error.strerror}.") from error
+        raise StoreUnavailable(f"The secret {path} cannot be stored: {error.strerror}.") from error
     content = path.read_bytes()
     if len(content) != 32:
         raise StudyError(f"The secret {path} is damaged: it does not hold 32 bytes.")

@@ -12,6 +12,7 @@ from rocm.errors import ConfigError, MissingFile
 from rocm.study.blocks import MIN_GAP
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,59}$")]
+Address = Annotated[str, Field(pattern=r"^(https?://\S+)?$", max_length=500)]
 Text = Annotated[str, Field(min_length=1, max_length=20_000)]
 
 
@@ -121,8 +122,8 @@ class Recipe(Part):
         description="Shown before the first pair.",
     )
     pays: bool = Field(False, description="Keep outside ids in a table of their own, to pay.")
-    completion_url: str = Field("", max_length=500, description="Where raters go at the end.")
-    screen_out_url: str = Field("", max_length=500, description="Where those go who decline.")
+    completion_url: Address = Field("", description="Where raters go at the end.")
+    screen_out_url: Address = Field("", description="Where those go who decline.")
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

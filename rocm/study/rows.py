@@ -17,7 +17,7 @@ class Vote:
         study: id of the study.
         trial: public id of the trial; the votes of one trial share it.
         rater: number within the study.
-        source: how the rater came.
+        source: how the rater came; `invite` for an invited one.
         prompt: id of the prompt.
         text: the prompt.
         prompt_source: list that the prompt is from.
@@ -95,6 +95,7 @@ def votes(connection: Connection, study_id: str) -> list[Vote]:
     statement = (
         select(vote, trial, rater.c.number, rater.c.source, pair, prompt.c.text, prompt.c.category)
         .add_columns(
+            rater.c.ext_hmac,
             vote.c.created_at.label("voted_at"),
             prompt.c.source.label("prompt_source"),
             a.c.picture_id.label("picture_a"),
@@ -135,7 +136,7 @@ def _vote(
         study=study_id,
         trial=row[trial.c.public_id],
         rater=row[rater.c.number],
-        source=row[rater.c.source],
+        source=_source(row[rater.c.source], row[rater.c.ext_hmac]),
         prompt=row[pair.c.prompt_id],
         text=row[prompt.c.text],
         prompt_source=row["prompt_source"],
@@ -164,6 +165,11 @@ def _vote(
         shown_at=row[trial.c.shown_at],
         created_at=row["voted_at"],
     )
+
+
+def _source(stored: str, ext_hmac: str | None) -> str:
+    """An open link has no id behind it; an invitation is stored as a link that has one."""
+    return "invite" if stored == "link" and ext_hmac is not None else stored
 
 
 def named_arms(connection: Connection, study_id: str) -> dict[int, tuple[int, str]]:

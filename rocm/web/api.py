@@ -3,21 +3,33 @@
 Each takes a checked body, asks the store, and answers with plain data of `rocm.web.views`.
 """
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rocm.errors import StudyError, StudyNotOpen
+from rocm.errors import StoreUnavailable, StudyError, StudyNotOpen
 from rocm.study.identity import external_hmac, study_secret
+from rocm.study.invitations import invited
+from rocm.study.queries import hashed
 from rocm.study.store import Store
 from rocm.study.studies import StudyInfo
 from rocm.web import views
 from rocm.web.bodies import Consent, Empty, Join, OfTrial, Vote
 from rocm.web.limits import Counter, Limits
-from rocm.web.refusal import Refusal
+from rocm.web.login import Login
+from rocm.web.refusal import Refusal, note_unavailable
 
-FROM_OUTSIDE = ("link", "prolific", "mturk", "pilot", "demo")
-WITH_ID = ("prolific", "mturk")
+FROM_OUTSIDE = ("link", "invite", "prolific", "mturk", "pilot", "demo")
+PAID = ("prolific", "mturk")
+WITH_ID = (*PAID, "invite")
+UNINVITED = ("link", *PAID, "hf")
+STUDY = re.compile(r"[0-9a-f]{12}")
+NO_STUDY = "There is no study at this address. Check the link that you were given."
+NO_NEXT = (
+    "What you have answered is saved, but the server cannot give you the next pair now. "
+    "Wait a minute, then try again."
+)
 
 
 @dataclass(frozen=True)
@@ -27,14 +39,16 @@ class Api:
     Attributes:
         store: of the votes.
         secrets: folder of the keys of outside ids.
-        sources: that may come in here.
+        sources: that may come in here, besides hf where there is a login.
         counter: of requests.
+        login: at Hugging Face; None where there is none.
     """
 
     store: Store
     secrets: Path
     sources: tuple[str, ...] = FROM_OUTSIDE
     counter: Counter = field(default_factory=lambda: Counter(Limits()))
+    login: Login | None = None
 
     def study(self, study_id: str) -> dict[str, Any]:
         """What is said before consent; 404 if there is no such study."""
@@ -43,24 +57,23 @@ class Api:
     def join(self, study_id: str, body: Join) -> dict[str, Any]:
         """Let a rater in; the token is given here only."""
         info = self._info(study_id)
-        if body.source not in self.sources:
-            allowed = ", ".join(self.sources)
-            raise Refusal(400, "refused", f"source={body.source!r} is not one of {allowed}.")
-        if (body.external_id is not None) != (body.source in WITH_ID):
-            raise Refusal(
-                400,
-                "refused",
-                f"external_id goes with the sources {' and '.join(WITH_ID)}, and only with them.",
-            )
-        outside = body.external_id
+        self._check_way_in(study_id, body)
+        outside = self._outside_id(study_id, body)
         key = study_secret(self.secrets, study_id)
         visit = self.store.join(
             study_id,
-            body.source,
+            "link" if body.source == "invite" else body.source,
             ext_hmac=outside and external_hmac(key, body.source, outside),
-            payment_id=outside if info.config.get("pays") else None,
+            payment_id=outside if info.config.get("pays") and body.source in PAID else None,
         )
         return {"token": visit.token, "is_new": visit.is_new}
+
+    def begin_login(self, study_id: str, body: Empty) -> dict[str, Any]:
+        """Where a rater logs in at Hugging Face."""
+        self._info(study_id)
+        if self.login is None:
+            raise Refusal(400, "refused", "This server has no login. Use another of its links.")
+        return {"url": self.login.url(study_id)}
 
     def consent(self, token: str, body: Consent) -> dict[str, Any]:
         """Agree to the consent text."""
@@ -107,6 +120,31 @@ class Api:
         self.store.withdraw(token)
         return self._where(token)
 
+    def _check_way_in(self, study_id: str, body: Join) -> None:
+        """Refuse a source that is not open here, and what does not belong to it."""
+        sources = self.sources + (("hf",) if self.login else ())
+        if body.source not in sources:
+            allowed = ", ".join(sources)
+            raise Refusal(400, "refused", f"source={body.source!r} is not one of {allowed}.")
+        if (body.external_id is not None) != (body.source in WITH_ID):
+            words = f"external_id goes with the sources {', '.join(WITH_ID)}, and only with them."
+            raise Refusal(400, "refused", words)
+        if (body.login is not None) != (body.source == "hf"):
+            raise Refusal(400, "refused", "login goes with the source hf, and only with it.")
+        known = invited(self.store, study_id)
+        if body.source == "invite" and hashed(body.external_id or "") not in known:
+            words = "This is no invitation to this study. Open the whole link that you were sent."
+            raise Refusal(403, "not_invited", words)
+        if known and body.source in UNINVITED:
+            words = "This study is for invited people. Open the link that you were sent."
+            raise Refusal(403, "not_invited", words)
+
+    def _outside_id(self, study_id: str, body: Join) -> str | None:
+        if body.login is None:
+            return body.external_id
+        assert self.login, "hf is no source where there is no login"
+        return self.login.subject(study_id, body.login.code, body.login.verifier)
+
     def _step(self, token: str) -> dict[str, Any]:
         """The rater's trial, and pictures to load ahead; what was answered before is stored."""
         notice = None
@@ -114,6 +152,9 @@ class Api:
             one = self.store.claim(token)
         except StudyNotOpen as error:
             one, notice = None, str(error)
+        except StoreUnavailable as error:
+            note_unavailable(error)
+            one, notice = None, NO_NEXT
         return {
             **self._where(token),
             "trial": one and views.trial(one),
@@ -135,8 +176,11 @@ class Api:
         }
 
     def _info(self, study_id: str) -> StudyInfo:
+        if not STUDY.fullmatch(study_id):  # of some texts PostgreSQL takes not even the question
+            raise Refusal(404, "unknown_study", NO_STUDY)
         try:
             return self.store.study(study_id)
+        except StoreUnavailable:
+            raise
         except StudyError as error:
-            words = "There is no study at this address. Check the link that you were given."
-            raise Refusal(404, "unknown_study", words) from error
+            raise Refusal(404, "unknown_study", NO_STUDY) from error

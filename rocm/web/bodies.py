@@ -22,11 +22,19 @@ class Empty(Body):
     """No members."""
 
 
+class LoginBody(Body):
+    """What a login at the provider has left with the page."""
+
+    code: Annotated[str, Field(min_length=1, max_length=2000)]
+    verifier: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.~-]{43,128}$")]
+
+
 class Join(Body):
     """Come in: how, and as whom."""
 
     source: Annotated[str, Field(max_length=20)]
     external_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,200}$")] | None = None
+    login: LoginBody | None = None
 
 
 class Consent(Body):

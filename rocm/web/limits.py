@@ -5,9 +5,10 @@ for a classroom behind one router; the narrow limits hold for one rater.
 """
 
 import hashlib
+import ipaddress
 import secrets
 import time
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Lock
@@ -44,6 +45,26 @@ class Limits:
     answers: Limit = Limit(30, 0.5)
 
 
+def visitor(address: str) -> str:
+    """Whom an address stands for: itself, or of IPv6 the network that one household has.
+
+    Args:
+        address: of a connection or as a proxy gives it; what is none is taken as it is.
+
+    Returns:
+        An IPv4 address, the first 64 bits of an IPv6 one, or the text.
+    """
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(found, ipaddress.IPv4Address):
+        return str(found)
+    if found.ipv4_mapped:
+        return str(found.ipv4_mapped)
+    return str(ipaddress.IPv6Network((int(found) >> 64 << 64, 64)))
+
+
 class Counter:
     """Counts what visitors ask for, and refuses what is too much."""
 
@@ -55,7 +76,8 @@ class Counter:
             clock: seconds.
         """
         self._limits, self._clock, self._lock = limits, clock, Lock()
-        self._left: OrderedDict[tuple[str, bytes], tuple[float, float]] = OrderedDict()
+        # Kinds apart: tokens made up by the thousand must not push out the count of an address.
+        self._left: dict[str, OrderedDict[bytes, tuple[float, float]]] = defaultdict(OrderedDict)
         self._salt, self._salted_at = secrets.token_bytes(32), clock()
 
     def check(self, kind: str, who: str) -> None:
@@ -71,12 +93,13 @@ class Counter:
         limit: Limit = getattr(self._limits, kind)
         with self._lock:
             now = self._clock()
-            key = (kind, self._hashed(who, now))
-            left, seen = self._left.pop(key, (limit.burst, now))
+            key = self._hashed(who, now)
+            known = self._left[kind]
+            left, seen = known.pop(key, (limit.burst, now))
             left = min(limit.burst, left + (now - seen) * limit.per_s)
-            self._left[key] = (left - 1 if left >= 1 else left, now)
-            if len(self._left) > MOST_REMEMBERED:
-                self._left.popitem(last=False)
+            known[key] = (left - 1 if left >= 1 else left, now)
+            if len(known) > MOST_REMEMBERED:
+                known.popitem(last=False)
         if left < 1:
             raise Refusal(429, "too_many", "Too many requests in a short time. Wait a little.")
 

@@ -22,3 +22,17 @@ def chosen_mode(given: str, is_private: bool) -> str:
         allowed = " or ".join(MODES)
         raise ConfigError(f"ROCM_MODE={given!r} is not allowed: {allowed}, or leave it out.")
     return given or ("lab" if is_private else "study")
+
+
+def is_for_one(mode: str, is_local: bool, *ways_in: object) -> bool:
+    """Whether whoever asks sits at this machine, so that votes without a person may come in too.
+
+    Args:
+        mode: of the server; one for raters has a proxy in front sooner or later.
+        is_local: it listens on a loopback address, outside a Space.
+        *ways_in: what others could come by: an admin token, further names, a proxy; any true value.
+
+    Returns:
+        True only for a lab that nobody else can reach.
+    """
+    return mode == "lab" and is_local and not any(ways_in)

@@ -1,10 +1,13 @@
 """What a request is refused with: a status, a word for programs, a sentence for people."""
 
+import logging
+
 from pydantic import ValidationError
 
 from rocm.errors import (
     MissingFile,
     RocmError,
+    StoreUnavailable,
     StudyNotOpen,
     TrialExpired,
     UnknownRater,
@@ -20,6 +23,12 @@ STATUS_OF_ERROR: tuple[tuple[type[RocmError], int, str], ...] = (
     (MissingFile, 404, "not_found"),
     (RocmError, 400, "refused"),
 )
+
+
+NOT_SAVED = (
+    "This was not saved: the server cannot store anything now. Wait a minute, then press again."
+)
+log = logging.getLogger(__name__)
 
 
 class Refusal(RocmError):
@@ -38,13 +47,21 @@ class Refusal(RocmError):
 
 
 def as_refusal(error: RocmError) -> Refusal:
-    """The refusal that an error of the store becomes."""
+    """The refusal that an error of the store becomes; what is wrong with a disk is logged only."""
     if isinstance(error, Refusal):
         return error
+    if isinstance(error, StoreUnavailable):
+        note_unavailable(error)
+        return Refusal(503, "unavailable", NOT_SAVED)
     status, code = next(
         (status, code) for kind, status, code in STATUS_OF_ERROR if isinstance(error, kind)
     )
     return Refusal(status, code, str(error))
+
+
+def note_unavailable(error: StoreUnavailable) -> None:
+    """Tell the one who runs the server what raters are not told: where its disk is full."""
+    log.warning("%s", error)
 
 
 def misfit(error: ValidationError) -> Refusal:

@@ -4,19 +4,18 @@ Work with the store runs in threads of its own, so that nothing else of the proc
 vote. Every answer forbids what the page does not need: other origins, guessing of types, referrers.
 """
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from anyio import CapacityLimiter, to_thread
+from anyio import CapacityLimiter, fail_after, to_thread
 from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -25,8 +24,9 @@ from rocm.config import ROOT
 from rocm.errors import RocmError
 from rocm.study.backup import Backup
 from rocm.study.pictures import Pictures
-from rocm.web.api import Api
+from rocm.web.api import STUDY, Api
 from rocm.web.bodies import Body, Consent, Empty, Join, OfTrial, Vote, object_of, read
+from rocm.web.limits import visitor
 from rocm.web.refusal import Refusal, as_refusal
 
 PLACE = "/study"
@@ -38,8 +38,9 @@ TYPES = {
     ".svg": "image/svg+xml",
 }
 MAX_BODY_BYTES = 16_384
+BODY_S = 20
 NUM_THREADS = 16
-STUDY = re.compile(r"[0-9a-f]{12}")
+NUM_LOGINS = 4
 MTURK = "https://www.mturk.com https://workersandbox.mturk.com"
 FRAMES = "https://huggingface.co https://worker.mturk.com https://workersandbox.mturk.com"
 HEADERS = {
@@ -64,9 +65,10 @@ class Server:
     Attributes:
         api: what raters may ask.
         pictures: of all studies, re-encoded and without metadata.
-        is_proxied: whether a proxy in front adds visitors' addresses, as on a Space.
+        is_proxied: whether a proxy in front adds visitors' addresses to X-Forwarded-For.
         backup: of the store, for those who look after it; None where there is none.
         threads: that ask the store.
+        logins: threads that wait for another server, so that no vote waits with them.
     """
 
     api: Api
@@ -74,6 +76,7 @@ class Server:
     is_proxied: bool = False
     backup: Backup | None = None
     threads: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(NUM_THREADS))
+    logins: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(NUM_LOGINS))
 
     def routes(self) -> list[BaseRoute]:
         """Addresses, below `PLACE`."""
@@ -96,6 +99,7 @@ class Server:
             Route("/api/progress", self._progress),
             Route("/api/{study}", self._study),
             Route("/api/{study}/join", self._join, methods=["POST"]),
+            Route("/api/{study}/login", self._login, methods=["POST"]),
             Route("/picture/{picture}", self._picture),
             Route("/assets/{name}", partial(_file, files)),
             Route("/{study}", partial(_page, files["index.html"])),
@@ -109,7 +113,15 @@ class Server:
         address = self._count(request)
         self.api.counter.check("joins", address)
         body = read(Join, object_of(await _body(request)))
-        return await self._answer(self.api.join, request.path_params["study"], body)
+        join = partial(self.api.join, request.path_params["study"], body)
+        return await (self._answer_late(join) if body.login else self._answer(join))
+
+    async def _login(self, request: Request) -> Response:
+        self._count(request)
+        body = read(Empty, object_of(await _body(request)))
+        return await self._answer_late(
+            partial(self.api.begin_login, request.path_params["study"], body)
+        )
 
     async def _act(
         self, kind: type[Body], method: Callable[..., Any], request: Request
@@ -137,11 +149,17 @@ class Server:
         answer = await to_thread.run_sync(partial(act, *values), limiter=self.threads)
         return JSONResponse(answer, headers={"Cache-Control": "no-store"})
 
+    async def _answer_late(self, act: Callable[[], dict[str, Any]]) -> Response:
+        answer = await to_thread.run_sync(act, limiter=self.logins)
+        return JSONResponse(answer, headers={"Cache-Control": "no-store"})
+
     def _count(self, request: Request) -> str:
         """Count a request of an address; returns the address."""
         address = request.client.host if request.client else ""
         if self.is_proxied:  # the last entry is the proxy's own; those before it can be made up
-            address = request.headers.get("x-forwarded-for", address).rpartition(",")[2].strip()
+            given = ",".join(request.headers.getlist("x-forwarded-for"))
+            address = given.rpartition(",")[2].strip() or address
+        address = visitor(address)
         self.api.counter.check("requests", address)
         return address
 
@@ -179,7 +197,7 @@ def alone(server: Server, middleware: Sequence[Middleware]) -> Starlette:
         An ASGI application.
     """
     routes = [Route("/", _nowhere), Mount(PLACE, vote_app(server))]
-    return Starlette(routes=routes, middleware=[*middleware, Middleware(_WithHeaders)])
+    return Starlette(routes=routes, middleware=[Middleware(_WithHeaders), *middleware])
 
 
 def _nowhere(request: Request) -> Response:
@@ -212,6 +230,19 @@ async def _body(request: Request) -> bytes:
     if kind != "application/json":
         words = "The body must be JSON: Content-Type: application/json."
         raise Refusal(415, "bad_request", words)
+    try:
+        with fail_after(BODY_S):
+            return await _small(request)
+    except TimeoutError as error:
+        words = f"The body did not come within {BODY_S} seconds. Send it again."
+        raise Refusal(408, "bad_request", words) from error
+    except (
+        ClientDisconnect
+    ) as error:  # nobody reads the answer; a traceback each would fill the log
+        raise Refusal(400, "bad_request", "The body broke off. Send it again.") from error
+
+
+async def _small(request: Request) -> bytes:
     parts, size = [], 0
     async for part in request.stream():
         size += len(part)
@@ -235,7 +266,11 @@ def _no_such_thing(request: Request, error: Exception) -> Response:
 
 
 def _fault(status: int, code: str, message: str) -> Response:
-    headers = {"Cache-Control": "no-store"} | ({"Retry-After": "2"} if status == 429 else {})
+    headers = {"Cache-Control": "no-store"}
+    if status in (429, 503):
+        headers["Retry-After"] = "2"
+    if status in (408, 413):  # what is still to come of the body is not waited for
+        headers["Connection"] = "close"
     body = {"error": {"code": code, "message": message}}
     return JSONResponse(body, status_code=status, headers=headers)
 

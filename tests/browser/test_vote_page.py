@@ -5,18 +5,23 @@ import socket
 import threading
 import urllib.error
 import urllib.request
+from urllib.parse import urlsplit
 
 import pytest
 import uvicorn
+from playwright.sync_api import expect
 from sqlalchemy import func, select
 
 from rocm.study import lifecycle, tables
+from rocm.study.invitations import invite
 from rocm.study.pictures import Pictures
 from rocm.study.store import Store
 from rocm.web.api import Api
+from rocm.web.login import Login
 from rocm.web.server import Server, alone
 from tests.study.small import STUDY
-from tests.web.conftest import fill
+from tests.web.conftest import fill, full_disk
+from tests.web.oauth_provider import CLIENT, provider
 
 pytestmark = pytest.mark.browser
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
@@ -33,14 +38,23 @@ def store(tmp_path):
 
 
 @pytest.fixture
-def address(store, tmp_path):
-    server = Server(Api(store, tmp_path / "secrets"), Pictures(tmp_path / "pictures"))
+def hub():
+    with provider() as one:
+        yield one
+
+
+@pytest.fixture
+def address(store, tmp_path, hub):
     with socket.create_server(("127.0.0.1", 0)) as listening:
+        place = f"http://127.0.0.1:{listening.getsockname()[1]}/study"
+        login = Login(hub.address, *CLIENT, place)
+        api = Api(store, tmp_path / "secrets", login=login)
+        server = Server(api, Pictures(tmp_path / "pictures"))
         config = uvicorn.Config(alone(server, []), log_level="error", lifespan="off")
         running = uvicorn.Server(config)
         thread = threading.Thread(target=running.run, kwargs={"sockets": [listening]})
         thread.start()
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}/study/{STUDY}"
+        yield f"{place}/{STUDY}"
         running.should_exit = True
         thread.join()
 
@@ -230,6 +244,21 @@ def test_a_vote_survives_a_server_that_does_not_answer(visit, store):
     assert count(store, tables.vote) == 3
 
 
+def test_on_a_full_disk_the_answers_stay_on_the_page_until_they_can_be_saved(visit, store):
+    page = visit(is_strict=False, **PHONE)  # the browser's console tells of the failed request
+    begin(page)
+    with full_disk(store):
+        answer(page)
+        expect(page.locator("#fault")).to_contain_text("not saved")
+        expect(page.locator("#submit")).to_be_enabled()
+        expect(page.locator("#submit")).to_be_in_viewport()
+        expect(page.locator("#questions [data-side][aria-pressed=true]")).to_have_count(2)
+    assert count(store, tables.vote) == 0
+    page.click("#submit")
+    wait_for_pair(page, 1)
+    assert count(store, tables.vote) == 3
+
+
 def test_who_declines_leaves_nothing(visit, store):
     page = visit("?PROLIFIC_PID=5f0c&STUDY_ID=s&SESSION_ID=t")
     page.click("#decline")
@@ -324,6 +353,35 @@ def test_who_withdraws_is_asked_and_told(visit, store):
     page.click("#sure-yes")
     page.wait_for_selector("#message:visible")
     assert rows(store, tables.rater.c.status) == ["withdrawn"]
+
+
+def test_a_rater_logs_in_with_hugging_face_and_comes_back_to_the_study(visit, store, hub):
+    page = visit("?hf")
+    page.click("#agree")
+    page.click("#begin")
+    wait_for_pair(page, 0)
+    assert "/authorization" in hub.asked
+    assert urlsplit(page.url).query == "hf"  # the code is gone from the address
+    assert rows(store, tables.rater.c.source) == ["hf"]
+    forged = visit("?code=stolen&state=forged")
+    expect(forged.locator("#agree")).to_be_visible()
+    assert count(store, tables.rater) == 1
+
+
+def test_an_invited_rater_goes_on_with_the_link_of_the_invitation(visit, store):
+    (code,) = invite(store, STUDY, 1)
+    page = visit(f"#invite={code}")
+    begin(page)
+    answer(page)
+    wait_for_pair(page, 1)
+    assert code not in page.url
+    elsewhere = visit(f"#invite={code}")
+    elsewhere.click("#agree")
+    wait_for_pair(elsewhere, 1)
+    assert count(store, tables.rater) == 1
+    uninvited = visit(is_strict=False)  # the browser's console tells of the refusal
+    uninvited.click("#agree")
+    expect(uninvited.locator("#message-text")).to_contain_text("for invited people")
 
 
 def test_pilots_are_marked(visit, store):

@@ -1,7 +1,11 @@
 """A small open study with pictures, and its vote server."""
 
+import resource
 import secrets
 import shutil
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -47,9 +51,12 @@ def draw(store, folder):
     pictures = Pictures(folder)
     with store.database.read() as connection:
         rows = connection.execute(select(image.c.picture_id, image.c.id)).all()
-    for row in rows:
-        shade = (row.id * 37 % 256, row.id * 91 % 256, 128)
-        pictures.put(row.picture_id, encoded(Image.new("RGB", (64, 64), shade)))
+    with store.database.write() as w:
+        for row in rows:
+            shade = (row.id * 37 % 256, row.id * 91 % 256, 128)
+            content = encoded(Image.new("RGB", (64, 64), shade))
+            pictures.put(row.picture_id, content)
+            w.update(image, image.c.id == row.id, sha256=sha256(content).hexdigest())
 
 
 def fill(store, folder, texts=None, **design):
@@ -62,6 +69,18 @@ def fill(store, folder, texts=None, **design):
     finally:
         small.config = plain
     draw(store, folder)
+
+
+@contextmanager
+def full_disk(store):
+    """No file of this process may grow beyond what the database's journal is now."""
+    size = Path(f"{store.database.file}-wal").stat().st_size
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.fixture

@@ -3,13 +3,15 @@
 import pytest
 from sqlalchemy import func, select
 
+from rocm.errors import StoreUnavailable
 from rocm.study import lifecycle, tables
 from rocm.study.identity import external_hmac, study_secret
+from rocm.study.store import Store
 from rocm.web.limits import Counter, Limit, Limits
 from rocm.web.refusal import Refusal
 from rocm.web.server import MAX_BODY_BYTES
 from tests.study.small import QUESTIONS, STUDY
-from tests.web.conftest import TEXTS, Visitor, fill, random_id
+from tests.web.conftest import TEXTS, Visitor, fill, full_disk, random_id
 
 
 def count(store, table):
@@ -68,6 +70,41 @@ def test_a_vote_sent_three_times_is_one(visitor, store):
     assert set(column(store, tables.vote.c.raw_side)) == {"left"}
     assert len({one["trial"]["id"] for one in answers}) == 1
     assert [one["progress"]["num_done"] for one in answers] == [1, 1, 1]
+
+
+def test_a_full_disk_is_no_fault_of_the_rater_and_the_vote_can_be_sent_again(
+    visitor, store, caplog
+):
+    trial = visitor.step("trial")["trial"]
+    answers = {one["key"]: {"side": "right", "rt_ms": 900} for one in QUESTIONS}
+    with full_disk(store):
+        answer = visitor.post("vote", trial=trial["id"], answers=answers)
+        late = visitor.post(f"{STUDY}/join", source="link")
+    message = refused(answer, 503, "unavailable")
+    assert "not saved" in message
+    assert "press again" in message
+    assert answer.headers["Retry-After"]
+    refused(late, 503, "unavailable")
+    assert "database cannot be used" in caplog.text
+    assert "database" not in message
+    assert (count(store, tables.vote), count(store, tables.rater)) == (0, 1)
+    assert visitor.step("vote", trial=trial["id"], answers=answers)["progress"]["num_done"] == 1
+    assert set(column(store, tables.vote.c.raw_side)) == {"right"}
+
+
+def test_a_saved_vote_is_said_to_be_saved_where_the_next_pair_cannot_be_given(
+    visitor, store, monkeypatch
+):
+    trial = visitor.step("trial")["trial"]
+
+    def no_room(self, token):
+        raise StoreUnavailable("The disk is full.")
+
+    monkeypatch.setattr(Store, "claim", no_room)
+    step = visitor.vote(trial)
+    assert step["trial"] is None
+    assert step["notice"].startswith("What you have answered is saved")
+    assert count(store, tables.vote) == 3
 
 
 def test_asking_twice_opens_no_second_trial(visitor, store):
@@ -358,10 +395,10 @@ def test_a_limit_fills_up_again_with_time_and_forgets_addresses_after_a_day():
         counter.check("joins", "1.1.1.1")
     now[0] = 19.5
     counter.check("joins", "1.1.1.1")
-    before = set(counter._left)
+    before = set(counter._left["joins"])
     now[0] = 86_500.0
     counter.check("joins", "1.1.1.1")
-    assert not before & set(counter._left)
+    assert not before & set(counter._left["joins"])
     assert "1.1.1.1" not in repr(counter._left)
 
 

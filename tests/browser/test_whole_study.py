@@ -1,0 +1,174 @@
+"""A study from its recipe to its report, as it is meant to go: built and screened here, voted on by
+three raters at once in real browsers over a server that has neither models nor names, brought back.
+"""
+
+import csv
+from itertools import chain
+
+import pytest
+import yaml
+
+from rocm.config import ROOT
+from rocm.drawing.queue import DrawingQueue
+from rocm.study import archive, lifecycle
+from rocm.study.export import export
+from rocm.study.findings import study_report
+from rocm.study.pictures import Pictures
+from rocm.study.recipe import Recipe
+from rocm.study.store import Store
+from rocm.study.verify import verify
+from rocm.study_build import Build, build
+from tests.browser.conftest import App
+from tests.browser.test_vote_page import PHONE, begin, wait_for_pair
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+SMALL = {
+    "prompts": {"set": "own", "num": 2},
+    "votes_per_pair": 3,
+    "main_per_rater": 5,  # of the six pairs one is struck
+    "checks_per_rater": 1,
+    "repeats_per_rater": 0,
+    "practice": 1,
+    "rewards": [],
+}
+NUM_TRIALS = 7
+KEYS = {"left": "ArrowLeft", "right": "ArrowRight"}
+ARMS = {"rocm-kl", "rlcm", "rocm-beta0"}
+
+
+@pytest.fixture
+def place(tmp_path):
+    """Makes a home with a store and pictures; stores are closed afterwards."""
+    opened = []
+
+    def make(name):
+        home = tmp_path / name
+        home.mkdir(exist_ok=True)
+        opened.append(Store.open(home / "study.sqlite3"))
+        return home, opened[-1], Pictures(home / "study-pictures")
+
+    yield make
+    for store in opened:
+        store.close()
+
+
+@pytest.fixture
+def visitors(browser):
+    """Opens the page for one more rater; nothing that a page says may be an error."""
+    contexts, faults = [], []
+
+    def open_page(address, **options):
+        contexts.append(browser.new_context(**options))
+        page = contexts[-1].new_page()
+        page.set_default_timeout(60_000)
+        page.on("console", lambda message: faults.append(f"{message.type}: {message.text}"))
+        page.on("pageerror", lambda error: faults.append(f"error: {error}"))
+        page.goto(address)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert faults == []
+
+
+def drawn(home, store, pictures):
+    """A draft over the three shipped adapters, with real pictures."""
+    recipe = yaml.safe_load((ROOT / "assets" / "demo-study.yaml").read_text()) | SMALL
+    queue = DrawingQueue(home / "worker.log")
+    try:
+        return build(Build(home, store, pictures, queue, print), Recipe.load(recipe))
+    finally:
+        queue.close()
+
+
+def answer(page, side):
+    """By keys, or by touch for who has no preference and a phone."""
+    if side in KEYS:
+        for key in (KEYS[side], "Enter", "1", KEYS[side], "2", KEYS[side], "Enter"):
+            page.keyboard.press(key)
+        return
+    page.tap("fieldset:nth-of-type(1) [data-side=tie]")
+    page.tap("#submit")
+    for number in (1, 2):
+        page.tap(f"fieldset:nth-of-type({number}) [data-side=tie]")
+    page.tap("#submit")
+
+
+def vote_through(visitors, address):
+    """Three raters take turns, so that each has a pair open all the time."""
+    wide = {"viewport": {"width": 1280, "height": 800}}
+    raters = {
+        "left": visitors(address, **wide),
+        "right": visitors(address, **wide),
+        "tie": visitors(address, **PHONE),
+    }
+    for page in raters.values():
+        begin(page)
+    for done in range(NUM_TRIALS):
+        for side, page in raters.items():
+            wait_for_pair(page, done)
+            answer(page, side)
+    for page in raters.values():
+        page.locator("#code").wait_for()
+
+
+def side_of(vote):
+    if vote.choice == "tie":
+        return "tie"
+    return "left" if vote.choice == vote.left_is else "right"
+
+
+def serve_and_vote(home, study_id, monkeypatch, visitors):
+    """A server of studies in a process of its own, as long as raters need it."""
+    monkeypatch.setenv("ROCM_MODE", "study")
+    app = App(home)
+    try:
+        app.start()
+        vote_through(visitors, f"{app.url}study/{study_id}")
+    finally:
+        app.end()
+    assert "Traceback" not in app.log.read_text()
+
+
+def test_a_study_goes_from_recipe_to_report_through_real_browsers(
+    place, visitors, tmp_path, monkeypatch
+):
+    home, lab, pictures = place("lab")
+    study_id = drawn(home, lab, pictures)
+    main = [one for one in lifecycle.pairs(lab, study_id) if one.kind == "main"]
+    lifecycle.strike(lab, study_id, main[0].id, "too alike")
+    lifecycle.open_study(lab, study_id)
+    key = archive.pack(lab, pictures, study_id, tmp_path / "study.zip")
+
+    away, voting, sent = place("away")
+    assert archive.unpack(voting, sent, tmp_path / "study.zip") == study_id
+    serve_and_vote(away, study_id, monkeypatch, visitors)
+    assert verify(voting, sent, study_id) == []
+    assert not ARMS & set(chain(*((one.arm_a, one.arm_b) for one in voting.votes(study_id))))
+    archive.pack(voting, sent, study_id, tmp_path / "votes.zip", with_votes=True)
+
+    archive.unpack(lab, pictures, tmp_path / "votes.zip")
+    lifecycle.close(lab, study_id)
+    assert verify(lab, pictures, study_id) == []
+    votes = lab.votes(study_id)
+    assert len(votes) == 3 * NUM_TRIALS * 3
+    by_rater = {
+        number: {side_of(one) for one in votes if one.rater == number} for number in (1, 2, 3)
+    }
+    assert sorted(by_rater.values(), key=str) == sorted(({"left"}, {"right"}, {"tie"}), key=str)
+    assert {one.viewport_width for one in votes if side_of(one) == "tie"} == {390}
+    judged = {one.pair for one in votes if one.kind == "main"}
+    assert judged == {one.id for one in main[1:]}
+    assert set(chain(*((one.arm_a, one.arm_b) for one in votes if one.kind == "main"))) == ARMS
+
+    report = study_report(lab, study_id)
+    assert "DEMO" in report.to_html().upper()
+    written = export(lab, pictures, study_id, tmp_path / "export", "overall") / "votes.csv"
+    with open(written, newline="", encoding="utf-8") as file:
+        assert [row["choice"] for row in csv.DictReader(file)] == [one.choice for one in votes]
+    archive.pack(lab, pictures, study_id, tmp_path / "all.zip", with_votes=True)
+    _, other, copies = place("other")
+    archive.unpack(other, copies, tmp_path / "all.zip", key)
+    assert verify(other, copies, study_id) == []
+    assert study_report(other, study_id).to_json() == report.to_json()
