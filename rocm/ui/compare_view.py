@@ -35,6 +35,8 @@ def state_line(status: Status, plan: Plan) -> str:
         facts.append("waiting for other pictures")
     elif status.state == "finished":
         facts.append(f"{status.seconds:.1f} s")
+    elif status.state == "cancelled":
+        facts.append("Compare draws the rest")
     first = plan.columns[0].picture
     seeds = f"seeds {plan.seeds[0]} to {plan.seeds[-1]}"
     about = [
@@ -75,7 +77,7 @@ def table_html(table: Table) -> str:
         "its interval leaves out 0. Blue: the arm was trained on it. Saturation, contrast, edge "
         "density and colour entropy move when a reward is hacked; diversity falls."
     )
-    note = _plain(note)
+    note = escape(table.unfinished) + _plain(note)
     return (
         f'<div class="cmp-table"><table><thead><tr><th>Arm</th>{heads}</tr></thead>'
         f'<tbody>{rows}</tbody></table></div><p class="cmp-note">{note}</p>'
