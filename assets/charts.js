@@ -206,22 +206,25 @@ function layoutOf(panel, data) {
   const {text, grid, hover, hoverText} = colors();
   const axis = {gridcolor: grid, zeroline: false, linecolor: grid, automargin: false};
   const isBars = panel === 'steps', left = scaleOf(data.filter(trace => trace.yaxis !== 'y2'));
+  // Narrow margins and small words give the legend more columns, and with them the plot its height.
+  const room = node(panel).clientWidth, words = room < 480 ? 10 : 11;
+  const [leftMargin, rightMargin] = room < 380 ? [60, 46] : room < 480 ? [70, 56] : [76, 66];
   const layout = {
     uirevision: shown.map(run => run.id).join(), datarevision: Math.random(),
     paper_bgcolor: 'rgba(0,0,0,0)', plot_bgcolor: 'rgba(0,0,0,0)',
     font: {color: text, size: 12, family: 'system-ui, sans-serif'},
-    margin: {l: 76, r: 18, t: 12, b: 40},
+    margin: {l: leftMargin, r: 18, t: 12, b: 40},
     hovermode: isBars ? 'closest' : 'x unified', hoverlabel: {bgcolor: hover, font: {color: hoverText}},
     modebar: {bgcolor: 'rgba(0,0,0,0)', color: text, activecolor: RUNS[0], remove: ['select2d', 'lasso2d', 'autoScale2d', 'toImage']},
-    legend: {orientation: 'h', x: 0, y: 1.02, yanchor: 'bottom', font: {size: 11}, traceorder: 'normal'},
+    legend: {orientation: 'h', x: 0, y: 1.02, yanchor: 'bottom', font: {size: words}, traceorder: 'normal'},
     showlegend: data.length > 1, barmode: 'group',
     xaxis: {...axis, title: {text: isBars ? 'step of the sampler' : AXES[options.axis], standoff: 6}, uirevision: `${shown[0]?.id} ${options.axis}`,
       rangemode: 'tozero', spikecolor: text, spikethickness: 1, ...(isBars ? {dtick: 1, rangemode: 'normal'} : {})},
-    yaxis: {...axis, title: {text: titleOf(panel) + left.words, standoff: 6}, tickformat: '.3~g', tickfont: {size: 11}, type: left.type, uirevision: String(options.log)},
+    yaxis: {...axis, title: {text: titleOf(panel) + left.words, standoff: 6}, tickformat: '.3~g', tickfont: {size: words}, type: left.type, uirevision: String(options.log)},
   };
   if (data.some(trace => trace.yaxis === 'y2')) {
     const right = scaleOf(data.filter(trace => trace.yaxis === 'y2'));
-    layout.margin.r = 66;
+    layout.margin.r = rightMargin;
     layout.yaxis2 = {...layout.yaxis, type: right.type, overlaying: 'y', side: 'right', showgrid: false, tickmode: 'auto',
       title: {text: (shown.length > 1 ? 'judge (held out, dashed)' : 'judge (held out)') + right.words, standoff: 6}};
   }

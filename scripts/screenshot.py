@@ -1,9 +1,10 @@
 """Make the pictures of docs/tour.md and of the README: the real app, real runs, while they train.
 
-    python -m scripts.screenshot [--until 40] [--only train-page]
+    python -m scripts.screenshot [--until 40] [--only train-page|compare-page]
 
 Needs playwright (requirements-dev.txt) and Chromium; ROCM_CHROMIUM names another browser. Trains
-two presets and a small sweep one after another; --only train-page stops after the README's picture.
+two presets and a small sweep one after another; --only train-page stops after the README's picture,
+--only compare-page trains nothing.
 """
 
 import argparse
@@ -41,12 +42,16 @@ def main() -> None:
     """Start the app, train, photograph."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--until", type=int, default=40, help="update of the README's picture")
-    parser.add_argument("--only", choices=["train-page"])
+    parser.add_argument("--only", choices=["train-page", "compare-page"])
     options = parser.parse_args()
     IMAGES.mkdir(parents=True, exist_ok=True)
     chromium = os.environ.get("ROCM_CHROMIUM") or shutil.which("chromium")
     with app() as address, sync_playwright() as play:
         browser = play.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        if options.only != "train-page":
+            photograph_comparison(browser, address)
+        if options.only == "compare-page":
+            return
         page = open_page(browser, address, 1360, 980)
         queue_presets(page)
         photograph_training(page, options.until)
@@ -121,6 +126,16 @@ def photograph_phone(browser: Browser, address: str) -> None:
     page.wait_for_selector("#reward_chart .main-svg")
     page.wait_for_timeout(3000)
     save(page.screenshot(), "tour-phone.webp")
+
+
+def photograph_comparison(browser: Browser, address: str) -> None:
+    """The comparison that the page opens on: base model and the adapters that ship."""
+    page = open_page(browser, f"{address}?tab=compare", 1360, 980)
+    page.wait_for_selector("#compare_state .badge.finished")
+    page.wait_for_selector("#compare_table table")
+    page.wait_for_function("() => [...document.querySelectorAll('.cmp-cells img')].length >= 8")
+    page.mouse.move(0, 0)
+    save(page.screenshot(), "tour-compare-page.webp")
 
 
 def photograph_generate(browser: Browser, address: str) -> None:

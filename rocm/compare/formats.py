@@ -100,7 +100,7 @@ def _latex(text: str) -> str:
 
 
 def _note(table: Table) -> str:
-    return NOTE.format(
+    return table.unfinished + NOTE.format(
         num_prompts=table.num_prompts,
         num_seeds=table.num_seeds,
         judge=table.judge or "nothing",

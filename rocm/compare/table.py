@@ -59,6 +59,14 @@ class Table:
     num_prompts: int
     num_seeds: int
 
+    @property
+    def unfinished(self) -> str:
+        """A sentence on the arms that lack prompts, so that no mean passes for one over all."""
+        means = {row.title: row.means[self.measures[0]] for row in self.rows}
+        drawn = {title: one.num if one else 0 for title, one in means.items()}
+        lacking = [f"{title} {num}" for title, num in drawn.items() if num < self.num_prompts]
+        return f"Unfinished, prompts so far: {', '.join(lacking)}. " if lacking else ""
+
 
 def make_table(plan: Plan, results: list[Result]) -> Table:
     """The table of what is drawn so far.

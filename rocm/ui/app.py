@@ -25,15 +25,21 @@ reward, and watch the divergence that keeps it honest.</p>
 """
 
 # Tabs tell of their first selection too, before the page has loaded: it is not the reader's. Each
-# page then puts its own words into the address and takes them out when another one is shown.
+# page then puts its own words into the address and takes them out when another one is shown. A
+# turned page is an entry of the browser's history, so that Back turns back instead of leaving.
 PUT_TAB_INTO_ADDRESS = """() => {
   if (!document.body.dataset.isLoaded) return;
-  const url = new URL(window.location.href);
+  const url = new URL(window.location.href), before = url.searchParams.get('tab') ?? 'train';
   url.searchParams.set('tab', '%s');
-  window.history.replaceState(null, '', url);
+  if (before !== '%s') window.history.pushState(null, '', url);
   window.dispatchEvent(new Event('tab-shown'));
 }"""
 TAB_OF_ADDRESS = """() => {
+  if (!document.body.dataset.isLoaded) window.addEventListener('popstate', () => {
+    const wanted = new URLSearchParams(window.location.search).get('tab') ?? 'train';
+    const tabs = [...document.querySelectorAll('#pages [role=tab]')];
+    tabs.find(tab => tab.innerText.trim().toLowerCase() === wanted)?.click();
+  });
   document.body.dataset.isLoaded = 'yes';
   const wanted = new URLSearchParams(window.location.search).get('tab');
   return wanted ? {__type__: 'update', selected: wanted} : {__type__: 'update'};
@@ -68,7 +74,7 @@ def build(services: Services, access: Access, studies: StudyDesk | None = None) 
                     study_page.build(studies, services.compare, access, study)
                 tabs_shown.append(study)
         for tab in tabs_shown:
-            tab.select(None, js=PUT_TAB_INTO_ADDRESS % tab.id, api_visibility="private")
+            tab.select(None, js=PUT_TAB_INTO_ADDRESS % (tab.id, tab.id), api_visibility="private")
         pages.load(None, None, tabs, js=TAB_OF_ADDRESS, api_visibility="private")
     return pages
 

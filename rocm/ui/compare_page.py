@@ -23,12 +23,16 @@ from rocm.ui.access import Access
 from rocm.ui.charts import efficiency_figure
 from rocm.ui.compare_form import Form, arm_choices, build_form
 from rocm.ui.generate_page import SAVE
-from rocm.ui.handlers import QUIET, asked_by_script, in_words
+from rocm.ui.handlers import QUIET, asked_by_script, in_words, to_form
 from rocm.ui.live_plot import live_plot
 from rocm.ui.picture_view import fault, picture_look
 
 ASSETS = ROOT / "assets"
 FORMATS = {"csv": "CSV", "json": "JSON", "md": "Markdown", "tex": "LaTeX"}
+SHOW_ON_A_PHONE = """() => {
+  const words = document.getElementById('compare_state');
+  if (window.innerWidth <= 640) words.closest('.right').scrollIntoView();
+}"""
 MAX_ROWS, MAX_PICTURES, MAX_LISTED = 2000, 32, 30
 
 
@@ -68,6 +72,7 @@ def build(desk: CompareDesk, access: Access, tab: gr.Tab) -> None:
         with gr.Column(scale=1, min_width=320, elem_classes="left"):
             form = build_form(desk, is_public)
         with gr.Column(scale=3, min_width=320, elem_classes="right"):
+            to_form("comparison")
             view, buttons = _build_view(desk, is_public)
     Handlers(desk, is_public, form, view).wire(tab, buttons)
 
@@ -81,8 +86,8 @@ def _build_view(desk: CompareDesk, is_public: bool) -> tuple[View, dict[str, gr.
     with gr.Row(elem_classes="cmp-titles"):
         gr.HTML("<h2>Comparison</h2>", elem_classes="overline")
         cancel = gr.Button("Cancel", variant="stop", elem_id="compare_cancel", **looks)
-        image = gr.Button("Picture", elem_id="compare_image", **looks)
-        pack = gr.Button("Zip", elem_id="compare_pack", visible=not is_public, **looks)
+        image = gr.Button("Save picture", elem_id="compare_image", **looks)
+        pack = gr.Button("Make zip", elem_id="compare_pack", visible=not is_public, **looks)
         archive = gr.DownloadButton(
             "Download", visible=False, size="md", min_width=90, scale=0, elem_id="compare_archive"
         )
@@ -185,7 +190,8 @@ class Handlers:
         named = {"api_visibility": "private", "show_progress": "hidden"}
         tab.select(self._enter, [view.shown], everything, **QUIET)
         asking = [view.started, view.asked, *form.controls]
-        form.compare.click(in_words(self._compare), asking, everything, **named)
+        asked = form.compare.click(in_words(self._compare), asking, everything, **named)
+        asked.success(None, js=SHOW_ON_A_PHONE, api_visibility="private")
         buttons["sure"].click(in_words(self._compare_all), asking, everything, **named)
         buttons["not_now"].click(lambda: gr.update(visible=False), None, view.question, **QUIET)
         view.timer.tick(in_words(self._poll), [view.shown, view.seen], everything, **QUIET)

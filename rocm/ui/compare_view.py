@@ -35,10 +35,12 @@ def state_line(status: Status, plan: Plan) -> str:
         facts.append("waiting for other pictures")
     elif status.state == "finished":
         facts.append(f"{status.seconds:.1f} s")
+    elif status.state == "cancelled":
+        facts.append("Compare draws the rest")
     first = plan.columns[0].picture
     seeds = f"seeds {plan.seeds[0]} to {plan.seeds[-1]}"
     about = [
-        f"{len(plan.prompts)} prompts",
+        _counted(len(plan.prompts), "prompt"),
         seeds if len(plan.seeds) > 1 else f"seed {plan.seeds[0]}",
         first.model,
     ]
@@ -70,12 +72,12 @@ def table_html(table: Table) -> str:
     heads = "".join(_head(table, name) for name in table.measures)
     rows = "".join(_row(table, row) for row in table.rows)
     note = (
-        f"Mean over prompts ({table.num_prompts} prompts, seeds of each: {table.num_seeds}) +- "
+        f"Mean over {_counted(table.num_prompts, 'prompt')}, seeds of each: {table.num_seeds}, +- "
         "half of its 95 % interval; below it the paired difference to the base model, bold where "
         "its interval leaves out 0. Blue: the arm was trained on it. Saturation, contrast, edge "
         "density and colour entropy move when a reward is hacked; diversity falls."
     )
-    note = _plain(note)
+    note = escape(table.unfinished) + _plain(note)
     return (
         f'<div class="cmp-table"><table><thead><tr><th>Arm</th>{heads}</tr></thead>'
         f'<tbody>{rows}</tbody></table></div><p class="cmp-note">{note}</p>'
@@ -120,8 +122,13 @@ def title(plan: Plan) -> str:
     """A comparison in one line, for a list."""
     arms = ", ".join(dict.fromkeys(column.label for column in plan.columns))
     first, axis = plan.columns[0].picture, f"{DOT}by {plan.axis}" if plan.axis else ""
-    facts = [f"{len(plan.prompts)} prompts", f"{len(plan.seeds)} seeds from {plan.seeds[0]}"]
+    seeds = f"{_counted(len(plan.seeds), 'seed')} from {plan.seeds[0]}"
+    facts = [_counted(len(plan.prompts), "prompt"), seeds]
     return DOT.join([*facts, f"N {first.num_inference_steps}", arms[:90]]) + axis
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _head(table: Table, name: str) -> str:

@@ -1,5 +1,6 @@
 """A setting becomes a control: label, help, choices and value all come from `RunConfig`."""
 
+import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, get_args, get_origin
 
@@ -52,7 +53,7 @@ def control(name: str, value: Any, suggestions: Sequence[str] = ()) -> Component
         The component, made in the current Gradio block.
     """
     field = FIELDS[name]
-    label = LABELS.get(name, name.replace("_", " ").capitalize())
+    label = label_of(name)
     info = (field.description or "").replace(
         "*", "\N{ASTERISK OPERATOR}"
     )  # a plain one is emphasis here
@@ -72,6 +73,17 @@ def control(name: str, value: Any, suggestions: Sequence[str] = ()) -> Component
         return gr.Slider(low, high, value=value, step=1, **words)
     step = 1 if field.annotation is int else 0.01
     return gr.Number(value=value, step=step, **{**words, "info": f"{info} {_range(field)}".strip()})
+
+
+def label_of(name: str) -> str:
+    """What stands above a setting's control."""
+    return LABELS.get(name, name.replace("_", " ").capitalize())
+
+
+def labelled(words: str) -> str:
+    """A sentence that begins with a setting's name, with its control's label before it."""
+    name = re.split(r"\W", words, maxsplit=1)[0]
+    return f"{label_of(name)}: {words}" if name in FIELDS else words
 
 
 def fits(name: str, value: Any) -> bool:

@@ -12,7 +12,17 @@ from pydantic import TypeAdapter, ValidationError
 
 from rocm.errors import RocmError
 
+# On a phone what is shown stands above the form, and a link leads to the form of its page.
+TO_FORM = """<button type="button">Settings of a new %s \N{DOWNWARDS ARROW}</button>"""
+SCROLL_TO_FORM = """element.addEventListener('click', () => {
+  element.closest('.page').querySelector('.left').scrollIntoView();
+});"""
 QUIET = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": None}
+
+
+def to_form(made: str) -> gr.HTML:
+    """The link to the form of something new, in the current Gradio block; seen on phones."""
+    return gr.HTML(TO_FORM % made, js_on_load=SCROLL_TO_FORM, elem_classes="to-form")
 
 
 def in_words(handler: Callable[..., Any]) -> Callable[..., Any]:

@@ -9,7 +9,7 @@ import gradio as gr
 from gradio.components import Component
 
 from rocm.config import RunConfig
-from rocm.errors import RocmError, RunError
+from rocm.errors import ConfigError, RocmError, RunError
 from rocm.services import Estimate, RunReport, Services
 from rocm.ui import forms
 from rocm.ui.access import Access
@@ -160,7 +160,10 @@ def read_form(preset: str, filled: str, values: tuple[Any, ...]) -> RunConfig:
 
 
 def _config(values: tuple[Any, ...]) -> RunConfig:
-    return RunConfig.load(dict(zip(forms.FIELDS, values, strict=True)))
+    try:
+        return RunConfig.load(dict(zip(forms.FIELDS, values, strict=True)))
+    except ConfigError as error:
+        raise ConfigError(forms.labelled(str(error))) from error
 
 
 def _starter(services: Services, access: Access) -> Callable[..., str]:

@@ -17,19 +17,13 @@ from rocm.errors import RocmError
 from rocm.services import RunReport, Services
 from rocm.ui import run_view
 from rocm.ui.access import HOW_TO_ALLOW, Access
-from rocm.ui.handlers import QUIET
+from rocm.ui.handlers import QUIET, to_form
 from rocm.ui.live_charts import MAX_RUNS, live_charts
 from rocm.ui.previews import previews
 from rocm.ui.run_actions import Actions, build_actions, pressable
 from rocm.ui.run_list import listed, run_list
 from rocm.ui.sweep_panel import build_sweeps
 from rocm.ui.train_form import build_form
-
-# On a phone a run that is shown stands above the form.
-TO_FORM = """<button type="button">Settings of a new run \N{DOWNWARDS ARROW}</button>"""
-SCROLL_TO_FORM = """element.addEventListener('click', () => {
-  document.getElementById('preset').scrollIntoView();
-});"""
 
 
 @dataclass(frozen=True)
@@ -60,7 +54,7 @@ def build(services: Services, access: Access, page: gr.Blocks) -> None:
                 gr.Markdown(HOW_TO_ALLOW, elem_id="training_off")
         with gr.Column(scale=3, min_width=320, elem_classes="right"):
             if access.may_train:
-                gr.HTML(TO_FORM, js_on_load=SCROLL_TO_FORM, elem_id="to_form")
+                to_form("run")
             runs = run_list(services)
             state = gr.HTML(elem_id="state")
             if access.may_train:

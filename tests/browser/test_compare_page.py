@@ -9,9 +9,11 @@ import zipfile
 
 import pytest
 from PIL import Image
+from playwright.sync_api import expect
 
 from rocm.config import ROOT, RunConfig
 from rocm.training.run_dir import RunDir
+from tests.browser.conftest import CONTRAST
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
@@ -198,3 +200,22 @@ def test_every_width_and_ground_shows_all_without_sideways_scrolling(visit, sche
     controls = page.evaluate(CONTROLS)
     assert len(controls) > 30
     assert [one for one, name in controls if not name] == []
+    assert page.evaluate(CONTRAST) == {}
+
+    # On a phone the pictures come before the form, and a link leads there.
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.wait_for_selector(".to-form button:visible")
+    pictures, form = (page.locator(part).bounding_box() for part in ("#compare_grid", "#compare"))
+    assert pictures["y"] < form["y"]
+
+
+def test_back_turns_the_page_back_instead_of_leaving_the_app(visit):
+    page = visit()
+    for name in ("Generate", "Compare"):
+        page.get_by_role("tab", name=name).click()
+        page.wait_for_url(f"**tab={name.lower()}*")
+    for name in ("Generate", "Train"):
+        page.go_back()
+        expect(page.get_by_role("tab", name=name)).to_have_attribute("aria-selected", "true")
+    page.go_forward()
+    expect(page.get_by_role("tab", name="Generate")).to_have_attribute("aria-selected", "true")

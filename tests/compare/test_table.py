@@ -89,6 +89,10 @@ def test_a_prompt_without_all_its_seeds_counts_nowhere(plan, results):
     assert table.rows[1].differences["reward"].num == NUM_PROMPTS - 1
     assert table.rows[1].means["diversity"] is None
     assert make_table(plan, []).rows[0].means["reward"] is None
+    assert make_table(plan, results).unfinished == ""
+    sentence = f"Unfinished, prompts so far: {table.rows[1].title} {len(plan.prompts) - 1}. "
+    assert table.unfinished == sentence
+    assert to_markdown(table).count(sentence) == 1
 
 
 def test_diversity_is_that_of_the_training_charts(tmp_path):

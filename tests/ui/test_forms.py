@@ -76,3 +76,9 @@ def test_every_preset_fits_its_controls_and_a_text_fits_no_number():
     assert not forms.fits("num_steps", 0)
     assert not forms.fits("divergence", "kll")
     assert not forms.fits("prompts", 5)
+
+
+def test_a_refused_setting_is_named_as_its_control_is():
+    refused = "num_steps=-5 is not allowed."
+    assert forms.labelled(refused) == f"Number of updates: {refused}"
+    assert forms.labelled("Unknown reward 'x'.") == "Unknown reward 'x'."

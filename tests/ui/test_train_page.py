@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from rocm.config import RunConfig
-from rocm.errors import MissingFile, RunError
+from rocm.errors import ConfigError, MissingFile, RunError
 from rocm.services import RunReport, Services
 from rocm.training.liveness import RunStatus
 from rocm.training.run_dir import RunDir
@@ -208,3 +208,9 @@ def test_only_a_run_that_must_wait_is_said_to_be_queued():
     assert "number 1" in queue_words([new, report("busy", "running")], "new")
     last = report("last", "queued", position=1)
     assert "number 2" in queue_words([new, last], "last")
+
+
+def test_a_refused_value_is_named_as_its_control_is():
+    values = {**RunConfig().model_dump(), "num_steps": -5}
+    with pytest.raises(ConfigError, match=r"^Number of updates: num_steps=-5 is not allowed"):
+        read_form("a", "a", tuple(values[name] for name in FIELDS))
