@@ -171,7 +171,7 @@ def _train(options: argparse.Namespace, rest: list[str]) -> None:
         if not options.source:
             raise ConfigError(f"Which preset or file? Presets: {', '.join(preset_names())}.")
         config = RunConfig.load(_source(options.source), **cli_runs.settings(rest))
-        config = cli_models.adjusted(config, options)
+        config = cli_study.trained_on_votes(cli_models.adjusted(config, options), _home())
         preset = Path(options.source).stem
         name = f"{preset}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
         run = RunDir.create(options.run_dir or _home() / "runs" / name, config, preset)
@@ -332,6 +332,7 @@ def _sweep_inline(
 
     sweeps = Sweeps(_home().resolve(), Queue(_home()))
     config = RunConfig.load(_source(options.source), **overrides)
+    config = cli_study.trained_on_votes(config, _home())
     sweep_id = sweeps.plan(options.source, config, grid, options.seeds)
     for run, settings in sweeps.open_runs(sweep_id):
         if not run.written_state():

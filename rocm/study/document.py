@@ -73,6 +73,18 @@ def to_html(title: str, marks: Sequence[str], blocks: Sequence[Block]) -> str:
     )
 
 
+def content_of(page: str) -> str:
+    """What a page of `to_html` shows, as HTML to be put into another page.
+
+    Args:
+        page: that `to_html` made.
+
+    Returns:
+        Everything within `main`, without the style.
+    """
+    return page.partition("<main>")[2].rpartition("</main>")[0]
+
+
 def to_markdown(title: str, marks: Sequence[str], blocks: Sequence[Block]) -> str:
     """The same content as Markdown, without the drawings.
 
