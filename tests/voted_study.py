@@ -17,8 +17,8 @@ DEMO = RECIPE | {
     "title": "Which picture?",
     "arms": [{"name": one, "adapter": f"assets/adapters/tiny-{one}"} for one in ADAPTERS],
     "rewards": ["colorfulness", "tiny-clip"],
+    "prompts": {"num": 8},
     "votes_per_pair": 3,
-    "checks_per_rater": 2,
     "is_demo": True,
 }
 
@@ -35,7 +35,7 @@ class ScoringQueue(FakeQueue):
 
 
 def draft(home: Path, **changed) -> tuple[Store, str]:
-    """A store with a built study of three arms, 12 prompts and three questions."""
+    """A store with a built study of three arms, 8 prompts and three questions."""
     store = Store.open(home / "study.sqlite3")
     pictures = Pictures(home / "study-pictures")
     work = Build(home, store, pictures, ScoringQueue(), lambda line: None)
