@@ -108,7 +108,7 @@ def table_of_study(store: Store, home: Path, config: RunConfig) -> StudyTable:
     return StudyTable(
         file,
         f"Study {about.study_id}: {len(used)} preferences of {len({v.rater for v in used})} raters "
-        f"on {primary!r}; left out: {len(votes) - len(decided)} ties, {len(decided) - len(used)} "
+        f"({', '.join(sorted({v.source for v in used}))}) on {primary!r}; left out: {len(votes) - len(decided)} ties, {len(decided) - len(used)} "
         f"votes on prompts that the run is evaluated on. {file}",
     )
 

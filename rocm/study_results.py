@@ -146,7 +146,7 @@ class ResultsDesk:
         _, counted = self._counted_to(study_id, found.status)
         for name in TEXTS:
             shutil.copy(counted / name, folder / name)
-        return sorted(folder.iterdir())
+        return sorted(folder.iterdir(), key=lambda f: (not f.name.startswith("report"), f.name))
 
     def verify(self, study_id: str) -> str:
         """Recount the votes and check every hash.

@@ -120,7 +120,7 @@ def test_votes_train_an_adapter(made, tmp_path, monkeypatch, capsys):
     words = ["train", "tiny-d3po", "--preferences", f"study:{study_id}", "--num-steps", "2"]
     words += ["--batch-size", "4", "--num-eval-prompts", "2", "--eval-every", "2"]
     assert main([*words, "--run-dir", str(tmp_path / "run")]) == 0
-    assert "preferences of 9 raters" in capsys.readouterr().out
+    assert "preferences of 4 raters (simulated) on 'overall'" in capsys.readouterr().out
     run = RunDir(tmp_path / "run")
     assert run.status().state == "finished"
     assert len([row for row in run.metrics() if row["step"]]) == 2

@@ -7,12 +7,14 @@ from dataclasses import replace
 import pytest
 
 from rocm.cli import main
+from rocm.config import ROOT, RunConfig
 from rocm.errors import StudyError
 from rocm.study import lifecycle
 from rocm.study.analysis import INTERIM, MARKS
 from rocm.study.findings import study_report
 from rocm.study.robots import simulate_raters
 from rocm.study_results import Results, ResultsDesk
+from rocm.training.run_dir import RunDir
 from tests.voted_study import draft, voted
 
 # Instead of `python -m rocm`: notes that it was asked, and writes the report of this file's folder.
@@ -131,6 +133,21 @@ def test_a_study_that_runs_shows_e_values_only_and_counts_anew_only_when_asked(c
     assert counted.look(study_id).state == "ready"
     assert counted.num_counts == 3
     counted.desk.store.close()
+    store.close()
+
+
+def test_arms_that_are_runs_bring_their_beta_into_the_report(tmp_path):
+    betas = {"strong": 0.1, "weak": 0.001, "none": 0.0}
+    for name, beta in betas.items():
+        run = RunDir.create(tmp_path / "runs" / name, RunConfig(beta=beta))
+        shutil.copytree(ROOT / "assets/adapters/tiny-rlcm", run.path / "adapter")
+    arms = [{"name": name, "adapter": f"run:{name}"} for name in betas]
+    store, study_id = voted(tmp_path, arms=arms)
+    lifecycle.close(store, study_id)
+    found = study_report(store, study_id)
+    assert [(one.arm, one.beta) for one in found.analysis.betas] == list(betas.items())
+    assert set(found.analysis.betas[0].agreed) == {"colorfulness", "tiny-clip"}
+    assert "## People against beta" in found.to_markdown()
     store.close()
 
 

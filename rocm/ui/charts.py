@@ -93,14 +93,21 @@ def score_figure(outcomes: list[dict[str, Any]], marks: list[str], title: str) -
     questions = list(dict.fromkeys(one["question"] for one in shown))
     layout = _layout(f"{title} {names} {questions}", "score of the first arm, %")
     del layout["yaxis2"]
-    height = 120 + 26 * len(shown) + 16 * len(marks)
+    height = 170 + 24 * len(shown) + 16 * len(marks)
     words = "<br>".join([title, *marks])
     at_half = {"x0": 50, "x1": 50, "y0": 0, "y1": 1, "yref": "paper"}
     layout |= {
         "height": height,
         "barmode": "group",
-        "title": {"text": words, "font": {"size": 12}, "x": 0.5, "y": 0.99, "yanchor": "top"},
-        "margin": {"l": 10, "r": 14, "t": 46 + 16 * len(marks), "b": 44},
+        "title": {
+            "text": words,
+            "font": {"size": 12},
+            "x": 0.5,
+            "y": 1,
+            "yanchor": "top",
+            "pad": {"t": 8},
+        },
+        "margin": {"l": 10, "r": 14, "t": 66 + 16 * len(marks), "b": 44},
         "shapes": [{"type": "line", **at_half, "line": {"color": TEXT, "dash": "dot", "width": 1}}],
     }
     layout["xaxis"] |= {"range": [0, 100], "tickvals": [0, 25, 50, 75, 100], "fixedrange": True}

@@ -53,7 +53,11 @@ class ResultsPage:
         self._said = gr.HTML("", elem_id="results_said")
         with gr.Column(visible=False) as self._downloads:
             self._files = gr.File(
-                label="Downloads", file_count="multiple", interactive=False, elem_id="results_files"
+                label="Downloads",
+                file_count="multiple",
+                interactive=False,
+                height=260,
+                elem_id="results_files",
             )
             gr.HTML(results_view.FILES)
         self._headline = gr.HTML("", elem_id="results_headline")

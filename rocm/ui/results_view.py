@@ -126,11 +126,11 @@ def _sentence(one: dict[str, Any]) -> str:
     if one["interval"] is None:
         return f"{names}: {score}. {escape(one['note'])}"
     low, high = 100 * one["interval"]["low"], 100 * one["interval"]["high"]
-    said = "preferred" if low > 50 else "not preferred" if high < 50 else "no difference shown"
+    place = "lies above" if low > 50 else "lies below" if high < 50 else "includes"
     sign = "" if one["holm_p"] is None else f"; sign test, Holm: p = {one['holm_p']:.3g}"
     votes = f"{one['num_votes']} votes, {one['num_raters']} raters, {one['num_prompts']} prompts"
     return (
-        f"{names}: <b>{score}</b> (95 %: {low:.1f} to {high:.1f} %), {said}"
+        f"{names}: <b>{score}</b> . The 95 % interval {low:.1f} to {high:.1f} % {place} 50 %."
         f"<small>{votes}{sign}</small>"
     )
 
