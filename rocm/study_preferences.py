@@ -105,11 +105,12 @@ def table_of_study(store: Store, home: Path, config: RunConfig) -> StudyTable:
     make_folder(folder)
     file = folder / f"preferences-{sha256(lines.encode()).hexdigest()[:12]}.jsonl"
     write_atomic(file, lines)
+    raters, sources = ({getattr(one, name) for one in used} for name in ("rater", "source"))
     return StudyTable(
         file,
-        f"Study {about.study_id}: {len(used)} preferences of {len({v.rater for v in used})} raters "
-        f"({', '.join(sorted({v.source for v in used}))}) on {primary!r}; left out: {len(votes) - len(decided)} ties, {len(decided) - len(used)} "
-        f"votes on prompts that the run is evaluated on. {file}",
+        f"Study {about.study_id}: {len(used)} preferences of {len(raters)} raters "
+        f"({', '.join(sorted(sources))}) on {primary!r}; left out: {len(votes) - len(decided)} "
+        f"ties, {len(decided) - len(used)} votes on prompts that the run is evaluated on. {file}",
     )
 
 
