@@ -1,8 +1,8 @@
 """A study as one zip: frozen manifest, pictures, texts, and on request its votes; the key stays.
 
 Without the key no arm has a name, so a machine that only collects votes cannot tell them apart.
-What
-is unpacked is checked: names, sizes, every hash. Payment ids never travel.
+Votes bring the pictures' rewards with them. What is unpacked is checked: names, sizes, every hash.
+Payment ids never travel.
 """
 
 import json
