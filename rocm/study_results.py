@@ -31,7 +31,6 @@ LAST = "report.json"
 """The file of a report that is written last."""
 TEXTS = ("report.html", "report.md", LAST)
 COMMAND = (sys.executable, "-m", "rocm")
-WAIT_S = 1800
 
 
 @dataclass(frozen=True)
@@ -211,7 +210,6 @@ class ResultsDesk:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=WAIT_S,
         )
         if done.returncode:
             raise StudyError(_sentence(done.stderr))
