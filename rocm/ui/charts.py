@@ -105,9 +105,9 @@ def score_figure(outcomes: list[dict[str, Any]], marks: list[str], title: str) -
             "x": 0.5,
             "y": 1,
             "yanchor": "top",
-            "pad": {"t": 8},
+            "pad": {"t": 20},
         },
-        "margin": {"l": 10, "r": 14, "t": 66 + 16 * len(marks), "b": 44},
+        "margin": {"l": 10, "r": 14, "t": 70 + 16 * len(marks), "b": 44},
         "shapes": [{"type": "line", **at_half, "line": {"color": TEXT, "dash": "dot", "width": 1}}],
     }
     layout["xaxis"] |= {"range": [0, 100], "tickvals": [0, 25, 50, 75, 100], "fixedrange": True}

@@ -56,7 +56,6 @@ class ResultsPage:
                 label="Downloads",
                 file_count="multiple",
                 interactive=False,
-                height=260,
                 elem_id="results_files",
             )
             gr.HTML(results_view.FILES)

