@@ -130,7 +130,7 @@ def beta_chart(points: Sequence[BetaPoint], marks: Sequence[str]) -> str:
         parts.append(_text(left - 8, top + size * (1 - tick) + 4, f"{tick:.0%}", "end"))
     for x, one in zip(across, points, strict=True):
         parts.append(_error_bar(x, top, size, one.interval, "#1c2430"))
-    lines = {"people's win rate": [one.win_rate for one in points]}
+    lines: dict[str, list[float | None]] = {"people's win rate": [p.win_rate for p in points]}
     for name in points[0].agreed:
         lines[f"{name} agrees with people"] = [one.agreed[name].share for one in points]
     for number, (name, values) in enumerate(lines.items()):
