@@ -77,7 +77,7 @@ def serve_lab(
     from rocm.study_desk import StudyDesk
     from rocm.ui.app import CLOSED, STYLE, build, theme
 
-    services = Services(home)
+    services = Services(home, votes=votes.api.store)
     services.watch_queue()
     studies = StudyDesk(home, votes.api.store, services.desk.queue, votes.backup)
     build(services, rule, studies).launch(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rocm.config import RunConfig
 from rocm.drawing.queue import DrawingQueue
 from rocm.errors import StudyError
 from rocm.study import archive, erase, invitations, lifecycle
@@ -20,8 +21,10 @@ from rocm.study.progress import summary
 from rocm.study.recipe import Recipe
 from rocm.study.robots import simulate_raters
 from rocm.study.store import Store
+from rocm.study.studies import named
 from rocm.study.verify import verify
 from rocm.study_build import Build, build
+from rocm.study_preferences import PREFIX, with_votes
 from rocm.training.files import make_folder, write_atomic
 
 
@@ -96,6 +99,24 @@ def run(home: Path, options: argparse.Namespace) -> str:
         return action(opened, options)
 
 
+def trained_on_votes(config: RunConfig, home: Path) -> RunConfig:
+    """Settings whose `preferences=study:ID` is the table of that study's votes; says what it holds.
+
+    Args:
+        config: any settings.
+        home: folder of everything.
+
+    Returns:
+        The settings, as given where no study is named.
+    """
+    if not config.preferences.startswith(PREFIX):
+        return config
+    with desk(home) as opened:
+        changed, words = with_votes(config, opened.store, home)
+    print(words, flush=True)
+    return changed
+
+
 @contextmanager
 def desk(home: Path) -> Iterator[Desk]:
     """The store and pictures of a home.
@@ -130,12 +151,7 @@ def _of_study(actions: Any, name: str, function: Action, text: str) -> argparse.
 
 def _id(at: Desk, options: argparse.Namespace) -> str:
     """The study that an id, or its beginning, stands for."""
-    ids = [one.study_id for one in at.store.studies() if one.study_id.startswith(options.study)]
-    if len(ids) == 1:
-        return ids[0]
-    if ids:
-        raise StudyError(f"Several studies begin with {options.study}: {', '.join(ids)}.")
-    return at.store.study(options.study).study_id
+    return named(at.store.studies(), options.study).study_id
 
 
 def _build(at: Desk, options: argparse.Namespace) -> str:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rocm import cli_models, cli_runs
+from rocm import cli_models, cli_runs, cli_study
 from rocm.config import RunConfig, preset_names
 from rocm.errors import ConfigError
 from rocm.training.ranks import ALONE, Ranks
@@ -92,7 +92,7 @@ def _created(options: argparse.Namespace, rest: list[str], home: Path) -> RunDir
     if not options.source:
         raise ConfigError(f"Which preset or file? Presets: {', '.join(preset_names())}.")
     config = RunConfig.load(source_of(options.source, home), **cli_runs.settings(rest))
-    config = cli_models.adjusted(config, options)
+    config = cli_study.trained_on_votes(cli_models.adjusted(config, options), home)
     preset = Path(options.source).stem
     name = f"{preset}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
     run = RunDir.create(options.run_dir or home / "runs" / name, config, preset)

@@ -33,6 +33,9 @@ from rocm.problems import problems
 from rocm.queue import STOP_GRACE_S, TRAINER, Queue
 from rocm.reports import Reports, RunFeed, RunPace, RunReport
 from rocm.reward_names import EMBEDDED, usable_published
+from rocm.study.store import Store
+from rocm.study_preferences import PREFIX, with_votes
+from rocm.study_results import ResultsDesk
 from rocm.sweep import SweepCell, SweepReport, Sweeps
 from rocm.training.feed import Bookmark
 from rocm.training.run_dir import RunDir, RunStatus
@@ -56,17 +59,19 @@ WATCH_EVERY_S = 3.0
 class Services:
     """All that the page and the command line may ask for, over one home folder."""
 
-    def __init__(self, home: Path, command: Sequence[str] = TRAINER):
+    def __init__(self, home: Path, command: Sequence[str] = TRAINER, votes: Store | None = None):
         """Serve the runs below `home`/runs.
 
         Args:
             home: folder of all that is stored; made when the first run starts.
             command: how a trainer is started; `train ...` is added.
+            votes: store of the studies; the home's SQLite file if not given.
         """
         self._queue = Queue(home, command)
         self.home, self.runs = self._queue.home, self._queue.runs
         self.desk = Desk(self.home)
         self.compare = CompareDesk(self.home, self.desk.queue)
+        self.results = ResultsDesk(self.home, votes)
         self._reports = Reports(self.runs)
         self._bin, self._presets = Bin(self.home), Presets(self.home)
         self._sweeps = Sweeps(self.home, self._queue)
@@ -111,7 +116,17 @@ class Services:
 
     def problems(self, config: RunConfig) -> list[str]:
         """What cannot work with these settings, one sentence each; empty if nothing is known."""
+        try:
+            config = self._with_votes(config)
+        except RocmError as error:
+            return [str(error)]
         return problems(config, self.estimate(config))
+
+    def _with_votes(self, config: RunConfig) -> RunConfig:
+        """Settings whose `preferences=study:ID` is the table of that study's votes."""
+        if not config.preferences.startswith(PREFIX):
+            return config
+        return with_votes(config, self.results.store, self.home)[0]
 
     # The queue
 
@@ -125,6 +140,7 @@ class Services:
         Returns:
             The run's id: name, time and four random characters.
         """
+        config = self._with_votes(config)
         stem = "".join(sign if sign.isalnum() and sign.isascii() else "-" for sign in name)
         moment = datetime.now().strftime("%Y%m%d-%H%M%S")
         run_id = f"{stem.strip('-')[:60] or 'run'}-{moment}-{token_hex(2)}"
@@ -344,7 +360,7 @@ class Services:
             ConfigError: a setting or value is not allowed, or there are too many combinations.
         """
         config = RunConfig.load(self._presets.source(preset), **(overrides or {}))
-        return self._sweeps.start(preset, config, grid, num_seeds)
+        return self._sweeps.start(preset, self._with_votes(config), grid, num_seeds)
 
     def list_sweeps(self) -> list[str]:
         """Ids of the sweeps, newest first."""

@@ -183,6 +183,7 @@ def resolved(home: Path, one: Arm) -> dict[str, Any]:
             values |= {
                 "method": one.method or config.algorithm,
                 "reward": one.reward or config.reward,
+                "beta": config.beta,
             }
     elif one.adapter:
         folder = str(find_folder(one.adapter))

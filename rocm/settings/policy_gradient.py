@@ -33,7 +33,8 @@ class PolicyGradientSettings(BaseModel):
         "",
         "Policy gradient",
         "Of d3po: a .csv or .jsonl table with the columns prompt, seed, winner, loser; the last "
-        "two are 'base' or adapter folders. Empty: the reward decides.",
+        "two are 'base' or adapter folders. study:ID: the votes of a closed study. Empty: the "
+        "reward decides.",
     )
     value_learning_rate: float = setting(
         1e-3, "Policy gradient", "Adam's learning rate of dpok's value.", gt=0, le=1

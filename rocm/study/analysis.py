@@ -1,7 +1,7 @@
 """Everything that a study's votes say, as one value without words or drawings."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from rocm.study.agreement import (
     repeat_consistency,
     side_bias,
 )
+from rocm.study.beta_curve import BetaPoint, beta_curve
 from rocm.study.evidence import Evidence, evidence
 from rocm.study.flags import RaterReport, rater_reports
 from rocm.study.ranking import Ranking, rank
@@ -68,6 +69,7 @@ class StudyInfo:
         is_open: votes may still come in.
         is_hidden_until_closed: the manifest allows no results while the study is open.
         num_skipped: trials that raters skipped.
+        arm_betas: weight of the divergence by arm, of those trained with a known one.
     """
 
     title: str
@@ -80,6 +82,7 @@ class StudyInfo:
     is_open: bool = False
     is_hidden_until_closed: bool = False
     num_skipped: int = 0
+    arm_betas: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def marks(self) -> tuple[str, ...]:
@@ -130,6 +133,7 @@ class Analysis:
         evidence: by comparison, on the primary question.
         agreement: of every reward with people, on the primary question; empty without rewards.
         curve: points of Figure 4; empty without rewards.
+        betas: arms by falling beta; empty with fewer than three different ones.
     """
 
     outcomes: list[Outcome]
@@ -143,6 +147,7 @@ class Analysis:
     evidence: dict[str, Evidence]
     agreement: list[Agreement]
     curve: list[CurvePoint]
+    betas: list[BetaPoint]
 
 
 def analyse(votes: Votes, info: StudyInfo, rewards: Rewards | None = None) -> Analysis:
@@ -179,6 +184,7 @@ def analyse(votes: Votes, info: StudyInfo, rewards: Rewards | None = None) -> An
         evidence={name: evidence(kept.opinions(name, primary)) for name in info.names},
         agreement=reward_agreement(asked, rewards) if rewards else [],
         curve=hacking_curve(asked, rewards, own, betas) if rewards else [],
+        betas=beta_curve(asked, _arms_of(info), info.arm_betas, rewards),
     )
 
 
@@ -199,8 +205,12 @@ def _check(votes: Votes, info: StudyInfo) -> None:
             )
 
 
+def _arms_of(info: StudyInfo) -> dict[str, tuple[str, str]]:
+    return {one.name: (one.arm_a, one.arm_b) for one in info.comparisons}
+
+
 def _rankings(votes: Votes, info: StudyInfo) -> dict[str, Ranking]:
-    arms = {one.name: (one.arm_a, one.arm_b) for one in info.comparisons}
+    arms = _arms_of(info)
     if len({arm for pair in arms.values() for arm in pair}) < 3:
         return {}
     return {name: rank(votes.opinions(question=name), arms) for name in info.questions}

@@ -1,8 +1,8 @@
 """A study as one zip: frozen manifest, pictures, texts, and on request its votes; the key stays.
 
 Without the key no arm has a name, so a machine that only collects votes cannot tell them apart.
-What
-is unpacked is checked: names, sizes, every hash. Payment ids never travel.
+Votes bring the pictures' rewards with them. What is unpacked is checked: names, sizes, every hash.
+Payment ids never travel.
 """
 
 import json
@@ -23,7 +23,7 @@ from rocm.study.database import Writing
 from rocm.study.manifest import ARM_FIELDS, canonical, digest, key
 from rocm.study.pictures import SUFFIX, Pictures
 from rocm.study.store import Store
-from rocm.study.tables import arm, block, study
+from rocm.study.tables import arm, block, image, score, study
 
 DESIGN = ("question", "prompt", "arm", "image", "pair", "block", "slot", "event")
 VOTED = ("question", "prompt", "arm", "image", "pair", "rater", "block", "slot", "trial", "vote",
@@ -32,7 +32,7 @@ SECRET = (*(name for name in ARM_FIELDS if name != "role"), "params_json")
 REFERENCES = {
     "prompt_id": "prompt", "arm_id": "arm", "arm_a": "arm", "arm_b": "arm", "image_a": "image",
     "image_b": "image", "pair_id": "pair", "rater_id": "rater", "block_id": "block",
-    "trial_id": "trial",
+    "trial_id": "trial", "image_id": "image",
 }  # fmt: skip
 PICTURE = re.compile(r"pictures/([0-9a-f]{32})\.webp")
 MAX_BYTES = 64_000_000
@@ -54,7 +54,7 @@ def pack(
         pictures: of all studies.
         study_id: one that is frozen.
         target: zip file to write.
-        with_votes: raters, trials and votes too.
+        with_votes: raters, trials, votes and the pictures' rewards too.
 
     Returns:
         File of the key, to be kept back; it is written only where the store has the key.
@@ -71,6 +71,8 @@ def pack(
         tables = {
             name: _dump(connection, name, study_id) for name in (VOTED if with_votes else DESIGN)
         }
+        if with_votes:
+            tables["score"] = _scores(connection, study_id)
         secret = key(connection, study_id)
     for one in tables["arm"]:
         one.update(dict.fromkeys(SECRET))
@@ -97,6 +99,17 @@ def _dump(connection: Connection, name: str, study_id: str) -> list[dict[str, An
     table = metadata.tables[name]
     rows = connection.execute(
         select(table).where(table.c.study_id == study_id).order_by(*table.primary_key)
+    )
+    return [dict(row._mapping) for row in rows]
+
+
+def _scores(connection: Connection, study_id: str) -> list[dict[str, Any]]:
+    """Rewards of the pictures; before the votes they would tell the arms apart."""
+    rows = connection.execute(
+        select(score)
+        .join(image, image.c.id == score.c.image_id)
+        .where(image.c.study_id == study_id)
+        .order_by(score.c.image_id, score.c.reward)
     )
     return [dict(row._mapping) for row in rows]
 
@@ -233,6 +246,7 @@ def _insert_design(
         if name == "pair":
             rows = [{**one, "issued": 0} for one in rows]
         _insert(w, name, rows, ids)
+    _insert(w, "score", tables.get("score", []), ids)
     planned = [one for one in tables["block"] if one["origin"] == "planned"]
     _insert(w, "block", [{**one, "rater_id": None, "taken_at": None} for one in planned], ids)
     numbers = {one["id"] for one in planned}

@@ -14,7 +14,8 @@ h1{font-size:1.6rem}h2{font-size:1.2rem;margin-top:2.2rem;border-bottom:1px soli
 .mark{background:#8a1c1c;color:#fff;font-weight:700;padding:.5rem .8rem;margin:.6rem 0}
 .table{overflow-x:auto}table{border-collapse:collapse;font-size:.85rem;margin:.6rem 0}
 th,td{padding:.25rem .6rem;border-bottom:1px solid #d5dbe3;text-align:right;white-space:nowrap}
-th:first-child,td:first-child{text-align:left}figure{margin:1rem 0}svg{max-width:100%;height:auto}
+th:first-child,td:first-child{text-align:left}figure{margin:1rem 0;overflow-x:auto}
+svg{max-width:100%;min-width:35rem;height:auto}
 figcaption,.note{color:#56616f;font-size:.85rem}p{overflow-wrap:anywhere}
 """
 
@@ -71,6 +72,18 @@ def to_html(title: str, marks: Sequence[str], blocks: Sequence[Block]) -> str:
         f"<title>{escape(title)}</title><style>{STYLE}</style></head>\n"
         f"<body><main>{banner}<h1>{escape(title)}</h1>\n{body}\n{banner}</main></body></html>\n"
     )
+
+
+def content_of(page: str) -> str:
+    """What a page of `to_html` shows, as HTML to be put into another page.
+
+    Args:
+        page: that `to_html` made.
+
+    Returns:
+        Everything within `main`, without the style.
+    """
+    return page.partition("<main>")[2].rpartition("</main>")[0]
 
 
 def to_markdown(title: str, marks: Sequence[str], blocks: Sequence[Block]) -> str:

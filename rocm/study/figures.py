@@ -6,6 +6,7 @@ Every drawing carries the study's marks, so that one cut out of the report still
 from collections.abc import Sequence
 from html import escape
 
+from rocm.study.beta_curve import BetaPoint
 from rocm.study.intervals import Interval
 from rocm.study.results import Outcome
 from rocm.study.reward_agreement import CurvePoint
@@ -98,6 +99,57 @@ def hacking_chart(points: Sequence[CurvePoint], marks: Sequence[str]) -> str:
         parts.append(_spot(left + size + 24, top + 12 + 20 * number, shape, colour, name))
         parts.append(_text(left + size + 36, top + 16 + 20 * number, name, "start"))
     return _svg(left + size + 200, top + size + 60, "Rewards against people", parts, marks)
+
+
+def beta_chart(points: Sequence[BetaPoint], marks: Sequence[str]) -> str:
+    """Win rate, and each reward's agreement with people, against beta, which falls to the right.
+
+    Betas stand at equal distances, so that 0 and 0.001 are told apart.
+
+    Args:
+        points: by falling beta.
+        marks: words that must stand in the drawing.
+
+    Returns:
+        An SVG element.
+    """
+    left, top, size, width = 70, 20, 260, 420
+    betas = list(dict.fromkeys(one.beta for one in points))
+    step = width / len(betas)
+    across = [left + step * (betas.index(one.beta) + 0.5) for one in points]
+    parts = [
+        f'<rect x="{left}" y="{top}" width="{width}" height="{size}" fill="none" '
+        'stroke="#8a95a3"/>',
+        _text(left + width / 2, top + size + 38, "beta", "middle"),
+    ]
+    parts += [
+        _text(left + step * (place + 0.5), top + size + 18, f"{beta:g}", "middle")
+        for place, beta in enumerate(betas)
+    ]
+    for tick in (0, 0.25, 0.5, 0.75, 1):
+        parts.append(_text(left - 8, top + size * (1 - tick) + 4, f"{tick:.0%}", "end"))
+    for x, one in zip(across, points, strict=True):
+        parts.append(_error_bar(x, top, size, one.interval, "#1c2430"))
+    lines: dict[str, list[float | None]] = {"people's win rate": [p.win_rate for p in points]}
+    for name in points[0].agreed:
+        lines[f"{name} agrees with people"] = [one.agreed[name].share for one in points]
+    for number, (name, values) in enumerate(lines.items()):
+        colour = ("#1c2430", *SHADES)[number % (len(SHADES) + 1)]
+        shape = SHAPES[number % len(SHAPES)]
+        spots = [
+            (x, top + size * (1 - value))
+            for x, value in zip(across, values, strict=True)
+            if value is not None
+        ]
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in spots)
+        dashes = 'stroke-dasharray="5 4"' if number else ""
+        parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" {dashes}/>')
+        parts += [_spot(x, y, shape, colour, name) for x, y in spots]
+        below = top + size + 62 + 20 * number
+        parts.append(_spot(left + 6, below - 4, shape, colour, name))
+        parts.append(_text(left + 18, below, name, "start"))
+    height = top + size + 76 + 20 * len(lines)
+    return _svg(left + width + 40, height, "People and rewards against beta", parts, marks)
 
 
 def _svg(

@@ -1,5 +1,7 @@
 """The report of a stored study: its votes, manifest and rewards, handed to the statistics."""
 
+import json
+
 import numpy as np
 from sqlalchemy import func, select
 
@@ -9,7 +11,7 @@ from rocm.study.analysis import Comparison, StudyInfo
 from rocm.study.report import Report, report
 from rocm.study.reward_agreement import Rewards
 from rocm.study.store import Store
-from rocm.study.tables import pair, trial
+from rocm.study.tables import arm, pair, trial
 from rocm.study.votes import Votes
 
 
@@ -44,6 +46,7 @@ def study_report(store: Store, study_id: str) -> Report:
         is_open=about.status != "closed",
         is_hidden_until_closed=config.get("peeking", "hidden") == "hidden",
         num_skipped=_num_skipped(store, study_id),
+        arm_betas=betas(store, study_id),
     )
     votes = Votes.from_rows({**vars(one), "expected": one.expected or ""} for one in found)
     return report(votes, info, rewards(found, store.scores(study_id)))
@@ -59,7 +62,20 @@ def comparisons(store: Store, study_id: str) -> tuple[Comparison, ...]:
             .distinct()
         ).all()
     ordered = sorted(sorted((arms[one], arms[other])) for one, other in compared)
-    return tuple(Comparison(f"{a[1]}:{b[1]}", a[1], b[1]) for a, b in ordered)
+    known = betas(store, study_id)
+    return tuple(Comparison(f"{a[1]}:{b[1]}", a[1], b[1], known.get(a[1])) for a, b in ordered)
+
+
+def betas(store: Store, study_id: str) -> dict[str, float]:
+    """Weight of the divergence that arms were trained with, by name; of arms that are runs."""
+    with store.database.read() as connection:
+        found = connection.execute(
+            select(arm.c.name, arm.c.params_json).where(
+                arm.c.study_id == study_id, arm.c.params_json.is_not(None)
+            )
+        ).all()
+    values = {one.name: json.loads(one.params_json).get("beta") for one in found}
+    return {name: float(beta) for name, beta in values.items() if beta is not None}
 
 
 def rewards(found: list[rows.Vote], scores: dict[str, dict[str, float]]) -> Rewards | None:

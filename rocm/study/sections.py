@@ -3,7 +3,7 @@
 from rocm.study.agreement import Alpha, Share
 from rocm.study.analysis import Analysis, StudyInfo
 from rocm.study.document import Block, Figure, Heading, Paragraph, Table
-from rocm.study.figures import hacking_chart, share_bars
+from rocm.study.figures import beta_chart, hacking_chart, share_bars
 from rocm.study.intervals import METHODS, NAIVE, Interval
 from rocm.study.results import HEADLINE, Outcome
 
@@ -29,6 +29,7 @@ def blocks(info: StudyInfo, analysis: Analysis) -> list[Block]:
         _rankings(analysis),
         _categories(analysis),
         _rewards(info, analysis),
+        _betas(info, analysis),
         _reliability(analysis),
         _raters(analysis),
         _methods(info, analysis),
@@ -202,6 +203,43 @@ def _rewards(info: StudyInfo, analysis: Analysis) -> list[Block]:
             "Figure 4 from votes: a point to the right pleases the reward, a high one people.",
         ),
         Table([*header, "people's score", "95 % interval"], points),
+    ]
+
+
+def _betas(info: StudyInfo, analysis: Analysis) -> list[Block]:
+    if not analysis.betas:
+        return []
+    names = list(analysis.betas[0].agreed)
+    header = ["arm", "beta", "against", "votes", "win rate", "95 % interval"]
+    header += [word for name in names for word in (f"{name} prefers it", f"{name} agrees")]
+    rows = [
+        [
+            one.arm,
+            f"{one.beta:g}",
+            ", ".join(one.opponents),
+            str(one.num_votes),
+            percent(one.win_rate),
+            span(one.interval),
+            *(
+                word
+                for name in names
+                for word in (percent(one.preferred.get(name)), share(one.agreed[name]))
+            ),
+        ]
+        for one in analysis.betas
+    ]
+    return [
+        Heading("People against beta"),
+        Paragraph(
+            "Exploratory. Win rate of each arm over the same opponents, by the weight of the "
+            "divergence that it was trained with; the last columns: how often a reward prefers the "
+            "arm's picture, and how often reward and most people prefer the same one."
+        ),
+        Figure(
+            beta_chart(analysis.betas, info.marks),
+            "Figure 4 from votes: the weaker the divergence, the further to the right.",
+        ),
+        Table(header, rows),
     ]
 
 

@@ -52,6 +52,28 @@ def infos(connection: Connection) -> list[StudyInfo]:
     return [_info(row) for row in rows]
 
 
+def named(found: list[StudyInfo], given: str) -> StudyInfo:
+    """The study that an id, or its beginning, stands for.
+
+    Args:
+        found: studies to choose from.
+        given: what a user wrote.
+
+    Returns:
+        The one study.
+
+    Raises:
+        StudyError: none of them, or several.
+    """
+    fitting = [one for one in found if given and one.study_id.startswith(given)]
+    if len(fitting) > 1:
+        ids = ", ".join(one.study_id for one in fitting)
+        raise StudyError(f"Several studies begin with {given}: {ids}.")
+    if not fitting:
+        raise _unknown(given)
+    return fitting[0]
+
+
 def locked(w: Writing, study_id: str, for_update: bool = False) -> Row[Any]:
     """A study's row, which does not change until the transaction ends.
 

@@ -7,12 +7,11 @@ import gradio as gr
 from rocm.config import ROOT
 from rocm.services import Services
 from rocm.study_desk import StudyDesk
-from rocm.ui import compare_page, generate_page, study_page, train_page
+from rocm.ui import compare_page, generate_page, results_page, study_page, train_page
 from rocm.ui.access import Access
 
-STYLE = [
-    ROOT / "assets" / name for name in ("style.css", "generate.css", "compare.css", "study.css")
-]
+SHEETS = ("style", "generate", "compare", "study", "results")
+STYLE = [ROOT / "assets" / f"{name}.css" for name in SHEETS]
 # Nothing here takes a file; without a bound anybody could fill the disk through Gradio's upload.
 CLOSED: dict[str, Any] = {"share": False, "run_history": False, "max_file_size": 1}
 CLOSED |= {"ssr_mode": False, "footer_links": []}
@@ -73,6 +72,9 @@ def build(services: Services, access: Access, studies: StudyDesk | None = None) 
                 with gr.Tab("Study", id="study", render_children=True) as study:
                     study_page.build(studies, services.compare, access, study)
                 tabs_shown.append(study)
+            with gr.Tab("Results", id="results", render_children=True) as results:
+                results_page.build(services.results, access, results)
+            tabs_shown.append(results)
         for tab in tabs_shown:
             tab.select(None, js=PUT_TAB_INTO_ADDRESS % (tab.id, tab.id), api_visibility="private")
         pages.load(None, None, tabs, js=TAB_OF_ADDRESS, api_visibility="private")

@@ -77,6 +77,80 @@ def efficiency_figure(curves: dict[str, Curve], cost: str) -> Figure:
     return {"data": data, "layout": layout}
 
 
+def score_figure(outcomes: list[dict[str, Any]], marks: list[str], title: str) -> Figure:
+    """The paper's Figure 3 from votes: a bar for every comparison, a colour for every question.
+
+    Args:
+        outcomes: of report.json, about all questions.
+        marks: words that must stand in the drawing.
+        title: whose votes these are.
+
+    Returns:
+        The figure: score of the first named arm in percent, with its headline interval.
+    """
+    shown = [one for one in outcomes if one["score"] is not None]
+    names = list(dict.fromkeys(one["comparison"] for one in shown))
+    questions = list(dict.fromkeys(one["question"] for one in shown))
+    layout = _layout(f"{title} {names} {questions}", "score of the first arm, %")
+    del layout["yaxis2"]
+    height = 170 + 24 * len(shown) + 16 * len(marks)
+    words = "<br>".join([title, *marks])
+    at_half = {"x0": 50, "x1": 50, "y0": 0, "y1": 1, "yref": "paper"}
+    layout |= {
+        "height": height,
+        "barmode": "group",
+        "title": {
+            "text": words,
+            "font": {"size": 12},
+            "x": 0.5,
+            "y": 1,
+            "yanchor": "top",
+            "pad": {"t": 20},
+        },
+        "margin": {"l": 10, "r": 14, "t": 70 + 16 * len(marks), "b": 44},
+        "shapes": [{"type": "line", **at_half, "line": {"color": TEXT, "dash": "dot", "width": 1}}],
+    }
+    layout["xaxis"] |= {"range": [0, 100], "tickvals": [0, 25, 50, 75, 100], "fixedrange": True}
+    # Rows from above; a name on two lines leaves a phone some room for the bars.
+    rows = {"tickvals": names, "ticktext": [name.replace(":", "<br>: ") for name in names]}
+    layout["yaxis"] = {"autorange": "reversed", "automargin": True, "fixedrange": True, **rows}
+    data = [
+        _score_bars([one for one in shown if one["question"] == question], question, color)
+        for question, color in zip(questions, OTHERS, strict=False)
+    ]
+    return {"data": data, "layout": layout}
+
+
+def _score_bars(outcomes: list[dict[str, Any]], question: str, color: str) -> Figure:
+    scores = [100 * one["score"] for one in outcomes]
+    ends = [
+        (100 * one["interval"]["low"], 100 * one["interval"]["high"])
+        if one["interval"]
+        else (score, score)
+        for one, score in zip(outcomes, scores, strict=True)
+    ]
+    return {
+        "type": "bar",
+        "orientation": "h",
+        "name": question,
+        "x": scores,
+        "y": [one["comparison"] for one in outcomes],
+        "marker": {"color": color},
+        "error_x": {
+            "type": "data",
+            "symmetric": False,
+            "array": [high - score for score, (_, high) in zip(scores, ends, strict=True)],
+            "arrayminus": [score - low for score, (low, _) in zip(scores, ends, strict=True)],
+            "color": TEXT,
+            "thickness": 1.4,
+            "width": 4,
+        },
+        "customdata": [[one["num_votes"], *both] for one, both in zip(outcomes, ends, strict=True)],
+        "hovertemplate": "%{x:.1f} % (%{customdata[1]:.1f} to %{customdata[2]:.1f})<br>"
+        "%{customdata[0]} votes",
+    }
+
+
 def numeric_setting(report: SweepReport) -> str:
     """The varied setting to draw against: beta, else the first number; empty if there is none."""
     numbers = [

@@ -18,6 +18,8 @@ async function draw() {
   if (!props.value) return window.Plotly.purge(node);
   const figure = JSON.parse(props.value);
   figure.layout.font.color = document.body.classList.contains('dark') ? '#a8b0bd' : '#545d68';
+  // A resize takes the node's height, not the figure's.
+  if (figure.layout.height) node.style.height = `${figure.layout.height}px`;
   const config = {responsive: true, displaylogo: false, showSendToCloud: false};
   await window.Plotly.react(node, figure.data, figure.layout, config);
 }

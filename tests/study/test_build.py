@@ -209,6 +209,7 @@ def test_a_packed_study_names_no_arm_and_its_votes_come_home(work, fresh, tmp_pa
         for name in bundle.namelist():
             assert b"secretname" not in bundle.read(name)
             assert b"tiny-rocm" not in bundle.read(name)
+        assert "score" not in json.loads(bundle.read("study.json"))["tables"]
     space = Store.open(fresh())
     there = Pictures(tmp_path / "there")
     assert archive.unpack(space, there, tmp_path / "out.zip") == study_id

@@ -1,0 +1,53 @@
+"""The Results page in Chromium: counted by its own process, read, taken away, verified."""
+
+import csv
+import io
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from rocm.study import lifecycle
+from rocm.study.store import Store
+from tests.voted_study import voted
+
+pytestmark = [pytest.mark.slow, pytest.mark.browser]
+
+WAIT_MS = 90_000  # as the pages' own; expect's default is five seconds
+BARS = "document.querySelectorAll('#results_kept .bars .point').length === 9"
+
+
+@pytest.fixture(scope="module")
+def study_id(home):
+    """A closed demo study, simulated; the app runs on the same store."""
+    store, study_id = voted(home)
+    lifecycle.close(store, study_id)
+    store.close()
+    return study_id
+
+
+def test_a_closed_study_is_counted_read_taken_away_and_verified(study_id, visit, home):
+    page = visit("?tab=results")
+    expect(page.locator("#results_report h2").first).to_have_text("Results", timeout=WAIT_MS)
+    expect(page.locator("#results_state .mark")).to_contain_text("SIMULATED")
+    expect(page.locator("#results_headline li")).to_have_count(3)
+    page.wait_for_function(BARS)
+    expect(page).to_have_url(re.compile(f"results={study_id}"))
+
+    page.click("#results_verify")
+    expect(page.locator("#results_said")).to_contain_text("holds: hashes", timeout=WAIT_MS)
+    page.click("#results_prepare")
+    link = page.locator("#results_files a[download='votes.csv']")
+    expect(link).to_be_visible(timeout=WAIT_MS)
+    with page.expect_download() as waiting:
+        link.click()
+    rows = list(csv.DictReader(io.StringIO(waiting.value.path().read_text())))
+    store = Store.open(home / "study.sqlite3")
+    assert len(rows) == len(store.votes(study_id))
+    store.close()
+
+    # A phone: the report's tables scroll by themselves, the page does not.
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.wait_for_function("document.documentElement.scrollWidth <= window.innerWidth")
+    wide = "[...document.querySelectorAll('#results_report .table')]"
+    page.wait_for_function(f"{wide}.some(one => one.scrollWidth > one.clientWidth)")
