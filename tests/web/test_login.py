@@ -113,7 +113,8 @@ def test_a_provider_that_is_away_is_said_to_be(serve, study):
     assert "Hugging Face does not answer" in message
 
 
-def test_no_vote_waits_for_a_provider_that_does_not_answer(store, study, tmp_path):
+def test_no_vote_waits_for_a_provider_that_does_not_answer(store, study, tmp_path, monkeypatch):
+    monkeypatch.setattr("rocm.web.login.TIMEOUT_S", 300)
     login = {"source": "hf", "login": {"code": "c", "verifier": VERIFIER}}
 
     async def visit(silent):
@@ -124,11 +125,12 @@ def test_no_vote_waits_for_a_provider_that_does_not_answer(store, study, tmp_pat
         transport = httpx.ASGITransport(alone(server, []))
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
             late = [asyncio.create_task(client.post(JOIN, json=login)) for _ in range(3)]
-            await asyncio.to_thread(silent.accept)
+            line, _ = await asyncio.to_thread(silent.accept)
             answer = await asyncio.wait_for(client.get(f"/study/api/{STUDY}"), 60)
             is_waiting = not any(one.done() for one in late)
             for one in late:
                 one.cancel()
+            line.close()
         return answer.status_code, is_waiting
 
     with socket.create_server(("127.0.0.1", 0)) as silent:
