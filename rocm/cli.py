@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rocm import (
+    cli_bench,
     cli_evaluate,
     cli_models,
     cli_reproduce,
@@ -100,10 +101,10 @@ def _parser() -> argparse.ArgumentParser:
     retrieval = _command(commands, "retrieval", _retrieval, "does a model draw what it is told?")
     _sampling_arguments(retrieval)
 
-    bench = _command(commands, "bench", _bench, "time a training update part by part, or drawing")
-    bench.add_argument("what", choices=["step", "draw"])
-    bench.add_argument("--preset", default="tiny-rocm-kl", help="settings of the update")
-    bench.add_argument("--rounds", type=int, default=5, help="updates or requests that are timed")
+    bench = _command(
+        commands, "bench", _bench, "time updates, drawing, rewards, or count an update"
+    )
+    cli_bench.add_arguments(bench)
     return parser
 
 
@@ -283,14 +284,5 @@ def _retrieval(options: argparse.Namespace, rest: list[str]) -> None:
 
 
 def _bench(options: argparse.Namespace, rest: list[str]) -> None:
-    if not 1 <= options.rounds <= 1000:
-        raise ConfigError("--rounds is 1 to 1000.")
-    if options.what == "draw":
-        from rocm.drawing.latency import PROMPT, latency_table
-
-        print(latency_table(Picture(PROMPT), options.rounds))
-        return
-    from rocm.bench import bench_step, step_table
-
     cli_train.silence_libraries()
-    print(step_table(bench_step(RunConfig.load(options.preset), options.rounds)))
+    print(cli_bench.bench(options))

@@ -189,8 +189,10 @@ def denoised_along(
     """
     seen = torch.cat([state.detach() if detach_input else state for state in states])
     repeats = [len(state) for state in states]
-    timesteps = torch.tensor([step.timestep for step in schedule], device=seen.device)
-    outputs = network(seen, timesteps.repeat_interleave(torch.tensor(repeats, device=seen.device)))
+    timesteps = [
+        step.timestep for step, num in zip(schedule, repeats, strict=True) for _ in range(num)
+    ]
+    outputs = network(seen, torch.tensor(timesteps, device=seen.device))
     return tuple(
         denoised_latent(output, state, step, prediction_type)
         for output, state, step in zip(outputs.split(repeats), states, schedule, strict=True)

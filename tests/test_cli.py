@@ -87,6 +87,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["evaluate", "--prompts", "training", "--num-prompts", "300"], "add --yes"),
         (["retrieval", "--model", "nowhere"], "No folder 'nowhere'"),
         (["bench", "step", "--rounds", "0"], "--rounds is 1 to 1000"),
+        (["bench", "step", "--batch", "4", "0"], "--batch is 1 to 1000"),
+        (["bench", "dry", "--variants", "fast"], "No variant 'fast'. Variants: plain"),
+        (["bench", "dry", "--size", "embedded"], "bench dry takes --size real or small"),
+        (["bench", "parts", "--json", "x.json"], "bench parts writes no JSON"),
     ],
     ids=lambda value: " ".join(value)[:60] if isinstance(value, list) else "",
 )

@@ -122,7 +122,29 @@ def set_up(config: RunConfig, measured: Sequence[str] = (), ranks: Ranks = ALONE
     others = measured or tracked(config.track, config.reward, config.model)
     names = dict.fromkeys([*weights, *others, *_split(config.judge)])
     rewards = load_rewards(names, model.device)
-    targets = _split(config.lora_targets)
+    return replace(prepare(config, model, rewards, prompts, preferences), ranks=ranks)
+
+
+def prepare(
+    config: RunConfig,
+    model: ConsistencyModel,
+    rewards: dict[str, Reward],
+    prompts: PromptSet,
+    preferences: tuple[Preference, ...] = (),
+) -> Setup:
+    """Add adapter and optimiser to what was loaded; raises as `set_up`.
+
+    Args:
+        config: the settings.
+        model: without adapter.
+        rewards: by name, the trained ones among them.
+        prompts: to train and to evaluate on.
+        preferences: of the table that is trained on.
+
+    Returns:
+        The parts.
+    """
+    weights, targets = parse_mixture(config.reward), _split(config.lora_targets)
     parameters = add_adapter(
         model.pipeline.unet, config.lora_rank, config.lora_alpha, targets, config.seed
     )
@@ -139,7 +161,7 @@ def set_up(config: RunConfig, measured: Sequence[str] = (), ranks: Ranks = ALONE
     statistics = PromptStatistics(config.prompt_window, config.prompt_min_count)
     learner = Learner(parameters, optimizer, scaler, statistics, _critic(config, model))
     arms = _load_arms(model, preferences)
-    return Setup(config, model, learner, prompts, weights, rewards, preferences, arms, ranks=ranks)
+    return Setup(config, model, learner, prompts, weights, rewards, preferences, arms)
 
 
 def _critic(config: RunConfig, model: ConsistencyModel) -> Critic | None:

@@ -53,7 +53,7 @@ class Stopwatch:
 
 
 @dataclass(frozen=True)
-class StepBench:
+class PartsBench:
     """Timings of one configuration.
 
     Attributes:
@@ -72,7 +72,7 @@ class StepBench:
     threads: int
 
 
-def bench_step(config: RunConfig, num_rounds: int) -> StepBench:
+def bench_parts(config: RunConfig, num_rounds: int) -> PartsBench:
     """Time updates of a run's settings, after one that is not counted.
 
     Args:
@@ -96,10 +96,10 @@ def bench_step(config: RunConfig, num_rounds: int) -> StepBench:
     rounds = [watch.spent for watch in watches[1:]]
     peak_mb = max(watch.peak_mb for watch in watches)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
-    return StepBench(config, name, rounds, peak_mb, torch.get_num_threads())
+    return PartsBench(config, name, rounds, peak_mb, torch.get_num_threads())
 
 
-def step_table(bench: StepBench) -> str:
+def parts_table(bench: PartsBench) -> str:
     """The timings as text: median, minimum and maximum of each part."""
     config = bench.config
     lines = [

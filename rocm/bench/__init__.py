@@ -1,0 +1,1 @@
+"""What training, drawing and scoring cost: timed where they run, counted where they cannot."""

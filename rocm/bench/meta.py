@@ -1,0 +1,122 @@
+"""The meta device made to choose what a CUDA device chooses: attention kernel and autocast.
+
+A meta tensor has a shape and no values, so a step of any size can be followed without a GPU. Torch
+knows no autocast there and takes attention apart; inside `like_cuda` both are as on CUDA. What
+stays: gradients are clipped tensor by tensor, two operations for each, where CUDA takes a list.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+
+attention = F.scaled_dot_product_attention
+# Those of CUDA's lists that U-Nets, autoencoders and towers call.
+LOWERED = {F.linear, F.conv2d, torch.conv2d, torch.matmul, torch.bmm, torch.mm, torch.addmm}
+LOWERED |= {torch.baddbmm, Tensor.matmul, Tensor.__matmul__, Tensor.bmm, Tensor.mm, attention}
+RAISED = {F.group_norm, torch.group_norm, F.layer_norm, torch.layer_norm, torch.softmax, F.softmax}
+
+
+def flash_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    *others: Any,
+    **options: Any,
+) -> Tensor:
+    """Attention as one flash kernel, where CUDA has one: half precision and no mask.
+
+    Args:
+        query: as in `torch.nn.functional.scaled_dot_product_attention`, with the others.
+        key: keys.
+        value: values.
+        attn_mask: mask.
+        *others: dropout, 0 in evaluation, and whether the mask is causal.
+        **options: the same by name; of all these, `is_causal` and `scale` reach the kernel.
+
+    Returns:
+        As torch's function.
+    """
+    options |= dict(zip(("dropout_p", "is_causal"), others, strict=False))
+    if attn_mask is not None or query.dtype not in (torch.bfloat16, torch.float16):
+        return attention(query, key, value, attn_mask, **options)
+    kept = {name: options[name] for name in ("is_causal", "scale") if name in options}
+    return torch.ops.aten._scaled_dot_product_flash_attention(query, key, value, **kept)[0]
+
+
+class Autocast(TorchFunctionMode):
+    """Stands for `torch.autocast` on the meta device, with CUDA's lists and cache."""
+
+    def __init__(
+        self, device_type: str, dtype: torch.dtype = torch.bfloat16, enabled: bool = True
+    ) -> None:
+        """As `torch.autocast`.
+
+        Args:
+            device_type: not used.
+            dtype: of the lowered operations.
+            enabled: off, nothing is changed.
+        """
+        super().__init__()
+        self.dtype, self.enabled = dtype, enabled
+        self._weights: dict[int, Tensor] = {}
+
+    def __enter__(self) -> Self:
+        self._weights = {}
+        return super().__enter__()
+
+    def __torch_function__(
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """Carry out one function with its arguments in the format that CUDA would choose."""
+        kwargs = kwargs or {}
+        if self.enabled and func in LOWERED:
+            args = tuple(self._lowered(value) for value in args)
+            kwargs = {name: self._lowered(value) for name, value in kwargs.items()}
+        if self.enabled and func in RAISED:
+            args = tuple(_raised(value) for value in args)
+            kwargs = {name: _raised(value) for name, value in kwargs.items()}
+        return flash_attention(*args, **kwargs) if func is attention else func(*args, **kwargs)
+
+    def _lowered(self, value: Any) -> Any:
+        if not _is_floating(value) or value.dtype == self.dtype:
+            return value
+        if not (value.is_leaf and value.requires_grad and torch.is_grad_enabled()):
+            return value.to(self.dtype)
+        if id(value) not in self._weights:
+            self._weights[id(value)] = value.to(self.dtype)
+        return self._weights[id(value)]
+
+
+def _raised(value: Any) -> Any:
+    return value.float() if _is_floating(value) else value
+
+
+def _is_floating(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.is_floating_point()
+
+
+@contextmanager
+def like_cuda() -> Iterator[None]:
+    """Inside, networks on the meta device take the kernels and formats that they take on CUDA.
+
+    Replaced for the while, not hooked: what is recomputed in backward runs outside of any hook.
+
+    Yields:
+        Nothing.
+    """
+    autocast = torch.autocast
+    torch.autocast, F.scaled_dot_product_attention = Autocast, flash_attention
+    try:
+        yield
+    finally:
+        torch.autocast, F.scaled_dot_product_attention = autocast, attention

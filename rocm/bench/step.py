@@ -1,0 +1,257 @@
+"""Whole updates timed in turn, one row for each variant, beside their gradient's error.
+
+What is timed is `rocm.training.update.update`, as training calls it. Useful FLOPs are those of
+`plain`, which does everything once.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import product
+
+import torch
+from torch import Tensor
+
+from rocm.bench.counter import Counter, Counts
+from rocm.bench.random_model import Size, random_setup
+from rocm.bench.table import Report, Row
+from rocm.bench.timing import (
+    environment,
+    interleaved,
+    matmul_rate,
+    milliseconds,
+    rates,
+    speed_up,
+    summary,
+)
+from rocm.bench.variants import NAIVE, PLAIN, Variant, settings_of
+from rocm.config import RunConfig
+from rocm.models.consistency import resolve_device
+from rocm.rewards import Scale
+from rocm.training.setup import Setup, set_up
+from rocm.training.update import update
+
+FIGURES = ("ms", "min", "max", "pictures/s", "x plain", "x naive", "weights MiB", "peak MiB")
+FIGURES += ("TFLOP/s", "share", "floors", "gradient error", "cosine", "first s")
+ADAPTER_DEVIATION = 0.02  # an untrained adapter has B = 0, where A's gradient vanishes
+
+
+@dataclass(frozen=True)
+class Work:
+    """What all variants do.
+
+    Attributes:
+        base: settings that they share.
+        size: of networks with random weights; None for the model of the settings.
+        num_rounds: timed updates of each variant.
+    """
+
+    base: RunConfig
+    size: Size | None
+    num_rounds: int
+
+
+@dataclass
+class Arm:
+    """A variant that is ready to be timed.
+
+    Attributes:
+        setup: its parts.
+        weights_bytes: of all networks.
+        first_s: its first update, compilation included.
+        gradient: of that update, (P,), float32, on the CPU.
+        counts: of a later one; None where it was not counted.
+        peak_bytes: largest memory allocated in a timed update; on CUDA only.
+        step: number of its last update.
+    """
+
+    setup: Setup
+    weights_bytes: int
+    first_s: float = 0.0
+    gradient: Tensor = field(default_factory=lambda: torch.empty(0))
+    counts: Counts | None = None
+    peak_bytes: int = 0
+    step: int = 0
+
+    def advance(self) -> None:
+        """Do the next update."""
+        self.step += 1
+        mixture = self.setup.mixture(dict.fromkeys(self.setup.weights, Scale(0.0, 1.0)))
+        update(self.setup, mixture, self.step)
+
+
+def bench_steps(
+    work: Work, variants: Sequence[Variant], ref_grads: Sequence[str], batches: Sequence[int]
+) -> Report:
+    """Time updates of every variant, for each kind of reference and each batch size.
+
+    Args:
+        work: what they do.
+        variants: `plain` among them.
+        ref_grads: values of `ref_grad`.
+        batches: pictures of an update.
+
+    Returns:
+        The table.
+    """
+    device = resolve_device(work.base.device)
+    dtype = torch.float32 if work.base.precision == "fp32" else torch.bfloat16
+    rate = matmul_rate(device, dtype)
+    rows = []
+    for ref_grad, batch in product(ref_grads, batches):
+        rows += _rows(work, variants, ref_grad, batch, rate)
+    size = work.size.name if work.size else work.base.model
+    facts = environment(device) | {"matmul TFLOP/s": rate / 1e12, "rounds": work.num_rounds}
+    facts |= {"algorithm": work.base.algorithm, "precision": work.base.precision, "size": size}
+    facts |= {"num_inference_steps": work.base.num_inference_steps}
+    words = ", ".join(f"{name} {value}" for name, value in facts.items())
+    return Report(f"One update: {words}", rows, facts)
+
+
+def make_arm(work: Work, config: RunConfig) -> Arm:
+    """Build a variant, its adapter moved away from its beginning, the same way for all.
+
+    Args:
+        work: what it does.
+        config: its settings.
+
+    Returns:
+        The arm before its first update.
+    """
+    if work.size is None:
+        setup = set_up(config)
+    else:
+        setup = random_setup(config, work.size, resolve_device(config.device))
+    parameters = setup.learner.parameters
+    count = sum(parameter.numel() for parameter in parameters)
+    moves = torch.randn(count, generator=torch.Generator().manual_seed(0)) * ADAPTER_DEVIATION
+    with torch.no_grad():
+        sizes = [parameter.numel() for parameter in parameters]
+        for parameter, move in zip(parameters, moves.split(sizes), strict=True):
+            parameter.add_(move.view_as(parameter).to(parameter.device))
+    return Arm(setup, weights_bytes(setup))
+
+
+def weights_bytes(setup: Setup) -> int:
+    """Bytes of all weights that a run holds: U-Net, autoencoder, text encoders, rewards."""
+    networks = [part for part in setup.model.pipeline.components.values() if _is_network(part)]
+    for reward in setup.rewards.values():
+        encoder = getattr(reward, "encoder", None)
+        networks += (
+            [part for part in vars(encoder).values() if _is_network(part)] if encoder else []
+        )
+    storages = {
+        tensor.untyped_storage()._cdata: tensor.untyped_storage().nbytes()
+        for network in networks
+        for tensor in network.state_dict(keep_vars=True).values()
+    }
+    return sum(storages.values())
+
+
+def _is_network(part: object) -> bool:
+    return isinstance(part, torch.nn.Module)
+
+
+def _rows(
+    work: Work, variants: Sequence[Variant], ref_grad: str, batch: int, rate: float
+) -> list[Row]:
+    """The rows of one kind of reference and one batch size.
+
+    A variant that the memory does not hold has no figures; without `plain` none has.
+    """
+    arms = _arms(work, variants, ref_grad, batch)
+    figures = _figures(work, arms, ref_grad, batch, rate) if PLAIN.name in arms else {}
+    unknown: Row = dict.fromkeys(FIGURES)
+    return [
+        {"variant": name, "ref_grad": ref_grad, "batch": batch} | figures.get(name, unknown)
+        for name in (variant.name for variant in variants)
+    ]
+
+
+def _arms(work: Work, variants: Sequence[Variant], ref_grad: str, batch: int) -> dict[str, Arm]:
+    """The variants after their first update, by name; those that the memory holds."""
+    arms = {}
+    for variant in variants:
+        config = settings_of(variant, work.base, ref_grad, batch)
+        try:
+            arms[variant.name] = _first(make_arm(work, config))
+        except torch.OutOfMemoryError:
+            continue
+    return arms
+
+
+def _figures(
+    work: Work, arms: dict[str, Arm], ref_grad: str, batch: int, rate: float
+) -> dict[str, Row]:
+    """The figures of every arm, by name."""
+    truth = arms[PLAIN.name].gradient
+    if work.base.precision != "fp32":
+        # Recomputed, which changes no value: fp32 takes twice the memory.
+        exact = replace(work, base=work.base.model_copy(update={"precision": "fp32"}))
+        truth = _first(make_arm(exact, settings_of(NAIVE, exact.base, ref_grad, batch))).gradient
+    device = arms[PLAIN.name].setup.model.device
+    for name, arm in arms.items():
+        if device.type == "cpu" or name == PLAIN.name:
+            with Counter() as counter:
+                arm.advance()
+            arm.counts = counter.counts
+    calls = {name: _watched(arm, device) for name, arm in arms.items()}
+    spent = interleaved(calls, device, work.num_rounds)
+    return {
+        name: _timed(spent, name, batch)
+        | _memory(arm)
+        | rates(arms[PLAIN.name].counts.flops, summary(spent[name])["ms"], rate)
+        | _errors(arm.gradient, truth)
+        | {"first s": arm.first_s}
+        for name, arm in arms.items()
+    }
+
+
+def _first(arm: Arm) -> Arm:
+    """Do the first update, and keep its time and gradient."""
+    arm.first_s = milliseconds(arm.advance, arm.setup.model.device) / 1000
+    gradients = [parameter.grad for parameter in arm.setup.learner.parameters]
+    arm.gradient = torch.cat([gradient.detach().float().flatten().cpu() for gradient in gradients])
+    return arm
+
+
+def _watched(arm: Arm, device: torch.device) -> Callable[[], None]:
+    """The arm's next update; on CUDA its peak of memory is kept, what other arms hold left out."""
+    if device.type != "cuda":
+        return arm.advance
+
+    def call() -> None:
+        torch.cuda.reset_peak_memory_stats(device)
+        held = torch.cuda.memory_allocated(device)
+        arm.advance()
+        peak = torch.cuda.max_memory_allocated(device) - held
+        arm.peak_bytes = max(arm.peak_bytes, peak)
+
+    return call
+
+
+def _timed(spent: dict[str, list[float]], name: str, batch: int) -> Row:
+    own, naive = summary(spent[name]), spent.get(NAIVE.name)
+    return {
+        **own,
+        "pictures/s": 1000 * batch / own["ms"],
+        "x plain": speed_up(spent[PLAIN.name], spent[name]),
+        "x naive": speed_up(naive, spent[name]) if naive else None,
+    }
+
+
+def _memory(arm: Arm) -> Row:
+    """Peak with the weights, in MiB; on CUDA as allocated, on the CPU as counted."""
+    extra = arm.peak_bytes or arm.counts.peak_bytes
+    return {
+        "weights MiB": arm.weights_bytes / 2**20,
+        "peak MiB": (arm.weights_bytes + extra) / 2**20,
+    }
+
+
+def _errors(gradient: Tensor, truth: Tensor) -> Row:
+    """Of a gradient; None where the true one is 0, as a policy gradient's is with one picture."""
+    if not truth.any():
+        return {"gradient error": None, "cosine": None}
+    error = ((gradient - truth).norm() / truth.norm()).item()
+    cosine = torch.nn.functional.cosine_similarity(gradient, truth, dim=0, eps=1e-30).item()
+    return {"gradient error": error, "cosine": cosine}

@@ -1,0 +1,95 @@
+"""Time, and what it is measured against: the device's own rate of matrix products."""
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from statistics import median
+from typing import Any
+
+import psutil
+import torch
+
+MATRIX = {"cpu": 1024, "cuda": 8192}
+NUM_PRODUCTS = 10
+
+
+def milliseconds(call: Callable[[], object], device: torch.device) -> float:
+    """Time of one call, the device's queue empty before and after."""
+    _wait(device)
+    began = time.perf_counter()
+    call()
+    _wait(device)
+    return 1000 * (time.perf_counter() - began)
+
+
+def interleaved(
+    calls: Mapping[str, Callable[[], object]], device: torch.device, num_rounds: int
+) -> dict[str, list[float]]:
+    """Time calls in turn, so that a disturbance meets all of them; each round begins with another.
+
+    Args:
+        calls: by name.
+        device: that computes.
+        num_rounds: how often each is timed.
+
+    Returns:
+        Milliseconds of every round, by name.
+    """
+    names, spent = list(calls), {name: [] for name in calls}
+    for number in range(num_rounds):
+        first = number % len(names)
+        for name in names[first:] + names[:first]:
+            spent[name].append(milliseconds(calls[name], device))
+    return spent
+
+
+def summary(spent: list[float]) -> dict[str, float]:
+    """Median, minimum and maximum, in ms."""
+    return {"ms": median(spent), "min": min(spent), "max": max(spent)}
+
+
+def speed_up(slow: list[float], fast: list[float]) -> float:
+    """How often `fast` fits into `slow`: the median over rounds that were timed in turn."""
+    return median(a / b for a, b in zip(slow, fast, strict=True))
+
+
+def matmul_rate(device: torch.device, dtype: torch.dtype) -> float:
+    """FLOP/s of a large square matrix product, the best of several."""
+    size = MATRIX[device.type]
+    left, right = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+    spent = [milliseconds(lambda: left @ right, device) for _ in range(NUM_PRODUCTS)]
+    return 2 * size**3 / (min(spent) / 1000)
+
+
+def rates(flops: int, spent_ms: float, rate: float) -> dict[str, float | None]:
+    """A computation against the hardware: TFLOP/s, share of the rate, times the floor.
+
+    Args:
+        flops: useful FLOPs.
+        spent_ms: its time.
+        rate: of matrix products, FLOP/s.
+
+    Returns:
+        `TFLOP/s`, `share` of the rate, and `floors`, how often the time holds the least time that
+        the rate allows; None where there are no such FLOPs.
+    """
+    achieved = flops / (spent_ms / 1000)
+    floors = rate / achieved if achieved else None
+    return {"TFLOP/s": achieved / 1e12, "share": achieved / rate, "floors": floors}
+
+
+def environment(device: torch.device) -> dict[str, Any]:
+    """What a figure depends on besides the code."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
+    return {
+        "device": name,
+        "threads": torch.get_num_threads(),
+        "cores": psutil.cpu_count(),
+        "load": round(os.getloadavg()[0], 1),
+        "torch": torch.__version__,
+    }
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

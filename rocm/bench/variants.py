@@ -1,0 +1,73 @@
+"""The ways to do one and the same update that the benchmarks compare, as settings."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rocm.config import RunConfig
+from rocm.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to do an update.
+
+    Attributes:
+        name: in the table.
+        settings: of `RunConfig`, by name.
+        meaning: in a few words.
+    """
+
+    name: str
+    settings: dict[str, Any]
+    meaning: str
+
+
+PLAIN = Variant("plain", {"gradient_checkpointing": "off"}, "nothing recomputed; others' measure")
+NAIVE = Variant("naive", {"gradient_checkpointing": "on"}, "every network call recomputed")
+VARIANTS = (PLAIN, NAIVE)
+REF_GRADS = ("exact", "none")
+
+
+def chosen(names: Sequence[str]) -> tuple[Variant, ...]:
+    """Variants by name, `plain` first and always among them; all of them without a name.
+
+    Args:
+        names: of `VARIANTS`.
+
+    Returns:
+        The variants in the table's order.
+
+    Raises:
+        ConfigError: unknown name.
+    """
+    known = [variant.name for variant in VARIANTS]
+    for name in names:
+        if name not in known:
+            raise ConfigError(f"No variant '{name[:80]}'. Variants: {', '.join(known)}.")
+    wanted = {PLAIN.name, *names} if names else set(known)
+    return tuple(variant for variant in VARIANTS if variant.name in wanted)
+
+
+def settings_of(variant: Variant, base: RunConfig, ref_grad: str, batch: int) -> RunConfig:
+    """A variant's settings for one update.
+
+    Args:
+        variant: the way to do it.
+        base: the settings that all variants share.
+        ref_grad: as in `RunConfig`.
+        batch: pictures of the update.
+
+    Returns:
+        The settings; no gradient is cut, so that gradients can be compared.
+    """
+    return RunConfig.load(
+        base.model_dump(),
+        **variant.settings,
+        ref_grad=ref_grad,
+        batch_size=batch,
+        gradient_accumulation=1,
+        max_grad_norm=1e6,
+        track="",
+        judge="",
+    )

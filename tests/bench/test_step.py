@@ -1,0 +1,118 @@
+"""The table of timed updates: what it compares, and that a fast wrong step shows."""
+
+import json
+
+import pytest
+import torch
+
+from rocm.bench.drawing import bench_drawing
+from rocm.bench.random_model import SMALL
+from rocm.bench.scoring import bench_scoring
+from rocm.bench.step import Work, bench_steps
+from rocm.bench.table import Report
+from rocm.bench.timing import interleaved, rates, speed_up
+from rocm.bench.variants import NAIVE, PLAIN, Variant, chosen
+from rocm.config import RunConfig
+from rocm.errors import RunError
+from rocm.training.update import update
+
+WRONG = Variant("wrong", {"beta": 9.0}, "another loss, as a mistake would be")
+
+
+def work(**settings) -> Work:
+    base = RunConfig.load("tiny-rocm-kl", num_inference_steps=2, device="cpu", **settings)
+    return Work(base, SMALL, num_rounds=2)
+
+
+def by_variant(report: Report) -> dict:
+    return {row["variant"]: row for row in report.rows}
+
+
+def test_recomputation_has_plains_gradient_and_a_wrong_loss_has_not():
+    rows = by_variant(bench_steps(work(), [PLAIN, NAIVE, WRONG], ["exact"], [2]))
+    assert rows["plain"]["gradient error"] == 0
+    assert 0 < rows["naive"]["gradient error"] < 1e-5
+    assert rows["naive"]["cosine"] > 0.99999
+    assert rows["wrong"]["gradient error"] > 1e-2
+    assert rows["plain"]["x plain"] == rows["naive"]["x naive"] == 1
+    assert rows["naive"]["peak MiB"] < rows["plain"]["peak MiB"]
+    work_done = [row["TFLOP/s"] * row["ms"] for row in rows.values()]
+    assert work_done == pytest.approx([work_done[0]] * 3)  # the useful FLOPs are plain's for all
+
+
+@pytest.mark.parametrize(("full", "known"), [("on", ["plain"]), ("off", [])])
+def test_what_the_memory_does_not_hold_has_a_row_without_figures(monkeypatch, full, known):
+    def limited(setup, *arguments):
+        if setup.config.gradient_checkpointing == full:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return update(setup, *arguments)
+
+    monkeypatch.setattr("rocm.bench.step.update", limited)
+    rows = bench_steps(work(), [PLAIN, NAIVE], ["none"], [1]).rows
+    assert [row["variant"] for row in rows] == ["plain", "naive"]
+    assert [row["variant"] for row in rows if row["ms"] is not None] == known
+    assert set(rows[0]) == set(rows[1])
+
+
+def test_policy_gradient_and_bf16_are_timed_too():
+    alone, two = bench_steps(work(algorithm="rlcm", beta=0), [PLAIN], ["none"], [1, 2]).rows
+    assert two["gradient error"] == 0
+    assert alone["gradient error"] is None  # one picture has no advantage over itself
+    (row,) = bench_steps(work(precision="bf16"), [PLAIN], ["none"], [1]).rows
+    assert 0 < row["gradient error"] < 0.5
+    assert row["cosine"] > 0.9
+
+
+def test_drawing_and_scoring_give_a_row_for_each_case(tmp_path):
+    drawn = bench_drawing(work(), [1, 2])
+    assert [(row["model"], row["batch"]) for row in drawn.rows] == [
+        ("base", 1),
+        ("adapter", 1),
+        ("base", 2),
+        ("adapter", 2),
+    ]
+    scored = bench_scoring(work(), [], [3])
+    assert [row["what"] for row in scored.rows] == ["score", "gradient"]
+    assert all(row["floors"] > 0 for row in drawn.rows + scored.rows)
+    scored.save(tmp_path / "scored.json")
+    assert json.loads((tmp_path / "scored.json").read_text())["rows"] == scored.rows
+    with pytest.raises(RunError, match="Choose another --json"):
+        scored.save(tmp_path / "no" / "scored.json")
+
+
+def test_rounds_are_interleaved_and_each_begins_with_another():
+    order = []
+    calls = {name: lambda name=name: order.append(name) for name in "abc"}
+    spent = interleaved(calls, torch.device("cpu"), 3)
+    assert "".join(order) == "abcbcacab"
+    assert {name: len(values) for name, values in spent.items()} == {"a": 3, "b": 3, "c": 3}
+
+
+def test_speed_up_compares_rounds_not_medians():
+    assert speed_up([2.0, 20.0, 200.0], [1.0, 10.0, 400.0]) == 2.0
+
+
+def test_a_time_of_twice_the_floor_has_half_the_rate():
+    assert rates(3000, 2.0, 3e6) == {"TFLOP/s": 1.5e-6, "share": 0.5, "floors": 2.0}
+
+
+def test_plain_is_always_among_the_chosen_variants():
+    assert chosen(["naive"]) == (PLAIN, NAIVE)
+    assert PLAIN in chosen([])
+
+
+def test_table_is_aligned_and_says_what_was_not_measured():
+    rows = [{"variant": "plain", "ms": 1234.5, "x": None}, {"variant": "a", "ms": 0.5, "x": 7}]
+    assert Report("Heading", rows, {}).text().splitlines() == [
+        "Heading",
+        "variant     ms  x",
+        "plain    1,234  -",
+        "a          0.5  7",
+    ]
+
+
+@pytest.mark.gpu
+def test_updates_are_timed_on_a_gpu():
+    base = RunConfig.load("tiny-rocm-kl", num_inference_steps=2, precision="bf16", device="cuda")
+    rows = bench_steps(Work(base, SMALL, 2), [PLAIN, NAIVE], ["exact"], [1]).rows
+    assert all(row["cosine"] > 0.9 for row in rows)
