@@ -204,7 +204,7 @@ def test_every_width_and_ground_shows_all_without_sideways_scrolling(visit, sche
 
     # On a phone the pictures come before the form, and a link leads there.
     page.set_viewport_size({"width": 390, "height": 844})
-    page.wait_for_selector(".to-form button:visible")
+    page.wait_for_selector(".to-form:visible button")
     pictures, form = (page.locator(part).bounding_box() for part in ("#compare_grid", "#compare"))
     assert pictures["y"] < form["y"]
 

@@ -431,7 +431,7 @@ def test_everything_fits_any_width_and_stays_where_it_is(visit, finished, scheme
     # On a phone the run comes before the form, and a link leads there.
     runs, form = (page.locator(part).bounding_box() for part in ("#runs", "#preset"))
     assert runs["y"] < form["y"]
-    page.click(".to-form button:visible")
+    page.click(".to-form:visible button")
     page.wait_for_function(
         "() => document.querySelector('#preset').getBoundingClientRect().top < 844"
     )
