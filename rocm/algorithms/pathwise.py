@@ -124,10 +124,23 @@ def _reference_denoised(
     # exact: the states keep their graph, so the gradient also passes through the reference.
     # With a detached input the linear terms of policy and reference cancel in their difference.
     exact = penalty.ref_grad == "exact" and penalty.beta > 0
-    with torch.set_grad_enabled(exact or path.detach_input):
-        return denoised_along(
-            problem.reference, states, schedule, problem.prediction_type, path.detach_input
-        )
+    # The first states, one at least, depend on no parameter: nothing is kept of their passes.
+    num = next((n for n, state in enumerate(states) if state.requires_grad), len(states))
+    found: tuple[Tensor, ...] = ()
+    for part, is_kept in (
+        (slice(num), path.detach_input),
+        (slice(num, None), exact or path.detach_input),
+    ):
+        with torch.set_grad_enabled(is_kept):
+            if states[part]:
+                found += denoised_along(
+                    problem.reference,
+                    states[part],
+                    schedule[part],
+                    problem.prediction_type,
+                    path.detach_input,
+                )
+    return found
 
 
 def _policy_at_fixed_states(
