@@ -33,7 +33,7 @@ MUTATIONS = [
         "rocm/training/update.py",
         "setup.learner.load_state_dict(before)",
         "pass",
-        f"{LADDER}[rlcm]",
+        f"{LADDER}[dpok]",
     ),
     Mutation(
         "smaller batches of fewer pictures",

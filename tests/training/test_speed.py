@@ -19,7 +19,7 @@ from rocm.training.checkpoint import load_checkpoint
 from rocm.training.loop import train
 from rocm.training.run_dir import RunDir
 from rocm.training.setup import Setup, set_up
-from tests.training.choices import RLCM
+from tests.training.choices import DPOK
 
 PLAIN = {
     "flat_lora": False,
@@ -115,17 +115,17 @@ def full_at(monkeypatch: pytest.MonkeyPatch, num: int) -> list[Setup]:
     return attempts
 
 
-@pytest.mark.parametrize("settings", [{}, RLCM], ids=["rocm", "rlcm"])
+@pytest.mark.parametrize("settings", [{}, DPOK], ids=["rocm", "dpok"])
 def test_a_full_memory_steps_down_with_a_sentence_each_and_the_same_result(
     new_run: MakeRun, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any]
 ) -> None:
-    fixed = {"num_steps": 2, "eval_every": 9, "batch_size": 4, "adam_epsilon": 1e-3, **settings}
+    fixed = {"num_steps": 1, "batch_size": 4, "adam_epsilon": 1e-3, **settings}
     calm, full = new_run("calm", **fixed), new_run("full", **fixed)
     list(train(calm))
     attempts = full_at(monkeypatch, num=4)
     list(train(full))
     ways = [(one.model.use_checkpointing, one.config.batch_size) for one in attempts]
-    assert ways == [(False, 4), (False, 4), (True, 4), (True, 2), (True, 1), (True, 1)]
+    assert ways == [(False, 4), (False, 4), (True, 4), (True, 2), (True, 1)]
     assert attempts[-1].config.gradient_accumulation == 4
     told = [event for event in full.events() if event["kind"] == "warning"]
     assert [event["warning"] for event in told] == [
@@ -136,8 +136,8 @@ def test_a_full_memory_steps_down_with_a_sentence_each_and_the_same_result(
     assert all(event["step"] == 1 for event in told)
     assert "batch_size=1, gradient_accumulation=4" in told[-1]["message"]
     for one, other in zip(full.metrics()[1:], calm.metrics()[1:], strict=True):
-        for name in ("loss", "reward", "grad_norm"):
-            assert one[name] == pytest.approx(other[name], rel=1e-3, abs=1e-5)
+        for name in {"loss", "reward", "grad_norm", "value_loss"} & set(other):
+            assert one[name] == pytest.approx(other[name], rel=1e-4, abs=1e-6), name
 
 
 def test_a_memory_that_is_full_in_every_allowed_way_fails_with_what_to_do(
