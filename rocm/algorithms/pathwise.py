@@ -123,11 +123,24 @@ def _reference_denoised(
 ) -> tuple[Tensor, ...]:
     # exact: the states keep their graph, so the gradient also passes through the reference.
     # With a detached input the linear terms of policy and reference cancel in their difference.
-    exact = penalty.ref_grad == "exact" and penalty.beta > 0
-    with torch.set_grad_enabled(exact or path.detach_input):
-        return denoised_along(
-            problem.reference, states, schedule, problem.prediction_type, path.detach_input
-        )
+    exact = penalty.ref_grad == "exact" and penalty.beta > 0 and not path.detach_input
+    # The noise and states without a trained step before them: nothing is kept of these passes.
+    num = next((n for n, state in enumerate(states) if state.requires_grad), len(states))
+    parts = [(slice(num), False), (slice(num, None), True)]
+    if not exact:
+        parts = [(slice(None), path.detach_input)]
+    found: tuple[Tensor, ...] = ()
+    for part, is_kept in parts:
+        if states[part]:
+            with torch.set_grad_enabled(is_kept):
+                found += denoised_along(
+                    problem.reference,
+                    states[part],
+                    schedule[part],
+                    problem.prediction_type,
+                    path.detach_input,
+                )
+    return found
 
 
 def _policy_at_fixed_states(

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from rocm.errors import ConfigError
+from rocm.models.lean import make_lean
 from rocm.models.lora import adapter_off
 from rocm.models.pipelines import DTYPES, freeze, load_few_step
 from rocm.schedule import Step, lcm_schedule, timestep_grid
@@ -45,6 +46,7 @@ class ConsistencyModel:
         use_checkpointing: recompute network passes in backward.
         passes: counted since the model was loaded.
         note: what must be said of the model; empty if it is a consistency model.
+        reference_batch: most states of one call of the reference; None for no limit.
     """
 
     pipeline: DiffusionPipeline
@@ -53,6 +55,7 @@ class ConsistencyModel:
     use_checkpointing: bool = False
     passes: Passes = field(default_factory=Passes)
     note: str = ""
+    reference_batch: int | None = None
 
     @property
     def prediction_type(self) -> str:
@@ -118,6 +121,11 @@ class ConsistencyModel:
         scaled = latents / vae.config.scaling_factor
         pictures = vae.decode(scaled.to(vae.dtype), return_dict=False)[0]
         return pictures.float() / 2 + 0.5
+
+    def make_lean(self) -> None:
+        """Let the frozen layers keep only what backward needs; what is computed stays the same."""
+        make_lean(self.pipeline.unet)
+        make_lean(self.pipeline.vae)
 
     def guided(self, context: Tensor, guidance_scale: float) -> Network:
         r"""The U-Net itself with its guidance, whatever the adapter; arguments as in `policy`.
@@ -238,7 +246,14 @@ class ConsistencyModel:
             options = {"use_reentrant": False, "preserve_rng_state": False}
             return torch.cat([checkpoint(call, *batch, **options) for batch in batches])
 
-        return checkpointed if self.use_checkpointing else call
+        def in_parts(state: Tensor, timesteps: Tensor) -> Tensor:
+            size = max(1, self.reference_batch // len(context)) * len(context)
+            parts = zip(state.split(size), timesteps.split(size), strict=True)
+            return torch.cat([call(*part) for part in parts])
+
+        if self.use_checkpointing:
+            return checkpointed
+        return in_parts if is_reference and self.reference_batch else call
 
     def _autocast(self) -> torch.autocast:
         enabled = self.dtype != torch.float32

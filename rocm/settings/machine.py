@@ -21,3 +21,40 @@ class MachineSettings(BaseModel):
         "Machine",
         "Recompute network passes in backward to save memory; auto decides by free memory.",
     )
+    lean_layers: Literal["auto", "on", "off"] = setting(
+        "auto",
+        "Machine",
+        "Frozen layers keep only what backward needs; results are the same. auto: where memory is "
+        "short.",
+    )
+    flat_lora: bool = setting(
+        True,
+        "Machine",
+        "The adapter as one vector, with fewer operations in its layers; files are the same.",
+    )
+    reference_batch: int = setting(
+        32,
+        "Machine",
+        "Most states that the reference sees in one call; at least one step's are. 1: a call for "
+        "each step.",
+        ge=1,
+        le=4096,
+    )
+    keep_text: bool = setting(
+        True, "Machine", "Encode a prompt once and keep its text features, up to 64 MB of them."
+    )
+    decode_batch: int = setting(
+        0,
+        "Machine",
+        "Pictures that are decoded at a time in an update, and again in backward; 0: all together, "
+        "once.",
+        ge=0,
+        le=1024,
+    )
+    decoder: str = setting(
+        "",
+        "Machine",
+        "A tiny autoencoder (TAESD) that decodes what is trained on, so that updates are cheaper; "
+        "evaluations keep the model's own, which an empty setting means. A folder with diffusers' "
+        "AutoencoderTiny. Not the same gradient.",
+    )

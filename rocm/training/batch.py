@@ -5,17 +5,20 @@ so that a batch of 4 equals a batch of 2 accumulated twice, a resumed run equals
 through, and two algorithms with one seed begin with the same pictures.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from rocm.algorithms.problem import Problem
 from rocm.prompts import noise_seed, training_item
 from rocm.rewards import Mixture, limit_pixels
 from rocm.training.setup import Setup
 from rocm.trajectory import batch_noise
+
+KEPT_BYTES = 64_000_000
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,8 @@ def make_problem(
 ) -> Problem:
     """What is optimised on a batch; evaluating the reward fills `scores` with raw values (B,)."""
     config, model = setup.config, setup.model
-    context = model.encode(batch.prompts)
+    context = _context(setup, batch.prompts)
+    decode = setup.decoder or model.decode
 
     def reward(images: Tensor) -> Tensor:
         parts = mixture.parts(limit_pixels(images), batch.prompts)
@@ -87,9 +91,33 @@ def make_problem(
         policy=model.policy(context, config.guidance_scale),
         reference=model.reference(context, config.guidance_scale),
         prediction_type=model.prediction_type,
-        decode=model.decode,
+        decode=_in_parts(decode, config.decode_batch) if config.decode_batch else decode,
         reward=reward,
     )
+
+
+def _context(setup: Setup, prompts: Sequence[str]) -> Tensor:
+    """Text features (B, L, D); each prompt is encoded alone, whatever its neighbours."""
+    if not setup.config.keep_text:
+        return setup.model.encode(prompts)
+    known = setup.texts
+    found = [known.get(prompt) for prompt in prompts]
+    for number, prompt in enumerate(prompts):
+        if found[number] is None:
+            found[number] = known[prompt] = setup.model.encode([prompt])
+    while len(known) > KEPT_BYTES // found[0].nbytes:
+        del known[next(iter(known))]
+    return torch.cat(found)
+
+
+def _in_parts(decode: Callable[[Tensor], Tensor], size: int) -> Callable[[Tensor], Tensor]:
+    """The decoder on `size` pictures at a time, of which backward keeps the latents only."""
+
+    def call(latents: Tensor) -> Tensor:
+        options = {"use_reentrant": False, "preserve_rng_state": False}
+        return torch.cat([checkpoint(decode, part, **options) for part in latents.split(size)])
+
+    return call
 
 
 def measurements(

@@ -20,6 +20,7 @@ from rocm.algorithms.advantages import PromptStatistics
 from rocm.algorithms.dpok import Value
 from rocm.errors import RunError
 from rocm.models.consistency import ConsistencyModel
+from rocm.models.flat import FlatAdamW
 from rocm.models.lora import save_adapter
 from rocm.training.files import read_record, replace_folder, write_atomic
 from rocm.training.run_dir import RunDir
@@ -64,6 +65,27 @@ class Learner:
     statistics: PromptStatistics
     critic: Critic | None = None
 
+    def state_dict(self) -> dict[str, Any]:
+        """Everything here as plain data and tensors, the parameters one by one on the CPU."""
+        state = {
+            "parameters": [parameter.detach().cpu().clone() for parameter in self.parameters],
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "statistics": self.statistics.state_dict(),
+        }
+        return state if self.critic is None else state | {"critic": self.critic.state_dict()}
+
+    @torch.no_grad()
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from another object's `state_dict`."""
+        for parameter, value in zip(self.parameters, state["parameters"], strict=True):
+            parameter.copy_(value)
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
+        self.statistics.load_state_dict(state.get("statistics", {}))  # none in older checkpoints
+        if self.critic is not None:
+            self.critic.load_state_dict(state["critic"])
+
     def descend(self, max_grad_norm: float) -> float:
         """One optimiser step along the gradients that were accumulated.
 
@@ -73,8 +95,11 @@ class Learner:
         Returns:
             The norm before that. If it is not finite, no parameter was changed.
         """
+        if isinstance(self.optimizer, FlatAdamW):
+            self.optimizer.collect()
         self.scaler.unscale_(self.optimizer)
-        grad_norm = torch.nn.utils.clip_grad_norm_(self.parameters, max_grad_norm)
+        descended = self.optimizer.param_groups[0]["params"]
+        grad_norm = torch.nn.utils.clip_grad_norm_(descended, max_grad_norm)
         if torch.isfinite(grad_norm) or self.scaler.is_enabled():
             self.scaler.step(self.optimizer)
             self.scaler.update()
@@ -127,14 +152,7 @@ def load_checkpoint(run: RunDir, learner: Learner) -> int:
             f"{folder} was made with other adapter settings (lora_rank, lora_targets or model). "
             "Resume with the settings in config.yaml."
         )
-    with torch.no_grad():
-        for parameter, value in zip(learner.parameters, state["parameters"], strict=True):
-            parameter.copy_(value)
-    learner.optimizer.load_state_dict(state["optimizer"])
-    learner.scaler.load_state_dict(state["scaler"])
-    learner.statistics.load_state_dict(state.get("statistics", {}))  # none in older checkpoints
-    if learner.critic is not None:
-        learner.critic.load_state_dict(state["critic"])
+    learner.load_state_dict(state)
     return step
 
 
@@ -148,15 +166,7 @@ def publish_adapter(run: RunDir, step: int) -> None:
 def _training_state(learner: Learner) -> bytes:
     # To memory first: torch.save itself reports a full disk as a RuntimeError.
     buffer = io.BytesIO()
-    state = {
-        "parameters": [parameter.detach().cpu() for parameter in learner.parameters],
-        "optimizer": learner.optimizer.state_dict(),
-        "scaler": learner.scaler.state_dict(),
-        "statistics": learner.statistics.state_dict(),
-    }
-    if learner.critic is not None:
-        state["critic"] = learner.critic.state_dict()
-    torch.save(state, buffer)
+    torch.save(learner.state_dict(), buffer)
     return buffer.getvalue()
 
 

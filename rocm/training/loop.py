@@ -72,8 +72,9 @@ def train(run: RunDir, resume: bool = False, ranks: Ranks = ALONE) -> Iterator[P
             raise
         except torch.OutOfMemoryError as error:
             sentence = (
-                "The GPU's memory is full. Lower batch_size and raise gradient_accumulation, or "
-                "set gradient_checkpointing=on, and start again."
+                "The GPU's memory is full, also in the most sparing way that the settings allow. "
+                "Leave lean_layers and gradient_checkpointing at auto, lower batch_size and raise "
+                "gradient_accumulation, or take a smaller model, and start again."
             )
             _fail(run, sentence)
             raise TrainingError(sentence) from error
@@ -136,11 +137,20 @@ def _train(run: RunDir, resume: bool, ranks: Ranks) -> Iterator[Progress]:
         row = _together(setup, "update", session.mixture.scales, session.step + 1)
         _check(session, row)
         session.step += 1
+        _tell_economy(session)
         is_warned = _after_update(session, row)
         is_over = is_warned and setup.config.stop_on_warning
         run.write_state("running", step=session.step)
         yield Progress(session.step, num_steps, row)
     _end(session, "finished")
+
+
+def _tell_economy(session: _Session) -> None:
+    """Write down how updates came to need less memory."""
+    sentences = session.setup.economy.sentences
+    for kind, message in sentences.items():
+        session.run.append_event("warning", step=session.step, warning=kind, message=message)
+    sentences.clear()
 
 
 def _begin(run: RunDir, setup: Setup) -> tuple[_Session, dict[str, Any]]:

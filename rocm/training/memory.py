@@ -1,12 +1,14 @@
 """Whether a training step fits into memory, judged by what autograd really keeps."""
 
 from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 
 import psutil
 import torch
 from torch import Tensor
 
 from rocm.config import RunConfig
+from rocm.errors import ConfigError
 from rocm.models.consistency import ConsistencyModel
 
 SHARE_OF_FREE = 0.8
@@ -24,6 +26,102 @@ def used_mb(device: torch.device) -> float:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e6
     return psutil.Process().memory_info().rss / 1e6
+
+
+@dataclass
+class Economy:
+    """How updates spend memory. When it is full, one of the ways to need less is taken for good.
+
+    Attributes:
+        lean: frozen layers keep only what backward needs.
+        checkpointing: network passes are computed again in backward.
+        decode_batch: as in `RunConfig`; None as set there.
+        parts: into how many micro-batches a batch is divided.
+        sentences: what was done, by kind, until the loop has said it.
+    """
+
+    lean: bool = False
+    checkpointing: bool = False
+    decode_batch: int | None = None
+    parts: int = 1
+    sentences: dict[str, str] = field(default_factory=dict)
+
+    def settings(self, config: RunConfig) -> RunConfig:
+        """The settings of a run in smaller micro-batches; raises `ConfigError` as they do."""
+        batch, pieces = config.batch_size // self.parts, config.gradient_accumulation * self.parts
+        decoded = config.decode_batch if self.decode_batch is None else self.decode_batch
+        sizes = {"batch_size": batch, "gradient_accumulation": pieces, "decode_batch": decoded}
+        if sizes.items() <= config.model_dump().items():
+            return config
+        return RunConfig.load(config.model_dump(), **sizes)
+
+    def step_down(self, model: ConsistencyModel, config: RunConfig) -> bool:
+        """Need less memory from now on, as far as the settings allow.
+
+        Args:
+            model: whose layers may become lean.
+            config: of the run.
+
+        Returns:
+            False if nothing is left to do.
+        """
+        if not self.lean and config.lean_layers == "auto":
+            model.make_lean()
+            self.lean = True
+            self._say("lean", "frozen layers keep only what backward needs (lean_layers=on)")
+        elif not self.checkpointing and config.gradient_checkpointing == "auto":
+            self.checkpointing, self.decode_batch = True, 1
+            self._say(
+                "checkpointing",
+                "network passes are computed again in backward, and pictures decoded one at a time "
+                "(gradient_checkpointing=on, decode_batch=1), which is slower",
+            )
+        else:
+            return self._divide(config)
+        return True
+
+    def _divide(self, config: RunConfig) -> bool:
+        for parts in range(self.parts + 1, config.batch_size + 1):
+            if config.batch_size % parts:
+                continue
+            try:
+                smaller = replace(self, parts=parts).settings(config)
+            except ConfigError:  # the algorithm compares the pictures of a batch
+                continue
+            self.parts = parts
+            self._say(
+                "batches",
+                f"an update takes its pictures in smaller parts (batch_size={smaller.batch_size}, "
+                f"gradient_accumulation={smaller.gradient_accumulation})",
+            )
+            return True
+        return False
+
+    def _say(self, kind: str, what: str) -> None:
+        self.sentences[f"memory-{kind}"] = (
+            f"The memory was full. From here on {what}; the result is the same."
+        )
+
+
+def plan_memory(model: ConsistencyModel, config: RunConfig) -> Economy:
+    """The first of three ways that fits: everything kept, lean layers, and recomputation.
+
+    Args:
+        model: with adapter, not checkpointed; its layers may become lean.
+        config: of the run; what it does not leave to `auto` is done as it says.
+
+    Returns:
+        The way.
+    """
+    is_checkpointed = config.gradient_checkpointing == "on"
+    is_lean = config.lean_layers == "on"
+    if config.lean_layers == "auto":
+        is_lean = is_checkpointed or needs_checkpointing(model, config)
+    if is_lean:
+        model.make_lean()
+    if config.gradient_checkpointing == "auto":
+        is_checkpointed = needs_checkpointing(model, config)
+    return Economy(is_lean, is_checkpointed)
 
 
 def needs_checkpointing(model: ConsistencyModel, config: RunConfig) -> bool:

@@ -2,13 +2,14 @@
 
 import platform
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from rocm.algorithms.advantages import PromptStatistics
 from rocm.algorithms.dpok import Value
@@ -20,13 +21,15 @@ from rocm.generate import Sampling
 from rocm.model_files import find_model
 from rocm.models.consistency import ConsistencyModel, load_model
 from rocm.models.diffusion import load_diffusion
+from rocm.models.flat import FlatAdamW, make_lean_lora
 from rocm.models.lora import NAME, add_adapter, load_adapter
+from rocm.models.tiny_decoder import load_decoder
 from rocm.preferences import BASE, Preference, load_preferences
 from rocm.prompts import PromptSet, prompts_of
 from rocm.reward_names import check_gradient, tracked
 from rocm.rewards import Mixture, Reward, Scale, load_rewards, parse_mixture
 from rocm.training.checkpoint import Critic, Learner
-from rocm.training.memory import needs_checkpointing
+from rocm.training.memory import Economy, plan_memory
 from rocm.training.ranks import ALONE, Ranks
 from rocm.training.run_dir import RunDir
 
@@ -47,6 +50,9 @@ class Setup:
         rewards: every reward that is trained, tracked or judging, by name.
         preferences: of the table that is trained on; empty without one.
         arms: name in the U-Net of each adapter of that table, by folder.
+        economy: how memory is spent; it steps down when the memory is full.
+        decoder: of what is trained on, where it is not the model's own.
+        texts: features (1, L, D) of prompts that were seen, the oldest first.
         ranks: the processes that share the run; the settings are this one's.
     """
 
@@ -58,6 +64,9 @@ class Setup:
     rewards: dict[str, Reward]
     preferences: tuple[Preference, ...] = ()
     arms: dict[str, str] = field(default_factory=dict)
+    economy: Economy = field(default_factory=Economy)
+    decoder: Callable[[Tensor], Tensor] | None = None
+    texts: dict[str, Tensor] = field(default_factory=dict)
     ranks: Ranks = ALONE
 
     @property
@@ -117,8 +126,7 @@ def set_up(config: RunConfig, measured: Sequence[str] = (), ranks: Ranks = ALONE
     if config.preferences:
         preferences = load_preferences(config.preferences, prompts.evaluation)
     load = load_diffusion if config.sampler == "ddim" else load_model
-    use_checkpointing = config.gradient_checkpointing == "on"
-    model = load(config.model, config.device, config.precision, use_checkpointing)
+    model = load(config.model, config.device, config.precision)
     others = measured or tracked(config.track, config.reward, config.model)
     names = dict.fromkeys([*weights, *others, *_split(config.judge)])
     rewards = load_rewards(names, model.device)
@@ -148,9 +156,16 @@ def prepare(
     parameters = add_adapter(
         model.pipeline.unet, config.lora_rank, config.lora_alpha, targets, config.seed
     )
-    if config.gradient_checkpointing == "auto" and needs_checkpointing(model, config):
-        model = replace(model, use_checkpointing=True)
-    optimizer = torch.optim.AdamW(
+    if config.flat_lora:
+        make_lean_lora(model.pipeline.unet)
+    economy = plan_memory(model, config)
+    model = replace(
+        model,
+        use_checkpointing=economy.checkpointing,
+        reference_batch=config.reference_batch,
+    )
+    kind = FlatAdamW if config.flat_lora else torch.optim.AdamW
+    optimizer = kind(
         parameters,
         lr=config.learning_rate,
         betas=(config.adam_beta1, config.adam_beta2),
@@ -160,8 +175,27 @@ def prepare(
     scaler = torch.amp.GradScaler(model.device.type, enabled=config.precision == "fp16")
     statistics = PromptStatistics(config.prompt_window, config.prompt_min_count)
     learner = Learner(parameters, optimizer, scaler, statistics, _critic(config, model))
-    arms = _load_arms(model, preferences)
-    return Setup(config, model, learner, prompts, weights, rewards, preferences, arms)
+    return Setup(
+        config,
+        model,
+        learner,
+        prompts,
+        weights,
+        rewards,
+        preferences,
+        _load_arms(model, preferences),
+        economy,
+        _decoder(config, model),
+    )
+
+
+def _decoder(config: RunConfig, model: ConsistencyModel) -> Callable[[Tensor], Tensor] | None:
+    """The tiny decoder that the settings name, in the number format of the model's own."""
+    if not config.decoder:
+        return None
+    return load_decoder(
+        config.decoder, model.device, model.pipeline.vae.dtype, model.latent_shape[0]
+    )
 
 
 def _critic(config: RunConfig, model: ConsistencyModel) -> Critic | None:
@@ -210,6 +244,7 @@ def describe(setup: Setup, start: Evaluation) -> dict[str, Any]:
         "device": str(setup.model.device),
         "num_processes": setup.ranks.size,
         "use_checkpointing": setup.model.use_checkpointing,
+        "lean_layers": setup.economy.lean,
         "base_reward": {"mean": trained.mean().item(), "deviation": trained.std().item()},
         "base_scores": {
             name: {"mean": scale.mean, "deviation": scale.deviation}

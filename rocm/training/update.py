@@ -2,6 +2,7 @@
 
 import random
 import time
+from copy import deepcopy
 from dataclasses import replace
 from itertools import chain
 from typing import Any
@@ -23,17 +24,44 @@ from rocm.trajectory import gradient_path
 
 
 def update(setup: Setup, mixture: Mixture, step: int) -> dict[str, Any]:
-    """Do one update and measure it.
+    """Do one update and measure it; when the memory is full, again in a way that needs less.
 
     Args:
-        setup: the run's parts; its adapter and optimiser change.
+        setup: the run's parts; its adapter and optimiser change, and maybe its economy.
         mixture: the trained reward.
         step: number of this update, from 1.
 
     Returns:
         The update's row of metrics. If `loss` or `grad_norm` is not finite, the adapter is not to
         be kept.
+
+    Raises:
+        torch.OutOfMemoryError: the memory is too small in every way that the settings allow.
     """
+    # A policy gradient has learnt before its gradients are there; back-propagation has not.
+    is_pathwise = setup.config.algorithm in ("rocm", "hybrid")
+    before = None if is_pathwise else deepcopy(setup.learner.state_dict())
+    while (row := _attempt(setup, mixture, step)) is None:
+        if before is not None:
+            setup.learner.load_state_dict(before)
+    return row
+
+
+def _attempt(setup: Setup, mixture: Mixture, step: int) -> dict[str, Any] | None:
+    """One update; None if the memory was full and the economy has stepped down."""
+    economy = setup.economy
+    model = replace(setup.model, use_checkpointing=economy.checkpointing)
+    try:
+        spent = replace(setup, model=model, config=economy.settings(setup.config))
+        return _measured_update(spent, mixture, step)
+    except torch.OutOfMemoryError:
+        # In several processes the others would wait for what this one does a second time.
+        if setup.ranks.size > 1 or not economy.step_down(setup.model, setup.config):
+            raise
+    return None
+
+
+def _measured_update(setup: Setup, mixture: Mixture, step: int) -> dict[str, Any]:
     config, began, before = setup.config, time.perf_counter(), replace(setup.model.passes)
     change = pathwise_update if config.algorithm in ("rocm", "hybrid") else policy_update
     row = change(setup, mixture, step)

@@ -214,7 +214,7 @@ def test_recomputed_reference_has_its_adapter_off_and_recomputed_policy_on(tiny_
     forward = [(2, False)] * 3 + [(2, True)] * 3
     assert calls == forward
     loss.backward()
-    assert sorted(calls[6:]) == sorted(forward)
+    assert sorted(calls[6:]) == sorted([(2, False)] * 3 + [(2, True)] * 2)  # not at the noise
 
 
 def test_adapter_stays_trainable_after_the_reference_was_used(tiny_pipeline_dir):

@@ -84,7 +84,7 @@ def test_resumed_equals_straight_through_bit_for_bit(new_run: MakeRun, settings:
 @pytest.mark.parametrize(
     ("settings", "forward", "backward", "queries"),
     [
-        ({"ref_grad": "exact"}, 2 + 2, 2 + 2, 1),
+        ({"ref_grad": "exact"}, 2 + 2, 2 + 1, 1),  # none comes back to the noise
         ({"ref_grad": "none"}, 2 + 2, 2, 1),
         ({"ref_grad": "detach"}, 2 + 2 + 2, 2 + 2, 1),
         ({"beta": 0}, 2 + 2, 2, 1),
@@ -198,7 +198,8 @@ def test_gradient_checkpointing_changes_no_figure(new_run: MakeRun) -> None:
     finish(off)
     finish(on)
     for one, other in zip(measured(off), measured(on), strict=True):
-        assert other.pop("unet_forward", 0) == 2 * one.pop("unet_forward", 0)  # each again
+        # Each again but the reference's at the noise, to which no gradient comes back.
+        assert 4 * other.pop("unet_forward", 0) == 7 * one.pop("unet_forward", 0)
         assert one == pytest.approx(other, rel=1e-3, abs=1e-5)
 
 

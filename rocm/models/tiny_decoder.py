@@ -1,0 +1,67 @@
+"""A tiny autoencoder (TAESD) in the place of a model's decoder: cheaper, not the same picture."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderTiny
+from safetensors import SafetensorError
+from torch import Tensor
+
+from rocm.config import find_folder
+from rocm.errors import ConfigError, MissingFile
+
+
+def load_decoder(
+    folder: str, device: torch.device, dtype: torch.dtype, latent_channels: int
+) -> Callable[[Tensor], Tensor]:
+    """Load a tiny autoencoder's decoder, frozen.
+
+    Args:
+        folder: of an `AutoencoderTiny` in diffusers' layout, found as a model's folder is.
+        device: where to compute.
+        dtype: of its weights.
+        latent_channels: of the model whose latents it decodes.
+
+    Returns:
+        Latents (B, C, h, w) to pictures (B, 3, H, W), float32, nominally in [0, 1].
+
+    Raises:
+        MissingFile: the folder, or a file in it, is missing.
+        ConfigError: it is another kind of autoencoder, damaged, or for other latents.
+    """
+    path = _folder(folder)
+    try:
+        if AutoencoderTiny.load_config(path).get("_class_name") != "AutoencoderTiny":
+            raise ConfigError(
+                f"decoder={folder} is no AutoencoderTiny. Give TAESD, or leave decoder empty."
+            )
+        options = {"local_files_only": True, "use_safetensors": True, "torch_dtype": dtype}
+        network = AutoencoderTiny.from_pretrained(path, **options)
+    except OSError as error:
+        raise MissingFile(f"decoder={folder} cannot be loaded from {path}: {error}") from error
+    except (SafetensorError, ValueError, RuntimeError) as error:
+        raise ConfigError(f"decoder={folder} has a damaged or misfit file: {error}") from error
+    if network.config.latent_channels != latent_channels:
+        raise ConfigError(
+            f"decoder={folder} decodes latents of {network.config.latent_channels} channels, and "
+            f"the model's have {latent_channels}. Take the tiny autoencoder of the same family."
+        )
+    network.to(device).requires_grad_(False).eval()
+
+    def decode(latents: Tensor) -> Tensor:
+        scaled = latents / network.config.scaling_factor
+        pictures = network.decode(scaled.to(network.dtype), return_dict=False)[0]
+        return pictures.float() / 2 + 0.5
+
+    return decode
+
+
+def _folder(folder: str) -> Path:
+    try:
+        return find_folder(folder)
+    except MissingFile as error:
+        raise MissingFile(
+            f"decoder={folder[:200]} is no folder on this disk. Give the folder of an "
+            "AutoencoderTiny, such as madebyollin/taesd once downloaded, or leave decoder empty."
+        ) from error

@@ -1,0 +1,233 @@
+"""Settings of memory and speed: the same update, whatever they say; and what happens when full."""
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from diffusers import AutoencoderTiny
+
+from rocm.config import RunConfig
+from rocm.errors import ConfigError, MissingFile, TrainingError
+from rocm.models.consistency import ConsistencyModel
+from rocm.rewards import Scale
+from rocm.training import memory
+from rocm.training import update as updates
+from rocm.training.checkpoint import load_checkpoint
+from rocm.training.loop import train
+from rocm.training.run_dir import RunDir
+from rocm.training.setup import Setup, set_up
+from tests.training.choices import DPOK
+
+PLAIN = {
+    "flat_lora": False,
+    "reference_batch": 1,
+    "lean_layers": "off",
+    "gradient_checkpointing": "off",
+    "keep_text": False,
+}
+MakeConfig = Callable[..., RunConfig]
+MakeRun = Callable[..., RunDir]
+
+
+def two_updates(config: RunConfig) -> tuple[list[float], torch.Tensor]:
+    """Loss, divergence and gradient norm of two updates, and the adapter after them."""
+    setup = set_up(config)
+    mixture = setup.mixture(dict.fromkeys(setup.weights, Scale(0.0, 1.0)))
+    rows = [updates.update(setup, mixture, step) for step in (1, 2)]
+    figures = [row[name] for row in rows for name in ("loss", "divergence", "grad_norm")]
+    return figures, torch.cat([one.detach().flatten() for one in setup.learner.parameters])
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"flat_lora": True},
+        {"reference_batch": 32},
+        {"reference_batch": 4},
+        {"lean_layers": "on"},
+        {"keep_text": True},
+        {"decode_batch": 1},
+        {"flat_lora": True, "reference_batch": 32, "lean_layers": "on", "keep_text": True},
+    ],
+    ids=lambda settings: ",".join(f"{name}={value}" for name, value in settings.items()),
+)
+def test_a_setting_of_speed_or_memory_changes_no_update(
+    small_config: MakeConfig, settings: dict[str, Any]
+) -> None:
+    common = {**PLAIN, "num_inference_steps": 3, "track": "", "reward": "saturation"}
+    # Adam divides by the gradient's size: a large epsilon keeps its noise from being blown up.
+    common |= {"adam_epsilon": 1e-3, "max_grad_norm": 1e6}
+    wanted, before = two_updates(small_config(**common))
+    found, after = two_updates(small_config(**{**common, **settings}))
+    assert found == pytest.approx(wanted, rel=1e-4, abs=1e-6)
+    assert wanted[4] > 1e-6  # the policy has left the reference
+    torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-6)
+
+
+def test_states_before_the_reference_are_seen_in_calls_of_the_size_that_is_set(
+    small_config: MakeConfig,
+) -> None:
+    config = small_config(num_inference_steps=8, reference_batch=7, track="")
+    setup, sizes = set_up(config), []
+    layer = setup.model.pipeline.unet.conv_in
+    layer.register_forward_pre_hook(lambda module, inputs: sizes.append(len(inputs[0])))
+    updates.update(setup, setup.mixture({"colorfulness": Scale(0.0, 1.0)}), 1)
+    assert sizes == [2] * 8 + [2, 6, 6, 2]  # the policy's; then the noise alone, then the rest
+
+
+def test_a_run_goes_on_with_and_without_one_vector_from_the_same_checkpoint(
+    new_run: MakeRun, small_config: MakeConfig
+) -> None:
+    for is_flat in (True, False):
+        run = new_run(f"{is_flat}", num_steps=1, flat_lora=is_flat)
+        list(train(run))
+        setups = [set_up(small_config(flat_lora=other)) for other in (True, False)]
+        for setup in setups:
+            assert load_checkpoint(run, setup.learner) == 1
+        states = [setup.learner.state_dict() for setup in setups]
+        for one, other in itertools.chain(
+            zip(states[0]["parameters"], states[1]["parameters"], strict=True),
+            (
+                (states[0]["optimizer"]["state"][n]["exp_avg"], state["exp_avg"])
+                for n, state in states[1]["optimizer"]["state"].items()
+            ),
+        ):
+            assert torch.equal(one, other)
+
+
+def full_at(monkeypatch: pytest.MonkeyPatch, num: int) -> list[Setup]:
+    """The memory is full at the end of the first `num` backward passes."""
+    real, attempts = updates._measured_update, []
+
+    def measured(setup: Setup, mixture: Any, step: int) -> dict[str, Any]:
+        attempts.append(setup)
+        if len(attempts) > num:
+            return real(setup, mixture, step)
+        with monkeypatch.context() as patch:
+            full = torch.OutOfMemoryError("CUDA out of memory")
+            patch.setattr(type(setup.learner), "descend", lambda *_: (_ for _ in ()).throw(full))
+            return real(setup, mixture, step)
+
+    monkeypatch.setattr(updates, "_measured_update", measured)
+    return attempts
+
+
+@pytest.mark.parametrize("settings", [{}, DPOK], ids=["rocm", "dpok"])
+def test_a_full_memory_steps_down_with_a_sentence_each_and_the_same_result(
+    new_run: MakeRun, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any]
+) -> None:
+    fixed = {"num_steps": 1, "batch_size": 4, "adam_epsilon": 1e-3, **settings}
+    calm, full = new_run("calm", **fixed), new_run("full", **fixed)
+    list(train(calm))
+    attempts = full_at(monkeypatch, num=4)
+    list(train(full))
+    ways = [(one.model.use_checkpointing, one.config.batch_size) for one in attempts]
+    assert ways == [(False, 4), (False, 4), (True, 4), (True, 2), (True, 1)]
+    assert attempts[-1].config.gradient_accumulation == 4
+    told = [event for event in full.events() if event["kind"] == "warning"]
+    assert [event["warning"] for event in told] == [
+        "memory-lean",
+        "memory-checkpointing",
+        "memory-batches",
+    ]
+    assert all(event["step"] == 1 for event in told)
+    assert "batch_size=1, gradient_accumulation=4" in told[-1]["message"]
+    for one, other in zip(full.metrics()[1:], calm.metrics()[1:], strict=True):
+        for name in {"loss", "reward", "grad_norm", "value_loss"} & set(other):
+            assert one[name] == pytest.approx(other[name], rel=1e-4, abs=1e-6), name
+
+
+def test_a_memory_that_is_full_in_every_allowed_way_fails_with_what_to_do(
+    new_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = new_run("run", lean_layers="off", gradient_checkpointing="off", batch_size=2)
+    attempts = full_at(monkeypatch, num=9)
+    with pytest.raises(TrainingError, match="gradient_checkpointing at auto, lower batch_size"):
+        list(train(run))
+    assert [one.config.batch_size for one in attempts] == [2, 1]
+    assert not any(one.economy.lean or one.model.use_checkpointing for one in attempts)
+    assert run.status().state == "failed"
+
+
+def test_batches_that_an_algorithm_compares_within_are_not_divided(
+    small_config: MakeConfig,
+) -> None:
+    config = small_config(algorithm="d3po", pictures_per_prompt=2, batch_size=6)
+    economy = memory.Economy(lean=True, checkpointing=True)
+    assert economy.step_down(None, config)
+    assert economy.settings(config).batch_size == 2
+    assert not economy.step_down(None, config)
+
+
+@pytest.mark.parametrize(
+    ("free", "settings", "way"),
+    [
+        (1e12, {}, (False, False)),
+        (1e12, {"gradient_checkpointing": "on"}, (True, True)),
+        (1e12, {"lean_layers": "on"}, (True, False)),
+        (0, {}, (True, True)),
+        (0, {"lean_layers": "off", "gradient_checkpointing": "off"}, (False, False)),
+        ("between", {}, (True, False)),
+    ],
+)
+def test_the_first_way_that_fits_is_taken(
+    small_config: MakeConfig,
+    monkeypatch: pytest.MonkeyPatch,
+    free: float | str,
+    settings: dict[str, str],
+    way: tuple[bool, bool],
+) -> None:
+    lean: list[ConsistencyModel] = []
+    make_lean = ConsistencyModel.make_lean
+    monkeypatch.setattr(
+        ConsistencyModel, "make_lean", lambda self: (lean.append(self), make_lean(self))
+    )
+    if free == "between":  # too little until the layers are lean
+        monkeypatch.setattr(memory, "free_bytes", lambda device: 1e12 if lean else 0)
+    else:
+        monkeypatch.setattr(memory, "free_bytes", lambda device: free)
+    economy = set_up(small_config(track="", **settings)).economy
+    assert (economy.lean, economy.checkpointing) == way
+    assert bool(lean) == way[0]
+
+
+@pytest.fixture(scope="module")
+def tiny_decoder_dir(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("taesd")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        blocks = {"encoder_block_out_channels": (8, 8), "decoder_block_out_channels": (8, 8)}
+        counts = {"num_encoder_blocks": (1, 1), "num_decoder_blocks": (1, 1)}
+        AutoencoderTiny(**blocks, **counts).save_pretrained(folder)
+    return folder
+
+
+def test_a_tiny_decoder_decodes_what_is_trained_on_and_nothing_else(
+    small_config: MakeConfig, tiny_decoder_dir: Path
+) -> None:
+    own, tiny = (
+        set_up(small_config(decoder=name, track="")) for name in ("", str(tiny_decoder_dir))
+    )
+    mixture = own.mixture({"colorfulness": Scale(0.0, 1.0)})
+    rewards = [updates.update(one, mixture, 1)["reward"] for one in (own, tiny)]
+    assert rewards[0] != pytest.approx(rewards[1], rel=1e-3)
+    pictures = [
+        set_up(small_config(decoder=name, track="")).evaluate().images
+        for name in ("", str(tiny_decoder_dir))
+    ]
+    assert torch.equal(*pictures)
+    state = torch.linspace(-1, 1, 4 * 64).view(1, 4, 8, 8)
+    stock = AutoencoderTiny.from_pretrained(tiny_decoder_dir).decode(state).sample / 2 + 0.5
+    torch.testing.assert_close(tiny.decoder(state), stock)
+
+
+def test_a_decoder_that_is_missing_or_another_kind_is_refused_in_a_sentence(
+    small_config: MakeConfig, tiny_pipeline_dir: Path
+) -> None:
+    with pytest.raises(MissingFile, match=r"decoder=no/taesd is no folder on this disk\. Give"):
+        set_up(small_config(decoder="no/taesd"))
+    with pytest.raises(ConfigError, match="is no AutoencoderTiny"):
+        set_up(small_config(decoder=str(tiny_pipeline_dir / "vae")))
