@@ -28,6 +28,8 @@ reward, and watch the divergence that keeps it honest.</p>
 # turned page is an entry of the browser's history, so that Back turns back instead of leaving.
 PUT_TAB_INTO_ADDRESS = """() => {
   if (!document.body.dataset.isLoaded) return;
+  const tab = document.querySelector('#pages [role=tab][aria-selected=true]');
+  if (tab && tab.dataset.tabId !== '%s') return;  // turned again meanwhile
   const url = new URL(window.location.href), before = url.searchParams.get('tab') ?? 'train';
   url.searchParams.set('tab', '%s');
   if (before !== '%s') window.history.pushState(null, '', url);
@@ -36,8 +38,7 @@ PUT_TAB_INTO_ADDRESS = """() => {
 TAB_OF_ADDRESS = """() => {
   if (!document.body.dataset.isLoaded) window.addEventListener('popstate', () => {
     const wanted = new URLSearchParams(window.location.search).get('tab') ?? 'train';
-    const tabs = [...document.querySelectorAll('#pages [role=tab]')];
-    tabs.find(tab => tab.innerText.trim().toLowerCase() === wanted)?.click();
+    document.querySelector(`#pages [role=tab][data-tab-id="${CSS.escape(wanted)}"]`)?.click();
   });
   document.body.dataset.isLoaded = 'yes';
   const wanted = new URLSearchParams(window.location.search).get('tab');
@@ -76,7 +77,8 @@ def build(services: Services, access: Access, studies: StudyDesk | None = None) 
                 results_page.build(services.results, access, results)
             tabs_shown.append(results)
         for tab in tabs_shown:
-            tab.select(None, js=PUT_TAB_INTO_ADDRESS % (tab.id, tab.id), api_visibility="private")
+            told = PUT_TAB_INTO_ADDRESS.replace("%s", str(tab.id))
+            tab.select(None, js=told, api_visibility="private")
         pages.load(None, None, tabs, js=TAB_OF_ADDRESS, api_visibility="private")
     return pages
 

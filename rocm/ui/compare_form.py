@@ -122,7 +122,7 @@ def build_form(desk: CompareDesk, is_public: bool) -> Form:
     )
     with gr.Row(elem_id="compare_set_row"):
         prompt_set = gr.Dropdown(
-            [(f"embedded, {name}", name) for name in SETS],
+            list(SETS),
             value=next(iter(SETS)),
             label="Set",
             allow_custom_value=not is_public,
