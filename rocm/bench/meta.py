@@ -7,7 +7,7 @@ stays: gradients are clipped tensor by tensor, two operations for each, where CU
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -50,7 +50,13 @@ def flash_attention(
 
 
 class Autocast(TorchFunctionMode):
-    """Stands for `torch.autocast` on the meta device, with CUDA's lists and cache."""
+    """Stands for `torch.autocast` on the meta device, with CUDA's lists and cache.
+
+    Attributes:
+        entered: those that are entered and not left.
+    """
+
+    entered: ClassVar[list["Autocast"]] = []
 
     def __init__(
         self, device_type: str, dtype: torch.dtype = torch.bfloat16, enabled: bool = True
@@ -68,7 +74,12 @@ class Autocast(TorchFunctionMode):
 
     def __enter__(self) -> Self:
         self._weights = {}
+        self.entered.append(self)
         return super().__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        self.entered.pop()
+        super().__exit__(*error)
 
     def __torch_function__(
         self,
@@ -114,9 +125,21 @@ def like_cuda() -> Iterator[None]:
     Yields:
         Nothing.
     """
-    autocast = torch.autocast
+    autocast = (torch.autocast, torch.is_autocast_enabled, torch.get_autocast_dtype)
+    is_enabled, dtype_of = autocast[1:]
+
+    def is_autocast_enabled(device: str | None = None) -> bool:
+        if device != "meta":
+            return is_enabled(device) if device else is_enabled()
+        return bool(Autocast.entered) and Autocast.entered[-1].enabled
+
+    def get_autocast_dtype(device: str) -> torch.dtype:
+        return Autocast.entered[-1].dtype if device == "meta" else dtype_of(device)
+
     torch.autocast, F.scaled_dot_product_attention = Autocast, flash_attention
+    torch.is_autocast_enabled, torch.get_autocast_dtype = is_autocast_enabled, get_autocast_dtype
     try:
         yield
     finally:
-        torch.autocast, F.scaled_dot_product_attention = autocast, attention
+        torch.autocast, torch.is_autocast_enabled, torch.get_autocast_dtype = autocast
+        F.scaled_dot_product_attention = attention

@@ -89,12 +89,15 @@ def test_autocast_on_meta_gives_the_formats_of_cuda():
     with like_cuda(), torch.autocast("meta", torch.bfloat16), Counter() as counter:
         products = F.linear(half, weight) + F.linear(half, weight)
         normed = F.layer_norm(half, (4,))
+        assert torch.is_autocast_enabled("meta")
+        assert torch.get_autocast_dtype("meta") == torch.bfloat16
     assert products.dtype == torch.bfloat16
     assert normed.dtype == torch.float32
     # One cast of the weight, kept; two products; a sum; the cast and the norm of the other input.
     assert counter.counts.operations == 6
     with like_cuda(), torch.autocast("meta", enabled=False):
         assert F.layer_norm(half, (4,)).dtype == torch.bfloat16
+        assert not torch.is_autocast_enabled("meta")
 
 
 def test_what_is_replaced_on_meta_is_put_back_after_an_error():
