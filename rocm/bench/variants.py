@@ -23,9 +23,26 @@ class Variant:
     meaning: str
 
 
-PLAIN = Variant("plain", {"gradient_checkpointing": "off"}, "nothing recomputed; others' measure")
-NAIVE = Variant("naive", {"gradient_checkpointing": "on"}, "every network call recomputed")
-VARIANTS = (PLAIN, NAIVE)
+ALL_OFF = {
+    "gradient_checkpointing": "off",
+    "lean_layers": "off",
+    "flat_lora": False,
+    "reference_batch": 1,
+    "keep_text": False,
+}
+BATCHED = ALL_OFF | {"reference_batch": 32, "keep_text": True}
+FLAT = BATCHED | {"flat_lora": True}
+LOW = {"gradient_checkpointing": "on", "lean_layers": "on", "decode_batch": 1}
+PLAIN = Variant("plain", ALL_OFF, "nothing recomputed, nothing optimised; others' measure")
+NAIVE = Variant("naive", ALL_OFF | {"gradient_checkpointing": "on"}, "every call recomputed")
+VARIANTS = (
+    PLAIN,
+    NAIVE,
+    Variant("batched", BATCHED, "the reference in one call, text features kept"),
+    Variant("flat", FLAT, "the adapter as one vector besides"),
+    Variant("lean", FLAT | {"lean_layers": "on"}, "lean frozen layers besides"),
+    Variant("low-memory", FLAT | LOW, "lean, recomputed, decoded one at a time"),
+)
 REF_GRADS = ("exact", "none")
 
 
