@@ -49,8 +49,10 @@ def test_real_update_takes_no_more_than_what_is_committed():
 
 def test_exact_reference_costs_its_backward_passes_and_naive_the_repeated_forward_passes(small):
     flops = {name: row["TFLOP"] for name, row in figures(small).items()}
-    forward = {name: NUM * flops[f"{name} forward/plain"] for name in ("policy", "reference")}
-    backward = NUM * flops["reference backward/plain"]
+    # No gradient returns to the noise, which is the state of the first reference call.
+    num_calls = {"policy": NUM, "reference": NUM - 1}
+    forward = {name: num * flops[f"{name} forward/plain"] for name, num in num_calls.items()}
+    backward = num_calls["reference"] * flops["reference backward/plain"]
     plain, none = flops["update/plain/exact"], flops["update/plain/none"]
     assert plain - none == pytest.approx(backward, rel=1e-9)
     # Recomputation ends at the last tensor that backward needs, before the output's convolution.
@@ -63,7 +65,7 @@ def test_recomputation_takes_less_memory_and_more_operations(small):
     rows = figures(small)
     plain, naive = rows["update/plain/exact"], rows["update/naive/exact"]
     assert naive["peak MiB"] < plain["peak MiB"]
-    assert naive["operations"] > 1.4 * plain["operations"]
+    assert naive["operations"] > 1.3 * plain["operations"]
     assert rows["policy forward/naive"]["saved MiB"] < rows["policy forward/plain"]["saved MiB"] / 9
 
 
