@@ -7,7 +7,7 @@ from pathlib import Path
 from rocm.config import RunConfig, preset_names
 from rocm.hardware import with_hardware
 from rocm.hub import announcement, fetch, size
-from rocm.model_files import find_model, model_repositories
+from rocm.model_files import adapter_repository, find_model, model_repositories
 from rocm.presets import hardware_names
 from rocm.prompt_files import fetch_hub_prompts, is_hub_source
 
@@ -62,6 +62,9 @@ def add_download_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "what", metavar="MODEL|PRESET|PROMPTS", help="as the settings model or prompts, or a preset"
     )
+    parser.add_argument(
+        "--adapter", action="store_true", help="it is an adapter, owner/name, for a comparison"
+    )
     parser.add_argument("--column", default="", help="of a data set; as prompt_column")
     parser.add_argument("--dry-run", action="store_true", help="only say how much it is")
 
@@ -85,7 +88,7 @@ def download(options: argparse.Namespace, rest: list[str]) -> None:
         what = config.model
         if is_hub_source(config.prompts) and not options.dry_run:
             fetch_hub_prompts(config.prompts, config.prompt_column, _say)
-    wanted = model_repositories(what)
+    wanted = [adapter_repository(what)] if options.adapter else model_repositories(what)
     for one in wanted:
         if options.dry_run:
             _say(announcement(one, size(one)))

@@ -110,6 +110,21 @@ def model_repositories(model: str) -> list[Repository]:
     return [place for place in _places(model) if isinstance(place, Repository)]
 
 
+def adapter_repository(name: str) -> Repository:
+    """Where the hub keeps an adapter.
+
+    Args:
+        name: `owner/name` or `owner/name@revision`.
+
+    Returns:
+        The repository, of which one file is wanted.
+
+    Raises:
+        ConfigError: not of that form.
+    """
+    return repository(name, (LORA_FILE,))
+
+
 def model_size(model: str) -> Download:
     """What downloading a model would take, asked of the hub; arguments as in `find_model`."""
     sizes = [size(wanted) for wanted in model_repositories(model)]

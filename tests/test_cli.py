@@ -80,7 +80,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["sample", "a cat", "--guidance-scale", "x"], "guidance_scale='x' is not allowed"),
         (["sample", "a cat", "--sed", "1"], "Unknown argument '--sed'"),
         (["evaluate", "nowhere"], "There is no folder 'nowhere'. Give one that holds"),
-        (["evaluate", "some/lora"], "Adapters are not fetched from the Hub"),
+        (
+            ["evaluate", "some/lora"],
+            "not on this disk. Run: python -m rocm download --adapter some/lora",
+        ),
         (["evaluate", "--prompts", "none.txt"], "none.txt does not exist"),
         (["evaluate", "--out", "table.pdf"], "--out table.pdf: end it in .csv"),
         (["evaluate", "--axis", "guidance_scale=a"], "give numbers, such as guidance_scale=1,2,4"),

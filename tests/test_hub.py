@@ -8,6 +8,7 @@ import pytest
 from huggingface_hub import constants
 
 from rocm import model_files
+from rocm.compare.arms import SHIPPED, check_fit, find_arm, fingerprint
 from rocm.config import ROOT, RunConfig
 from rocm.errors import ConfigError, MissingFile
 from rocm.hub import PINNED, Download, announcement, repository
@@ -68,6 +69,20 @@ def test_a_download_says_its_size_first_takes_what_is_needed_and_works_offline(h
     assert sum(stated) == pytest.approx(megabytes, rel=0.02)
     assert load_model(MODEL, "cpu").pipeline.unet is not None
     assert find_model(MODEL).revisions == f"{COMMIT}+{COMMIT}"
+
+
+def test_an_adapter_of_the_hub_is_an_arm_once_it_is_downloaded(hub, cache):
+    hub.folders["models/somebody/adapter"] = SHIPPED / "tiny-rlcm"
+    with pytest.raises(MissingFile, match="Run: python -m rocm download --adapter somebody/adapt"):
+        find_arm("somebody/adapter", cache)
+    done = rocm(cache, "download", "--adapter", "somebody/adapter", **hub.environment)
+    assert done.returncode == 0, done.stderr
+    arm = find_arm("somebody/adapter", cache)
+    assert arm.label == "somebody/adapter"
+    assert fingerprint(arm.folder) == fingerprint("assets/adapters/tiny-rlcm")
+    check_fit(arm, arm.folder, "assets/tiny-lcm")
+    with pytest.raises(ConfigError, match="Here only"):
+        find_arm("somebody/adapter", cache, is_public=True)
 
 
 def test_what_is_here_already_is_not_downloaded_again(hub, cache):

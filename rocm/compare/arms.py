@@ -1,4 +1,4 @@
-"""What can be compared: the base model, runs and their checkpoints, adapter folders."""
+"""What can be compared: the base model, runs and their checkpoints, adapters of disk and hub."""
 
 import hashlib
 import os
@@ -11,14 +11,14 @@ from safetensors import SafetensorError, safe_open
 
 from rocm.config import ROOT, RunConfig
 from rocm.errors import ConfigError, MissingFile, RunError
-from rocm.model_files import find_model
+from rocm.hub import is_repository, local_snapshot
+from rocm.model_files import adapter_repository, find_model
 from rocm.reward_names import parse_mixture
 from rocm.training.run_dir import RunDir
 
 BASE = "base"
 RUN = "run:"
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
-HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 WEIGHTS = "pytorch_lora_weights.safetensors"
 SHIPPED = ROOT / "assets" / "adapters"
 LORA = re.compile(r"unet\.(.+)\.(?:lora\.(down|up)|lora_(A|B))\.weight")
@@ -29,7 +29,7 @@ class Arm:
     """One of the things compared.
 
     Attributes:
-        name: as it was asked for: `base`, `run:ID`, or a folder.
+        name: as it was asked for: `base`, `run:ID`, a folder, or `owner/name` of the hub.
         label: short, for people.
         folder: of the adapter, empty for the base model.
         config: settings that it was trained with, None where they are not known.
@@ -73,7 +73,8 @@ def find_arm(name: str, runs: Path, is_public: bool = False) -> Arm:
     """The arm of a name.
 
     Args:
-        name: `base`, `run:ID`, or a folder, absolute or relative to the project.
+        name: `base`, `run:ID`, a folder, absolute or relative to the project, or a repository of
+            the hub that was downloaded.
         runs: folder of the runs.
         is_public: whether only what the page itself offers may be named.
 
@@ -91,6 +92,8 @@ def find_arm(name: str, runs: Path, is_public: bool = False) -> Arm:
     if is_public and name not in shipped_adapters():
         raise ConfigError("Here only the base model, adapters of runs and those that ship count.")
     folder = next((one for one in _places(name) if os.path.isfile(one / WEIGHTS)), None)
+    if folder is None and _is_of_hub(name):
+        return Arm(name, name, short_path(_downloaded(name)))
     if folder is None:
         raise MissingFile(_no_adapter(name))
     run = RunDir(folder.parent)
@@ -209,14 +212,26 @@ def _places(name: str) -> list[Path]:
     return [one / sub for one in (given, ROOT / name) for sub in ("", "adapter")]
 
 
+def _is_of_hub(name: str) -> bool:
+    # A folder that is not there has the form of a repository too: assets/adapter.
+    is_folder = (ROOT / name.partition("/")[0]).is_dir() or any(map(os.path.isdir, _places(name)))
+    return is_repository(name) and not is_folder
+
+
+def _downloaded(name: str) -> Path:
+    wanted = adapter_repository(name)
+    advice = f"Run: python -m rocm download --adapter {name}"
+    try:
+        folder = local_snapshot(wanted)
+    except MissingFile as error:
+        raise MissingFile(f"The adapter {wanted} is not on this disk. {advice}") from error
+    if not (folder / WEIGHTS).is_file():
+        raise MissingFile(f"{wanted} is on this disk without {WEIGHTS}. {advice}")
+    return folder
+
+
 def _no_adapter(name: str) -> str:
-    is_there = any(os.path.isdir(one) for one in _places(name))
-    if not is_there and HUB_ID.fullmatch(name):
-        return (
-            f"There is no folder '{name[:200]}'. Adapters are not fetched from the Hub: download "
-            f"it, and give the folder that holds {WEIGHTS}."
-        )
-    if is_there:
+    if any(os.path.isdir(one) for one in _places(name)):
         return (
             f"'{name[:200]}' holds no adapter: {WEIGHTS} is missing. Give the adapter folder of a "
             "run, or another one that diffusers' save_lora_weights wrote."

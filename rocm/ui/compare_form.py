@@ -108,7 +108,7 @@ def build_form(desk: CompareDesk, is_public: bool) -> Form:
         allow_custom_value=not is_public,
         label="Arms",
         info="All draw the same prompts from the same noise"
-        + ("." if is_public else "; an adapter's folder can be typed."),
+        + ("." if is_public else "; an adapter's folder or owner/name of the hub can be typed."),
         elem_id="compare_arms",
     )
     compare = gr.Button("Compare", variant="primary", elem_id="compare")

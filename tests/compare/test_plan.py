@@ -98,7 +98,10 @@ def test_a_plan_has_one_name_until_an_adapter_changes(home, tiny_adapters):
         ({"arms": ("base", "base")}, "Arms 1 and 2 are the same ('base')"),
         ({"arms": ("run:third",)}, "Run 'third' has no adapter"),
         ({"arms": ("run:../../etc",)}, "has no adapter"),
-        ({"arms": ("somebody/lora",)}, "Adapters are not fetched from the Hub"),
+        (
+            {"arms": ("somebody/lora",)},
+            "is not on this disk. Run: python -m rocm download --adapter somebody/lora",
+        ),
         ({"arms": ("/no/such/folder",)}, "There is no folder '/no/such/folder'"),
         ({"prompts": ()}, "There are no prompts"),
         ({"prompts": ("one", "two", " one")}, "Prompts 1 and 3 are the same ('one')"),
