@@ -138,21 +138,25 @@ def needs_checkpointing(model: ConsistencyModel, config: RunConfig) -> bool:
     context = model.encode([""])
     state = torch.zeros((1, *model.latent_shape), device=model.device, requires_grad=True)
     timesteps = torch.zeros(1, dtype=torch.long, device=model.device)
-    per_call = _saved_bytes(lambda: model.policy(context, config.guidance_scale)(state, timesteps))
-    per_decode = _saved_bytes(lambda: model.decode(state))
+    network = model.policy(context, config.guidance_scale)
+    per_call = _saved_bytes(lambda: network(state, timesteps), model.pipeline.unet)
+    per_decode = _saved_bytes(lambda: model.decode(state), model.pipeline.vae)
     has_reference_graph = config.ref_grad != "none" and config.beta > 0
     has_reference_graph = has_reference_graph and config.algorithm in ("rocm", "hybrid")
-    calls = config.num_inference_steps * (2 if has_reference_graph else 1)
+    # No gradient returns to the noise, which is the first state that the reference sees.
+    calls = config.num_inference_steps * (1 + has_reference_graph) - has_reference_graph
     needed = config.batch_size * (calls * per_call + per_decode)
     return needed > SHARE_OF_FREE * free_bytes(model.device)
 
 
-def _saved_bytes(call: Callable[[], object]) -> int:
+def _saved_bytes(call: Callable[[], object], module: torch.nn.Module) -> int:
+    # Weights are kept transposed too, which are views of what is there anyway.
+    weights = {one.untyped_storage().data_ptr() for one in module.parameters()}
     storages: dict[int, int] = {}
 
     def note(tensor: Tensor) -> Tensor:
-        if not isinstance(tensor, torch.nn.Parameter):
-            storage = tensor.untyped_storage()
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
             storages[storage.data_ptr()] = storage.nbytes()
         return tensor
 

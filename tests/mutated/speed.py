@@ -42,4 +42,12 @@ MUTATIONS = [
         "config.gradient_accumulation",
         f"{LADDER}[rocm]",
     ),
+    Mutation(
+        "speed: the memory plan counts weights as kept",
+        "rocm/training/memory.py",
+        "if storage.data_ptr() not in weights:",
+        "if True:",
+        "tests/training/test_speed.py"
+        "::test_memory_is_planned_for_what_an_update_keeps_and_not_for_weights",
+    ),
 ]

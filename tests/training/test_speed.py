@@ -9,6 +9,7 @@ import pytest
 import torch
 from diffusers import AutoencoderTiny
 
+from rocm.bench.counter import saved_bytes as counted_bytes
 from rocm.config import RunConfig
 from rocm.errors import ConfigError, MissingFile, TrainingError
 from rocm.models.consistency import ConsistencyModel
@@ -192,6 +193,24 @@ def test_the_first_way_that_fits_is_taken(
     economy = set_up(small_config(track="", **settings)).economy
     assert (economy.lean, economy.checkpointing) == way
     assert bool(lean) == way[0]
+
+
+def test_memory_is_planned_for_what_an_update_keeps_and_not_for_weights(
+    small_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = small_config(track="", lean_layers="off", gradient_checkpointing="off")
+    model = set_up(config).model
+    state = torch.zeros((1, *model.latent_shape), requires_grad=True)
+    network = model.policy(model.encode([""]), config.guidance_scale)
+    step = torch.zeros(1, dtype=torch.long)
+    per_call = counted_bytes(lambda: network(state, step))
+    per_decode = counted_bytes(lambda: model.decode(state))
+    calls = 2 * config.num_inference_steps - 1  # the reference keeps nothing at the noise
+    needed = config.batch_size * (calls * per_call + per_decode)
+    for factor, too_little in ((0.97, True), (1.03, False)):
+        free = factor * needed / memory.SHARE_OF_FREE
+        monkeypatch.setattr(memory, "free_bytes", lambda device, free=free: free)
+        assert memory.needs_checkpointing(model, config) is too_little
 
 
 @pytest.fixture(scope="module")
