@@ -1,8 +1,9 @@
 """What a run will take, told from what earlier runs took.
 
 One network pass over one picture, back-propagated through, is the unit: an update of ROCM does N of
-them for the policy and, where beta > 0, N for the reference, and one decoding that is counted as a
-pass; hybrid N - 1 more. A policy gradient draws (N), compares with the reference (N, where it needs
+them for the policy, one decoding that is counted as a pass and, where beta > 0, N for the reference,
+of which the first has no backward pass (all of them with ref_grad other than exact); hybrid N - 1
+more. A policy gradient draws (N), compares with the reference (N, where it needs
 one) and decodes without a gradient, which costs FORWARD_SHARE of a pass, and does N in each inner
 epoch, which are all that it keeps. Time and activations are taken as proportional to that; memory
 has a part besides that does not grow (libraries, weights).
@@ -66,16 +67,24 @@ def passes(config: RunConfig) -> float:
     """Network passes per picture of an update, the decoding counted as one."""
     num = config.num_inference_steps
     if config.algorithm in ("rocm", "hybrid"):
-        first_order = num * (2 if config.beta > 0 else 1) + 1
-        return first_order + (num - 1 if config.algorithm == "hybrid" else 0)
+        kept = kept_passes(config)
+        num_kept_of_reference = num - 1 if _has_reference_graph(config) else 0
+        return kept + FORWARD_SHARE * (num - num_kept_of_reference if config.beta > 0 else 0)
     has_reference = config.beta > 0 or config.algorithm == "d3po"
     return FORWARD_SHARE * (num * (2 if has_reference else 1) + 1) + num * config.inner_epochs
 
 
 def kept_passes(config: RunConfig) -> float:
     """Those of `passes` whose activations are kept until backward."""
-    is_first_order = config.algorithm in ("rocm", "hybrid")
-    return passes(config) if is_first_order else config.num_inference_steps
+    num = config.num_inference_steps
+    if config.algorithm not in ("rocm", "hybrid"):
+        return num
+    first_order = num + 1 + (num - 1 if _has_reference_graph(config) else 0)
+    return first_order + (num - 1 if config.algorithm == "hybrid" else 0)
+
+
+def _has_reference_graph(config: RunConfig) -> bool:
+    return config.beta > 0 and config.ref_grad == "exact"
 
 
 def estimate(config: RunConfig, runs: list[RunDir]) -> Estimate:
