@@ -131,7 +131,9 @@ def _settings(services: Services, first: RunConfig) -> dict[str, Component]:
 
 
 def _preset_names(services: Services) -> list[str]:
-    return [preset.name for preset in services.list_presets()]
+    """The embedded model's, the user's own, then the paper's, which need a GPU and a download."""
+    names = [preset.name for preset in services.list_presets()]
+    return sorted(names, key=lambda name: name.startswith("paper-"))
 
 
 def _preset(services: Services, name: str) -> tuple[str, RunConfig]:
