@@ -115,6 +115,8 @@ def test_cancel_keeps_what_is_drawn(visit):
 
 def test_the_base_model_stands_beside_the_adapter(visit, run_id):
     page = visit(f"?tab=generate&prompt=an+apple&adapter=run:{run_id}&num_pictures=1&with_base=1")
+    asked = "() => document.querySelector('#adapter input')?.value.includes('mine')"
+    page.wait_for_function(asked)
     draw(page)
     adapter, base = page.evaluate(SOURCES)
     assert adapter != base

@@ -320,19 +320,19 @@ def test_runs_are_drawn_on_top_of_each_other_and_the_address_says_so(visit, fini
     wait_for_points(page, 4)
     page.check("#runs tr[data-run='other'] input")
     label = json.dumps(finished.rpartition("-")[2])
-    both = f"() => {PLOT}._fullData.filter(t => t.showlegend).map(t => t.name)"
+    both = f"() => ({PLOT}?._fullData ?? []).filter(t => t.showlegend).map(t => t.name)"
     page.wait_for_function(f"() => ({both})().length == 2 && ({both})()[0].includes({label})")
     page.wait_for_url("**with=other")
     wait_until_form_is_filled(page)
     reload(page)
-    page.wait_for_function(f"() => {PLOT} && {PLOT}._fullData && ({both})().length == 2")
+    page.wait_for_function(f"() => ({both})().length == 2")
 
 
 def test_a_long_run_is_drawn_with_few_points_and_shows_all_of_them_where_one_zooms(visit, home):
     write_run(home, "long", num_steps=3000)
     page = visit("?run=long")
     ends = f"() => {{ const x = {PLOT}._fullData.at(-1).x; return [x.length, x[0], x.at(-1)]; }}"
-    page.wait_for_function(f"() => {PLOT}._fullData.length && ({ends})()[2] === 3000")
+    page.wait_for_function(f"() => {PLOT}?._fullData?.at(-1)?.x?.at(-1) === 3000")
     assert page.evaluate(ends) == [500, 1, 3000]
     page.evaluate(f"() => Plotly.relayout({PLOT}, {{'xaxis.range': [1000, 1100]}})")
     page.wait_for_function(f"() => ({ends})()[0] < 200")
@@ -345,7 +345,7 @@ def test_a_logarithm_never_hides_a_judge_that_is_negative(visit, home):
         run.append_metrics({"step": step, "reward": step, "heldout/tiny-judge": -step})
     run.mark_ended("stopped")
     page = visit("?run=negative&log=1")
-    judge = f"() => {PLOT} && {PLOT}._fullData?.find(one => one.name === 'tiny-judge')?.y?.join()"
+    judge = f"() => {PLOT}?._fullData?.find(one => one.name === 'tiny-judge')?.y?.join()"
     page.wait_for_function(f"() => ({judge})() === '-1,-2,-3,-4'")
     axes = f"() => [{PLOT}._fullLayout.yaxis.type, {PLOT}._fullLayout.yaxis2.type]"
     assert page.evaluate(axes) == ["log", "linear"]

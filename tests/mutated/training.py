@@ -14,8 +14,8 @@ MUTATIONS = [
     Mutation(
         "earlier rewards forgotten on resume",
         "rocm/training/checkpoint.py",
-        'learner.statistics.load_state_dict(state.get("statistics", {}))',
-        "learner.statistics.load_state_dict({})",
+        'self.statistics.load_state_dict(state.get("statistics", {}))',
+        "self.statistics.load_state_dict({})",
         "tests/training/test_loop.py::test_resumed_equals_straight_through_bit_for_bit[rlcm]",
     ),
     Mutation(

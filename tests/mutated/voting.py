@@ -65,7 +65,7 @@ MUTATIONS = [
     Mutation(
         "the outside id itself kept without being asked",
         "rocm/web/api.py",
-        'payment_id=outside if info.config.get("pays") else None,',
+        'payment_id=outside if info.config.get("pays") and body.source in PAID else None,',
         "payment_id=outside,",
         API + "test_an_outside_id_is_stored_as_keyed_hash_only",
     ),
