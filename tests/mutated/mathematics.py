@@ -192,8 +192,8 @@ MUTATIONS = [
     Mutation(
         "policy and reference swapped: comparison",
         PATHWISE,
-        "            problem.reference, states",
-        "            problem.policy, states",
+        "problem.reference,\n                    states[part]",
+        "problem.policy,\n                    states[part]",
         f"{OBJECTIVE}::test_value_and_gradient_for_every_last_step",
     ),
     Mutation(
@@ -206,7 +206,7 @@ MUTATIONS = [
     Mutation(
         "dropped no_grad: ref_grad none",
         PATHWISE,
-        "torch.set_grad_enabled(exact or path.detach_input)",
+        "torch.set_grad_enabled(is_kept)",
         "torch.enable_grad()",
         f"{OBJECTIVE}::test_detach_and_none_are_not_the_true_gradient",
     ),
