@@ -1,10 +1,10 @@
 """Make the pictures of docs/tour.md and of the README: the real app, real runs, while they train.
 
-    python -m scripts.screenshot [--until 40] [--only train-page|compare-page]
+    python -m scripts.screenshot [--until 40] [--only train-page|compare-page|study-page]
 
 Needs playwright (requirements-dev.txt) and Chromium; ROCM_CHROMIUM names another browser. Trains
 two presets and a small sweep one after another; --only train-page stops after the README's picture,
---only compare-page trains nothing.
+--only compare-page and --only study-page train nothing. The study's votes are simulated.
 """
 
 import argparse
@@ -35,6 +35,10 @@ REACHED = """until => {
   const words = document.querySelector('#state')?.innerText.match(/update (\\d+) of/);
   return words && Number(words[1]) >= until;
 }"""
+LOADED = """() => {
+  const pictures = [...document.images].filter(one => one.offsetParent);
+  return pictures.length > 1 && pictures.every(one => one.complete && one.naturalWidth);
+}"""
 PRESETS = ("tiny-rocm-beta0", "tiny-rocm-kl")
 
 
@@ -42,15 +46,17 @@ def main() -> None:
     """Start the app, train, photograph."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--until", type=int, default=40, help="update of the README's picture")
-    parser.add_argument("--only", choices=["train-page", "compare-page"])
+    parser.add_argument("--only", choices=["train-page", "compare-page", "study-page"])
     options = parser.parse_args()
     IMAGES.mkdir(parents=True, exist_ok=True)
     chromium = os.environ.get("ROCM_CHROMIUM") or shutil.which("chromium")
-    with app() as address, sync_playwright() as play:
+    with app() as (address, home), sync_playwright() as play:
         browser = play.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        if options.only != "train-page":
+        if options.only in (None, "compare-page"):
             photograph_comparison(browser, address)
-        if options.only == "compare-page":
+        if options.only in (None, "study-page"):
+            photograph_study(browser, address, home)
+        if options.only in ("compare-page", "study-page"):
             return
         page = open_page(browser, address, 1360, 980)
         queue_presets(page)
@@ -138,6 +144,46 @@ def photograph_comparison(browser: Browser, address: str) -> None:
     save(page.screenshot(), "tour-compare-page.webp")
 
 
+def photograph_study(browser: Browser, address: str, home: str) -> None:
+    """The demo study: looked through, voted on by phone, closed, and what its votes say."""
+    page = open_page(browser, f"{address}?tab=study", 1360, 980)
+    page.click("#study_demo")
+    page.wait_for_selector("#study_open:visible")
+    page.wait_for_function("() => document.querySelectorAll('#study_pairs img').length >= 24")
+    page.locator("#study_state").scroll_into_view_if_needed()
+    page.wait_for_timeout(2000)
+    save(page.screenshot(), "tour-study.webp")
+    page.click("#study_open")
+    page.click("#study_sure")
+    page.wait_for_selector("#study_state .badge:has-text('open')")
+    link = page.locator("#study_link :is(textarea, input)").input_value()
+    study_id = link.rsplit("/", 1)[1]
+    study(home, "simulate", study_id, "--raters", "14")
+    photograph_vote(browser, link)
+    study(home, "close", study_id)
+    page.goto(f"{address}?tab=results")
+    page.wait_for_selector("#results_report h2")
+    page.wait_for_selector("#results_kept .bars .point")
+    page.wait_for_timeout(2000)
+    save(page.screenshot(), "tour-results.webp")
+
+
+def study(home: str, *words: str) -> None:
+    """`python -m rocm study ...` beside the app."""
+    command = [sys.executable, "-m", "rocm", "study", *words]
+    subprocess.run(command, cwd=ROOT, env={**os.environ, "ROCM_HOME": home}, check=True)
+
+
+def photograph_vote(browser: Browser, link: str) -> None:
+    """The first pair that a rater sees, on a phone."""
+    page = open_page(browser, link, 390, 844)
+    page.click("#agree")
+    page.click("#begin")
+    page.wait_for_function(LOADED)
+    page.wait_for_timeout(1000)
+    save(page.screenshot(full_page=True), "tour-vote.webp")
+
+
 def photograph_generate(browser: Browser, address: str) -> None:
     """Base model and adapter of the newest run, from the same noise."""
     where, _, query = address.partition("?")
@@ -174,8 +220,8 @@ def save(picture: bytes, name: str) -> None:
 
 
 @contextmanager
-def app() -> Iterator[str]:
-    """The app on a free port, with a home of its own; yields its address."""
+def app() -> Iterator[tuple[str, str]]:
+    """The app on a free port, with a home of its own; yields its address and the home."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -186,7 +232,7 @@ def app() -> Iterator[str]:
         try:
             while process.poll() is None and not answers(address):
                 pass
-            yield address
+            yield address, home
         finally:
             process.terminate()
             process.wait()
