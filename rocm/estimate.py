@@ -1,12 +1,12 @@
 """What a run will take, told from what earlier runs took.
 
-One network pass over one picture, back-propagated through, is the unit: an update of ROCM does N of
-them for the policy, one decoding that is counted as a pass and, where beta > 0, N for the reference,
-of which the first has no backward pass (all of them with ref_grad other than exact); hybrid N - 1
-more. A policy gradient draws (N), compares with the reference (N, where it needs
-one) and decodes without a gradient, which costs FORWARD_SHARE of a pass, and does N in each inner
-epoch, which are all that it keeps. Time and activations are taken as proportional to that; memory
-has a part besides that does not grow (libraries, weights).
+The unit is one network pass over one picture, back-propagated through. An update of ROCM does N of
+them for the policy, one decoding counted as a pass and, where beta > 0, N for the reference, of
+which the first has no backward pass (all of them with ref_grad other than exact); hybrid N - 1
+more. A policy gradient draws (N), compares with the reference (N, where it needs one) and decodes
+without a gradient, which costs FORWARD_SHARE of a pass, and does N in each inner epoch, which are
+all that it keeps. Time and activations are taken as proportional to that; memory has a part besides
+that does not grow (libraries, weights).
 """
 
 from dataclasses import dataclass
