@@ -125,9 +125,19 @@ def visit(browser, address):
 
 
 def reload(page):
-    """Load the page again; what the old one asks just then ends as an error of the old one."""
+    """Load the page again."""
+    _leave(page, page.reload)
+
+
+def go(page, address):
+    """Load another address in the same window."""
+    _leave(page, lambda: page.goto(address))
+
+
+def _leave(page, load):
+    """What the page that is left asks just then ends as an error of that page: not counted."""
     before = len(page.faults)
-    page.reload()
+    load()
     cut_off = ("AbortError: signal is aborted", "Connection errored out")
     page.faults[before:] = [
         fault for fault in page.faults[before:] if not any(words in fault for words in cut_off)

@@ -13,7 +13,7 @@ from playwright.sync_api import expect
 
 from rocm.config import ROOT, RunConfig
 from rocm.training.run_dir import RunDir
-from tests.browser.conftest import CONTRAST
+from tests.browser.conftest import CONTRAST, go
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
@@ -131,7 +131,7 @@ def test_it_opens_drawn_sorts_enlarges_and_is_taken_away(visit):
 def test_checkpoints_of_a_run_and_what_its_reward_cost(visit, run_id):
     page = visit("?tab=compare")
     page.wait_for_selector(FINISHED)
-    arms = page.locator("#compare_arms .token-remove")
+    arms = page.locator("#compare_arms .token-remove:not(.remove-all)")
     for left in range(arms.count() - 1, 0, -1):
         arms.nth(1).click()
         expect(arms).to_have_count(left)
@@ -148,7 +148,7 @@ def test_checkpoints_of_a_run_and_what_its_reward_cost(visit, run_id):
     page.wait_for_function(f"() => {CHART}?._fullLayout?.xaxis?.title?.text === 'U-Net calls'")
     end = f"[{CHART}?._fullData?.[2]?.x?.at(-1), {CHART}?._fullData?.[2]?.y?.at(-1)]"
     page.wait_for_function(f"() => {end}.join() === '{24 * 30},20.5'")
-    page.goto(page.url.partition("?")[0] + f"?run={run_id}&x=unet")
+    go(page, page.url.partition("?")[0] + f"?run={run_id}&x=unet")
     page.wait_for_selector("#reward_chart .main-svg")
     reward = "document.querySelector('#reward_chart .live-plot')"
     page.wait_for_function(f"() => {reward}._fullData?.some(one => one.x.at(-1) === 720)")

@@ -5,6 +5,8 @@ import re
 import pytest
 from playwright.sync_api import expect
 
+from tests.browser.conftest import go
+
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 expect.set_options(timeout=90_000)
 
@@ -47,5 +49,5 @@ def test_the_demo_study_from_one_click_to_a_voting_page(visit):
     expect(link).to_have_value(re.compile("/study/[0-9a-f]{12}$"))
     address = link.input_value()
     assert f"study={address[-12:]}" in page.url  # a bookmark opens the same study
-    page.goto(address)
+    go(page, address)
     expect(page.locator("#agree")).to_be_visible()
