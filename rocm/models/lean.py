@@ -1,4 +1,4 @@
-r"""Frozen layers that keep only what the gradient of their input needs, exactly as fast.
+r"""Frozen layers that keep only what the gradient of their input needs.
 
 PyTorch's convolution keeps its input for its weight's gradient even where the weight is frozen, and
 GroupNorm, SiLU and GELU each keep a tensor that another kept one gives back. Of what is kept here:
