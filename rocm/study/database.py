@@ -169,9 +169,6 @@ class Database:
 
     def close(self) -> None:
         """Close every connection."""
-        if self.is_sqlite:
-            with self.alone() as connection:
-                connection.execute("PRAGMA optimize")
         self._writer.dispose()
         self._reader.dispose()
 
