@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--queries-per-run", type=int, default=192, help="pictures scored: the second budget"
     )
-    parser.add_argument("--quick", action="store_true", help="5 updates, 1 seed: not evidence")
+    parser.add_argument("--quick", action="store_true", help="2 updates, 1 seed: not evidence")
     parser.add_argument("--out", type=Path, help="where runs and report go")
 
 

@@ -168,7 +168,7 @@ def make_plan(seconds: float, reward_queries: int, is_quick: bool) -> Plan:
     Args:
         seconds: of updates in each run.
         reward_queries: pictures scored in each run.
-        is_quick: one seed and five updates instead.
+        is_quick: one seed and two updates instead.
 
     Returns:
         The plan.
@@ -177,6 +177,6 @@ def make_plan(seconds: float, reward_queries: int, is_quick: bool) -> Plan:
     if not is_quick:
         return plan
     small = (("num_inference_steps", 2), ("num_eval_prompts", 4), ("track", ""))
-    budget = Budget({"updates": 5})
+    budget = Budget({"updates": 2})
     quick = replace(plan, budget=budget, num_seeds=1, num_headline_seeds=1, common=small)
     return replace(quick, is_quick=True)
