@@ -89,7 +89,7 @@ class Chain:
     def export(self) -> bool:
         """Writes assets and the sample sheet."""
         export_models(self.work, self.assets)
-        export_prompts(self.drawings(), self.assets, self.recipe.seed)
+        export_prompts(self.recipe, self.drawings(), self.assets)
         sheet = self.assets.parent / "docs/images/tiny-lcm-sheet.png"
         sheets.student_sheet(self.assets / "tiny-lcm", sheet)
         return True

@@ -26,11 +26,12 @@ from scripts.tiny.pictures import (
     on_ground,
     with_article,
 )
+from scripts.tiny.recipe import Recipe
 from scripts.tiny.teacher import noise_schedule
 
 SHARD = "9MB"
 EVAL_OBJECTS = 0.25
-NUM_QUALITY, NUM_DISTRACTORS = 200, 99
+NUM_DISTRACTORS = 99
 
 
 def lcm_scheduler() -> LCMScheduler:
@@ -126,22 +127,23 @@ def prompt_list(objects: list[str], styles: list[str], per_object: int, seed: in
     return prompts
 
 
-def retrieval_questions(drawings: Drawings, seed: int) -> tuple[dict, Tensor]:
-    """200 captions, each with 99 of the same style and ground that name another object.
+def retrieval_questions(drawings: Drawings, num: int, seed: int) -> tuple[dict, Tensor]:
+    """Captions, each with 99 of the same style and ground that name another object.
 
     Args:
         drawings: the data set.
+        num: of questions.
         seed: of the draws.
 
     Returns:
         `objects`: names with their articles; `questions`: dicts of noise `seed`, `style`, `ground`
         and `objects`, indices into the names, the right one first. Then the real drawings of the
-        questions, [200, 3, 64, 64] in [-1, 1].
+        questions, [num, 3, 64, 64] in [-1, 1].
     """
     rng = np.random.default_rng((seed, 3))
     names, questions, pictures = drawings.objects, [], []
     index = {name: i for i, name in enumerate(names)}
-    for position in range(NUM_QUALITY):
+    for position in range(num):
         drawing = int(rng.integers(len(drawings.meta)))
         row = drawings.meta[drawing]
         right, style = index[row["name"]], row["style"]
@@ -162,15 +164,15 @@ def sheet(pictures: Tensor, columns: int) -> Image.Image:
     return Image.fromarray(rows.flatten(2, 3).flatten(0, 1).numpy())
 
 
-def export_prompts(drawings: Drawings, assets: Path, seed: int) -> None:
+def export_prompts(recipe: Recipe, drawings: Drawings, assets: Path) -> None:
     """Writes prompts/train.txt, eval.txt, retrieval.json and real.webp (lossless, 20 in a row)."""
-    folder = assets / "prompts"
+    folder, seed = assets / "prompts", recipe.seed
     folder.mkdir(parents=True, exist_ok=True)
     styles = sorted({m["style"] for m in drawings.meta})
     lists = zip(("train.txt", "eval.txt"), split_objects(drawings, seed), (3, 2), strict=True)
     for name, objects, per_object in lists:
         prompts = prompt_list(objects, styles, per_object, seed)
         (folder / name).write_text("\n".join(prompts) + "\n", "utf-8")
-    questions, pictures = retrieval_questions(drawings, seed)
+    questions, pictures = retrieval_questions(drawings, recipe.num_questions, seed)
     (folder / "retrieval.json").write_text(json.dumps(questions) + "\n", "utf-8")
     sheet(pictures, 20).save(folder / "real.webp", lossless=True, quality=100, method=6)

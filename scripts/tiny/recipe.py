@@ -38,6 +38,9 @@ class Recipe:
     distill_updates: int = 1500
     distill_lr: float = 3e-4
 
+    num_questions: int = 200
+    """A multiple of 20."""
+
     num_pairs: int = 216
     hack_updates: int = 120
     judge_batch: int = 64

@@ -44,6 +44,7 @@ SMALL = {
     "teacher_updates": 2,
     "distill_batch": 4,
     "distill_updates": 2,
+    "num_questions": 20,
     "num_pairs": 4,
     "hack_updates": 1,
     "judge_batch": 8,
