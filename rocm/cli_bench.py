@@ -59,6 +59,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="embedded: the preset's model. real: Stable Diffusion 1.5 and ViT-H with random "
         "weights, bf16, 8 steps. small: the same parts, tiny, 2 steps. By the device if not given",
     )
+    parser.add_argument(
+        "--peer",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="PATH",
+        help="time another project's update too, from a folder that holds TRL 0.23 (or its wheel), "
+        "or RLCM",
+    )
+    parser.add_argument(
+        "--peer-own-work",
+        action="store_true",
+        help="TRL's update with its own settings besides: 50 steps with guidance",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
 
 
@@ -78,6 +92,8 @@ def bench(options: argparse.Namespace) -> str:
     for name, values in (("--rounds", [options.rounds]), ("--batch", options.batch or [])):
         if any(not 1 <= value <= LARGEST for value in values):
             raise ConfigError(f"{name} is 1 to {LARGEST}.")
+    if options.peer and options.what != "step":
+        raise ConfigError(f"--peer is for bench step, not {options.what}. Leave it out.")
     base = RunConfig.load(options.preset)
     if options.what in ("draw", "parts"):
         return _without_report(options, base)
@@ -119,6 +135,7 @@ def _resized(base: RunConfig, size: str, precision: str) -> RunConfig:
 
 def _timed(options: argparse.Namespace, base: RunConfig) -> "Report":
     from rocm.bench.drawing import bench_drawing
+    from rocm.bench.peers import load_peers
     from rocm.bench.scoring import bench_scoring
     from rocm.bench.step import bench_steps
     from rocm.bench.variants import chosen
@@ -129,7 +146,9 @@ def _timed(options: argparse.Namespace, base: RunConfig) -> "Report":
         return bench_drawing(work, batches)
     if options.what == "reward":
         return bench_scoring(work, options.rewards, batches)
-    return bench_steps(work, chosen(options.variants), options.ref_grad, batches)
+    variants = chosen(options.variants)
+    variants += load_peers(options.peer, work.base, options.peer_own_work)
+    return bench_steps(work, variants, options.ref_grad, batches)
 
 
 def _work(options: argparse.Namespace, base: RunConfig) -> "Work":

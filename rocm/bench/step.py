@@ -25,6 +25,7 @@ from rocm.bench.timing import (
 )
 from rocm.bench.variants import NAIVE, PLAIN, Variant, settings_of
 from rocm.config import RunConfig
+from rocm.errors import ConfigError
 from rocm.models.consistency import resolve_device
 from rocm.rewards import Scale
 from rocm.training.setup import Setup, set_up
@@ -57,8 +58,9 @@ class Arm:
     Attributes:
         setup: its parts.
         weights_bytes: of all networks.
+        change: another update than training's, of its number; None for training's.
         first_s: its first update, compilation included.
-        gradient: of that update, (P,), float32, on the CPU.
+        gradient: of that update, (P,), float32, on the CPU; empty if the update is not training's.
         counts: of a later one; None where it was not counted.
         peak_bytes: largest memory allocated in a timed update; on CUDA only.
         step: number of its last update.
@@ -66,6 +68,7 @@ class Arm:
 
     setup: Setup
     weights_bytes: int
+    change: Callable[[int], object] | None = None
     first_s: float = 0.0
     gradient: Tensor = field(default_factory=lambda: torch.empty(0))
     counts: Counts | None = None
@@ -75,6 +78,9 @@ class Arm:
     def advance(self) -> None:
         """Do the next update."""
         self.step += 1
+        if self.change:
+            self.change(self.step)
+            return
         mixture = self.setup.mixture(dict.fromkeys(self.setup.weights, Scale(0.0, 1.0)))
         update(self.setup, mixture, self.step)
 
@@ -86,7 +92,7 @@ def bench_steps(
 
     Args:
         work: what they do.
-        variants: `plain` among them.
+        variants: `plain` among them; a peer's update adds the column of how much faster each is.
         ref_grads: values of `ref_grad`.
         batches: pictures of an update.
 
@@ -159,8 +165,8 @@ def _rows(
     A variant that the memory does not hold has no figures; without `plain` none has.
     """
     arms = _arms(work, variants, ref_grad, batch)
-    figures = _figures(work, arms, ref_grad, batch, rate) if PLAIN.name in arms else {}
-    unknown: Row = dict.fromkeys(FIGURES)
+    figures = _figures(work, variants, arms, rate) if PLAIN.name in arms else {}
+    unknown: Row = dict.fromkeys([*FIGURES, *_peers(variants).values()])
     return [
         {"variant": name, "ref_grad": ref_grad, "batch": batch} | figures.get(name, unknown)
         for name in (variant.name for variant in variants)
@@ -173,44 +179,76 @@ def _arms(work: Work, variants: Sequence[Variant], ref_grad: str, batch: int) ->
     for variant in variants:
         config = settings_of(variant, work.base, ref_grad, batch)
         try:
-            arms[variant.name] = _first(make_arm(work, config))
+            arm = make_arm(work, config)
+            if variant.start:
+                arm.change = variant.start(arm.setup)
+            arms[variant.name] = _first(arm, variant.name)
         except torch.OutOfMemoryError:
             continue
     return arms
 
 
 def _figures(
-    work: Work, arms: dict[str, Arm], ref_grad: str, batch: int, rate: float
+    work: Work, variants: Sequence[Variant], arms: dict[str, Arm], rate: float
 ) -> dict[str, Row]:
     """The figures of every arm, by name."""
-    truth = arms[PLAIN.name].gradient
-    if work.base.precision != "fp32":
-        # Recomputed, which changes no value: fp32 takes twice the memory.
-        exact = replace(work, base=work.base.model_copy(update={"precision": "fp32"}))
-        truth = _first(make_arm(exact, settings_of(NAIVE, exact.base, ref_grad, batch))).gradient
-    device = arms[PLAIN.name].setup.model.device
+    plain = arms[PLAIN.name]
+    measures = {variant.name: variant.measure for variant in variants}
+    truth = _true_gradient(work, plain)
     for name, arm in arms.items():
-        if device.type == "cpu" or name == PLAIN.name:
+        if plain.setup.model.device.type == "cpu" or name in measures.values():
             with Counter() as counter:
                 arm.advance()
             arm.counts = counter.counts
-    calls = {name: _watched(arm, device) for name, arm in arms.items()}
-    spent = interleaved(calls, device, work.num_rounds)
+    calls = {name: _watched(arm, arm.setup.model.device) for name, arm in arms.items()}
+    spent = interleaved(calls, plain.setup.model.device, work.num_rounds)
     return {
-        name: _timed(spent, name, batch)
+        name: _timed(spent, name, plain.setup.config.batch_size)
         | _memory(arm)
-        | rates(arms[PLAIN.name].counts.flops, summary(spent[name])["ms"], rate)
+        | rates(_useful(arms.get(measures[name])), summary(spent[name])["ms"], rate)
         | _errors(arm.gradient, truth)
         | {"first s": arm.first_s}
+        | {
+            column: speed_up(spent[peer], spent[name]) if peer in spent else None
+            for peer, column in _peers(variants).items()
+        }
         for name, arm in arms.items()
     }
 
 
-def _first(arm: Arm) -> Arm:
+def _true_gradient(work: Work, plain: Arm) -> Tensor:
+    """The first update's in float32."""
+    if work.base.precision == "fp32":
+        return plain.gradient
+    # Recomputed, which changes no value: fp32 takes twice the memory.
+    exact = replace(work, base=work.base.model_copy(update={"precision": "fp32"}))
+    config = plain.setup.config
+    settings = settings_of(NAIVE, exact.base, config.ref_grad, config.batch_size)
+    return _first(make_arm(exact, settings), NAIVE.name).gradient
+
+
+def _peers(variants: Sequence[Variant]) -> dict[str, str]:
+    """The columns that compare every row with an update that is not training's, by its name."""
+    return {variant.name: f"x {variant.name}" for variant in variants if variant.start}
+
+
+def _useful(measure: Arm | None) -> int:
+    return measure.counts.flops if measure else 0
+
+
+def _first(arm: Arm, name: str) -> Arm:
     """Do the first update, and keep its time and gradient."""
+    parameters = arm.setup.learner.parameters
+    before = [parameter.detach().clone() for parameter in parameters]
     arm.first_s = milliseconds(arm.advance, arm.setup.model.device) / 1000
-    gradients = [parameter.grad for parameter in arm.setup.learner.parameters]
-    arm.gradient = torch.cat([gradient.detach().float().flatten().cpu() for gradient in gradients])
+    if arm.change is None:
+        gradients = [parameter.grad.detach() for parameter in parameters]
+        arm.gradient = torch.cat([gradient.float().flatten().cpu() for gradient in gradients])
+    elif all(torch.equal(*pair) for pair in zip(before, parameters, strict=True)):
+        raise ConfigError(
+            f"{name} leaves the adapter as it is, so that its time says nothing. Give another "
+            "version, and for a policy gradient two pictures or more."
+        )
     return arm
 
 
@@ -249,8 +287,8 @@ def _memory(arm: Arm) -> Row:
 
 
 def _errors(gradient: Tensor, truth: Tensor) -> Row:
-    """Of a gradient; None where the true one is 0, as a policy gradient's is with one picture."""
-    if not truth.any():
+    """Of a gradient; None without one, and where the true one is 0: a policy's on one picture."""
+    if not (gradient.numel() and truth.any()):
         return {"gradient error": None, "cosine": None}
     error = ((gradient - truth).norm() / truth.norm()).item()
     cosine = torch.nn.functional.cosine_similarity(gradient, truth, dim=0, eps=1e-30).item()

@@ -73,9 +73,10 @@ def rates(flops: int, spent_ms: float, rate: float) -> dict[str, float | None]:
         `TFLOP/s`, `share` of the rate, and `floors`, how often the time holds the least time that
         the rate allows; None where there are no such FLOPs.
     """
+    if not flops:
+        return dict.fromkeys(("TFLOP/s", "share", "floors"))
     achieved = flops / (spent_ms / 1000)
-    floors = rate / achieved if achieved else None
-    return {"TFLOP/s": achieved / 1e12, "share": achieved / rate, "floors": floors}
+    return {"TFLOP/s": achieved / 1e12, "share": achieved / rate, "floors": rate / achieved}
 
 
 def environment(device: torch.device) -> dict[str, Any]:

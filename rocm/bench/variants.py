@@ -1,6 +1,6 @@
 """The ways to do one and the same update that the benchmarks compare, as settings."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,11 +16,17 @@ class Variant:
         name: in the table.
         settings: of `RunConfig`, by name.
         meaning: in a few words.
+        start: makes another update than training's from a run's parts: a function of the update's
+            number, from 1. None for training's.
+        measure: name of the row that does the same work and nothing twice, whose FLOPs are the
+            useful ones; empty where there is none.
     """
 
     name: str
     settings: dict[str, Any]
     meaning: str
+    start: Callable[[Any], Callable[[int], object]] | None = None
+    measure: str = "plain"
 
 
 ALL_OFF = {
