@@ -94,6 +94,8 @@ def bench(options: argparse.Namespace) -> str:
             raise ConfigError(f"{name} is 1 to {LARGEST}.")
     if options.peer and options.what != "step":
         raise ConfigError(f"--peer is for bench step, not {options.what}. Leave it out.")
+    if options.peer_own_work and not options.peer:
+        raise ConfigError("--peer-own-work needs --peer with the path of TRL.")
     base = RunConfig.load(options.preset)
     if options.what in ("draw", "parts"):
         return _without_report(options, base)
