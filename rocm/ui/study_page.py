@@ -19,7 +19,7 @@ from rocm.ui.access import Access
 from rocm.ui.compare_form import arm_choices
 from rocm.ui.handlers import QUIET, in_words
 from rocm.ui.study_form import Form, build_form, wish
-from rocm.ui.study_parts import View, build_view
+from rocm.ui.study_parts import View, bin_choices, build_view
 from rocm.ui.study_screen import Screening
 
 MAX_TEXT = 200_000
@@ -28,12 +28,14 @@ RUNNING = ("open", "paused")
 FROZEN = (*RUNNING, "closed")
 # Which buttons and boxes there are in which state.
 SHOWN = {
+    "delete": ("unfinished", "draft"),
     "draft_box": ("draft",),
     "open": ("draft",),
     "pilot": ("draft", *RUNNING),
     "link": RUNNING,
     "pause": ("open",),
     "resume": ("paused",),
+    "invite_box": ("draft", *RUNNING),
     "running_box": RUNNING,
     "close": RUNNING,
     "pack": FROZEN,
@@ -112,7 +114,11 @@ class Handlers:
         for name in ("pause", "resume"):
             act = getattr(self._desk, name)
             self._on(getattr(view, name), lambda one, act=act: act(one), [], f"study_{name}")
-        for name in ("open", "close", "more"):
+        self._on(view.restore, self._take_back, [view.deleted], "study_restore")
+        invite = {"inputs": [*self._at, view.num_invited], "outputs": self._all}
+        view.invite.click(in_words(self._invite), **invite, api_name="study_invite")
+        view.bin.expand(self._look_into_bin, view.token, view.deleted, **QUIET)
+        for name in ("open", "close", "more", "delete", "empty"):
             asking = {"inputs": [*self._at, view.num_more], "outputs": self._all}
             getattr(view, name).click(in_words(self._asker(name)), **asking, **QUIET)
         self._on(buttons["sure"], self._agreed, [view.pending], "study_sure")
@@ -142,7 +148,10 @@ class Handlers:
             self._access.check(token)
             found = act(selected, *values)
             shown = self._shown(found if isinstance(found, str) else selected, base)
-            return shown | {self._view.question: gr.update(visible=False)}
+            return shown | {
+                self._view.question: gr.update(visible=False),
+                self._view.deleted: bin_choices(self._desk.deleted()),
+            }
 
         button.click(in_words(handle), [*self._at, *more], self._all, api_name=name)
 
@@ -164,7 +173,9 @@ class Handlers:
     def _choose(self, token: str, base: str, event: gr.EventData) -> dict[Component, Any]:
         if not self._access.allows(token):
             return self._locked()
-        hidden = {self._view.question: gr.update(visible=False)}
+        hidden = dict.fromkeys(
+            (self._view.question, self._view.invitations), gr.update(visible=False)
+        )
         return self._shown(str(event.study), base) | hidden
 
     def _poll(
@@ -179,7 +190,7 @@ class Handlers:
 
     def _locked(self) -> dict[Component, Any]:
         view = self._view
-        names = (*SHOWN, "as_new", "cancel", "go_on", "question")
+        names = (*SHOWN, "as_new", "cancel", "go_on", "question", "invitations")
         hidden = {getattr(view, name): gr.update(visible=False) for name in names}
         return hidden | {
             view.studies: study_view.NO_LIST,
@@ -223,12 +234,19 @@ class Handlers:
             view.archive: gr.update(visible=False),
         }
         if look:
-            address = f"{base}{study_view.VOTES}/{look.about.study_id}"
-            changes[view.link] = gr.update(value=address, visible=state in RUNNING)
+            address = _address(base, look.about.study_id)
+            is_open_to_all = state in RUNNING and not look.num_invited
+            changes[view.link] = gr.update(value=address, visible=is_open_to_all)
+            if look.about.is_demo:
+                changes[view.invite_box] = gr.update(visible=False)
             changes[view.pilot] = gr.update(
                 value=f"{address}?pilot", visible=state in SHOWN["pilot"] and not is_at_work
             )
         return changes
+
+    def _look_into_bin(self, token: str) -> Any:
+        found = self._desk.deleted() if self._access.allows(token) else []
+        return bin_choices(found)
 
     # Acting
 
@@ -242,6 +260,24 @@ class Handlers:
 
     def _go_on(self, selected: str) -> None:
         self._desk.go_on(selected)
+
+    def _take_back(self, _: str, study_id: str | None) -> str:
+        if not study_id:
+            raise StudyError("No draft is chosen. Open the bin, choose one, then take it back.")
+        self._desk.take_back(study_id)
+        return study_id
+
+    def _invite(self, token: str, selected: str, base: str, num: Any) -> dict[Component, Any]:
+        self._access.check(token)
+        codes = self._desk.invite(selected, _whole(num))
+        place = _address(base, selected)
+        links = gr.update(
+            value="\n".join(f"{place}#invite={code}" for code in codes),
+            label=f"Invitations to {selected}",
+            info="One for each rater. Copy them now: only their hashes are stored.",
+            visible=True,
+        )
+        return self._shown(selected, base) | {self._view.invitations: links}
 
     def _asker(self, name: str) -> Callable[..., dict[Component, Any]]:
         def ask(token: str, selected: str, base: str, num: Any) -> dict[Component, Any]:
@@ -275,6 +311,17 @@ class Handlers:
             f"Plan work for {more} more raters? Pairs then have unequal numbers of votes. {words}"
         )
 
+    def _ask_delete(self, selected: str, _: Any) -> str:
+        num = self._desk.look(selected).now.num_pilots
+        pilots = f" What {num} pilot raters did is deleted for good." if num else ""
+        return f"Move the draft to the bin? It can be taken back from there.{pilots}"
+
+    def _ask_empty(self, selected: str, _: Any) -> str:
+        num = len(self._desk.deleted())
+        if not num:
+            raise StudyError("The bin is empty.")
+        return f"Delete what is in the bin, {num} in number, for good? This cannot be undone."
+
     def _agreed(self, selected: str, pending: tuple[str, str, Any]) -> str:
         """Do what was asked about, to the study that it was asked about."""
         name, study_id, num = pending
@@ -282,6 +329,10 @@ class Handlers:
             gr.Info(f"Open. Manifest: {self._desk.open(study_id)}")
         elif name == "close":
             self._desk.close(study_id)
+        elif name == "delete":
+            self._desk.delete(study_id)
+        elif name == "empty":
+            self._desk.empty_bin()
         elif name == "more":
             gr.Info(f"{self._desk.add_raters(study_id, _whole(num))} more votes are planned.")
         return study_id or selected
@@ -303,6 +354,10 @@ class Handlers:
     def _as_text(self, token: str, *values: Any) -> tuple[Any, ...]:
         self._access.check(token)
         return _shown_text(self._desk.recipe_of(wish(values)).text())
+
+
+def _address(base: str, study_id: str) -> str:
+    return f"{base}{study_view.VOTES}/{study_id}"
 
 
 def _is_at_work(look: Look | None) -> bool:
