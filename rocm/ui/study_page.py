@@ -203,11 +203,11 @@ class Handlers:
         """The page with a study looked at; nothing but what is new since `seen`."""
         view = self._view
         studies = self._desk.studies()
-        listed = study_view.study_list(studies, selected)
         try:
             look = self._desk.look(selected) if selected else None
-        except StudyError:  # erased since the list was drawn
+        except StudyError:  # deleted since the list was drawn
             look, selected = None, ""
+        listed = study_view.study_list(studies, selected)
         nothing = study_view.NOT_CHOSEN if studies else ""
         text = study_view.panel(look) if look else nothing
         state = look.state if look else ""

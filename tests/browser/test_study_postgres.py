@@ -139,9 +139,7 @@ def build_from_form(page, lists):
     page.click("#study_build")
 
 
-def test_the_study_page_on_postgresql_from_an_uploaded_file_to_results(
-    people, home, recipe, lists
-):
+def test_the_study_page_on_postgresql_from_an_uploaded_file_to_results(people, home, recipe, lists):
     page = people("?tab=study")
     build_from_file(page, recipe)
     study_id = identified(home, Recipe.load(recipe))[0]  # what the command line would build
