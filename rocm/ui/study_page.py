@@ -115,11 +115,10 @@ class Handlers:
             act = getattr(self._desk, name)
             self._on(getattr(view, name), lambda one, act=act: act(one), [], f"study_{name}")
         self._on(view.restore, self._take_back, [view.deleted], "study_restore")
-        invite = {"inputs": [*self._at, view.num_invited], "outputs": self._all}
-        view.invite.click(in_words(self._invite), **invite, api_name="study_invite")
         view.bin.expand(self._look_into_bin, view.token, view.deleted, **QUIET)
-        for name in ("open", "close", "more", "delete", "empty"):
-            asking = {"inputs": [*self._at, view.num_more], "outputs": self._all}
+        for name in ("open", "close", "more", "delete", "empty", "invite"):
+            number = view.num_invited if name == "invite" else view.num_more
+            asking = {"inputs": [*self._at, number], "outputs": self._all}
             getattr(view, name).click(in_words(self._asker(name)), **asking, **QUIET)
         self._on(buttons["sure"], self._agreed, [view.pending], "study_sure")
         buttons["not_now"].click(lambda: gr.update(visible=False), None, view.question, **QUIET)
@@ -142,7 +141,10 @@ class Handlers:
     def _on(
         self, button: gr.Button, act: Callable[..., Any], more: list[Component], name: str
     ) -> None:
-        """A press acts on the study that is looked at; a text that `act` returns is looked at."""
+        """A press acts on the study that is looked at.
+
+        A text that `act` returns is looked at instead; a dictionary is what else changes.
+        """
 
         def handle(token: str, selected: str, base: str, *values: Any) -> dict[Component, Any]:
             self._access.check(token)
@@ -151,6 +153,7 @@ class Handlers:
             return shown | {
                 self._view.question: gr.update(visible=False),
                 self._view.deleted: bin_choices(self._desk.deleted()),
+                **(found if isinstance(found, dict) else {}),
             }
 
         button.click(in_words(handle), [*self._at, *more], self._all, api_name=name)
@@ -267,17 +270,14 @@ class Handlers:
         self._desk.take_back(study_id)
         return study_id
 
-    def _invite(self, token: str, selected: str, base: str, num: Any) -> dict[Component, Any]:
-        self._access.check(token)
-        codes = self._desk.invite(selected, _whole(num))
-        place = _address(base, selected)
-        links = gr.update(
-            value="\n".join(f"{place}#invite={code}" for code in codes),
-            label=f"Invitations to {selected}",
-            info="One for each rater. Copy them now: only their hashes are stored.",
-            visible=True,
-        )
-        return self._shown(selected, base) | {self._view.invitations: links}
+    def _invite(self, study_id: str, num: int, base: str) -> dict[Component, Any]:
+        place = _address(base, study_id)
+        links = [f"{place}#invite={code}" for code in self._desk.invite(study_id, num)]
+        words = {
+            "label": f"Invitations to {study_id}",
+            "info": "One for each rater. Copy them now: only their hashes are stored.",
+        }
+        return {self._view.invitations: gr.update(value="\n".join(links), visible=True, **words)}
 
     def _asker(self, name: str) -> Callable[..., dict[Component, Any]]:
         def ask(token: str, selected: str, base: str, num: Any) -> dict[Component, Any]:
@@ -287,7 +287,7 @@ class Handlers:
             return {
                 view.question: gr.update(visible=True),
                 view.asked: escape(words),
-                view.pending: (name, selected, num),
+                view.pending: (name, selected, num, base),
             }
 
         return ask
@@ -322,9 +322,15 @@ class Handlers:
             raise StudyError("The bin is empty.")
         return f"Delete what is in the bin, {num} in number, for good? This cannot be undone."
 
-    def _agreed(self, selected: str, pending: tuple[str, str, Any]) -> str:
+    def _ask_invite(self, selected: str, num: Any) -> str:
+        words = f"Make {_whole(num)} invitation links?"
+        if self._desk.look(selected).num_invited:
+            return words
+        return f"{words} Nobody else but pilots comes in then, and that cannot be undone."
+
+    def _agreed(self, selected: str, pending: tuple[str, str, Any, str]) -> Any:
         """Do what was asked about, to the study that it was asked about."""
-        name, study_id, num = pending
+        name, study_id, num, base = pending
         if name == "open":
             gr.Info(f"Open. Manifest: {self._desk.open(study_id)}")
         elif name == "close":
@@ -333,6 +339,8 @@ class Handlers:
             self._desk.delete(study_id)
         elif name == "empty":
             self._desk.empty_bin()
+        elif name == "invite":
+            return self._invite(study_id, _whole(num), base)
         elif name == "more":
             gr.Info(f"{self._desk.add_raters(study_id, _whole(num))} more votes are planned.")
         return study_id or selected

@@ -115,7 +115,7 @@ def build_view(token: gr.Textbox, access: Access) -> tuple[View, dict[str, gr.Bu
         "selected": gr.State(""),
         "phase": gr.State(""),
         "seen": gr.State(()),
-        "pending": gr.State(("", "", 0)),
+        "pending": gr.State(("", "", 0, "")),
     }
     parts["timer"] = gr.Timer(POLL_S, active=False)
     return View(**parts), {"sure": sure, "not_now": not_now}, screening
@@ -172,7 +172,7 @@ def _build_invitations() -> dict[str, Any]:
             10, precision=0, minimum=1, show_label=False, container=False, label="Raters to invite",
             scale=0, min_width=76, elem_id="study_num_invited",
         )  # fmt: skip
-        invite = _button("invitations", "study_invite")
+        invite = _button("Invite", "study_invite")
     links = gr.Textbox(
         label="Invitations",
         interactive=False,

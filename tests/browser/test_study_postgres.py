@@ -164,7 +164,7 @@ def test_the_study_page_on_postgresql_from_an_uploaded_file_to_results(people, h
 
     # Invited raters only.
     page.fill("#study_num_invited input", "2")
-    page.click("#study_invite")
+    agree_to(page, "#study_invite", "Make 2 invitation links?")
     links = page.locator("#study_invitations textarea")
     expect(links).to_have_value(re.compile(rf"^(\S+/study/{study_id}#invite=[\w-]{{22}}\n?){{2}}$"))
     first, second = links.input_value().split()

@@ -25,7 +25,7 @@ from tests.ui.test_access import post
 ACTIONS = [
     *("study_demo", "study_build", "study_build_text", "study_go_on", "study_cancel"),
     *("study_pause", "study_resume", "study_sure"),
-    *("study_restore", "study_invite"),
+    "study_restore",
 ]
 
 
@@ -145,15 +145,16 @@ def test_invitations_are_shown_once_and_take_the_open_links_place(parts, desk):
     handlers, view, _ = parts
     draft(desk)
     desk.open(STUDY)
-    shown = handlers._invite("secret", STUDY, "http://x/", 2)
-    links = shown[view.invitations]["value"].split()
+    asked = handlers._asker("invite")("secret", STUDY, "http://x/", 2)
+    assert "cannot be undone" in asked[view.asked]
+    links = handlers._agreed(STUDY, asked[view.pending])[view.invitations]["value"].split()
     assert all(one.startswith(f"http://x{PLACE}/{STUDY}#invite=") for one in links)
-    assert (len(set(links)), shown[view.link]["visible"]) == (2, False)
-    assert "2 invitations: nobody else comes in" in shown[view.state]
     later = handlers._shown(STUDY, "http://x/")
+    assert (len(set(links)), later[view.link]["visible"]) == (2, False)
+    assert "2 invitations: nobody else comes in" in later[view.state]
     assert not any(one.partition("=")[2] in str(later.values()) for one in links)
     with pytest.raises(RocmError, match="no number of raters"):
-        handlers._invite("secret", STUDY, "http://x/", None)
+        handlers._asker("invite")("secret", STUDY, "http://x/", None)
 
 
 def test_a_deleted_draft_is_in_the_bin_until_that_is_emptied(parts, desk):
@@ -166,7 +167,7 @@ def test_a_deleted_draft_is_in_the_bin_until_that_is_emptied(parts, desk):
     assert STUDY not in str(handlers._look_into_bin("wrong"))
     assert handlers._take_back("", STUDY) == STUDY
     assert desk.look(STUDY).state == "draft"
-    handlers._agreed(STUDY, ("delete", STUDY, 5))
+    handlers._agreed(STUDY, ("delete", STUDY, 5, ""))
     asked = handlers._asker("empty")("secret", "", "http://x/", 5)
     handlers._agreed("", asked[view.pending])
     with pytest.raises(RocmError, match="The bin is empty"):
