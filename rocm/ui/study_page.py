@@ -313,7 +313,7 @@ class Handlers:
 
     def _ask_delete(self, selected: str, _: Any) -> str:
         num = self._desk.look(selected).now.num_pilots
-        pilots = f" What {num} pilot raters did is deleted for good." if num else ""
+        pilots = f" The votes of its pilots ({num}) are deleted for good." if num else ""
         return f"Move the draft to the bin? It can be taken back from there.{pilots}"
 
     def _ask_empty(self, selected: str, _: Any) -> str:

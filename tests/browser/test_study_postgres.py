@@ -155,7 +155,7 @@ def test_the_study_page_on_postgresql_from_an_uploaded_file_to_results(people, h
     answer(pilot, 0)
     wait_for_pair(pilot, 1)
     seen(page, "#study_state .facts").to_contain_text("pilots: 1")
-    agree_to(page, "#study_delete", "What 1 pilot raters did is deleted for good.")
+    agree_to(page, "#study_delete", "The votes of its pilots (1) are deleted for good.")
     seen(page, "#studies").to_contain_text("No study yet")
     page.click("#study_bin > button")
     page.click("#study_restore")
