@@ -23,6 +23,7 @@ from rocm.study.robots import simulate_raters
 from rocm.study.store import Store
 from rocm.study.studies import named
 from rocm.study.verify import verify
+from rocm.study_bin import DraftBin
 from rocm.study_build import Build, build
 from rocm.study_preferences import PREFIX, with_votes
 from rocm.training.files import make_folder, write_atomic
@@ -54,6 +55,11 @@ def add_study_arguments(parser: argparse.ArgumentParser) -> None:
     one = _of_study(actions, "power", _power, "what the design takes and can tell")
     one.add_argument("--seconds-per-pair", type=float, default=SECONDS_PER_PAIR)
     one.add_argument("--pay-per-hour", type=float, default=0.0, help="in any currency")
+    _of_study(actions, "delete", _delete, "move a draft to the bin; of pilots nothing is kept")
+    _action(actions, "bin", _list_bin, "list deleted drafts")
+    one = _action(actions, "restore", _restore, "take a draft out of the bin")
+    one.add_argument("study", metavar="STUDY", help="its id, or the beginning of it")
+    _action(actions, "empty-bin", _empty_bin, "delete for good what is in the bin")
     _of_study(actions, "open", _open, "freeze a study and let raters in")
     _of_study(actions, "pause", _pause, "give out no more pairs")
     _of_study(actions, "resume", _resume, "give out pairs again")
@@ -196,6 +202,29 @@ def _power(at: Desk, options: argparse.Namespace) -> str:
 def _open(at: Desk, options: argparse.Namespace) -> str:
     study_id = _id(at, options)
     return f"Open. Manifest: {lifecycle.open_study(at.store, study_id)}"
+
+
+def _delete(at: Desk, options: argparse.Namespace) -> str:
+    study_id = _id(at, options)
+    DraftBin(at.home, at.store).put(study_id)
+    return f"In the bin. Take it out: python -m rocm study restore {study_id}"
+
+
+def _list_bin(at: Desk, options: argparse.Namespace) -> str:
+    found = DraftBin(at.home, at.store).drafts()
+    return "\n".join(f"{one.study_id}  {one.title}" for one in found) or "The bin is empty."
+
+
+def _restore(at: Desk, options: argparse.Namespace) -> str:
+    deleted = DraftBin(at.home, at.store)
+    fitting = [one.study_id for one in deleted.drafts() if one.study_id.startswith(options.study)]
+    study_id = fitting[0] if len(fitting) == 1 else options.study
+    deleted.take_out(study_id)
+    return summary(at.store, study_id)
+
+
+def _empty_bin(at: Desk, options: argparse.Namespace) -> str:
+    return f"Deleted for good: {DraftBin(at.home, at.store).empty()} drafts."
 
 
 def _pause(at: Desk, options: argparse.Namespace) -> str:

@@ -19,7 +19,7 @@ from rocm.config import RunConfig, find_folder
 from rocm.drawing.picture import Picture
 from rocm.drawing.queue import DrawingQueue
 from rocm.errors import ConfigError, MissingFile, StudyError
-from rocm.study import lifecycle
+from rocm.study import lifecycle, studies
 from rocm.study.database import Writing
 from rocm.study.manifest import canonical, digest
 from rocm.study.pairing import add_damaged, add_pairs, arms_and_prompts, noise_seeds
@@ -128,6 +128,7 @@ def finish(work: Build, study_id: str, recipe: Recipe) -> None:
         RocmError: drawing failed or was cancelled, or the disk is full; what is drawn is kept.
     """
     _draw(work, study_id, recipe)
+    work.store.study(study_id)  # deleted by somebody else meanwhile
     add_damaged(work.store, work.pictures, study_id)
     add_pairs(work.store, study_id, recipe)
 
@@ -314,6 +315,7 @@ def _keep(work: Build, study_id: str, one: Wanted, file: Path, scores: dict[str,
         drawn.load()
     picture_id, hashed = work.pictures.add(drawn)
     with work.store.database.write() as w:
+        studies.locked(w, study_id)  # a draft that was deleted meanwhile takes no picture
         row = w.insert(
             image,
             study_id=study_id,

@@ -16,7 +16,7 @@ from threading import Lock
 from rocm.config import ROOT
 from rocm.drawing.queue import DrawingQueue
 from rocm.errors import StudyError
-from rocm.study import archive, lifecycle
+from rocm.study import archive, invitations, lifecycle
 from rocm.study.backup import Backup
 from rocm.study.effects import Widths, num_flagged, widths
 from rocm.study.outlook import SECONDS_PER_PAIR, Plan, planned
@@ -26,6 +26,7 @@ from rocm.study.progress import RECENT_MINUTES, Standing, precision, standing
 from rocm.study.recipe import Consent, Question, Recipe
 from rocm.study.store import Store
 from rocm.study.studies import StudyInfo
+from rocm.study_bin import Deleted, DraftBin
 from rocm.study_builder import Builder, Building
 from rocm.study_wish import TYPED, WISHES, Wish, recipe_of
 
@@ -36,6 +37,7 @@ __all__ = [
     "WISHES",
     "Building",
     "Consent",
+    "Deleted",
     "Listed",
     "Look",
     "Outlook",
@@ -90,6 +92,7 @@ class Look:
         now: figures.
         building: its build, if this app has one.
         num_flagged: raters with something unusual; None while nothing is frozen.
+        num_invited: invitations made; from the first one on nobody else comes in.
         backup: how far it is, in words; empty where there is none.
     """
 
@@ -98,6 +101,7 @@ class Look:
     now: Standing
     building: Building | None
     num_flagged: int | None
+    num_invited: int
     backup: str
 
 
@@ -139,6 +143,7 @@ class StudyDesk:
         self._home, self._store, self._backup = home, store, backup
         self._pictures = Pictures(home / "study-pictures")
         self._builder = Builder(home, store, queue)
+        self._bin = DraftBin(home, store)
         self._lock = Lock()
         self._flags: dict[str, tuple[int, int]] = {}
         self._packed: TemporaryDirectory[str] | None = None
@@ -171,6 +176,7 @@ class StudyDesk:
             now,
             self._builder.status(study_id),
             self._num_flagged(study_id, now.num_votes) if is_frozen else None,
+            len(invitations.invited(self._store, study_id)),
             self._backup.status().words(datetime.now(UTC)) if self._backup else "",
         )
 
@@ -252,6 +258,25 @@ class StudyDesk:
         """Draw no more of a draft; what is drawn stays."""
         self._builder.cancel(study_id)
 
+    def delete(self, study_id: str) -> None:
+        """Move a draft to the bin; StudyError if it is being built, or was opened."""
+        building = self._builder.status(study_id)
+        if building and building.state == "drawing":
+            raise StudyError("The study is being built. Cancel the build first.")
+        self._bin.put(study_id)
+
+    def deleted(self) -> list[Deleted]:
+        """Drafts in the bin, last deleted first."""
+        return self._bin.drafts()
+
+    def take_back(self, study_id: str) -> None:
+        """Take a draft out of the bin; RocmError as `DraftBin.take_out`."""
+        self._bin.take_out(study_id)
+
+    def empty_bin(self) -> int:
+        """Delete for good what is in the bin; returns how many drafts that were."""
+        return self._bin.empty()
+
     # Before opening
 
     def strike(self, study_id: str, pair_id: int, reason: str | None) -> None:
@@ -290,6 +315,10 @@ class StudyDesk:
         if _state(about, standing(self._store, study_id)) == "unfinished":
             raise StudyError("The study is not drawn to the end. Go on with the build first.")
         return lifecycle.open_study(self._store, study_id)
+
+    def invite(self, study_id: str, num: int) -> list[str]:
+        """A secret for each of so many invited raters; StudyError as `invitations.invite`."""
+        return invitations.invite(self._store, study_id, num)
 
     # While it runs
 

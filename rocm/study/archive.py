@@ -69,10 +69,10 @@ def pack(
             raise StudyError("A draft does not travel. Open the study first: that freezes it.")
         row = connection.execute(select(study).where(study.c.id == study_id)).one()
         tables = {
-            name: _dump(connection, name, study_id) for name in (VOTED if with_votes else DESIGN)
+            name: dump(connection, name, study_id) for name in (VOTED if with_votes else DESIGN)
         }
         if with_votes:
-            tables["score"] = _scores(connection, study_id)
+            tables["score"] = dump_scores(connection, study_id)
         secret = key(connection, study_id)
     for one in tables["arm"]:
         one.update(dict.fromkeys(SECRET))
@@ -95,7 +95,8 @@ def pack(
     return kept
 
 
-def _dump(connection: Connection, name: str, study_id: str) -> list[dict[str, Any]]:
+def dump(connection: Connection, name: str, study_id: str) -> list[dict[str, Any]]:
+    """Rows of a study in one table that has `study_id`, in the order of their keys."""
     table = metadata.tables[name]
     rows = connection.execute(
         select(table).where(table.c.study_id == study_id).order_by(*table.primary_key)
@@ -103,7 +104,7 @@ def _dump(connection: Connection, name: str, study_id: str) -> list[dict[str, An
     return [dict(row._mapping) for row in rows]
 
 
-def _scores(connection: Connection, study_id: str) -> list[dict[str, Any]]:
+def dump_scores(connection: Connection, study_id: str) -> list[dict[str, Any]]:
     """Rewards of the pictures; before the votes they would tell the arms apart."""
     rows = connection.execute(
         select(score)
@@ -245,12 +246,12 @@ def _insert_design(
         rows = [{**one} for one in tables[name]]
         if name == "pair":
             rows = [{**one, "issued": 0} for one in rows]
-        _insert(w, name, rows, ids)
-    _insert(w, "score", tables.get("score", []), ids)
+        insert(w, name, rows, ids)
+    insert(w, "score", tables.get("score", []), ids)
     planned = [one for one in tables["block"] if one["origin"] == "planned"]
-    _insert(w, "block", [{**one, "rater_id": None, "taken_at": None} for one in planned], ids)
+    insert(w, "block", [{**one, "rater_id": None, "taken_at": None} for one in planned], ids)
     numbers = {one["id"] for one in planned}
-    _insert(w, "slot", [one for one in tables["slot"] if one["block_id"] in numbers], ids)
+    insert(w, "slot", [one for one in tables["slot"] if one["block_id"] in numbers], ids)
     frozen = {name: about[name] for name in ("config_sha256", "opened_at")}
     w.update(study, study.c.id == about["id"], status="open", **frozen)
     for code, values in named.get("arms", {}).items():
@@ -260,7 +261,7 @@ def _insert_design(
     if named:
         w.update(study, study.c.id == about["id"], key_nonce=named["nonce"])
     if not tables.get("rater"):
-        _insert(w, "event", tables["event"], ids)
+        insert(w, "event", tables["event"], ids)
     return ids
 
 
@@ -268,9 +269,9 @@ def _present_ids(w: Writing, study_id: str, tables: dict[str, Any]) -> dict[str,
     """Ids of a study that is here, by the zip's: the same manifest has the same order."""
     ids = {}
     for name in ("prompt", "arm", "image", "pair"):
-        here = [one["id"] for one in _dump(w.connection, name, study_id)]
+        here = [one["id"] for one in dump(w.connection, name, study_id)]
         ids[name] = dict(zip([one["id"] for one in tables[name]], here, strict=True))
-    numbers = {one["number"]: one["id"] for one in _dump(w.connection, "block", study_id)}
+    numbers = {one["number"]: one["id"] for one in dump(w.connection, "block", study_id)}
     ids["block"] = {
         one["id"]: numbers[one["number"]]
         for one in tables["block"]
@@ -284,17 +285,17 @@ def _insert_votes(
 ) -> None:
     """Store raters, their work and their votes; states last, because they close what is open."""
     raters = [{**one, "status": "active", "completion_code": None} for one in tables["rater"]]
-    _insert(w, "rater", raters, ids)
+    insert(w, "rater", raters, ids)
     later = [one for one in tables["block"] if one["id"] not in ids["block"]]
-    _insert(w, "block", later, ids)
+    insert(w, "block", later, ids)
     fresh = {one["id"] for one in later}
-    _insert(w, "slot", [one for one in tables["slot"] if one["block_id"] in fresh], ids)
+    insert(w, "slot", [one for one in tables["slot"] if one["block_id"] in fresh], ids)
     for one in tables["block"]:
         if one["id"] not in fresh and one["rater_id"] is not None:
             taken = {"rater_id": ids["rater"][one["rater_id"]], "taken_at": one["taken_at"]}
             w.update(block, block.c.id == ids["block"][one["id"]], **taken)
     for name in ("trial", "vote", "exclusion", "event"):
-        _insert(w, name, tables[name], ids)
+        insert(w, name, tables[name], ids)
     for name, columns in (("pair", ("issued", "target")), ("rater", ("status", "completion_code"))):
         table = metadata.tables[name]
         for one in tables[name]:
@@ -305,10 +306,17 @@ def _insert_votes(
         w.update(study, study.c.id == about["id"], **end)
 
 
-def _insert(
+def insert(
     w: Writing, name: str, rows: list[dict[str, Any]], ids: dict[str, dict[int, int]]
 ) -> None:
-    """Insert rows with the ids that their references have here."""
+    """Insert rows with the ids that their references have here.
+
+    Args:
+        w: transaction.
+        name: of the table.
+        rows: as `dump` gives them.
+        ids: new ids by old ones, by table; those of these rows are added.
+    """
     table = metadata.tables[name]
     moved = [
         {

@@ -28,6 +28,7 @@ from rocm.study.store import Store
 NAME = re.compile(r"(snapshot|journal)-(\d{6})\.(sqlite3|jsonl)")
 KEPT = 3
 ROWS_BEFORE_SNAPSHOT = 20_000
+NEVER = -1  # no version of a database
 
 
 @dataclass(frozen=True)
@@ -134,8 +135,10 @@ class Backup:
             self._waiting.append(json.dumps(changes) + "\n")
             self._unsaved += sum(name == "vote" for name, _ in changes)
             self._num_rows += len(changes)
+            if not all(row for _, row in changes):
+                self._seen = NEVER
             try:
-                # Another process has written: its rows are in no journal, only in a snapshot.
+                # What was deleted, or written by another process, is told by a snapshot only.
                 if self._num_rows > ROWS_BEFORE_SNAPSHOT or self._version() != self._seen:
                     self.snapshot()
                 else:

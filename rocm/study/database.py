@@ -47,6 +47,7 @@ OUTSIDE = {
 }
 
 Change = tuple[str, dict[str, Any]]
+"""A table and a row of it as it is now; an empty row where some were deleted."""
 
 
 class Writing:
@@ -76,6 +77,11 @@ class Writing:
         """Change the rows that fulfil every condition; returns them as they are afterwards."""
         statement = table.update().where(*where).values(**values).returning(table)
         return self._kept(table, self.connection.execute(statement).all())
+
+    def delete(self, table: Table, *where: ColumnElement[bool]) -> int:
+        """Delete the rows that fulfil every condition; returns how many."""
+        self.changes.append((table.name, {}))
+        return self.connection.execute(table.delete().where(*where)).rowcount
 
     def _kept(self, table: Table, rows: Any) -> list[Row[Any]]:
         self.changes += [(table.name, dict(row._mapping)) for row in rows]

@@ -71,9 +71,10 @@ def guards() -> Iterator[Guard]:
 
 def _append_only() -> Iterator[Guard]:
     for table in ("vote", "event"):
-        for action in ("UPDATE", "DELETE"):
-            name = f"{table}_no_{action.lower()}"
-            yield Guard(name, table, action, "1 = 1", f"{table}s are append-only")
+        why = f"{table}s are append-only"
+        yield Guard(f"{table}_no_update", table, "UPDATE", "1 = 1", why)
+        # Those of a draft, its pilots', go with it when it is deleted.
+        yield Guard(f"{table}_no_delete", table, "DELETE", _frozen("OLD"), why)
 
 
 def _freezing() -> Iterator[Guard]:

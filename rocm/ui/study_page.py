@@ -19,7 +19,7 @@ from rocm.ui.access import Access
 from rocm.ui.compare_form import arm_choices
 from rocm.ui.handlers import QUIET, in_words
 from rocm.ui.study_form import Form, build_form, wish
-from rocm.ui.study_parts import View, build_view
+from rocm.ui.study_parts import View, bin_choices, build_view
 from rocm.ui.study_screen import Screening
 
 MAX_TEXT = 200_000
@@ -28,12 +28,14 @@ RUNNING = ("open", "paused")
 FROZEN = (*RUNNING, "closed")
 # Which buttons and boxes there are in which state.
 SHOWN = {
+    "delete": ("unfinished", "draft"),
     "draft_box": ("draft",),
     "open": ("draft",),
     "pilot": ("draft", *RUNNING),
     "link": RUNNING,
     "pause": ("open",),
     "resume": ("paused",),
+    "invite_box": ("draft", *RUNNING),
     "running_box": RUNNING,
     "close": RUNNING,
     "pack": FROZEN,
@@ -112,8 +114,11 @@ class Handlers:
         for name in ("pause", "resume"):
             act = getattr(self._desk, name)
             self._on(getattr(view, name), lambda one, act=act: act(one), [], f"study_{name}")
-        for name in ("open", "close", "more"):
-            asking = {"inputs": [*self._at, view.num_more], "outputs": self._all}
+        self._on(view.restore, self._take_back, [view.deleted], "study_restore")
+        view.bin.expand(self._look_into_bin, view.token, view.deleted, **QUIET)
+        for name in ("open", "close", "more", "delete", "empty", "invite"):
+            number = view.num_invited if name == "invite" else view.num_more
+            asking = {"inputs": [*self._at, number], "outputs": self._all}
             getattr(view, name).click(in_words(self._asker(name)), **asking, **QUIET)
         self._on(buttons["sure"], self._agreed, [view.pending], "study_sure")
         buttons["not_now"].click(lambda: gr.update(visible=False), None, view.question, **QUIET)
@@ -136,13 +141,20 @@ class Handlers:
     def _on(
         self, button: gr.Button, act: Callable[..., Any], more: list[Component], name: str
     ) -> None:
-        """A press acts on the study that is looked at; a text that `act` returns is looked at."""
+        """A press acts on the study that is looked at.
+
+        A text that `act` returns is looked at instead; a dictionary is what else changes.
+        """
 
         def handle(token: str, selected: str, base: str, *values: Any) -> dict[Component, Any]:
             self._access.check(token)
             found = act(selected, *values)
             shown = self._shown(found if isinstance(found, str) else selected, base)
-            return shown | {self._view.question: gr.update(visible=False)}
+            return shown | {
+                self._view.question: gr.update(visible=False),
+                self._view.deleted: bin_choices(self._desk.deleted()),
+                **(found if isinstance(found, dict) else {}),
+            }
 
         button.click(in_words(handle), [*self._at, *more], self._all, api_name=name)
 
@@ -164,7 +176,9 @@ class Handlers:
     def _choose(self, token: str, base: str, event: gr.EventData) -> dict[Component, Any]:
         if not self._access.allows(token):
             return self._locked()
-        hidden = {self._view.question: gr.update(visible=False)}
+        hidden = dict.fromkeys(
+            (self._view.question, self._view.invitations), gr.update(visible=False)
+        )
         return self._shown(str(event.study), base) | hidden
 
     def _poll(
@@ -179,7 +193,7 @@ class Handlers:
 
     def _locked(self) -> dict[Component, Any]:
         view = self._view
-        names = (*SHOWN, "as_new", "cancel", "go_on", "question")
+        names = (*SHOWN, "as_new", "cancel", "go_on", "question", "invitations")
         hidden = {getattr(view, name): gr.update(visible=False) for name in names}
         return hidden | {
             view.studies: study_view.NO_LIST,
@@ -192,11 +206,11 @@ class Handlers:
         """The page with a study looked at; nothing but what is new since `seen`."""
         view = self._view
         studies = self._desk.studies()
-        listed = study_view.study_list(studies, selected)
         try:
             look = self._desk.look(selected) if selected else None
-        except StudyError:  # erased since the list was drawn
+        except StudyError:  # deleted since the list was drawn
             look, selected = None, ""
+        listed = study_view.study_list(studies, selected)
         nothing = study_view.NOT_CHOSEN if studies else ""
         text = study_view.panel(look) if look else nothing
         state = look.state if look else ""
@@ -223,12 +237,19 @@ class Handlers:
             view.archive: gr.update(visible=False),
         }
         if look:
-            address = f"{base}{study_view.VOTES}/{look.about.study_id}"
-            changes[view.link] = gr.update(value=address, visible=state in RUNNING)
+            address = _address(base, look.about.study_id)
+            is_open_to_all = state in RUNNING and not look.num_invited
+            changes[view.link] = gr.update(value=address, visible=is_open_to_all)
+            if look.about.is_demo:
+                changes[view.invite_box] = gr.update(visible=False)
             changes[view.pilot] = gr.update(
                 value=f"{address}?pilot", visible=state in SHOWN["pilot"] and not is_at_work
             )
         return changes
+
+    def _look_into_bin(self, token: str) -> Any:
+        found = self._desk.deleted() if self._access.allows(token) else []
+        return bin_choices(found)
 
     # Acting
 
@@ -243,6 +264,21 @@ class Handlers:
     def _go_on(self, selected: str) -> None:
         self._desk.go_on(selected)
 
+    def _take_back(self, _: str, study_id: str | None) -> str:
+        if not study_id:
+            raise StudyError("No draft is chosen. Open the bin, choose one, then take it back.")
+        self._desk.take_back(study_id)
+        return study_id
+
+    def _invite(self, study_id: str, num: int, base: str) -> dict[Component, Any]:
+        place = _address(base, study_id)
+        links = [f"{place}#invite={code}" for code in self._desk.invite(study_id, num)]
+        words = {
+            "label": f"Invitations to {study_id}",
+            "info": "One for each rater. Copy them now: only their hashes are stored.",
+        }
+        return {self._view.invitations: gr.update(value="\n".join(links), visible=True, **words)}
+
     def _asker(self, name: str) -> Callable[..., dict[Component, Any]]:
         def ask(token: str, selected: str, base: str, num: Any) -> dict[Component, Any]:
             self._access.check(token)
@@ -251,7 +287,7 @@ class Handlers:
             return {
                 view.question: gr.update(visible=True),
                 view.asked: escape(words),
-                view.pending: (name, selected, num),
+                view.pending: (name, selected, num, base),
             }
 
         return ask
@@ -275,13 +311,36 @@ class Handlers:
             f"Plan work for {more} more raters? Pairs then have unequal numbers of votes. {words}"
         )
 
-    def _agreed(self, selected: str, pending: tuple[str, str, Any]) -> str:
+    def _ask_delete(self, selected: str, _: Any) -> str:
+        num = self._desk.look(selected).now.num_pilots
+        pilots = f" The votes of its pilots ({num}) are deleted for good." if num else ""
+        return f"Move the draft to the bin? It can be taken back from there.{pilots}"
+
+    def _ask_empty(self, selected: str, _: Any) -> str:
+        num = len(self._desk.deleted())
+        if not num:
+            raise StudyError("The bin is empty.")
+        return f"Delete what is in the bin, {num} in number, for good? This cannot be undone."
+
+    def _ask_invite(self, selected: str, num: Any) -> str:
+        words = f"Make {_whole(num)} invitation links?"
+        if self._desk.look(selected).num_invited:
+            return words
+        return f"{words} Nobody else but pilots comes in then, and that cannot be undone."
+
+    def _agreed(self, selected: str, pending: tuple[str, str, Any, str]) -> Any:
         """Do what was asked about, to the study that it was asked about."""
-        name, study_id, num = pending
+        name, study_id, num, base = pending
         if name == "open":
             gr.Info(f"Open. Manifest: {self._desk.open(study_id)}")
         elif name == "close":
             self._desk.close(study_id)
+        elif name == "delete":
+            self._desk.delete(study_id)
+        elif name == "empty":
+            self._desk.empty_bin()
+        elif name == "invite":
+            return self._invite(study_id, _whole(num), base)
         elif name == "more":
             gr.Info(f"{self._desk.add_raters(study_id, _whole(num))} more votes are planned.")
         return study_id or selected
@@ -303,6 +362,10 @@ class Handlers:
     def _as_text(self, token: str, *values: Any) -> tuple[Any, ...]:
         self._access.check(token)
         return _shown_text(self._desk.recipe_of(wish(values)).text())
+
+
+def _address(base: str, study_id: str) -> str:
+    return f"{base}{study_view.VOTES}/{study_id}"
 
 
 def _is_at_work(look: Look | None) -> bool:

@@ -7,7 +7,7 @@ import gradio as gr
 from gradio.components import Component
 
 from rocm.config import ROOT
-from rocm.study_desk import SECONDS_PER_PAIR
+from rocm.study_desk import SECONDS_PER_PAIR, Deleted
 from rocm.ui import study_view
 from rocm.ui.access import Access
 from rocm.ui.study_screen import Screening, build_screening
@@ -16,6 +16,7 @@ ASSETS = ROOT / "assets"
 POLL_S = 2.0
 ONLY_HERE = "Works on this machine only: docs/deploy.md says how raters elsewhere reach a study."
 SEND_IT = "For raters; anybody who has it can vote."
+EMPTY_BIN = [("The bin is empty.", "")]
 LIST = '<div class="run-list" tabindex="0" role="region" aria-label="Studies"></div>'
 
 
@@ -28,6 +29,10 @@ class View:
 
     token: gr.Textbox
     studies: gr.HTML
+    bin: gr.Accordion
+    deleted: gr.Dropdown
+    restore: gr.Button
+    empty: gr.Button
     state: gr.HTML
     cancel: gr.Button
     go_on: gr.Button
@@ -45,6 +50,11 @@ class View:
     pause: gr.Button
     resume: gr.Button
     close: gr.Button
+    delete: gr.Button
+    invite_box: gr.Row
+    num_invited: gr.Number
+    invite: gr.Button
+    invitations: gr.Textbox
     running_box: gr.Row
     num_more: gr.Number
     more: gr.Button
@@ -74,6 +84,7 @@ def build_view(token: gr.Textbox, access: Access) -> tuple[View, dict[str, gr.Bu
         apply_default_css=False,
         elem_id="studies",
     )
+    parts |= _build_bin()
     parts["state"] = gr.HTML(study_view.NOT_CHOSEN, elem_id="study_state")
     with gr.Row(visible=False, elem_classes="question", elem_id="study_question") as question:
         parts["asked"] = gr.HTML()
@@ -89,13 +100,14 @@ def build_view(token: gr.Textbox, access: Access) -> tuple[View, dict[str, gr.Bu
             ("resume", "Resume", "primary"),
             ("close", "Close", "stop"),
             ("pack", "Pack as a zip", "secondary"),
+            ("delete", "Delete", "stop"),
         ):
             parts[name] = _button(words, f"study_{name}", look, visible=False)
         parts["archive"] = gr.DownloadButton(
             "Download", visible=False, size="md", min_width=96, scale=0, elem_id="study_archive"
         )
         parts["as_new"] = _button("Copy to a new study.yaml", "study_as_new", visible=False)
-    parts |= _build_links(access) | _build_running()
+    parts |= _build_links(access) | _build_invitations() | _build_running()
     with gr.Column(visible=False, elem_id="study_draft") as parts["draft_box"]:
         parts |= _build_outlook()
         screening = build_screening()
@@ -103,14 +115,37 @@ def build_view(token: gr.Textbox, access: Access) -> tuple[View, dict[str, gr.Bu
         "selected": gr.State(""),
         "phase": gr.State(""),
         "seen": gr.State(()),
-        "pending": gr.State(("", "", 0)),
+        "pending": gr.State(("", "", 0, "")),
     }
     parts["timer"] = gr.Timer(POLL_S, active=False)
     return View(**parts), {"sure": sure, "not_now": not_now}, screening
 
 
+def bin_choices(deleted: list[Deleted]) -> Any:
+    """Deleted drafts to choose from; the one that was deleted last is chosen."""
+    found = [
+        (f"{one.title} ({one.study_id}, {one.deleted_at:%d %b %H:%M} UTC)", one.study_id)
+        for one in deleted
+    ] or EMPTY_BIN
+    return gr.update(choices=found, value=found[0][1])
+
+
 def _button(words: str, name: str, look: str = "secondary", **options: Any) -> gr.Button:
     return gr.Button(words, variant=look, size="md", min_width=96, scale=0, elem_id=name, **options)
+
+
+def _build_bin() -> dict[str, Any]:
+    with (
+        gr.Accordion("Bin", open=False, elem_id="study_bin") as box,
+        gr.Row(elem_classes="buttons"),
+    ):
+        found = gr.Dropdown(
+            EMPTY_BIN, value="", label="Deleted draft", show_label=False, container=False,
+            elem_id="study_deleted",
+        )  # fmt: skip
+        restore = _button("Take back", "study_restore")
+        empty = _button("Empty the bin", "study_empty", "stop")
+    return {"bin": box, "deleted": found, "restore": restore, "empty": empty}
 
 
 def _build_links(access: Access) -> dict[str, Component]:
@@ -129,6 +164,24 @@ def _build_links(access: Access) -> dict[str, Component]:
             **looks,
         ),
     }
+
+
+def _build_invitations() -> dict[str, Any]:
+    with gr.Row(visible=False, elem_classes="buttons", elem_id="study_inviting") as box:
+        number = gr.Number(
+            10, precision=0, minimum=1, show_label=False, container=False, label="Raters to invite",
+            scale=0, min_width=76, elem_id="study_num_invited",
+        )  # fmt: skip
+        invite = _button("Invite", "study_invite")
+    links = gr.Textbox(
+        label="Invitations",
+        interactive=False,
+        visible=False,
+        max_lines=8,
+        buttons=["copy"],
+        elem_id="study_invitations",
+    )
+    return {"invite_box": box, "num_invited": number, "invite": invite, "invitations": links}
 
 
 def _build_running() -> dict[str, Any]:

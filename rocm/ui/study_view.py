@@ -126,6 +126,8 @@ def _figures(look: Look) -> list[str]:
         ]
         if look.num_flagged is not None:
             facts.append(f"flagged raters: {look.num_flagged}")
+    if look.num_invited:
+        facts.append(f"{look.num_invited} invitations: nobody else comes in, but pilots")
     if now.num_pilots:
         facts.append(f"pilots: {now.num_pilots}")
     if look.backup:

@@ -11,8 +11,8 @@ MUTATIONS = [
     Mutation(
         "a vote can be changed",
         "rocm/study/triggers.py",
-        'yield Guard(name, table, action, "1 = 1", f"{table}s are append-only")',
-        'yield Guard(name, table, action, "1 = 0", f"{table}s are append-only")',
+        'yield Guard(f"{table}_no_update", table, "UPDATE", "1 = 1", why)',
+        'yield Guard(f"{table}_no_update", table, "UPDATE", "1 = 0", why)',
         f"{TABLES}test_votes_and_events_are_append_only[sqlite-update-table0]",
     ),
     Mutation(

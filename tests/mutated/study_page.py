@@ -4,6 +4,7 @@ from mutated.mutation import Mutation
 
 DESK = "tests/study/test_desk.py::"
 PAGE = "tests/ui/test_study_page.py::"
+BIN = "tests/study/test_bin.py::"
 
 MUTATIONS = [
     Mutation(
@@ -48,5 +49,33 @@ MUTATIONS = [
         'if getattr(wish, name) == "none":',
         f"{DESK}test_what_is_wrong_in_a_form_is_one_sentence[changed4-Consent, contact, is not "
         "filled in]",
+    ),
+    Mutation(
+        "an opened study is deleted",
+        "rocm/study_bin.py",
+        'if row.status != "draft":',
+        'if row.status == "gone":',
+        f"{BIN}test_a_study_that_was_opened_is_never_deleted[sqlite-open]",
+    ),
+    Mutation(
+        "votes can be deleted",
+        "rocm/study/triggers.py",
+        'yield Guard(f"{table}_no_delete", table, "DELETE", _frozen("OLD"), why)',
+        'yield Guard(f"{table}_no_delete", table, "DELETE", "1 = 0", why)',
+        "tests/study/test_tables.py::test_votes_and_events_are_append_only[sqlite-delete-table0]",
+    ),
+    Mutation(
+        "a deletion is written into the journal",
+        "rocm/study/backup.py",
+        "                self._seen = NEVER",
+        "                self._error = str(NEVER)",
+        "tests/study/test_backup.py::test_what_is_deleted_is_in_no_backup_and_can_come_back_into_it",
+    ),
+    Mutation(
+        "a link that admits nobody is offered",
+        "rocm/ui/study_page.py",
+        "is_open_to_all = state in RUNNING and not look.num_invited",
+        "is_open_to_all = state in RUNNING",
+        f"{PAGE}test_invitations_are_shown_once_and_take_the_open_links_place",
     ),
 ]

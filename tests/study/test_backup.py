@@ -11,6 +11,7 @@ from rocm.study import lifecycle
 from rocm.study.backup import Backup, open_store, restore
 from rocm.study.erase import erase
 from rocm.study.store import Store
+from rocm.study_bin import DraftBin
 from tests.study.small import STUDY, answers, fill, rater, work
 
 
@@ -124,6 +125,22 @@ def test_what_another_process_wrote_is_saved_with_the_next_commit(store, disk, b
     other = Store.open(disk)
     fill(other)
     other.close()
+    lifecycle.open_study(store, STUDY)
+    store.close()
+    was = everything(disk)
+    lose(disk)
+    restore(disk, bucket)
+    assert everything(disk) == was
+
+
+def test_what_is_deleted_is_in_no_backup_and_can_come_back_into_it(store, disk, bucket, tmp_path):
+    backup = Backup(store.database, bucket)
+    backup.start()
+    deleted = DraftBin(tmp_path / "home", store)
+    fill(store)
+    rater(store, "pilot")
+    deleted.put(STUDY)
+    deleted.take_out(STUDY)
     lifecycle.open_study(store, STUDY)
     store.close()
     was = everything(disk)

@@ -74,8 +74,8 @@ class HeldQueue(FakeQueue):
 
 
 @pytest.fixture
-def votes(tmp_path):
-    store = Store.open(tmp_path / "study.sqlite3")
+def votes(fresh):
+    store = Store.open(fresh())
     yield store
     store.close()
 
@@ -212,9 +212,7 @@ def test_what_is_wrong_in_a_form_is_one_sentence(tmp_path, changed, words):
         recipe_of(replace(WISH, **changed), tmp_path)
 
 
-def test_figures_count_raters_votes_and_the_last_minutes(tmp_path):
-    now = [datetime(2026, 1, 1, tzinfo=UTC)]
-    store = Store.open(tmp_path / "study.sqlite3", lambda: now[0])
+def test_figures_count_raters_votes_and_the_last_minutes(store, clock):
     lifecycle.open_study(store, fill(store))
     done = work(store, rater(store))
     rater(store, "pilot")
@@ -223,9 +221,8 @@ def test_figures_count_raters_votes_and_the_last_minutes(tmp_path):
     assert (found.num_pilots, found.num_raters_needed) == (1, 4)
     assert (found.num_votes, found.num_recent) == (3 * done, 3 * done)
     assert (found.num_pairs, found.num_open_places) == (6, 6 * 2 - 3)
-    now[0] += timedelta(minutes=6)
+    clock.forward(6)
     assert standing(store, STUDY).num_recent == 0
-    store.close()
 
 
 def test_more_raters_narrow_the_interval_and_an_early_end_widens_it(votes, tmp_path):

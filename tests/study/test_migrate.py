@@ -15,9 +15,9 @@ from rocm.study.store import Store
 from scripts.study_schema import schema
 from tests.study.small import STUDY, fill, rater, work
 
-SECOND = """
-revision = "0002"
-down_revision = "0001"
+LATER = """
+revision = "0003"
+down_revision = "0002"
 
 def upgrade():
     from alembic import op
@@ -40,7 +40,7 @@ def later(tmp_path):
             if file.is_file():
                 (versions / file.name).write_bytes(file.read_bytes())
         (folder / "env.py").write_bytes((MIGRATIONS / "env.py").read_bytes())
-        (versions / "0002_second.py").write_text(SECOND.format(more=more))
+        (versions / "0003_later.py").write_text(LATER.format(more=more))
         return folder
 
     return make
@@ -134,7 +134,7 @@ def test_an_upgrade_keeps_votes_triggers_and_a_copy(fresh, later):
         with store.database.read() as connection:
             copied = connection.execute(text(f"SELECT count(*) FROM {backup}.vote")).scalar()
         assert copied == len(before)
-    with pytest.raises(StudyError, match="revision 0002, which this version"):
+    with pytest.raises(StudyError, match="revision 0003, which this version"):
         upgrade(store.database)
     store.close()
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 import gradio as gr
 import pytest
 
+from rocm.errors import RocmError
 from rocm.services import Services
 from rocm.study.store import Store
 from rocm.study_desk import WISHES, PairView, StudyDesk, Widths
@@ -24,6 +25,7 @@ from tests.ui.test_access import post
 ACTIONS = [
     *("study_demo", "study_build", "study_build_text", "study_go_on", "study_cancel"),
     *("study_pause", "study_resume", "study_sure"),
+    "study_restore",
 ]
 
 
@@ -114,17 +116,17 @@ def test_buttons_and_links_are_those_of_the_state(parts, desk):
 
     def visible():
         shown = handlers._shown(STUDY, "http://x/")
-        names = ("open", "pause", "resume", "close", "pack", "link", "pilot", "draft_box")
+        names = "open pause resume close pack link pilot draft_box delete invite_box".split()
         return {name for name in names if shown[getattr(view, name)]["visible"]}, shown
 
-    assert visible()[0] == {"open", "pilot", "draft_box"}
+    assert visible()[0] == {"open", "pilot", "draft_box", "delete", "invite_box"}
     desk.open(STUDY)
     names, shown = visible()
-    assert names == {"pause", "close", "pack", "link", "pilot"}
+    assert names == {"pause", "close", "pack", "link", "pilot", "invite_box"}
     assert shown[view.link]["value"] == f"http://x{PLACE}/{STUDY}"
     assert shown[view.pilot]["value"] == f"http://x{PLACE}/{STUDY}?pilot"
     desk.pause(STUDY)
-    assert visible()[0] == {"resume", "close", "pack", "link", "pilot"}
+    assert visible()[0] == {"resume", "close", "pack", "link", "pilot", "invite_box"}
     desk.close(STUDY)
     assert visible()[0] == {"pack"}
 
@@ -137,6 +139,39 @@ def test_what_is_agreed_to_happens_to_the_study_that_was_asked_about(parts, desk
     handlers._agreed("0" * 12, asked[view.pending])
     assert desk.look(STUDY).state == "open"
     assert "6 more raters" in handlers._asker("more")("secret", STUDY, "", 6)[view.asked]
+
+
+def test_invitations_are_shown_once_and_take_the_open_links_place(parts, desk):
+    handlers, view, _ = parts
+    draft(desk)
+    desk.open(STUDY)
+    asked = handlers._asker("invite")("secret", STUDY, "http://x/", 2)
+    assert "cannot be undone" in asked[view.asked]
+    links = handlers._agreed(STUDY, asked[view.pending])[view.invitations]["value"].split()
+    assert all(one.startswith(f"http://x{PLACE}/{STUDY}#invite=") for one in links)
+    later = handlers._shown(STUDY, "http://x/")
+    assert (len(set(links)), later[view.link]["visible"]) == (2, False)
+    assert "2 invitations: nobody else comes in" in later[view.state]
+    assert not any(one.partition("=")[2] in str(later.values()) for one in links)
+    with pytest.raises(RocmError, match="no number of raters"):
+        handlers._asker("invite")("secret", STUDY, "http://x/", None)
+
+
+def test_a_deleted_draft_is_in_the_bin_until_that_is_emptied(parts, desk):
+    handlers, view, _ = parts
+    draft(desk)
+    asked = handlers._asker("delete")("secret", STUDY, "http://x/", 5)
+    handlers._agreed("0" * 12, asked[view.pending])
+    assert STUDY not in handlers._shown(STUDY, "http://x/")[view.studies]
+    assert handlers._look_into_bin("secret")["value"] == STUDY
+    assert STUDY not in str(handlers._look_into_bin("wrong"))
+    assert handlers._take_back("", STUDY) == STUDY
+    assert desk.look(STUDY).state == "draft"
+    handlers._agreed(STUDY, ("delete", STUDY, 5, ""))
+    asked = handlers._asker("empty")("secret", "", "http://x/", 5)
+    handlers._agreed("", asked[view.pending])
+    with pytest.raises(RocmError, match="The bin is empty"):
+        handlers._asker("empty")("secret", "", "http://x/", 5)
 
 
 def test_the_forms_values_become_a_wish(parts):

@@ -10,17 +10,15 @@ import httpx
 import pytest
 from anyio import CapacityLimiter
 
-from rocm.errors import StudyError
-from rocm.study import archive, lifecycle, tables
+from rocm.study import tables
 from rocm.study.identity import external_hmac, study_secret
-from rocm.study.invitations import invite, invited
+from rocm.study.invitations import invite
 from rocm.study.pictures import Pictures
-from rocm.study.store import Store
 from rocm.web.api import Api
 from rocm.web.login import SETTINGS, Login, login_of
 from rocm.web.server import Server, alone
 from tests.study.small import STUDY
-from tests.web.conftest import Visitor, fill
+from tests.web.conftest import Visitor
 from tests.web.oauth_provider import CLIENT, NAME, provider
 from tests.web.test_api import column, count, refused
 
@@ -167,28 +165,3 @@ def test_a_study_with_invitations_takes_nobody_else_but_pilots(client, store, bo
     guess = {"source": "invite", "external_id": "A" * 22}
     refused(client.post(JOIN, json=guess), 403, "not_invited")
     assert client.post(JOIN, json={"source": "pilot"}).status_code == 200
-
-
-def test_invitations_travel_with_the_study(store, study, tmp_path):
-    (code,) = invite(store, STUDY, 1)
-    archive.pack(store, Pictures(tmp_path / "pictures"), STUDY, tmp_path / "study.zip")
-    assert code.encode() not in (tmp_path / "study.zip").read_bytes()
-    other = Store.open(tmp_path / "other.sqlite3")
-    archive.unpack(other, Pictures(tmp_path / "pictures"), tmp_path / "study.zip")
-    assert invited(other, STUDY) == invited(store, STUDY) != set()
-    other.close()
-
-
-def test_odd_invitations_are_one_sentence(store, study, tmp_path):
-    for num in (0, 1001):
-        with pytest.raises(StudyError, match="give 1 to 1000"):
-            invite(store, STUDY, num)
-    lifecycle.close(store, STUDY)
-    with pytest.raises(StudyError, match="The study is closed"):
-        invite(store, STUDY, 1)
-
-
-def test_a_demonstration_invites_nobody(store, tmp_path):
-    fill(store, tmp_path / "pictures", {"is_demo": True})
-    with pytest.raises(StudyError, match="a demonstration"):
-        invite(store, STUDY, 1)

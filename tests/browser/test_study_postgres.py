@@ -1,0 +1,216 @@
+"""The Study page on PostgreSQL in Chromium: from an uploaded study.yaml to results, with raters."""
+
+import json
+import re
+
+import pytest
+import yaml
+from playwright.sync_api import expect
+
+from rocm.study.recipe import Recipe
+from rocm.study_build import identified
+from tests.browser.conftest import App
+from tests.browser.test_vote_page import begin, wait_for_pair
+from tests.study.conftest import new_database, postgres, url
+
+assert postgres  # a fixture, found by its name
+
+pytestmark = [pytest.mark.slow, pytest.mark.browser]
+WAIT_MS = 90_000
+expect.set_options(timeout=WAIT_MS)
+NUMBERS = ("main_per_rater", "checks_per_rater", "repeats_per_rater", "practice")
+CONSENT = {"contact": "a@b.c", "min_age": "18", "ethics": "none", "pay": "none", "retention": "1 y"}
+LISTS = {
+    "anime.json": ["a girl in the rain", "a tower"],
+    "concept-art.json": ["a ship"],
+    "paintings.json": ["a red circle"],
+    "photo.json": ["a blue square"],
+    "ImageReward_benchmark-prompts.json": [{"prompt": "a green field"}],
+    "SPO_4k_training_prompts.json": [{"caption": "a yellow star"}],
+}
+
+
+@pytest.fixture
+def lists(tmp_path):
+    """A folder of prompt lists in the layout of docs/study.md."""
+    folder = tmp_path / "lists"
+    folder.mkdir()
+    rows = "".join(f"{text}\tArts\tBasic\t\n" for text in ("a cat", "a dog", "a house"))
+    (folder / "PartiPrompts.tsv").write_text(f"Prompt\tCategory\tChallenge\tNote\n{rows}")
+    for name, prompts in LISTS.items():
+        (folder / name).write_text(json.dumps(prompts))
+    return folder
+
+
+@pytest.fixture
+def recipe(tmp_path, lists):
+    """A study.yaml of three pairs, each rater judging all of them."""
+    arms = [{"name": "base"}, {"name": "kl", "adapter": "assets/adapters/tiny-rocm-kl"}]
+    numbers = {"votes_per_pair": 1, "main_per_rater": 3, "checks_per_rater": 0}
+    whole = {
+        "title": "Two arms",
+        "arms": arms,
+        "prompts": {"set": "offline", "num": 3, "folder": str(lists)},
+        "repeats_per_rater": 0,
+        "practice": 0,
+        "questions": [{"key": "overall", "text": "Which one?"}],
+        "consent": {**CONSENT, "version": "1", "text": "You may stop."},
+        **numbers,
+    }
+    file = tmp_path / "study.yaml"
+    file.write_text(yaml.safe_dump(whole))
+    return file
+
+
+@pytest.fixture
+def home(tmp_path, postgres, monkeypatch):
+    monkeypatch.setenv("DATABASE_URL", url(postgres, new_database(postgres)))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    (tmp_path / "home").mkdir()
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def people(browser, home):
+    """Opens a page of the app for one more person; nothing that a page says may be an error."""
+    app, contexts, faults = App(home), [], []
+
+    def open_page(address):
+        contexts.append(browser.new_context(viewport={"width": 1280, "height": 900}))
+        page = contexts[-1].new_page()
+        page.set_default_timeout(WAIT_MS)
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.goto(address if address.startswith("http") else app.url + address)
+        return page
+
+    try:
+        app.start()
+        yield open_page
+        for context in contexts:
+            context.close()
+    finally:
+        app.end()
+    assert faults == []
+    assert "Traceback" not in app.log.read_text()
+
+
+def answer(page, done):
+    wait_for_pair(page, done)
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("Enter")
+
+
+def agree_to(page, button, words):
+    """Press a button that asks first, look at what it asks, and say yes."""
+    page.click(button)
+    seen(page, "#study_question").to_contain_text(words)
+    page.click("#study_sure")
+
+
+def seen(page, selector):
+    return expect(page.locator(selector))
+
+
+def build_from_file(page, file):
+    page.click("#study_new > button")
+    page.get_by_role("tab", name="study.yaml").click()
+    page.set_input_files("#study_file input", file)
+    seen(page, "#study_text textarea").to_have_value(file.read_text())
+    page.click("#study_build_text")
+    seen(page, "#study_open").to_be_visible()
+    seen(page, "#study_pairs figure").to_have_count(3)
+
+
+def build_from_form(page, lists):
+    """With the prompts of the paper, which are nowhere unless their folder is given."""
+    page.get_by_role("tab", name="Form").click()
+    page.get_by_label("Prompts", exact=True).click()
+    page.get_by_role("option", name="as the paper").click()
+    page.fill("#study_num_prompts input", "3")
+    page.click("#study_numbers_box > button")
+    for name, number in zip(NUMBERS, (3, 0, 0, 0), strict=True):
+        page.fill(f"#study_{name} input", str(number))
+    for name, words in CONSENT.items():
+        page.fill(f"#study_consent_{name} :is(input, textarea)", words)
+    page.click("#study_build")
+    expect(page.locator(".toast-body")).to_contain_text("Give a folder with it as prompts.folder")
+    page.locator(".toast-close").first.click()
+    page.fill("#study_prompt_source :is(input, textarea)", str(lists))
+    page.click("#study_build")
+
+
+def test_the_study_page_on_postgresql_from_an_uploaded_file_to_results(people, home, recipe, lists):
+    page = people("?tab=study")
+    build_from_file(page, recipe)
+    study_id = identified(home, Recipe.load(recipe))[0]  # what the command line would build
+    expect(page).to_have_url(re.compile(f"study={study_id}"))
+    page.locator("#study_pairs button[data-pair]").first.click()
+    seen(page, "#study_state .facts").to_contain_text("1 struck")
+    page.locator("#study_pairs button[data-pair]").first.click()
+    seen(page, "#study_pairs .struck").to_have_count(0)
+
+    # A pilot; then the draft goes to the bin and comes back, without the pilot.
+    pilot = people(page.locator("#study_pilot :is(textarea, input)").input_value())
+    begin(pilot)
+    answer(pilot, 0)
+    wait_for_pair(pilot, 1)
+    seen(page, "#study_state .facts").to_contain_text("pilots: 1")
+    agree_to(page, "#study_delete", "The votes of its pilots (1) are deleted for good.")
+    seen(page, "#studies").to_contain_text("No study yet")
+    page.click("#study_bin > button")
+    page.click("#study_restore")
+    seen(page, "#study_pairs figure").to_have_count(3)
+    seen(page, "#study_state .facts").not_to_contain_text("pilots")
+
+    # Invited raters only.
+    page.fill("#study_num_invited input", "2")
+    agree_to(page, "#study_invite", "Make 2 invitation links?")
+    links = page.locator("#study_invitations textarea")
+    expect(links).to_have_value(re.compile(rf"^(\S+/study/{study_id}#invite=[\w-]{{22}}\n?){{2}}$"))
+    first, second = links.input_value().split()
+    agree_to(page, "#study_open", "3 pairs, 0 struck")
+    seen(page, "#study_state .badge").to_have_text("open")
+    seen(page, "#study_delete").to_be_hidden()
+    seen(page, "#study_link").to_be_hidden()
+
+    # Paused in the middle of a visit: what is on the screen is taken, and no more is given.
+    rater = people(first)
+    begin(rater)
+    page.click("#study_pause")
+    seen(page, "#study_state .badge").to_have_text("paused")
+    answer(rater, 0)
+    rater.get_by_text("The study is paused").wait_for()
+    page.click("#study_resume")
+    seen(page, "#study_state .badge").to_have_text("open")
+    rater.reload()
+    for done in (1, 2):
+        answer(rater, done)
+    rater.locator("#code").wait_for()
+
+    agree_to(page, "#study_more", "Plan work for 5 more raters?")
+    seen(page, "#study_state .facts").to_contain_text("15 places open")
+    other = people(second)
+    begin(other)
+    for done in range(3):
+        answer(other, done)
+    other.locator("#code").wait_for()
+    agree_to(page, "#study_close", "with 12 places open?")
+    seen(page, "#study_state .badge").to_have_text("closed")
+    seen(page, "#study_state .facts").to_contain_text("raters: 2 complete")
+    page.click("#study_pack")
+    with page.expect_download() as waiting:
+        page.click("#study_archive")
+    assert waiting.value.path().stat().st_size > 1000
+
+    build_from_form(page, lists)
+    seen(page, "#study_open").to_be_visible()
+    agree_to(page, "#study_delete", "Move the draft to the bin?")
+    seen(page, "#studies tbody tr").to_have_count(1)
+    agree_to(page, "#study_empty", "Delete what is in the bin, 1 in number, for good?")
+    seen(page, "#study_question").to_be_hidden()
+
+    results = people(f"?tab=results&results={study_id}")
+    seen(results, "#results_report h2").not_to_have_count(0)
+    results.click("#results_verify")
+    seen(results, "#results_said").to_contain_text("holds: hashes")
+    assert not (home / "study.sqlite3").exists()
