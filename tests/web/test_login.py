@@ -169,6 +169,13 @@ def test_a_study_with_invitations_takes_nobody_else_but_pilots(client, store, bo
     assert client.post(JOIN, json={"source": "pilot"}).status_code == 200
 
 
+def test_nobody_comes_as_a_demonstrations_visitor_into_another_study(client, store):
+    assert "demo" in refused(client.post(JOIN, json={"source": "demo"}), 400, "refused")
+    invite(store, STUDY, 1)
+    assert client.post(JOIN, json={"source": "demo"}).status_code == 400
+    assert count(store, tables.rater) == 0
+
+
 def test_invitations_travel_with_the_study(store, study, tmp_path):
     (code,) = invite(store, STUDY, 1)
     archive.pack(store, Pictures(tmp_path / "pictures"), STUDY, tmp_path / "study.zip")
