@@ -16,6 +16,7 @@ from starlette.routing import Mount
 
 from rocm.errors import RocmError
 from rocm.ui.access import Access, access
+from rocm.ui.body_limit import body_limit
 from rocm.ui.same_host import hosts, same_host
 from rocm.web.login import SETTINGS, login_of
 from rocm.web.mode import MODES, chosen_mode, is_for_one
@@ -45,6 +46,8 @@ def main() -> None:
         votes = server_of(home, database, is_private, is_proxied, backup, login)
     except RocmError as error:
         raise SystemExit(str(error)) from error
+    # Or uvicorn takes visitors' addresses from any program of this machine, and Gradio lets it.
+    os.environ["FORWARDED_ALLOW_IPS"] = ""
     print(f"ROCM Studio, {mode}: http://{host}:{port}", flush=True)
     try:
         if mode == "study":
@@ -85,7 +88,7 @@ def serve_lab(
         server_port=port,
         quiet=True,
         **CLOSED,
-        app_kwargs={"middleware": [guard], "routes": [Mount(PLACE, vote_app(votes))]},
+        app_kwargs={"middleware": [guard, body_limit()], "routes": [Mount(PLACE, vote_app(votes))]},
         theme=theme(),
         css_paths=STYLE,
     )
