@@ -21,7 +21,7 @@ from rocm.ui.same_host import hosts, same_host
 from rocm.web.login import SETTINGS, login_of
 from rocm.web.mode import MODES, chosen_mode, is_for_one
 from rocm.web.server import PLACE, Server, alone, vote_app
-from rocm.web.start import server_of
+from rocm.web.start import KEPT, server_of
 
 
 def main() -> None:
@@ -39,11 +39,11 @@ def main() -> None:
     check_free(host, port := chosen_port())
     try:
         mode = chosen_mode(given, rule.is_local)
-        database, backup = get("DATABASE_URL", ""), get("ROCM_BACKUP", "")
         is_proxied = is_space or get("ROCM_PROXIED") == "1"
         is_private = is_for_one(mode, rule.is_local, rule.token, any(names), is_proxied)
         login = login_of({name: get(name, "") for name in SETTINGS})
-        votes = server_of(home, database, is_private, is_proxied, backup, login)
+        kept = {name: get(name, "") for name in KEPT}
+        votes = server_of(home, kept, is_private, is_proxied, login)
     except RocmError as error:
         raise SystemExit(str(error)) from error
     # Or uvicorn takes visitors' addresses from any program of this machine, and Gradio lets it.
