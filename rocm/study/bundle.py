@@ -235,7 +235,7 @@ def _fault(content: bytes, size: tuple[int, int]) -> str:
     chunk = int.from_bytes(content[16:20], "little")
     if len(content) != 20 + chunk + chunk % 2:
         return "is followed by something else, or breaks off"
-    # Read here, because a decoder takes the memory for all pixels before it has seen one.
+    # Read here, because opening reserves memory for all pixels before one is decoded.
     bits = int.from_bytes(content[21:25], "little")
     width, height = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
     if (width, height) != size or max(size) > MAX_SIDE:
