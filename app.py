@@ -16,11 +16,12 @@ from starlette.routing import Mount
 
 from rocm.errors import RocmError
 from rocm.ui.access import Access, access
+from rocm.ui.body_limit import body_limit
 from rocm.ui.same_host import hosts, same_host
 from rocm.web.login import SETTINGS, login_of
 from rocm.web.mode import MODES, chosen_mode, is_for_one
 from rocm.web.server import PLACE, Server, alone, vote_app
-from rocm.web.start import server_of
+from rocm.web.start import KEPT, server_of
 
 
 def main() -> None:
@@ -38,13 +39,15 @@ def main() -> None:
     check_free(host, port := chosen_port())
     try:
         mode = chosen_mode(given, rule.is_local)
-        database, backup = get("DATABASE_URL", ""), get("ROCM_BACKUP", "")
         is_proxied = is_space or get("ROCM_PROXIED") == "1"
         is_private = is_for_one(mode, rule.is_local, rule.token, any(names), is_proxied)
         login = login_of({name: get(name, "") for name in SETTINGS})
-        votes = server_of(home, database, is_private, is_proxied, backup, login)
+        kept = {name: get(name, "") for name in KEPT}
+        votes = server_of(home, kept, is_private, is_proxied, login)
     except RocmError as error:
         raise SystemExit(str(error)) from error
+    # Or uvicorn takes visitors' addresses from any program of this machine, and Gradio lets it.
+    os.environ["FORWARDED_ALLOW_IPS"] = ""
     print(f"ROCM Studio, {mode}: http://{host}:{port}", flush=True)
     try:
         if mode == "study":
@@ -85,7 +88,7 @@ def serve_lab(
         server_port=port,
         quiet=True,
         **CLOSED,
-        app_kwargs={"middleware": [guard], "routes": [Mount(PLACE, vote_app(votes))]},
+        app_kwargs={"middleware": [guard, body_limit()], "routes": [Mount(PLACE, vote_app(votes))]},
         theme=theme(),
         css_paths=STYLE,
     )

@@ -22,7 +22,7 @@ import pytest
 from mutated.mutation import Mutation
 
 ROOT = Path(__file__).resolve().parent.parent
-COPIED = ("rocm", "tests", "presets", "scripts", "docs", "pyproject.toml")
+COPIED = ("rocm", "tests", "presets", "scripts", "docs", "pyproject.toml", "app.py")
 CHANGED_ASSETS = ("vote",)
 NUM_WORKERS = 2
 # What takes seconds to import, and is no part of the tree that is mutated.

@@ -1,5 +1,6 @@
 """The entry point, as a user who knows other servers starts it."""
 
+import asyncio
 import http.client
 import os
 import socket
@@ -8,11 +9,14 @@ import sys
 import time
 
 import pytest
+import uvicorn
 
+import app
 from app import chosen_port
 from rocm.config import ROOT
 from rocm.errors import ConfigError
 from rocm.web.mode import chosen_mode
+from rocm.web.server import Server
 
 
 def start(home, *arguments, **settings):
@@ -59,6 +63,84 @@ def test_a_server_that_others_reach_is_for_raters_unless_said_otherwise(given, i
 def test_an_unknown_mode_is_refused():
     with pytest.raises(ConfigError, match="ROCM_MODE='public' is not allowed: lab or study"):
         chosen_mode("public", True)
+
+
+@pytest.fixture
+def started(monkeypatch, tmp_path):
+    """What app.py would serve, by its variables: the vote server and the names that it goes by."""
+
+    def main(mode, **settings):
+        served = []
+
+        def serve(host, port, *parts):
+            served.extend(parts)
+
+        monkeypatch.setattr(app, "serve_study", serve)
+        monkeypatch.setattr(app, "serve_lab", serve)
+        monkeypatch.setattr(sys, "argv", ["app.py", "--mode", mode])
+        monkeypatch.setattr(app, "check_free", lambda host, port: None)
+        for name, value in {"ROCM_HOME": str(tmp_path), **settings}.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("FORWARDED_ALLOW_IPS", "127.0.0.1")
+        app.main()
+        (votes,) = (part for part in served if isinstance(part, Server))
+        return votes, served[-1].args[0]
+
+    return main
+
+
+@pytest.mark.parametrize(
+    ("settings", "is_proxied"),
+    [
+        ({}, False),
+        ({"ROCM_PROXIED": "1"}, True),
+        ({"ROCM_PROXIED": "0"}, False),
+        ({"SPACE_ID": "me/space"}, True),
+    ],
+)
+def test_addresses_of_a_proxy_are_believed_only_where_one_is_named(started, settings, is_proxied):
+    assert started("study", **settings)[0].is_proxied == is_proxied
+
+
+@pytest.mark.parametrize(
+    ("mode", "settings", "expected"),
+    [
+        ("lab", {}, True),
+        ("study", {}, False),
+        ("lab", {"ROCM_PROXIED": "1"}, False),
+        ("lab", {"ROCM_ADMIN_TOKEN": "secret"}, False),
+        ("lab", {"ROCM_ALLOWED_HOSTS": "studio.example.org"}, False),
+        ("lab", {"GRADIO_SERVER_NAME": "0.0.0.0"}, False),
+        ("lab", {"SPACE_ID": "me/space"}, False),
+    ],
+)
+def test_simulated_raters_come_in_only_where_nothing_leads_others_here(
+    started, mode, settings, expected
+):
+    assert ("simulated" in started(mode, **settings)[0].api.sources) == expected
+
+
+def test_the_names_of_the_settings_are_those_that_requests_may_ask_for(started):
+    _, rule = started("study", ROCM_ALLOWED_HOSTS="studio.example.org")
+    assert rule.refusal("GET", "evil.example", None)
+    assert rule.refusal("POST", "studio.example.org", "https://evil.example")
+    assert not rule.refusal("POST", "studio.example.org", "https://studio.example.org")
+
+
+def test_no_program_of_this_machine_says_who_a_visitor_is(started):
+    """uvicorn, as Gradio starts it, leaves the connection's address as it is."""
+    started("lab")
+    seen = []
+
+    async def note(scope, receive, send):
+        seen.append(scope["client"])
+
+    config = uvicorn.Config(note, log_config=None)
+    config.load()
+    scope = {"type": "http", "client": ("127.0.0.1", 1), "scheme": "http"}
+    scope |= {"headers": [(b"x-forwarded-for", b"7.7.7.7")], "asgi": {}}
+    asyncio.run(config.loaded_app(scope, None, None))
+    assert seen == [("127.0.0.1", 1)]
 
 
 def test_a_server_of_studies_has_nothing_else(tmp_path):

@@ -1,42 +1,30 @@
 """A study as one zip: frozen manifest, pictures, texts, and on request its votes; the key stays.
 
 Without the key no arm has a name, so a machine that only collects votes cannot tell them apart.
-Votes bring the pictures' rewards with them. What is unpacked is checked: names, sizes, every hash.
-Payment ids never travel.
+Votes bring the pictures' rewards with them. What is unpacked is checked first by
+`rocm.study.bundle`. Payment ids never travel.
 """
 
 import json
-import re
-from hashlib import sha256
-from io import BytesIO
 from pathlib import Path
 from typing import Any
-from zipfile import ZIP_STORED, BadZipFile, ZipFile
+from zipfile import ZIP_STORED, ZipFile
 
-from PIL import Image
 from sqlalchemy import Connection, select
+from sqlalchemy.exc import DataError, IntegrityError
 
 from rocm.errors import MissingFile, StudyError
-from rocm.study import studies
+from rocm.study import bundle, studies
+from rocm.study.bundle import AGAIN, DESIGN, REFERENCES, VOTED, Bundle, Rows
 from rocm.study.columns import metadata
 from rocm.study.database import Writing
 from rocm.study.manifest import ARM_FIELDS, canonical, digest, key
-from rocm.study.pictures import SUFFIX, Pictures
+from rocm.study.pictures import Pictures
 from rocm.study.store import Store
 from rocm.study.tables import arm, block, image, score, study
+from rocm.study.verify import frozen_faults, vote_faults
 
-DESIGN = ("question", "prompt", "arm", "image", "pair", "block", "slot", "event")
-VOTED = ("question", "prompt", "arm", "image", "pair", "rater", "block", "slot", "trial", "vote",
-         "exclusion", "event")  # fmt: skip
 SECRET = (*(name for name in ARM_FIELDS if name != "role"), "params_json")
-REFERENCES = {
-    "prompt_id": "prompt", "arm_id": "arm", "arm_a": "arm", "arm_b": "arm", "image_a": "image",
-    "image_b": "image", "pair_id": "pair", "rater_id": "rater", "block_id": "block",
-    "trial_id": "trial", "image_id": "image",
-}  # fmt: skip
-PICTURE = re.compile(r"pictures/([0-9a-f]{32})\.webp")
-MAX_BYTES = 64_000_000
-MAX_FILES = 200_000
 
 
 def key_file(folder: Path, study_id: str) -> Path:
@@ -81,11 +69,11 @@ def pack(
     whole = {**dict(row._mapping), "key_nonce": None}
     kept = key_file(target.parent, study_id)
     try:
-        with ZipFile(target, "w", ZIP_STORED) as bundle:
-            bundle.writestr("manifest.json", row.config_json)
-            bundle.writestr("study.json", json.dumps({"study": whole, "tables": tables}))
+        with ZipFile(target, "w", ZIP_STORED) as made:
+            made.writestr("manifest.json", row.config_json)
+            made.writestr("study.json", json.dumps({"study": whole, "tables": tables}))
             for one in tables["image"]:
-                bundle.write(pictures.file(one["picture_id"]), f"pictures/{one['picture_id']}.webp")
+                made.write(pictures.file(one["picture_id"]), f"pictures/{one['picture_id']}.webp")
         if digest(secret) == row.key_sha256:
             kept.write_text(canonical(secret), encoding="utf-8")
     except OSError as error:
@@ -134,7 +122,8 @@ def unpack(store: Store, pictures: Pictures, source: Path, key_from: Path | None
     """Take a study from a zip into the store; its votes too, if the zip has them.
 
     A study that is here already, of the same manifest and without raters, gets the votes: so a lab
-    that built a study takes back what another machine collected.
+    that built a study takes back what another machine collected. Of a zip without votes it gets the
+    pictures that are missing, as after the loss of a disk.
 
     Args:
         store: to fill.
@@ -147,27 +136,62 @@ def unpack(store: Store, pictures: Pictures, source: Path, key_from: Path | None
 
     Raises:
         MissingFile: no such file.
-        StudyError: no zip of a study, damaged, or here already with raters of its own.
+        StudyError: no zip of a study, damaged, or here already with raters of its own; nothing is
+            stored then.
     """
-    about, tables, files = _read(source)
-    study_id = str(about["id"])
-    named = _checked_key(key_from, about) if key_from else {}
-    for picture_id, content in files.items():
-        pictures.put(picture_id, content)
-    with store.database.write() as w:
-        present = w.execute(select(study).where(study.c.id == study_id)).one_or_none()
-        if present is None:
-            ids = _insert_design(w, about, tables, named)
-        else:
-            if present.config_sha256 != about["config_sha256"] or _has_raters(w, study_id):
-                raise StudyError(
-                    f"Study {study_id} is here already, changed or with raters of its own. "
-                    "Unpack into another ROCM_HOME."
-                )
-            ids = _present_ids(w, study_id, tables)
-        if tables.get("rater"):
-            _insert_votes(w, about, tables, ids)
-    return study_id
+    found = bundle.read(source)
+    named = _checked_key(key_from, found.about) if key_from else []
+    _check_owner(store, found)
+    new = [one for one, content in found.pictures.items() if not pictures.has(one, content)]
+    absent = [one for one in new if not pictures.has(one)]
+    try:
+        for picture_id in new:
+            pictures.put(picture_id, found.pictures[picture_id])
+        with store.database.write() as w:
+            _insert_all(w, found, named)
+    except (IntegrityError, DataError, StudyError) as error:
+        for picture_id in absent:
+            pictures.remove(picture_id)
+        if isinstance(error, StudyError):
+            raise
+        # The database's own words hold the row and the statement.
+        raise StudyError(f"What {source} holds does not fit together. {AGAIN}") from error
+    return str(found.about["id"])
+
+
+def _check_owner(store: Store, found: Bundle) -> None:
+    """Refuse pictures under the names of others that are here."""
+    with store.database.read() as connection:
+        rows = connection.execute(select(image.c.picture_id, image.c.sha256))
+        known = {row.picture_id: row.sha256 for row in rows}
+    for row in found.tables["image"]:
+        if known.get(row["picture_id"], row["sha256"]) != row["sha256"]:
+            raise StudyError(f"Picture {row['picture_id']} is here already, and another. {AGAIN}")
+
+
+def _insert_all(w: Writing, found: Bundle, named: list[dict[str, Any]]) -> None:
+    about, tables, study_id = found.about, found.tables, found.about["id"]
+    present = w.execute(select(study).where(study.c.id == study_id)).one_or_none()
+    if present is None:
+        ids = _insert_design(w, about, tables)
+        _name_arms(w, study_id, named)
+    elif present.config_sha256 == about["config_sha256"]:
+        ids = _present_ids(w, study_id, tables)
+    else:
+        raise StudyError(
+            f"Study {study_id} is here already, and changed. Unpack into another ROCM_HOME."
+        )
+    wrong = frozen_faults(w.connection, study_id)
+    if tables.get("rater"):
+        if _has_raters(w, study_id):
+            raise StudyError(
+                f"Study {study_id} is here already, with raters of its own. "
+                "Unpack into another ROCM_HOME."
+            )
+        _insert_votes(w, about, tables, ids)
+        wrong += vote_faults(w.connection, study_id)
+    if wrong:
+        raise StudyError(f"What the zip holds does not fit together: {wrong[0]} {AGAIN}")
 
 
 def _has_raters(w: Writing, study_id: str) -> bool:
@@ -175,68 +199,39 @@ def _has_raters(w: Writing, study_id: str) -> bool:
     return w.execute(select(rater.c.id).where(rater.c.study_id == study_id)).first() is not None
 
 
-def _read(source: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, bytes]]:
-    """What a zip holds, with every name, size and hash checked."""
-    bad = StudyError(f"{source} is no whole zip of a study. Make it again: study pack.")
-    if not source.is_file():
-        raise MissingFile(f"There is no file {source}. Give the zip of study pack.")
+def _checked_key(path: Path, about: dict[str, Any]) -> list[dict[str, Any]]:
+    """Columns of every arm, by the key of a study."""
     try:
-        with ZipFile(source) as bundle:
-            listed = bundle.infolist()
-            if len(listed) > MAX_FILES or any(one.file_size > MAX_BYTES for one in listed):
-                raise bad
-            if any(one.compress_type != ZIP_STORED for one in listed):  # a bomb needs compression
-                raise bad
-            names = {one.filename for one in listed}
-            strange = {
-                name for name in names - {"manifest.json", "study.json"}
-                if not PICTURE.fullmatch(name)
-            }  # fmt: skip
-            if strange or not {"manifest.json", "study.json"} <= names:
-                raise bad
-            document = json.loads(bundle.read("study.json"))
-            manifest = bundle.read("manifest.json")
-            files = {
-                name[len("pictures/") : -len(SUFFIX)]: bundle.read(name)
-                for name in names
-                if PICTURE.fullmatch(name)
-            }
-        about, tables = document["study"], document["tables"]
-        hashes = {one["picture_id"]: one["sha256"] for one in tables["image"]}
-    except (BadZipFile, ValueError, KeyError, TypeError, OSError) as error:
-        raise bad from error
-    is_whole = (
-        sha256(manifest).hexdigest() == about["config_sha256"]
-        and manifest.decode() == about["config_json"]
-        and {name: sha256(content).hexdigest() for name, content in files.items()} == hashes
-        and all(_is_webp(content) for content in files.values())
-    )
-    if not is_whole:
-        raise bad
-    return about, tables, files
-
-
-def _is_webp(content: bytes) -> bool:
-    try:
-        with Image.open(BytesIO(content), formats=["WEBP"]) as picture:
-            picture.verify()
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        return False
-    return True
-
-
-def _checked_key(path: Path, about: dict[str, Any]) -> dict[str, Any]:
-    try:
-        document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        digested = digest(document)
+    except (OSError, ValueError, RecursionError) as error:
         raise MissingFile(f"{path} is no key of a study. Give the file of study pack.") from error
-    if digest(document) != about["key_sha256"]:
+    if digested != about["key_sha256"]:
         raise StudyError(f"{path} is not the key of this study: its hash is not the manifest's.")
-    return document
+    try:
+        arms = [
+            {"code": code, **values, "params_json": canonical(values["params"])}
+            for code, values in document["arms"].items()
+        ]
+        for one in arms:
+            del one["params"]
+            bundle.check_row(arm, one, ("code", "role", *SECRET))
+        nonce = {"key_nonce": document["nonce"]}
+        bundle.check_row(study, nonce, nonce)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise StudyError(f"{path} holds no arms as a key does. {AGAIN}") from error
+    return [{**one, **nonce} for one in arms]
+
+
+def _name_arms(w: Writing, study_id: str, named: list[dict[str, Any]]) -> None:
+    for one in named:
+        told = {name: one[name] for name in SECRET}
+        w.update(arm, arm.c.study_id == study_id, arm.c.code == one["code"], **told)
+        w.update(study, study.c.id == study_id, key_nonce=one["key_nonce"])
 
 
 def _insert_design(
-    w: Writing, about: dict[str, Any], tables: dict[str, Any], named: dict[str, Any]
+    w: Writing, about: dict[str, Any], tables: dict[str, Rows]
 ) -> dict[str, dict[int, int]]:
     """Store a study and freeze it; new ids by the zip's, by table."""
     ids: dict[str, dict[int, int]] = {}
@@ -254,12 +249,6 @@ def _insert_design(
     insert(w, "slot", [one for one in tables["slot"] if one["block_id"] in numbers], ids)
     frozen = {name: about[name] for name in ("config_sha256", "opened_at")}
     w.update(study, study.c.id == about["id"], status="open", **frozen)
-    for code, values in named.get("arms", {}).items():
-        told = {name: values[name] for name in SECRET if name != "params_json"}
-        told["params_json"] = canonical(values["params"])
-        w.update(arm, arm.c.study_id == about["id"], arm.c.code == code, **told)
-    if named:
-        w.update(study, study.c.id == about["id"], key_nonce=named["nonce"])
     if not tables.get("rater"):
         insert(w, "event", tables["event"], ids)
     return ids
@@ -267,10 +256,13 @@ def _insert_design(
 
 def _present_ids(w: Writing, study_id: str, tables: dict[str, Any]) -> dict[str, dict[int, int]]:
     """Ids of a study that is here, by the zip's: the same manifest has the same order."""
-    ids = {}
+    ids: dict[str, dict[int, int]] = {}
     for name in ("prompt", "arm", "image", "pair"):
-        here = [one["id"] for one in dump(w.connection, name, study_id)]
-        ids[name] = dict(zip([one["id"] for one in tables[name]], here, strict=True))
+        here = dump(w.connection, name, study_id)
+        if _fixed(_moved(tables[name], ids)) != _fixed(here):
+            raise StudyError(f"Its {name}s are not those of study {study_id} here. {AGAIN}")
+        pairs = zip(tables[name], here, strict=True)
+        ids[name] = {one["id"]: row["id"] for one, row in pairs}
     numbers = {one["number"]: one["id"] for one in dump(w.connection, "block", study_id)}
     ids["block"] = {
         one["id"]: numbers[one["number"]]
@@ -278,6 +270,12 @@ def _present_ids(w: Writing, study_id: str, tables: dict[str, Any]) -> dict[str,
         if one["origin"] == "planned" and one["number"] in numbers
     }
     return ids
+
+
+def _fixed(rows: Rows) -> Rows:
+    """What neither the key nor votes change, without the ids of one store."""
+    changing = {"id", "issued", "target", *SECRET}
+    return [{name: value for name, value in one.items() if name not in changing} for one in rows]
 
 
 def _insert_votes(
@@ -306,19 +304,9 @@ def _insert_votes(
         w.update(study, study.c.id == about["id"], **end)
 
 
-def insert(
-    w: Writing, name: str, rows: list[dict[str, Any]], ids: dict[str, dict[int, int]]
-) -> None:
-    """Insert rows with the ids that their references have here.
-
-    Args:
-        w: transaction.
-        name: of the table.
-        rows: as `dump` gives them.
-        ids: new ids by old ones, by table; those of these rows are added.
-    """
-    table = metadata.tables[name]
-    moved = [
+def _moved(rows: Rows, ids: dict[str, dict[int, int]]) -> Rows:
+    """Rows without their own id, with the ids that their references have here."""
+    return [
         {
             column: ids[REFERENCES[column]][value]
             if column in REFERENCES and value is not None
@@ -328,7 +316,19 @@ def insert(
         }
         for one in rows
     ]
-    made = w.insert_many(table, moved)
+
+
+def insert(w: Writing, name: str, rows: Rows, ids: dict[str, dict[int, int]]) -> None:
+    """Insert rows with the ids that their references have here.
+
+    Args:
+        w: transaction.
+        name: of the table.
+        rows: as `dump` gives them.
+        ids: new ids by old ones, by table; those of these rows are added.
+    """
+    table = metadata.tables[name]
+    made = w.insert_many(table, _moved(rows, ids))
     if "id" in table.c:
         pairs = zip(rows, made, strict=True)
         ids.setdefault(name, {}).update({one["id"]: row.id for one, row in pairs})

@@ -74,6 +74,15 @@ class Pictures:
                 "then give the same command: what is drawn is kept."
             ) from error
 
+    def has(self, picture_id: str, content: bytes | None = None) -> bool:
+        """Whether there is such a picture; with this content, if one is given."""
+        path = self.folder / f"{picture_id}{SUFFIX}"
+        return path.is_file() and content in (None, path.read_bytes())
+
+    def remove(self, picture_id: str) -> None:
+        """Delete a picture, if there is one."""
+        (self.folder / f"{picture_id}{SUFFIX}").unlink(missing_ok=True)
+
 
 def encoded(image: Image.Image) -> bytes:
     """A lossless WebP of the pixels alone: no text, no profile, no date."""

@@ -11,6 +11,16 @@ from rocm.config import SHORT
 from rocm.errors import ConfigError, MissingFile
 from rocm.study.blocks import MIN_GAP
 
+PLAN_NUMBERS = (
+    "votes_per_pair", "main_per_rater", "checks_per_rater", "repeats_per_rater",
+    "practice", "lease_minutes", "seeds_per_prompt", "allow_skip",
+)  # fmt: skip
+PLAN_TEXTS = (
+    "title", "seed", "is_demo", "questions", "primary_question", "consent",
+    "instructions", "peeking", "min_check_share", "min_median_ms", "rewards", "pays",
+    "completion_url", "screen_out_url",
+)  # fmt: skip
+
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,59}$")]
 Address = Annotated[str, Field(pattern=r"^(https?://\S+)?$", max_length=500)]
 Text = Annotated[str, Field(min_length=1, max_length=20_000)]
@@ -202,19 +212,10 @@ class Recipe(Part):
     def plan(self) -> dict[str, Any]:
         """What a draft stores and the manifest begins with; the arms stay out of it."""
         whole = self.model_dump(mode="json")
-        numbers = (
-            "votes_per_pair", "main_per_rater", "checks_per_rater", "repeats_per_rater",
-            "practice", "lease_minutes", "seeds_per_prompt", "allow_skip",
-        )  # fmt: skip
-        texts = (
-            "title", "seed", "is_demo", "questions", "primary_question", "consent",
-            "instructions", "peeking", "min_check_share", "min_median_ms", "rewards", "pays",
-            "completion_url", "screen_out_url",
-        )  # fmt: skip
         return {
             "format": 1,
-            **{name: whole[name] for name in texts},
-            "design": {name: whole[name] for name in numbers},
+            **{name: whole[name] for name in PLAN_TEXTS},
+            "design": {name: whole[name] for name in PLAN_NUMBERS},
         }
 
 

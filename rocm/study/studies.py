@@ -97,7 +97,9 @@ def locked(w: Writing, study_id: str, for_update: bool = False) -> Row[Any]:
 
 def check_source(row: Row[Any], source: str) -> None:
     """StudyError where a study does not take raters of this source."""
-    allowed = ("demo", "pilot", "simulated") if row.is_demo else SOURCES
+    # A demo's visitor elsewhere would come in uninvited, and mark the whole report as a demo's.
+    others = tuple(one for one in SOURCES if one != "demo")
+    allowed = ("demo", "pilot", "simulated") if row.is_demo else others
     if source not in allowed:
         raise StudyError(f"source={source!r} is not allowed here: {', '.join(allowed)}.")
 

@@ -2,10 +2,12 @@
 
 import json
 from hashlib import sha256
+from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, Row, func, select
 
 from rocm.errors import MissingFile
+from rocm.study import queries
 from rocm.study.manifest import canonical, digest, key, manifest
 from rocm.study.pictures import Pictures
 from rocm.study.store import Store
@@ -26,15 +28,23 @@ def verify(store: Store, pictures: Pictures, study_id: str) -> list[str]:
     store.study(study_id)
     with store.database.read() as connection:
         return [
-            *_hashes(connection, study_id),
+            *frozen_faults(connection, study_id),
             *_pictures(connection, pictures, study_id),
-            *_counts(connection, study_id),
-            *_votes(connection, study_id),
-            *_erased(connection, study_id),
+            *vote_faults(connection, study_id),
         ]
 
 
-def _hashes(connection: Connection, study_id: str) -> list[str]:
+def vote_faults(connection: Connection, study_id: str) -> list[str]:
+    """What does not hold of places, votes and raters, as sentences."""
+    return [
+        *_counts(connection, study_id),
+        *_votes(connection, study_id),
+        *_erased(connection, study_id),
+    ]
+
+
+def frozen_faults(connection: Connection, study_id: str) -> list[str]:
+    """What does not hold of the manifest and the rows that it speaks of, as sentences."""
     row = connection.execute(select(study).where(study.c.id == study_id)).one()
     if row.config_sha256 is None:
         return []
@@ -45,11 +55,30 @@ def _hashes(connection: Connection, study_id: str) -> list[str]:
     # What is stored of prompts, arms and pairs must give the same manifest once more.
     if stored != manifest(connection, row, stored["key_sha256"]):
         wrong.append("Prompts, arms, pairs or pictures are not those of the manifest.")
+    if _asked(connection, row) != _told(stored):
+        wrong.append("Title, seed or questions are not those of the manifest.")
     if row.key_sha256 != stored["key_sha256"]:
         wrong.append("The key's hash is not the manifest's.")
     if row.key_nonce is not None and digest(key(connection, study_id)) != row.key_sha256:
         wrong.append("The arms are not those of the key that was frozen.")
     return wrong
+
+
+def _asked(connection: Connection, row: Row[Any]) -> dict[str, Any]:
+    """What raters are told and asked, as a manifest has it."""
+    fields = ("key", "text", "show_prompt", "allow_tie")
+    asked = queries.questions(connection, row.id)
+    return {
+        "title": row.title,
+        "seed": row.seed,
+        "is_demo": bool(row.is_demo),
+        "questions": [{name: getattr(one, name) for name in fields} for one in asked],
+    }
+
+
+def _told(stored: dict[str, Any]) -> dict[str, Any]:
+    told = {name: stored.get(name) for name in ("title", "is_demo", "questions")}
+    return {**told, "seed": str(stored.get("seed"))}
 
 
 def _pictures(connection: Connection, pictures: Pictures, study_id: str) -> list[str]:

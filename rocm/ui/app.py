@@ -14,7 +14,7 @@ SHEETS = ("style", "generate", "compare", "study", "results")
 STYLE = [ROOT / "assets" / f"{name}.css" for name in SHEETS]
 # Nothing here takes a file; without a bound anybody could fill the disk through Gradio's upload.
 CLOSED: dict[str, Any] = {"share": False, "run_history": False, "max_file_size": 1}
-CLOSED |= {"ssr_mode": False, "footer_links": []}
+CLOSED |= {"ssr_mode": False, "footer_links": [], "enable_monitoring": False}
 # Exports wait for their download: looked at every hour, deleted after a day or when Ctrl-C ends it.
 KEPT_S = (3600, 86_400)
 TITLE = """

@@ -42,6 +42,7 @@ class Api:
         sources: that may come in here, besides hf where there is a login.
         counter: of requests.
         login: at Hugging Face; None where there is none.
+        master: secret that those keys follow from where the folder does not last, or empty.
     """
 
     store: Store
@@ -49,6 +50,7 @@ class Api:
     sources: tuple[str, ...] = FROM_OUTSIDE
     counter: Counter = field(default_factory=lambda: Counter(Limits()))
     login: Login | None = None
+    master: str = field(default="", repr=False)
 
     def study(self, study_id: str) -> dict[str, Any]:
         """What is said before consent; 404 if there is no such study."""
@@ -59,7 +61,7 @@ class Api:
         info = self._info(study_id)
         self._check_way_in(study_id, body)
         outside = self._outside_id(study_id, body)
-        key = study_secret(self.secrets, study_id)
+        key = study_secret(self.secrets, study_id, self.master)
         visit = self.store.join(
             study_id,
             "link" if body.source == "invite" else body.source,

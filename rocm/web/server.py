@@ -16,7 +16,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -103,6 +103,7 @@ class Server:
             Route("/picture/{picture}", self._picture),
             Route("/assets/{name}", partial(_file, files)),
             Route("/{study}", partial(_page, files["index.html"])),
+            Route("/{study}/", _without_slash),
         ]
 
     async def _study(self, request: Request) -> Response:
@@ -183,7 +184,10 @@ def vote_app(server: Server) -> Starlette:
     """
     handlers: Any = {RocmError: _refused, HTTPException: _no_such_thing}
     guard = [Middleware(_WithHeaders)]
-    return Starlette(routes=server.routes(), exception_handlers=handlers, middleware=guard)
+    app = Starlette(routes=server.routes(), exception_handlers=handlers, middleware=guard)
+    # It would lead to the whole address, by http where a proxy in front speaks https.
+    app.router.redirect_slashes = False
+    return app
 
 
 def alone(server: Server, middleware: Sequence[Middleware]) -> Starlette:
@@ -208,6 +212,14 @@ async def _page(content: bytes, request: Request) -> Response:
     """The page; at an address that can be no study's it is the same, and says so itself."""
     status = 200 if STUDY.fullmatch(request.path_params["study"]) else 404
     return HTMLResponse(content, status, headers={"Cache-Control": "no-cache"})
+
+
+async def _without_slash(request: Request) -> Response:
+    study = request.path_params["study"]
+    if not STUDY.fullmatch(study):
+        raise HTTPException(404)
+    query = f"?{request.url.query}" if request.url.query else ""
+    return RedirectResponse(f"../{study}{query}")
 
 
 async def _file(files: dict[str, bytes], request: Request) -> Response:

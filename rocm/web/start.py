@@ -1,48 +1,61 @@
 """The vote server over a home folder: its database, pictures, secrets, and who may come in."""
 
+import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 from rocm.errors import StudyError
 from rocm.study.backup import open_store
+from rocm.study.identity import checked_master
 from rocm.study.pictures import Pictures
 from rocm.study.store import Store
 from rocm.web.api import FROM_OUTSIDE, Api
 from rocm.web.login import Login
 from rocm.web.server import Server
 
+KEPT = ("DATABASE_URL", "ROCM_BACKUP", "ROCM_STUDY_SECRET")
+NO_SECRET = (
+    "ROCM_BACKUP is set without ROCM_STUDY_SECRET: after the loss of the disk votes come back, but "
+    "raters who were invited, logged in or came from Prolific would come as new ones."
+)
+log = logging.getLogger(__name__)
 IN_LAB = ("local", "simulated")
 
 
 def server_of(
     home: Path,
-    database_url: str,
+    settings: Mapping[str, str],
     is_private: bool,
     is_proxied: bool,
-    backup: str = "",
     login: Login | None = None,
 ) -> Server:
     """Open the store of a home.
 
     Args:
         home: folder of everything; made if absent.
-        database_url: of a PostgreSQL database; empty for the home's SQLite file.
+        settings: values of `KEPT`, each missing or empty for none: address of a PostgreSQL
+            database, in place of the home's SQLite file; folder that outlives the home's disk, from
+            which votes are restored where they are gone and to which every commit goes; the secret
+            that keys of outside ids follow from.
         is_private: only this machine can reach the server, so simulated raters may come in too.
         is_proxied: a proxy in front adds visitors' addresses, as a Space's does.
-        backup: folder that outlives the home's disk, from which its votes are restored where they
-            are gone and to which every commit goes; empty for none.
         login: at Hugging Face; None for none.
 
     Returns:
         What answers raters. Its store is closed by whoever asked for it.
 
     Raises:
-        StudyError: the database or the backup cannot be used.
+        StudyError: the database, the backup or the secret cannot be used.
     """
+    database_url, backup, master = (settings.get(name, "") for name in KEPT)
+    master = checked_master(master)
     if backup and database_url:
         raise StudyError(
             "ROCM_BACKUP and DATABASE_URL are both set, but PostgreSQL keeps its own journal. "
             "Unset one of them."
         )
+    if backup and not master:
+        log.warning(NO_SECRET)
     home.mkdir(parents=True, exist_ok=True)
     file = home / "study.sqlite3"
     kept = None
@@ -51,5 +64,5 @@ def server_of(
     else:
         store = Store.open(database_url or file)
     sources = FROM_OUTSIDE + (IN_LAB if is_private else ())
-    api = Api(store, home / "study-secrets", sources, login=login)
+    api = Api(store, home / "study-secrets", sources, login=login, master=master)
     return Server(api, Pictures(home / "study-pictures"), is_proxied, backup=kept)

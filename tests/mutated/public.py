@@ -3,6 +3,7 @@
 from mutated.mutation import Mutation
 
 THREATS = "tests/web/test_threats.py::"
+ZIPS = "tests/web/test_zips.py::"
 LOGIN = "tests/web/test_login.py::"
 
 MUTATIONS = [
@@ -38,10 +39,46 @@ MUTATIONS = [
     ),
     Mutation(
         "public: a zip that swells",
+        "rocm/study/bundle.py",
+        "if total > source.stat().st_size or any(",
+        "if any(",
+        ZIPS + "test_files_that_lie_in_each_other_are_refused",
+    ),
+    Mutation(
+        "public: a picture of any size",
+        "rocm/study/bundle.py",
+        "if (width, height) != size or max(size) > MAX_SIDE:",
+        "if (width, height) != size:",
+        ZIPS + "test_a_picture_is_decoded_before_a_rater_gets_it[169 million pixels]",
+    ),
+    Mutation(
+        "public: a zip's rows of another study",
+        "rocm/study/bundle.py",
+        'if row.get("study_id", study_id) != study_id:',
+        'if row.get("study_id", study_id) is None:',
+        ZIPS + "test_rows_that_no_pack_writes_are_one_sentence[a row of another study]",
+    ),
+    Mutation(
+        "public: a zip's pictures over those of others",
         "rocm/study/archive.py",
-        "one.compress_type != ZIP_STORED for",
-        "one.compress_type < ZIP_STORED for",
-        THREATS + "test_a_zip_that_could_swell_is_refused",
+        "    _check_owner(store, found)\n",
+        "",
+        ZIPS + "test_no_picture_of_another_study_is_replaced",
+    ),
+    Mutation(
+        "public: a demonstration's visitor anywhere",
+        "rocm/study/studies.py",
+        'one for one in SOURCES if one != "demo"',
+        "one for one in SOURCES",
+        LOGIN + "test_nobody_comes_as_a_demonstrations_visitor_into_another_study",
+    ),
+    Mutation(
+        "public: nobody told of a proxy",
+        "app.py",
+        'is_space or get("ROCM_PROXIED") == "1"',
+        "is_space",
+        "tests/test_app.py::test_addresses_of_a_proxy_are_believed_only_where_one_is_named"
+        "[settings1-True]",
     ),
     Mutation(
         "public: an invitation made up",

@@ -161,3 +161,6 @@ def test_nobody_can_fill_the_disk_with_uploads(serve):
     with pytest.raises(urllib.error.HTTPError) as refused:
         urllib.request.urlopen(urllib.request.Request(f"{url}gradio_api/upload", body, headers))
     assert refused.value.code == 413
+    with pytest.raises(urllib.error.HTTPError) as refused:  # it would print its key into the log
+        urllib.request.urlopen(f"{url}monitoring")
+    assert refused.value.code == 403

@@ -165,3 +165,10 @@ def test_a_study_with_invitations_takes_nobody_else_but_pilots(client, store, bo
     guess = {"source": "invite", "external_id": "A" * 22}
     refused(client.post(JOIN, json=guess), 403, "not_invited")
     assert client.post(JOIN, json={"source": "pilot"}).status_code == 200
+
+
+def test_nobody_comes_as_a_demonstrations_visitor_into_another_study(client, store):
+    assert "demo" in refused(client.post(JOIN, json={"source": "demo"}), 400, "refused")
+    invite(store, STUDY, 1)
+    assert client.post(JOIN, json={"source": "demo"}).status_code == 400
+    assert count(store, tables.rater) == 0

@@ -63,6 +63,17 @@ def test_a_foreign_origin_or_name_is_refused_before_anything_else(serve, study, 
     assert client.post(JOIN, json={"source": "link"}).status_code == 200
 
 
+def test_a_slash_too_many_leads_an_outside_id_to_no_other_address(client):
+    """A whole address would be one of http, behind a proxy that speaks https."""
+    own = f"{STUDY}?PROLIFIC_PID=5f"
+    answer = client.get(f"/study/{STUDY}/?PROLIFIC_PID=5f", follow_redirects=False)
+    assert (answer.status_code, answer.headers["location"]) == (307, f"../{own}")
+    assert client.get(f"/study/{STUDY}/").url.path == f"/study/{STUDY}"
+    for path in (f"api/{STUDY}/", "%2f%2fevil.example/", "evil.example/"):
+        answer = client.get(f"/study/{path}", follow_redirects=False)
+        assert (answer.status_code, answer.headers.get("location")) == (404, None)
+
+
 @pytest.mark.parametrize("word", ["\ud800", "\x00", "'; DROP TABLE vote; --", "../x", "\r\nX: y"])
 def test_odd_words_are_refused_and_never_an_error_of_ours(client, visitor, word):
     trial = visitor.step("trial")["trial"]["id"]
