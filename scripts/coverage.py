@@ -22,7 +22,7 @@ FEW = {
     f"{num} raters x 40 prompts": Design(num_prompts=40, num_raters=num, votes_per_pair=num)
     for num in (2, 3, 5)
 }
-"""Designs that the rule of docs/statistics.md does not speak of: how wrong is the headline there?"""
+"""Designs of which the rule of docs/statistics.md does not speak."""
 SCENARIOS = {
     "no difference": (Utility(), 0.5),
     "reference": (Utility(), 0.6),
