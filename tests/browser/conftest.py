@@ -139,6 +139,12 @@ def nameless(page):
     return [node["role"]["value"] for node in told if not node["name"].get("value", "").strip()]
 
 
+def assert_readable(page):
+    """What stands on the page now has contrast, and its controls and pictures have names."""
+    assert page.evaluate(CONTRAST) == {}
+    assert nameless(page) == []
+
+
 def reload(page):
     """Load the page again."""
     _leave(page, page.reload)
