@@ -139,10 +139,9 @@ def nameless(page):
     return [node["role"]["value"] for node in told if not node["name"].get("value", "").strip()]
 
 
-def assert_readable(page):
-    """What stands on the page now has contrast, and its controls and pictures have names."""
-    assert page.evaluate(CONTRAST) == {}
-    assert nameless(page) == []
+def wait_for_contrast(page):
+    """Until nothing is too pale to read; what is being loaded is pale for a moment."""
+    page.wait_for_function(f"() => Object.keys(({CONTRAST})()).length === 0")
 
 
 def reload(page):
