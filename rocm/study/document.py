@@ -15,11 +15,6 @@ h1{font-size:1.6rem}h2{font-size:1.2rem;margin-top:2.2rem;border-bottom:1px soli
 .table{overflow-x:auto}table{border-collapse:collapse;font-size:.85rem;margin:.6rem 0}
 th,td{padding:.25rem .6rem;border-bottom:1px solid #d5dbe3;text-align:right;white-space:nowrap}
 th:first-child,td:first-child{text-align:left}figure{margin:1rem 0;overflow-x:auto}
-.table,figure{background:linear-gradient(to right,#fff 30%,#fff0) left/36px 100%,
-linear-gradient(to left,#fff 30%,#fff0) right/36px 100%,
-linear-gradient(to right,#0004,#0000) left/10px 100%,
-linear-gradient(to left,#0004,#0000) right/10px 100%;background-repeat:no-repeat;
-background-attachment:local,local,scroll,scroll}
 svg{max-width:100%;min-width:35rem;height:auto}
 figcaption,.note{color:#56616f;font-size:.85rem}p{overflow-wrap:anywhere}
 """
