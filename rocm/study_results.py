@@ -30,6 +30,8 @@ from rocm.training.files import make_folder, read_json
 LAST = "report.json"
 """The file of a report that is written last."""
 TEXTS = ("report.html", "report.md", LAST)
+REPORT_FORMAT = 2
+"""Raised whenever the same votes give another report, so that no older one is shown."""
 COMMAND = (sys.executable, "-m", "rocm")
 
 
@@ -183,7 +185,7 @@ class ResultsDesk:
         with self.store.database.read() as connection:
             num_votes, last = connection.execute(votes).one()
             others = [connection.execute(one).scalar_one() for one in (out, skips)]
-        stands_for = f"{__version__} {status} {last} {others}"
+        stands_for = f"{__version__} {REPORT_FORMAT} {status} {last} {others}"
         name = f"{num_votes}-{sha256(stands_for.encode()).hexdigest()[:12]}"
         return num_votes, self._home.resolve() / "studies" / study_id / "reports" / name
 

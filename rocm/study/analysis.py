@@ -15,10 +15,10 @@ from rocm.study.agreement import (
     side_bias,
 )
 from rocm.study.beta_curve import BetaPoint, beta_curve
-from rocm.study.evidence import Evidence, evidence
-from rocm.study.flags import RaterReport, rater_reports
+from rocm.study.evidence import FEWEST_RATERS, Evidence, evidence
+from rocm.study.flags import FASTEST_MS, RaterReport, rater_reports
 from rocm.study.ranking import Ranking, rank
-from rocm.study.results import Outcome, by_category, outcomes
+from rocm.study.results import CAREFUL, Outcome, by_category, outcomes
 from rocm.study.reward_agreement import (
     Agreement,
     CurvePoint,
@@ -34,6 +34,8 @@ MARKS = {
     "pilot": "PILOT: votes of a pilot, not for analysis",
 }
 """What every output says of votes from such a source."""
+MANY_LEFT_OUT = 0.2
+"""Share of raters above which it is said aloud that the rules leave them out."""
 INTERIM = "INTERIM: the study is open; only the e-values may be looked at repeatedly"
 
 
@@ -64,11 +66,14 @@ class StudyInfo:
         comparisons: all of the manifest, in its order.
         questions: names, the primary one first.
         prompts: where they come from, in words.
+        design: what each rater judged and how, in sentences.
         exclusion_rules: in words, as frozen in the manifest.
         sources: where raters came from, such as "prolific" or "simulated".
         is_open: votes may still come in.
         is_hidden_until_closed: the manifest allows no results while the study is open.
         num_skipped: trials that raters skipped.
+        num_withdrawn: raters who took their answers back; these are not among the votes.
+        fastest_ms: answers below it count as fast.
         arm_betas: weight of the divergence by arm, of those trained with a known one.
     """
 
@@ -77,11 +82,14 @@ class StudyInfo:
     comparisons: tuple[Comparison, ...]
     questions: tuple[str, ...]
     prompts: str
+    design: str = ""
     exclusion_rules: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
     is_open: bool = False
     is_hidden_until_closed: bool = False
     num_skipped: int = 0
+    num_withdrawn: int = 0
+    fastest_ms: int = FASTEST_MS
     arm_betas: Mapping[str, float] = field(default_factory=dict)
 
     @property
@@ -126,6 +134,8 @@ class Analysis:
         outcomes_of_all: without them.
         num_excluded: opinions that the rules leave out.
         num_votes: opinions in all.
+        num_raters: raters with an opinion.
+        num_raters_excluded: of them, those of whom the rules leave everything out.
         rankings: by question; empty with fewer than three arms.
         reliability: by question.
         raters: one report per rater, on the primary question.
@@ -134,12 +144,15 @@ class Analysis:
         agreement: of every reward with people, on the primary question; empty without rewards.
         curve: points of Figure 4; empty without rewards.
         betas: arms by falling beta; empty with fewer than three different ones.
+        cautions: sentences about what makes the results doubtful.
     """
 
     outcomes: list[Outcome]
     outcomes_of_all: list[Outcome]
     num_excluded: int
     num_votes: int
+    num_raters: int
+    num_raters_excluded: int
     rankings: dict[str, Ranking]
     reliability: dict[str, Reliability]
     raters: list[RaterReport]
@@ -148,6 +161,7 @@ class Analysis:
     agreement: list[Agreement]
     curve: list[CurvePoint]
     betas: list[BetaPoint]
+    cautions: list[str]
 
 
 def analyse(votes: Votes, info: StudyInfo, rewards: Rewards | None = None) -> Analysis:
@@ -172,19 +186,24 @@ def analyse(votes: Votes, info: StudyInfo, rewards: Rewards | None = None) -> An
     found = outcomes(kept, info.names, info.questions)
     betas = {comparison.name: comparison.beta for comparison in info.comparisons}
     own = [one for one in found if one.question == primary]
+    opinions = votes.opinions()
+    num_raters, num_kept = (len(np.unique(o.rater)) for o in (opinions, kept.opinions()))
     return Analysis(
         outcomes=found,
         outcomes_of_all=outcomes(votes, info.names, info.questions),
-        num_excluded=int(votes.opinions().excluded.sum()),
-        num_votes=len(votes.opinions()),
+        num_excluded=int(opinions.excluded.sum()),
+        num_votes=len(opinions),
+        num_raters=num_raters,
+        num_raters_excluded=num_raters - num_kept,
         rankings=_rankings(kept, info),
         reliability={name: _reliability(kept, name) for name in info.questions},
-        raters=rater_reports(votes.where(votes.question == primary)),
+        raters=rater_reports(votes.where(votes.question == primary), info.fastest_ms),
         categories=_categories(kept, info.names, primary),
         evidence={name: evidence(kept.opinions(name, primary)) for name in info.names},
         agreement=reward_agreement(asked, rewards) if rewards else [],
         curve=hacking_curve(asked, rewards, own, betas) if rewards else [],
         betas=beta_curve(asked, _arms_of(info), info.arm_betas, rewards),
+        cautions=_cautions(found, num_raters - num_kept, num_raters),
     )
 
 
@@ -203,6 +222,22 @@ def _check(votes: Votes, info: StudyInfo) -> None:
             raise StudyError(
                 f"Votes name {unknown[0]!r}, which is not in the manifest: {', '.join(allowed)}."
             )
+
+
+def _cautions(found: list[Outcome], num_left_out: int, num_raters: int) -> list[str]:
+    cautions = []
+    fewest = min((one.num_raters for one in found if one.interval), default=FEWEST_RATERS)
+    if fewest < FEWEST_RATERS:
+        cautions.append(
+            f"Only {fewest} raters: with fewer than {FEWEST_RATERS} the 95 % interval is too "
+            f"narrow where raters differ. Go by {CAREFUL!r} instead."
+        )
+    if num_left_out > MANY_LEFT_OUT * num_raters:
+        cautions.append(
+            f"The rules leave out {num_left_out} of {num_raters} raters, more than one in five. "
+            "See whether the attention checks were clear, and compare both columns."
+        )
+    return cautions
 
 
 def _arms_of(info: StudyInfo) -> dict[str, tuple[str, str]]:

@@ -6,8 +6,9 @@ Nothing here says which arm is ahead.
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from rocm.study.flags import rater_reports
+from rocm.study.flags import FASTEST_MS, rater_reports
 from rocm.study.power import width_when_complete
+from rocm.study.rows import is_reportable
 from rocm.study.simulate import Design
 from rocm.study.store import Store
 from rocm.study.votes import Votes
@@ -30,9 +31,10 @@ class Widths:
 
 
 def num_flagged(store: Store, study_id: str) -> int:
-    """How many raters have something unusual about them, pilots apart."""
+    """How many raters have something unusual about them, pilots and withdrawn ones apart."""
     votes = _primary(store, study_id)
-    return sum(bool(one.flags) for one in rater_reports(votes)) if len(votes) else 0
+    fastest_ms = store.study(study_id).config.get("min_median_ms", FASTEST_MS)
+    return sum(bool(one.flags) for one in rater_reports(votes, fastest_ms)) if len(votes) else 0
 
 
 def widths(store: Store, study_id: str, num_planned: int, num_more: int) -> Widths:
@@ -47,7 +49,7 @@ def widths(store: Store, study_id: str, num_planned: int, num_more: int) -> Widt
     Returns:
         The widths, as shares of 1.
     """
-    votes = _primary(store, study_id).opinions()
+    votes = _primary(store, study_id).kept().opinions()
     votes_per_pair = store.study(study_id).votes_per_pair
     parts = [votes.where(votes.comparison == name) for name in set(votes.comparison.tolist())]
     foretold = []
@@ -74,9 +76,7 @@ def _widest(found: Iterable[float | None]) -> float | None:
 
 
 def _primary(store: Store, study_id: str) -> Votes:
-    """Votes about the primary question, without those of pilots."""
+    """Votes about the primary question, without those of pilots and those taken back."""
     primary = store.study(study_id).config.get("primary_question", "overall")
-    kept = (
-        one for one in store.votes(study_id) if one.source != "pilot" and one.question == primary
-    )
+    kept = (one for one in store.votes(study_id) if is_reportable(one) and one.question == primary)
     return Votes.from_rows({**vars(one), "expected": one.expected or ""} for one in kept)

@@ -1,7 +1,8 @@
 """Exports: CSV and Parquet, Pick-a-Pic's columns, preferences for TRL, battles, pictures.
 
-Every row carries the manifest's hash. Ties are kept where the format has them and counted where it
-has not. Practice, checks, pilots and excluded votes are in the long table only.
+Every row carries the manifest's hash and how its rater came, such as `simulated`.
+Ties are kept where the format has them and counted where it has not. Practice, checks, pilots and
+excluded votes are in the long table only.
 """
 
 import csv
@@ -53,6 +54,7 @@ def export(store: Store, pictures: Pictures, study_id: str, folder: Path, questi
         "title": about.title,
         "status": about.status,
         "is_demo": about.is_demo,
+        "sources": sorted({one.source for one in votes}),
         "manifest": about.config_sha256,
         "question": question,
         "votes": len(votes),
@@ -65,9 +67,9 @@ def export(store: Store, pictures: Pictures, study_id: str, folder: Path, questi
         (folder / "votes.csv").write_text(csv_text(names, long), encoding="utf-8")
         _write_parquet(folder / "votes.parquet", names, long)
         _write_lines(folder / "pick-a-pic.jsonl", (pick_a_pic(one, about) for one in chosen))
-        preferred = (preference(one) for one in chosen if one.choice != "tie")
+        preferred = (preference(one, about) for one in chosen if one.choice != "tie")
         _write_lines(folder / "preferences.jsonl", preferred)
-        _write_lines(folder / "battles.jsonl", (battle(one) for one in chosen))
+        _write_lines(folder / "battles.jsonl", (battle(one, about) for one in chosen))
         _write_pictures(folder / "pictures.zip", pictures, votes)
         (folder / "manifest.json").write_text(json.dumps(about.config, indent=1), encoding="utf-8")
         (folder / "export.json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
@@ -125,11 +127,12 @@ def pick_a_pic(one: Vote, about: Any) -> dict[str, Any]:
         "num_example_per_prompt": 1,
         "ranking_id": one.trial,
         "user_id": one.rater,
+        "source": one.source,
         "manifest": about.config_sha256,
     }
 
 
-def preference(one: Vote) -> dict[str, Any]:
+def preference(one: Vote, about: Any) -> dict[str, Any]:
     """A vote that is no tie, as TRL's preference format: prompt, chosen, rejected."""
     chosen, rejected = (
         (one.image_a, one.image_b) if one.choice == "a" else (one.image_b, one.image_a)
@@ -140,11 +143,13 @@ def preference(one: Vote) -> dict[str, Any]:
         "rejected": f"pictures/{rejected}{SUFFIX}",
         "seed": one.seed,
         "rater": one.rater,
+        "source": one.source,
         "comparison": one.comparison,
+        "manifest": about.config_sha256,
     }
 
 
-def battle(one: Vote) -> dict[str, Any]:
+def battle(one: Vote, about: Any) -> dict[str, Any]:
     """A vote as FastChat's arena has battles; a tie of two bad pictures is its `tie (bothbad)`."""
     winner = {"a": "model_a", "b": "model_b", "tie": "tie"}[one.choice]
     return {
@@ -155,6 +160,8 @@ def battle(one: Vote) -> dict[str, Any]:
         "judge": f"rater_{one.rater}",
         "tstamp": one.created_at,
         "anony": True,
+        "source": one.source,
+        "manifest": about.config_sha256,
     }
 
 

@@ -83,6 +83,7 @@ def hacking_chart(points: Sequence[CurvePoint], marks: Sequence[str]) -> str:
         parts.append(_text(left + size * tick, top + size + 18, f"{tick:.0%}", "middle"))
         parts.append(_text(left - 8, top + size * (1 - tick) + 4, f"{tick:.0%}", "end"))
     names = list(dict.fromkeys(point.reward for point in points))
+    dots: list[str] = []  # over all error bars: points of two rewards often share a place
     for number, name in enumerate(names):
         colour = SHADES[number % len(SHADES)]
         shape = SHAPES[number % len(SHAPES)]
@@ -95,9 +96,10 @@ def hacking_chart(points: Sequence[CurvePoint], marks: Sequence[str]) -> str:
             parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}"/>')
         for one, (x, y) in zip(own, spots, strict=True):
             parts.append(_error_bar(x, top, size, one.interval, colour))
-            parts.append(_spot(x, y, shape, colour, f"{name}, {one.comparison}"))
+            dots.append(_spot(x, y, shape, colour, f"{name}, {one.comparison}"))
         parts.append(_spot(left + size + 24, top + 12 + 20 * number, shape, colour, name))
         parts.append(_text(left + size + 36, top + 16 + 20 * number, name, "start"))
+    parts += dots
     return _svg(left + size + 200, top + size + 60, "Rewards against people", parts, marks)
 
 

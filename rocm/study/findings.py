@@ -1,6 +1,7 @@
 """The report of a stored study: its votes, manifest and rewards, handed to the statistics."""
 
 import json
+from typing import Any
 
 import numpy as np
 from sqlalchemy import func, select
@@ -8,15 +9,16 @@ from sqlalchemy import func, select
 from rocm.errors import StudyError
 from rocm.study import rows
 from rocm.study.analysis import Comparison, StudyInfo
+from rocm.study.flags import FASTEST_MS
 from rocm.study.report import Report, report
 from rocm.study.reward_agreement import Rewards
 from rocm.study.store import Store
-from rocm.study.tables import arm, pair, trial
+from rocm.study.tables import arm, pair, rater, trial
 from rocm.study.votes import Votes
 
 
 def study_report(store: Store, study_id: str) -> Report:
-    """What a study has found so far; the votes of its pilot are never among it.
+    """What a study has found so far; without pilots' votes and those that were taken back.
 
     Args:
         store: of the votes.
@@ -29,7 +31,8 @@ def study_report(store: Store, study_id: str) -> Report:
         StudyError: no votes yet, or the manifest hides results until the study is closed.
     """
     about = store.study(study_id)
-    found = [one for one in store.votes(study_id) if one.source != "pilot"]
+    stored = store.votes(study_id)
+    found = [one for one in stored if rows.is_reportable(one)]
     if not found:
         raise StudyError(
             f"Study {study_id} has no votes to report. Send its link, or wait for the first."
@@ -41,11 +44,14 @@ def study_report(store: Store, study_id: str) -> Report:
         comparisons=comparisons(store, study_id),
         questions=_primary_first(config["questions"], config.get("primary_question", "overall")),
         prompts=_prompts(found),
+        design=_design(config),
         exclusion_rules=_exclusion_rules(config),
         sources=tuple(sorted({one.source for one in found})),
         is_open=about.status != "closed",
         is_hidden_until_closed=config.get("peeking", "hidden") == "hidden",
         num_skipped=_num_skipped(store, study_id),
+        num_withdrawn=len({one.rater for one in stored if rows.WITHDRAWN in one.rules.split(";")}),
+        fastest_ms=config.get("min_median_ms", FASTEST_MS),
         arm_betas=betas(store, study_id),
     )
     votes = Votes.from_rows({**vars(one), "expected": one.expected or ""} for one in found)
@@ -112,21 +118,42 @@ def _primary_first(questions: list[dict[str, object]], primary: str) -> tuple[st
 def _prompts(found: list[rows.Vote]) -> str:
     shown = {one.prompt: one.prompt_source for one in found if one.kind == "main"}
     sources = ", ".join(sorted(set(shown.values())))
-    return f"{len(shown)} prompts ({sources})"
+    return f"{len(shown)} ({sources})"
+
+
+def _design(config: dict[str, Any]) -> str:
+    """What each rater judged and how, in sentences for the methods."""
+    numbers = config["design"]
+    blind = [repr(one["key"]) for one in config["questions"] if not one["show_prompt"]]
+    tied = [repr(one["key"]) for one in config["questions"] if one["allow_tie"]]
+    words = (
+        f"By design each pair was judged by {numbers['votes_per_pair']} raters and each rater "
+        f"judged {numbers['main_per_rater']} pairs, {numbers['checks_per_rater']} attention "
+        f"checks and {numbers['repeats_per_rater']} repeats with the sides flipped. Either arm "
+        "stood on the left equally often, by pair and by rater."
+    )
+    if blind:
+        words += f" The prompt was shown only after {', '.join(blind)}."
+    return words + f" No preference was allowed for: {', '.join(tied) or 'no question'}."
 
 
 def _exclusion_rules(config: dict[str, object]) -> tuple[str, ...]:
     share = config.get("min_check_share")
-    if share is None:
+    if not share:
         return ()
-    return (f"Raters with fewer than {float(str(share)):.0%} of their checks right are left out.",)
+    asked = config.get("primary_question", "overall")
+    return (
+        f"Raters with fewer than {100 * float(str(share)):.0f} % of their attention checks right, "
+        f"by the question {asked!r}, are left out.",
+    )
 
 
 def _num_skipped(store: Store, study_id: str) -> int:
     with store.database.read() as connection:
         count = connection.execute(
             select(func.count())
-            .select_from(trial.join(pair, pair.c.id == trial.c.pair_id))
-            .where(pair.c.study_id == study_id, trial.c.state == "skipped")
+            .select_from(trial.join(rater, rater.c.id == trial.c.rater_id))
+            .where(trial.c.study_id == study_id, trial.c.state == "skipped")
+            .where(rater.c.source != "pilot", rater.c.status != "withdrawn")
         ).scalar()
     return int(count or 0)

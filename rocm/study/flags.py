@@ -13,7 +13,7 @@ from rocm.study.agreement import Share, repeat_consistency, side_bias
 from rocm.study.votes import Floats, Votes, Words
 
 FASTEST_MS = 800
-"""Answers below it are counted as fast."""
+"""Answers below it are counted as fast, where a manifest says nothing."""
 MANY_FAST = 0.3
 RARE = 0.001
 FEWEST_CHECKS = 2
@@ -29,7 +29,7 @@ class RaterReport:
         num_votes: opinions given.
         num_excluded: opinions that the exclusion rules leave out.
         median_s: median seconds per answer; None where no time was measured.
-        fast: answers under 0.8 s among those with a time.
+        fast: answers under the manifest's `min_median_ms` among those with a time.
         left: votes for the left picture among decided ones.
         longest_run: longest run of answers for one side, or of ties.
         checks: attention checks answered as expected.
@@ -53,17 +53,19 @@ class RaterReport:
 
 @dataclass(frozen=True)
 class Usual:
-    """Shares over all raters that one rater is held against, in [0, 1]."""
+    """What one rater is held against: shares over all raters in [0, 1], and a time."""
 
     repeats: float
     majority: float
+    fastest_ms: int
 
 
-def rater_reports(votes: Votes) -> list[RaterReport]:
+def rater_reports(votes: Votes, fastest_ms: int = FASTEST_MS) -> list[RaterReport]:
     """All raters of a study, by rising number.
 
     Args:
         votes: all votes about one question, of every kind, exclusions among them.
+        fastest_ms: answers below it are fast; a rater with more than three in ten is flagged.
 
     Returns:
         One report per rater with a vote that is not practice.
@@ -75,6 +77,7 @@ def rater_reports(votes: Votes) -> list[RaterReport]:
     usual = Usual(
         repeats=repeat_consistency(votes).share or 0.0,
         majority=float(with_majority[decided].mean()) if decided.any() else 0.0,
+        fastest_ms=fastest_ms,
     )
     return [
         _report(votes.where(votes.rater == rater), with_majority[opinions.rater == rater], usual)
@@ -102,7 +105,7 @@ def _report(votes: Votes, with_majority: Floats, usual: Usual) -> RaterReport:
         num_votes=len(opinions),
         num_excluded=int(opinions.excluded.sum()),
         median_s=float(np.median(times)) / 1000 if len(times) else None,
-        fast=Share(int((times < FASTEST_MS).sum()), len(times)),
+        fast=Share(int((times < usual.fastest_ms).sum()), len(times)),
         left=side_bias(opinions),
         longest_run=_longest_run(_sides(opinions)),
         checks=Share(int((checks.choice == checks.expected).sum()), len(checks)),
@@ -130,7 +133,8 @@ def _flags(rater: RaterReport, usual: Usual) -> list[str]:
     """Sentences about what is unusual."""
     found = []
     if rater.fast.share is not None and rater.fast.share > MANY_FAST:
-        found.append(f"{rater.fast.share:.0%} of the answers took less than {FASTEST_MS / 1000} s.")
+        limit = usual.fastest_ms / 1000
+        found.append(f"{rater.fast.share:.0%} of the answers took less than {limit:g} s.")
     if rater.left.p_value is not None and rater.left.p_value < RARE:
         found.append(f"{rater.left.share:.0%} of the decided votes went to the left picture.")
     # n starts of a run that repeats the same of two sides: an upper bound for fair coins.

@@ -120,14 +120,14 @@ class Recipe(Part):
     allow_skip: bool = Field(True, description="Whether raters may leave a pair unjudged.")
     practice: int = Field(2, ge=0, le=10, description="Pairs to begin with, not analysed.")
     lease_minutes: int = Field(15, ge=1, le=1440, description="How long an open pair is held.")
-    min_check_share: float = Field(0.5, ge=0, le=1, description="Raters below are left out too.")
-    min_median_ms: int = Field(800, ge=0, le=60_000, description="Raters below are flagged.")
+    min_check_share: float = Field(0.5, ge=0, le=1, description="Right checks, else left out.")
+    min_median_ms: int = Field(800, ge=0, le=60_000, description="Faster answers are flagged.")
     peeking: Literal["hidden", "evidence"] = Field(
         "hidden", description="Results while open: hidden, or as anytime-valid evidence."
     )
     consent: Consent = Field(description="What raters agree to.")
     instructions: Text = Field(
-        "You will see two pictures side by side. Answer each question by choosing one of them, or "
+        "You will see two pictures at a time. Answer each question by choosing one of them, or "
         "no preference. If you cannot judge a pair, skip it.",
         description="Shown before the first pair.",
     )

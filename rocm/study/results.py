@@ -12,6 +12,8 @@ from rocm.study.votes import Votes
 
 HEADLINE = "multiway, Satterthwaite"
 """The interval that stands beside the score: see docs/statistics.md for how it was chosen."""
+CAREFUL = "multiway cluster-robust"
+"""The interval to go by where raters are few."""
 
 
 @dataclass(frozen=True)

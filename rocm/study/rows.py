@@ -1,12 +1,27 @@
 """Votes as plain rows, with everything that an analysis needs and nothing that names a person."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection, select
 
-from rocm.study.tables import arm, exclusion, image, pair, prompt, rater, score, trial, vote
+from rocm.study.tables import (
+    arm,
+    exclusion,
+    image,
+    pair,
+    prompt,
+    rater,
+    score,
+    study,
+    trial,
+    vote,
+)
+
+CHECKS, PILOT, WITHDRAWN = "checks", "pilot", "withdrawn"
+"""Rules of a vote: too few attention checks right, a try, and one who took the answers back."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +58,7 @@ class Vote:
         viewport_height: CSS pixels, or None.
         picture_size: CSS pixels, or None.
         excluded: whether a rule leaves the vote out of the analysis.
-        rules: those rules, joined by `;`; a pilot's votes have `pilot`.
+        rules: those rules, joined by `;`: `checks`, `pilot`, `withdrawn`.
         shown_at: ISO time when both pictures were seen, or None.
         created_at: ISO time.
     """
@@ -114,7 +129,46 @@ def votes(connection: Connection, study_id: str) -> list[Vote]:
     )
     arms = named_arms(connection, study_id)
     rules = _rules(connection, study_id)
-    return [_vote(study_id, row, arms, rules) for row in connection.execute(statement).mappings()]
+    found = [_vote(study_id, row, arms, rules) for row in connection.execute(statement).mappings()]
+    return _checked(connection, study_id, found)
+
+
+def failed_checks(found: Iterable[Vote], question: str, min_share: float) -> set[int]:
+    """Numbers of the raters who got too few attention checks right.
+
+    Args:
+        found: votes of any kind.
+        question: whose answers to the checks count.
+        min_share: right answers that a rater needs, in [0, 1]; a tie is none. Who has not answered
+            a check yet has not failed any.
+
+    Returns:
+        The numbers.
+    """
+    answers: dict[int, list[bool]] = {}
+    for one in found:
+        if one.kind == "check" and one.question == question:
+            answers.setdefault(one.rater, []).append(one.choice == one.expected)
+    return {rater for rater, right in answers.items() if sum(right) < min_share * len(right)}
+
+
+def is_reportable(one: Vote) -> bool:
+    """Whether a vote may stand in a figure at all: neither a pilot's nor taken back."""
+    return not {PILOT, WITHDRAWN} & set(one.rules.split(";"))
+
+
+def _checked(connection: Connection, study_id: str, found: list[Vote]) -> list[Vote]:
+    """The same votes, with the manifest's rule on attention checks applied."""
+    stored = connection.execute(select(study.c.config_json).where(study.c.id == study_id)).scalar()
+    config = json.loads(stored or "{}")
+    primary = config.get("primary_question", "overall")
+    failed = failed_checks(found, primary, config.get("min_check_share", 0))
+    return [
+        replace(one, excluded=True, rules=";".join(filter(None, (one.rules, CHECKS))))
+        if one.rater in failed
+        else one
+        for one in found
+    ]
 
 
 def _vote(
@@ -131,7 +185,7 @@ def _vote(
         ("trial", row[trial.c.id]), []
     )
     if row[rater.c.source] == "pilot":
-        excluded = [*excluded, "pilot"]
+        excluded = [*excluded, PILOT]
     return Vote(
         study=study_id,
         trial=row[trial.c.public_id],

@@ -44,10 +44,12 @@ def _head(info: StudyInfo, analysis: Analysis) -> list[Block]:
         Paragraph(f"Manifest sha256 {info.manifest_sha256}"),
         Paragraph(
             f"{analysis.num_votes} votes, {analysis.num_excluded} of them left out by the "
-            f"exclusion rules; {info.num_skipped} trials skipped. Up to {raters} raters and "
+            f"exclusion rules; {info.num_skipped} trials skipped; {info.num_withdrawn} raters took "
+            f"their answers back, which are in no figure. Up to {raters} raters and "
             f"{prompts} prompts per comparison. Prompts: {info.prompts}. Raters came by: "
             f"{', '.join(info.sources) or 'not recorded'}."
         ),
+        *(Paragraph(f"Caution: {words}") for words in analysis.cautions),
     ]
 
 
@@ -103,7 +105,13 @@ def _both_ways(analysis: Analysis) -> list[Block]:
         ]
         for kept, every in zip(analysis.outcomes, analysis.outcomes_of_all, strict=True)
     ]
-    return [Heading("With and without the exclusion rules"), Table(header, rows)]
+    return [
+        Heading("With and without the exclusion rules"),
+        Paragraph(
+            f"The rules leave out {analysis.num_raters_excluded} of {analysis.num_raters} raters."
+        ),
+        Table(header, rows),
+    ]
 
 
 def _intervals(analysis: Analysis) -> list[Block]:
@@ -134,7 +142,10 @@ def _evidence(analysis: Analysis) -> list[Block]:
     ]
     return [
         Heading("Evidence at any time"),
-        Paragraph("E against a score of 50 %; 20 or more decides at 5 %, however often one looks."),
+        Paragraph(
+            "E against a score of 50 %; 20 or more decides one comparison at 5 %, however often "
+            f"one looks. For all {len(rows)} together it takes {20 * len(rows)}."
+        ),
         Table(["comparison", "E now", "largest E", "decided", "note"], rows),
     ]
 
@@ -259,11 +270,11 @@ def _reliability(analysis: Analysis) -> list[Block]:
         ]
         for question, one in analysis.reliability.items()
     ]
-    notes = {
+    notes = [
         f"{name}: {one.nominal.note}"
         for name, one in analysis.reliability.items()
         if one.nominal.note
-    }
+    ]
     return [
         Heading("Agreement of the raters"),
         Paragraph(
@@ -271,7 +282,7 @@ def _reliability(analysis: Analysis) -> list[Block]:
             "are common for preferences and do not make a study bad."
         ),
         Table(header, rows),
-        *(Paragraph(note) for note in sorted(notes)),
+        *(Paragraph(note) for note in notes),
     ]
 
 
@@ -296,15 +307,16 @@ def _raters(analysis: Analysis) -> list[Block]:
 
 
 def _methods(info: StudyInfo, analysis: Analysis) -> list[Block]:
-    rules = "; ".join(info.exclusion_rules) or "none"
+    rules = " ".join(info.exclusion_rules) or "None."
     size = len(info.comparisons)
     return [
         Heading("Methods"),
         Paragraph(
-            "Raters saw two pictures of one prompt and one noise side by side, without any sign "
-            f"of the models behind them, and answered {len(info.questions)} question(s): "
-            f"{', '.join(info.questions)}. The score is (wins + ties / 2) / votes over first "
-            "answers; attention checks, practice and repeats do not count. Its 95 % interval is "
+            "Raters saw two pictures of one prompt and one noise at a time, side by side or, on "
+            "narrow screens, one above the other, without any sign of the models behind them, and "
+            f"answered {len(info.questions)} question(s): {', '.join(info.questions)}. "
+            f"{info.design} The score is (wins + ties / 2) / votes over first answers; "
+            "attention checks, practice and repeats do not count. Its 95 % interval is "
             "over the populations of prompts and raters: two-way cluster-robust variance "
             "(Cameron, Gelbach and Miller 2011) with Student's quantiles of Satterthwaite's "
             "degrees of freedom. The test is the exact two-sided sign test on prompt majorities, "
@@ -312,8 +324,9 @@ def _methods(info: StudyInfo, analysis: Analysis) -> list[Block]:
             "primary question; all other questions form a second family. E-values mix normal "
             "alternatives of spread 0.05 over the same variance. Rankings use Bradley-Terry, or "
             "Davidson's model above 15 % ties, with a two-way bootstrap. Krippendorff's alpha "
-            f"resamples prompts. Exclusion rules, fixed before opening: {rules}. They left out "
-            f"{analysis.num_excluded} of {analysis.num_votes} votes."
+            f"resamples prompts. Exclusion rules, fixed before opening: {rules} They left out "
+            f"{analysis.num_excluded} of {analysis.num_votes} votes. Raters who withdrew are in no "
+            "figure."
         ),
     ]
 

@@ -109,10 +109,12 @@ def score_figure(outcomes: list[dict[str, Any]], marks: list[str], title: str) -
         },
         "margin": {"l": 10, "r": 14, "t": 70 + 16 * len(marks), "b": 44},
         "shapes": [{"type": "line", **at_half, "line": {"color": TEXT, "dash": "dot", "width": 1}}],
+        # Touch screens show these buttons all the time, over the title.
+        "modebar": {"bgcolor": "rgba(0,0,0,0)", "remove": ["select2d", "lasso2d"]},
     }
     layout["xaxis"] |= {"range": [0, 100], "tickvals": [0, 25, 50, 75, 100], "fixedrange": True}
     # Rows from above; a name on two lines leaves a phone some room for the bars.
-    rows = {"tickvals": names, "ticktext": [name.replace(":", "<br>: ") for name in names]}
+    rows = {"tickvals": names, "ticktext": [name.replace(":", "<br>vs ") for name in names]}
     layout["yaxis"] = {"autorange": "reversed", "automargin": True, "fixedrange": True, **rows}
     data = [
         _score_bars([one for one in shown if one["question"] == question], question, color)

@@ -14,9 +14,9 @@ NOT_HERE = """
 ROCM_ADMIN_TOKEN where the app starts, or use <code>python -m rocm study report</code>.</div>
 """
 EVIDENCE = (
-    "The study runs. These e-values may be looked at as often as one likes: 20 or more decides at "
-    "5 %. Shares, intervals and tests follow when it is closed, because looking at them early errs "
-    "far more often."
+    "The study runs. These e-values may be looked at as often as one likes: 20 or more decides one "
+    "comparison at 5 %; for all K together it takes 20 K. Shares, intervals and tests follow when "
+    "it is closed, because looking at them early errs far more often."
 )
 FILES = """
 <dl class="files">
@@ -72,7 +72,11 @@ def headline_html(content: dict[str, Any]) -> str:
         for one in content["results"]["outcomes"]
         if one["question"] == primary
     )
-    return f'<ul class="headline">{rows}</ul>'
+    notes = "".join(
+        f'<div class="note warning">{escape(words)}</div>'
+        for words in content["results"]["cautions"]
+    )
+    return f'<ul class="headline">{rows}</ul>{notes}'
 
 
 def evidence_html(content: dict[str, Any]) -> str:

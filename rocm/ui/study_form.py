@@ -21,7 +21,7 @@ SETS = [
 REWARDS = ("tiny-clip", "colorfulness")
 CONSENT_TEXT = (
     "You choose between pictures that computer programs made. Your choices and the time that they "
-    "take are stored under a number. Nothing else about you is stored. You may stop at any time."
+    "take are stored under a number. Nothing that names you is stored. You may stop at any time."
 )
 # The browser reads the file: the server takes no uploads.
 READ_FILE = """

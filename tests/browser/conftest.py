@@ -19,6 +19,11 @@ from rocm.config import ROOT
 CHROMIUM = os.environ.get("ROCM_CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
 # What of a page is too pale to read: words by place and ratio, of WCAG's level AA.
 CONTRAST = (ROOT / "tests" / "browser" / "contrast.js").read_text()
+# Roles that a screen reader's user knows by their name alone.
+NAMED = (
+    "button link textbox searchbox combobox listbox checkbox radio slider spinbutton switch tab "
+    "image img progressbar dialog"
+).split()
 FLAGS = (
     "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync"
@@ -122,6 +127,21 @@ def visit(browser, address):
     for context in contexts:
         context.close()
     assert faults == []
+
+
+def nameless(page):
+    """Roles of controls and pictures without an accessible name, as Chromium computes names."""
+    session = page.context.new_cdp_session(page)
+    nodes = session.send("Accessibility.getFullAXTree")["nodes"]
+    session.detach()
+    told = [node for node in nodes if not node["ignored"] and node["role"]["value"] in NAMED]
+    assert told  # a page without anything to name would pass for nothing
+    return [node["role"]["value"] for node in told if not node["name"].get("value", "").strip()]
+
+
+def wait_for_contrast(page):
+    """Until nothing is too pale to read; what is being loaded is pale for a moment."""
+    page.wait_for_function(f"() => Object.keys(({CONTRAST})()).length === 0")
 
 
 def reload(page):

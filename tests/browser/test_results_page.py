@@ -9,6 +9,7 @@ from playwright.sync_api import expect
 
 from rocm.study import lifecycle
 from rocm.study.store import Store
+from tests.browser.conftest import wait_for_contrast
 from tests.voted_study import voted
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
@@ -33,6 +34,12 @@ def test_a_closed_study_is_counted_read_taken_away_and_verified(study_id, visit,
     expect(page.locator("#results_headline li")).to_have_count(3)
     page.wait_for_function(BARS)
     expect(page).to_have_url(re.compile(f"results={study_id}"))
+
+    wait_for_contrast(page)
+    dark = visit(f"?tab=results&results={study_id}", color_scheme="dark")
+    expect(dark.locator("#results_report h2").first).to_have_text("Results", timeout=WAIT_MS)
+    dark.wait_for_function(BARS)
+    wait_for_contrast(dark)
 
     page.click("#results_verify")
     expect(page.locator("#results_said")).to_contain_text("holds: hashes", timeout=WAIT_MS)

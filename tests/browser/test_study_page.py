@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import go
+from tests.browser.conftest import go, wait_for_contrast
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 expect.set_options(timeout=90_000)
@@ -35,6 +35,7 @@ def test_the_demo_study_from_one_click_to_a_voting_page(visit):
     # A form without its consent stays as it is.
     page.click("#study_new > button")
     page.fill("#study_title textarea, #study_title input", "Kept")
+    wait_for_contrast(page)
     page.click("#study_build")
     expect(page.locator(".toast-body")).to_contain_text("Consent, contact, is not filled in")
     page.locator(".toast-close").first.click()
@@ -49,5 +50,8 @@ def test_the_demo_study_from_one_click_to_a_voting_page(visit):
     expect(link).to_have_value(re.compile("/study/[0-9a-f]{12}$"))
     address = link.input_value()
     assert f"study={address[-12:]}" in page.url  # a bookmark opens the same study
+    dark = visit(f"?tab=study&study={address[-12:]}", color_scheme="dark")
+    expect(dark.locator("#study_link")).to_be_visible()
+    wait_for_contrast(dark)
     go(page, address)
     expect(page.locator("#agree")).to_be_visible()

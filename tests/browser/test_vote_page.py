@@ -19,6 +19,7 @@ from rocm.study.store import Store
 from rocm.web.api import Api
 from rocm.web.login import Login
 from rocm.web.server import Server, alone
+from tests.browser.conftest import nameless, wait_for_contrast
 from tests.study.small import STUDY
 from tests.web.conftest import fill, full_disk
 from tests.web.oauth_provider import CLIENT, provider
@@ -317,6 +318,29 @@ def test_focus_goes_left_right_tie_and_progress_is_announced(visit):
         page.keyboard.press(key)
     wait_for_pair(page, 1)
     assert page.locator("#live").inner_text() == "Saved, 1 of 5."
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_step_can_be_read_and_is_named(visit, scheme):
+    page = visit(color_scheme=scheme)
+    page.wait_for_selector("#agree")
+    wait_for_contrast(page)
+    assert nameless(page) == []
+    page.click("#agree")
+    page.wait_for_selector("#begin")
+    wait_for_contrast(page)
+    assert nameless(page) == []
+    page.click("#begin")
+    wait_for_pair(page, 0)
+    page.click("#questions [data-side=tie]")
+    wait_for_contrast(page)
+    assert nameless(page) == []
+    page.click("#submit")
+    page.wait_for_selector("#prompt:not([hidden])")
+    page.click("#withdraw")
+    page.wait_for_selector("#sure-yes")
+    wait_for_contrast(page)
+    assert nameless(page) == []
 
 
 def test_both_pictures_are_enlarged_at_the_same_place(visit):

@@ -41,4 +41,25 @@ MUTATIONS = [
         "tests/study_statistics/test_beta_curve.py::"
         "test_arms_with_different_opponents_are_measured_over_those_that_they_share",
     ),
+    Mutation(
+        "a study's failed checks without consequence",
+        "rocm/study/rows.py",
+        "if sum(right) < min_share * len(right)}",
+        "if sum(right) < 0}",
+        "tests/study/test_findings.py::test_half_of_the_checks_is_enough_and_a_tie_is_not_right",
+    ),
+    Mutation(
+        "a study's withdrawn votes in its figures",
+        "rocm/study/rows.py",
+        "return not {PILOT, WITHDRAWN} &",
+        "return not {PILOT} &",
+        "tests/study/test_findings.py::test_votes_that_were_taken_back_are_in_no_figure[sqlite]",
+    ),
+    Mutation(
+        "a study of few raters without a caution",
+        "rocm/study/analysis.py",
+        "if fewest < FEWEST_RATERS:",
+        "if fewest < 2:",
+        "tests/study_statistics/test_report.py::test_few_raters_and_many_left_out_are_cautioned",
+    ),
 ]

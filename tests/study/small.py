@@ -33,9 +33,9 @@ def config(**design) -> dict:
     }
 
 
-def fill(store: Store, num_pairs: int = 6, **design) -> str:
+def fill(store: Store, num_pairs: int = 6, settings: dict | None = None, **design) -> str:
     """A draft with main pairs, one check and one practice pair."""
-    lifecycle.create(store, STUDY, config(**design))
+    lifecycle.create(store, STUDY, config(**design) | (settings or {}))
     with store.database.write() as w:
         arms = [
             w.insert(

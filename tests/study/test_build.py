@@ -38,6 +38,7 @@ RECIPE = {
     "main_per_rater": 12,
     "checks_per_rater": 1,
     "repeats_per_rater": 1,
+    "min_check_share": 0,  # who always says left fails some
     "practice": 1,
     "consent": {
         "version": "1", "text": "You may stop.", "contact": "a@b.c", "min_age": 18,
@@ -342,6 +343,8 @@ def test_exports_agree_with_the_votes(work, tmp_path):
     ]
     assert len(lines["preferences"]) == len(chosen)
     assert [row["winner"] for row in lines["battles"]] == [f"model_{o.choice}" for o in chosen]
+    for name, table in lines.items():
+        assert {(row["manifest"], row["source"]) for row in table} == {(sha, "link")}, name
     first = lines["preferences"][0]
     wanted = chosen[0].image_a if chosen[0].choice == "a" else chosen[0].image_b
     assert first["chosen"] == f"pictures/{wanted}.webp"

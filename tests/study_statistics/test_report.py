@@ -142,6 +142,16 @@ def test_exclusions_are_reported_both_ways(votes, made):
         assert kept.num_votes == (asked.rater != 4).sum()
 
 
+def test_few_raters_and_many_left_out_are_cautioned(votes, made):
+    assert made.analysis.cautions == []  # nine raters, one of ten left out
+    several = report(replace(votes, excluded=votes.rater < 3), INFO)
+    few, many = several.analysis.cautions
+    assert few.startswith("Only 7 raters")
+    assert many.startswith("The rules leave out 3 of 10 raters")
+    for text in outputs(several):
+        assert "Only 7 raters" in text
+
+
 def test_holm_adjusts_over_the_comparisons_and_no_more(made):
     first = [one for one in made.analysis.outcomes if one.question == "overall"]
     smallest = min(first, key=lambda one: one.sign.p_value)

@@ -36,6 +36,7 @@ CONTENT = {
         "outcomes_of_all": OUTCOMES,
         "num_votes": 200,
         "num_excluded": 10,
+        "cautions": ["Only 2 raters & few."],
         "evidence": {
             "x:y": {
                 **{"now": 12.5, "largest": 25.0, "is_decided": True},
@@ -83,6 +84,7 @@ def test_the_headline_is_about_the_primary_question_and_says_where_half_lies():
     assert "40.0 to 60.0 % includes 50 %" in text
     assert "<strong>z</strong>: No votes yet." in text
     assert "30.0 %" not in text
+    assert "Only 2 raters &amp; few." in text
 
 
 def test_a_study_that_runs_shows_no_share():
