@@ -259,7 +259,7 @@ class ConsistencyModel:
         return in_parts if is_reference and self.reference_batch else call
 
     def _lent(self) -> AbstractContextManager[None]:
-        return self.lender.lent(self.dtype) if self.lender else nullcontext()
+        return self.lender.lent() if self.lender else nullcontext()
 
     def _autocast(self) -> torch.autocast:
         # Not for bfloat16, whose range is float32's: norms sum in float32 by themselves, and their

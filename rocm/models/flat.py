@@ -3,9 +3,9 @@ r"""The adapter as one vector, and its layers with fewer operations.
 .. math:: y = W x + b + s B A x, \qquad s = \alpha / r
 
 The weights of all layers are views of one vector, their gradients of another, so that the optimiser
-and the gradient's norm take one tensor instead of hundreds. A pass casts that vector once to its own
-number format and lends the layers views of the cast; their gradients are one tensor too, and add up
-in float32. Names, files and figures are PEFT's.
+and the gradient's norm take one tensor instead of hundreds. A pass casts that vector once to its
+own number format and lends the layers views of the cast; their gradients come back as one tensor
+too, and add up in float32. Names, files and figures are PEFT's.
 """
 
 from collections.abc import Iterator, Sequence
@@ -58,9 +58,16 @@ class FlatAdamW(torch.optim.AdamW):
         self.collect()
         return super().step(closure)
 
-    def cast(self, dtype: torch.dtype) -> list[Tensor]:
-        """The parameters in another format; a gradient in them reaches the vector's."""
-        return self._parts(self.vector.to(dtype))
+    def cast(self, cast: Tensor) -> list[Tensor]:
+        """The parameters in another format; a gradient in them reaches the vector's.
+
+        Args:
+            cast: (P,), takes the values; all passes of an update share it.
+
+        Returns:
+            Views of it in the parameters' shapes.
+        """
+        return self._parts(_Cast.apply(self.vector, cast))
 
     def state_dict(self) -> dict[str, Any]:
         """As AdamW's on the parameters themselves."""
@@ -96,6 +103,22 @@ class FlatAdamW(torch.optim.AdamW):
             part.view(parameter.shape)
             for part, parameter in zip(vector.split(self._sizes), self.parameters, strict=True)
         ]
+
+
+class _Cast(Function):
+    """A vector in the number format and the memory of another."""
+
+    @staticmethod
+    def forward(ctx: Any, vector: Tensor, cast: Tensor) -> Tensor:
+        # Written past autograd, which would take it for a change of what earlier passes have kept:
+        # within an update the values are the same.
+        cast.data.copy_(vector)
+        return cast.data
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return gradient.float(), None
 
 
 class _Adapted(Function):
@@ -169,14 +192,16 @@ def make_lean_lora(network: nn.Module) -> None:
 class Lender:
     """Lends the layers of a network their trained weights, all of them in one cast."""
 
-    def __init__(self, network: nn.Module, optimizer: FlatAdamW):
+    def __init__(self, network: nn.Module, optimizer: FlatAdamW, dtype: torch.dtype):
         """Find each layer's weights in the vector.
 
         Args:
             network: whose layers `make_lean_lora` has exchanged.
             optimizer: over the adapter's weights.
+            dtype: of the network's passes.
         """
         self._optimizer = optimizer
+        self._cast = torch.empty_like(optimizer.vector, dtype=dtype, requires_grad=False)
         places = {id(one): number for number, one in enumerate(optimizer.parameters)}
         layers = [module for module in network.modules() if isinstance(module, LeanLora)]
         self._layers = [
@@ -185,16 +210,13 @@ class Lender:
         ]
 
     @contextmanager
-    def lent(self, dtype: torch.dtype) -> Iterator[None]:
+    def lent(self) -> Iterator[None]:
         """Inside, the layers compute with the vector's present values and give it their gradient.
-
-        Args:
-            dtype: of the pass.
 
         Yields:
             Nothing.
         """
-        parts = self._optimizer.cast(dtype)
+        parts = self._optimizer.cast(self._cast)
         for layer, down, up in self._layers:
             layer.lent = parts[down], parts[up]
         try:

@@ -173,7 +173,7 @@ def prepare(
         weight_decay=config.weight_decay,
     )
     if isinstance(optimizer, FlatAdamW):
-        model = replace(model, lender=Lender(model.pipeline.unet, optimizer))
+        model = replace(model, lender=Lender(model.pipeline.unet, optimizer, model.dtype))
     scaler = torch.amp.GradScaler(model.device.type, enabled=config.precision == "fp16")
     statistics = PromptStatistics(config.prompt_window, config.prompt_min_count)
     learner = Learner(parameters, optimizer, scaler, statistics, _critic(config, model))
