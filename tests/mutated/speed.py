@@ -5,8 +5,7 @@ from mutated.mutation import Mutation
 LEAN = "tests/models/test_lean.py::"
 LENT = "test_a_pass_borrows_the_vectors_values_and_its_gradients_add_up_in_float32"
 FORMATS = (
-    "tests/models/test_consistency.py"
-    "::test_only_float16_is_autocast_and_has_its_decoder_in_float32"
+    "tests/models/test_consistency.py::test_only_float16_is_autocast_and_has_its_decoder_in_float32"
 )
 AT_ONCE = (
     "tests/algorithms/test_problem.py"
