@@ -68,8 +68,7 @@ def rocm_objective(
         The objective, averaged over the batch.
     """
     trajectory = rollout(problem.policy, noise, schedule, problem.prediction_type, path)
-    images = problem.decode(trajectory.latents)
-    rewards = problem.reward(images)
+    images, rewards = problem.scored(trajectory.latents)
 
     policy = trajectory.denoised
     reference = _reference_denoised(problem, trajectory.states, schedule, path, penalty)

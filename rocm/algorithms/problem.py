@@ -2,8 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
+import torch
 from torch import Tensor
+from torch.autograd.function import Function, once_differentiable
 
 from rocm.trajectory import Network
 
@@ -17,11 +20,63 @@ class Problem:
         reference: the same network without the adapter.
         prediction_type: of both, as in diffusers' scheduler config.
         decode: latents (B, C, H, W) -> pictures (B, 3, H', W').
-        reward: pictures -> (B,).
+        reward: pictures -> (B,); with a slice besides, of those pictures of the batch only.
+        at_once: pictures that `scored` takes at a time; 0 for all.
     """
 
     policy: Network
     reference: Network
     prediction_type: str
     decode: Callable[[Tensor], Tensor]
-    reward: Callable[[Tensor], Tensor]
+    reward: Callable[..., Tensor]
+    at_once: int = 0
+
+    def scored(self, latents: Tensor) -> tuple[Tensor, Tensor]:
+        """Pictures and their rewards.
+
+        A reward depends on its own picture alone. So with `at_once` its gradient is taken as soon
+        as it is known, and nothing of the decoder and the reward is kept for backward.
+
+        Args:
+            latents: clean, (B, C, H, W).
+
+        Returns:
+            Pictures (B, 3, H', W'), with `at_once` without gradient; rewards (B,).
+        """
+        if not self.at_once:
+            images = self.decode(latents)
+            return images, self.reward(images)
+        places = [
+            slice(first, min(first + self.at_once, len(latents)))
+            for first in range(0, len(latents), self.at_once)
+        ]
+        parts = zip(*(self._scored_part(latents, rows) for rows in places), strict=True)
+        images, rewards, gradients = (torch.cat(part) for part in parts)
+        return images, _Scored.apply(latents, rewards, gradients)
+
+    def _scored_part(self, latents: Tensor, rows: slice) -> tuple[Tensor, Tensor, Tensor]:
+        """Pictures, rewards and the rewards' gradient in the latents, of some pictures."""
+        is_learnt = torch.is_grad_enabled() and latents.requires_grad
+        part = latents[rows].detach().requires_grad_(is_learnt)
+        images = self.decode(part)
+        rewards = self.reward(images, rows)
+        gradient = torch.zeros_like(part)
+        if rewards.requires_grad:
+            # Of what is minimised: the limit of pixels lets no other gradient back.
+            (descent,) = torch.autograd.grad(-rewards.sum(), part)
+            gradient = -descent
+        return images.detach(), rewards.detach(), gradient
+
+
+class _Scored(Function):
+    """Rewards (B,) whose gradient in the latents is known."""
+
+    @staticmethod
+    def forward(ctx: Any, latents: Tensor, rewards: Tensor, gradients: Tensor) -> Tensor:
+        ctx.save_for_backward(gradients)
+        return rewards.clone()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        return gradient.view(-1, 1, 1, 1) * ctx.saved_tensors[0], None, None

@@ -38,7 +38,7 @@ ALL_OFF = {
 }
 BATCHED = ALL_OFF | {"reference_batch": 32, "keep_text": True}
 FLAT = BATCHED | {"flat_lora": True}
-LOW = {"gradient_checkpointing": "on", "lean_layers": "on", "decode_batch": 1}
+LEAN = FLAT | {"lean_layers": "on", "decode_batch": 1}
 PLAIN = Variant("plain", ALL_OFF, "nothing recomputed, nothing optimised; others' measure")
 NAIVE = Variant("naive", ALL_OFF | {"gradient_checkpointing": "on"}, "every call recomputed")
 VARIANTS = (
@@ -46,8 +46,8 @@ VARIANTS = (
     NAIVE,
     Variant("batched", BATCHED, "the reference in one call, text features kept"),
     Variant("flat", FLAT, "the adapter as one vector besides"),
-    Variant("lean", FLAT | {"lean_layers": "on"}, "lean frozen layers besides"),
-    Variant("low-memory", FLAT | LOW, "lean, recomputed, decoded one at a time"),
+    Variant("lean", LEAN, "lean frozen layers, and pictures scored one at a time"),
+    Variant("low-memory", LEAN | {"gradient_checkpointing": "on"}, "that, recomputed"),
 )
 REF_GRADS = ("exact", "none")
 

@@ -6,7 +6,7 @@ guidance is classifier-free, as in stock diffusers: above 1 the U-Net sees each 
 """
 
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from rocm.errors import ConfigError
+from rocm.models.flat import Lender
 from rocm.models.lean import make_lean
 from rocm.models.lora import adapter_off
 from rocm.models.pipelines import DTYPES, freeze, load_few_step
@@ -47,6 +48,7 @@ class ConsistencyModel:
         passes: counted since the model was loaded.
         note: what must be said of the model; empty if it is a consistency model.
         reference_batch: most states of one call of the reference; None for no limit.
+        lender: of the adapter's weights to a pass; None where each layer casts its own.
     """
 
     pipeline: DiffusionPipeline
@@ -56,6 +58,7 @@ class ConsistencyModel:
     passes: Passes = field(default_factory=Passes)
     note: str = ""
     reference_batch: int | None = None
+    lender: Lender | None = None
 
     @property
     def prediction_type(self) -> str:
@@ -237,7 +240,7 @@ class ConsistencyModel:
 
         def call(state: Tensor, timesteps: Tensor) -> Tensor:
             # The adapter is switched here, inside the checkpointed function: see adapter_off.
-            with adapter_off(unet) if is_reference else nullcontext(), self._autocast():
+            with adapter_off(unet) if is_reference else self._lent(), self._autocast():
                 return guided(state, timesteps).float()
 
         def checkpointed(state: Tensor, timesteps: Tensor) -> Tensor:
@@ -255,8 +258,13 @@ class ConsistencyModel:
             return checkpointed
         return in_parts if is_reference and self.reference_batch else call
 
+    def _lent(self) -> AbstractContextManager[None]:
+        return self.lender.lent() if self.lender else nullcontext()
+
     def _autocast(self) -> torch.autocast:
-        enabled = self.dtype != torch.float32
+        # Not for bfloat16, whose range is float32's: norms sum in float32 by themselves, and their
+        # answers in float32 would cost casts and twice the memory.
+        enabled = self.dtype == torch.float16
         return torch.autocast(self.device.type, self.dtype, enabled=enabled)
 
 

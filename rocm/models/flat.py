@@ -3,10 +3,13 @@ r"""The adapter as one vector, and its layers with fewer operations.
 .. math:: y = W x + b + s B A x, \qquad s = \alpha / r
 
 The weights of all layers are views of one vector, their gradients of another, so that the optimiser
-and the gradient's norm take one tensor instead of hundreds. Names, files and figures are PEFT's.
+and the gradient's norm take one tensor instead of hundreds. A pass casts that vector once to its
+own number format and lends the layers views of the cast; their gradients come back as one tensor
+too, and add up in float32. Names, files and figures are PEFT's.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -14,6 +17,9 @@ from peft.tuners import lora
 from torch import Tensor, nn
 from torch.autograd.function import Function, once_differentiable
 from torch.nn import functional as F
+
+from rocm.models.lean import pass_dtype
+from rocm.models.lora import NAME
 
 
 class FlatAdamW(torch.optim.AdamW):
@@ -52,6 +58,17 @@ class FlatAdamW(torch.optim.AdamW):
         self.collect()
         return super().step(closure)
 
+    def cast(self, cast: Tensor) -> list[Tensor]:
+        """The parameters in another format; a gradient in them reaches the vector's.
+
+        Args:
+            cast: (P,), takes the values; all passes of an update share it.
+
+        Returns:
+            Views of it in the parameters' shapes.
+        """
+        return self._parts(_Cast.apply(self.vector, cast))
+
     def state_dict(self) -> dict[str, Any]:
         """As AdamW's on the parameters themselves."""
         known = super().state_dict()
@@ -88,6 +105,22 @@ class FlatAdamW(torch.optim.AdamW):
         ]
 
 
+class _Cast(Function):
+    """A vector in the number format and the memory of another."""
+
+    @staticmethod
+    def forward(ctx: Any, vector: Tensor, cast: Tensor) -> Tensor:
+        # Written past autograd, which would take it for a change of what earlier passes have kept:
+        # within an update the values are the same.
+        cast.data.copy_(vector)
+        return cast.data
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return gradient.float(), None
+
+
 class _Adapted(Function):
     @staticmethod
     def forward(  # noqa: PLR0913, one argument for each tensor of the formula
@@ -105,16 +138,24 @@ class _Adapted(Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         rows, inner, weight, down, up = ctx.saved_tensors
         gradient = gradient.reshape(-1, len(weight))
-        scaled = gradient @ (ctx.scale * up)
+        outer = gradient @ up
         of_x = None
         if ctx.needs_input_grad[0]:
-            of_x = (gradient @ weight).addmm_(scaled, down).view(ctx.shape)
-        of_up = gradient.T @ (ctx.scale * inner)
-        return of_x, None, None, scaled.T @ rows, of_up, None
+            of_x = (gradient @ weight).addmm_(outer, down, alpha=ctx.scale).view(ctx.shape)
+        # With beta 0 the first tensor gives its shape only: scaled products in one operation each.
+        of_down = torch.addmm(down, outer.T, rows, beta=0, alpha=ctx.scale)
+        of_up = torch.addmm(up, gradient.T, inner, beta=0, alpha=ctx.scale)
+        return of_x, None, None, of_down, of_up, None
 
 
 class LeanLora(lora.Linear):
-    """PEFT's adapted layer; with one adapter on, product and correction are one operation."""
+    """PEFT's adapted layer; with one adapter on, product and correction are one operation.
+
+    Attributes:
+        lent: A and B of the trained adapter in a pass's number format; None for the layer's own.
+    """
+
+    lent: tuple[Tensor, Tensor] | None = None
 
     def enable_adapters(self, enabled: bool) -> None:
         """Switch the correction on or off; unlike PEFT's, its weights stay trainable."""
@@ -129,11 +170,12 @@ class LeanLora(lora.Linear):
             return super().forward(x, *args, **kwargs)
         (name,), base = active, self.get_base_layer()
         down, up = self.lora_A[name].weight, self.lora_B[name].weight
-        tensors, device = (x, base.weight, base.bias, down, up), x.device.type
-        if torch.is_autocast_enabled(device):
-            dtype = torch.get_autocast_dtype(device)
-            tensors = tuple(None if one is None else one.to(dtype) for one in tensors)
-        return _Adapted.apply(*tensors, self.scaling[name])
+        if self.lent and name == NAME:
+            down, up = self.lent
+        dtype = pass_dtype(x, base.weight.dtype)
+        tensors = (x, base.weight, base.bias, down, up)
+        cast = (None if one is None else one.to(dtype) for one in tensors)
+        return _Adapted.apply(*cast, self.scaling[name])
 
 
 def make_lean_lora(network: nn.Module) -> None:
@@ -145,3 +187,40 @@ def make_lean_lora(network: nn.Module) -> None:
     for module in network.modules():
         if type(module) is lora.Linear:
             module.__class__ = LeanLora
+
+
+class Lender:
+    """Lends the layers of a network their trained weights, all of them in one cast."""
+
+    def __init__(self, network: nn.Module, optimizer: FlatAdamW, dtype: torch.dtype):
+        """Find each layer's weights in the vector.
+
+        Args:
+            network: whose layers `make_lean_lora` has exchanged.
+            optimizer: over the adapter's weights.
+            dtype: of the network's passes.
+        """
+        self._optimizer = optimizer
+        self._cast = torch.empty_like(optimizer.vector, dtype=dtype, requires_grad=False)
+        places = {id(one): number for number, one in enumerate(optimizer.parameters)}
+        layers = [module for module in network.modules() if isinstance(module, LeanLora)]
+        self._layers = [
+            (layer, places[id(layer.lora_A[NAME].weight)], places[id(layer.lora_B[NAME].weight)])
+            for layer in layers
+        ]
+
+    @contextmanager
+    def lent(self) -> Iterator[None]:
+        """Inside, the layers compute with the vector's present values and give it their gradient.
+
+        Yields:
+            Nothing.
+        """
+        parts = self._optimizer.cast(self._cast)
+        for layer, down, up in self._layers:
+            layer.lent = parts[down], parts[up]
+        try:
+            yield
+        finally:
+            for layer, _, _ in self._layers:
+                layer.lent = None

@@ -21,6 +21,8 @@ from torch.autograd.function import Function, once_differentiable
 from torch.nn import functional as F
 from torch.nn.grad import conv2d_input
 
+PLAIN_NORMS = ("default", "group")  # a U-Net's and a decoder's: the SiLU follows at once
+
 
 class _Convolution(Function):
     @staticmethod
@@ -43,7 +45,7 @@ class LeanConv2d(nn.Conv2d):
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         if not (torch.is_grad_enabled() and input.requires_grad):
             return super()._conv_forward(input, weight, bias)
-        dtype = _autocast_dtype(input, weight.dtype)
+        dtype = pass_dtype(input, weight.dtype)
         bias = None if bias is None else bias.to(dtype)
         return _Convolution.apply(input.to(dtype), self, weight.to(dtype), bias)
 
@@ -118,7 +120,7 @@ def make_lean(network: nn.Module) -> None:
             module.__class__ = LeanConv2d
         elif type(module) is GEGLU:
             module.__class__ = LeanGEGLU
-        elif type(module) is ResnetBlock2D and module.time_embedding_norm == "default":
+        elif type(module) is ResnetBlock2D and module.time_embedding_norm in PLAIN_NORMS:
             _join(module, "nonlinearity", "norm1", "norm2")
         elif hasattr(module, "conv_norm_out"):
             _join(module, "conv_act", "conv_norm_out")
@@ -149,6 +151,7 @@ def _normalised(x: Tensor, layer: nn.GroupNorm) -> tuple[Tensor, Tensor, Tensor]
     return torch.native_group_norm(x, weight, bias, *sizes, layer.eps)
 
 
-def _autocast_dtype(x: Tensor, otherwise: torch.dtype) -> torch.dtype:
+def pass_dtype(x: Tensor, otherwise: torch.dtype) -> torch.dtype:
+    """The number format of products with x: autocast's where it is on, else `otherwise`."""
     device = x.device.type
     return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else otherwise

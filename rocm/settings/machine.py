@@ -46,8 +46,8 @@ class MachineSettings(BaseModel):
     decode_batch: int = setting(
         0,
         "Machine",
-        "Pictures that are decoded at a time in an update, and again in backward; 0: all together, "
-        "once.",
+        "Pictures that are decoded and scored at a time in an update, each with its gradient at "
+        "once; 0: all together.",
         ge=0,
         le=1024,
     )

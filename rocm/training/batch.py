@@ -5,12 +5,11 @@ so that a batch of 4 equals a batch of 2 accumulated twice, a resumed run equals
 through, and two algorithms with one seed begin with the same pictures.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
 from rocm.algorithms.problem import Problem
 from rocm.prompts import noise_seed, training_item
@@ -19,6 +18,7 @@ from rocm.training.setup import Setup
 from rocm.trajectory import batch_noise
 
 KEPT_BYTES = 64_000_000
+ALL = slice(None)
 
 
 @dataclass(frozen=True)
@@ -80,19 +80,22 @@ def make_problem(
     """What is optimised on a batch; evaluating the reward fills `scores` with raw values (B,)."""
     config, model = setup.config, setup.model
     context = _context(setup, batch.prompts)
-    decode = setup.decoder or model.decode
 
-    def reward(images: Tensor) -> Tensor:
-        parts = mixture.parts(limit_pixels(images), batch.prompts)
-        scores.update({name: values.detach() for name, values in parts.items()})
+    def reward(images: Tensor, rows: slice = ALL) -> Tensor:
+        parts = mixture.parts(limit_pixels(images), batch.prompts[rows])
+        for name, values in parts.items():
+            own = values.detach()
+            # Parts of a batch come in its order; the first of them begins anew.
+            scores[name] = torch.cat([scores[name], own]) if rows.start else own
         return mixture.combine(parts)
 
     return Problem(
         policy=model.policy(context, config.guidance_scale),
         reference=model.reference(context, config.guidance_scale),
         prediction_type=model.prediction_type,
-        decode=_in_parts(decode, config.decode_batch) if config.decode_batch else decode,
+        decode=setup.decoder or model.decode,
         reward=reward,
+        at_once=config.decode_batch,
     )
 
 
@@ -108,16 +111,6 @@ def _context(setup: Setup, prompts: Sequence[str]) -> Tensor:
     while len(known) > KEPT_BYTES // found[0].nbytes:
         del known[next(iter(known))]
     return torch.cat(found)
-
-
-def _in_parts(decode: Callable[[Tensor], Tensor], size: int) -> Callable[[Tensor], Tensor]:
-    """The decoder on `size` pictures at a time, of which backward keeps the latents only."""
-
-    def call(latents: Tensor) -> Tensor:
-        options = {"use_reentrant": False, "preserve_rng_state": False}
-        return torch.cat([checkpoint(decode, part, **options) for part in latents.split(size)])
-
-    return call
 
 
 def measurements(

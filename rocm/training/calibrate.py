@@ -75,16 +75,14 @@ def _update(setup: Setup, mixture: Mixture, step: int) -> tuple[float, float]:
 
 def _gradient(setup: Setup, mixture: Mixture, step: int) -> Tensor:
     """Of the objective in all adapter parameters, flat."""
-    total = torch.zeros(0)
+    setup.learner.optimizer.zero_grad(set_to_none=False)
     for batch in draw_batches(setup, step):
         problem = make_problem(setup, mixture, batch, {})
         loss = batch_objective(setup, problem, batch, step).loss
-        parts = torch.autograd.grad(loss, setup.learner.parameters, allow_unused=True)
-        flat = torch.cat(
-            [
-                (torch.zeros_like(parameter) if part is None else part).flatten()
-                for part, parameter in zip(parts, setup.learner.parameters, strict=True)
-            ]
-        )
-        total = flat if not len(total) else total + flat
-    return total / setup.config.gradient_accumulation
+        (loss / setup.config.gradient_accumulation).backward()
+    return torch.cat(
+        [
+            (torch.zeros_like(one) if one.grad is None else one.grad).flatten()
+            for one in setup.learner.parameters
+        ]
+    )

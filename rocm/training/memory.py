@@ -67,14 +67,18 @@ class Economy:
         """
         if not self.lean and config.lean_layers == "auto":
             model.make_lean()
-            self.lean = True
-            self._say("lean", "frozen layers keep only what backward needs (lean_layers=on)")
+            self.lean, self.decode_batch = True, 1
+            self._say(
+                "lean",
+                "frozen layers keep only what backward needs, and pictures are decoded and scored "
+                "one at a time (lean_layers=on, decode_batch=1)",
+            )
         elif not self.checkpointing and config.gradient_checkpointing == "auto":
             self.checkpointing, self.decode_batch = True, 1
             self._say(
                 "checkpointing",
-                "network passes are computed again in backward, and pictures decoded one at a time "
-                "(gradient_checkpointing=on, decode_batch=1), which is slower",
+                "network passes are computed again in backward (gradient_checkpointing=on, "
+                "decode_batch=1), which is slower",
             )
         else:
             return self._divide(config)
@@ -114,22 +118,26 @@ def plan_memory(model: ConsistencyModel, config: RunConfig) -> Economy:
         The way.
     """
     is_checkpointed = config.gradient_checkpointing == "on"
-    is_lean = config.lean_layers == "on"
+    is_lean, decode_batch = config.lean_layers == "on", None
     if config.lean_layers == "auto":
         is_lean = is_checkpointed or needs_checkpointing(model, config)
+        decode_batch = 1 if is_lean else None
     if is_lean:
         model.make_lean()
     if config.gradient_checkpointing == "auto":
-        is_checkpointed = needs_checkpointing(model, config)
-    return Economy(is_lean, is_checkpointed)
+        is_checkpointed = needs_checkpointing(model, config, decode_batch)
+    return Economy(is_lean, is_checkpointed, decode_batch)
 
 
-def needs_checkpointing(model: ConsistencyModel, config: RunConfig) -> bool:
+def needs_checkpointing(
+    model: ConsistencyModel, config: RunConfig, decode_batch: int | None = None
+) -> bool:
     """Whether a step without recomputation would take more than 80 % of the free memory.
 
     Args:
         model: with adapter, not checkpointed.
         config: of the run.
+        decode_batch: in place of its own.
 
     Returns:
         True if the activations of all network passes (one is measured) and of the decoder do
@@ -145,7 +153,8 @@ def needs_checkpointing(model: ConsistencyModel, config: RunConfig) -> bool:
     has_reference_graph = has_reference_graph and config.algorithm in ("rocm", "hybrid")
     # No gradient returns to the noise, which is the first state that the reference sees.
     calls = config.num_inference_steps * (1 + has_reference_graph) - has_reference_graph
-    needed = config.batch_size * (calls * per_call + per_decode)
+    decoded = decode_batch or config.decode_batch or config.batch_size
+    needed = config.batch_size * calls * per_call + min(decoded, config.batch_size) * per_decode
     return needed > SHARE_OF_FREE * free_bytes(model.device)
 
 

@@ -97,7 +97,7 @@ def _draw(setup: Setup, mixture: Mixture, batch: Batch, schedule: Sequence[Step]
         reference = denoised_along(
             problem.reference, episode.states, steps, problem.prediction_type
         )
-    rewards = problem.reward(problem.decode(episode.latents))
+    _, rewards = problem.scored(episode.latents)
     return _Drawn(batch, problem, episode, reference, rewards, scores)
 
 

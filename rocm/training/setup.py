@@ -21,7 +21,7 @@ from rocm.generate import Sampling
 from rocm.model_files import find_model
 from rocm.models.consistency import ConsistencyModel, load_model
 from rocm.models.diffusion import load_diffusion
-from rocm.models.flat import FlatAdamW, make_lean_lora
+from rocm.models.flat import FlatAdamW, Lender, make_lean_lora
 from rocm.models.lora import NAME, add_adapter, load_adapter
 from rocm.models.tiny_decoder import load_decoder
 from rocm.preferences import BASE, Preference, load_preferences
@@ -172,6 +172,8 @@ def prepare(
         eps=config.adam_epsilon,
         weight_decay=config.weight_decay,
     )
+    if isinstance(optimizer, FlatAdamW):
+        model = replace(model, lender=Lender(model.pipeline.unet, optimizer, model.dtype))
     scaler = torch.amp.GradScaler(model.device.type, enabled=config.precision == "fp16")
     statistics = PromptStatistics(config.prompt_window, config.prompt_min_count)
     learner = Learner(parameters, optimizer, scaler, statistics, _critic(config, model))

@@ -136,6 +136,26 @@ def test_gradient_in_bfloat16_points_the_same_way(tiny_pipeline_dir):
     assert torch.cosine_similarity(*flat, dim=0) > 0.95
 
 
+@pytest.mark.parametrize(("precision", "is_autocast"), [("bf16", False), ("fp16", True)])
+def test_only_float16_is_autocast_and_has_its_decoder_in_float32(
+    tiny_pipeline_dir, precision, is_autocast
+):
+    model, seen = load_model(str(tiny_pipeline_dir), "cpu", precision), []
+    norm = model.pipeline.unet.conv_norm_out
+    norm.register_forward_hook(
+        lambda *passed: seen.append((torch.is_autocast_enabled("cpu"), passed[2].dtype))
+    )
+    output = model.policy(model.encode(PROMPTS[:1]), 8.5)(
+        torch.ones(1, 4, 8, 8), torch.tensor([999])
+    )
+    assert output.dtype == torch.float32
+    assert seen[0][0] is is_autocast
+    if precision == "bf16":
+        assert seen[0][1] == torch.bfloat16
+    decoder = model.pipeline.vae.dtype
+    assert decoder == {"bf16": torch.bfloat16, "fp16": torch.float32}[precision]
+
+
 def test_reference_with_an_adapter_is_exactly_the_base_model(tiny_pipeline_dir, model):
     state, timesteps = torch.randn(2, 4, 8, 8), torch.tensor([999, 499])
     base = load_model(str(tiny_pipeline_dir), "cpu")

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from rocm.models.flat import FlatAdamW, LeanLora, make_lean_lora
+from rocm.models.flat import FlatAdamW, LeanLora, Lender, make_lean_lora
 from rocm.models.lean import LeanConv2d, LeanGEGLU, LeanNormSilu, make_lean
 from rocm.models.lora import adapter_off, add_adapter, save_adapter
 from tests.tiny_pipeline import random_pipeline
@@ -99,7 +99,8 @@ def test_lean_adapter_layers_give_the_same_with_the_adapter_on_and_off() -> None
     assert (off[1] - found[0]).norm() > 0.1 * found[0].norm()
 
 
-def test_in_bfloat16_lean_layers_stay_as_near_to_float32_as_plain_ones() -> None:
+@pytest.mark.parametrize("is_autocast", [True, False])
+def test_in_bfloat16_lean_layers_stay_as_near_to_float32_as_plain_ones(is_autocast: bool) -> None:
     network = frozen_network("unet").float()
     parameters = [parameter.requires_grad_() for parameter in adapted(network)]
     for parameter in parameters:
@@ -108,18 +109,55 @@ def test_in_bfloat16_lean_layers_stay_as_near_to_float32_as_plain_ones() -> None
 
     def gradient(network: nn.Module) -> Tensor:
         own = [parameter for parameter in network.parameters() if parameter.requires_grad]
-        with torch.autocast("cpu", torch.bfloat16, enabled=network is not exact):
-            output = network(state, 500, text, timestep_cond=torch.ones(2, 32), return_dict=False)[
-                0
-            ]
+        dtype = network.conv_in.weight.dtype
+        inputs = (state.to(dtype), 500, text.to(dtype), None, torch.ones(2, 32, dtype=dtype))
+        with torch.autocast("cpu", torch.bfloat16, enabled=is_autocast and network is not exact):
+            output = network(*inputs, return_dict=False)[0]
+        assert output.dtype == (torch.float32 if network is exact else torch.bfloat16)
         found = torch.autograd.grad(output.float().square().sum(), own)
         return torch.cat([part.flatten() for part in found])
 
-    exact, lean = deepcopy(network), deepcopy(network)
+    exact = deepcopy(network)
+    for parameter in network.parameters():
+        if not (is_autocast or parameter.requires_grad):
+            parameter.data = parameter.data.bfloat16()
+    lean = deepcopy(network)
     make_lean(lean)
     make_lean_lora(lean)
     wanted, plain, found = (gradient(one) for one in (exact, network, lean))
     assert (found - wanted).norm() < 2 * (plain - wanted).norm()
+
+
+def test_a_pass_borrows_the_vectors_values_and_its_gradients_add_up_in_float32() -> None:
+    network = frozen_network("unet").bfloat16()
+    parameters = [parameter.requires_grad_() for parameter in adapted(network)]
+    for parameter in parameters:
+        parameter.data = parameter.data.float()
+    make_lean_lora(network)
+    optimizer = FlatAdamW(parameters, lr=0.5)
+    lender = Lender(network, optimizer, torch.bfloat16)
+    states = torch.randn(3, 2, 4, 8, 8, dtype=torch.bfloat16)
+    text, guidance = (torch.ones(2, *size, dtype=torch.bfloat16) for size in ((5, 32), (32,)))
+
+    def output(state: Tensor) -> Tensor:
+        return network(state, 500, text, None, guidance, return_dict=False)[0].float()
+
+    def lent(state: Tensor) -> Tensor:
+        with lender.lent():
+            return output(state)
+
+    own = [torch.autograd.grad(output(state).sum(), parameters) for state in states]
+    outputs = [lent(state) for state in states]  # all of them before the first goes back
+    assert torch.equal(outputs[0], output(states[0]))
+    for one in outputs:
+        one.sum().backward()
+    for number, parameter in enumerate(parameters):
+        wanted = sum(gradients[number] for gradients in own)
+        assert wanted.any()
+        torch.testing.assert_close(parameter.grad, wanted, rtol=1e-5, atol=1e-5)
+    optimizer.step()
+    assert torch.equal(lent(states[0]), output(states[0]))
+    assert not torch.equal(lent(states[0]), outputs[0])
 
 
 def two_optimisers() -> tuple[torch.optim.AdamW, FlatAdamW, list, list]:

@@ -3,6 +3,14 @@
 from mutated.mutation import Mutation
 
 LEAN = "tests/models/test_lean.py::"
+LENT = "test_a_pass_borrows_the_vectors_values_and_its_gradients_add_up_in_float32"
+FORMATS = (
+    "tests/models/test_consistency.py::test_only_float16_is_autocast_and_has_its_decoder_in_float32"
+)
+AT_ONCE = (
+    "tests/algorithms/test_problem.py"
+    "::test_scored_at_once_is_the_same_and_each_picture_is_decoded_once"
+)
 SPEED = "tests/training/test_speed.py::"
 LADDER = f"{SPEED}test_a_full_memory_steps_down_with_a_sentence_each_and_the_same_result"
 
@@ -17,9 +25,30 @@ MUTATIONS = [
     Mutation(
         "an adapter's scale left out of its gradient",
         "rocm/models/flat.py",
-        "of_up = gradient.T @ (ctx.scale * inner)",
-        "of_up = gradient.T @ inner",
+        "of_up = torch.addmm(up, gradient.T, inner, beta=0, alpha=ctx.scale)",
+        "of_up = torch.addmm(up, gradient.T, inner, beta=0)",
         f"{LEAN}test_lean_adapter_layers_give_the_same_with_the_adapter_on_and_off",
+    ),
+    Mutation(
+        "later passes compute with the adapter of the first",
+        "rocm/models/flat.py",
+        "cast.data.copy_(vector)",
+        "cast.data.copy_(vector) if not cast.any() else None",
+        f"{LEAN}{LENT}",
+    ),
+    Mutation(
+        "bfloat16 is autocast",
+        "rocm/models/consistency.py",
+        "enabled = self.dtype == torch.float16",
+        "enabled = self.dtype != torch.float32",
+        f"{FORMATS}[bf16-False]",
+    ),
+    Mutation(
+        "a reward's gradient taken where pixels are held back, not let go",
+        "rocm/algorithms/problem.py",
+        "torch.autograd.grad(-rewards.sum(), part)",
+        "[-one for one in torch.autograd.grad(rewards.sum(), part)]",
+        f"{AT_ONCE}[1-sizes0]",
     ),
     Mutation(
         "a gradient put in place of a view forgotten",

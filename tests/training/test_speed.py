@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -192,6 +193,8 @@ def test_the_first_way_that_fits_is_taken(
         monkeypatch.setattr(memory, "free_bytes", lambda device: free)
     economy = set_up(small_config(track="", **settings)).economy
     assert (economy.lean, economy.checkpointing) == way
+    by_itself = way[0] and "lean_layers" not in settings
+    assert economy.decode_batch == (1 if by_itself else None)
     assert bool(lean) == way[0]
 
 
@@ -199,7 +202,7 @@ def test_memory_is_planned_for_what_an_update_keeps_and_not_for_weights(
     small_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = small_config(track="", lean_layers="off", gradient_checkpointing="off")
-    model = set_up(config).model
+    model = replace(set_up(config).model, lender=None)  # memory is planned before there is one
     state = torch.zeros((1, *model.latent_shape), requires_grad=True)
     network = model.policy(model.encode([""]), config.guidance_scale)
     step = torch.zeros(1, dtype=torch.long)
