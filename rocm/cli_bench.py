@@ -120,13 +120,13 @@ def _without_report(options: argparse.Namespace, base: RunConfig) -> str:
 def _dry(options: argparse.Namespace, base: RunConfig) -> "Report":
     from rocm.bench import random_model
     from rocm.bench.dry import bench_dry
-    from rocm.bench.variants import chosen
+    from rocm.bench.variants import COUNTED, chosen
 
     size = options.size or "real"
     if size == "embedded" or len(options.batch or [1]) > 1:
         raise ConfigError("bench dry takes --size real or small, and one --batch.")
     (batch,) = options.batch or [1]
-    base, variants = _resized(base, size, "bf16"), chosen(options.variants)
+    base, variants = _resized(base, size, "bf16"), chosen(options.variants, COUNTED)
     return bench_dry(base, random_model.SIZES[size], variants, options.ref_grad, batch)
 
 

@@ -74,5 +74,10 @@ def _resize(images: Tensor, sides: tuple[int, int]) -> Tensor:
 
 
 def _normalize(images: Tensor) -> Tensor:
-    mean = images.new_tensor(MEAN).view(1, 3, 1, 1)
-    return (images - mean) / images.new_tensor(DEVIATION).view(1, 3, 1, 1)
+    mean, deviation = (_by_channel(images, values) for values in (MEAN, DEVIATION))
+    return (images - mean) / deviation
+
+
+def _by_channel(images: Tensor, values: tuple[float, ...]) -> Tensor:
+    # Filled on the device: a list that is copied there would have to be waited for.
+    return torch.cat([images.new_full((1, 1, 1, 1), value) for value in values], dim=1)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from rocm.algorithms.pathwise import Objective
 from rocm.algorithms.problem import Problem
 from rocm.prompts import noise_seed, training_item
 from rocm.rewards import Mixture, limit_pixels
@@ -78,12 +79,25 @@ def make_problem(
     setup: Setup, mixture: Mixture, batch: Batch, scores: dict[str, Tensor]
 ) -> Problem:
     """What is optimised on a batch; evaluating the reward fills `scores` with raw values (B,)."""
+    context = text_features(setup, batch.prompts)
+    return problem_of(
+        setup, mixture, context, lambda images: mixture.parts(images, batch.prompts), scores
+    )
+
+
+def problem_of(
+    setup: Setup,
+    mixture: Mixture,
+    context: Tensor,
+    score: Callable[[Tensor], dict[str, Tensor]],
+    scores: dict[str, Tensor],
+) -> Problem:
+    """As `make_problem`, of text features (B, L, D) and raw values (B,) of pictures by name."""
     config, model = setup.config, setup.model
-    context = _context(setup, batch.prompts)
     decode = setup.decoder or model.decode
 
     def reward(images: Tensor) -> Tensor:
-        parts = mixture.parts(limit_pixels(images), batch.prompts)
+        parts = score(limit_pixels(images))
         scores.update({name: values.detach() for name, values in parts.items()})
         return mixture.combine(parts)
 
@@ -96,7 +110,7 @@ def make_problem(
     )
 
 
-def _context(setup: Setup, prompts: Sequence[str]) -> Tensor:
+def text_features(setup: Setup, prompts: Sequence[str]) -> Tensor:
     """Text features (B, L, D); each prompt is encoded alone, whatever its neighbours."""
     if not setup.config.keep_text:
         return setup.model.encode(prompts)
@@ -148,6 +162,26 @@ def measurements(
     row["divergence"] = sum(by_step)
     for n, value in enumerate(by_step + [0.0] * (num_inference_steps - len(by_step))):
         row[f"divergence/step_{n}"] = value
+    return row
+
+
+def objective_row(
+    objectives: Sequence[Objective], scores: Sequence[dict[str, Tensor]], num_inference_steps: int
+) -> dict[str, float]:
+    """Means over the pictures of an update by back-propagation.
+
+    Args:
+        objectives: of each batch.
+        scores: as in `measurements`.
+        num_inference_steps: N.
+
+    Returns:
+        As `measurements`, with `kl_nats` and `loss`.
+    """
+    rewards, divergences = zip(*((one.rewards, one.divergences) for one in objectives), strict=True)
+    row = measurements(rewards, scores, divergences, num_inference_steps)
+    row["kl_nats"] = torch.stack([one.kl_nats for one in objectives]).mean().item()
+    row["loss"] = torch.stack([one.loss.detach() for one in objectives]).mean().item()
     return row
 
 
