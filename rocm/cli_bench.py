@@ -140,7 +140,8 @@ def _timed(options: argparse.Namespace, base: RunConfig) -> "Report":
     from rocm.bench.peers import load_peers
     from rocm.bench.scoring import bench_scoring
     from rocm.bench.step import bench_steps
-    from rocm.bench.variants import chosen
+    from rocm.bench.variants import COUNTED, VARIANTS, chosen
+    from rocm.models.consistency import resolve_device
 
     work = _work(options, base)
     batches = options.batch or ([1, 4] if work.size else [work.base.batch_size])
@@ -148,7 +149,10 @@ def _timed(options: argparse.Namespace, base: RunConfig) -> "Report":
         return bench_drawing(work, batches)
     if options.what == "reward":
         return bench_scoring(work, options.rewards, batches)
-    variants = chosen(options.variants)
+    # On a CPU compiling takes longer than all other rows together: by name only.
+    is_cuda = resolve_device(base.device).type == "cuda"
+    among = VARIANTS if is_cuda or options.variants else COUNTED
+    variants = chosen(options.variants, among)
     variants += load_peers(options.peer, work.base, options.peer_own_work)
     return bench_steps(work, variants, options.ref_grad, batches)
 
