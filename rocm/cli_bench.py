@@ -149,7 +149,7 @@ def _timed(options: argparse.Namespace, base: RunConfig) -> "Report":
         return bench_drawing(work, batches)
     if options.what == "reward":
         return bench_scoring(work, options.rewards, batches)
-    # On a CPU compiling takes longer than all other rows together: by name only.
+    # The smallest networks compile for more than a minute on a CPU: by name only.
     is_cuda = resolve_device(base.device).type == "cuda"
     among = VARIANTS if is_cuda or options.variants else COUNTED
     variants = chosen(options.variants, among)

@@ -5,6 +5,8 @@ deviation. Resizing is bicubic with antialiasing, in float32 at least: without a
 moves by 1.4e-3 to 2.6e-3, more than many runs gain.
 """
 
+from functools import cache
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -74,10 +76,11 @@ def _resize(images: Tensor, sides: tuple[int, int]) -> Tensor:
 
 
 def _normalize(images: Tensor) -> Tensor:
-    mean, deviation = (_by_channel(images, values) for values in (MEAN, DEVIATION))
+    mean, deviation = (_by_channel(one, images.device, images.dtype) for one in (MEAN, DEVIATION))
     return (images - mean) / deviation
 
 
-def _by_channel(images: Tensor, values: tuple[float, ...]) -> Tensor:
-    # Filled on the device: a list that is copied there would have to be waited for.
-    return torch.cat([images.new_full((1, 1, 1, 1), value) for value in values], dim=1)
+@cache
+def _by_channel(values: tuple[float, ...], device: torch.device, dtype: torch.dtype) -> Tensor:
+    # Kept: a GPU would have to be waited for while a list is copied there.
+    return torch.tensor(values, device=device, dtype=dtype).view(1, 3, 1, 1)
