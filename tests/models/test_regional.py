@@ -29,6 +29,7 @@ def two_updates(setup: Setup) -> tuple[list[float], torch.Tensor]:
     return figures, torch.cat([one.detach().flatten() for one in setup.learner.parameters])
 
 
+@pytest.mark.slow
 def test_compiled_blocks_give_the_same_update_and_evaluations_compile_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
