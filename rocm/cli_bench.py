@@ -120,13 +120,13 @@ def _without_report(options: argparse.Namespace, base: RunConfig) -> str:
 def _dry(options: argparse.Namespace, base: RunConfig) -> "Report":
     from rocm.bench import random_model
     from rocm.bench.dry import bench_dry
-    from rocm.bench.variants import chosen
+    from rocm.bench.variants import COUNTED, chosen
 
     size = options.size or "real"
     if size == "embedded" or len(options.batch or [1]) > 1:
         raise ConfigError("bench dry takes --size real or small, and one --batch.")
     (batch,) = options.batch or [1]
-    base, variants = _resized(base, size, "bf16"), chosen(options.variants)
+    base, variants = _resized(base, size, "bf16"), chosen(options.variants, COUNTED)
     return bench_dry(base, random_model.SIZES[size], variants, options.ref_grad, batch)
 
 
@@ -140,7 +140,8 @@ def _timed(options: argparse.Namespace, base: RunConfig) -> "Report":
     from rocm.bench.peers import load_peers
     from rocm.bench.scoring import bench_scoring
     from rocm.bench.step import bench_steps
-    from rocm.bench.variants import chosen
+    from rocm.bench.variants import COUNTED, VARIANTS, chosen
+    from rocm.models.consistency import resolve_device
 
     work = _work(options, base)
     batches = options.batch or ([1, 4] if work.size else [work.base.batch_size])
@@ -148,7 +149,10 @@ def _timed(options: argparse.Namespace, base: RunConfig) -> "Report":
         return bench_drawing(work, batches)
     if options.what == "reward":
         return bench_scoring(work, options.rewards, batches)
-    variants = chosen(options.variants)
+    # The smallest networks compile for more than a minute on a CPU: by name only.
+    is_cuda = resolve_device(base.device).type == "cuda"
+    among = VARIANTS if is_cuda or options.variants else COUNTED
+    variants = chosen(options.variants, among)
     variants += load_peers(options.peer, work.base, options.peer_own_work)
     return bench_steps(work, variants, options.ref_grad, batches)
 

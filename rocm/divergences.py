@@ -89,7 +89,7 @@ def total_variation(d2: Tensor, sigma: float) -> Tensor:
     """
     apart = d2 > 0
     # Both selections are needed: the root's infinite slope at 0 times 0 would be NaN.
-    d = torch.where(apart, torch.where(apart, d2, 1).sqrt(), 0)
+    d = d2.masked_fill(~apart, 1).sqrt().masked_fill(~apart, 0)
     return torch.erf(d / (2 * math.sqrt(2)))
 
 
@@ -98,7 +98,7 @@ class _JensenShannon(torch.autograd.Function):
     # differentiated at 0, which is where training starts.
     @staticmethod
     def forward(ctx: torch.autograd.function.FunctionCtx, d2: Tensor) -> Tensor:
-        nodes, weights = (tensor.to(d2) for tensor in _gauss_hermite())
+        nodes, weights = _gauss_hermite(d2.device, d2.dtype)
         log_ratio = d2.sqrt()[..., None] * nodes - d2[..., None] / 2
         ctx.save_for_backward((torch.sigmoid(log_ratio).square() * weights).sum(-1) / 2)
         log_cosh = torch.log1p(2 * torch.sinh(log_ratio / 4).square())
@@ -171,6 +171,13 @@ class Penalty:
     ref_grad: str = "exact"
     js_samples: int = 0
     """Draws per latent element of the sampled Jensen-Shannon estimator; 0 for quadrature."""
+    live_beta: Tensor | None = None
+    """0-d, in the place of beta > 0 in the loss: a recorded update can be given another value."""
+
+    @property
+    def weight(self) -> float | Tensor:
+        """What the divergence is multiplied by."""
+        return self.beta if self.live_beta is None else self.live_beta
 
 
 def squared_separation(policy: Tensor, reference: Tensor, alpha: float, sigma: float) -> Tensor:
@@ -281,6 +288,9 @@ def _divergence(
 
 
 @cache
-def _gauss_hermite(num: int = 64) -> tuple[Tensor, Tensor]:
+def _gauss_hermite(
+    device: torch.device, dtype: torch.dtype, num: int = 64
+) -> tuple[Tensor, Tensor]:
     nodes, weights = numpy.polynomial.hermite_e.hermegauss(num)
-    return torch.from_numpy(nodes), torch.from_numpy(weights / math.sqrt(2 * math.pi))
+    scaled = weights / math.sqrt(2 * math.pi)
+    return torch.from_numpy(nodes).to(device, dtype), torch.from_numpy(scaled).to(device, dtype)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import psutil
 
+from rocm.acceleration import check_compiler, check_recording
 from rocm.config import RunConfig, find_folder
 from rocm.errors import RocmError
 from rocm.estimate import Estimate
@@ -31,6 +32,8 @@ def problems(config: RunConfig, forecast: Estimate) -> list[str]:
         *(lambda name=name: _check_reward(name) for name in _named(config)),
         lambda: check_gradient(parse_mixture(config.reward), config.algorithm),
         *([lambda: load_preferences(config.preferences, ())] if config.preferences else []),
+        lambda: check_compiler(config),
+        lambda: check_recording(config, is_cuda=_has_card(config)),
     ]
     found = [_sentence(check) for check in checks]
     found += [_judge_is_trained(config), _no_card(config), _too_large(config, forecast)]
@@ -81,6 +84,10 @@ def _judge_is_trained(config: RunConfig) -> str:
         f"judge={config.judge} is also trained, so nothing is held out. "
         "Choose another judge, or leave it empty."
     )
+
+
+def _has_card(config: RunConfig) -> bool:
+    return config.device != "cpu" and card_mb("memory.free") is not None
 
 
 def _no_card(config: RunConfig) -> str:

@@ -189,10 +189,12 @@ def denoised_along(
     """
     seen = torch.cat([state.detach() if detach_input else state for state in states])
     repeats = [len(state) for state in states]
+    # Filled on the device: a list that is copied there would have to be waited for.
     timesteps = [
-        step.timestep for step, num in zip(schedule, repeats, strict=True) for _ in range(num)
+        state.new_full((len(state),), step.timestep, dtype=torch.long)
+        for state, step in zip(states, schedule, strict=True)
     ]
-    outputs = network(seen, torch.tensor(timesteps, device=seen.device))
+    outputs = network(seen, torch.cat(timesteps))
     return tuple(
         denoised_latent(output, state, step, prediction_type)
         for output, state, step in zip(outputs.split(repeats), states, schedule, strict=True)

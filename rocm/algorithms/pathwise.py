@@ -77,7 +77,7 @@ def rocm_objective(
     with torch.set_grad_enabled(penalty.beta > 0):
         divergences, kl_nats = step_divergences(policy, reference, schedule, penalty, generator)
 
-    loss = -rewards.mean() + penalty.beta * divergences.sum(0).mean()
+    loss = -rewards.mean() + penalty.weight * divergences.sum(0).mean()
     measured = (rewards, divergences, kl_nats, images, trajectory.latents)
     states = tuple(state.detach() for state in trajectory.states)
     return Objective(loss, *(value.detach() for value in measured), states)

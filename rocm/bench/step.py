@@ -162,20 +162,24 @@ def _rows(
 ) -> list[Row]:
     """The rows of one kind of reference and one batch size.
 
-    A variant that the memory does not hold has no figures; without `plain` none has.
+    A variant that cannot run has no figures and a note; without `plain` none has figures.
     """
-    arms = _arms(work, variants, ref_grad, batch)
+    arms, notes = _arms(work, variants, ref_grad, batch)
     figures = _figures(work, variants, arms, rate) if PLAIN.name in arms else {}
     unknown: Row = dict.fromkeys([*FIGURES, *_peers(variants).values()])
     return [
-        {"variant": name, "ref_grad": ref_grad, "batch": batch} | figures.get(name, unknown)
+        {"variant": name, "ref_grad": ref_grad, "batch": batch}
+        | figures.get(name, unknown)
+        | {"note": notes.get(name, "")}
         for name in (variant.name for variant in variants)
     ]
 
 
-def _arms(work: Work, variants: Sequence[Variant], ref_grad: str, batch: int) -> dict[str, Arm]:
-    """The variants after their first update, by name; those that the memory holds."""
-    arms = {}
+def _arms(
+    work: Work, variants: Sequence[Variant], ref_grad: str, batch: int
+) -> tuple[dict[str, Arm], dict[str, str]]:
+    """The variants after their first update, by name; and why others could not do one."""
+    arms, notes = {}, {}
     for variant in variants:
         config = settings_of(variant, work.base, ref_grad, batch)
         try:
@@ -184,8 +188,12 @@ def _arms(work: Work, variants: Sequence[Variant], ref_grad: str, batch: int) ->
                 arm.change = variant.start(arm.setup)
             arms[variant.name] = _first(arm, variant.name)
         except torch.OutOfMemoryError:
-            continue
-    return arms
+            notes[variant.name] = "The memory does not hold it."
+        except ConfigError as error:
+            if variant is PLAIN or variant.start:
+                raise
+            notes[variant.name] = str(error)
+    return arms, notes
 
 
 def _figures(
@@ -196,7 +204,9 @@ def _figures(
     measures = {variant.name: variant.measure for variant in variants}
     truth = _true_gradient(work, plain)
     for name, arm in arms.items():
-        if plain.setup.model.device.type == "cpu" or name in measures.values():
+        is_compiled = arm.setup.config.compile_blocks  # whose operations cannot be seen
+        is_on_cpu = plain.setup.model.device.type == "cpu"
+        if (is_on_cpu and not is_compiled) or name in measures.values():
             with Counter() as counter:
                 arm.advance()
             arm.counts = counter.counts
@@ -238,9 +248,10 @@ def _useful(measure: Arm | None) -> int:
 
 def _first(arm: Arm, name: str) -> Arm:
     """Do the first update, and keep its time and gradient."""
-    parameters = arm.setup.learner.parameters
+    parameters, device = arm.setup.learner.parameters, arm.setup.model.device
     before = [parameter.detach().clone() for parameter in parameters]
-    arm.first_s = milliseconds(arm.advance, arm.setup.model.device) / 1000
+    # With its memory: an update that is recorded here takes no more of it later.
+    arm.first_s = milliseconds(_watched(arm, device), device) / 1000
     if arm.change is None:
         gradients = [parameter.grad.detach() for parameter in parameters]
         arm.gradient = torch.cat([gradient.float().flatten().cpu() for gradient in gradients])
@@ -279,10 +290,10 @@ def _timed(spent: dict[str, list[float]], name: str, batch: int) -> Row:
 
 def _memory(arm: Arm) -> Row:
     """Peak with the weights, in MiB; on CUDA as allocated, on the CPU as counted."""
-    extra = arm.peak_bytes or arm.counts.peak_bytes
+    extra = arm.peak_bytes or (arm.counts.peak_bytes if arm.counts else None)
     return {
         "weights MiB": arm.weights_bytes / 2**20,
-        "peak MiB": (arm.weights_bytes + extra) / 2**20,
+        "peak MiB": None if extra is None else (arm.weights_bytes + extra) / 2**20,
     }
 
 

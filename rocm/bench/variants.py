@@ -35,13 +35,15 @@ ALL_OFF = {
     "flat_lora": False,
     "reference_batch": 1,
     "keep_text": False,
+    "compile_blocks": False,
+    "cuda_graph": False,
 }
 BATCHED = ALL_OFF | {"reference_batch": 32, "keep_text": True}
 FLAT = BATCHED | {"flat_lora": True}
 LEAN = FLAT | {"lean_layers": "on", "decode_batch": 1}
 PLAIN = Variant("plain", ALL_OFF, "nothing recomputed, nothing optimised; others' measure")
 NAIVE = Variant("naive", ALL_OFF | {"gradient_checkpointing": "on"}, "every call recomputed")
-VARIANTS = (
+COUNTED = (
     PLAIN,
     NAIVE,
     Variant("batched", BATCHED, "the reference in one call, text features kept"),
@@ -49,14 +51,20 @@ VARIANTS = (
     Variant("lean", LEAN, "lean frozen layers, and pictures scored one at a time"),
     Variant("low-memory", LEAN | {"gradient_checkpointing": "on"}, "that, recomputed"),
 )
+VARIANTS = (
+    *COUNTED,
+    Variant("regional", FLAT | {"compile_blocks": True}, "flat, with compiled blocks"),
+    Variant("graph", FLAT | {"cuda_graph": True}, "flat, recorded as one CUDA graph"),
+)
 REF_GRADS = ("exact", "none")
 
 
-def chosen(names: Sequence[str]) -> tuple[Variant, ...]:
+def chosen(names: Sequence[str], among: tuple[Variant, ...] = VARIANTS) -> tuple[Variant, ...]:
     """Variants by name, `plain` first and always among them; all of them without a name.
 
     Args:
-        names: of `VARIANTS`.
+        names: of some of them.
+        among: which there are; `COUNTED` where nothing is run.
 
     Returns:
         The variants in the table's order.
@@ -64,12 +72,12 @@ def chosen(names: Sequence[str]) -> tuple[Variant, ...]:
     Raises:
         ConfigError: unknown name.
     """
-    known = [variant.name for variant in VARIANTS]
+    known = [variant.name for variant in among]
     for name in names:
         if name not in known:
             raise ConfigError(f"No variant '{name[:80]}'. Variants: {', '.join(known)}.")
     wanted = {PLAIN.name, *names} if names else set(known)
-    return tuple(variant for variant in VARIANTS if variant.name in wanted)
+    return tuple(variant for variant in among if variant.name in wanted)
 
 
 def settings_of(variant: Variant, base: RunConfig, ref_grad: str, batch: int) -> RunConfig:

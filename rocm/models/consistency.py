@@ -216,11 +216,9 @@ class ConsistencyModel:
             return context, None
         side = self.latent_shape[1] * self.pipeline.vae_scale_factor
         # Original size, crop and target size, as the stock pipeline's defaults: the whole picture.
-        sizes = torch.tensor([side, side, 0, 0, side, side], device=context.device)
-        added = {
-            "text_embeds": context[:, -1, :width],
-            "time_ids": sizes.to(context.dtype).expand(len(context), -1),
-        }
+        sizes = context.new_full((len(context), 6), side)
+        sizes[:, 2:4] = 0
+        added = {"text_embeds": context[:, -1, :width], "time_ids": sizes}
         return context[:, :-1], added
 
     def _embedded_guidance(self, context: Tensor, guidance_scale: float) -> Network:

@@ -31,6 +31,18 @@ class Reward(Protocol):
         ...
 
 
+class Recordable(Reward, Protocol):
+    """A reward whose update can be recorded: what it knows of the prompts is a tensor."""
+
+    def texts(self, prompts: Sequence[str]) -> Tensor:
+        """What the score takes of B prompts, (B, D); D is 0 where it takes nothing."""
+        ...
+
+    def score(self, images: Tensor, texts: Tensor) -> Tensor:
+        """As the call, with the prompts' `texts`; returns (B,)."""
+        ...
+
+
 class _LimitPixels(torch.autograd.Function):
     @staticmethod
     def forward(ctx: torch.autograd.function.FunctionCtx, images: Tensor) -> Tensor:
@@ -88,6 +100,14 @@ class Mixture:
     def parts(self, images: Tensor, prompts: Sequence[str]) -> dict[str, Tensor]:
         """Raw values (B,) of every reward; arguments as in `Reward`."""
         return {name: self.rewards[name](images, prompts) for name in self.weights}
+
+    def texts(self, prompts: Sequence[str]) -> dict[str, Tensor]:
+        """What every reward, each a `Recordable`, takes of B prompts, (B, D)."""
+        return {name: self.rewards[name].texts(prompts) for name in self.weights}
+
+    def parts_of(self, images: Tensor, texts: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Raw values (B,) as `parts` gives them, of pictures and `texts`."""
+        return {name: self.rewards[name].score(images, texts[name]) for name in self.weights}
 
     def combine(self, parts: dict[str, Tensor]) -> Tensor:
         """The weighted sum (B,) of raw values."""

@@ -27,7 +27,14 @@ class ClipReward:
 
     def __call__(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
         """Score B pictures (B, 3, H, W) in [0, 1] against B prompts; returns (B,)."""
-        texts = torch.stack([self._text(prompt) for prompt in prompts])
+        return self.score(images, self.texts(prompts))
+
+    def texts(self, prompts: Sequence[str]) -> Tensor:
+        """Unit embeddings (B, D) of B prompts, which are kept."""
+        return torch.stack([self._text(prompt) for prompt in prompts])
+
+    def score(self, images: Tensor, texts: Tensor) -> Tensor:
+        """Score B pictures against the embeddings (B, D) of their prompts; returns (B,)."""
         return (self.embed_images(images) * texts).sum(1)
 
     def embed_images(self, images: Tensor) -> Tensor:

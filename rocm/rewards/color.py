@@ -72,6 +72,14 @@ class PixelReward:
         """Score B pictures; the prompts are not used."""
         return self.function(images)
 
+    def texts(self, prompts: Sequence[str]) -> Tensor:
+        """Nothing of the prompts, (B, 0)."""
+        return torch.empty(len(prompts), 0)
+
+    def score(self, images: Tensor, texts: Tensor) -> Tensor:
+        """Score B pictures; returns (B,)."""
+        return self.function(images)
+
 
 def edge_density(images: Tensor) -> Tensor:
     """Share of pixels whose brightness is over 0.1 from a neighbour's, (B,) in [0, 1]."""

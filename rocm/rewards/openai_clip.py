@@ -79,7 +79,15 @@ class AestheticReward:
         """Score B pictures (B, 3, H, W) in [0, 1]; the prompts are not used; returns (B,)."""
         return score_in_micro_batches(self._score, images, prompts, self.micro_batch)
 
-    def _score(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
+    def texts(self, prompts: Sequence[str]) -> Tensor:
+        """Nothing of the prompts, (B, 0)."""
+        return torch.empty(len(prompts), 0)
+
+    def score(self, images: Tensor, texts: Tensor) -> Tensor:
+        """As the call; returns (B,)."""
+        return score_in_micro_batches(self._score, images, texts, self.micro_batch)
+
+    def _score(self, images: Tensor, prompts: Sequence[str] | Tensor) -> Tensor:
         return self.head(self.encoder.embed_images(images))
 
 

@@ -5,6 +5,8 @@ deviation. Resizing is bicubic with antialiasing, in float32 at least: without a
 moves by 1.4e-3 to 2.6e-3, more than many runs gain.
 """
 
+from functools import cache
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -74,5 +76,11 @@ def _resize(images: Tensor, sides: tuple[int, int]) -> Tensor:
 
 
 def _normalize(images: Tensor) -> Tensor:
-    mean = images.new_tensor(MEAN).view(1, 3, 1, 1)
-    return (images - mean) / images.new_tensor(DEVIATION).view(1, 3, 1, 1)
+    mean, deviation = (_by_channel(one, images.device, images.dtype) for one in (MEAN, DEVIATION))
+    return (images - mean) / deviation
+
+
+@cache
+def _by_channel(values: tuple[float, ...], device: torch.device, dtype: torch.dtype) -> Tensor:
+    # Kept: a GPU would have to be waited for while a list is copied there.
+    return torch.tensor(values, device=device, dtype=dtype).view(1, 3, 1, 1)

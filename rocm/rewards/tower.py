@@ -8,7 +8,7 @@ rounded to steps of 0.002.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -38,9 +38,9 @@ def unit(features: Tensor) -> Tensor:
 
 
 def score_in_micro_batches(
-    score: Callable[[Tensor, Sequence[str]], Tensor],
+    score: Callable[[Tensor, Any], Tensor],
     images: Tensor,
-    prompts: Sequence[str],
+    prompts: Sequence[str] | Tensor,
     micro_batch: int,
 ) -> Tensor:
     """Score pictures a few at a time; scores and gradients are those of the whole batch.
@@ -51,7 +51,7 @@ def score_in_micro_batches(
     Args:
         score: of pictures and prompts, (B,).
         images: (B, 3, H, W) in [0, 1].
-        prompts: B texts.
+        prompts: B texts, or what is known of them, (B, D).
         micro_batch: most pictures that the towers see at once.
 
     Returns:
@@ -98,8 +98,18 @@ class CosineReward:
         """Score B pictures (B, 3, H, W) in [0, 1] against B prompts; returns (B,), float32."""
         return score_in_micro_batches(self._score, images, prompts, self.micro_batch)
 
+    def texts(self, prompts: Sequence[str]) -> Tensor:
+        """Unit embeddings (B, D) of B prompts, which are kept."""
+        return torch.stack([self._text(prompt) for prompt in prompts])
+
+    def score(self, images: Tensor, texts: Tensor) -> Tensor:
+        """As the call, against the embeddings (B, D) of the prompts."""
+        return score_in_micro_batches(self._against, images, texts, self.micro_batch)
+
     def _score(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
-        texts = torch.stack([self._text(prompt) for prompt in prompts])
+        return self._against(images, self.texts(prompts))
+
+    def _against(self, images: Tensor, texts: Tensor) -> Tensor:
         return self.scale * (self.encoder.embed_images(images) * texts).sum(1)
 
     @torch.no_grad()

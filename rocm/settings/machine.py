@@ -51,6 +51,18 @@ class MachineSettings(BaseModel):
         ge=0,
         le=1024,
     )
+    compile_blocks: bool = setting(
+        False,
+        "Machine",
+        "Compile the networks' repeated blocks, for which the first update takes minutes. Not yet "
+        "run on a GPU.",
+    )
+    cuda_graph: bool = setting(
+        False,
+        "Machine",
+        "Record ROCM's update on CUDA once and repeat it, which spares the launches. Not yet run "
+        "on a GPU.",
+    )
     decoder: str = setting(
         "",
         "Machine",

@@ -5,12 +5,13 @@ so that a batch of 4 equals a batch of 2 accumulated twice, a resumed run equals
 through, and two algorithms with one seed begin with the same pictures.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from rocm.algorithms.pathwise import Objective
 from rocm.algorithms.problem import Problem
 from rocm.prompts import noise_seed, training_item
 from rocm.rewards import Mixture, limit_pixels
@@ -78,11 +79,36 @@ def make_problem(
     setup: Setup, mixture: Mixture, batch: Batch, scores: dict[str, Tensor]
 ) -> Problem:
     """What is optimised on a batch; evaluating the reward fills `scores` with raw values (B,)."""
+
+    def score(images: Tensor, rows: slice) -> dict[str, Tensor]:
+        return mixture.parts(images, batch.prompts[rows])
+
+    return problem_of(setup, mixture, text_features(setup, batch.prompts), score, scores)
+
+
+def problem_of(
+    setup: Setup,
+    mixture: Mixture,
+    context: Tensor,
+    score: Callable[[Tensor, slice], dict[str, Tensor]],
+    scores: dict[str, Tensor],
+) -> Problem:
+    """As `make_problem`.
+
+    Args:
+        setup: the run's parts.
+        mixture: the trained reward.
+        context: text features (B, L, D).
+        score: raw values by name of pictures, and of which rows of the batch they are.
+        scores: filled with raw values (B,) when the reward is evaluated.
+
+    Returns:
+        What is optimised.
+    """
     config, model = setup.config, setup.model
-    context = _context(setup, batch.prompts)
 
     def reward(images: Tensor, rows: slice = ALL) -> Tensor:
-        parts = mixture.parts(limit_pixels(images), batch.prompts[rows])
+        parts = score(limit_pixels(images), rows)
         for name, values in parts.items():
             own = values.detach()
             # Parts of a batch come in its order; the first of them begins anew.
@@ -99,7 +125,7 @@ def make_problem(
     )
 
 
-def _context(setup: Setup, prompts: Sequence[str]) -> Tensor:
+def text_features(setup: Setup, prompts: Sequence[str]) -> Tensor:
     """Text features (B, L, D); each prompt is encoded alone, whatever its neighbours."""
     if not setup.config.keep_text:
         return setup.model.encode(prompts)
@@ -141,6 +167,26 @@ def measurements(
     row["divergence"] = sum(by_step)
     for n, value in enumerate(by_step + [0.0] * (num_inference_steps - len(by_step))):
         row[f"divergence/step_{n}"] = value
+    return row
+
+
+def objective_row(
+    objectives: Sequence[Objective], scores: Sequence[dict[str, Tensor]], num_inference_steps: int
+) -> dict[str, float]:
+    """Means over the pictures of an update by back-propagation.
+
+    Args:
+        objectives: of each batch.
+        scores: as in `measurements`.
+        num_inference_steps: N.
+
+    Returns:
+        As `measurements`, with `kl_nats` and `loss`.
+    """
+    rewards, divergences = zip(*((one.rewards, one.divergences) for one in objectives), strict=True)
+    row = measurements(rewards, scores, divergences, num_inference_steps)
+    row["kl_nats"] = torch.stack([one.kl_nats for one in objectives]).mean().item()
+    row["loss"] = torch.stack([one.loss.detach() for one in objectives]).mean().item()
     return row
 
 

@@ -3,6 +3,7 @@
 import platform
 import subprocess
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rocm.acceleration import check_compiler, check_recording
 from rocm.algorithms.advantages import PromptStatistics
 from rocm.algorithms.dpok import Value
 from rocm.config import ROOT, RunConfig
@@ -19,10 +21,11 @@ from rocm.errors import RunError
 from rocm.evaluate import Evaluation, draw_and_score, summarise
 from rocm.generate import Sampling
 from rocm.model_files import find_model
-from rocm.models.consistency import ConsistencyModel, load_model
+from rocm.models.consistency import ConsistencyModel, load_model, resolve_device
 from rocm.models.diffusion import load_diffusion
 from rocm.models.flat import FlatAdamW, Lender, make_lean_lora
 from rocm.models.lora import NAME, add_adapter, load_adapter
+from rocm.models.regional import compile_blocks, networks_in
 from rocm.models.tiny_decoder import load_decoder
 from rocm.preferences import BASE, Preference, load_preferences
 from rocm.prompts import PromptSet, prompts_of
@@ -53,6 +56,7 @@ class Setup:
         economy: how memory is spent; it steps down when the memory is full.
         decoder: of what is trained on, where it is not the model's own.
         texts: features (1, L, D) of prompts that were seen, the oldest first.
+        recorded: the update that is repeated, by what it depends on; see `training.graph`.
         ranks: the processes that share the run; the settings are this one's.
     """
 
@@ -67,6 +71,7 @@ class Setup:
     economy: Economy = field(default_factory=Economy)
     decoder: Callable[[Tensor], Tensor] | None = None
     texts: dict[str, Tensor] = field(default_factory=dict)
+    recorded: dict[Any, Any] = field(default_factory=dict)
     ranks: Ranks = ALONE
 
     @property
@@ -97,7 +102,10 @@ class Setup:
         )
         seeds = self.ranks.share(len(self.prompts.evaluation))
         prompts = [self.prompts.evaluation[seed] for seed in seeds]
-        own = draw_and_score(self.model, prompts, seeds, self.rewards, sampling)
+        # Blocks are compiled for updates only: other batches would be compiled anew.
+        is_compiled = config.compile_blocks
+        with torch.compiler.set_stance("force_eager") if is_compiled else nullcontext():
+            own = draw_and_score(self.model, prompts, seeds, self.rewards, sampling)
         return summarise(self.ranks.gather(own))
 
 
@@ -121,6 +129,7 @@ def set_up(config: RunConfig, measured: Sequence[str] = (), ranks: Ranks = ALONE
     config = ranks.local(config)
     weights = parse_mixture(config.reward)
     check_gradient(weights, config.algorithm)
+    check_recording(config, resolve_device(config.device).type == "cuda", ranks.size)
     prompts = prompts_of(config)
     preferences: tuple[Preference, ...] = ()
     if config.preferences:
@@ -152,6 +161,8 @@ def prepare(
     Returns:
         The parts.
     """
+    check_compiler(config)
+    check_recording(config, model.device.type == "cuda")
     weights, targets = parse_mixture(config.reward), _split(config.lora_targets)
     parameters = add_adapter(
         model.pipeline.unet, config.lora_rank, config.lora_alpha, targets, config.seed
@@ -164,6 +175,9 @@ def prepare(
         use_checkpointing=economy.checkpointing,
         reference_batch=config.reference_batch,
     )
+    if config.compile_blocks:
+        trained = (network for name in weights for network in networks_in(rewards[name]))
+        compile_blocks([model.pipeline.unet, model.pipeline.vae, *trained])
     kind = FlatAdamW if config.flat_lora else torch.optim.AdamW
     optimizer = kind(
         parameters,

@@ -15,7 +15,14 @@ from rocm.algorithms.pathwise import Objective, renoised_objectives, rocm_object
 from rocm.algorithms.problem import Problem
 from rocm.rewards import Mixture
 from rocm.schedule import Step
-from rocm.training.batch import Batch, batch_generator, draw_batches, make_problem, measurements
+from rocm.training.batch import (
+    Batch,
+    batch_generator,
+    draw_batches,
+    make_problem,
+    objective_row,
+)
+from rocm.training.graph import recorded_update
 from rocm.training.memory import used_mb
 from rocm.training.policy_update import policy_update
 from rocm.training.ranks import merged
@@ -80,6 +87,8 @@ def _measured_update(setup: Setup, mixture: Mixture, step: int) -> dict[str, Any
 def pathwise_update(setup: Setup, mixture: Mixture, step: int) -> dict[str, float]:
     """Back-propagate ROCM's or the hybrid objective, take one optimiser step, and measure it."""
     config, learner = setup.config, setup.learner
+    if config.cuda_graph:
+        return recorded_update(setup, mixture, step)
     learner.optimizer.zero_grad(set_to_none=True)
     num_draws = config.backprop_steps if config.backprop == "draft_lv" else 0
     share = config.gradient_accumulation * (1 + num_draws)
@@ -100,14 +109,7 @@ def pathwise_update(setup: Setup, mixture: Mixture, step: int) -> dict[str, floa
         for one in chain([objective], again):
             learner.scaler.scale(one.loss / share).backward()
             num_queries += len(one.rewards)
-    row = measurements(
-        [one.rewards for one in objectives],
-        parts,
-        [one.divergences for one in objectives],
-        config.num_inference_steps,
-    )
-    row["kl_nats"] = torch.stack([one.kl_nats for one in objectives]).mean().item()
-    row["loss"] = torch.stack([one.loss.detach() for one in objectives]).mean().item()
+    row = objective_row(objectives, parts, config.num_inference_steps)
     setup.ranks.average_gradients(learner.parameters)
     return row | {
         "reward_queries": num_queries,

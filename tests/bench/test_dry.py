@@ -10,7 +10,7 @@ from rocm.bench.counter import Counter
 from rocm.bench.dry import bench_dry, figures
 from rocm.bench.random_model import SD15, SMALL, random_model
 from rocm.bench.table import Report
-from rocm.bench.variants import PLAIN, REF_GRADS, VARIANTS
+from rocm.bench.variants import COUNTED, PLAIN, REF_GRADS
 from rocm.config import RunConfig
 
 DATA = Path(__file__).resolve().parents[2] / "docs" / "data"
@@ -21,7 +21,7 @@ NUM = 2
 @pytest.fixture(scope="module")
 def small() -> Report:
     config = RunConfig.load("tiny-rocm-kl", num_inference_steps=NUM, precision="bf16")
-    return bench_dry(config, SMALL, VARIANTS, REF_GRADS, 1)
+    return bench_dry(config, SMALL, COUNTED, REF_GRADS, 1)
 
 
 def assert_below(found: dict, file: str) -> None:

@@ -11,7 +11,7 @@ from rocm.bench.scoring import bench_scoring
 from rocm.bench.step import Work, bench_steps
 from rocm.bench.table import Report
 from rocm.bench.timing import interleaved, rates, speed_up
-from rocm.bench.variants import NAIVE, PLAIN, Variant, chosen
+from rocm.bench.variants import NAIVE, PLAIN, VARIANTS, Variant, chosen
 from rocm.config import RunConfig
 from rocm.errors import RunError
 from rocm.training.update import update
@@ -41,17 +41,19 @@ def test_recomputation_has_plains_gradient_and_a_wrong_loss_has_not():
 
 
 @pytest.mark.parametrize(("full", "known"), [("on", ["plain"]), ("off", [])])
-def test_what_the_memory_does_not_hold_has_a_row_without_figures(monkeypatch, full, known):
+def test_what_cannot_run_has_a_row_that_says_why(monkeypatch, full, known):
     def limited(setup, *arguments):
         if setup.config.gradient_checkpointing == full:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return update(setup, *arguments)
 
     monkeypatch.setattr("rocm.bench.step.update", limited)
-    rows = bench_steps(work(), [PLAIN, NAIVE], ["none"], [1]).rows
-    assert [row["variant"] for row in rows] == ["plain", "naive"]
+    rows = bench_steps(work(), [PLAIN, NAIVE, *chosen(["graph"])[1:]], ["none"], [1]).rows
+    assert [row["variant"] for row in rows] == ["plain", "naive", "graph"]
     assert [row["variant"] for row in rows if row["ms"] is not None] == known
-    assert set(rows[0]) == set(rows[1])
+    assert set(rows[0]) == set(rows[1]) == set(rows[2])
+    assert sum(row["note"] == "The memory does not hold it." for row in rows) == 1
+    assert "no CUDA device is used here" in rows[2]["note"]
 
 
 def test_policy_gradient_and_bf16_are_timed_too():
@@ -114,5 +116,5 @@ def test_table_is_aligned_and_says_what_was_not_measured():
 @pytest.mark.gpu
 def test_updates_are_timed_on_a_gpu():
     base = RunConfig.load("tiny-rocm-kl", num_inference_steps=2, precision="bf16", device="cuda")
-    rows = bench_steps(Work(base, SMALL, 2), [PLAIN, NAIVE], ["exact"], [1]).rows
-    assert all(row["cosine"] > 0.9 for row in rows)
+    rows = bench_steps(Work(base, SMALL, 2), VARIANTS, ["exact"], [1]).rows
+    assert all(row["cosine"] > 0.9 and row["peak MiB"] > row["weights MiB"] for row in rows)

@@ -171,8 +171,8 @@ MUTATIONS = [
     Mutation(
         "flipped sign: penalty",
         PATHWISE,
-        "+ penalty.beta * divergences",
-        "- penalty.beta * divergences",
+        "+ penalty.weight * divergences",
+        "- penalty.weight * divergences",
         f"{OBJECTIVE}::test_reward_is_maximised_and_divergence_minimised",
     ),
     Mutation(

@@ -25,8 +25,8 @@ MUTATIONS = [
     Mutation(
         "model: SDXL without the size of its picture",
         CONSISTENCY,
-        "[side, side, 0, 0, side, side]",
-        "[side, side, 0, 0, 0, 0]",
+        "sizes[:, 2:4] = 0",
+        "sizes[:, 2:] = 0",
         f"{FAMILIES}[xl+lora]",
     ),
     Mutation(

@@ -41,7 +41,7 @@ MUTATIONS = [
     Mutation(
         "pixels not normalised",
         PREPROCESS,
-        "return (images - mean) / images.new_tensor(DEVIATION).view(1, 3, 1, 1)",
+        "return (images - mean) / deviation",
         "return images",
         f"{PREPARED}::test_pad_is_what_hpsv2_does[size2]",
     ),
@@ -112,9 +112,9 @@ MUTATIONS = [
     Mutation(
         "aesthetic: no_grad",
         CLIP,
-        "    def _score(self, images: Tensor, prompts: Sequence[str]) -> Tensor:",
+        "    def _score(self, images: Tensor, prompts: Sequence[str] | Tensor) -> Tensor:",
         "    @torch.no_grad()\n"
-        "    def _score(self, images: Tensor, prompts: Sequence[str]) -> Tensor:",
+        "    def _score(self, images: Tensor, prompts: Sequence[str] | Tensor) -> Tensor:",
         f"{PUBLISHED}::test_pixel_gradient_is_the_finite_difference[aesthetic]",
     ),
     Mutation(

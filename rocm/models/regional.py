@@ -1,0 +1,68 @@
+"""The blocks that a network repeats, compiled by torch: one after another, not the network whole.
+
+Blocks of one kind and one shape share what was compiled for the first of them, so that minutes
+become tens of seconds. What surrounds them - the loop over steps, the adapter's switch,
+recomputation in backward - stays as it is.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import is_dataclass
+
+import torch
+from torch import nn
+
+BACKEND = "inductor"
+# Of diffusers' networks, then of the picture towers of open_clip and transformers.
+BLOCKS = ("BasicTransformerBlock", "ResnetBlock2D")
+TOWER_BLOCKS = ("ResidualAttentionBlock", "CLIPEncoderLayer", "BlipEncoderLayer")
+# Each shape is compiled for policy and reference, with and without gradient of its input.
+RECOMPILE_LIMIT = 512
+
+
+def compile_blocks(networks: Iterable[nn.Module]) -> int:
+    """Compile the repeated blocks of networks, each when it is first called.
+
+    Args:
+        networks: U-Net, decoder, towers of rewards; what they compute stays the same but for
+            rounding.
+
+    Returns:
+        The number of blocks.
+    """
+    torch._dynamo.config.recompile_limit = RECOMPILE_LIMIT
+    torch._dynamo.config.accumulated_recompile_limit = RECOMPILE_LIMIT
+    blocks = [block for network in networks for block in repeated_blocks(network)]
+    for block in blocks:
+        block.compile(backend=BACKEND, dynamic=False)
+    return len(blocks)
+
+
+def repeated_blocks(network: nn.Module) -> Iterator[nn.Module]:
+    """The blocks of a network that are compiled; of a tower of words none.
+
+    Args:
+        network: any.
+
+    Yields:
+        Blocks; texts are embedded once and kept, so theirs are left out.
+    """
+    for path, module in network.named_modules():
+        kind = type(module).__name__
+        if kind in BLOCKS or (kind in TOWER_BLOCKS and path.startswith("vis")):
+            yield module
+
+
+def networks_in(part: object) -> Iterator[nn.Module]:
+    """The networks that a reward holds, in its encoder too.
+
+    Args:
+        part: a reward, or one of its fields.
+
+    Yields:
+        Networks, outermost.
+    """
+    if isinstance(part, nn.Module):
+        yield part
+    elif is_dataclass(part):
+        for value in vars(part).values():
+            yield from networks_in(value)
