@@ -26,6 +26,7 @@ from rocm import (
 from rocm.config import ROOT, RunConfig, find_folder
 from rocm.drawing.picture import SAMPLING, Picture
 from rocm.errors import ConfigError, MissingFile, RocmError, RunError
+from rocm.training.ranks import joined
 
 PACKAGES = ("torch", "torchvision", "diffusers", "transformers", "peft", "gradio", "plotly")
 ASSETS = ("assets/tiny-lcm", "assets/tiny-clip", "assets/tiny-judge", "assets/tiny-eval")
@@ -166,11 +167,13 @@ def _sample(options: argparse.Namespace, rest: list[str]) -> None:
     ).checked()
     cli_train.silence_libraries()
     pictures = [replace(first, seed=first.seed + offset).checked() for offset in range(options.num)]
-    for drawn in Sampler(options.device).draw(pictures):
-        picture, out = pictures[drawn.index], options.out
-        path = out if options.num == 1 else out.with_stem(f"{out.stem}-{picture.seed}")
-        _save_picture(png_bytes(drawn.image, picture), path)
-        print(path)
+    with joined() as ranks:
+        for drawn in Sampler(options.device).draw(pictures, ranks=ranks):
+            picture, out = pictures[drawn.index], options.out
+            path = out if options.num == 1 else out.with_stem(f"{out.stem}-{picture.seed}")
+            if ranks.rank == 0:
+                _save_picture(png_bytes(drawn.image, picture), path)
+                print(path)
 
 
 def _save_picture(content: bytes, path: Path) -> None:

@@ -4,7 +4,9 @@ import argparse
 import os
 import shutil
 import sys
+from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
@@ -15,6 +17,10 @@ from rocm.compare.request import ASK_ABOVE, JUDGE, REWARDS
 from rocm.config import RunConfig
 from rocm.drawing.queue import DrawingQueue
 from rocm.errors import ConfigError, DrawingError, RunError
+from rocm.training.ranks import joined
+
+if TYPE_CHECKING:
+    from rocm.drawing.shared import SharedQueue
 
 POLL_S = 0.5
 
@@ -67,24 +73,34 @@ def evaluate(options: argparse.Namespace, home: Path) -> str:
         home: ROCM_HOME.
 
     Returns:
-        The table in the asked format.
+        The table in the asked format; nothing in a process that draws for another one.
 
     Raises:
         RocmError: bad arguments, or the pictures could not be drawn.
     """
     if options.out and options.out.suffix[1:] not in (*FORMATS, "png", "zip"):
         raise ConfigError(f"--out {options.out}: end it in .csv, .json, .md, .tex, .png or .zip.")
-    queue = DrawingQueue(home / "comparisons" / "evaluate.log")
+    with joined() as ranks:
+        if ranks.size == 1:
+            with closing(DrawingQueue(home / "comparisons" / "evaluate.log")) as queue:
+                return _evaluated(options, home, queue)
+        from rocm.drawing.sampler import Sampler
+        from rocm.drawing.shared import SharedQueue, follow
+
+        if ranks.rank == 0:
+            return _evaluated(options, home, SharedQueue(ranks, Sampler()))
+        follow(ranks, Sampler())
+    return ""
+
+
+def _evaluated(options: argparse.Namespace, home: Path, queue: "DrawingQueue | SharedQueue") -> str:
     desk = CompareDesk(home, queue)
     request = _request(options, home)
     plan = desk.plan(request)
     question = desk.question(plan)
     if question and not options.yes:
         raise ConfigError(f"{question} Above {ASK_ABOVE} add --yes to draw them all.")
-    try:
-        key = _drawn(desk, plan, request)
-    finally:
-        queue.close()
+    key = _drawn(desk, plan, request)
     if options.out:
         _write(desk, key, options.out)
     return desk.table_text(key, options.format)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from rocm import cli_models, cli_runs, cli_study
 from rocm.config import RunConfig, preset_names
 from rocm.errors import ConfigError
-from rocm.training.ranks import ALONE, Ranks
+from rocm.training.ranks import ALONE, Ranks, joined
 from rocm.training.run_dir import RunDir
 
 if TYPE_CHECKING:
@@ -49,11 +49,6 @@ def train(options: argparse.Namespace, rest: list[str], home: Path) -> None:
     Raises:
         RocmError: bad settings, or what ended the run.
     """
-    if "WORLD_SIZE" not in os.environ:
-        _lead(options, rest, home)
-        return
-    from rocm.training.ranks import joined
-
     with joined() as ranks:
         if ranks.rank:
             _follow(ranks)
@@ -61,7 +56,7 @@ def train(options: argparse.Namespace, rest: list[str], home: Path) -> None:
             _lead(options, rest, home, ranks)
 
 
-def _lead(options: argparse.Namespace, rest: list[str], home: Path, ranks: Ranks = ALONE) -> None:
+def _lead(options: argparse.Namespace, rest: list[str], home: Path, ranks: Ranks) -> None:
     run = _resumed(options, rest) if options.resume else _created(options, rest, home)
     try:
         watch(run, ranks)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 from rocm.compare.arms import BASE, RUN, WEIGHTS, shipped_adapters
 from rocm.compare.efficiency import COSTS, Curve, curve
@@ -17,6 +18,9 @@ from rocm.errors import RunError
 from rocm.intervals import Interval
 from rocm.reward_names import measurable
 from rocm.training.run_dir import RunDir
+
+if TYPE_CHECKING:
+    from rocm.drawing.shared import SharedQueue
 
 __all__ = [
     "ASK_ABOVE",
@@ -54,7 +58,7 @@ class Choice:
 class CompareDesk:
     """Takes requests, draws and reports; one per app or command."""
 
-    def __init__(self, home: Path, queue: DrawingQueue) -> None:
+    def __init__(self, home: Path, queue: "DrawingQueue | SharedQueue") -> None:
         """Serve one home; pictures are drawn through `queue`."""
         self._runs = home / "runs"
         self._store = Comparisons(home, queue)

@@ -21,12 +21,13 @@ def to_csv(table: Table) -> str:
     writer = csv.writer(text, lineterminator="\n")
     ends = ("mean", "low", "high")
     head = ["arm", "measure", "is_trained", "is_held_out", *ends]
-    writer.writerow([*head, *(f"difference_{end}" for end in ends), "num_prompts"])
+    writer.writerow([*head, *(f"difference_{end}" for end in ends), "num_prompts", "version"])
     for row in table.rows:
         for name in table.measures:
             mean, difference = row.means[name], row.differences[name]
             flags = [int(name in row.trained), int(name == table.judge)]
             figures = [*_ends(mean), *_ends(difference), mean.num if mean else 0]
+            figures.append(table.official.get(name, ""))
             writer.writerow([row.title, name, *flags, *figures])
     return text.getvalue()
 
@@ -100,11 +101,12 @@ def _latex(text: str) -> str:
 
 
 def _note(table: Table) -> str:
-    return table.unfinished + NOTE.format(
+    note = NOTE.format(
         num_prompts=table.num_prompts,
         num_seeds=table.num_seeds,
         judge=table.judge or "nothing",
     )
+    return table.unfinished + note + table.computed
 
 
 def _ends(one: Interval | None) -> tuple[float | str | None, ...]:

@@ -6,7 +6,7 @@ picture of column c, prompt p and seed s has index (c * P + p) * S + s.
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from rocm.compare.request import (
     check_once,
     check_prompts,
 )
+from rocm.compare.versions import official_versions
 from rocm.config import RunConfig
 from rocm.drawing.picture import MAX_SEED, Picture, whole_number
 from rocm.errors import ConfigError
@@ -70,6 +71,7 @@ class Plan:
         axis: of `AXES`, or empty.
         rewards: measured, in order.
         judge: the held-out one of them.
+        official: package and checkpoint of each official score among them.
     """
 
     columns: tuple[Column, ...]
@@ -78,6 +80,7 @@ class Plan:
     axis: str = ""
     rewards: tuple[str, ...] = ()
     judge: str = ""
+    official: dict[str, str] = field(default_factory=dict)
 
     @property
     def num_pictures(self) -> int:
@@ -99,12 +102,16 @@ class Plan:
             for one in record["columns"]
         ]
         lists = {name: tuple(record[name]) for name in ("prompts", "seeds", "rewards")}
-        return cls(tuple(columns), axis=record["axis"], judge=record["judge"], **lists)
+        found = cls(tuple(columns), axis=record["axis"], judge=record["judge"], **lists)
+        return replace(found, official=record.get("official", {}))
 
     @property
     def key(self) -> str:
         """Equal for plans that draw and measure the same, adapters' contents included."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
+        content = asdict(self)
+        if not self.official:  # as before there were any, so that old comparisons are found
+            del content["official"]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
     def cell(self, index: int) -> tuple[int, int, int]:
         """Column, prompt and seed of a picture, each counted from 0."""
@@ -159,6 +166,7 @@ def plan(request: Request, runs: Path, is_public: bool = False) -> Plan:
         axis=request.axis,
         rewards=tuple(dict.fromkeys(rewards)),
         judge="" if JUDGE in trained else JUDGE,
+        official=official_versions(dict.fromkeys(rewards)),
     )
     if is_public and made.num_pictures > MAX_PUBLIC:
         raise ConfigError(

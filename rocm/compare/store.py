@@ -16,7 +16,7 @@ import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from threading import Lock, Thread
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from rocm.compare.plan import Pace, Plan
 from rocm.compare.request import Request
@@ -31,6 +31,9 @@ from rocm.training.files import (
     read_record,
     write_atomic,
 )
+
+if TYPE_CHECKING:
+    from rocm.drawing.shared import SharedQueue
 
 KEY = re.compile(r"[0-9a-f]{16}")
 CHUNK = 64
@@ -75,7 +78,7 @@ class _Job:
 class Comparisons:
     """Draws comparisons and keeps them; one per app or command."""
 
-    def __init__(self, home: Path, queue: DrawingQueue) -> None:
+    def __init__(self, home: Path, queue: "DrawingQueue | SharedQueue") -> None:
         """Keep comparisons below `home`/comparisons and draw through `queue`."""
         self.path = home / "comparisons"
         self._queue = queue
@@ -196,6 +199,13 @@ class Comparisons:
         return None
 
     def _work(self, job: _Job) -> None:
+        try:
+            self._draw_to_end(job)
+        finally:
+            with self._lock:
+                del self._active[job.plan.key]
+
+    def _draw_to_end(self, job: _Job) -> None:
         state, error = "finished", ""
         try:
             self._draw_missing(job)
@@ -205,9 +215,6 @@ class Comparisons:
             self._write_end(job, "cancelled" if job.is_cancelled else state, error)
         except RocmError as unwritten:  # a full disk: the comparison then reads as unfinished
             error = error or str(unwritten)
-        finally:
-            with self._lock:
-                del self._active[job.plan.key]
 
     def _draw_missing(self, job: _Job) -> None:
         drawn = {one.index for one in self.results(job.plan.key)}

@@ -4,7 +4,7 @@ A prompt's value is the mean over its seeds; intervals are Student's over prompt
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
 
@@ -51,6 +51,7 @@ class Table:
         rows: one for each column of the grid.
         num_prompts: asked for.
         num_seeds: of each prompt.
+        official: package and checkpoint of each official score.
     """
 
     measures: tuple[str, ...]
@@ -58,6 +59,12 @@ class Table:
     rows: tuple[Row, ...]
     num_prompts: int
     num_seeds: int
+    official: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def computed(self) -> str:
+        """A sentence on each official score: by which package, from which checkpoint."""
+        return "".join(f" {name} by {words}." for name, words in self.official.items())
 
     @property
     def unfinished(self) -> str:
@@ -91,7 +98,8 @@ def make_table(plan: Plan, results: list[Result]) -> Table:
         for column in range(len(plan.columns))
     ]
     rows = [_row(plan, columns, column) for column in range(len(columns))]
-    return Table(measures, plan.judge, tuple(rows), len(plan.prompts), len(plan.seeds))
+    sizes = (len(plan.prompts), len(plan.seeds))
+    return Table(measures, plan.judge, tuple(rows), *sizes, plan.official)
 
 
 def by_prompt_mean(

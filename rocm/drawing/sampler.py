@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from itertools import count
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from rocm.models.lora import WEIGHTS, adapter_off, load_adapter
 from rocm.reward_names import KL, OFFICIAL
 from rocm.rewards import PixelReward, Reward, limit_pixels, load_rewards
 from rocm.rewards.color import color_entropy, contrast, edge_density
+from rocm.training.ranks import ALONE, Ranks
 
 MAX_MODELS = 2
 MAX_ADAPTERS = 8
@@ -72,20 +73,33 @@ class Sampler:
         self._rewards: dict[str, Reward] = {}
         self._names = (f"adapter_{number}" for number in count())
 
-    def draw(self, pictures: Sequence[Picture], rewards: Sequence[str] = ()) -> Iterator[Drawn]:
+    def draw(
+        self, pictures: Sequence[Picture], rewards: Sequence[str] = (), ranks: Ranks = ALONE
+    ) -> Iterator[Drawn]:
         """Draw pictures in batches of equal settings, which take turns: arms come side by side.
 
         Args:
             pictures: checked pictures.
             rewards: names of rewards to measure on each; also of the statistics in `MEASURES`, and
                 `kl_nats`, the divergence from the model without adapter.
+            ranks: S processes that draw this together, each of them every S-th batch; batches are
+                those of one process, and so are the pictures, bit for bit.
 
         Yields:
-            Each picture as soon as its batch is done.
+            Each picture as soon as its batch, and those of the other processes, are done.
 
         Raises:
             RocmError: a model or adapter is missing, damaged or does not fit.
         """
+        batches = self._batches(pictures)
+        while group := list(islice(batches, ranks.size)):
+            own = group[ranks.rank : ranks.rank + 1]
+            found = [one for each in own for one in self._draw_batch(pictures, each, rewards)]
+            for drawn in ranks.gather(found):
+                yield from drawn
+
+    def _batches(self, pictures: Sequence[Picture]) -> Iterator[list[int]]:
+        """Indices of the pictures of each batch."""
         batches: dict[tuple[object, ...], list[int]] = {}
         for index, picture in enumerate(pictures):
             batches.setdefault(picture.batch_key, []).append(index)
@@ -96,14 +110,12 @@ class Sampler:
             size = self._batch_size(name)
             # No more arms at a time than stay loaded together.
             for first in range(0, len(arms), MAX_ADAPTERS):
-                for indices in _in_turns(arms[first : first + MAX_ADAPTERS], size):
-                    batch = [pictures[index] for index in indices]
-                    yield from self._draw_batch(batch, indices, rewards)
+                yield from _in_turns(arms[first : first + MAX_ADAPTERS], size)
 
     def _draw_batch(
         self, pictures: Sequence[Picture], indices: Sequence[int], rewards: Sequence[str]
     ) -> Iterator[Drawn]:
-        first = pictures[0]
+        first = pictures[indices[0]]
         loaded = self._model(first.model)
         model, unet = loaded.model, loaded.model.pipeline.unet
         if first.adapter:
@@ -112,7 +124,8 @@ class Sampler:
         sampling = Sampling(
             first.num_inference_steps, first.guidance_scale, first.grid, len(indices)
         )
-        prompts, seeds = zip(*((one.prompt, one.seed) for one in pictures), strict=True)
+        prompts = [pictures[index].prompt for index in indices]
+        seeds = [pictures[index].seed for index in indices]
         with nullcontext() if first.adapter else adapter_off(unet):
             is_compared = bool(first.adapter) and KL in rewards
             drawing = draw_with_divergence if is_compared else _draw_alone

@@ -22,7 +22,7 @@ from rocm.training.checkpoint import load_checkpoint, publish_adapter, save_chec
 from rocm.training.files import replace_folder
 from rocm.training.ranks import ALONE, Ranks
 from rocm.training.run_dir import RunDir
-from rocm.training.setup import Setup, describe, recall_start, set_up
+from rocm.training.setup import EVALUATION_BATCH, Setup, describe, recall_start, set_up
 from rocm.training.update import update
 from rocm.training.watch import warnings
 
@@ -72,9 +72,9 @@ def train(run: RunDir, resume: bool = False, ranks: Ranks = ALONE) -> Iterator[P
             raise
         except torch.OutOfMemoryError as error:
             sentence = (
-                "The GPU's memory is full, also in the most sparing way that the settings allow. "
-                "Leave lean_layers and gradient_checkpointing at auto, lower batch_size and raise "
-                "gradient_accumulation, or take a smaller model, and start again."
+                "The GPU's memory is too small to load what the settings name, or to draw "
+                f"{EVALUATION_BATCH} pictures at a time ({str(error).splitlines()[0]}) Close other "
+                "programs on it, or take a smaller model or fewer rewards, and start again."
             )
             _fail(run, sentence)
             raise TrainingError(sentence) from error
@@ -93,10 +93,16 @@ def follow(ranks: Ranks) -> None:
         RocmError: what went wrong, here or in another process.
     """
     settings, measured = ranks.gather(None)[0]
-    setup = set_up(RunConfig.load(settings), measured, ranks)
+    setup = _agreed(set_up(RunConfig.load(settings), measured, ranks))
     while True:
         order, details = ranks.gather(None)[0]
         ORDERS[order](setup, *details)
+
+
+def _agreed(setup: Setup) -> Setup:
+    """The setup, as sparing of memory as that of every other process."""
+    setup.economy.join(setup.model, setup.ranks.gather(setup.economy))
+    return setup
 
 
 def _load(setup: Setup, run: Path) -> int:
@@ -124,7 +130,7 @@ def _train(run: RunDir, resume: bool, ranks: Ranks) -> Iterator[Progress]:
     config = run.config()
     measured = list(recall_start(run).scores) if resume else ()
     ranks.gather((config.model_dump(), measured))
-    setup = set_up(config, measured, ranks)
+    setup = _agreed(set_up(config, measured, ranks))
     session, first = _resume(run, setup) if resume else _begin(run, setup)
     num_steps = setup.config.num_steps
     if first is not None:

@@ -1,6 +1,6 @@
 """Whether a training step fits into memory, judged by what autograd really keeps."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import psutil
@@ -19,6 +19,13 @@ def free_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     return psutil.virtual_memory().available
+
+
+def total_bytes(device: torch.device) -> int:
+    """Memory of the device, in bytes."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[1]
+    return psutil.virtual_memory().total
 
 
 def used_mb(device: torch.device) -> float:
@@ -54,6 +61,18 @@ class Economy:
         if sizes.items() <= config.model_dump().items():
             return config
         return RunConfig.load(config.model_dump(), **sizes)
+
+    def join(self, model: ConsistencyModel, others: "Sequence[Economy]") -> None:
+        """Be as sparing as the most sparing of the processes that share a run.
+
+        Args:
+            model: whose layers may become lean.
+            others: how each process has planned to spend memory.
+        """
+        if not self.lean and any(one.lean for one in others):
+            model.make_lean()
+            self.lean = True
+        self.checkpointing = any(one.checkpointing for one in others)
 
     def step_down(self, model: ConsistencyModel, config: RunConfig) -> bool:
         """Need less memory from now on, as far as the settings allow.
@@ -105,6 +124,54 @@ class Economy:
         self.sentences[f"memory-{kind}"] = (
             f"The memory was full. From here on {what}; the result is the same."
         )
+
+
+def full_memory(
+    model: ConsistencyModel, rewards: Mapping[str, object], learner: object, batch_size: int
+) -> str:
+    """Where the memory has gone, when no way is left to need less: one sentence, what to do after.
+
+    Args:
+        model: with adapter.
+        rewards: that are loaded, by name.
+        learner: whose `state_dict` holds adapter and optimiser.
+        batch_size: of the smallest parts of an update.
+
+    Returns:
+        The sentence.
+    """
+    total, trained = total_bytes(model.device) / 1e6, _megabytes(learner.state_dict())
+    base = _megabytes(vars(model.pipeline)) - _megabytes(learner.parameters)
+    judges = _megabytes(rewards)
+    side, rest = model.latent_shape[-1], total - base - judges - trained
+    return (
+        "The memory is full, also in the most sparing way that the settings allow. Of "
+        f"{total:,.0f} MB the model's weights take {base:,.0f}, the rewards' {judges:,.0f}, "
+        f"adapter and optimiser {trained:,.0f}; the other {rest:,.0f}, less what other programs "
+        f"use, are too few for batch_size={batch_size} with latents {side} wide. Leave "
+        "lean_layers and gradient_checkpointing at auto, lower batch_size and raise "
+        "gradient_accumulation, or take a smaller model or fewer rewards, and start again."
+    )
+
+
+def _megabytes(thing: object) -> float:
+    return sum({one.data_ptr(): one.nbytes for one in _tensors(thing)}.values()) / 1e6
+
+
+def _tensors(thing: object) -> Iterator[Tensor]:
+    """Tensors that an object of ours holds, through its modules, lists, dicts and attributes."""
+    if isinstance(thing, Tensor):
+        yield thing
+    elif isinstance(thing, torch.nn.Module):
+        yield from thing.parameters()
+    elif isinstance(thing, Mapping):
+        for one in thing.values():
+            yield from _tensors(one)
+    elif isinstance(thing, list | tuple):
+        for one in thing:
+            yield from _tensors(one)
+    elif type(thing).__module__.startswith("rocm."):
+        yield from _tensors(vars(thing))
 
 
 def plan_memory(model: ConsistencyModel, config: RunConfig) -> Economy:

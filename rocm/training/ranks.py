@@ -1,4 +1,4 @@
-r"""One run in several processes, each with a share of the pictures of every update.
+r"""One run in several processes, each with a share of the pictures that it trains on or draws.
 
 A launcher (`accelerate launch`, `torchrun`) starts S processes and tells each its number by
 environment variables. The pictures of an update are numbered as in one process; process r draws the
@@ -9,7 +9,8 @@ sums. Gradients are averaged as one flat vector:
 
 Process 0 leads: it alone holds the run's directory, and says what the others do. Processes meet in
 `gather` and `average_gradients` only, in the same order everywhere. One that ends says so in the
-place of its next value, so that nobody waits for it. Not given in the paper.
+place of its next value, so that nobody waits for it; one whose memory is full does the same, and
+all begin the update anew. Not given in the paper.
 """
 
 import math
@@ -32,6 +33,15 @@ LARGEST = ("seconds", "memory_mb")
 
 class Parted(TrainingError):
     """Another process of the run has ended; says why, or nothing if its work was done."""
+
+
+class OthersFull(Exception):
+    """The memory of another process is full: all of them begin the update anew."""
+
+
+@dataclass(frozen=True)
+class _Full:
+    """What a process whose memory is full says in the place of its next value."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +67,7 @@ class Ranks:
 
         Raises:
             Parted: a process has ended instead.
+            OthersFull: the memory of a process is full.
         """
         return [value] if self.size == 1 else self._exchange(value, None)
 
@@ -65,6 +76,12 @@ class Ranks:
         if self.size > 1:
             with suppress(Parted):
                 self._exchange(None, sentence)
+
+    def tell_full(self) -> None:
+        """Tell the others, wherever they wait, that the memory of this process is full."""
+        if self.size > 1:
+            with suppress(OthersFull):
+                self._exchange(_Full(), None)
 
     def average_gradients(self, parameters: Sequence[Any]) -> None:
         """Replace the gradients of parameters by their means over the processes.
@@ -76,11 +93,11 @@ class Ranks:
             return
         import torch
 
-        self.gather(None)  # all are here: a process that failed before this has said so
         for one in parameters:
             if one.grad is None:
                 one.grad = torch.zeros_like(one)
         flat = torch.cat([one.grad.flatten() for one in parameters])
+        self.gather(None)  # all are here, with their memory: who failed before this has said so
         self._add_up(flat)
         flat /= self.size
         means = flat.split([one.numel() for one in parameters])
@@ -126,6 +143,8 @@ class Ranks:
         for _, word in answers:
             if word is not None:
                 raise Parted(word)
+        if any(isinstance(one, _Full) for one, _ in answers):
+            raise OthersFull("The memory of another process is full.")
         return [one for one, _ in answers]
 
     def _all_gather(self, message: Any) -> list[Any]:
@@ -137,7 +156,7 @@ class Ranks:
         except RuntimeError as error:
             raise Parted(
                 "Another process of the run has died without a word; what it printed may say why. "
-                "Continue with --resume."
+                "Start it again; training goes on with --resume."
             ) from error
         return answers
 
@@ -170,7 +189,7 @@ def _merged(name: str, values: list[float]) -> float:
 
 @contextmanager
 def joined(environment: MutableMapping[str, str] = os.environ) -> Iterator[Ranks]:
-    """Meet the processes that a launcher has started, and part from them in good order.
+    """Meet the processes that a launcher has started, if one has, and part from them in good order.
 
     Args:
         environment: as the launcher made it; its variables are taken out, so that processes
@@ -183,6 +202,9 @@ def joined(environment: MutableMapping[str, str] = os.environ) -> Iterator[Ranks
         ConfigError: fewer CUDA devices than processes.
         Parted: another process failed.
     """
+    if "WORLD_SIZE" not in environment:
+        yield ALONE
+        return
     from torch import distributed
 
     rank, size, place = (int(environment[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))

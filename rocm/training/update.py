@@ -13,19 +13,14 @@ from torch import Tensor
 from rocm.algorithms.hybrid import hybrid_objective
 from rocm.algorithms.pathwise import Objective, renoised_objectives, rocm_objective
 from rocm.algorithms.problem import Problem
+from rocm.errors import TrainingError
 from rocm.rewards import Mixture
 from rocm.schedule import Step
-from rocm.training.batch import (
-    Batch,
-    batch_generator,
-    draw_batches,
-    make_problem,
-    objective_row,
-)
+from rocm.training.batch import Batch, batch_generator, draw_batches, make_problem, objective_row
 from rocm.training.graph import recorded_update
-from rocm.training.memory import used_mb
+from rocm.training.memory import full_memory, used_mb
 from rocm.training.policy_update import policy_update
-from rocm.training.ranks import merged
+from rocm.training.ranks import OthersFull, merged
 from rocm.training.setup import Setup
 from rocm.trajectory import gradient_path
 
@@ -43,11 +38,11 @@ def update(setup: Setup, mixture: Mixture, step: int) -> dict[str, Any]:
         be kept.
 
     Raises:
-        torch.OutOfMemoryError: the memory is too small in every way that the settings allow.
+        TrainingError: the memory is too small in every way that the settings allow.
     """
-    # A policy gradient has learnt before its gradients are there; back-propagation has not.
-    is_pathwise = setup.config.algorithm in ("rocm", "hybrid")
-    before = None if is_pathwise else deepcopy(setup.learner.state_dict())
+    # A policy gradient, and another process, may have learnt before the memory is full here.
+    is_kept = setup.ranks.size > 1 or setup.config.algorithm not in ("rocm", "hybrid")
+    before = deepcopy(setup.learner.state_dict()) if is_kept else None
     while (row := _attempt(setup, mixture, step)) is None:
         if before is not None:
             setup.learner.load_state_dict(before)
@@ -61,11 +56,20 @@ def _attempt(setup: Setup, mixture: Mixture, step: int) -> dict[str, Any] | None
     try:
         spent = replace(setup, model=model, config=economy.settings(setup.config))
         return _measured_update(spent, mixture, step)
-    except torch.OutOfMemoryError:
-        # In several processes the others would wait for what this one does a second time.
-        if setup.ranks.size > 1 or not economy.step_down(setup.model, setup.config):
-            raise
+    except torch.OutOfMemoryError as error:
+        setup.ranks.tell_full()
+        _step_down(setup, error)
+    except OthersFull as error:
+        _step_down(setup, error)
     return None
+
+
+def _step_down(setup: Setup, reason: Exception) -> None:
+    """Need less memory from now on, as every process does at once; TrainingError if none can."""
+    if not setup.economy.step_down(setup.model, setup.config):
+        size = setup.economy.settings(setup.config).batch_size
+        parts = (setup.model, setup.rewards, setup.learner)
+        raise TrainingError(full_memory(*parts, size)) from reason
 
 
 def _measured_update(setup: Setup, mixture: Mixture, step: int) -> dict[str, Any]:

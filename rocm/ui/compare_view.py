@@ -77,7 +77,7 @@ def table_html(table: Table) -> str:
         "its interval leaves out 0. Blue: the arm was trained on it. Saturation, contrast, edge "
         "density and colour entropy move when a reward is hacked; diversity falls."
     )
-    note = escape(table.unfinished) + _plain(note)
+    note = escape(table.unfinished) + _plain(note) + escape(table.computed)
     return (
         f'<div class="cmp-table"><table><thead><tr><th>Arm</th>{heads}</tr></thead>'
         f'<tbody>{rows}</tbody></table></div><p class="cmp-note">{note}</p>'

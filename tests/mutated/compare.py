@@ -91,4 +91,20 @@ MUTATIONS = [
         "tests/compare/test_table.py::"
         "test_efficiency_adds_up_what_updates_cost_and_averages_the_last_twenty",
     ),
+    Mutation(
+        "every process draws the same batches",
+        "rocm/drawing/sampler.py",
+        "own = group[ranks.rank : ranks.rank + 1]",
+        "own = group[:1]",
+        "tests/drawing/test_shared.py::"
+        "test_two_processes_draw_the_pictures_of_one_bit_for_bit_and_half_of_them_each",
+    ),
+    Mutation(
+        "another checkpoint of an official score under the same name",
+        "rocm/compare/plan.py",
+        "if not self.official:",
+        "if True:",
+        "tests/compare/test_versions.py::"
+        "test_another_checkpoint_is_another_comparison_and_old_ones_keep_their_name",
+    ),
 ]

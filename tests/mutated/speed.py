@@ -79,4 +79,12 @@ MUTATIONS = [
         "tests/training/test_speed.py"
         "::test_memory_is_planned_for_what_an_update_keeps_and_not_for_weights",
     ),
+    Mutation(
+        "a full memory leaves what other processes have learnt meanwhile",
+        "rocm/training/update.py",
+        "is_kept = setup.ranks.size > 1 or",
+        "is_kept =",
+        "tests/training/test_ranks.py::"
+        "test_a_memory_that_is_full_in_one_process_makes_all_of_them_step_down[rocm]",
+    ),
 ]

@@ -1,59 +1,45 @@
 """One run in several processes; threads stand for them where only their messages count."""
 
+import json
 import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from threading import Barrier, Lock
+from threading import Lock
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from rocm.cli import main
+from rocm.compare.plan import Plan
 from rocm.config import RunConfig
-from rocm.errors import ConfigError
+from rocm.drawing.png import png_bytes
+from rocm.drawing.sampler import Sampler
+from rocm.errors import ConfigError, TrainingError
+from rocm.models.lean import LeanConv2d
 from rocm.models.lora import WEIGHTS
 from rocm.rewards import Scale
 from rocm.training import loop
+from rocm.training.checkpoint import Learner
+from rocm.training.files import read_json_lines
 from rocm.training.loop import follow, train
+from rocm.training.memory import Economy
 from rocm.training.ranks import ALONE, Parted, Ranks, merged, parting
 from rocm.training.run_dir import RunDir
 from rocm.training.setup import Setup, set_up
 from rocm.training.update import update
 from tests.training.choices import ALGORITHMS
+from tests.training.threads import PATIENCE_S, pair
 
-PATIENCE_S = 120
 # Adam alone would turn the sign of a gradient that is 0 but for rounding into a whole step.
 PROPORTIONAL = {"adam_epsilon": 1.0, "learning_rate": 0.1}
 CLOCK = ("time", "seconds", "images_per_s", "memory_mb")
-
-
-class Table:
-    """Where threads leave their messages for each other."""
-
-    def __init__(self, size: int):
-        self.messages: list[Any] = [None] * size
-        self.barrier = Barrier(size, timeout=PATIENCE_S)
-
-
-@dataclass(frozen=True)
-class Threads(Ranks):
-    table: Table | None = None
-
-    def _all_gather(self, message: Any) -> list[Any]:
-        self.table.messages[self.rank] = message
-        self.table.barrier.wait()
-        found = list(self.table.messages)
-        self.table.barrier.wait()
-        return found
-
-    def _add_up(self, flat: torch.Tensor) -> None:
-        flat.copy_(torch.stack(self._all_gather(flat.clone())).sum(0))
 
 
 @pytest.fixture
@@ -66,11 +52,6 @@ def in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
             return set_up(*arguments)
 
     monkeypatch.setattr(loop, "set_up", loaded)
-
-
-def pair() -> list[Threads]:
-    table = Table(2)
-    return [Threads(rank, 2, table) for rank in (0, 1)]
 
 
 Parameters = list[torch.Tensor]
@@ -103,6 +84,68 @@ def test_a_batch_split_over_two_processes_gives_the_update_of_one(
         assert {name: row[name] for name in row if name not in CLOCK} == pytest.approx(
             {name: alone[name] for name in alone if name not in CLOCK}, rel=2e-3, abs=1e-5
         )
+
+
+@dataclass(frozen=True)
+class Crowded(Learner):
+    """One whose memory is full after its first optimiser steps."""
+
+    full: list[int] = field(default_factory=list)
+
+    def descend(self, max_grad_norm: float) -> float:
+        norm = super().descend(max_grad_norm)
+        if self.full:
+            self.full.pop()
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return norm
+
+
+def crowded_pair(config: RunConfig, num: int) -> list[Setup]:
+    """Two processes; the memory of the second is full at its first `num` optimiser steps."""
+    first, second = (set_up(config, (), ranks) for ranks in pair())
+    learner = Crowded(**vars(second.learner), full=list(range(num)))
+    return [first, replace(second, learner=learner)]
+
+
+@pytest.mark.parametrize("settings", [{}, ALGORITHMS["dpok"]], ids=["rocm", "dpok"])
+def test_a_memory_that_is_full_in_one_process_makes_all_of_them_step_down(
+    small_config: Callable[..., RunConfig], settings: dict
+) -> None:
+    config = small_config(batch_size=4, **PROPORTIONAL, **settings)
+    _, expected, _ = trained(set_up(config), 1)
+    setups = crowded_pair(config, num=3)
+    with ThreadPoolExecutor(2) as pool:
+        (_, parameters, _), (_, others, _) = pool.map(trained, setups, (1, 1))
+    ways = [(one.lean, one.checkpointing, one.parts) for one in (two.economy for two in setups)]
+    assert ways == [(True, True, 2)] * 2
+    assert list(setups[0].economy.sentences) == [
+        "memory-lean",
+        "memory-checkpointing",
+        "memory-batches",
+    ]
+    for one, other, alone in zip(parameters, others, expected, strict=True):
+        assert torch.equal(one, other)
+        torch.testing.assert_close(one, alone, rtol=1e-4, atol=2e-6)
+
+
+def test_a_memory_that_stays_full_ends_all_processes_with_where_it_has_gone(
+    small_config: Callable[..., RunConfig],
+) -> None:
+    setups = crowded_pair(small_config(), num=9)
+    with ThreadPoolExecutor(2) as pool:
+        ends = [pool.submit(trained, one, 1) for one in setups]
+        for end in ends:
+            with pytest.raises(TrainingError, match="the model's weights take"):
+                end.result(PATIENCE_S)
+
+
+def test_processes_begin_as_sparing_of_memory_as_the_most_sparing_one(
+    small_config: Callable[..., RunConfig],
+) -> None:
+    setup = set_up(small_config())
+    setup.economy.join(setup.model, [setup.economy, Economy(lean=True, checkpointing=True)])
+    assert setup.economy == Economy(lean=True, checkpointing=True)
+    assert any(isinstance(one, LeanConv2d) for one in setup.model.pipeline.unet.modules())
 
 
 def test_an_evaluation_split_over_two_processes_is_that_of_one(
@@ -214,43 +257,90 @@ def test_counts_add_up_and_times_do_not() -> None:
     assert merged(rows[:1]) == rows[0]
 
 
-def launched(run: RunDir, code: str = "") -> list[subprocess.Popen[str]]:
-    """Two processes of `python -m rocm train`, as `accelerate launch` starts them."""
+def free_port() -> str:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    arguments = ["train", str(run.path / "config.yaml"), "--run-dir", str(run.path)]
-    start = f"import sys; from rocm.cli import main; {code}\nsys.exit(main({arguments!r}))"
+        return str(free.getsockname()[1])
+
+
+def trains(run: RunDir) -> list[str]:
+    return ["train", str(run.path / "config.yaml"), "--run-dir", str(run.path)]
+
+
+def launched(*commands: list[str], code: str = "") -> list[subprocess.Popen[str]]:
+    """Two processes of `python -m rocm`, as `accelerate launch` starts them for each command."""
+    orders = [(free_port(), words) for words in commands]
+    start = (
+        f"import os, sys; from rocm.cli import main; given = dict(os.environ); {code}\n"
+        f"for port, words in {orders!r}:\n"
+        "    os.environ.update(given, MASTER_PORT=port)\n"
+        "    code = main(words)\n"
+        "    code and sys.exit(code)"
+    )
     return [
         subprocess.Popen(
             [sys.executable, "-c", start],
             env=os.environ
             | {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
-            | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"},
+            | {"MASTER_ADDR": "127.0.0.1", "OMP_NUM_THREADS": "1"},
             stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            stderr=subprocess.PIPE,
             text=True,
         )
         for rank in (0, 1)
     ]
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """As many as the processes have: sums are rounded in the same order."""
+    num = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(num)
+
+
 @pytest.mark.slow
-def test_two_processes_over_gloo_train_as_one(new_run: Callable[..., RunDir]) -> None:
+@pytest.mark.usefixtures("one_thread")
+def test_two_processes_over_gloo_train_draw_and_evaluate_as_one(
+    new_run: Callable[..., RunDir], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ROCM_HOME", str(tmp_path / "home"))
     settings = {"batch_size": 4, "num_steps": 2, **PROPORTIONAL}
     alone, shared = new_run("alone", **settings), new_run("shared", **settings)
-    processes = launched(shared)
+    model, adapter = shared.config().model, str(shared.path / "adapter")
+    short = ["--model", model, "--num-inference-steps", "1"]
+    sample = ["sample", "a fox", "--num", "17", "--adapter", adapter, *short, "--out"]
+    evaluate = ["evaluate", adapter, *short, "--num-prompts", "9", "--rewards", "saturation"]
+    together = str(tmp_path / "together.png")
+    processes = launched(trains(shared), [*sample, together], evaluate)
     list(train(alone))
-    printed = [process.communicate(timeout=PATIENCE_S * 4)[0] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], printed
-    assert "Finished after 2 updates" in printed[0]
-    assert printed[1] == ""
+    answers = [process.communicate(timeout=PATIENCE_S * 4) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], answers
+    assert "Finished after 2 updates" in answers[0][0]
+    assert answers[1][0] == ""
     assert shared.manifest()["num_processes"] == 2
     expected = load_file(alone.path / "adapter" / WEIGHTS)
     for name, value in load_file(shared.path / "adapter" / WEIGHTS).items():
         torch.testing.assert_close(value, expected[name], rtol=1e-4, atol=2e-6)
     for row, one in zip(shared.metrics()[1:], alone.metrics()[1:], strict=True):
         assert row["reward"] == pytest.approx(one["reward"], rel=1e-3, abs=1e-4)
+
+    assert main([*sample, str(tmp_path / "single.png")]) == 0
+    for seed in range(17):
+        drawn = (tmp_path / f"single-{seed}.png").read_bytes()
+        assert (tmp_path / f"together-{seed}.png").read_bytes() == drawn
+
+    (record,) = (tmp_path / "home" / "comparisons").glob("*/comparison.json")
+    plan, folder = Plan.of(json.loads(record.read_text())), record.parent
+    assert len(plan.columns) * len(plan.prompts) == 18
+    pictures = [plan.picture(index) for index in range(plan.num_pictures)]
+    for one in Sampler("cpu").draw(pictures, plan.measures):
+        file = folder / "pictures" / f"{one.index:05d}.png"
+        assert file.read_bytes() == png_bytes(one.image, pictures[one.index])
+        assert {"index": one.index, "scores": one.scores} in read_json_lines(
+            folder / "results.jsonl"
+        )
 
 
 @pytest.mark.slow
@@ -263,8 +353,8 @@ def test_a_process_that_is_killed_ends_the_other(new_run: Callable[..., RunDir])
         "    return own(setup, mixture, step)\n"
         "loop.update = update"
     )
-    processes = launched(run, dying)
-    printed = [process.communicate(timeout=PATIENCE_S * 4)[0] for process in processes]
+    processes = launched(trains(run), code=dying)
+    printed = [process.communicate(timeout=PATIENCE_S * 4) for process in processes]
     assert [process.returncode for process in processes] == [2, 9], printed
     assert "Another process of the run has died without a word" in run.status().error
     assert Path(run.path / "checkpoints" / "step_000000").is_dir()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import AutoencoderTiny
+from diffusers import AutoencoderTiny, LatentConsistencyModelPipeline
 
 from rocm.bench.counter import saved_bytes as counted_bytes
 from rocm.config import RunConfig
@@ -147,8 +147,18 @@ def test_a_memory_that_is_full_in_every_allowed_way_fails_with_what_to_do(
 ) -> None:
     run = new_run("run", lean_layers="off", gradient_checkpointing="off", batch_size=2)
     attempts = full_at(monkeypatch, num=9)
+    monkeypatch.setattr(memory, "total_bytes", lambda device: 12_000_000)
     with pytest.raises(TrainingError, match="gradient_checkpointing at auto, lower batch_size"):
         list(train(run))
+    pipeline = LatentConsistencyModelPipeline.from_pretrained(run.config().model)
+    modules = [one for one in pipeline.components.values() if isinstance(one, torch.nn.Module)]
+    base = sum(part.nbytes for one in modules for part in one.parameters()) / 1e6
+    adapter = sum(one.nbytes for one in attempts[0].learner.parameters) / 1e6
+    assert (
+        f"Of 12 MB the model's weights take {base:.0f}, the rewards' 0, adapter and optimiser "
+        f"{adapter:.0f}; the other {12 - base - adapter:.0f}"
+    ) in run.status().error
+    assert "too few for batch_size=1 with latents 8 wide" in run.status().error
     assert [one.config.batch_size for one in attempts] == [2, 1]
     assert not any(one.economy.lean or one.model.use_checkpointing for one in attempts)
     assert run.status().state == "failed"
