@@ -35,7 +35,7 @@ def fault(line: str, capsys) -> str:
 
 def test_a_wrong_word_in_a_command_is_found(capsys):
     assert not fault("train tiny-rocm-kl --learning-rate 1e-4", capsys)
-    for line in ("trian x", "train x --bta 1", "bench fast", "export x", "evaluate x --sed 1"):
+    for line in ("learn x", "train x --bta 1", "bench fast", "export x", "evaluate x --sed 1"):
         assert fault(line, capsys), line
     (joined,) = commands("`python -m rocm train x \\\n  --beta 1  # so`")
     assert joined == "train x --beta 1"

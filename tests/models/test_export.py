@@ -144,5 +144,5 @@ def test_a_run_goes_to_the_hub_with_card_chart_and_pictures(models, tmp_path, mo
 def test_an_upload_without_a_network_is_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    with pytest.raises(MissingFile, match="me/mine cannot be reached: http://127.0.0.1:9 does not"):
+    with pytest.raises(MissingFile, match=r"me/mine cannot be reached: http://127\.0\.0\.1:9 does"):
         push(tmp_path, "me/mine", is_public=False)
