@@ -10,6 +10,8 @@ from rocm.hub import announcement, fetch, size
 from rocm.model_files import adapter_repository, find_model, model_repositories
 from rocm.presets import hardware_names
 from rocm.prompt_files import fetch_hub_prompts, is_hub_source
+from rocm.reward_files import PUBLISHED, is_usable
+from rocm.reward_names import parse_mixture
 
 FORMATS = ("diffusers", "peft", "kohya", "merged")
 
@@ -57,7 +59,7 @@ def add_download_arguments(parser: argparse.ArgumentParser) -> None:
     """What to download."""
     parser.description = (
         "Download what a model or a preset needs into the hub's cache, and say first how much "
-        "that is. Nothing else of the program downloads."
+        "that is. Rewards are fetched by: rewards --download NAME. Nothing else downloads."
     )
     parser.add_argument(
         "what", metavar="MODEL|PRESET|PROMPTS", help="as the settings model or prompts, or a preset"
@@ -86,6 +88,7 @@ def download(options: argparse.Namespace, rest: list[str]) -> None:
     if what in preset_names() or os.path.isfile(what):
         config = RunConfig.load(what)
         what = config.model
+        _say_missing_rewards(config)
         if is_hub_source(config.prompts) and not options.dry_run:
             fetch_hub_prompts(config.prompts, config.prompt_column, _say)
     wanted = [adapter_repository(what)] if options.adapter else model_repositories(what)
@@ -96,6 +99,14 @@ def download(options: argparse.Namespace, rest: list[str]) -> None:
             fetch(one, _say)
     if not wanted:
         _say(f"{what}: a folder on this disk, {find_model(what).base}.")
+
+
+def _say_missing_rewards(config: RunConfig) -> None:
+    """Name the command for the published rewards that a run asks for and that are not here."""
+    named = dict.fromkeys([*parse_mixture(config.reward), *config.judge.split(",")])
+    missing = [name for name in named if name in PUBLISHED and not is_usable(name)]
+    if missing:
+        _say(f"It needs rewards too: python -m rocm rewards --download {' '.join(missing)}")
 
 
 def add_export_arguments(parser: argparse.ArgumentParser, runs: Path) -> None:

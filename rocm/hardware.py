@@ -39,7 +39,8 @@ def with_hardware(config: RunConfig, name: str) -> RunConfig:
         name: of `hardware_names`, or `auto` for the largest that this machine's card has room for.
 
     Returns:
-        The settings with the overlay's number format, recomputation and at most its batch size.
+        The settings with the overlay's number format, recomputation and at most its batch size; a
+        larger one where the algorithm compares pictures within a batch.
 
     Raises:
         ConfigError: unknown name, or `auto` found no card that is large enough.
@@ -51,10 +52,17 @@ def with_hardware(config: RunConfig, name: str) -> RunConfig:
             f"--hardware {name[:80]} is not known. Give {', '.join(hardware_names())} or auto."
         )
     overlay = read_yaml(HARDWARE / f"{name}.yaml")
-    pictures = config.batch_size * config.gradient_accumulation
-    batch = max(n for n in range(1, overlay["batch_size"] + 1) if pictures % n == 0)
-    overlay |= {"batch_size": batch, "gradient_accumulation": pictures // batch}
-    return RunConfig.load(config.model_dump(), **overlay)
+    pictures, most = config.batch_size * config.gradient_accumulation, overlay["batch_size"]
+    sizes = [n for n in range(1, pictures + 1) if pictures % n == 0]
+    refused = []
+    # The largest that the card should hold, otherwise the smallest that is larger.
+    for batch in sorted(sizes, key=lambda n: (n > most, abs(n - most))):
+        overlay |= {"batch_size": batch, "gradient_accumulation": pictures // batch}
+        try:
+            return RunConfig.load(config.model_dump(), **overlay)
+        except ConfigError as error:  # the algorithm compares the pictures of a batch
+            refused.append(error)
+    raise refused[0]
 
 
 def _detected() -> str:

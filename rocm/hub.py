@@ -129,7 +129,7 @@ def size(wanted: Repository) -> Download:
     Raises:
         MissingFile: no network, no such repository or revision, or no right to read it.
     """
-    plan = asked(str(wanted), lambda: _snapshot(wanted, dry_run=True, tqdm_class=_silent_bar()))
+    plan = asked(str(wanted), lambda: _plan(wanted))
     if not plan:
         raise MissingFile(
             f"{wanted} has none of the files that are needed: {', '.join(wanted.files)}. "
@@ -180,6 +180,16 @@ def megabytes(number: float) -> str:
     return f"{number / 1e6:.3g} MB"
 
 
+def _plan(wanted: Repository) -> Any:
+    """The wanted files with their sizes, nothing downloaded."""
+    from huggingface_hub import HfApi
+
+    # Without a network this fails at once; of a known commit the library asks for the files first,
+    # and that five times more, over half a minute, with words of its own.
+    HfApi().model_info(wanted.name, revision=wanted.revision)
+    return _snapshot(wanted, dry_run=True, tqdm_class=_silent_bar())
+
+
 def _snapshot(wanted: Repository, **options: Any) -> Any:
     from huggingface_hub import constants, snapshot_download
 
@@ -217,13 +227,14 @@ def asked(name: str, question: Callable[[], Answer]) -> Answer:
     Raises:
         MissingFile: one sentence on what kept the hub from answering.
     """
+    from httpx2 import TransportError  # the library's own; no OSError
     from huggingface_hub.errors import DryRunError
 
     try:
         return question()
     except DryRunError as error:
         raise MissingFile(_refusal(name, error.__cause__ or error)) from error
-    except (OSError, ConnectionError, ValueError) as error:
+    except (TransportError, OSError, ValueError) as error:
         raise MissingFile(_refusal(name, error)) from error
 
 
@@ -248,7 +259,7 @@ def _refusal(name: str, error: BaseException) -> str:
         return f"{name}: the hub has the name, but no such revision. Take another one."
     if isinstance(error, LocalEntryNotFoundError | OfflineModeIsEnabled):
         return _no_network(name)
-    # The hub answered with an error, or not at all: the library's own word for that is no OSError.
+    # The hub answered with an error, or what it sent could not be used.
     if isinstance(error, HfHubHTTPError | OSError | ValueError):
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         return f"{name} could not be downloaded: {reason}. Try again."
@@ -259,10 +270,10 @@ def _no_network(name: str) -> str:
     from huggingface_hub import constants
 
     if constants.is_offline_mode():
-        return f"{name} is not on this disk, and HF_HUB_OFFLINE forbids to download it. Unset that."
+        return f"{name} cannot be reached: HF_HUB_OFFLINE forbids it. Unset that."
     return (
-        f"{name} is not on this disk, and {constants.ENDPOINT} does not answer. Check the network, "
-        "or give a local folder."
+        f"{name} cannot be reached: {constants.ENDPOINT} does not answer. Check the network, or "
+        "give a local folder."
     )
 
 

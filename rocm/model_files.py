@@ -98,7 +98,7 @@ def _missing(model: str, period: int) -> str:
     try:
         missing = model_size(model).missing
     except MissingFile as error:
-        return f"No folder '{model}', and {error}"
+        return f"model={model} is not on this disk, and {error}"
     return (
         f"model={model} is not on this disk: {megabytes(missing)} to download. "
         f"Run: python -m rocm download {model}"

@@ -180,3 +180,14 @@ def test_help_names_every_setting() -> None:
 def test_pictures_go_to_a_file_with_a_name(capsys):
     assert main(["sample", "an apple", "--num", "2", "--out", "/"]) == 2
     assert "--out / names no file" in capsys.readouterr().err
+
+
+def test_a_presets_download_names_the_rewards_that_are_missing(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("rocm.cli_models.is_usable", lambda name: name == "clipscore")
+    settings = RunConfig.load("tiny-rocm-kl", reward="0.5*hpsv2+0.5*clipscore", judge="pickscore")
+    (tmp_path / "mine.yaml").write_text(settings.to_yaml())
+    assert main(["download", str(tmp_path / "mine.yaml")]) == 0
+    command = capsys.readouterr().out.splitlines()[0].partition("python -m rocm ")[2]
+    assert command == "rewards --download hpsv2 pickscore"
+    assert main(["download", "tiny-rocm-kl"]) == 0
+    assert "rewards" not in capsys.readouterr().out

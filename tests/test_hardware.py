@@ -6,7 +6,7 @@ from rocm import hardware
 from rocm.config import RunConfig
 from rocm.errors import ConfigError
 from rocm.hardware import with_hardware
-from rocm.presets import hardware_names
+from rocm.presets import family_presets, hardware_names
 
 PAPER = "paper-rocm-kl-hpsv2"
 
@@ -21,6 +21,23 @@ def test_an_update_keeps_its_pictures(name: str, batch: int, accumulation: int) 
     kept = {"batch_size", "gradient_accumulation", "precision", "gradient_checkpointing"}
     plain = RunConfig.load(PAPER).model_dump(exclude=kept)
     assert config.model_dump(exclude=kept) == plain
+
+
+@pytest.mark.parametrize(("name", "batch"), [("12gb", 2), ("24gb", 2), ("80gb", 4)])
+def test_an_algorithm_of_pairs_keeps_them_on_a_card_for_one_picture(name: str, batch: int) -> None:
+    config = with_hardware(RunConfig.load("paper-d3po-hpsv2"), name)
+    assert (config.batch_size, config.batch_size * config.gradient_accumulation) == (batch, 32)
+
+
+@pytest.mark.parametrize("name", hardware_names())
+def test_every_paper_preset_fits_every_overlay(name: str) -> None:
+    presets = [preset for preset in family_presets() if preset.startswith("paper-")]
+    assert len(presets) == 32
+    for preset in presets:
+        config = RunConfig.load(preset)
+        pictures = config.batch_size * config.gradient_accumulation
+        fitted = with_hardware(config, name)
+        assert fitted.batch_size * fitted.gradient_accumulation == pictures
 
 
 def test_overlays_stand_from_the_smallest_card_to_the_largest() -> None:

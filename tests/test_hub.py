@@ -132,17 +132,20 @@ def test_what_the_hub_does_not_have_is_one_sentence(hub, cache, name, words):
 
 
 @pytest.mark.parametrize("is_offline", [True, False])
-def test_no_network_is_one_sentence(cache, is_offline):
+@pytest.mark.parametrize("pinned_or_data", [next(iter(PINNED)), "hub:somebody/prompts"])
+def test_no_network_is_one_sentence_and_nothing_else(cache, is_offline, pinned_or_data):
     environment = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HUB_OFFLINE": str(int(is_offline))}
-    failed = rocm(cache, "download", "somebody/sd", **environment)
+    failed = rocm(cache, "download", pinned_or_data, **environment)
     assert failed.returncode == 2
     words = "HF_HUB_OFFLINE forbids" if is_offline else "http://127.0.0.1:9 does not answer"
-    assert words in failed.stderr.splitlines()[-1]
+    (sentence,) = failed.stderr.splitlines()
+    assert words in sentence
 
 
 def test_a_missing_model_is_a_problem_before_the_start(cache):
     config = RunConfig.load("tiny-rocm-kl", model="somebody/sd")
-    assert "not on this disk, and HF_HUB_OFFLINE" in Services(cache).problems(config)[0]
+    words = "model=somebody/sd is not on this disk, and somebody/sd@main cannot be reached: HF_HUB"
+    assert Services(cache).problems(config)[0].startswith(words)
 
 
 def test_the_problem_says_how_much_there_is_to_download(cache, monkeypatch):

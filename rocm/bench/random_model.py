@@ -30,6 +30,8 @@ from rocm.rewards.tower import freeze as freeze_tower
 from rocm.training.setup import Setup, prepare
 
 NUM_TOKENS = 77
+GIVEN = {"reward": "hpsv2.1", "judge": "", "preferences": ""}
+GIVEN |= {"prompts": "embedded", "num_prompts": 0, "num_eval_prompts": 2}
 BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 
 
@@ -124,14 +126,15 @@ def random_setup(config: RunConfig, size: Size, device: torch.device) -> Setup:
     """A run's parts with random weights.
 
     Args:
-        config: the settings; `model`, `reward`, `track` and `judge` are not looked at.
+        config: the settings; `model`, `reward`, `track`, `judge` and those of the prompts are not
+            looked at.
         size: of the networks.
         device: that they are made on, `meta` included.
 
     Returns:
         The parts, with the settings as they then are.
     """
-    config = config.model_copy(update={"reward": "hpsv2.1", "judge": "", "preferences": ""})
+    config = config.model_copy(update=GIVEN)
     model = random_model(config, size, device)
     rewards = {config.reward: random_reward(size, device, model.dtype)}
     return prepare(config, model, rewards, prompts_of(config))

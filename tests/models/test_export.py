@@ -13,7 +13,7 @@ from rocm.config import RunConfig
 from rocm.errors import ConfigError, MissingFile, RunError
 from rocm.models.consistency import load_model
 from rocm.models.lora import WEIGHTS, add_adapter, load_adapter, save_adapter
-from rocm.share import export_adapter, find_adapter
+from rocm.share import export_adapter, find_adapter, push
 from rocm.training.loop import train
 from rocm.training.run_dir import RunDir
 from tests.families import levels_apart, name_of, our_picture, stock, stock_picture
@@ -139,3 +139,10 @@ def test_a_run_goes_to_the_hub_with_card_chart_and_pictures(models, tmp_path, mo
     assert all(f"]({name})" in card for name in files if name.endswith((".png", ".webp")))
     assert files["chart.png"].startswith(b"\x89PNG")
     assert sum(name.endswith(".webp") for name in files) == 2
+
+
+def test_an_upload_without_a_network_is_one_sentence(tmp_path, monkeypatch):
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    with pytest.raises(MissingFile, match=r"me/mine cannot be reached: http://127\.0\.0\.1:9 does"):
+        push(tmp_path, "me/mine", is_public=False)
