@@ -68,8 +68,8 @@ MUTATIONS = [
     Mutation(
         "all of the adapter before the base model",
         "rocm/drawing/sampler.py",
-        "for indices in _in_turns(arms[first : first + MAX_ADAPTERS], size):",
-        "for indices in arms:",
+        "yield from _in_turns(arms[first : first + MAX_ADAPTERS], size)",
+        "yield from arms[first : first + MAX_ADAPTERS]",
         "tests/drawing/test_sampler.py::test_base_and_adapter_take_turns_so_that_pairs_come_early",
     ),
     Mutation(

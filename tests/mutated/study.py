@@ -150,9 +150,9 @@ MUTATIONS = [
     ),
     Mutation(
         "votes of a pilot reported",
-        "rocm/study/findings.py",
-        'if one.source != "pilot"',
-        "if one.source",
+        "rocm/study/rows.py",
+        "not {PILOT, WITHDRAWN} & set(",
+        "not {WITHDRAWN} & set(",
         "tests/study/test_findings.py::test_votes_of_a_pilot_are_never_reported",
     ),
 ]
