@@ -108,7 +108,7 @@ def test_the_presets_of_the_embedded_model_have_no_problem(services):
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"model": "no/model"}, "No folder 'no/model'"),
+        ({"model": "no/model"}, "model=no/model is not on this disk"),
         ({"reward": "colourfulness"}, "Did you mean 'colorfulness'?"),
         ({"reward": "compressibility"}, "compressibility has no gradient, and algorithm=rocm"),
         ({"reward": "2*3*saturation"}, "cannot be read"),
