@@ -17,7 +17,8 @@ TYPED = "typed"
 CONSENT = tuple(Consent.model_fields)
 PLAIN = (
     "title", "seed", "comparisons", "seeds_per_prompt", "votes_per_pair", "main_per_rater",
-    "checks_per_rater", "repeats_per_rater", "practice", "allow_skip", "peeking",
+    "checks_per_rater", "repeats_per_rater", "practice", "lease_minutes", "allow_skip", "peeking",
+    "instructions", "pays", "completion_url", "screen_out_url",
 )  # fmt: skip
 
 
@@ -46,7 +47,12 @@ class Wish:
         checks_per_rater: pairs with a known answer.
         repeats_per_rater: pairs shown again.
         practice: pairs to begin with.
+        lease_minutes: how long an open pair is held.
         peeking: `hidden` or `evidence`.
+        instructions: shown before the first pair.
+        pays: whether outside ids are kept, to pay.
+        completion_url: where raters go at the end, or empty.
+        screen_out_url: where those go who decline, or empty.
         version: of the consent text.
         text: of consent.
         contact: whom raters write to.
@@ -76,7 +82,12 @@ class Wish:
     checks_per_rater: Any
     repeats_per_rater: Any
     practice: Any
+    lease_minutes: Any
     peeking: str
+    instructions: str
+    pays: bool
+    completion_url: str
+    screen_out_url: str
     version: str
     text: str
     contact: str

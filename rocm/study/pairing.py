@@ -49,8 +49,27 @@ def _extra(recipe: Recipe, prompts: list[Row[Any]]) -> tuple[list[Row[Any]], lis
     return after[: recipe.practice], after[recipe.practice :]
 
 
+def checked_arm(arms: list[Row[Any]], seed: int, text: str) -> int:
+    """Id of the compared arm whose picture a check shows beside its damaged copy.
+
+    Another one by prompt: if it were always the first, a rater who recognises a check would know
+    which arm drew it.
+
+    Args:
+        arms: of the study.
+        seed: of the study.
+        text: the check's prompt.
+
+    Returns:
+        The id.
+    """
+    compared = sorted(one.id for one in arms if one.role == "compared")
+    digest = sha256(f"{seed}|check|{text}".encode()).digest()
+    return compared[int.from_bytes(digest[:6], "big") % len(compared)]
+
+
 def add_damaged(store: Store, pictures: Pictures, study_id: str) -> None:
-    """Make the damaged copy of the first arm's picture for each check."""
+    """Make the damaged copy of an arm's picture for each check."""
     arms, _ = arms_and_prompts(store, study_id)
     spoilt = next((one for one in arms if one.role == "damaged"), None)
     if spoilt is None:
@@ -61,17 +80,17 @@ def add_damaged(store: Store, pictures: Pictures, study_id: str) -> None:
                 select(study.c.config_json).where(study.c.id == study_id)
             ).scalar_one()
         )
-        first = min(one.id for one in arms if one.role == "compared")
         images = connection.execute(
             select(image).where(image.c.study_id == study_id).order_by(image.c.prompt_id)
         ).all()
     done = {(one.prompt_id, one.seed) for one in images if one.arm_id == spoilt.id}
     _, prompts = arms_and_prompts(store, study_id)
     checked = {
-        one.id for one in prompts[config["prompt_set"]["num"] + config["design"]["practice"] :]
+        one.id: checked_arm(arms, config["seed"], one.text)
+        for one in prompts[config["prompt_set"]["num"] + config["design"]["practice"] :]
     }
     for one in images:
-        if one.arm_id != first or one.prompt_id not in checked:
+        if one.arm_id != checked.get(one.prompt_id):
             continue
         if (one.prompt_id, one.seed) not in done:
             with Image.open(pictures.file(one.picture_id)) as whole:
@@ -91,12 +110,13 @@ def add_pairs(store: Store, study_id: str, recipe: Recipe) -> None:
     ids = {one.name: one.id for one in arms}
     practice, checks = _extra(recipe, prompts)
     compared = [tuple(sorted((ids[one], ids[other]))) for one, other in recipe.compared()]
-    first = min(one.id for one in arms if one.role == "compared")
     wanted = [("main", one, two) for one in prompts[: recipe.prompts.num] for two in compared]
     wanted += [
         ("practice", one, compared[number % len(compared)]) for number, one in enumerate(practice)
     ]
-    wanted += [("check", one, (first, ids["damaged"])) for one in checks]
+    wanted += [
+        ("check", one, (checked_arm(arms, recipe.seed, one.text), ids["damaged"])) for one in checks
+    ]
     numbers = {one.id: number for number, one in enumerate(prompts)}
     with store.database.write() as w:
         images = {

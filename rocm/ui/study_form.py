@@ -19,6 +19,7 @@ SETS = [
     ("a text file", "file"),
 ]
 REWARDS = ("tiny-clip", "colorfulness")
+EMPTIED = ("title", "prompts", "prompt_source", "instructions", "completion_url", "screen_out_url")
 CONSENT_TEXT = (
     "You choose between pictures that computer programs made. Your choices and the time that they "
     "take are stored under a number. Nothing that names you is stored. You may stop at any time."
@@ -61,7 +62,7 @@ def wish(values: tuple[Any, ...]) -> Wish:
     given = dict(zip(WISHES, values, strict=True))
     for name in ("arms", "rewards", "questions"):
         given[name] = tuple(given[name] or ())
-    for name in ("title", "prompts", "prompt_source"):
+    for name in EMPTIED:
         given[name] = given[name] or ""
     return Wish(**given)
 
@@ -94,6 +95,8 @@ def _build_wishes(desk: CompareDesk) -> dict[str, Component]:
         wishes |= _build_questions()
     with gr.Accordion("How much, and of whom", open=False, elem_id="study_numbers_box"):
         wishes |= _build_numbers()
+    with gr.Accordion("Instructions, and ways back", open=False, elem_id="study_texts_box"):
+        wishes |= _build_texts()
     with gr.Accordion("Consent: every field is asked for", elem_id="study_consent_box"):
         wishes |= _build_consent()
     return wishes
@@ -246,13 +249,34 @@ def _build_numbers() -> dict[str, Component]:
     with gr.Row():
         checks = _number("checks_per_rater", "Checks per rater")
         repeats = _number("repeats_per_rater", "Repeats per rater")
-    practice = _number("practice", "Practice pairs")
+    with gr.Row():
+        practice = _number("practice", "Practice pairs")
+        lease = _number("lease_minutes", "Minutes for a pair")
     return {
         "votes_per_pair": votes,
         "main_per_rater": main,
         "checks_per_rater": checks,
         "repeats_per_rater": repeats,
         "practice": practice,
+        "lease_minutes": lease,
+    }
+
+
+def _build_texts() -> dict[str, Component]:
+    def line(name: str, label: str, lines: int = 1) -> gr.Textbox:
+        field = Recipe.model_fields[name]
+        return gr.Textbox(
+            field.default, label=label, info=field.description, lines=lines, max_lines=8,
+            elem_id=f"study_{name}",
+        )  # fmt: skip
+
+    return {
+        "instructions": line("instructions", "Instructions", 4),
+        "pays": gr.Checkbox(
+            False, label="Raters are paid", info=_help(Recipe, "pays"), elem_id="study_pays"
+        ),
+        "completion_url": line("completion_url", "Address at the end"),
+        "screen_out_url": line("screen_out_url", "Address of those who decline"),
     }
 
 

@@ -15,7 +15,10 @@ from rocm.ui.study_screen import Screening, build_screening
 ASSETS = ROOT / "assets"
 POLL_S = 2.0
 ONLY_HERE = "Works on this machine only: docs/deploy.md says how raters elsewhere reach a study."
-SEND_IT = "For raters; anybody who has it can vote."
+SEND_IT = (
+    "For raters; anybody who has it can vote. For Prolific put ?PROLIFIC_PID={{%PROLIFIC_PID%}} "
+    "behind it; Mechanical Turk opens it as it is."
+)
 EMPTY_BIN = [("The bin is empty.", "")]
 LIST = '<div class="run-list" tabindex="0" role="region" aria-label="Studies"></div>'
 

@@ -445,6 +445,15 @@ def test_a_missing_adapter_is_named(work):
         build(work, Recipe.load(RECIPE | {"arms": arms}))
 
 
+def test_checks_show_pictures_of_all_arms(work):
+    """Else a rater who recognises a check would know who drew it."""
+    build(work, Recipe.load(RECIPE | {"checks_per_rater": 5}))
+    names = {row.id: row.name for row in rows(work.store, tables.arm)}
+    checks = [row for row in rows(work.store, tables.pair) if row.kind == "check"]
+    assert {names[row.arm_a] for row in checks} == {one["name"] for one in RECIPE["arms"]}
+    assert {names[row.arm_b] for row in checks} == {"damaged"}
+
+
 def test_arm_a_is_the_one_that_the_recipe_names_first(work):
     """Whatever the random order of the codes: a choice goes with the picture of its arm."""
     study_id = opened(work)
