@@ -27,7 +27,8 @@ CHANGED_ASSETS = ("vote",)
 NUM_WORKERS = 2
 # What takes seconds to import, and is no part of the tree that is mutated.
 LIBRARIES = ["torch", "pytest", "diffusers.pipelines.latent_consistency_models", "peft", "scipy"]
-LIBRARIES += ["transformers.models.clip.modeling_clip", "statsmodels.api"]
+LIBRARIES += ["transformers.models.clip.modeling_clip", "statsmodels.api", "gradio", "open_clip"]
+LIBRARIES += ["alembic", "playwright.sync_api"]
 LOADED = multiprocessing.get_context("forkserver")
 MUTATIONS = [
     mutation
