@@ -63,7 +63,7 @@ def checked_arm(arms: list[Row[Any]], seed: int, text: str) -> int:
     Returns:
         The id.
     """
-    compared = sorted(one.id for one in arms if one.role == "compared")
+    compared: list[int] = sorted(one.id for one in arms if one.role == "compared")
     digest = sha256(f"{seed}|check|{text}".encode()).digest()
     return compared[int.from_bytes(digest[:6], "big") % len(compared)]
 
