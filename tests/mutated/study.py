@@ -155,4 +155,11 @@ MUTATIONS = [
         "not {WITHDRAWN} & set(",
         "tests/study/test_findings.py::test_votes_of_a_pilot_are_never_reported",
     ),
+    Mutation(
+        "every check shows the first arm's picture",
+        "rocm/study/pairing.py",
+        '"big") % len(compared)',
+        '"big") % 1',
+        "tests/study/test_build.py::test_checks_show_pictures_of_all_arms",
+    ),
 ]
