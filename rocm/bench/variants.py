@@ -33,13 +33,14 @@ ALL_OFF = {
     "gradient_checkpointing": "off",
     "lean_layers": "off",
     "flat_lora": False,
+    "channels_last": "off",
     "reference_batch": 1,
     "keep_text": False,
     "compile_blocks": False,
     "cuda_graph": False,
 }
 BATCHED = ALL_OFF | {"reference_batch": 32, "keep_text": True}
-FLAT = BATCHED | {"flat_lora": True}
+FLAT = BATCHED | {"flat_lora": True, "channels_last": "auto"}
 LEAN = FLAT | {"lean_layers": "on", "decode_batch": 1}
 PLAIN = Variant("plain", ALL_OFF, "nothing recomputed, nothing optimised; others' measure")
 NAIVE = Variant("naive", ALL_OFF | {"gradient_checkpointing": "on"}, "every call recomputed")
@@ -47,7 +48,7 @@ COUNTED = (
     PLAIN,
     NAIVE,
     Variant("batched", BATCHED, "the reference in one call, text features kept"),
-    Variant("flat", FLAT, "the adapter as one vector besides"),
+    Variant("flat", FLAT, "the adapter as one vector besides, on a CPU with channels last"),
     Variant("lean", LEAN, "lean frozen layers, and pictures scored one at a time"),
     Variant("low-memory", LEAN | {"gradient_checkpointing": "on"}, "that, recomputed"),
 )

@@ -91,6 +91,8 @@ def load_few_step(model: str, precision: str) -> tuple[DiffusionPipeline, str]:
 def freeze(pipeline: DiffusionPipeline, device: torch.device, dtype: torch.dtype) -> None:
     """Move a pipeline to its device, its networks fixed; with float16 the autoencoder in float32.
 
+    On a CPU the channels of its pictures lie last; see `order_channels`.
+
     Args:
         pipeline: with U-Net, autoencoder and text encoders.
         device: where to compute.
@@ -103,7 +105,23 @@ def freeze(pipeline: DiffusionPipeline, device: torch.device, dtype: torch.dtype
         network = pipeline.components.get(name)
         if network is not None:
             network.requires_grad_(False).eval()
+    order_channels(pipeline, device.type == "cpu")
     pipeline.set_progress_bar_config(disable=True)
+
+
+def order_channels(pipeline: DiffusionPipeline, is_last: bool) -> None:
+    """Lay out U-Net and autoencoder in memory; what they compute stays the same, up to rounding.
+
+    On a CPU channels that lie last are faster. On CUDA torch's group norm puts them first again,
+    at the cost of a copy each time.
+
+    Args:
+        pipeline: without adapter.
+        is_last: a pixel's channels lie side by side, not a channel's pixels.
+    """
+    order = torch.channels_last if is_last else torch.contiguous_format
+    for network in (pipeline.unet, pipeline.vae):
+        network.to(memory_format=order)
 
 
 def _check_layout(model: str, base: Path) -> None:

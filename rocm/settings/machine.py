@@ -32,6 +32,12 @@ class MachineSettings(BaseModel):
         "Machine",
         "The adapter as one vector, with fewer operations in its layers; files are the same.",
     )
+    channels_last: Literal["auto", "on", "off"] = setting(
+        "auto",
+        "Machine",
+        "Channels of pictures and states lie side by side in memory; results are the same. auto: "
+        "on a CPU, where that is faster.",
+    )
     reference_batch: int = setting(
         32,
         "Machine",

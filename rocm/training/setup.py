@@ -25,6 +25,7 @@ from rocm.models.consistency import ConsistencyModel, load_model, resolve_device
 from rocm.models.diffusion import load_diffusion
 from rocm.models.flat import FlatAdamW, Lender, make_lean_lora
 from rocm.models.lora import NAME, add_adapter, load_adapter
+from rocm.models.pipelines import order_channels
 from rocm.models.regional import compile_blocks, networks_in
 from rocm.models.tiny_decoder import load_decoder
 from rocm.preferences import BASE, Preference, load_preferences
@@ -164,6 +165,8 @@ def prepare(
     check_compiler(config)
     check_recording(config, model.device.type == "cuda")
     weights, targets = parse_mixture(config.reward), _split(config.lora_targets)
+    if config.channels_last != "auto":
+        order_channels(model.pipeline, config.channels_last == "on")
     parameters = add_adapter(
         model.pipeline.unet, config.lora_rank, config.lora_alpha, targets, config.seed
     )
@@ -186,7 +189,7 @@ def prepare(
         eps=config.adam_epsilon,
         weight_decay=config.weight_decay,
     )
-    if isinstance(optimizer, FlatAdamW):
+    if isinstance(optimizer, FlatAdamW) and model.dtype != torch.float32:
         model = replace(model, lender=Lender(model.pipeline.unet, optimizer, model.dtype))
     scaler = torch.amp.GradScaler(model.device.type, enabled=config.precision == "fp16")
     statistics = PromptStatistics(config.prompt_window, config.prompt_min_count)

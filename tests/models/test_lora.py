@@ -149,7 +149,8 @@ def test_saved_adapter_gives_stock_diffusers_the_same_network(saved, pipeline):
     folder, expected = saved
     base = output_of(pipeline.unet)
     pipeline.load_lora_weights(str(folder))
-    torch.testing.assert_close(output_of(pipeline.unet), expected, rtol=1e-5, atol=1e-6)
+    # Ours has channels last on a CPU: its sums are in another order.
+    torch.testing.assert_close(output_of(pipeline.unet), expected, rtol=1e-4, atol=2e-5)
     assert projection(pipeline.unet).scaling == {"default_0": 8 / 4}
     assert (expected - base).abs().max() > 0.01
 

@@ -25,6 +25,7 @@ from tests.training.choices import DPOK
 
 PLAIN = {
     "flat_lora": False,
+    "channels_last": "off",
     "reference_batch": 1,
     "lean_layers": "off",
     "gradient_checkpointing": "off",
@@ -47,12 +48,19 @@ def two_updates(config: RunConfig) -> tuple[list[float], torch.Tensor]:
     "settings",
     [
         {"flat_lora": True},
+        {"channels_last": "on"},
         {"reference_batch": 32},
         {"reference_batch": 4},
         {"lean_layers": "on"},
         {"keep_text": True},
         {"decode_batch": 1},
-        {"flat_lora": True, "reference_batch": 32, "lean_layers": "on", "keep_text": True},
+        {
+            "flat_lora": True,
+            "channels_last": "on",
+            "reference_batch": 32,
+            "lean_layers": "on",
+            "keep_text": True,
+        },
     ],
     ids=lambda settings: ",".join(f"{name}={value}" for name, value in settings.items()),
 )
