@@ -37,6 +37,13 @@ MUTATIONS = [
         f"{LEAN}{LENT}",
     ),
     Mutation(
+        "channels lie last, whatever is set",
+        "rocm/training/setup.py",
+        'if config.channels_last != "auto":',
+        "if False:",
+        f"{SPEED}test_channels_lie_as_the_setting_says_and_last_on_a_cpu[off-False]",
+    ),
+    Mutation(
         "bfloat16 is autocast",
         "rocm/models/consistency.py",
         "enabled = self.dtype == torch.float16",

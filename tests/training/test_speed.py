@@ -77,6 +77,16 @@ def test_a_setting_of_speed_or_memory_changes_no_update(
     torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize(("setting", "is_last"), [("auto", True), ("on", True), ("off", False)])
+def test_channels_lie_as_the_setting_says_and_last_on_a_cpu(
+    small_config: MakeConfig, setting: str, is_last: bool
+) -> None:
+    pipeline = set_up(small_config(channels_last=setting, track="")).model.pipeline
+    for weight in (pipeline.unet.conv_in.weight, pipeline.vae.decoder.conv_in.weight):
+        assert weight.is_contiguous(memory_format=torch.channels_last) == is_last
+        assert weight.is_contiguous() != is_last
+
+
 def test_states_before_the_reference_are_seen_in_calls_of_the_size_that_is_set(
     small_config: MakeConfig,
 ) -> None:
