@@ -268,9 +268,15 @@ def _best_step(run: RunDir, judge: str) -> int:
 
 
 def _check(session: _Session, row: dict[str, Any]) -> None:
-    """Refuse a loss or gradient that is not finite, before the update can harm a checkpoint."""
+    """Refuse a loss or gradient that is not finite, before the update can harm a checkpoint.
+
+    A gradient beyond the range of float16 is no fault: the update was left out, and the next one's
+    loss is multiplied by less, until even 1 is too much.
+    """
+    scaler = session.setup.learner.scaler
     for name in ("loss", "grad_norm"):
-        if not math.isfinite(row[name]):
+        is_scaled = name == "grad_norm" and scaler.is_enabled() and scaler.get_scale() >= 1
+        if not (math.isfinite(row[name]) or is_scaled):
             kept = session.run.checkpoints()[-1].name
             raise TrainingError(
                 f"The {name} is not finite in update {row['step']}. The adapter of {kept} is kept. "

@@ -12,6 +12,14 @@ SPLIT = (
 
 MUTATIONS = [
     Mutation(
+        "a gradient beyond float16 ends the run",
+        "rocm/training/loop.py",
+        "scaler.get_scale() >= 1",
+        "False",
+        "tests/training/test_loop.py::test_an_update_beyond_float16_is_left_out_and_a_run_ends_when_"
+        "scaling_does_not_help[1024-3]",
+    ),
+    Mutation(
         "earlier rewards forgotten on resume",
         "rocm/training/checkpoint.py",
         'self.statistics.load_state_dict(state.get("statistics", {}))',

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -315,6 +316,25 @@ def test_a_loss_that_is_not_finite_keeps_the_last_good_checkpoint(
     assert "Lower learning_rate" in status.error
     assert [row["step"] for row in run.metrics()] == [0, 1, 2]
     assert all(torch.isfinite(weights).all() for weights in adapter(run).values())
+
+
+@pytest.mark.parametrize(("scale_after", "num_updates"), [(1024, 3), (0.5, 0)])
+def test_an_update_beyond_float16_is_left_out_and_a_run_ends_when_scaling_does_not_help(
+    new_run: MakeRun, monkeypatch: pytest.MonkeyPatch, scale_after: float, num_updates: int
+) -> None:
+    first = 2.0**100  # the loss times it is within float32, its gradient beyond float16
+    scaler = partial(torch.amp.GradScaler, init_scale=first, backoff_factor=scale_after / first)
+    monkeypatch.setattr(torch.amp, "GradScaler", scaler)
+    run = new_run("run", precision="fp16", num_steps=3, track="")
+    if num_updates:
+        finish(run)
+    else:
+        with pytest.raises(TrainingError, match=r"The grad_norm is not finite in update 1\."):
+            finish(run)
+    rows = run.metrics()[1:]
+    assert [row["grad_norm"] is None for row in rows] == [True, False, False][:num_updates]
+    if rows:  # the divergence is that of the policy before the update
+        assert rows[0]["divergence"] == rows[1]["divergence"] < rows[2]["divergence"]
 
 
 @pytest.mark.parametrize("damage", ["cut", "missing"])
