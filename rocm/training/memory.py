@@ -10,14 +10,16 @@ from torch import Tensor
 from rocm.config import RunConfig
 from rocm.errors import ConfigError
 from rocm.models.consistency import ConsistencyModel
+from rocm.training.checkpoint import Learner
 
 SHARE_OF_FREE = 0.8
 
 
 def free_bytes(device: torch.device) -> int:
-    """Memory free on the device now, in bytes."""
+    """Memory free on the device now, in bytes; on CUDA with what torch keeps for later tensors."""
     if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + kept
     return psutil.virtual_memory().available
 
 
@@ -127,20 +129,22 @@ class Economy:
 
 
 def full_memory(
-    model: ConsistencyModel, rewards: Mapping[str, object], learner: object, batch_size: int
+    model: ConsistencyModel, rewards: Mapping[str, object], learner: Learner, batch_size: int
 ) -> str:
     """Where the memory has gone, when no way is left to need less: one sentence, what to do after.
 
     Args:
         model: with adapter.
         rewards: that are loaded, by name.
-        learner: whose `state_dict` holds adapter and optimiser.
+        learner: adapter and optimiser.
         batch_size: of the smallest parts of an update.
 
     Returns:
         The sentence.
     """
-    total, trained = total_bytes(model.device) / 1e6, _megabytes(learner.state_dict())
+    total = total_bytes(model.device) / 1e6
+    # Not its `state_dict`, whose copies the memory has no room for.
+    trained = _megabytes([learner.parameters, learner.optimizer.state, learner.critic])
     base = _megabytes(vars(model.pipeline)) - _megabytes(learner.parameters)
     judges = _megabytes(rewards)
     side, rest = model.latent_shape[-1], total - base - judges - trained

@@ -34,8 +34,8 @@ def update(setup: Setup, mixture: Mixture, step: int) -> dict[str, Any]:
         step: number of this update, from 1.
 
     Returns:
-        The update's row of metrics. If `loss` or `grad_norm` is not finite, the adapter is not to
-        be kept.
+        The update's row of metrics. If `loss` is not finite, the adapter is not to be kept; if
+        `grad_norm` is not, the optimiser left the step out.
 
     Raises:
         TrainingError: the memory is too small in every way that the settings allow.
@@ -45,7 +45,8 @@ def update(setup: Setup, mixture: Mixture, step: int) -> dict[str, Any]:
     before = deepcopy(setup.learner.state_dict()) if is_kept else None
     while (row := _attempt(setup, mixture, step)) is None:
         if before is not None:
-            setup.learner.load_state_dict(before)
+            # A copy, for optimisers go on in the tensors that they load.
+            setup.learner.load_state_dict(deepcopy(before))
     return row
 
 

@@ -67,9 +67,23 @@ MUTATIONS = [
     Mutation(
         "a policy gradient learns twice from an update that was done again",
         "rocm/training/update.py",
-        "setup.learner.load_state_dict(before)",
+        "setup.learner.load_state_dict(deepcopy(before))",
         "pass",
         f"{LADDER}[dpok]",
+    ),
+    Mutation(
+        "what an update that is done again goes back to has learnt meanwhile",
+        "rocm/training/update.py",
+        "(deepcopy(before))",
+        "(before)",
+        f"{LADDER}[dpok]",
+    ),
+    Mutation(
+        "memory that torch has taken and does not use counts as used",
+        "rocm/training/memory.py",
+        "[0] + kept",
+        "[0]",
+        f"{SPEED}test_memory_that_torch_has_taken_and_does_not_use_is_free",
     ),
     Mutation(
         "smaller batches of fewer pictures",
