@@ -141,8 +141,8 @@ class Recording:
         device, passes = self._setup.model.device, self._setup.model.passes
         # Rehearsed and recorded on one stream: gradients are accumulated where they first were.
         stream = torch.cuda.Stream(device)
-        stream.wait_stream(torch.cuda.current_stream(device))
         self.is_rehearsal.fill_(1)
+        stream.wait_stream(torch.cuda.current_stream(device))
         with torch.cuda.stream(stream):
             for _ in range(NUM_REHEARSALS):
                 self.run()

@@ -8,7 +8,11 @@ from rocm.training.run_dir import RunDir
 pytestmark = pytest.mark.gpu
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+# On a CPU bf16 moves these figures by 0.03, fp16 by 0.003; training moves them by 0.4 to 1.
+TOLERANCES = {"fp32": 0.01, "bf16": 0.1, "fp16": 0.03}
+
+
+@pytest.mark.parametrize("precision", TOLERANCES)
 @pytest.mark.parametrize("gradient_checkpointing", ["on", "off"])
 def test_cuda_gives_the_figures_of_the_cpu(
     new_run: Callable[..., RunDir], precision: str, gradient_checkpointing: str
@@ -16,8 +20,7 @@ def test_cuda_gives_the_figures_of_the_cpu(
     on_cpu = new_run("cpu")
     settings = {"precision": precision, "gradient_checkpointing": gradient_checkpointing}
     on_cuda = new_run("cuda", device="cuda", **settings)
-    tolerance = 1e-2 if precision == "fp32" else 0.3
     for one, other in zip(train(on_cpu), train(on_cuda), strict=True):
         for name in ("reward", "eval/reward"):
             if name in one.row:
-                assert one.row[name] == pytest.approx(other.row[name], abs=tolerance)
+                assert one.row[name] == pytest.approx(other.row[name], abs=TOLERANCES[precision])
