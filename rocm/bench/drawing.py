@@ -50,8 +50,7 @@ def bench_drawing(work: Work, batches: Sequence[int]) -> Report:
     facts = environment(device) | {"matmul TFLOP/s": rate / 1e12, "rounds": work.num_rounds}
     facts |= {"size": work.size.name if work.size else work.base.model}
     facts |= {"num_inference_steps": work.base.num_inference_steps}
-    words = ", ".join(f"{name} {value}" for name, value in facts.items())
-    return Report(f"Drawing: {words}", rows, facts)
+    return Report("Drawing", rows, facts)
 
 
 def _drawn(model: ConsistencyModel, work: Work, batch: int, is_base: bool) -> Callable[[], None]:

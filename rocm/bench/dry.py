@@ -57,8 +57,7 @@ def bench_dry(
         "batch_size": batch,
         "torch": torch.__version__,
     }
-    words = ", ".join(f"{name} {value}" for name, value in facts.items())
-    return Report(f"Counted on the meta device: {words}", rows, facts)
+    return Report("Counted on the meta device", rows, facts)
 
 
 def figures(report: Report) -> dict[str, Row]:

@@ -91,6 +91,7 @@ def bench_parts(config: RunConfig, num_rounds: int) -> PartsBench:
             "Train it and read `seconds` in metrics.jsonl, or choose another preset."
         )
     setup = set_up(config)
+    setup = replace(setup, config=setup.economy.settings(config))
     device = setup.model.device
     watches = [_timed_update(setup, step) for step in range(num_rounds + 1)]
     rounds = [watch.spent for watch in watches[1:]]
@@ -134,11 +135,6 @@ def _timed_update(setup: Setup, step: int) -> Stopwatch:
     objective = batch_objective(setup, problem, batch, step)
     forward = 1000 * (watch.now() - began)
     watch.spent["other forward"] = forward - sum(watch.spent.values())
-    watch.timed("backward", objective.loss.backward)()
-
-    def optimise() -> None:
-        torch.nn.utils.clip_grad_norm_(learner.parameters, setup.config.max_grad_norm)
-        learner.optimizer.step()
-
-    watch.timed("optimiser", optimise)()
+    watch.timed("backward", learner.scaler.scale(objective.loss).backward)()
+    watch.timed("optimiser", learner.descend)(setup.config.max_grad_norm)
     return watch

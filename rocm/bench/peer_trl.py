@@ -21,7 +21,7 @@ from rocm.training.setup import Setup
 
 FILE = "trl/models/modeling_sd_base.py"
 FUNCTION = "pipeline_step_with_grad"
-# What is not given is as many steps as ours; without guidance no state is seen twice.
+# The number of steps is the run's; without guidance no state is seen twice.
 OUR_WORK = {"guidance_scale": 1.0, "truncated_backprop": False}
 # Defaults of TRL's AlignPropConfig.
 OWN_WORK = {

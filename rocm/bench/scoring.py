@@ -42,8 +42,7 @@ def bench_scoring(work: Work, names: Sequence[str], batches: Sequence[int]) -> R
         rows += _rows(loaded, images.to(device), work.num_rounds, rate)
     facts = environment(device) | {"matmul TFLOP/s": rate / 1e12, "rounds": work.num_rounds}
     facts |= {"pixels": side}
-    words = ", ".join(f"{name} {value}" for name, value in facts.items())
-    return Report(f"Rewards: {words}", rows, facts)
+    return Report("Rewards", rows, facts)
 
 
 def _rows(loaded: dict[str, Reward], images: Tensor, num_rounds: int, rate: float) -> list[Row]:

@@ -27,6 +27,8 @@ from rocm.bench.variants import NAIVE, PLAIN, Variant, settings_of
 from rocm.config import RunConfig
 from rocm.errors import ConfigError
 from rocm.models.consistency import resolve_device
+from rocm.models.pipelines import DTYPES
+from rocm.models.regional import networks_in
 from rocm.rewards import Scale
 from rocm.training.setup import Setup, set_up
 from rocm.training.update import update
@@ -100,8 +102,7 @@ def bench_steps(
         The table.
     """
     device = resolve_device(work.base.device)
-    dtype = torch.float32 if work.base.precision == "fp32" else torch.bfloat16
-    rate = matmul_rate(device, dtype)
+    rate = matmul_rate(device, DTYPES[work.base.precision])
     rows = []
     for ref_grad, batch in product(ref_grads, batches):
         rows += _rows(work, variants, ref_grad, batch, rate)
@@ -109,8 +110,7 @@ def bench_steps(
     facts = environment(device) | {"matmul TFLOP/s": rate / 1e12, "rounds": work.num_rounds}
     facts |= {"algorithm": work.base.algorithm, "precision": work.base.precision, "size": size}
     facts |= {"num_inference_steps": work.base.num_inference_steps}
-    words = ", ".join(f"{name} {value}" for name, value in facts.items())
-    return Report(f"One update: {words}", rows, facts)
+    return Report("One update", rows, facts)
 
 
 def make_arm(work: Work, config: RunConfig) -> Arm:
@@ -139,22 +139,14 @@ def make_arm(work: Work, config: RunConfig) -> Arm:
 
 def weights_bytes(setup: Setup) -> int:
     """Bytes of all weights that a run holds: U-Net, autoencoder, text encoders, rewards."""
-    networks = [part for part in setup.model.pipeline.components.values() if _is_network(part)]
-    for reward in setup.rewards.values():
-        encoder = getattr(reward, "encoder", None)
-        networks += (
-            [part for part in vars(encoder).values() if _is_network(part)] if encoder else []
-        )
+    holders = [*setup.model.pipeline.components.values(), *setup.rewards.values()]
     storages = {
         tensor.untyped_storage()._cdata: tensor.untyped_storage().nbytes()
-        for network in networks
+        for holder in holders
+        for network in networks_in(holder)
         for tensor in network.state_dict(keep_vars=True).values()
     }
     return sum(storages.values())
-
-
-def _is_network(part: object) -> bool:
-    return isinstance(part, torch.nn.Module)
 
 
 def _rows(
@@ -183,10 +175,7 @@ def _arms(
     for variant in variants:
         config = settings_of(variant, work.base, ref_grad, batch)
         try:
-            arm = make_arm(work, config)
-            if variant.start:
-                arm.change = variant.start(arm.setup)
-            arms[variant.name] = _first(arm, variant.name)
+            arms[variant.name] = _started(work, variant, config)
         except torch.OutOfMemoryError:
             notes[variant.name] = "The memory does not hold it."
         except ConfigError as error:
@@ -194,6 +183,14 @@ def _arms(
                 raise
             notes[variant.name] = str(error)
     return arms, notes
+
+
+def _started(work: Work, variant: Variant, config: RunConfig) -> Arm:
+    """A variant after its first update; one that fails leaves nothing in the memory."""
+    arm = make_arm(work, config)
+    if variant.start:
+        arm.change = variant.start(arm.setup)
+    return _first(arm, variant.name)
 
 
 def _figures(

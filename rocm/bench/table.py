@@ -15,14 +15,19 @@ class Report:
     """What was measured.
 
     Attributes:
-        heading: one line: what, and on what.
+        title: what, in a few words.
         rows: figures by column; all rows have the same columns.
         facts: that hold for all rows.
     """
 
-    heading: str
+    title: str
     rows: list[Row]
     facts: dict[str, Any]
+
+    @property
+    def heading(self) -> str:
+        """One line: what, and on what."""
+        return f"{self.title}: {', '.join(f'{name} {value}' for name, value in self.facts.items())}"
 
     def text(self) -> str:
         """Heading, columns, rows."""

@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 
+from rocm.bench import parts
 from rocm.bench.drawing import bench_drawing
 from rocm.bench.random_model import SMALL
 from rocm.bench.scoring import bench_scoring
@@ -14,6 +15,8 @@ from rocm.bench.timing import interleaved, rates, speed_up
 from rocm.bench.variants import NAIVE, PLAIN, VARIANTS, Variant, chosen
 from rocm.config import RunConfig
 from rocm.errors import RunError
+from rocm.rewards import Scale
+from rocm.training.setup import set_up
 from rocm.training.update import update
 
 WRONG = Variant("wrong", {"beta": 9.0}, "another loss, as a mistake would be")
@@ -82,6 +85,19 @@ def test_drawing_and_scoring_give_a_row_for_each_case(tmp_path):
         scored.save(tmp_path / "no" / "scored.json")
 
 
+def test_an_update_timed_in_parts_is_the_one_that_training_does(small_config, monkeypatch):
+    config, setups = small_config(adam_epsilon=1e-3), []
+    monkeypatch.setattr(parts, "set_up", lambda given: setups.append(set_up(given)) or setups[0])
+    (spent,) = parts.bench_parts(config, 1).rounds
+    assert set(spent) == set(parts.PARTS)
+    assert min(spent.values()) > 0
+    other = set_up(config)
+    for step in (1, 2):
+        update(other, other.mixture(dict.fromkeys(other.weights, Scale(0.0, 1.0))), step)
+    for one, alone in zip(setups[0].learner.parameters, other.learner.parameters, strict=True):
+        torch.testing.assert_close(one, alone)
+
+
 def test_rounds_are_interleaved_and_each_begins_with_another():
     order = []
     calls = {name: lambda name=name: order.append(name) for name in "abc"}
@@ -105,8 +121,8 @@ def test_plain_is_always_among_the_chosen_variants():
 
 def test_table_is_aligned_and_says_what_was_not_measured():
     rows = [{"variant": "plain", "ms": 1234.5, "x": None}, {"variant": "a", "ms": 0.5, "x": 7}]
-    assert Report("Heading", rows, {}).text().splitlines() == [
-        "Heading",
+    assert Report("Heading", rows, {"rounds": 2, "size": "small"}).text().splitlines() == [
+        "Heading: rounds 2, size small",
         "variant     ms  x",
         "plain    1,234  -",
         "a          0.5  7",
