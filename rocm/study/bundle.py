@@ -107,8 +107,8 @@ def _members(source: Path) -> tuple[str, Any, dict[str, bytes]]:
             raise ValueError("something in it is compressed or encrypted")
         strange = [name for name in names if name not in TEXTS and not PICTURE.fullmatch(name)]
         if strange or not names.issuperset(TEXTS):
-            what = f"{strange[0][:100]!r} does not belong" if strange else "one of its texts lacks"
-            raise ValueError(what)
+            missing = f"one of {' and '.join(TEXTS)} is missing"
+            raise ValueError(f"{strange[0][:100]!r} does not belong" if strange else missing)
         document = json.loads(bundle.read("study.json"), parse_constant=_refused)
         pictures = {
             name[len("pictures/") : -len(SUFFIX)]: bundle.read(name) for name in names - set(TEXTS)

@@ -46,6 +46,13 @@ def lose(disk: Path) -> None:
         file.unlink()
 
 
+def assert_comes_back(disk: Path, bucket: Path) -> None:
+    was = everything(disk)
+    lose(disk)
+    restore(disk, bucket)
+    assert everything(disk) == was
+
+
 def test_every_acknowledged_vote_is_there_after_the_disk_is_gone(store, disk, bucket):
     backup = Backup(store.database, bucket)
     backup.start()
@@ -87,10 +94,7 @@ def test_a_torn_last_line_is_left_out(store, disk, bucket):
     newest = max(bucket.glob("journal-*"))
     newest.write_bytes(newest.read_bytes() + b'[["vote", {"id"')
     store.close()
-    was = everything(disk)
-    lose(disk)
-    restore(disk, bucket)
-    assert everything(disk) == was
+    assert_comes_back(disk, bucket)
 
 
 def test_what_cannot_be_saved_is_counted_and_saved_later(store, disk, bucket, monkeypatch):
@@ -113,10 +117,7 @@ def test_what_cannot_be_saved_is_counted_and_saved_later(store, disk, bucket, mo
     assert backup.status().num_unsaved == 0
     assert backup.status().error == ""
     store.close()
-    was = everything(disk)
-    lose(disk)
-    restore(disk, bucket)
-    assert everything(disk) == was
+    assert_comes_back(disk, bucket)
 
 
 def test_what_another_process_wrote_is_saved_with_the_next_commit(store, disk, bucket):
@@ -127,10 +128,7 @@ def test_what_another_process_wrote_is_saved_with_the_next_commit(store, disk, b
     other.close()
     lifecycle.open_study(store, STUDY)
     store.close()
-    was = everything(disk)
-    lose(disk)
-    restore(disk, bucket)
-    assert everything(disk) == was
+    assert_comes_back(disk, bucket)
 
 
 def test_what_is_deleted_is_in_no_backup_and_can_come_back_into_it(store, disk, bucket, tmp_path):
@@ -143,10 +141,7 @@ def test_what_is_deleted_is_in_no_backup_and_can_come_back_into_it(store, disk, 
     deleted.take_out(STUDY)
     lifecycle.open_study(store, STUDY)
     store.close()
-    was = everything(disk)
-    lose(disk)
-    restore(disk, bucket)
-    assert everything(disk) == was
+    assert_comes_back(disk, bucket)
 
 
 def test_a_database_that_is_there_is_not_touched(store, disk, bucket):
