@@ -22,7 +22,7 @@ from rocm.drawing.picture import Picture
 from rocm.errors import ConfigError
 from rocm.generate import Sampling, draw, draw_with_divergence, to_pil
 from rocm.model_files import ModelFiles, find_model
-from rocm.models.consistency import ConsistencyModel, load_model
+from rocm.models.consistency import ConsistencyModel, load_model, resolve_device
 from rocm.models.lora import WEIGHTS, adapter_off, load_adapter
 from rocm.reward_names import KL, OFFICIAL
 from rocm.rewards import PixelReward, Reward, limit_pixels, load_rewards
@@ -139,11 +139,11 @@ class Sampler:
     def _scores(
         self, images: Tensor, prompts: Sequence[str], names: Sequence[str]
     ) -> dict[str, Tensor]:
-        wanted = [name for name in names if name != KL]
+        wanted, device = [name for name in names if name != KL], resolve_device(self._device)
         for name in wanted:
             if name not in self._rewards:
-                self._rewards[name] = _load(name)
-        limited = limit_pixels(images)
+                self._rewards[name] = _load(name, device)
+        limited = limit_pixels(images).to(device)
         return {name: self._rewards[name](limited, prompts) for name in wanted}
 
     def _batch_size(self, model: str) -> int:
@@ -190,9 +190,9 @@ def _draw_alone(*arguments: Any) -> Iterator[tuple[Tensor, Tensor]]:
         yield images, images.new_zeros(len(images))
 
 
-def _load(name: str) -> Reward:
+def _load(name: str, device: torch.device) -> Reward:
     if name in MEASURES:
         return PixelReward(name, MEASURES[name])
     if name in OFFICIAL:
         return OfficialReward(name)
-    return load_rewards([name], torch.device("cpu"))[name]
+    return load_rewards([name], device)[name]

@@ -47,6 +47,19 @@ def test_neighbours_adapters_and_earlier_requests_change_nothing(sampler, plain,
     assert distance(drawn(sampler, plain)[0], alone[0]) <= 1
 
 
+def test_pictures_are_scored_where_they_are_drawn(monkeypatch):
+    devices = []
+
+    def loaded(names, device):
+        devices.append(device.type)
+        return {name: lambda images, prompts: images.mean((1, 2, 3)) for name in names}
+
+    monkeypatch.setattr("rocm.drawing.sampler.load_rewards", loaded)
+    found = Sampler("meta")._scores(torch.zeros(1, 3, 8, 8), ["a fox"], ["tiny-clip", "contrast"])
+    devices += [values.device.type for values in found.values()]
+    assert devices == ["meta"] * 3
+
+
 def test_base_and_adapter_take_turns_so_that_pairs_come_early(sampler, plain, tiny_adapters):
     base = [replace(plain, seed=seed) for seed in range(SMALL_BATCH + 1)]
     adapted = [replace(one, adapter=str(tiny_adapters[0])) for one in base]
