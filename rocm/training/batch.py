@@ -130,10 +130,10 @@ def text_features(setup: Setup, prompts: Sequence[str]) -> Tensor:
     if not setup.config.keep_text:
         return setup.model.encode(prompts)
     known = setup.texts
-    found = [known.get(prompt) for prompt in prompts]
-    for number, prompt in enumerate(prompts):
-        if found[number] is None:
-            found[number] = known[prompt] = setup.model.encode([prompt])
+    for prompt in prompts:
+        if prompt not in known:
+            known[prompt] = setup.model.encode([prompt])
+    found = [known[prompt] for prompt in prompts]
     while len(known) > KEPT_BYTES // found[0].nbytes:
         del known[next(iter(known))]
     return torch.cat(found)

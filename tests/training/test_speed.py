@@ -15,7 +15,7 @@ from rocm.config import RunConfig
 from rocm.errors import ConfigError, MissingFile, TrainingError
 from rocm.models.consistency import ConsistencyModel
 from rocm.rewards import Scale
-from rocm.training import memory
+from rocm.training import batch, memory
 from rocm.training import update as updates
 from rocm.training.checkpoint import load_checkpoint
 from rocm.training.loop import train
@@ -85,6 +85,23 @@ def test_channels_lie_as_the_setting_says_and_last_on_a_cpu(
     for weight in (pipeline.unet.conv_in.weight, pipeline.vae.decoder.conv_in.weight):
         assert weight.is_contiguous(memory_format=torch.channels_last) == is_last
         assert weight.is_contiguous() != is_last
+
+
+def test_a_prompt_is_encoded_once_until_others_have_taken_its_place(
+    small_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setup, encoded = set_up(small_config(track="")), []
+    encode = ConsistencyModel.encode
+    monkeypatch.setattr(batch, "KEPT_BYTES", 2 * setup.model.encode(["a"]).nbytes)
+    monkeypatch.setattr(
+        ConsistencyModel, "encode", lambda self, asked: encoded.extend(asked) or encode(self, asked)
+    )
+    first, second, third = batch.text_features(setup, ["a", "b", "a"])
+    assert torch.equal(first, third)
+    assert not torch.equal(first, second)
+    for prompts in (["b", "c"], ["a"]):
+        batch.text_features(setup, prompts)
+    assert encoded == ["a", "b", "c", "a"]
 
 
 def test_states_before_the_reference_are_seen_in_calls_of_the_size_that_is_set(
