@@ -68,6 +68,18 @@ def test_policy_gradient_and_bf16_are_timed_too():
     assert row["cosine"] > 0.9
 
 
+def test_without_memory_for_the_true_gradient_updates_are_timed_all_the_same(monkeypatch):
+    def limited(setup, *arguments):
+        if setup.config.precision == "fp32":
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return update(setup, *arguments)
+
+    monkeypatch.setattr("rocm.bench.step.update", limited)
+    (row,) = bench_steps(work(precision="bf16"), [PLAIN], ["none"], [1]).rows
+    assert row["ms"] > 0
+    assert row["gradient error"] is row["cosine"] is None
+
+
 def test_drawing_and_scoring_give_a_row_for_each_case(tmp_path):
     drawn = bench_drawing(work(), [1, 2])
     assert [(row["model"], row["batch"]) for row in drawn.rows] == [
