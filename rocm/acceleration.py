@@ -1,4 +1,4 @@
-"""What compiled blocks and a recorded update need, checked without torch."""
+"""What bfloat16, compiled blocks and a recorded update need, checked without torch."""
 
 import os
 import shutil
@@ -10,6 +10,25 @@ from rocm.errors import ConfigError
 from rocm.reward_names import parse_mixture
 
 WITHOUT_FEATURES = ("imagereward",)  # rewards that read a prompt anew beside every picture
+BFLOAT16_SINCE = 8.0  # compute capability of Ampere; older cards emulate it slowly or not at all
+
+
+def check_precision(config: RunConfig, capability: float | None) -> None:
+    """Refuse bfloat16 on a card that has none.
+
+    Args:
+        config: of a run.
+        capability: CUDA's compute capability of the card that computes; None without one.
+
+    Raises:
+        ConfigError: says which cards have it, and what to set instead.
+    """
+    if config.precision == "bf16" and capability is not None and capability < BFLOAT16_SINCE:
+        raise ConfigError(
+            f"precision=bf16 needs a card of compute capability {BFLOAT16_SINCE:.1f} (Ampere) or "
+            f"newer, and this one has {capability:.1f}. Leave --hardware out, which sets it, and "
+            "set precision=fp16, with which the paper's presets need a card of 24 GB, or fp32."
+        )
 
 
 def check_compiler(config: RunConfig) -> None:

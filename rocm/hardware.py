@@ -19,6 +19,16 @@ def card_mb(field: str) -> float | None:
     Returns:
         The memory.
     """
+    mib = _asked(field)
+    return None if mib is None else mib * 1.048576
+
+
+def card_capability() -> float | None:
+    """Compute capability of the first CUDA card, asked of the driver; None without a card."""
+    return _asked("compute_cap")
+
+
+def _asked(field: str) -> float | None:
     program = shutil.which("nvidia-smi")
     if program is None:
         return None
@@ -28,7 +38,7 @@ def card_mb(field: str) -> float | None:
     except (OSError, subprocess.SubprocessError):
         return None
     lines = answer.stdout.split()
-    return float(lines[0]) * 1.048576 if lines else None
+    return float(lines[0]) if lines else None
 
 
 def with_hardware(config: RunConfig, name: str) -> RunConfig:

@@ -4,11 +4,11 @@ from collections.abc import Callable
 
 import psutil
 
-from rocm.acceleration import check_compiler, check_recording
+from rocm.acceleration import check_compiler, check_precision, check_recording
 from rocm.config import RunConfig, find_folder
 from rocm.errors import RocmError
 from rocm.estimate import Estimate
-from rocm.hardware import card_mb
+from rocm.hardware import card_capability, card_mb
 from rocm.model_files import check_model
 from rocm.preferences import load_preferences
 from rocm.prompts import prompts_of
@@ -32,6 +32,7 @@ def problems(config: RunConfig, forecast: Estimate) -> list[str]:
         *(lambda name=name: _check_reward(name) for name in _named(config)),
         lambda: check_gradient(parse_mixture(config.reward), config.algorithm),
         *([lambda: load_preferences(config.preferences, ())] if config.preferences else []),
+        lambda: check_precision(config, None if config.device == "cpu" else card_capability()),
         lambda: check_compiler(config),
         lambda: check_recording(config, is_cuda=_has_card(config)),
     ]

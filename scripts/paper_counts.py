@@ -2,8 +2,9 @@
 
 Names of families as arguments count only these.
 
-On the meta device, without a GPU, at the batches that `--hardware` gives it; a family takes about
-three minutes of one core. Then `python -m scripts.paper_runs` writes the page's table anew.
+On the meta device, without a GPU, at the batches and in the number format that `--hardware` gives
+it, ROCM's also in the preset's own; a family takes about three minutes of one core. Then
+`python -m scripts.paper_runs` writes the page's table anew.
 """
 
 import json
@@ -22,7 +23,7 @@ from rocm.config import RunConfig
 from rocm.hardware import with_hardware
 from rocm.presets import hardware_names
 from rocm.training.setup import EVALUATION_BATCH
-from scripts.paper_runs import COUNTS, FAMILIES
+from scripts.paper_runs import COUNTS, FAMILIES, key_of
 
 WAYS = (
     Variant("all kept", {"lean_layers": "off", "gradient_checkpointing": "off"}, ""),
@@ -32,18 +33,19 @@ WAYS = (
 LARGEST_RECOMPUTED = 2  # a card for more at once keeps everything or is lean
 
 
-def count(family: str, batch: int) -> dict[str, Any]:
+def count(family: str, batch: int, precision: str) -> dict[str, Any]:
     """Count a family's update at one batch on the meta device.
 
     Args:
         family: of `FAMILIES`.
         batch: pictures at once.
+        precision: of the network passes.
 
     Returns:
         FLOPs, operations and memory of a batch by way, and what does not depend on the way.
     """
 
-    config = RunConfig.load(FAMILIES[family], precision="bf16")
+    config = RunConfig.load(FAMILIES[family], precision=precision)
     variants = [way for way in WAYS if way.name != "recomputed" or batch <= LARGEST_RECOMPUTED]
     rows = figures(bench_dry(config, SD15, variants, [config.ref_grad], batch))
     num = config.num_inference_steps
@@ -97,10 +99,14 @@ def count_all(families: list[str]) -> None:
     for family in families:
         preset = RunConfig.load(FAMILIES[family])
         fitted = [with_hardware(preset, name) for name in hardware_names()]
-        for batch in sorted({config.batch_size for config in fitted}):
-            found[f"{family}/{batch}"] = count(family, batch)
+        wanted = {(config.batch_size, config.precision) for config in fitted}
+        if family == "rocm":
+            wanted.add((preset.batch_size, preset.precision))
+        for batch, precision in sorted(wanted):
+            key = key_of(family, batch, precision)
+            found[key] = count(family, batch, precision)
             COUNTS.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-            print(f"{family}/{batch}", flush=True)
+            print(key, flush=True)
 
 
 if __name__ == "__main__":

@@ -47,6 +47,17 @@ CARDS = (
 )
 
 
+def key_of(family: str, batch: int, precision: str) -> str:
+    """Under which name a count is kept: in bf16, the overlays' number format, none is named."""
+    return f"{family}/{batch}" + (f"/{precision}" if precision != "bf16" else "")
+
+
+def peak_gib(counts: dict[str, Any], way: str) -> float:
+    """Most that an update in one way, or an evaluation's decoding, holds, all weights included."""
+    largest = max(counts["ways"][way]["peak MiB"], counts["drawing MiB"])
+    return (largest + counts["besides MiB"]) / 1024
+
+
 def way_of(config: RunConfig, counts: dict[str, Any], card: Card) -> str:
     """The way that training would choose: the first that keeps at most 80 % of what is free."""
     if config.gradient_checkpointing == "on":
@@ -89,10 +100,9 @@ def table(families: dict[str, Any]) -> str:
         name = family.replace("rocm", "rocm-*")
         for card in CARDS:
             config = with_hardware(RunConfig.load(preset), card.hardware)
-            counts = families[f"{family}/{config.batch_size}"]
+            counts = families[key_of(family, config.batch_size, config.precision)]
             way = way_of(config, counts, card)
             chosen = counts["ways"][way]
-            peak = max(chosen["peak MiB"], counts["drawing MiB"]) + counts["besides MiB"]
             pictures = config.batch_size * config.gradient_accumulation
             cells = [
                 f"`paper-{name}-*`",
@@ -101,7 +111,7 @@ def table(families: dict[str, Any]) -> str:
                 str(config.batch_size),
                 way,
                 f"{chosen['TFLOP'] / config.batch_size:.1f}",
-                f"{peak / 1024:.1f}",
+                f"{peak_gib(counts, way):.1f}",
                 f"{hours(config, counts, way, card):.2g}",
             ]
             lines.append(f"| {' | '.join(cells)} |")

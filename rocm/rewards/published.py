@@ -24,7 +24,7 @@ LOADERS: dict[str, Loader] = {
 
 
 def load_published(name: str, device: torch.device) -> Reward:
-    """Load a published reward; its towers compute in bfloat16 on CUDA, in float32 elsewhere.
+    """Load a published reward; its towers compute in bfloat16 on a card that has it, else in float32.
 
     Args:
         name: of `rocm.reward_files.PUBLISHED`.
@@ -37,5 +37,6 @@ def load_published(name: str, device: torch.device) -> Reward:
         MissingFile: a file is not on this disk.
         ConfigError: a file is damaged, unsafe, or of another model.
     """
-    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
+    has_bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
+    dtype = torch.bfloat16 if device.type == "cuda" and has_bfloat16 else torch.float32
     return LOADERS[name](name, find_weights(name), device, dtype)

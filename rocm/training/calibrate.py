@@ -44,9 +44,10 @@ def calibrated_beta(config: RunConfig, share: float) -> float:
             f"--calibrate-beta {share:g} needs a share between 0 and 1, algorithm=rocm and a beta "
             f"above 0 to begin with; here algorithm={config.algorithm}, beta={config.beta:g}."
         )
-    # bfloat16 needs no scaling of the loss; only norms are taken from here.
-    precision = "bf16" if config.precision == "fp16" else config.precision
-    setup = set_up(config.model_copy(update={"precision": precision}))
+    if config.precision == "fp16":  # the others need no scaling of the loss
+        has_bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
+        config = config.model_copy(update={"precision": "bf16" if has_bfloat16 else "fp32"})
+    setup = set_up(config)
     start = setup.evaluate()
     mixture = setup.mixture({name: start.scale(name) for name in setup.weights})
     norms = [_update(setup, mixture, step) for step in range(1, NUM_UPDATES + 1)]

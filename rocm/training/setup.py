@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rocm.acceleration import check_compiler, check_recording
+from rocm.acceleration import check_compiler, check_precision, check_recording
 from rocm.algorithms.advantages import PromptStatistics
 from rocm.algorithms.dpok import Value
 from rocm.config import ROOT, RunConfig
@@ -130,7 +130,7 @@ def set_up(config: RunConfig, measured: Sequence[str] = (), ranks: Ranks = ALONE
     config = ranks.local(config)
     weights = parse_mixture(config.reward)
     check_gradient(weights, config.algorithm)
-    check_recording(config, resolve_device(config.device).type == "cuda", ranks.size)
+    _check_machine(config, resolve_device(config.device), ranks.size)
     prompts = prompts_of(config)
     preferences: tuple[Preference, ...] = ()
     if config.preferences:
@@ -163,7 +163,7 @@ def prepare(
         The parts.
     """
     check_compiler(config)
-    check_recording(config, model.device.type == "cuda")
+    _check_machine(config, model.device)
     weights, targets = parse_mixture(config.reward), _split(config.lora_targets)
     if config.channels_last != "auto":
         order_channels(model.pipeline, config.channels_last == "on")
@@ -206,6 +206,13 @@ def prepare(
         economy,
         _decoder(config, model),
     )
+
+
+def _check_machine(config: RunConfig, device: torch.device, num_processes: int = 1) -> None:
+    is_cuda = device.type == "cuda"
+    version = torch.cuda.get_device_capability() if is_cuda else None
+    check_precision(config, float("{}.{}".format(*version)) if version else None)
+    check_recording(config, is_cuda, num_processes)
 
 
 def _decoder(config: RunConfig, model: ConsistencyModel) -> Callable[[Tensor], Tensor] | None:

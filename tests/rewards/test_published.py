@@ -10,6 +10,7 @@ from rocm.reward_files import PUBLISHED
 from rocm.rewards import load_rewards
 from rocm.rewards.blip import NUM_TOKENS
 from rocm.rewards.preprocess import crop, pad
+from rocm.rewards.published import LOADERS, load_published
 from rocm.rewards.tower import score_in_micro_batches
 from tests.rewards import blip_formula, small
 
@@ -34,6 +35,20 @@ def test_hpsv2_is_the_cosine_of_open_clip_without_logit_scale(weights, size):
     expected = torch.nn.functional.cosine_similarity(seen, read)
     torch.testing.assert_close(scores("hpsv2", images), expected, rtol=0, atol=1e-6)
     assert expected.std() > 0.01
+
+
+@pytest.mark.parametrize(
+    ("device", "is_new", "dtype"),
+    [
+        ("cuda", True, torch.bfloat16),
+        ("cuda", False, torch.float32),
+        ("cpu", True, torch.float32),
+    ],
+)
+def test_towers_are_in_bfloat16_only_on_a_card_that_has_it(monkeypatch, device, is_new, dtype):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: is_new)
+    monkeypatch.setitem(LOADERS, "hpsv2", lambda name, files, device, dtype: (device, dtype))
+    assert load_published("hpsv2", torch.device(device)) == (torch.device(device), dtype)
 
 
 def test_hpsv2s_two_versions_are_two_checkpoints():

@@ -10,9 +10,20 @@ import yaml
 
 from rocm.config import RunConfig
 from rocm.hardware import with_hardware
-from rocm.presets import family_presets
+from rocm.presets import family_presets, hardware_names
 from rocm.study.recipe import Recipe
-from scripts.paper_runs import CARDS, COUNTS, FAMILIES, PAGE, document, hours, way_of
+from scripts.paper_runs import (
+    CARDS,
+    COUNTS,
+    CUDA_MIB,
+    FAMILIES,
+    PAGE,
+    document,
+    hours,
+    key_of,
+    peak_gib,
+    way_of,
+)
 
 DRY = Path(COUNTS).with_name("dry-real.json")
 
@@ -104,3 +115,16 @@ def test_the_study_of_the_page_is_a_recipe_of_four_comparisons():
         "aesthetic",
     ]
     assert all(second.startswith("rlcm-") for _, second in recipe.compared())
+
+
+def test_every_overlay_computes_in_the_format_that_is_counted_and_in_which_it_fits_the_card(counts):
+    text = PAGE.read_text(encoding="utf-8")
+    for name in hardware_names():
+        assert with_hardware(RunConfig.load(FAMILIES["rocm"]), name).precision == "bf16"
+    for precision, key in (("bf16", "rocm/1"), ("fp16", "rocm/1/fp16")):
+        assert key == key_of("rocm", 1, precision)
+        known = counts[key]
+        update = (known["ways"]["recomputed"]["peak MiB"] + known["besides MiB"]) / 1024
+        run = peak_gib(known, "recomputed")
+        assert f"| {precision} | {update:.1f} | {run:.1f} |" in text
+        assert (run * 1024 < CARDS[0].mib - CUDA_MIB) == (precision == "bf16")
