@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from rocm import cli_models, cli_runs, cli_study
 from rocm.config import RunConfig, preset_names
 from rocm.errors import ConfigError
+from rocm.presets import preset_groups
 from rocm.training.ranks import ALONE, Ranks, joined
 from rocm.training.run_dir import RunDir
 
@@ -35,7 +36,9 @@ def _settings_help() -> str:
         f"  --{name.replace('_', '-')} (default {field.default!r})\n      {field.description}"
         for name, field in RunConfig.model_fields.items()
     ]
-    return "settings:\n" + "\n".join(lines) + "\n\npresets:\n  " + "\n  ".join(preset_names())
+    for heading, names in preset_groups().items():
+        lines += ["", f"presets, {heading}:", *(f"  {name}" for name in names)]
+    return "\n".join(["settings:", *lines])
 
 
 def train(options: argparse.Namespace, rest: list[str], home: Path) -> None:

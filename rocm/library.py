@@ -10,10 +10,12 @@ import time
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from rocm.config import RunConfig, check_text, preset_names
 from rocm.errors import ConfigError, MissingFile, RunError
+from rocm.presets import preset_groups
 from rocm.training.files import make_folder, write_atomic
 from rocm.training.run_dir import RunDir
 
@@ -91,9 +93,10 @@ class Presets:
         self.path = home / "presets"
 
     def all(self) -> list[Preset]:
-        """Shipped ones by name, then the user's by name; a damaged file says so as its sentence."""
+        """Shipped ones by group, then the user's by name; a damaged file says so as its sentence."""
         own = [Preset(path.stem, _sentence(path), True) for path in sorted(self._files())]
-        return [Preset(name, RunConfig.load(name).description) for name in preset_names()] + own
+        shipped = chain.from_iterable(preset_groups().values())
+        return [Preset(name, RunConfig.load(name).description) for name in shipped] + own
 
     def source(self, name: str) -> str | Path:
         """The name of a shipped preset, the file of another; nothing but a name is accepted."""

@@ -20,11 +20,28 @@ PRESETS = ROOT / "presets"
 FAMILIES = PRESETS / "families"
 HARDWARE = PRESETS / "hardware"
 VARIANTS = "variants"
+# What a shipped preset's name begins with, and its group; the first that fits. The page has the
+# same headings in assets/style.css.
+GROUPS = {
+    "tiny-rocm": "Embedded model: ROCM",
+    "tiny-": "Embedded model: other methods",
+    "paper-rocm": "Paper: ROCM on LCM Dreamshaper v7",
+    "paper-": "Paper: baselines on the same model",
+}
 
 
 def preset_names() -> list[str]:
     """Names of the shipped presets: those with a file of their own by name, then the families'."""
     return sorted(path.stem for path in PRESETS.glob("*.yaml")) + list(family_presets())
+
+
+def preset_groups() -> dict[str, list[str]]:
+    """Names of the shipped presets by their group's heading, in the order of `preset_names`."""
+    groups: dict[str, list[str]] = {heading: [] for heading in GROUPS.values()}
+    for name in preset_names():
+        start = next(start for start in GROUPS if name.startswith(start))
+        groups[GROUPS[start]].append(name)
+    return groups
 
 
 @lru_cache(maxsize=1)

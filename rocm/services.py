@@ -79,7 +79,7 @@ class Services:
     # Presets and settings
 
     def list_presets(self) -> list[Preset]:
-        """Presets with their sentence: the shipped ones by name, then the user's by name."""
+        """Presets with their sentence: the shipped ones by group, then the user's by name."""
         return self._presets.all()
 
     def load_preset(self, name: str) -> RunConfig:

@@ -84,9 +84,7 @@ def build_form(services: Services, access: Access, selected: gr.State, page: gr.
     """
     # Filled here and not when the page loads: a quick click on Start must not train other values.
     first = services.load_preset(FIRST_PRESET)
-    preset = gr.Dropdown(
-        _preset_names(services), value=FIRST_PRESET, label="Preset", elem_id="preset"
-    )
+    preset = gr.Dropdown(_presets(services), value=FIRST_PRESET, label="Preset", elem_id="preset")
     sentence = gr.Markdown(first.description, elem_id="preset_sentence")
     filled = gr.Textbox(FIRST_PRESET, visible=False)
     token = gr.Textbox(
@@ -130,10 +128,14 @@ def _settings(services: Services, first: RunConfig) -> dict[str, Component]:
     return settings
 
 
-def _preset_names(services: Services) -> list[str]:
-    """The embedded model's, the user's own, then the paper's, which need a GPU and a download."""
-    names = [preset.name for preset in services.list_presets()]
-    return sorted(names, key=lambda name: name.startswith("paper-"))
+def _presets(services: Services) -> list[tuple[str, str]]:
+    """Labels and names: the embedded model's, the user's own, then the paper's, which need a GPU.
+
+    By how a label begins, the style sheet sets headings between them.
+    """
+    presets = services.list_presets()
+    labels = [(f"Own: {one.name}" if one.is_own else one.name, one.name) for one in presets]
+    return sorted(labels, key=lambda choice: choice[0].startswith("paper-"))
 
 
 def _preset(services: Services, name: str) -> tuple[str, RunConfig]:
@@ -222,10 +224,10 @@ def _wire_forecast(services: Services, access: Access, form: Form, page: gr.Bloc
         return note, words, services.command_line(config, preset or "")
 
     def recall(own: Any) -> list[Any]:
-        names = _preset_names(services)
-        preset, sentence, values = kept_form(own, names)
+        choices = _presets(services)
+        preset, sentence, values = kept_form(own, [name for _, name in choices])
         # Asked for by every page: presets saved since the app began are there after a reload.
-        choice = gr.update(choices=names, value=preset) if preset else gr.update(choices=names)
+        choice = gr.update(choices=choices, value=preset) if preset else gr.update(choices=choices)
         skipped = [gr.skip()] * len(form.controls)
         if not preset:
             return [choice, gr.skip(), gr.skip(), *skipped]
@@ -303,7 +305,7 @@ def _build_saving(services: Services, access: Access, form: Form) -> None:
         access.check(token)
         services.save_preset(name, read_form(preset, filled, values), words)
         gr.Info(escape(f"Saved as preset '{name}'."))
-        return gr.update(choices=_preset_names(services), value=name), name, words
+        return gr.update(choices=_presets(services), value=name), name, words
 
     inputs = [form.token, name, words, *form.inputs]
     save.click(
