@@ -1,12 +1,14 @@
 """What a run will take, told from what earlier runs took.
 
 The unit is one network pass over one picture, back-propagated through. An update of ROCM does N of
-them for the policy, one decoding counted as a pass and, where beta > 0, N for the reference, of
-which the first has no backward pass (all of them with ref_grad other than exact); hybrid N - 1
-more. A policy gradient draws (N), compares with the reference (N, where it needs one) and decodes
-without a gradient, which costs FORWARD_SHARE of a pass, and does N in each inner epoch, which are
-all that it keeps. Time and activations are taken as proportional to that; memory has a part besides
-that does not grow (libraries, weights).
+them for the policy (2 N with ref_grad detach and beta > 0), one decoding counted as a pass and N
+for the reference, of which the first has no backward pass (all of them with ref_grad other than
+exact or beta 0); hybrid N - 1 more. A policy gradient draws (N), compares with the reference (N,
+where it needs one) and decodes without a gradient, which costs FORWARD_SHARE of a pass, and does N
+in each inner epoch, which are all that it keeps. Time and activations are taken as proportional to
+that, with CALL_PICTURES more pictures in the time of a batch of the embedded model, whose networks
+are so small that a call costs time of its own; memory has a part besides that does not grow
+(libraries, weights).
 """
 
 from dataclasses import dataclass
@@ -20,8 +22,9 @@ from rocm.model_files import find_model
 from rocm.training.run_dir import RunDir
 
 NUM_EXAMINED = 20
-LIBRARIES_MB = 980.0  # of a trainer on the CPU, rewards included; measured as the rates below
+LIBRARIES_MB = 1120.0  # of a trainer on the CPU, rewards included; measured as the rates below
 FORWARD_SHARE = 0.4  # of a pass without backward: docs/settings.md, "Time and memory"
+CALL_PICTURES = 1.5  # what a call of the embedded model's networks costs besides its pictures
 EMBEDDED_MODEL = "assets/tiny-lcm"
 
 
@@ -45,7 +48,8 @@ class Rate:
     """What work on one model costs.
 
     Attributes:
-        train_s: seconds of one pass over one picture in an update, backward included.
+        train_s: seconds of one pass over one picture in an update, backward included; what a call
+            costs besides its pictures is not in it.
         draw_s: seconds of one pass over one picture in an evaluation.
         start_s: seconds from the process's start to step 0's evaluation.
         pass_mb: memory that one pass over one picture of a batch keeps until backward.
@@ -60,7 +64,7 @@ class Rate:
 
 
 # Measured on two CPU cores with other work on them: docs/settings.md, "Time and memory".
-EMBEDDED = Rate(train_s=0.027, draw_s=0.02, start_s=9.0, pass_mb=8.2, fixed_mb=LIBRARIES_MB + 18)
+EMBEDDED = Rate(train_s=0.0155, draw_s=0.012, start_s=9.0, pass_mb=7.4, fixed_mb=LIBRARIES_MB + 18)
 
 
 def passes(config: RunConfig) -> float:
@@ -69,7 +73,7 @@ def passes(config: RunConfig) -> float:
     if config.algorithm in ("rocm", "hybrid"):
         kept = kept_passes(config)
         num_kept_of_reference = num - 1 if _has_reference_graph(config) else 0
-        return kept + FORWARD_SHARE * (num - num_kept_of_reference if config.beta > 0 else 0)
+        return kept + FORWARD_SHARE * (num - num_kept_of_reference)
     has_reference = config.beta > 0 or config.algorithm == "d3po"
     return FORWARD_SHARE * (num * (2 if has_reference else 1) + 1) + num * config.inner_epochs
 
@@ -79,12 +83,19 @@ def kept_passes(config: RunConfig) -> float:
     num = config.num_inference_steps
     if config.algorithm not in ("rocm", "hybrid"):
         return num
-    first_order = num + 1 + (num - 1 if _has_reference_graph(config) else 0)
+    is_repeated = config.ref_grad == "detach" and config.beta > 0
+    first_order = num + 1 + num * is_repeated + (num - 1) * _has_reference_graph(config)
     return first_order + (num - 1 if config.algorithm == "hybrid" else 0)
 
 
 def _has_reference_graph(config: RunConfig) -> bool:
     return config.beta > 0 and config.ref_grad == "exact"
+
+
+def _update_passes(config: RunConfig) -> float:
+    """What the time of an update goes with: its passes over pictures, and over batches."""
+    besides = CALL_PICTURES if config.model == EMBEDDED_MODEL else 0.0
+    return passes(config) * config.gradient_accumulation * (config.batch_size + besides)
 
 
 def estimate(config: RunConfig, runs: list[RunDir]) -> Estimate:
@@ -109,8 +120,7 @@ def estimate(config: RunConfig, runs: list[RunDir]) -> Estimate:
 
 
 def _estimate(config: RunConfig, rate: Rate, words: str) -> Estimate:
-    pictures = config.batch_size * config.gradient_accumulation
-    update_s = pictures * passes(config) * rate.train_s
+    update_s = _update_passes(config) * rate.train_s
     drawn = config.num_eval_prompts * (config.num_inference_steps + 1)
     evaluations = 1 + -(-config.num_steps // config.eval_every)
     seconds = rate.start_s + config.num_steps * update_s + evaluations * drawn * rate.draw_s
@@ -144,14 +154,15 @@ def _measured(path: Path, size: int, file: int) -> Rate | None:
     started = [event["time"] for event in run.events() if event["kind"] == "started"]
     if len(updates) < 3 or not started or rows[0]["step"] != 0:
         return None
-    per_pass = median(1 / row["images_per_s"] for row in updates) / passes(config)
+    pictures = config.batch_size * config.gradient_accumulation
+    update_s = median(pictures / row["images_per_s"] for row in updates)
     drawn = config.num_eval_prompts * (config.num_inference_steps + 1)
     born = run.trainer_born()
     on_card = str(run.manifest().get("device", "")).startswith("cuda")
     fixed_mb = _weights_mb(config.model) + (0 if on_card else LIBRARIES_MB)
     used_mb = max(row["memory_mb"] for row in updates)
     return Rate(
-        train_s=per_pass,
+        train_s=update_s / _update_passes(config),
         draw_s=(rows[0]["time"] - started[0]) / drawn,
         # Of a run that was resumed the first trainer is forgotten.
         start_s=started[-1] - born if born and born < started[-1] else EMBEDDED.start_s,

@@ -93,7 +93,7 @@ class Presets:
         self.path = home / "presets"
 
     def all(self) -> list[Preset]:
-        """Shipped ones by group, then the user's by name; a damaged file says so as its sentence."""
+        """Shipped ones by group, then the user's by name; a damaged one's sentence says so."""
         own = [Preset(path.stem, _sentence(path), True) for path in sorted(self._files())]
         shipped = chain.from_iterable(preset_groups().values())
         return [Preset(name, RunConfig.load(name).description) for name in shipped] + own

@@ -1,4 +1,5 @@
 import re
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -6,7 +7,7 @@ import pytest
 from rocm.config import ROOT, RunConfig, find_folder, preset_names
 from rocm.errors import ConfigError, MissingFile
 from rocm.model_files import model_repositories
-from rocm.presets import FAMILIES, read_settings
+from rocm.presets import FAMILIES, GROUPS, preset_groups, read_settings
 from rocm.rewards import parse_mixture
 
 
@@ -47,6 +48,16 @@ def test_every_value_of_the_paper_presets_says_where_it_is_from() -> None:
             assert re.match(r"(paper|ours|SPO default|RLCM|DDPO|D3PO|DPOK)\b", source), (
                 f"{path.name}: {line}"
             )
+
+
+def test_every_preset_is_in_one_group_and_every_group_has_its_heading_on_the_page() -> None:
+    groups = preset_groups()
+    assert sorted(chain(*groups.values())) == sorted(preset_names())
+    sizes = [len(names) for names in groups.values()]
+    assert sizes == [7, 11, 16, 16]
+    sheet = (ROOT / "assets" / "style.css").read_text(encoding="utf-8")
+    for start, heading in GROUPS.items():
+        assert f'[aria-label^="{start}"] {{ --group: "{heading}"; }}' in sheet
 
 
 def test_the_presets_of_the_demonstration_exist() -> None:

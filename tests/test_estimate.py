@@ -50,8 +50,9 @@ def test_a_run_like_an_earlier_one_is_expected_to_take_as_long(services, tmp_pat
         ({"batch_size": 8}, 2),
         ({"gradient_accumulation": 3}, 3),
         ({"num_inference_steps": 8}, 16.4 / 8.4),
-        ({"beta": 0}, 5 / 8.4),
+        ({"beta": 0}, (5 + 0.4 * 4) / 8.4),
         ({"ref_grad": "none"}, (5 + 0.4 * 4) / 8.4),
+        ({"ref_grad": "detach"}, (9 + 0.4 * 4) / 8.4),
         ({"algorithm": "rlcm", "inner_epochs": 2}, (0.4 * 9 + 8) / 8.4),
         ({"algorithm": "rlcm", "beta": 0}, (0.4 * 5 + 4) / 8.4),
         ({"algorithm": "d3po", "beta": 0, "pictures_per_prompt": 2}, (0.4 * 9 + 4) / 8.4),
@@ -68,6 +69,16 @@ def test_time_goes_with_pictures_and_passes(services, tmp_path, settings, factor
     seconds = [services.estimate(config).seconds - start_s for config in (other, same)]
     assert seconds[0] / seconds[1] == pytest.approx(factor, rel=1e-3)
     assert passes(other) / passes(same) <= factor
+
+
+@pytest.mark.parametrize(("batch", "accumulation"), [(1, 1), (4, 2), (16, 1)])
+def test_a_call_of_the_embedded_model_costs_more_than_its_pictures(services, batch, accumulation):
+    """Of a run with four pictures at once; its smaller batches are slower by the picture."""
+    start_s = measured_run(services)
+    sizes = {"batch_size": batch, "gradient_accumulation": accumulation}
+    config = RunConfig(**sizes, num_steps=10_000, num_eval_prompts=2, eval_every=10_000)
+    update_s = (services.estimate(config).seconds - start_s) / 10_000
+    assert update_s == pytest.approx(2.0 * accumulation * (batch + 1.5) / 5.5, rel=1e-2)
 
 
 def test_the_newest_run_of_the_same_model_and_device_counts(services, tmp_path):

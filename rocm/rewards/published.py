@@ -24,7 +24,9 @@ LOADERS: dict[str, Loader] = {
 
 
 def load_published(name: str, device: torch.device) -> Reward:
-    """Load a published reward; its towers compute in bfloat16 on a card that has it, else in float32.
+    """Load a published reward; its towers compute in bfloat16 on a card that has it.
+
+    Elsewhere they compute in float32.
 
     Args:
         name: of `rocm.reward_files.PUBLISHED`.

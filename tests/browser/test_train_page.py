@@ -8,8 +8,10 @@ import time
 import zipfile
 
 import pytest
+from playwright.sync_api import expect
 
 from rocm.config import RunConfig
+from rocm.presets import preset_groups
 from rocm.services import Services
 from rocm.training.files import json_line, write_atomic
 from rocm.training.run_dir import RunDir
@@ -30,6 +32,10 @@ POINTS = """([chart, trace]) => {
   const found = node && node._fullData && node._fullData.find(one => one.name === trace);
   return found ? found.x.length : 0;
 }"""
+# Headings in the list of presets, each with the first of its group.
+HEADINGS = """() => [...document.querySelectorAll('#preset li')].map(one => [
+  getComputedStyle(one, '::before').content.replaceAll('"', ''), one.getAttribute('aria-label'),
+]).filter(([heading]) => heading !== 'none')"""
 PLOT = "document.querySelector('#reward_chart .js-plotly-plot')"
 RANGE = f"() => {PLOT}._fullLayout.xaxis.range"
 ZOOM = f"() => Plotly.relayout({PLOT}, {{'xaxis.range': [1, 3]}})"
@@ -250,7 +256,21 @@ def test_settings_become_a_command_a_preset_and_come_back(visit, finished):
     page.fill("#preset_description input, #preset_description textarea", "A quarter.")
     page.click("#save_preset")
     assert "mine" in toast(page)
-    page.wait_for_function("() => document.querySelector('#preset input')?.value === 'mine'")
+    page.wait_for_function("() => document.querySelector('#preset input')?.value === 'Own: mine'")
+
+    # The list opens at the chosen one; groups have a heading as far as typing leaves some of them.
+    page.click("#preset input")
+    expect(page.get_by_role("option", name="Own: mine", exact=True)).to_be_in_viewport()
+    headings = [[heading, names[0]] for heading, names in preset_groups().items()]
+    headings.insert(2, ["Own presets", "Own: mine"])
+    assert page.evaluate(HEADINGS) == headings
+    page.locator("#preset input").press("Control+a")
+    page.keyboard.type("dpok")
+    page.wait_for_function("() => document.querySelectorAll('#preset li').length === 5")
+    names = ["tiny-dpok", "paper-dpok-hpsv2"]
+    assert page.evaluate(HEADINGS) == [[headings[k][0], names[k // 4]] for k in (1, 4)]
+    page.locator("#preset input").blur()
+    expect(page.locator("#preset input")).to_have_value("Own: mine")
 
     # A preset and a run's settings fill the form; another visitor's form is not this one's.
     page.click("#preset input")
@@ -264,7 +284,7 @@ def test_settings_become_a_command_a_preset_and_come_back(visit, finished):
     wait_until_form_is_filled(page)
     assert page.input_value("#preset input") == "tiny-rocm-kl"
     page.click("#preset input")
-    page.get_by_role("option", name="mine", exact=True).click()
+    page.get_by_role("option", name="Own: mine", exact=True).click()
     page.wait_for_function("() => document.querySelector('#setting_beta input')?.value == '0.25'")
 
 

@@ -4,6 +4,36 @@ from mutated.mutation import Mutation
 
 MUTATIONS = [
     Mutation(
+        "guide: a card of 12 GB computes in a format that does not fit it",
+        "presets/hardware/12gb.yaml",
+        "precision: bf16",
+        "precision: fp16",
+        "tests/scripts/test_paper_runs.py::"
+        "test_every_overlay_computes_in_the_format_that_is_counted_and_in_which_it_fits_the_card",
+    ),
+    Mutation(
+        "guide: bfloat16 is refused on no card",
+        "rocm/acceleration.py",
+        "and capability < BFLOAT16_SINCE:",
+        "and capability < 0:",
+        "tests/test_estimate.py::test_a_card_without_bfloat16_is_said",
+    ),
+    Mutation(
+        "guide: one picture at once is expected to be as fast as one of four",
+        "rocm/estimate.py",
+        "besides = CALL_PICTURES if",
+        "besides = 0.0 if",
+        "tests/test_estimate.py::"
+        "test_a_call_of_the_embedded_model_costs_more_than_its_pictures",
+    ),
+    Mutation(
+        "guide: without a divergence no reference is expected",
+        "rocm/estimate.py",
+        "FORWARD_SHARE * (num - num_kept_of_reference)",
+        "FORWARD_SHARE * (num - num_kept_of_reference) * (config.beta > 0)",
+        "tests/test_estimate.py::test_time_goes_with_pictures_and_passes",
+    ),
+    Mutation(
         "guide: a card for one picture takes no pairs",
         "rocm/hardware.py",
         "for n in range(1, pictures + 1) if",

@@ -61,5 +61,5 @@ def test_bfloat16_is_refused_on_a_card_before_ampere_before_anything_is_loaded(c
     with pytest.raises(ConfigError, match=r"needs .* 8\.0 \(Ampere\) or newer, .* has 7\.5\."):
         set_up(asked)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (8, 6))
-    with pytest.raises(RocmError, match="no/model|no CUDA device"):
+    with pytest.raises(RocmError, match=r"no/model|no CUDA device"):
         set_up(asked)

@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from rocm import rewards
 from rocm.cli import main
 from rocm.errors import ConfigError, RunError, TrainingError
+from rocm.estimate import FORWARD_SHARE, passes
 from rocm.models.lora import WEIGHTS
 from rocm.rewards import Scale, limit_pixels
 from rocm.training import batch as batches
@@ -110,6 +111,12 @@ def test_network_passes_of_a_picture_are_counted(
     assert row["reward_queries"] == 4 * queries
     assert (row["unet_forward"], row["unet_backward"]) == (4 * forward, 4 * backward)
     assert 0 < row["seconds"] == pytest.approx(4 / row["images_per_s"])
+    config = run.config()
+    is_as_estimated = config.backprop == "full" and config.gradient_checkpointing == "off"
+    if is_as_estimated and config.last_step == "smooth":
+        decoding = 1.0 if config.algorithm in ("rocm", "hybrid") else FORWARD_SHARE
+        estimated = backward + FORWARD_SHARE * (forward - backward) + decoding
+        assert passes(config) == pytest.approx(estimated)
 
 
 def test_more_updates_equal_a_longer_run(new_run: MakeRun) -> None:
