@@ -23,8 +23,7 @@ MUTATIONS = [
         "rocm/estimate.py",
         "besides = CALL_PICTURES if",
         "besides = 0.0 if",
-        "tests/test_estimate.py::"
-        "test_a_call_of_the_embedded_model_costs_more_than_its_pictures",
+        "tests/test_estimate.py::test_a_call_of_the_embedded_model_costs_more_than_its_pictures",
     ),
     Mutation(
         "guide: without a divergence no reference is expected",
