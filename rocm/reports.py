@@ -111,7 +111,10 @@ class Reports:
         """The run of that id; MissingFile if there is none, or if the id is no id."""
         run = RunDir(self.runs / run_id) if RUN_ID.fullmatch(run_id) else None
         if run is None or not (run.path / "config.yaml").is_file():
-            raise MissingFile(f"There is no run '{run_id[:100]}' in {self.runs}.")
+            # Without the folder: in public strangers read this too.
+            raise MissingFile(
+                f"There is no run '{run_id[:100]}' here. List them: python -m rocm runs"
+            )
         return run
 
     def report(self, run: RunDir, position: int | None = None) -> RunReport:

@@ -17,8 +17,9 @@ TYPED = "typed"
 CONSENT = tuple(Consent.model_fields)
 PLAIN = (
     "title", "seed", "comparisons", "seeds_per_prompt", "votes_per_pair", "main_per_rater",
-    "checks_per_rater", "repeats_per_rater", "practice", "lease_minutes", "allow_skip", "peeking",
-    "instructions", "pays", "completion_url", "screen_out_url",
+    "checks_per_rater", "repeats_per_rater", "practice", "lease_minutes", "min_check_share",
+    "min_median_ms", "allow_skip", "peeking", "instructions", "pays",
+    "completion_url", "screen_out_url",
 )  # fmt: skip
 
 
@@ -48,6 +49,8 @@ class Wish:
         repeats_per_rater: pairs shown again.
         practice: pairs to begin with.
         lease_minutes: how long an open pair is held.
+        min_check_share: of a rater's checks that must be right; who has fewer is left out.
+        min_median_ms: answers below it are flagged.
         peeking: `hidden` or `evidence`.
         instructions: shown before the first pair.
         pays: whether outside ids are kept, to pay.
@@ -83,6 +86,8 @@ class Wish:
     repeats_per_rater: Any
     practice: Any
     lease_minutes: Any
+    min_check_share: Any
+    min_median_ms: Any
     peeking: str
     instructions: str
     pays: bool

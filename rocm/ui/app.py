@@ -9,6 +9,7 @@ from rocm.services import Services
 from rocm.study_desk import StudyDesk
 from rocm.ui import compare_page, generate_page, results_page, study_page, train_page
 from rocm.ui.access import Access
+from rocm.ui.handlers import HIDDEN, Pages
 
 SHEETS = ("style", "generate", "compare", "study", "results")
 STYLE = [ROOT / "assets" / f"{name}.css" for name in SHEETS]
@@ -17,6 +18,9 @@ CLOSED: dict[str, Any] = {"share": False, "run_history": False, "max_file_size":
 CLOSED |= {"ssr_mode": False, "footer_links": [], "enable_monitoring": False}
 # Exports wait for their download: looked at every hour, deleted after a day or when Ctrl-C ends it.
 KEPT_S = (3600, 86_400)
+# A page has one poll on its way at a time, and each takes some milliseconds; beyond this many the
+# server is behind for good, and whoever comes reads that it is busy.
+MAX_WAITING = 100
 TITLE = """
 <h1>ROCM Studio</h1>
 <p>Reward optimisation of consistency models: fine-tune a few-step text-to-image model directly on a
@@ -58,7 +62,7 @@ def build(services: Services, access: Access, studies: StudyDesk | None = None) 
         The application, to be launched with `theme()` and `STYLE`.
     """
     look = {"title": "ROCM Studio", "analytics_enabled": False, "fill_width": True}
-    with gr.Blocks(**look, delete_cache=KEPT_S) as pages:
+    with Pages(**look, delete_cache=KEPT_S) as pages:
         gr.HTML(TITLE, elem_id="title")
         # Children are rendered with the page: a hidden page must take the updates of its timers.
         with gr.Tabs(elem_id="pages") as tabs:
@@ -78,9 +82,9 @@ def build(services: Services, access: Access, studies: StudyDesk | None = None) 
             tabs_shown.append(results)
         for tab in tabs_shown:
             told = PUT_TAB_INTO_ADDRESS.replace("%s", str(tab.id))
-            tab.select(None, js=told, api_visibility="private")
-        pages.load(None, None, tabs, js=TAB_OF_ADDRESS, api_visibility="private")
-    return pages
+            tab.select(None, js=told, **HIDDEN)
+        pages.load(None, None, tabs, js=TAB_OF_ADDRESS, **HIDDEN)
+    return pages.queue(max_size=MAX_WAITING)
 
 
 def theme() -> gr.themes.Base:

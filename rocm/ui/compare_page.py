@@ -231,8 +231,8 @@ class Handlers:
         request = self._desk.first_request()
         return self._open(self._desk.draw(self._desk.plan(request), request, self._is_public))
 
-    def _open(self, key: str) -> dict[Component, Any]:
-        return self._filled(self._desk.asked(key)) | self._shown(key)
+    def _open(self, key: str | None) -> dict[Component, Any]:
+        return self._filled(self._desk.asked(key or "")) | self._shown(key)
 
     def _compare(self, started: tuple[str, ...], _: str, *values: Any) -> dict[Component, Any]:
         return self._ask(started, "", values)
@@ -275,8 +275,8 @@ class Handlers:
             raise ConfigError("Somebody else asked for this comparison; it ends by itself.")
         self._desk.cancel(shown)
 
-    def _fill(self, name: str, num: Any, seed: Any) -> str:
-        return "\n".join(prompt_set(name.strip(), num, seed, self._is_public))
+    def _fill(self, name: str | None, num: Any, seed: Any) -> str:
+        return "\n".join(prompt_set((name or "").strip(), num, seed, self._is_public))
 
     def _chart(self, shown: str, cost: str) -> dict[Component, Any]:
         view, curves = self._view, self._desk.curves(shown, cost)

@@ -14,13 +14,14 @@ from typing import Any
 
 import gradio as gr
 from gradio.components import Component
+from pydantic import BaseModel
 
 from rocm.config import ROOT, RunConfig
 from rocm.drawing.desk import MAX_ORDERED, MAX_ORDERED_PUBLIC, RUN, Desk, Order
-from rocm.errors import RocmError
+from rocm.errors import DrawingError, RocmError
 from rocm.ui import picture_view
 from rocm.ui.access import Access
-from rocm.ui.handlers import QUIET, in_words
+from rocm.ui.handlers import QUIET, in_words, told
 
 NO_ADAPTER = "none"
 STEPS = [*range(1, 9), 16]
@@ -203,6 +204,12 @@ def _build_view(draw: gr.Button) -> View:
     return View(drawing, history, draw, cancel, download, undo, timer, *states)
 
 
+class ChosenEntry(BaseModel):
+    """The entry of the history that is clicked on."""
+
+    entry: str
+
+
 class Handlers:
     """The page's handlers; each converts values, asks the desk, and converts its answer."""
 
@@ -297,18 +304,20 @@ class Handlers:
         self._desk.cancel(shown, visitor)
 
     def _select(self, visitor: str, event: gr.EventData) -> dict[Component, Any]:
-        entry, _ = self._desk.entry(str(event.entry), visitor)
+        entry, _ = self._desk.entry(told(event, ChosenEntry).entry, visitor)
         return self._filled(Order.of(entry.order)) | self._shown(visitor, entry.entry_id)
 
     def _delete(
         self, visitor: str, shown: str, deleted: tuple[str, ...], event: gr.EventData
     ) -> dict[Component, Any]:
-        entry_id = str(event.entry)
+        entry_id = told(event, ChosenEntry).entry
         self._desk.delete(entry_id, visitor)
         rest = "" if entry_id == shown else shown
         return self._shown(visitor, rest, (*deleted, entry_id))
 
     def _undo(self, visitor: str, shown: str, deleted: tuple[str, ...]) -> dict[Component, Any]:
+        if not deleted:
+            raise DrawingError("Nothing was deleted here that could be taken back.")
         self._desk.restore(deleted[-1], visitor)
         return self._shown(visitor, deleted[-1], deleted[:-1])
 

@@ -10,6 +10,7 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
+from rocm.errors import StudyError
 from rocm.study_results import Results, ResultsDesk
 from rocm.ui import results_view
 from rocm.ui.access import Access
@@ -99,23 +100,26 @@ class ResultsPage:
         self._access.check(token)
         return self._shown(self._desk.look(study)) if study else {self._timer: gr.skip()}
 
-    def _count_anew(self, token: str, study: str) -> dict[Component, Any]:
-        self._access.check(token)
-        return self._shown(self._desk.look(study, anew=True))
+    def _count_anew(self, token: str, study: str | None) -> dict[Component, Any]:
+        return self._shown(self._desk.look(self._of(token, study), anew=True))
 
-    def _poll(self, token: str, study: str) -> dict[Component, Any]:
-        self._access.check(token)
-        found = self._desk.look(study)
+    def _poll(self, token: str, study: str | None) -> dict[Component, Any]:
+        found = self._desk.look(self._of(token, study))
         return {self._timer: gr.skip()} if found.state == "counting" else self._shown(found)
 
-    def _check(self, token: str, study: str) -> str:
-        self._access.check(token)
-        return results_view.said(self._desk.verify(study))
+    def _check(self, token: str, study: str | None) -> str:
+        return results_view.said(self._desk.verify(self._of(token, study)))
 
-    def _pack(self, token: str, study: str) -> dict[Component, Any]:
-        self._access.check(token)
-        files = [str(file) for file in self._desk.files(study)]
+    def _pack(self, token: str, study: str | None) -> dict[Component, Any]:
+        files = [str(file) for file in self._desk.files(self._of(token, study))]
         return {self._downloads: gr.update(visible=True), self._files: files}
+
+    def _of(self, token: str, study: str | None) -> str:
+        """The study that is chosen, for who may see it."""
+        self._access.check(token)
+        if not study:
+            raise StudyError("No study is chosen. Choose one first.")
+        return study
 
     def _listed(self, wanted: str | None) -> dict[Component, Any]:
         """The studies to choose from, and the wanted one shown, or else the newest."""

@@ -16,7 +16,7 @@ from rocm.config import RunConfig
 from rocm.services import RunReport, Services
 from rocm.ui import run_view
 from rocm.ui.access import Access
-from rocm.ui.handlers import QUIET, in_words
+from rocm.ui.handlers import HIDDEN, QUIET, in_words
 from rocm.ui.train_form import Form
 
 # Button, its words, and whether it can be pressed for a run; each is a method of Services.
@@ -136,7 +136,8 @@ def _wire(
         if name in DONE:
             gr.Info(DONE[name])
 
-    button.click(in_words(act), [form.token, selected], None, api_name=name.removesuffix("_run"))
+    named = HIDDEN | {"api_name": name.removesuffix("_run")}
+    button.click(in_words(act), [form.token, selected], None, **named)
 
 
 def _wire_moves(
@@ -153,7 +154,8 @@ def _wire_moves(
             position = services.run_status(run_id).position
             services.move_run(run_id, (position or 0) + by)
 
-        buttons[name].click(in_words(move), [form.token, selected], None, api_name=name)
+        named = HIDDEN | {"api_name": name}
+        buttons[name].click(in_words(move), [form.token, selected], None, **named)
 
 
 def _build_words(
@@ -206,7 +208,7 @@ def _build_continue(
         access.check(token)
         services.continue_run(run_id, int(num_more or 0))
 
-    button.click(in_words(go_on), [form.token, selected, more], None, api_name="continue")
+    button.click(in_words(go_on), [form.token, selected, more], None, api_name="continue", **HIDDEN)
     return button
 
 
@@ -224,7 +226,7 @@ def _build_export(services: Services, access: Access, form: Form, selected: gr.S
             kept = archive.move_resource_to_block_cache(str(path))  # for a day
         return gr.update(value=kept, label=words, visible=True)
 
-    export.click(in_words(pack), [form.token, selected], archive, api_name="export")
+    export.click(in_words(pack), [form.token, selected], archive, api_name="export", **HIDDEN)
     selected.change(lambda: gr.update(visible=False), None, archive, **QUIET)
 
 
@@ -266,8 +268,10 @@ def _build_delete(
         [form.token, asked],
         [question, undoing, done, deleted, selected],
         api_name="delete",
+        **HIDDEN,
     )
-    undo.click(in_words(take_back), [form.token, deleted], [undoing, selected], api_name="undo")
+    back = [form.token, deleted]
+    undo.click(in_words(take_back), back, [undoing, selected], api_name="undo", **HIDDEN)
 
 
 def _build_bin(services: Services, access: Access, form: Form, selected: gr.State) -> None:
@@ -309,10 +313,11 @@ def _build_bin(services: Services, access: Access, form: Form, selected: gr.Stat
         return gr.update(visible=False), _choices(services)
 
     folded.expand(look, None, found, **QUIET)
-    restore.click(in_words(take_back), [form.token, found], [selected, found], api_name="restore")
+    back = [form.token, found]
+    restore.click(in_words(take_back), back, [selected, found], api_name="restore", **HIDDEN)
     empty.click(ask, None, [question, words], **QUIET)
     keep.click(lambda: gr.update(visible=False), None, question, **QUIET)
-    sure.click(in_words(wipe), form.token, [question, found], api_name="empty_bin")
+    sure.click(in_words(wipe), form.token, [question, found], api_name="empty_bin", **HIDDEN)
 
 
 def _choices(services: Services) -> Any:

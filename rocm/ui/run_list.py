@@ -17,9 +17,15 @@ ASSETS = ROOT / "assets"
 
 
 class AskedRun(BaseModel):
-    """The run whose thumbnail the browser asks for."""
+    """The run whose thumbnail the browser asks for, or that is chosen."""
 
     run: str
+
+
+class RunsToCompare(BaseModel):
+    """The runs that are ticked."""
+
+    runs: list[str]
 
 
 def run_list(services: Services) -> gr.HTML:

@@ -5,6 +5,7 @@ from typing import Any
 
 import gradio as gr
 from gradio.components import Component
+from pydantic import BaseModel
 
 from rocm.compare.desk import CompareDesk
 from rocm.study_desk import TYPED, WISHES, Consent, Question, Recipe, Wish
@@ -36,6 +37,12 @@ input.addEventListener('change', async () => {
 });"""
 FILE = """<label class="file-button">Open a study.yaml
 <input type="file" accept=".yaml,.yml,text/yaml" aria-label="Open a study.yaml"></label>"""
+
+
+class OpenedFile(BaseModel):
+    """What the browser has read from a file."""
+
+    text: str
 
 
 @dataclass(frozen=True)
@@ -120,13 +127,13 @@ def _help(model: Any, name: str) -> str:
 
 
 def _number(name: str, label: str, value: Any = None, scale: int = 1) -> gr.Number:
-    """A whole number of the recipe, with its default and help."""
+    """A number of the recipe, with its default and help."""
     field = Recipe.model_fields[name]
     return gr.Number(
         field.default if value is None else value,
         label=label,
         info=field.description,
-        precision=0,
+        precision=0 if field.annotation is int else None,
         scale=scale,
         min_width=130,
         elem_id=f"study_{name}",
@@ -252,6 +259,9 @@ def _build_numbers() -> dict[str, Component]:
     with gr.Row():
         practice = _number("practice", "Practice pairs")
         lease = _number("lease_minutes", "Minutes for a pair")
+    with gr.Row():
+        share = _number("min_check_share", "Checks to get right, 0 to 1")
+        fastest = _number("min_median_ms", "Milliseconds, at least")
     return {
         "votes_per_pair": votes,
         "main_per_rater": main,
@@ -259,6 +269,8 @@ def _build_numbers() -> dict[str, Component]:
         "repeats_per_rater": repeats,
         "practice": practice,
         "lease_minutes": lease,
+        "min_check_share": share,
+        "min_median_ms": fastest,
     }
 
 

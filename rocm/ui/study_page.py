@@ -17,9 +17,9 @@ from rocm.study_desk import Look, Recipe, StudyDesk
 from rocm.ui import study_view
 from rocm.ui.access import Access
 from rocm.ui.compare_form import arm_choices
-from rocm.ui.handlers import QUIET, in_words
-from rocm.ui.study_form import Form, build_form, wish
-from rocm.ui.study_parts import View, bin_choices, build_view
+from rocm.ui.handlers import HIDDEN, QUIET, in_words, told
+from rocm.ui.study_form import Form, OpenedFile, build_form, wish
+from rocm.ui.study_parts import ChosenStudy, View, bin_choices, build_view
 from rocm.ui.study_screen import Screening
 
 MAX_TEXT = 200_000
@@ -105,7 +105,7 @@ class Handlers:
         )
         everything = {"inputs": [*self._at, view.seen], "outputs": self._all, **QUIET}
         gr.on([view.timer.tick, view.token.change], self._poll, **everything)
-        view.studies.choose(self._choose, [view.token, base], self._all, **QUIET)
+        view.studies.choose(in_words(self._choose), [view.token, base], self._all, **QUIET)
         self._on(buttons["demo"], lambda _, *__: self._desk.demo(), [], "study_demo")
         self._on(form.build, self._build, form.controls, "study_build")
         self._on(form.build_text, self._build_text, [form.text], "study_build_text")
@@ -133,7 +133,7 @@ class Handlers:
         texts = [form.text, form.ways, form.box]
         view.as_new.click(in_words(self._as_new), [view.token, view.selected], texts, **QUIET)
         form.as_text.click(in_words(self._as_text), [view.token, *form.controls], texts, **QUIET)
-        form.file.read(_read, None, form.text, **QUIET)
+        form.file.read(in_words(_read), None, form.text, **QUIET)
         form.file.too_large(in_words(_too_large), None, None, **QUIET)
         arms = form.wishes["arms"]
         arms.focus(lambda: gr.update(choices=arm_choices(self._arms)), None, arms, **QUIET)
@@ -156,7 +156,8 @@ class Handlers:
                 **(found if isinstance(found, dict) else {}),
             }
 
-        button.click(in_words(handle), [*self._at, *more], self._all, api_name=name)
+        asked, named = [*self._at, *more], HIDDEN | {"api_name": name}
+        button.click(in_words(handle), asked, self._all, **named)
 
     # Looking
 
@@ -179,7 +180,7 @@ class Handlers:
         hidden = dict.fromkeys(
             (self._view.question, self._view.invitations), gr.update(visible=False)
         )
-        return self._shown(str(event.study), base) | hidden
+        return self._shown(told(event, ChosenStudy).study, base) | hidden
 
     def _poll(
         self, token: str, selected: str, base: str, seen: tuple[Any, ...]
@@ -385,7 +386,7 @@ def _shown_text(text: str) -> tuple[Any, ...]:
 
 
 def _read(event: gr.EventData) -> str:
-    return str(event.text)[:MAX_TEXT]
+    return told(event, OpenedFile).text[:MAX_TEXT]
 
 
 def _too_large() -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import gradio as gr
 from gradio.components import Component
+from pydantic import BaseModel
 
 from rocm.config import ROOT
 from rocm.study_desk import SECONDS_PER_PAIR, Deleted
@@ -21,6 +22,12 @@ SEND_IT = (
 )
 EMPTY_BIN = [("The bin is empty.", "")]
 LIST = '<div class="run-list" tabindex="0" role="region" aria-label="Studies"></div>'
+
+
+class ChosenStudy(BaseModel):
+    """The study that is clicked on."""
+
+    study: str
 
 
 @dataclass(frozen=True)

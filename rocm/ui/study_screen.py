@@ -4,16 +4,24 @@ from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
+from pydantic import BaseModel, Field
 
 from rocm.config import ROOT
 from rocm.study_desk import StudyDesk
 from rocm.ui import study_view
 from rocm.ui.access import Access
-from rocm.ui.handlers import QUIET, in_words
+from rocm.ui.handlers import QUIET, in_words, told
 
 SCRIPT = ROOT / "assets" / "pairs.js"
 KINDS = ["to be voted on", "struck", "practice", "checks", "all"]
 REASONS = ["unsuitable for raters", "shows text", "the prompt is unclear", "both are broken"]
+
+
+class StruckPair(BaseModel):
+    """The pair whose button is pressed: struck, or taken in again."""
+
+    pair: int = Field(ge=0, lt=2**53)
+    is_back: bool
 
 
 @dataclass(frozen=True)
@@ -57,7 +65,8 @@ class Screening:
             given: str, study_id: str, kind: str, page: int, reason: Any, event: gr.EventData
         ) -> tuple[str, int]:
             access.check(given)
-            desk.strike(study_id, int(event.pair), None if event.is_back else str(reason or ""))
+            pressed = told(event, StruckPair)
+            desk.strike(study_id, pressed.pair, None if pressed.is_back else str(reason or ""))
             return show(given, study_id, kind, page)
 
         asked = [token, selected, self.kind, self.page]

@@ -12,7 +12,7 @@ from rocm.services import Interval, Services, SweepCell, SweepReport
 from rocm.ui import forms
 from rocm.ui.access import Access
 from rocm.ui.charts import sweep_figure
-from rocm.ui.handlers import QUIET, in_words
+from rocm.ui.handlers import HIDDEN, QUIET, in_words
 from rocm.ui.live_plot import live_plot
 from rocm.ui.run_view import fault
 from rocm.ui.train_form import FIRST_PRESET, Form, read_form
@@ -50,7 +50,8 @@ def build_sweeps(services: Services, access: Access, form: Form | None) -> None:
     if started:
         button, inputs = started
         handler = in_words(_starter(services, access))
-        button.click(handler, inputs, chosen, api_name="start_sweep").then(look, **reading)
+        named = HIDDEN | {"api_name": "start_sweep"}
+        button.click(handler, inputs, chosen, **named).then(look, **reading)
 
 
 def _build_start(

@@ -13,7 +13,7 @@ from rocm.errors import ConfigError, RocmError, RunError
 from rocm.services import Estimate, RunReport, Services
 from rocm.ui import forms
 from rocm.ui.access import Access
-from rocm.ui.handlers import QUIET, in_words
+from rocm.ui.handlers import HIDDEN, QUIET, in_words
 from rocm.ui.run_view import duration, fault
 
 FIRST_PRESET = "tiny-rocm-kl"
@@ -109,8 +109,8 @@ def build_form(services: Services, access: Access, selected: gr.State, page: gr.
     form.fill_on(preset.input, [preset], lambda name: _preset(services, name))
     _wire_forecast(services, access, form, page)
     _build_saving(services, access, form)
-    inputs = [token, *form.inputs]
-    started = start.click(in_words(_starter(services, access)), inputs, selected, api_name="start")
+    inputs, named = [token, *form.inputs], HIDDEN | {"api_name": "start"}
+    started = start.click(in_words(_starter(services, access)), inputs, selected, **named)
     started.success(None, js=SHOW_ON_A_PHONE, api_visibility="private")
     return form
 
@@ -300,9 +300,10 @@ def _build_saving(services: Services, access: Access, form: Form) -> None:
         save = gr.Button("Save preset", elem_id="save_preset")
 
     def save_preset(
-        token: str, name: str, words: str, preset: str, filled: str, *values: Any
+        token: str, name: str | None, words: str | None, preset: str, filled: str, *values: Any
     ) -> tuple[Any, str, str]:
         access.check(token)
+        name, words = name or "", words or ""
         services.save_preset(name, read_form(preset, filled, values), words)
         gr.Info(escape(f"Saved as preset '{name}'."))
         return gr.update(choices=_presets(services), value=name), name, words
@@ -313,4 +314,5 @@ def _build_saving(services: Services, access: Access, form: Form) -> None:
         inputs,
         [form.preset, form.filled, form.sentence],
         api_name="save_preset",
+        **HIDDEN,
     )

@@ -17,11 +17,11 @@ from rocm.errors import RocmError
 from rocm.services import RunReport, Services
 from rocm.ui import run_view
 from rocm.ui.access import HOW_TO_ALLOW, Access
-from rocm.ui.handlers import QUIET, to_form
+from rocm.ui.handlers import QUIET, in_words, to_form, told
 from rocm.ui.live_charts import MAX_RUNS, live_charts
 from rocm.ui.previews import previews
 from rocm.ui.run_actions import Actions, build_actions, pressable
-from rocm.ui.run_list import listed, run_list
+from rocm.ui.run_list import AskedRun, RunsToCompare, listed, run_list
 from rocm.ui.sweep_panel import build_sweeps
 from rocm.ui.train_form import build_form
 
@@ -67,8 +67,8 @@ def build(services: Services, access: Access, page: gr.Blocks) -> None:
     view = {"runs": runs, "state": state, "warnings": warnings, "charts": charts}
     view |= {"previews": pictures, **(actions.components if actions else {})}
     page.load(_chooser(services), None, [selected, overlay], **QUIET)
-    runs.choose(_chosen, overlay, [selected, overlay], **QUIET)
-    runs.compare(_compared, selected, overlay, **QUIET)
+    runs.choose(in_words(_chosen), overlay, [selected, overlay], **QUIET)
+    runs.compare(in_words(_compared), selected, overlay, **QUIET)
     reading = {"inputs": [selected, overlay, seen], "outputs": [*view.values(), seen], **QUIET}
     gr.Timer(1.0).tick(_poller(services, access, view, seen), **reading)
     gr.on([selected.change, overlay.change], _poller(services, access, view, seen), **reading)
@@ -96,13 +96,15 @@ def _chooser(services: Services) -> Callable[[gr.Request], tuple[str, tuple[str,
 
 
 def _chosen(overlay: tuple[str, ...], event: gr.EventData) -> tuple[str, tuple[str, ...]]:
-    return event.run, tuple(one for one in overlay if one != event.run)
+    run_id = told(event, AskedRun).run
+    return run_id, tuple(one for one in overlay if one != run_id)
 
 
 def _compared(selected: str, event: gr.EventData) -> tuple[str, ...]:
-    if len(event.runs) >= MAX_RUNS:
+    runs = told(event, RunsToCompare).runs
+    if len(runs) >= MAX_RUNS:
         gr.Warning(f"The charts hold {MAX_RUNS} runs. Untick one first.")
-    return tuple(one for one in event.runs if one != selected)[: MAX_RUNS - 1]
+    return tuple(one for one in runs if one != selected)[: MAX_RUNS - 1]
 
 
 def _poller(

@@ -93,7 +93,7 @@ def test_without_the_token_nobody_sees_a_study(parts, desk):
     study_id = draft(desk)
     for changes in (
         handlers._poll("wrong", study_id, "http://x/", ("seen",)),
-        handlers._choose("", "http://x/", type("Event", (), {"study": study_id})),
+        handlers._choose("", "http://x/", gr.EventData(None, {"study": study_id})),
     ):
         assert study_id not in str(list(changes.values()))
         assert changes[view.state] == study_view.NO_TOKEN

@@ -1,0 +1,105 @@
+"""What a call from outside the page reaches: nothing public, no traceback, a bounded queue."""
+
+import asyncio
+
+import gradio as gr
+import pytest
+from gradio.route_utils import Request
+from gradio.state_holder import SessionState
+from starlette.testclient import TestClient
+
+from rocm.drawing.queue import DrawingQueue
+from rocm.errors import DrawingError
+from rocm.queue import Queue
+from rocm.services import Services
+from rocm.study.store import Store
+from rocm.study_desk import StudyDesk
+from rocm.ui.access import access
+from rocm.ui.app import MAX_WAITING, build
+
+TOLD = ("run", "runs", "pair", "is_back", "entry", "study", "text")
+EVENTS = [[1], dict.fromkeys(TOLD, 5.5), dict.fromkeys(TOLD, "nothing")]
+VALUES = {
+    "as the page": lambda fn: [getattr(block, "value", None) for block in fn.inputs],
+    "empty": lambda fn: [None for _ in fn.inputs],
+    "another type": lambda fn: [{"a": 1} for _ in fn.inputs],
+    "out of bounds": lambda fn: [-7 for _ in fn.inputs],
+    "too few": lambda fn: [],
+}
+
+
+@pytest.fixture
+def pages(tmp_path, monkeypatch):
+    """All pages as who sits at the machine has them; nothing is trained or drawn."""
+
+    def refuse(*_, **__):
+        raise DrawingError("Nothing is drawn here.")
+
+    monkeypatch.setattr(DrawingQueue, "submit", refuse)
+    monkeypatch.setattr(Queue, "ensure_worker", lambda _: None)
+    monkeypatch.setattr("rocm.library.shutil.which", lambda _: None)
+    store = Store.open(tmp_path / "study.sqlite3")
+    services = Services(tmp_path, votes=store)
+    studies = StudyDesk(tmp_path, store, services.desk.queue)
+    yield build(services, access("127.0.0.1", False, ""), studies)
+    store.close()
+
+
+def logged(pages, values, events=(None,)):
+    """Call handlers, with events those that read them; what Gradio would log, by handler."""
+    state, request = SessionState(pages), Request(query_params={})
+
+    async def call(fn, event):
+        told = gr.EventData(None, event)
+        try:
+            await pages.process_api(fn, values(fn), state, request, event_data=told)
+        except gr.Error as error:
+            return error.message if error.print_exception else ""
+        except Exception as error:  # noqa: BLE001, of whatever kind: Gradio logs it
+            return repr(error)
+
+    async def call_all():
+        handlers = [fn for fn in pages.fns.values() if fn.fn]
+        if events[0]:
+            handlers = [fn for fn in handlers if fn.collects_event_data]
+        calls = {(fn.api_name, str(one)): await call(fn, one) for fn in handlers for one in events}
+        assert len(calls) >= 8
+        return {at: words for at, words in calls.items() if words}
+
+    return asyncio.run(call_all())
+
+
+def test_no_handler_of_the_pages_is_a_public_interface(pages):
+    info = pages.get_api_info(all_endpoints=True)
+    assert (info["named_endpoints"], info["unnamed_endpoints"]) == ({}, {})
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("values", VALUES.values(), ids=VALUES)
+def test_no_call_from_outside_writes_a_traceback_into_the_log(pages, values):
+    assert logged(pages, values) == {}
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_nor_does_one_that_tells_of_an_event_that_the_page_cannot_know(pages):
+    assert logged(pages, VALUES["as the page"], EVENTS) == {}
+
+
+def test_a_fault_of_our_own_is_still_logged(pages, monkeypatch):
+    monkeypatch.setattr(Services, "list_runs", lambda _: 1 / 0)
+    assert "ZeroDivisionError" in logged(pages, VALUES["as the page"])["poll", "None"]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_full_queue_takes_no_more(pages):
+    """Nothing takes an event out of it here, as the server's own start does."""
+    client = TestClient(pages.app)
+    number = next(one for one, fn in pages.fns.items() if fn.fn and not fn.inputs)
+    event = {"fn_index": number, "data": [], "session_hash": "one"}
+    codes = {
+        client.post("/gradio_api/queue/join", json=event).status_code for _ in range(MAX_WAITING)
+    }
+    refused = client.post("/gradio_api/queue/join", json=event)
+    assert (codes, refused.status_code) == ({200}, 503)
+    words = f"Queue is full. Max size is {MAX_WAITING} and size is {MAX_WAITING}."
+    assert refused.json()["detail"] == words
