@@ -12,9 +12,14 @@ body{font:15px/1.5 system-ui,sans-serif;color:#1c2430;background:#fff;max-width:
 margin:2rem auto;padding:0 1rem}
 h1{font-size:1.6rem}h2{font-size:1.2rem;margin-top:2.2rem;border-bottom:1px solid #d5dbe3}
 .mark{background:#8a1c1c;color:#fff;font-weight:700;padding:.5rem .8rem;margin:.6rem 0}
-.table{overflow-x:auto}table{border-collapse:collapse;font-size:.85rem;margin:.6rem 0}
+.table,figure{overflow-x:auto;background:
+linear-gradient(90deg,#fff 40%,transparent) 0 0/44px 100% no-repeat local,
+linear-gradient(270deg,#fff 40%,transparent) 100% 0/44px 100% no-repeat local,
+linear-gradient(90deg,#b9bdc3,#fff) 0 0/14px 100% no-repeat scroll,
+linear-gradient(270deg,#b9bdc3,#fff) 100% 0/14px 100% no-repeat scroll,#fff}
+table{border-collapse:collapse;font-size:.85rem;margin:.6rem 0}
 th,td{padding:.25rem .6rem;border-bottom:1px solid #d5dbe3;text-align:right;white-space:nowrap}
-th:first-child,td:first-child{text-align:left}figure{margin:1rem 0;overflow-x:auto}
+th:first-child,td:first-child{text-align:left}figure{margin:1rem 0}
 svg{max-width:100%;min-width:35rem;height:auto}
 figcaption,.note{color:#56616f;font-size:.85rem}p{overflow-wrap:anywhere}
 """

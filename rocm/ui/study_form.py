@@ -260,8 +260,8 @@ def _build_numbers() -> dict[str, Component]:
         practice = _number("practice", "Practice pairs")
         lease = _number("lease_minutes", "Minutes for a pair")
     with gr.Row():
-        share = _number("min_check_share", "Checks to get right, 0 to 1")
-        fastest = _number("min_median_ms", "Milliseconds, at least")
+        share = _number("min_check_share", "Share of checks, at least")
+        fastest = _number("min_median_ms", "Shortest answer, in ms")
     return {
         "votes_per_pair": votes,
         "main_per_rater": main,
