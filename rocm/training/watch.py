@@ -7,7 +7,9 @@ COLLAPSE_SHARE = 0.5
 SATURATION_RISE = 0.25
 
 
-def warnings(start: Evaluation, now: Evaluation, judge: str, reward_gain: float) -> dict[str, str]:
+def warnings(
+    start: Evaluation, now: Evaluation, judge: str, reward_gain: float, earlier: str
+) -> dict[str, str]:
     """Warnings that hold at an evaluation.
 
     Args:
@@ -15,6 +17,7 @@ def warnings(start: Evaluation, now: Evaluation, judge: str, reward_gain: float)
         now: same prompts and noise.
         judge: name of the held-out reward among the scores; empty for none.
         reward_gain: trained reward now minus at step 0.
+        earlier: the checkpoint before this evaluation, that a reader can go back to.
 
     Returns:
         A sentence by kind: `hacking` (the judge's paired 95 % interval lies below step 0, by more
@@ -23,20 +26,21 @@ def warnings(start: Evaluation, now: Evaluation, judge: str, reward_gain: float)
         the range rose by more than 0.25).
     """
     found = {}
+    way_out = f"Start anew with a larger beta, or use the adapter in {earlier}."
     if judge and reward_gain > 0:
         mean, _, high = paired_interval(now.scores[judge], start.scores[judge])
         deviation = start.scale(judge).deviation
         if high < -HACKING_FALL * deviation:
             found["hacking"] = (
                 f"Reward hacking: the trained reward rose, but the held-out {judge} fell by "
-                f"{-mean:.3g} ({-mean / deviation:.1f} of its deviations at "
-                "step 0). Raise beta, or take an earlier checkpoint."
+                f"{-mean:.3g} ({-mean / deviation:.1f} of its deviations at step 0): pictures "
+                f"please the reward and look worse to what was not trained on. {way_out}"
             )
     before, after = start.statistics["diversity"], now.statistics["diversity"]
     if after < COLLAPSE_SHARE * before:
         found["collapse"] = (
             f"Mode collapse: the prompts' pictures differ by {after:.3g}, at step 0 by "
-            f"{before:.3g}. Raise beta, or take an earlier checkpoint."
+            f"{before:.3g}. {way_out}"
         )
     rise = now.statistics["at_limit"] - start.statistics["at_limit"]
     if rise > SATURATION_RISE:

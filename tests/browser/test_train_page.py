@@ -37,6 +37,7 @@ HEADINGS = """() => [...document.querySelectorAll('#preset li')].map(one => [
   getComputedStyle(one, '::before').content.replaceAll('"', ''), one.getAttribute('aria-label'),
 ]).filter(([heading]) => heading !== 'none')"""
 PLOT = "document.querySelector('#reward_chart .js-plotly-plot')"
+RUN_LIST = "document.querySelector('#runs .run-list')"
 RANGE = f"() => {PLOT}._fullLayout.xaxis.range"
 ZOOM = f"() => Plotly.relayout({PLOT}, {{'xaxis.range': [1, 3]}})"
 
@@ -455,9 +456,11 @@ def test_everything_fits_any_width_and_stays_where_it_is(visit, finished, scheme
     page.wait_for_function(
         "() => document.querySelector('#preset').getBoundingClientRect().top < 844"
     )
-    for width in (390, 820, 2560):
+    page.evaluate("() => document.querySelector('#runs small').textContent = 'mixture'.repeat(9)")
+    for width in (390, 820, 1280, 2560):
         page.set_viewport_size({"width": width, "height": 844})
         page.wait_for_function(f"() => {PLOT}.offsetWidth < {width}")
+        page.wait_for_function(f"() => {RUN_LIST}?.scrollWidth <= {RUN_LIST}?.clientWidth")
         assert page.evaluate("() => document.documentElement.scrollWidth") <= width
     assert page.evaluate(CONTRAST) == {}
     top = "() => document.querySelector('#charts').getBoundingClientRect().top"

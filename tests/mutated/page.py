@@ -3,6 +3,7 @@
 from mutated.mutation import Mutation
 
 SAME_HOST = "rocm/ui/same_host.py"
+CALLS = "tests/ui/test_calls.py::"
 
 MUTATIONS = [
     Mutation(
@@ -31,9 +32,37 @@ MUTATIONS = [
     Mutation(
         "a script's nonsense reaches the services",
         "rocm/ui/handlers.py",
-        "        except ValidationError as error:\n            first",
-        "        except KeyError as error:\n            first",
+        "    except ValidationError as error:\n        first",
+        "    except KeyError as error:\n        first",
         "tests/ui/test_train_page.py::test_a_script_that_asks_for_nonsense_is_told_so",
+    ),
+    Mutation(
+        "values of a wrong kind in the log",
+        "rocm/ui/handlers.py",
+        "        except ValueError as error:\n            raise",
+        "        except KeyError as error:\n            raise",
+        CALLS + "test_no_call_from_outside_writes_a_traceback_into_the_log[too few]",
+    ),
+    Mutation(
+        "a handler as a public interface",
+        "rocm/ui/run_actions.py",
+        'api_name="export", **HIDDEN)',
+        'api_name="export")',
+        CALLS + "test_no_handler_of_the_pages_is_a_public_interface",
+    ),
+    Mutation(
+        "thousands wait",
+        "rocm/ui/app.py",
+        "pages.queue(max_size=MAX_WAITING)",
+        "pages.queue()",
+        CALLS + "test_a_full_queue_takes_no_more",
+    ),
+    Mutation(
+        "strangers learn the folder of the runs",
+        "rocm/reports.py",
+        "' here. List",
+        "' in {self.runs}. List",
+        "tests/test_services.py::test_a_run_id_from_outside_cannot_leave_the_runs_folder[none]",
     ),
     Mutation(
         "a folder named before its files are on the disk",

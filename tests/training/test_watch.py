@@ -4,6 +4,8 @@ import torch
 from rocm.evaluate import Evaluation, diversity, paired_interval
 from rocm.training.watch import warnings
 
+EARLIER = "checkpoints/step_000040"
+
 
 def evaluation(judge: float = 0.0, diversity: float = 0.4, at_limit: float = 0.1) -> Evaluation:
     spread = torch.linspace(-1, 1, 32) * 0.1
@@ -28,11 +30,11 @@ def evaluation(judge: float = 0.0, diversity: float = 0.4, at_limit: float = 0.1
 def test_each_warning_holds_exactly_where_it_should(
     now: Evaluation, gain: float, expected: set[str]
 ) -> None:
-    assert set(warnings(evaluation(), now, "judge", gain)) == expected
+    assert set(warnings(evaluation(), now, "judge", gain, EARLIER)) == expected
 
 
 def test_without_a_judge_there_is_no_hacking_warning() -> None:
-    assert warnings(evaluation(), evaluation(judge=-1.0), "", 1.0) == {}
+    assert warnings(evaluation(), evaluation(judge=-1.0), "", 1.0, EARLIER) == {}
 
 
 def test_a_noisy_fall_of_the_judge_is_no_hacking() -> None:
@@ -41,7 +43,7 @@ def test_a_noisy_fall_of_the_judge_is_no_hacking() -> None:
     now.scores["judge"] = now.scores["judge"] - 0.1 + noise
     _, low, high = paired_interval(now.scores["judge"], evaluation().scores["judge"])
     assert low < -0.1 < high
-    assert warnings(evaluation(), now, "judge", 1.0) == {}
+    assert warnings(evaluation(), now, "judge", 1.0, EARLIER) == {}
 
 
 def test_the_paired_interval_covers_the_mean_in_95_of_100() -> None:
@@ -63,5 +65,6 @@ def test_diversity_is_the_mean_distance_and_zero_for_one_picture() -> None:
 def test_the_fall_is_given_in_the_judge_s_own_deviations_too() -> None:
     start = evaluation()
     fall = 2.5 * start.scale("judge").deviation
-    words = warnings(start, evaluation(judge=-fall), "judge", 1.0)["hacking"]
+    words = warnings(start, evaluation(judge=-fall), "judge", 1.0, EARLIER)["hacking"]
     assert "(2.5 of its deviations at step 0)" in words
+    assert words.endswith(f"larger beta, or use the adapter in {EARLIER}.")
