@@ -32,9 +32,9 @@ def warnings(
         deviation = start.scale(judge).deviation
         if high < -HACKING_FALL * deviation:
             found["hacking"] = (
-                f"Reward hacking: the trained reward rose, but the held-out {judge} fell by "
-                f"{-mean:.3g} ({-mean / deviation:.1f} of its deviations at step 0): pictures "
-                f"please the reward and look worse to what was not trained on. {way_out}"
+                f"Reward hacking: the trained reward rose, but {judge}, which is not trained on, "
+                f"fell by {-mean:.3g} ({-mean / deviation:.1f} of its deviations at step 0). "
+                f"{way_out}"
             )
     before, after = start.statistics["diversity"], now.statistics["diversity"]
     if after < COLLAPSE_SHARE * before:
