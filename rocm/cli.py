@@ -285,6 +285,8 @@ def _missing(folders: Iterable[str]) -> Iterable[str]:
 
 
 def _evaluate(options: argparse.Namespace, rest: list[str]) -> None:
+    if num_started() > 1:  # then this process draws, not one of its own with a log
+        cli_train.silence_libraries()
     print(cli_evaluate.evaluate(options, _home()), end="")
 
 

@@ -281,6 +281,7 @@ def test_a_run_that_cannot_be_shared_is_refused_before_anything_is_written(
             "accelerate was asked for several processes and has started this one by itself",
         ),
     ],
+    ids=["size", "place", "accelerate-cpu"],
 )
 def test_what_a_launcher_has_left_out_is_named(environment: dict[str, str], message: str) -> None:
     with pytest.raises(ConfigError, match=message), joined(environment):
