@@ -26,10 +26,12 @@ from rocm import (
 from rocm.config import ROOT, RunConfig, find_folder
 from rocm.drawing.picture import SAMPLING, Picture
 from rocm.errors import ConfigError, MissingFile, RocmError, RunError
-from rocm.training.ranks import joined
+from rocm.training.ranks import joined, num_started
 
 PACKAGES = ("torch", "torchvision", "diffusers", "transformers", "peft", "gradio", "plotly")
 ASSETS = ("assets/tiny-lcm", "assets/tiny-clip", "assets/tiny-judge", "assets/tiny-eval")
+
+SHARED = ("train", "sample", "evaluate")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,6 +49,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if rest and not options.takes_settings:
             raise ConfigError(f"Unknown argument '{rest[0]}'. See python -m rocm --help.")
+        if options.word not in SHARED and num_started() > 1:
+            raise ConfigError(
+                f"Several processes can share {', '.join(SHARED)} only. Start '{options.word}' "
+                f"without a launcher: python -m rocm {options.word} ..."
+            )
         options.command(options, rest)
     except RocmError as error:
         print(f"rocm: {error}", file=sys.stderr)
@@ -115,7 +122,7 @@ def _command(
     # Abbreviated flags would take a setting for one of ours: --seed for --seeds.
     described = text.capitalize() + "."
     parser = commands.add_parser(name, help=text, description=described, allow_abbrev=False)
-    parser.set_defaults(command=function, takes_settings=False)
+    parser.set_defaults(command=function, word=name, takes_settings=False)
     return parser
 
 
@@ -278,6 +285,8 @@ def _missing(folders: Iterable[str]) -> Iterable[str]:
 
 
 def _evaluate(options: argparse.Namespace, rest: list[str]) -> None:
+    if num_started() > 1:  # then this process draws, not one of its own with a log
+        cli_train.silence_libraries()
     print(cli_evaluate.evaluate(options, _home()), end="")
 
 

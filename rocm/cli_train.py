@@ -60,7 +60,8 @@ def train(options: argparse.Namespace, rest: list[str], home: Path) -> None:
 
 
 def _lead(options: argparse.Namespace, rest: list[str], home: Path, ranks: Ranks) -> None:
-    run = _resumed(options, rest) if options.resume else _created(options, rest, home)
+    begin = _resumed if options.resume else _created
+    run = begin(options, rest, home, ranks)
     try:
         watch(run, ranks)
     finally:
@@ -76,21 +77,22 @@ def _follow(ranks: Ranks) -> None:
         follow(ranks)
 
 
-def _resumed(options: argparse.Namespace, rest: list[str]) -> RunDir:
+def _resumed(options: argparse.Namespace, rest: list[str], home: Path, ranks: Ranks) -> RunDir:
     if options.source or rest:
         raise ConfigError("--resume takes its settings from the run; give no preset or setting.")
     run = RunDir(options.resume)
-    run.config()
+    ranks.local(run.config())  # the run is left as it is where it cannot be shared
     if not run.checkpoints():
         print(f"{run.path} has no checkpoint yet: it begins anew.", flush=True)
     return run
 
 
-def _created(options: argparse.Namespace, rest: list[str], home: Path) -> RunDir:
+def _created(options: argparse.Namespace, rest: list[str], home: Path, ranks: Ranks) -> RunDir:
     if not options.source:
         raise ConfigError(f"Which preset or file? Presets: {', '.join(preset_names())}.")
     config = RunConfig.load(source_of(options.source, home), **cli_runs.settings(rest))
     config = cli_study.trained_on_votes(cli_models.adjusted(config, options), home)
+    ranks.local(config)  # no run is made that cannot be shared
     preset = Path(options.source).stem
     name = f"{preset}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
     run = RunDir.create(options.run_dir or home / "runs" / name, config, preset)

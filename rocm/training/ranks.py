@@ -15,7 +15,7 @@ all begin the update anew. Not given in the paper.
 
 import math
 import os
-from collections.abc import Iterator, MutableMapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -25,7 +25,7 @@ from typing import Any
 from rocm.config import RunConfig
 from rocm.errors import ConfigError, RocmError, TrainingError
 
-LAUNCHED = ("WORLD_SIZE", "RANK", "LOCAL_RANK")
+LAUNCHED = ("WORLD_SIZE", "RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 PATIENCE = timedelta(hours=1)
 SUMMED = ("reward_queries", "unet_forward", "unet_backward", "images_per_s")
 LARGEST = ("seconds", "memory_mb")
@@ -199,16 +199,18 @@ def joined(environment: MutableMapping[str, str] = os.environ) -> Iterator[Ranks
         This process's place.
 
     Raises:
-        ConfigError: fewer CUDA devices than processes.
+        ConfigError: fewer CUDA devices than processes, or a launcher's variables are missing.
+        TrainingError: the processes cannot reach each other.
         Parted: another process failed.
     """
-    if "WORLD_SIZE" not in environment:
+    size = num_started(environment)
+    if size <= 1:
         yield ALONE
         return
     from torch import distributed
 
-    rank, size, place = (int(environment[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))
-    distributed.init_process_group(_backend(place), timeout=PATIENCE)
+    rank, place = _number("RANK", environment), _number("LOCAL_RANK", environment)
+    _meet(_backend(place), environment)
     for name in LAUNCHED:
         environment.pop(name)
     ranks = Ranks(rank, size)
@@ -217,6 +219,54 @@ def joined(environment: MutableMapping[str, str] = os.environ) -> Iterator[Ranks
             yield ranks
     finally:
         distributed.destroy_process_group()
+
+
+def num_started(environment: Mapping[str, str] = os.environ) -> int:
+    """How many processes a launcher has started; 1 without one.
+
+    Args:
+        environment: as the launcher made it.
+
+    Returns:
+        S, 1 or more.
+
+    Raises:
+        ConfigError: WORLD_SIZE is no number, or accelerate has started one process in place of
+            several.
+    """
+    if "WORLD_SIZE" in environment:
+        return _number("WORLD_SIZE", environment)
+    # accelerate's launcher of single processes names a meeting point only if asked for several.
+    if {"ACCELERATE_MIXED_PRECISION", "MASTER_PORT"} <= environment.keys():
+        raise ConfigError(
+            "accelerate was asked for several processes and has started this one by itself. Start "
+            "them with --multi_gpu and without --cpu, with or without a GPU: accelerate launch "
+            "--multi_gpu --num_processes 2 -m rocm ..."
+        )
+    return 1
+
+
+def _number(name: str, environment: Mapping[str, str]) -> int:
+    value = environment.get(name, "")
+    if not value.isdecimal():
+        raise ConfigError(
+            f"WORLD_SIZE is set, as for several processes, but {name} is '{value}', not a number. "
+            "Start them with accelerate launch or torchrun, or unset WORLD_SIZE to use one process."
+        )
+    return int(value)
+
+
+def _meet(backend: str, environment: Mapping[str, str]) -> None:
+    from torch import distributed
+
+    try:
+        distributed.init_process_group(backend, timeout=PATIENCE)
+    except (distributed.DistError, ValueError) as error:
+        place = ":".join(environment.get(name, "?") for name in ("MASTER_ADDR", "MASTER_PORT"))
+        raise TrainingError(
+            f"The processes cannot meet at {place} ({str(error).splitlines()[0]}) Start all of "
+            "them together, with another --main_process_port if that one is in use."
+        ) from error
 
 
 @contextmanager

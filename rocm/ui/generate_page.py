@@ -28,6 +28,8 @@ STEPS = [*range(1, 9), 16]
 BOUNDED = """Others can reach this page: an order draws up to {most} pictures with the embedded
 model or a run's adapter, and your history is yours alone and ends with this page."""
 DICE = "() => Math.floor(Math.random() * 2 ** 31)"
+# Leaving the list counts as input too; and what was chosen must not come back over later words.
+EXAMPLE = "(chosen, prompt) => [chosen || prompt, null]"
 SURPRISE = "() => {{ const all = {prompts}; return all[Math.floor(Math.random() * all.length)]; }}"
 SHOW_ON_A_PHONE = """() => {
   if (window.innerWidth <= 640) document.getElementById('drawing').scrollIntoView();
@@ -178,7 +180,7 @@ def _build_form(desk: Desk, is_public: bool) -> tuple[Form, gr.Button]:
             placeholder="assets/tiny-lcm",
             elem_id="model",
         )
-    example.input(None, example, prompt, js="(text) => text", api_visibility="private")
+    example.input(None, [example, prompt], [prompt, example], js=EXAMPLE, api_visibility="private")
     prompts = json.dumps(examples)
     surprise.click(
         None, None, prompt, js=SURPRISE.format(prompts=prompts), api_visibility="private"

@@ -5,6 +5,7 @@ import zipfile
 
 import pytest
 from PIL import Image
+from playwright.sync_api import expect
 
 from rocm.config import RunConfig
 from rocm.training.run_dir import RunDir
@@ -54,7 +55,18 @@ def sideways(page):
 def test_draw_reload_link_download_delete_and_undo(visit, run_id):
     page = visit("?tab=generate")
     num_before = page.locator(".history li").count()
-    draw(page, prompt="a red apple & <b>a pear</b>", seed=41, num_pictures=2)
+    # A chosen example is the prompt; who passes the list with Tab keeps the words written since.
+    prompt, example = page.locator("#prompt textarea"), page.locator("#examples input")
+    example.click()
+    option = page.get_by_role("option").nth(1)
+    chosen = option.get_attribute("aria-label")
+    option.click()
+    expect(example).to_have_value("")
+    expect(prompt).to_have_value(chosen)
+    prompt.fill("a red apple & <b>a pear</b>")
+    prompt.press("Tab")
+    example.press("Tab")
+    draw(page, seed=41, num_pictures=2)
     drawn = page.evaluate(SOURCES)
     assert len(set(drawn)) == 2
     assert "<b>a pear</b>" in page.inner_text("#drawing .settings")

@@ -9,6 +9,7 @@ TWO_APPS = (
 SPLIT = (
     "tests/training/test_ranks.py::test_a_batch_split_over_two_processes_gives_the_update_of_one"
 )
+RANKS = "tests/training/test_ranks.py::"
 
 MUTATIONS = [
     Mutation(
@@ -82,5 +83,27 @@ MUTATIONS = [
         "        setup.ranks.average_gradients(list(critic.value.parameters()))\n",
         "",
         f"{SPLIT}[dpok]",
+    ),
+    Mutation(
+        "a run is made that its processes cannot share",
+        "rocm/cli_train.py",
+        "    ranks.local(config)  # no run is made that cannot be shared\n",
+        "",
+        f"{RANKS}test_a_run_that_cannot_be_shared_is_refused_before_anything_is_written[config]",
+    ),
+    Mutation(
+        "accelerate's one process in place of several trains by itself",
+        "rocm/training/ranks.py",
+        'if {"ACCELERATE_MIXED_PRECISION", "MASTER_PORT"} <= environment.keys():',
+        "if not environment.keys():",
+        f"{RANKS}test_what_a_launcher_has_left_out_is_named[accelerate-cpu]",
+    ),
+    Mutation(
+        "every process of a launcher runs the whole of any command",
+        "rocm/cli.py",
+        "if options.word not in SHARED and num_started() > 1:",
+        "if options.word in SHARED and num_started() > 1:",
+        f"{RANKS}test_a_command_that_processes_cannot_share_is_refused_where_several_were_started"
+        "[words1]",
     ),
 ]

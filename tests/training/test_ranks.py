@@ -7,18 +7,21 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
+import psutil
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from rocm import cli_train
 from rocm.cli import main
 from rocm.compare.plan import Plan
-from rocm.config import RunConfig
+from rocm.config import ROOT, RunConfig
 from rocm.drawing.png import png_bytes
 from rocm.drawing.sampler import Sampler
 from rocm.errors import ConfigError, TrainingError
@@ -30,10 +33,11 @@ from rocm.training.checkpoint import Learner
 from rocm.training.files import read_json_lines
 from rocm.training.loop import follow, train
 from rocm.training.memory import Economy
-from rocm.training.ranks import ALONE, Parted, Ranks, merged, parting
+from rocm.training.ranks import ALONE, Parted, Ranks, joined, merged, parting
 from rocm.training.run_dir import RunDir
 from rocm.training.setup import Setup, set_up
 from rocm.training.update import update
+from tests.drawing.conftest import wait_until
 from tests.training.choices import ALGORITHMS
 from tests.training.threads import PATIENCE_S, pair
 
@@ -248,6 +252,71 @@ def test_an_update_that_cannot_be_shared_is_refused(
         Ranks(0, 2).local(small_config(**settings))
 
 
+@pytest.mark.parametrize("begin", ["config", "--resume"])
+def test_a_run_that_cannot_be_shared_is_refused_before_anything_is_written(
+    new_run: Callable[..., RunDir],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    begin: str,
+) -> None:
+    monkeypatch.setattr(cli_train, "joined", lambda: nullcontext(Ranks(0, 2)))
+    given, path = new_run("given", batch_size=3), tmp_path / "never"
+    before = given.state_file.read_bytes()
+    source = str(given.path / "config.yaml")
+    new = ["train", source, "--run-dir", str(path)]
+    assert main(new if begin == "config" else ["train", begin, str(given.path)]) == 2
+    assert "2 processes cannot share an update of 3 pictures" in capsys.readouterr().err
+    assert not path.exists()
+    assert given.state_file.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ({"WORLD_SIZE": "two"}, "WORLD_SIZE is 'two', not a number"),
+        ({"WORLD_SIZE": "2", "RANK": "0"}, "LOCAL_RANK is '', not a number"),
+        (
+            {"ACCELERATE_MIXED_PRECISION": "no", "MASTER_PORT": "29500"},
+            "accelerate was asked for several processes and has started this one by itself",
+        ),
+    ],
+    ids=["size", "place", "accelerate-cpu"],
+)
+def test_what_a_launcher_has_left_out_is_named(environment: dict[str, str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message), joined(environment):
+        pass
+
+
+@pytest.mark.parametrize(
+    "environment", [{}, {"WORLD_SIZE": "1"}, {"ACCELERATE_MIXED_PRECISION": "no"}]
+)
+def test_a_process_by_itself_meets_nobody(environment: dict[str, str]) -> None:
+    with joined(environment) as ranks:
+        assert ranks is ALONE
+
+
+def test_a_meeting_point_in_use_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(taken.getsockname()[1])}
+        for name, value in {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0", **place}.items():
+            monkeypatch.setenv(name, value)
+        words = f"cannot meet at {':'.join(place.values())} "
+        with pytest.raises(TrainingError, match=words), joined():
+            pass
+
+
+@pytest.mark.parametrize("words", [["study", "bin"], ["doctor"], ["runs"]])
+def test_a_command_that_processes_cannot_share_is_refused_where_several_were_started(
+    words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert main(words) == 2
+    captured = capsys.readouterr()
+    assert f"Start '{words[0]}' without a launcher" in captured.err
+    assert captured.out == ""
+
+
 def test_counts_add_up_and_times_do_not() -> None:
     rows = [
         {"reward": 1.0, "reward_queries": 2, "seconds": 3.0, "memory_mb": 5.0},
@@ -267,11 +336,11 @@ def trains(run: RunDir) -> list[str]:
     return ["train", str(run.path / "config.yaml"), "--run-dir", str(run.path)]
 
 
-def launched(*commands: list[str], code: str = "") -> list[subprocess.Popen[str]]:
+def launched(*commands: list[str]) -> list[subprocess.Popen[str]]:
     """Two processes of `python -m rocm`, as `accelerate launch` starts them for each command."""
     orders = [(free_port(), words) for words in commands]
     start = (
-        f"import os, sys; from rocm.cli import main; given = dict(os.environ); {code}\n"
+        f"import os, sys; from rocm.cli import main; given = dict(os.environ)\n"
         f"for port, words in {orders!r}:\n"
         "    os.environ.update(given, MASTER_PORT=port)\n"
         "    code = main(words)\n"
@@ -343,18 +412,38 @@ def test_two_processes_over_gloo_train_draw_and_evaluate_as_one(
         )
 
 
+def rank_of(process: psutil.Process) -> str | None:
+    try:
+        return process.environ().get("RANK")
+    except psutil.Error:  # it has just ended
+        return None
+
+
 @pytest.mark.slow
-def test_a_process_that_is_killed_ends_the_other(new_run: Callable[..., RunDir]) -> None:
-    run = new_run("run", num_steps=50)
-    dying = (
-        "import os; from rocm.training import loop; own = loop.update\n"
-        "def update(setup, mixture, step):\n"
-        "    setup.ranks.rank == 1 and step == 2 and os._exit(9)\n"
-        "    return own(setup, mixture, step)\n"
-        "loop.update = update"
-    )
-    processes = launched(trains(run), code=dying)
-    printed = [process.communicate(timeout=PATIENCE_S * 4) for process in processes]
-    assert [process.returncode for process in processes] == [2, 9], printed
-    assert "Another process of the run has died without a word" in run.status().error
-    assert Path(run.path / "checkpoints" / "step_000000").is_dir()
+def test_accelerate_launch_trains_and_a_killed_process_ends_the_other(
+    new_run: Callable[..., RunDir],
+) -> None:
+    run = new_run("run", num_steps=500)
+    launcher = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu"]
+    alone = ["--num_processes", "2", "--num_machines", "1", "--main_process_port", "0"]
+    plain = ["--mixed_precision", "no", "--dynamo_backend", "no", "-m", "rocm"]
+    with subprocess.Popen(
+        [*launcher, *alone, *plain, *trains(run)], stderr=subprocess.PIPE, text=True
+    ) as started:
+        wait_until(lambda: len(run.metrics()) > 2 or started.poll() is not None, PATIENCE_S * 4)
+        for process in psutil.Process(started.pid).children(recursive=True):
+            if rank_of(process) == "1":
+                process.kill()
+        _, said = started.communicate(timeout=PATIENCE_S)
+    lost = "Another process of the run has died without a word"
+    assert f"rocm: {lost}" in said
+    assert str(ROOT / "rocm") not in said, "a traceback of ours"
+    assert started.returncode == 1
+    assert run.status().state == "failed"
+    assert lost in run.status().error
+    assert run.manifest()["num_processes"] == 2
+
+    reached = run.metrics()[-1]["step"]
+    run.extend(reached + 1)
+    assert main(["train", "--resume", str(run.path)]) == 0
+    assert [row["step"] for row in run.metrics()] == list(range(reached + 2))
