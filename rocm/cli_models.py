@@ -103,7 +103,7 @@ def download(options: argparse.Namespace, rest: list[str]) -> None:
 
 def _say_missing_rewards(config: RunConfig) -> None:
     """Name the command for the published rewards that a run asks for and that are not here."""
-    named = dict.fromkeys([*parse_mixture(config.reward), *config.judge.split(",")])
+    named = dict.fromkeys([*parse_mixture(config.reward), config.judge])
     missing = [name for name in named if name in PUBLISHED and not is_usable(name)]
     if missing:
         _say(f"It needs rewards too: python -m rocm rewards --download {' '.join(missing)}")

@@ -71,6 +71,15 @@ class RunConfig(
             )
         return self
 
+    @model_validator(mode="after")
+    def _check_judge(self) -> Self:
+        if self.judge != self.judge.strip() or "," in self.judge:
+            raise ValueError(
+                f"judge={self.judge[:200]!r} is not the name of one reward. Give one, and name "
+                "others in track."
+            )
+        return self
+
     def _check_policy_gradient(self) -> None:
         if self.num_inference_steps == 1:
             raise ValueError(
@@ -177,9 +186,17 @@ def find_folder(model: str) -> Path:
     """
     for folder in (Path(os.path.expanduser(model)), ROOT / model):
         if os.path.isdir(folder):  # unlike Path.is_dir, also for a text that can be no path
+            if not os.access(folder, os.R_OK | os.X_OK):
+                raise MissingFile(f"{folder} may not be read by this user. Mend its rights.")
             return folder
+    if os.path.isfile(os.path.expanduser(model)):
+        raise MissingFile(
+            f"'{model[:200]}' is a file, and a folder in diffusers' layout is needed, such as "
+            "assets/tiny-lcm. A single checkpoint file has to be converted to that layout first."
+        )
+    places = " or ".join(dict.fromkeys(map(str, (Path.cwd(), ROOT))))
     raise MissingFile(
-        f"No folder '{model[:200]}' in {Path.cwd()} or {ROOT}. "
+        f"No folder '{model[:200]}' in {places}. "
         "Give a folder in diffusers' layout, such as assets/tiny-lcm."
     )
 

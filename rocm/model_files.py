@@ -148,7 +148,7 @@ def _place(name: str, files: tuple[str, ...]) -> Path | Repository:
     if _is_folder(name) or not is_repository(name):
         return find_folder(name)
     # A folder that is not there has the form of a repository too: assets/tiny-lcn.
-    if (ROOT / name.partition("/")[0]).is_dir():
+    if os.path.isdir(ROOT / name.partition("/")[0]):
         return find_folder(name)
     return repository(name, files, VARIANTS)
 

@@ -54,7 +54,7 @@ def _named(config: RunConfig) -> list[str]:
         trained = list(parse_mixture(config.reward))
     except RocmError:
         return []  # said by the check of the mixture itself
-    others = [*tracked(config.track, config.reward, config.model), config.judge.strip()]
+    others = [*tracked(config.track, config.reward, config.model), config.judge]
     return [*trained, *filter(None, others)]
 
 

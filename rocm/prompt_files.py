@@ -95,8 +95,10 @@ def read_prompts(path: Path, column: str = "") -> list[str]:
         raise _unusable(path, f"it is not a file of at most {megabytes(MAX_FILE_BYTES)}")
     try:
         content = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise _unusable(path, "it is not a UTF-8 text file") from error
+    except OSError as error:
+        raise _unusable(path, f"it cannot be read ({error.strerror})") from error
     is_table, prompts = path.suffix.lower() in TABLES, []
     for number, text in enumerate(_parse(str(path), content, column), start=1):
         if not is_table and not text.strip():
@@ -130,7 +132,12 @@ def find_hub_prompts(source: str, column: str) -> HubPrompts:
         raise MissingFile(
             f"prompts={source} is not on this disk. Run: python -m rocm download {source}{flag}"
         )
-    return HubPrompts(**json.loads(path.read_text(encoding="utf-8")))
+    try:
+        return HubPrompts(**json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise ConfigError(
+            f"{path} is damaged. Delete it, then: python -m rocm download {source}"
+        ) from error
 
 
 def fetch_hub_prompts(source: str, column: str, announce: Callable[[str], None]) -> HubPrompts:
@@ -234,7 +241,16 @@ def _column(
         ]
         announce(f"{file}: column {name}, {megabytes(sum(sizes))}")
         values = table.read(columns=[name], use_threads=False).column(name).to_pylist()
-        return [str(value) for value in values if value is not None]
+        return _texts(file, name, values)
+
+
+def _texts(file: str, column: str, values: list[Any]) -> list[str]:
+    """Those values of a Parquet column that are there; ConfigError unless they are texts."""
+    there = [value for value in values if value is not None]
+    other = next((value for value in there if not isinstance(value, str)), None)
+    if other is not None:
+        raise _unusable(file, f"column '{column}' holds {type(other).__name__}, not text")
+    return there
 
 
 def _parse(name: str, content: str, column: str) -> list[str]:
@@ -249,11 +265,16 @@ def _parse(name: str, content: str, column: str) -> list[str]:
         if suffix == ".json":
             return _of_objects(name, json.loads(content), column)
         if suffix == ".jsonl":
-            lines = [line for line in content.splitlines() if line.strip()]
+            lines = [line for line in _lines(content) if line.strip()]
             return _of_objects(name, [json.loads(line) for line in lines], column)
-    except (ValueError, csv.Error) as error:
+    except (ValueError, RecursionError, csv.Error) as error:
         raise _unusable(name, f"it is no {suffix} ({error})") from error
-    return content.splitlines()
+    return _lines(content)
+
+
+def _lines(content: str) -> list[str]:
+    """Lines as editors count them: str.splitlines also breaks at characters within a text."""
+    return content.replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
 
 def _of_objects(name: str, rows: object, column: str) -> list[str]:
@@ -264,10 +285,14 @@ def _of_objects(name: str, rows: object, column: str) -> list[str]:
     if not all(isinstance(row, dict) for row in rows):
         raise _unusable(name, "it holds neither texts nor objects")
     key = _named(name, list(rows[0]), column)
-    values = [row.get(key) for row in rows]
-    if not all(isinstance(value, str) for value in values):
-        raise _unusable(name, f"'{key}' is not a text in every row")
-    return values
+    for number, row in enumerate(rows, start=1):
+        if not isinstance(row.get(key), str):
+            raise _unusable(name, f"row {number} has no text under '{key}'")
+        if None in row:  # a .csv's cells beyond the last column
+            raise _unusable(
+                name, f"row {number} has more cells than the header; quote a text with a comma"
+            )
+    return [row[key] for row in rows]
 
 
 def _named(name: str, columns: list[str], wanted: str) -> str:

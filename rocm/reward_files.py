@@ -50,7 +50,7 @@ class WeightFile:
 
     def _find(self, name: str) -> Path | None:
         own = self.folder / name
-        if own.is_file():
+        if os.path.isfile(own):
             return own
         if self.url:
             return None

@@ -129,7 +129,7 @@ def parse_mixture(text: str) -> dict[str, float]:
         Weight by name, in order.
 
     Raises:
-        ConfigError: not of that form, or a name twice.
+        ConfigError: not of that form, a name twice, or every weight 0.
     """
     weights: dict[str, float] = {}
     for term in re.split(r"\s*\+\s*", text.strip()):
@@ -144,4 +144,6 @@ def parse_mixture(text: str) -> dict[str, float]:
                 "0.7*tiny-clip+0.3*colorfulness, each name once."
             )
         weights[name.strip()] = value
+    if not any(weights.values()):
+        raise ConfigError(f"reward={text!r} has no weight but 0, so nothing would be trained.")
     return weights

@@ -1,5 +1,6 @@
 """A run's adapter in the format of another program, with a card, and on the hub if asked."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,10 +50,10 @@ def find_adapter(source: str, runs: Path, model: str) -> Adapter:
         MissingFile: there is no such run or folder.
     """
     for path in (runs / source, Path(source).expanduser()):
-        if (path / "config.yaml").is_file():
+        if os.path.isfile(path / "config.yaml"):
             run = RunDir(path)
             return Adapter(path / "adapter", run.config().model, run)
-        if path.is_dir():
+        if os.path.isdir(path):
             return Adapter(path, model)
     raise MissingFile(
         f"There is no run '{source[:200]}' in {runs}, and no such folder. "

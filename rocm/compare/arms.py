@@ -214,7 +214,8 @@ def _places(name: str) -> list[Path]:
 
 def _is_of_hub(name: str) -> bool:
     # A folder that is not there has the form of a repository too: assets/adapter.
-    is_folder = (ROOT / name.partition("/")[0]).is_dir() or any(map(os.path.isdir, _places(name)))
+    folders = (ROOT / name.partition("/")[0], *_places(name))
+    is_folder = any(map(os.path.isdir, folders))
     return is_repository(name) and not is_folder
 
 

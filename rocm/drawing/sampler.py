@@ -162,7 +162,7 @@ class Sampler:
     def _adapter(self, model: str, loaded: Loaded, folder: Path) -> str:
         """The adapter's name in the U-Net; a file that has changed since is loaded again."""
         file = folder / WEIGHTS
-        key = (file.resolve(), file.stat().st_mtime_ns if file.is_file() else 0)
+        key = (file.resolve(), file.stat().st_mtime_ns if os.path.isfile(file) else 0)
         if key not in loaded.adapters:
             while len(loaded.adapters) >= MAX_ADAPTERS:
                 loaded.model.pipeline.delete_adapters(loaded.adapters.popitem(last=False)[1])

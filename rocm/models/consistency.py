@@ -72,8 +72,14 @@ class ConsistencyModel:
         return (config.in_channels, config.sample_size, config.sample_size)
 
     def schedule(self, num_inference_steps: int, grid: str = "current") -> tuple[Step, ...]:
-        """The model's own N-step schedule."""
+        """The model's own N-step schedule; ConfigError if it has fewer steps than that."""
         config = self.pipeline.scheduler.config
+        if num_inference_steps > config.original_inference_steps:
+            raise ConfigError(
+                f"num_inference_steps={num_inference_steps} is more than the "
+                f"{config.original_inference_steps} that the model was distilled on "
+                "(original_inference_steps of its scheduler). Lower it."
+            )
         timesteps = timestep_grid(
             num_inference_steps, grid, config.original_inference_steps, config.num_train_timesteps
         )

@@ -1,6 +1,7 @@
 """An adapter in the formats of other programs, and merged into its model."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -126,7 +127,7 @@ def read_adapter(folder: Path) -> tuple[dict[str, Tensor], LoraConfig]:
         ConfigError: it is damaged, or no adapter of a U-Net with its configuration.
     """
     path = folder / WEIGHTS
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise MissingFile(f"No adapter at {path}. Give a run or the adapter folder of a run.")
     try:
         with safe_open(path, "pt") as file:

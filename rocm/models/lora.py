@@ -4,6 +4,7 @@ The reference model is the policy's own U-Net with the adapter off; there is no 
 """
 
 import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -139,7 +140,7 @@ def load_adapter(pipeline: LatentConsistencyModelPipeline, folder: Path, name: s
         ConfigError: the file is damaged, empty, not finite, or was made for another model.
     """
     path = Path(folder) / WEIGHTS
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise MissingFile(f"No adapter at {path}. Give the adapter folder of a run.")
     num_tensors = _checked(path)
     misfit = ConfigError(

@@ -5,12 +5,12 @@ Stable Diffusion XL with an LCM-LoRA or an LCM U-Net, and turbo models, which ar
 same chain but are no consistency models.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import (
+    AutoencoderKL,
     DiffusionPipeline,
     LatentConsistencyModelPipeline,
     LCMScheduler,
@@ -19,11 +19,23 @@ from diffusers import (
     UNet2DConditionModel,
 )
 from safetensors import SafetensorError
+from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
 from rocm.errors import ConfigError, MissingFile
 from rocm.model_files import LORA_FILE, PARTS, find_model
+from rocm.networks import MISFIT, first_line, load_network, read_object
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+NETWORKS = dict(
+    zip(
+        PARTS,
+        (UNet2DConditionModel, AutoencoderKL, CLIPTextModel, CLIPTextModelWithProjection),
+        strict=True,
+    )
+)
+LOCAL: dict[str, Any] = {"local_files_only": True, "use_safetensors": True}
+VOCABULARIES = ("vocab.json", "tokenizer.json")
+PREDICTIONS = ("epsilon", "v_prediction", "sample")
 TURBO = "not a consistency model, not in the paper"
 UNUSED: dict[str, Any] = {"feature_extractor": None, "image_encoder": None}
 NO_CHECKER: dict[str, Any] = {"safety_checker": None, "requires_safety_checker": False}
@@ -49,13 +61,20 @@ def load_pipeline(
     """
     base = find_model(model).base
     _check_layout(model, base)
-    options = {"dtype": DTYPES[precision], "local_files_only": True, "use_safetensors": True}
+    names = PARTS if kind is StableDiffusionXLPipeline else PARTS[:3]
+    for name in names:
+        if name not in parts:
+            parts[name] = _network(model, name, base / name, precision)
     try:
-        return kind.from_pretrained(base, **options, **parts)
+        pipeline = kind.from_pretrained(base, dtype=DTYPES[precision], **LOCAL, **parts)
     except OSError as error:
-        raise MissingFile(f"model={model} cannot be loaded: {error}") from error
-    except (SafetensorError, ValueError) as error:
-        raise ConfigError(f"model={model} has a damaged or misfit file: {error}") from error
+        raise MissingFile(f"model={model} cannot be loaded: {first_line(error)}.") from error
+    except MISFIT as error:
+        reason = first_line(error)
+        raise ConfigError(f"model={model} has a damaged or misfit file: {reason}.") from error
+    _check_tokenizers(model, base, pipeline)
+    _check_numbers(model, pipeline)
+    return pipeline
 
 
 def load_few_step(model: str, precision: str) -> tuple[DiffusionPipeline, str]:
@@ -79,7 +98,7 @@ def load_few_step(model: str, precision: str) -> tuple[DiffusionPipeline, str]:
     kind = _kind(files.base)
     parts = UNUSED if kind is StableDiffusionXLPipeline else {**UNUSED, **NO_CHECKER}
     if files.part and (files.part / "config.json").is_file():
-        parts = {**parts, "unet": _lcm_unet(model, files.part, precision)}
+        parts = {**parts, "unet": _network(model, "unet", files.part, precision)}
     pipeline = load_pipeline(kind, model, precision, **parts)
     if files.part and "unet" not in parts:
         _merge_lora(model, pipeline, files.part)
@@ -130,42 +149,54 @@ def _check_layout(model: str, base: Path) -> None:
             f"model={model} is no model in diffusers' layout: {base} has no model_index.json. "
             "A single checkpoint file has to be converted to that layout first."
         )
-    for name in PARTS:
-        folder = base / name
-        if any(folder.glob("*.bin")) and not any(folder.glob("*.safetensors")):
-            raise ConfigError(
-                f"model={model} holds its {name} as a pickle (.bin) only, which could run code "
-                "and is not read. Use a version with .safetensors files."
-            )
 
 
 def _kind(base: Path) -> type[DiffusionPipeline]:
-    if _settings(base / "model_index.json").get("text_encoder_2"):
+    if read_object(base / "model_index.json").get("text_encoder_2"):
         return StableDiffusionXLPipeline
-    is_guided = _settings(base / "unet" / "config.json").get("time_cond_proj_dim") is not None
+    is_guided = read_object(base / "unet" / "config.json").get("time_cond_proj_dim") is not None
     return LatentConsistencyModelPipeline if is_guided else StableDiffusionPipeline
 
 
-def _settings(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise MissingFile(f"{path} is missing. Download the model again, or give another one.")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ConfigError(f"{path} is damaged ({error}). Download the model again.") from error
-    if not isinstance(content, dict):
-        raise ConfigError(f"{path} is damaged (no settings). Download the model again.")
-    return content
+def _network(model: str, name: str, folder: Path, precision: str) -> torch.nn.Module:
+    return load_network(NETWORKS[name], folder, f"model={model}", DTYPES[precision])
 
 
-def _lcm_unet(model: str, part: Path, precision: str) -> UNet2DConditionModel:
-    options = {"dtype": DTYPES[precision], "local_files_only": True, "use_safetensors": True}
-    try:
-        return UNet2DConditionModel.from_pretrained(part, **options)
-    except OSError as error:
-        raise MissingFile(f"model={model}: no U-Net can be loaded from {part}: {error}") from error
-    except (SafetensorError, ValueError) as error:
-        raise ConfigError(f"model={model}: the U-Net in {part} is damaged: {error}") from error
+def _check_tokenizers(model: str, base: Path, pipeline: DiffusionPipeline) -> None:
+    """Refuse a tokenizer without its words: the stock one would take every word for the same."""
+    for name, network in (("tokenizer", "text_encoder"), ("tokenizer_2", "text_encoder_2")):
+        tokenizer = pipeline.components.get(name)
+        if tokenizer is None:
+            continue
+        folder, size = base / name, pipeline.components[network].config.vocab_size
+        if not any((folder / file).is_file() for file in VOCABULARIES):
+            raise MissingFile(
+                f"model={model}: {folder} has no vocabulary ({' or '.join(VOCABULARIES)}). "
+                "Download the model again, or give another one."
+            )
+        if len(tokenizer) > size:
+            raise ConfigError(
+                f"model={model}: {folder} has {len(tokenizer)} words, and the text encoder knows "
+                f"{size}. Give it the tokenizer that it was trained with."
+            )
+
+
+def _check_numbers(model: str, pipeline: DiffusionPipeline) -> None:
+    """Refuse numbers of the configuration that nothing can be computed with."""
+    side, factor = pipeline.unet.config.sample_size, pipeline.vae.config.scaling_factor
+    kind = pipeline.scheduler.config.get("prediction_type", "epsilon")
+    if not isinstance(side, int) or side < 1:
+        raise ConfigError(
+            f"model={model}: sample_size={side} in unet/config.json is no whole number above 0. "
+            "Set it to the latents' width, such as 64 for pictures of 512 pixels."
+        )
+    if not isinstance(factor, int | float):
+        raise ConfigError(f"model={model}: vae/config.json has no number as scaling_factor.")
+    if kind not in PREDICTIONS:
+        raise ConfigError(
+            f"model={model}: prediction_type={kind} in scheduler/scheduler_config.json is not "
+            f"supported. Supported: {', '.join(PREDICTIONS)}."
+        )
 
 
 def _merge_lora(model: str, pipeline: DiffusionPipeline, part: Path) -> None:
@@ -181,9 +212,12 @@ def _merge_lora(model: str, pipeline: DiffusionPipeline, part: Path) -> None:
         loaded = pipeline.get_list_adapters().get("unet")
         pipeline.fuse_lora()
         pipeline.unload_lora_weights()
-    except SafetensorError as error:
-        raise ConfigError(f"model={model}: {path} is damaged ({error}).") from error
-    except (RuntimeError, ValueError, KeyError) as error:
+    except (OSError, SafetensorError) as error:
+        raise ConfigError(
+            f"model={model}: {path} is damaged or incomplete ({first_line(error)}). Delete it and "
+            "download it again."
+        ) from error
+    except MISFIT as error:
         raise _wrong_lora(model, path) from error
     if not loaded:
         raise _wrong_lora(model, path)
@@ -219,6 +253,11 @@ def _give_scheduler(model: str, pipeline: DiffusionPipeline, has_part: bool) -> 
         raise ConfigError(
             f"model={model} clamps its prediction (clip_sample or thresholding), which stops the "
             "gradient. Set both to false in its scheduler/scheduler_config.json."
+        )
+    if not 1 <= config.original_inference_steps <= config.num_train_timesteps:
+        raise ConfigError(
+            f"model={model}: original_inference_steps={config.original_inference_steps} in "
+            f"scheduler/scheduler_config.json is outside 1 to {config.num_train_timesteps}."
         )
     return TURBO if is_turbo and not has_part else ""
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import torch
 from diffusers import AutoencoderTiny
-from safetensors import SafetensorError
 from torch import Tensor
 
 from rocm.config import find_folder
 from rocm.errors import ConfigError, MissingFile
+from rocm.networks import load_network, read_object
 
 
 def load_decoder(
@@ -31,17 +31,11 @@ def load_decoder(
         ConfigError: it is another kind of autoencoder, damaged, or for other latents.
     """
     path = _folder(folder)
-    try:
-        if AutoencoderTiny.load_config(path).get("_class_name") != "AutoencoderTiny":
-            raise ConfigError(
-                f"decoder={folder} is no AutoencoderTiny. Give TAESD, or leave decoder empty."
-            )
-        options = {"local_files_only": True, "use_safetensors": True, "torch_dtype": dtype}
-        network = AutoencoderTiny.from_pretrained(path, **options)
-    except OSError as error:
-        raise MissingFile(f"decoder={folder} cannot be loaded from {path}: {error}") from error
-    except (SafetensorError, ValueError, RuntimeError) as error:
-        raise ConfigError(f"decoder={folder} has a damaged or misfit file: {error}") from error
+    if read_object(path / "config.json").get("_class_name") != "AutoencoderTiny":
+        raise ConfigError(
+            f"decoder={folder} is no AutoencoderTiny. Give TAESD, or leave decoder empty."
+        )
+    network = load_network(AutoencoderTiny, path, f"decoder={folder}", dtype)
     if network.config.latent_channels != latent_channels:
         raise ConfigError(
             f"decoder={folder} decodes latents of {network.config.latent_channels} channels, and "

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -9,7 +10,10 @@ from torch.nn import functional as F
 from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from rocm.config import find_folder
-from rocm.errors import MissingFile
+from rocm.errors import ConfigError, MissingFile
+from rocm.networks import MISFIT, first_line, load_network
+
+PARTS = ("vision_model", "text_model", "visual_projection", "text_projection")
 
 
 @dataclass(frozen=True)
@@ -73,11 +77,28 @@ def load_clip(name: str, folder: str, device: torch.device) -> ClipReward:
 
     Raises:
         MissingFile: the folder, or a file in it, is missing.
+        ConfigError: a file is damaged or a pickle, or the folder holds another kind of network.
     """
-    path = find_folder(folder)
+    path = _folder(name, folder)
+    what = f"reward={name}"
+    model = load_network(AutoModel, path, what, torch.float32)
+    if not all(hasattr(model, part) for part in PARTS):
+        raise ConfigError(
+            f"{what}: {path} holds a {type(model).__name__} and no CLIP. Give a folder of "
+            "transformers' CLIPModel or VisionTextDualEncoderModel."
+        )
     try:
-        model = AutoModel.from_pretrained(path, local_files_only=True, dtype=torch.float32)
         tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
-    except OSError as error:
-        raise MissingFile(f"reward={name} cannot be loaded from {path}: {error}") from error
+    except (OSError, *MISFIT) as error:
+        raise MissingFile(f"{what}: no tokenizer in {path}: {first_line(error)}.") from error
     return ClipReward(name, model.to(device).requires_grad_(False).eval(), tokenizer)
+
+
+def _folder(name: str, folder: str) -> Path:
+    try:
+        return find_folder(folder)
+    except MissingFile as error:
+        raise MissingFile(
+            f"reward={name} needs a folder of a CLIP, and '{folder[:200]}' is none. Write "
+            "clip:FOLDER, such as clip:assets/tiny-clip."
+        ) from error

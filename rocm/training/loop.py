@@ -20,6 +20,7 @@ from rocm.generate import to_pil
 from rocm.rewards import Mixture, Scale
 from rocm.training.checkpoint import load_checkpoint, publish_adapter, save_checkpoint
 from rocm.training.files import replace_folder
+from rocm.training.memory import is_memory_full
 from rocm.training.ranks import ALONE, Ranks
 from rocm.training.run_dir import RunDir
 from rocm.training.setup import EVALUATION_BATCH, Setup, describe, recall_start, set_up
@@ -70,11 +71,14 @@ def train(run: RunDir, resume: bool = False, ranks: Ranks = ALONE) -> Iterator[P
         except RocmError as error:
             _fail(run, str(error))
             raise
-        except torch.OutOfMemoryError as error:
+        except RuntimeError as error:
+            if not is_memory_full(error):
+                _fail(run, f"{type(error).__name__}: {error}. log.txt has the details.")
+                raise
             sentence = (
-                "The GPU's memory is too small to load what the settings name, or to draw "
+                "The memory is too small to load what the settings name, or to draw "
                 f"{EVALUATION_BATCH} pictures at a time ({str(error).splitlines()[0]}) Close other "
-                "programs on it, or take a smaller model or fewer rewards, and start again."
+                "programs, or take a smaller model or fewer rewards, and start again."
             )
             _fail(run, sentence)
             raise TrainingError(sentence) from error
@@ -166,6 +170,7 @@ def _begin(run: RunDir, setup: Setup) -> tuple[_Session, dict[str, Any]]:
         words = f"{run.config().model}: {setup.model.note}."
         run.append_event("warning", step=0, warning="model", message=words)
     start = _together(setup, "evaluate")
+    _check_start(setup, start)
     run.write_manifest(describe(setup, start))
     scales = {name: start.scale(name) for name in setup.weights}
     session = _Session(run, setup, start, setup.mixture(scales), step=0)
@@ -266,6 +271,19 @@ def _best_step(run: RunDir, judge: str) -> int:
     """The evaluated step whose pictures the judge liked best; without a judge, step 0."""
     rows = [row for row in run.metrics() if f"heldout/{judge}" in row]
     return max(rows, key=lambda row: row[f"heldout/{judge}"])["step"] if rows else 0
+
+
+def _check_start(setup: Setup, start: Evaluation) -> None:
+    """Refuse a model or reward that gives no number before anything is trained."""
+    broken = [name for name, values in start.scores.items() if not values.isfinite().all()]
+    if broken:
+        is_short = setup.config.precision != "fp32"
+        raise TrainingError(
+            f"The base model's pictures have scores that are not finite: {', '.join(broken)}. "
+            f"A file of model={setup.config.model} or of that reward is damaged"
+            f"{', or the number format is too short; set precision=fp32' * is_short}. "
+            "Download it again, or give another one."
+        )
 
 
 def _check(session: _Session, row: dict[str, Any]) -> None:

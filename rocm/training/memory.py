@@ -37,6 +37,11 @@ def used_mb(device: torch.device) -> float:
     return psutil.Process().memory_info().rss / 1e6
 
 
+def is_memory_full(error: RuntimeError) -> bool:
+    """Whether torch could not allocate: on a CPU that is an ordinary error with these words."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
 @dataclass
 class Economy:
     """How updates spend memory. When it is full, one of the ways to need less is taken for good.

@@ -226,7 +226,7 @@ class RunDir:
     def config(self) -> RunConfig:
         """The run's settings; MissingFile where there is no run."""
         path = self._file("config.yaml")
-        if not path.is_file():
+        if not os.path.isfile(path):
             raise MissingFile(f"{self.path} holds no run: config.yaml is missing.")
         return RunConfig.load(path)
 

@@ -138,7 +138,7 @@ def set_up(config: RunConfig, measured: Sequence[str] = (), ranks: Ranks = ALONE
     load = load_diffusion if config.sampler == "ddim" else load_model
     model = load(config.model, config.device, config.precision)
     others = measured or tracked(config.track, config.reward, config.model)
-    names = dict.fromkeys([*weights, *others, *_split(config.judge)])
+    names = dict.fromkeys(filter(None, [*weights, *others, config.judge]))
     rewards = load_rewards(names, model.device)
     return replace(prepare(config, model, rewards, prompts, preferences), ranks=ranks)
 
