@@ -80,6 +80,8 @@ def evaluate(options: argparse.Namespace, home: Path) -> str:
     """
     if options.out and options.out.suffix[1:] not in (*FORMATS, "png", "zip"):
         raise ConfigError(f"--out {options.out}: end it in .csv, .json, .md, .tex, .png or .zip.")
+    if options.out and not options.out.parent.is_dir():  # said before anything is drawn
+        raise RunError(f"Cannot write {options.out}: no folder there. Choose another --out.")
     with joined() as ranks:
         if ranks.size == 1:
             with closing(DrawingQueue(home / "comparisons" / "evaluate.log")) as queue:

@@ -140,8 +140,10 @@ def export(options: argparse.Namespace, rest: list[str]) -> None:
     Raises:
         RocmError: no such run or adapter, a folder that is not empty, or no network.
     """
-    from rocm.share import export_adapter, find_adapter, push
+    from rocm.share import check_repository, export_adapter, find_adapter, push
 
+    if options.push_to_hub:
+        check_repository(options.push_to_hub)
     adapter = find_adapter(options.source, options.runs, options.model)
     _say(str(export_adapter(adapter, options.kind, options.out)))
     if options.push_to_hub:

@@ -1,9 +1,12 @@
 """`python -m rocm rewards`: which published rewards can be used here, and their download."""
 
+import socket
 from collections.abc import Iterator, Sequence
 
 from rocm.errors import ConfigError
 from rocm.reward_files import PUBLISHED, download, is_usable, size_text, weights_folder
+
+TIMEOUT_S = 60
 
 
 def reward_table() -> str:
@@ -48,4 +51,9 @@ def fetch_rewards(names: Sequence[str]) -> Iterator[str]:
 def _fetch(url: str, path: str, sha256: str) -> None:
     from torch.hub import download_url_to_file
 
-    download_url_to_file(url, path, sha256 or None)
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(TIMEOUT_S)  # torch's function knows none and would wait for ever
+    try:
+        download_url_to_file(url, path, sha256 or None)
+    finally:
+        socket.setdefaulttimeout(before)

@@ -5,6 +5,7 @@ never goes to the network. `HF_ENDPOINT`, `HF_HOME`, `HF_HUB_OFFLINE` and `HF_TO
 mean to the hub's own library.
 """
 
+import errno
 import hashlib
 import re
 import shutil
@@ -16,8 +17,22 @@ from typing import Any, TypeVar
 from rocm.errors import ConfigError, MissingFile, RunError
 
 ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+NO_NAME = re.compile(r"--|\.\.|[-.]$|\.git$")  # the hub has no such names
+MAX_NAME = 96
 SHA256 = re.compile(r"[0-9a-f]{64}")
 SHARE_OF_DISK = 0.98
+TIMEOUT_S = 30.0  # for the first answer; the library itself would wait for ever
+MAKE_ROOM = "Make room, or set HF_HOME to a folder on another disk"
+# What an answer of the hub means, where it says no more than its number.
+STATUSES = {
+    401: "it needs a login. Run: hf auth login, or check the name",
+    403: "the hub forbids it. Ask its owner for the right, or check your token: hf auth whoami",
+    404: "it is not there. Check the name",
+    429: "the hub was asked too often. Wait some minutes",
+}
+# What reading an answer raises that is not the hub's, such as a login page, or other JSON.
+FOREIGN = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
+OTHER_STATUS = "the hub failed. Try again later"
 Answer = TypeVar("Answer")
 
 # Commits of the repositories that docs and presets name. A branch may move under a name, a commit
@@ -69,7 +84,8 @@ class Download:
 
 def is_repository(text: str) -> bool:
     """Whether a text has the form `owner/name` or `owner/name@revision`."""
-    return bool(ID.fullmatch(text.partition("@")[0]))
+    name = text.partition("@")[0]
+    return bool(ID.fullmatch(name)) and len(name) <= MAX_NAME and not NO_NAME.search(name)
 
 
 def repository(text: str, files: Sequence[str] = (), ignored: Sequence[str] = ()) -> Repository:
@@ -87,7 +103,7 @@ def repository(text: str, files: Sequence[str] = (), ignored: Sequence[str] = ()
         ConfigError: not of that form.
     """
     name, _, revision = text.partition("@")
-    if not ID.fullmatch(name):
+    if not is_repository(name):
         raise ConfigError(
             f"'{text[:200]}' names no repository of the hub. Write owner/name, or "
             "owner/name@revision."
@@ -186,7 +202,7 @@ def _plan(wanted: Repository) -> Any:
 
     # Without a network this fails at once; of a known commit the library asks for the files first,
     # and that five times more, over half a minute, with words of its own.
-    HfApi().model_info(wanted.name, revision=wanted.revision)
+    HfApi().model_info(wanted.name, revision=wanted.revision, timeout=TIMEOUT_S)
     return _snapshot(wanted, dry_run=True, tqdm_class=_silent_bar())
 
 
@@ -214,12 +230,13 @@ def _disabled(bar: Any, *arguments: Any, **options: Any) -> None:
     super(type(bar), bar).__init__(*arguments, **{**options, "disable": True})
 
 
-def asked(name: str, question: Callable[[], Answer]) -> Answer:
+def asked(name: str, question: Callable[[], Answer], done: str = "downloaded") -> Answer:
     """An answer of the hub.
 
     Args:
         name: of what is asked for, as the user wrote it.
         question: asks the hub's library.
+        done: what could not be done to it, for the sentence.
 
     Returns:
         The answer.
@@ -233,12 +250,12 @@ def asked(name: str, question: Callable[[], Answer]) -> Answer:
     try:
         return question()
     except DryRunError as error:
-        raise MissingFile(_refusal(name, error.__cause__ or error)) from error
-    except (TransportError, OSError, ValueError) as error:
-        raise MissingFile(_refusal(name, error)) from error
+        raise MissingFile(_refusal(name, error.__cause__ or error, done)) from error
+    except (TransportError, OSError, *FOREIGN) as error:
+        raise MissingFile(_refusal(name, error, done)) from error
 
 
-def _refusal(name: str, error: BaseException) -> str:
+def _refusal(name: str, error: BaseException, done: str) -> str:
     from huggingface_hub import constants
     from huggingface_hub.errors import (
         GatedRepoError,
@@ -259,10 +276,18 @@ def _refusal(name: str, error: BaseException) -> str:
         return f"{name}: the hub has the name, but no such revision. Take another one."
     if isinstance(error, LocalEntryNotFoundError | OfflineModeIsEnabled):
         return _no_network(name)
-    # The hub answered with an error, or what it sent could not be used.
-    if isinstance(error, HfHubHTTPError | OSError | ValueError):
-        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
-        return f"{name} could not be downloaded: {reason}. Try again."
+    if isinstance(error, HfHubHTTPError):
+        code = error.response.status_code
+        return f"{name} could not be {done} (HTTP {code}): {STATUSES.get(code, OTHER_STATUS)}."
+    reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+    if isinstance(error, OSError):
+        advice = f"{MAKE_ROOM}." if error.errno == errno.ENOSPC else "Try again."
+        return f"{name} could not be {done}: {reason}. {advice}"
+    if isinstance(error, FOREIGN):
+        return (
+            f"{name} could not be {done}: {constants.ENDPOINT} answered what the hub does not "
+            f"({reason}). Check HF_ENDPOINT, and whether the network asks for a login first."
+        )
     return _no_network(name)
 
 
@@ -286,7 +311,7 @@ def _check_room(wanted: Repository, needed: Download) -> None:
     if needed.missing > SHARE_OF_DISK * free:
         raise RunError(
             f"{wanted} needs {megabytes(needed.missing)}, and {existing} has {megabytes(free)} "
-            "free. Make room, or set HF_HOME to a folder on another disk."
+            f"free. {MAKE_ROOM}."
         )
 
 

@@ -33,7 +33,7 @@ def load_network(kind: Any, folder: Path, what: str, dtype: torch.dtype) -> Any:
         MissingFile: config.json or the weights are missing.
         ConfigError: a file is damaged or a pickle, or the weights do not fit config.json.
     """
-    read_object(folder / "config.json")
+    read_object(folder / "config.json", what)
     check_no_pickle(folder, what)
     options = {"dtype": dtype, "local_files_only": True, "use_safetensors": True}
     options |= {"ignore_mismatched_sizes": True, "output_loading_info": True}
@@ -50,11 +50,12 @@ def load_network(kind: Any, folder: Path, what: str, dtype: torch.dtype) -> Any:
     return network
 
 
-def read_object(path: Path) -> dict[str, Any]:
+def read_object(path: Path, what: str) -> dict[str, Any]:
     """The object that a .json file of a model holds.
 
     Args:
         path: the file.
+        what: as in `load_network`.
 
     Returns:
         Its values.
@@ -66,14 +67,14 @@ def read_object(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{path} is damaged ({error}). Download the model again.") from error
+        raise ConfigError(f"{what}: {path} is damaged ({error}). Download it again.") from error
     except OSError as error:
         raise MissingFile(
-            f"{path} is missing or cannot be read ({error.strerror}). Download the model again, "
-            "or give another one."
+            f"{what}: {path} is missing or cannot be read ({error.strerror}). Download the model "
+            "again, or give another one."
         ) from error
     if not isinstance(content, dict):
-        raise ConfigError(f"{path} is damaged (no settings). Download the model again.")
+        raise ConfigError(f"{what}: {path} is damaged (no settings). Download it again.")
     return content
 
 

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from rocm.config import check_text
-from rocm.errors import ConfigError, MissingFile
-from rocm.hub import Repository, asked, megabytes, repository
+from rocm.errors import ConfigError, MissingFile, RunError
+from rocm.hub import MAKE_ROOM, TIMEOUT_S, Repository, asked, megabytes, repository
 
 MAX_CHARACTERS = 1000
 MAX_FILE_BYTES = 100_000_000
@@ -154,13 +154,16 @@ def fetch_hub_prompts(source: str, column: str, announce: Callable[[str], None])
     Raises:
         MissingFile: no network, no such data set, or no file that fits.
         ConfigError: no such column, or a file is damaged.
+        RunError: what was read cannot be kept.
     """
     from huggingface_hub import HfApi, HfFileSystem
 
     wanted, pattern = _data_set(source)
     info = asked(
         source,
-        lambda: HfApi().dataset_info(wanted.name, revision=wanted.revision, files_metadata=False),
+        lambda: HfApi().dataset_info(
+            wanted.name, revision=wanted.revision, timeout=TIMEOUT_S, files_metadata=False
+        ),
     )
     files = _chosen(source, [one.rfilename for one in info.siblings or []], pattern)
     system, root = HfFileSystem(), f"datasets/{wanted.name}@{info.sha}"
@@ -174,13 +177,20 @@ def fetch_hub_prompts(source: str, column: str, announce: Callable[[str], None])
     found = HubPrompts(
         str(info.sha), column, files, len(texts) - len(usable), list(dict.fromkeys(usable))
     )
-    path = _stored(wanted, pattern, column)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(asdict(found), ensure_ascii=False), encoding="utf-8")
-    os.replace(temporary, path)
+    _keep(_stored(wanted, pattern, column), found)
     announce(f"{source}: {len(found.prompts):,} prompts, {found.num_unusable:,} left out.")
     return found
+
+
+def _keep(path: Path, found: HubPrompts) -> None:
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(json.dumps(asdict(found), ensure_ascii=False), encoding="utf-8")
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise RunError(f"{path} cannot be written: {error.strerror}. {MAKE_ROOM}.") from error
 
 
 def is_hub_source(source: str) -> bool:

@@ -9,10 +9,11 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 
 from rocm.errors import MissingFile
-from rocm.hub import PINNED
+from rocm.hub import PINNED, TIMEOUT_S, asked
 
 
 @dataclass(frozen=True)
@@ -180,8 +181,6 @@ def download(name: str, fetch: Callable[[str, str, str], None]) -> Iterator[Weig
     Raises:
         MissingFile: no network, the server does not have the file, or another content came.
     """
-    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
-
     for file in PUBLISHED[name].files:
         if file.find():
             continue
@@ -191,9 +190,12 @@ def download(name: str, fetch: Callable[[str, str, str], None]) -> Iterator[Weig
                 file.folder.mkdir(parents=True, exist_ok=True)
                 fetch(file.url, str(file.folder / file.name), file.sha256)
             else:
-                _download_from_hub(file)
-        except (EntryNotFoundError, LocalEntryNotFoundError, OSError, RuntimeError) as error:
-            reason = str(error).splitlines()[0]
+                name = f"{file.name} of {file.repository}"
+                asked(name, lambda file=file: _download_from_hub(file))
+        except MissingFile as error:
+            raise MissingFile(f"{error} Or put the file into {file.folder}.") from error
+        except (HTTPException, OSError, RuntimeError) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise MissingFile(
                 f"{file.name} could not be downloaded: {reason}. "
                 f"Check the network, or put the file into {file.folder}."
@@ -201,9 +203,11 @@ def download(name: str, fetch: Callable[[str, str, str], None]) -> Iterator[Weig
 
 
 def _download_from_hub(file: WeightFile) -> None:
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import HfApi, hf_hub_download
 
     revision = PINNED[file.repository]
+    # Fails at once, as in hub._plan.
+    HfApi().model_info(file.repository, revision=revision, timeout=TIMEOUT_S)
     path = Path(hf_hub_download(file.repository, file.name, revision=revision))
     if not file.sha256:
         return

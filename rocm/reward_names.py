@@ -32,7 +32,7 @@ def check_reward(name: str) -> str:
     Raises:
         ConfigError: unknown name.
     """
-    if name in NAMES or name.startswith("clip:"):
+    if name in NAMES or (name.startswith("clip:") and name != "clip:"):
         return name
     near = difflib.get_close_matches(name, NAMES, n=1)
     hint = f" Did you mean '{near[0]}'?" if near else ""

@@ -1,16 +1,19 @@
 """A run's adapter in the format of another program, with a card, and on the hub if asked."""
 
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from PIL import Image, ImageDraw
+from safetensors import SafetensorError
 
 from rocm.config import RunConfig
 from rocm.errors import ConfigError, MissingFile, RunError
 from rocm.hub import asked, is_repository
 from rocm.models.export import export_diffusers, export_kohya, export_merged, export_peft
+from rocm.networks import first_line
 from rocm.training.files import make_folder
 from rocm.training.run_dir import RunDir
 
@@ -73,13 +76,25 @@ def export_adapter(adapter: Adapter, kind: str, out: Path) -> Path:
         The file or folder that the other program is given.
 
     Raises:
-        RunError: the folder is not empty.
+        RunError: the folder is not empty, or cannot be written.
         RocmError: no adapter, a damaged one, or one that does not fit the model.
     """
     out = out.expanduser()
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise RunError(f"{out} is not empty. Choose an empty or new folder as --out.")
     make_folder(out)
+    try:
+        return _write(adapter, kind, out)
+    except (OSError, SafetensorError) as error:
+        for part in out.iterdir():  # so that the same command works once there is room
+            shutil.rmtree(part) if part.is_dir() else part.unlink()
+        raise RunError(
+            f"Cannot write {out}: {first_line(error)}. Nothing half-written was left there. Make "
+            "room, or choose another --out."
+        ) from error
+
+
+def _write(adapter: Adapter, kind: str, out: Path) -> Path:
     if kind == "merged":
         made = export_merged(adapter.folder, adapter.model, out)
     else:
@@ -89,6 +104,12 @@ def export_adapter(adapter: Adapter, kind: str, out: Path) -> Path:
     has_chart = bool(adapter.run) and _draw_chart(adapter.run.metrics(), out / "chart.png")
     (out / "README.md").write_text(_card(adapter, kind, pictures, has_chart), encoding="utf-8")
     return made
+
+
+def check_repository(name: str) -> None:
+    """Refuse a name for `push` that is no `owner/name`, before anything is written."""
+    if not is_repository(name) or "@" in name:
+        raise ConfigError(f"--push-to-hub {name[:200]} is no owner/name.")
 
 
 def push(folder: Path, repository: str, is_public: bool) -> str:
@@ -108,15 +129,19 @@ def push(folder: Path, repository: str, is_public: bool) -> str:
     """
     from huggingface_hub import HfApi
 
-    if not is_repository(repository) or "@" in repository:
-        raise ConfigError(f"--push-to-hub {repository[:200]} is no owner/name.")
+    check_repository(repository)
     api = HfApi()
 
     def upload() -> Any:
         api.create_repo(repository, private=not is_public, exist_ok=True)
         return api.upload_folder(repo_id=repository, folder_path=folder)
 
-    asked(repository, upload)
+    try:
+        asked(repository, upload, "uploaded")
+    except MissingFile as error:
+        raise MissingFile(
+            f"{error} {folder} is kept; to upload it later: hf upload {repository} {folder}"
+        ) from error
     return f"{api.endpoint}/{repository}"
 
 

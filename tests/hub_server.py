@@ -1,7 +1,7 @@
 """A server that speaks as much of the hub's protocol as its own library asks for, on loopback.
 
 Serves folders as repositories, large files (`.safetensors`, `.parquet`) as the hub does, by sha256;
-takes commits; counts the bytes of file contents that it has sent.
+takes commits; refuses everything if told to; counts the bytes of file contents that it has sent.
 """
 
 import base64
@@ -34,6 +34,7 @@ class Hub:
     url: str = ""
     sent: int = 0
     damaged: str = ""
+    refusal: tuple[int, bytes] | None = None
     created: list[dict] = field(default_factory=list)
     committed: dict[str, bytes] = field(default_factory=dict)
 
@@ -63,6 +64,8 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
     def answer(self, status: int, content: bytes = b"", **headers: str) -> None:
+        if self.hub.refusal:
+            (status, content), headers = self.hub.refusal, {}
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name.replace("_", "-"), value)

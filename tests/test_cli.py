@@ -79,6 +79,18 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["sample", "a cat", "--out", "no/such/folder/x.png"], "Cannot write no/such/folder/x.png"),
         (["sample", "a cat", "--guidance-scale", "x"], "guidance_scale='x' is not allowed"),
         (["sample", "a cat", "--sed", "1"], "Unknown argument '--sed'"),
+        (["train", "tiny-rocm-kl", "--judge", "tiny-judge,tiny-clip"], "not the name of one rew"),
+        (["train", "tiny-rocm-kl", "--judge", " tiny-judge"], "not the name of one reward"),
+        (["train", "tiny-rocm-kl", "--model", "few.txt"], "'few.txt' is a file, and a folder"),
+        (["train", "--resume", "x" * 300], "holds no run"),
+        (["sample", "a cat", "--adapter", "x" * 300], "No adapter at xxx"),
+        (["export", "x" * 300, "--out", "out"], "There is no run 'xxx"),
+        (["evaluate", "x" * 300], "There is no folder 'xxx"),
+        (
+            ["evaluate", "--out", "no/such/folder/x.csv"],
+            "Cannot write no/such/folder/x.csv: no fol",
+        ),
+        (["download", f"{'x' * 300}/y"], "No folder 'xxx"),
         (["evaluate", "nowhere"], "There is no folder 'nowhere'. Give one that holds"),
         (
             ["evaluate", "some/lora"],

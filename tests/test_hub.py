@@ -1,24 +1,33 @@
 """Models from a server that speaks the hub's protocol: size first, whole or not at all, offline."""
 
 import os
+import socket
 import subprocess
 import sys
 
 import pytest
 from huggingface_hub import constants
 
-from rocm import model_files
+from rocm import hub as hub_module
+from rocm import model_files, prompt_files, reward_files
 from rocm.compare.arms import SHIPPED, check_fit, find_arm, fingerprint
 from rocm.config import ROOT, RunConfig
 from rocm.errors import ConfigError, MissingFile
-from rocm.hub import PINNED, Download, announcement, repository
+from rocm.hub import PINNED, Download, announcement, repository, size
 from rocm.model_files import check_model, find_model, model_repositories
 from rocm.models.consistency import load_model
+from rocm.prompt_files import fetch_hub_prompts
+from rocm.reward_files import download as download_reward
 from rocm.services import Services
 from tests.hub_server import COMMIT, serving
 from tests.tiny_pipeline import random_diffusion, save_lcm_lora
 
 MODEL = "somebody/sd+somebody/lcm-lora"
+QUESTIONS = (
+    lambda: size(repository("somebody/sd")),
+    lambda: fetch_hub_prompts("hub:somebody/sd", "", str),
+    lambda: list(download_reward("hpsv2", str)),
+)
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +138,42 @@ def test_what_the_hub_does_not_have_is_one_sentence(hub, cache, name, words):
     assert failed.returncode == 2
     assert words in failed.stderr.splitlines()[-1]
     assert failed.stderr.splitlines()[-1].startswith(f"rocm: {name.split('+')[-1].split('@')[0]}")
+
+
+@pytest.mark.parametrize(
+    ("status", "content", "words"),
+    [
+        (401, b"{}", "(HTTP 401): it needs a login. Run: hf auth login"),
+        (403, b"{}", "(HTTP 403): the hub forbids it"),
+        (404, b"{}", "(HTTP 404): it is not there"),
+        (429, b"{}", "(HTTP 429): the hub was asked too often"),
+        (502, b"<html>", "(HTTP 502): the hub failed. Try again later"),
+        (200, b"<!doctype html>", "answered what the hub does not (Expecting value"),
+        (200, b"[]", "answered what the hub does not"),
+        (200, b"[" * 100_000, "answered what the hub does not"),
+    ],
+)
+def test_a_hub_that_refuses_or_is_none_is_one_sentence(hub, monkeypatch, status, content, words):
+    monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    hub.refusal = (status, content)
+    for question in QUESTIONS:
+        with pytest.raises(MissingFile) as caught:
+            question()
+        assert words in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_hub_that_takes_the_question_and_never_answers_is_not_waited_for(monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        monkeypatch.setattr(constants, "ENDPOINT", url)
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        for module in (hub_module, prompt_files, reward_files):
+            monkeypatch.setattr(module, "TIMEOUT_S", 0.2)
+        for question in QUESTIONS:
+            with pytest.raises(MissingFile, match=f"cannot be reached: {url} does not answer"):
+                question()
 
 
 @pytest.mark.parametrize("is_offline", [True, False])

@@ -107,7 +107,10 @@ def test_every_format_gives_the_same_prompts(tmp_path: Path, name: str) -> None:
         ("a.csv", "id,words\n1,cat\n", "Set prompt_column to one of: id, words"),
         ("a.json", "{", "it is no .json"),
         ("a.json", "{}", "it holds no list"),
-        ("a.json", '[{"caption": 1}]', "'caption' is not a text in every row"),
+        ("a.json", '[{"caption": "a"}, {"caption": 1}]', "row 2 has no text under 'caption'"),
+        ("a.csv", "id,prompt\n1,a cat\n2,a cat, asleep\n", "row 2 has more cells than the header"),
+        ("a.csv", "id,prompt\n1\n", "row 1 has no text under 'prompt'"),
+        ("a.json", "[" * 100_000, "it is no .json (maximum recursion depth"),
         ("a.jsonl", "cat\n", "it is no .jsonl"),
         ("a.txt", "\n" + "x" * 1001, "Line 2 of"),
         ("a.json", '["a", ""]', "Prompt 2 of"),
@@ -121,6 +124,15 @@ def test_a_file_that_is_not_what_its_name_says_is_one_sentence(
         read_prompts(tmp_path / name)
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_line_ends_where_editors_end_it_and_not_within_a_text(tmp_path: Path) -> None:
+    within = "a cat\u2028asleep\x85"
+    (tmp_path / "a.txt").write_bytes(f"\ufeffa dog\r\n{within}\rx".encode())
+    assert read_prompts(tmp_path / "a.txt") == ["a dog", within.strip(), "x"]
+    row = json.dumps({"prompt": within}, ensure_ascii=False)
+    (tmp_path / "a.jsonl").write_text(f"{row}\n{row}\n")
+    assert read_prompts(tmp_path / "a.jsonl") == [within.strip()] * 2
 
 
 def test_prompts_that_differ_in_capitals_only_never_stand_on_both_sides(tmp_path: Path) -> None:
@@ -204,6 +216,25 @@ def test_a_data_set_that_cannot_be_read_is_one_sentence(data_sets, source, words
     failed = download(*data_sets, source)
     assert failed.returncode == 2
     assert words in failed.stderr.splitlines()[-1]
+
+
+def test_a_column_of_other_things_than_text_is_no_prompt(data_sets) -> None:
+    hub, _ = data_sets
+    path = hub.folders["datasets/some/pick"] / "data" / "train-00001-of-00002.parquet"
+    pyarrow.parquet.write_table(pyarrow.table({"caption": [{"text": "a cat"}]}), path)
+    failed = download(*data_sets, "hub:some/pick")
+    assert failed.returncode == 2
+    assert "column 'caption' holds dict, not text" in failed.stderr.splitlines()[-1]
+
+
+def test_what_was_kept_of_a_data_set_and_is_damaged_is_named(data_sets, monkeypatch) -> None:
+    hub, home = data_sets
+    monkeypatch.setattr(constants, "HF_HOME", str(home))
+    assert download(hub, home, "hub:some/lines").returncode == 0
+    (kept,) = (home / "rocm-prompts").iterdir()
+    kept.write_text(kept.read_text()[:-9])
+    with pytest.raises(ConfigError, match=r"is damaged\. Delete it, then: python -m rocm download"):
+        load_prompts("hub:some/lines", 2, 0)
 
 
 def test_a_column_that_is_not_there_is_named_with_those_that_are(data_sets) -> None:

@@ -167,7 +167,7 @@ def check_fit(arm: Arm, folder: str, model: str) -> None:
     for name, shape in tensors.items():
         found = LORA.fullmatch(name)
         layer = f"{found[1]}.weight" if found else name
-        if not found or layer not in layers:
+        if not found or min(len(layers.get(layer, ())), len(shape)) < 2:
             raise ConfigError(
                 f"{arm.label} does not fit {model}: that has no layer {layer[:120]}. Choose the "
                 "model that the adapter was trained on, or leave it out."

@@ -1,6 +1,5 @@
 """An adapter in the formats of other programs, and merged into its model."""
 
-import json
 import os
 import shutil
 from pathlib import Path
@@ -13,10 +12,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from rocm.errors import ConfigError, MissingFile
-from rocm.models.lora import WEIGHTS, load_adapter
+from rocm.models.lora import WEIGHTS, adapter_config, load_adapter
 from rocm.models.pipelines import load_few_step
 
-METADATA = "lora_adapter_metadata"
 # What other programs go by to tell the families apart, by the width of the text features.
 KOHYA_VERSIONS = {
     768: {"ss_base_model_version": "sd_v1"},
@@ -131,21 +129,16 @@ def read_adapter(folder: Path) -> tuple[dict[str, Tensor], LoraConfig]:
         raise MissingFile(f"No adapter at {path}. Give a run or the adapter folder of a run.")
     try:
         with safe_open(path, "pt") as file:
-            metadata = json.loads((file.metadata() or {}).get(METADATA, "{}"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError, ValueError) as error:
+    except (OSError, SafetensorError) as error:
         raise ConfigError(f"{path} is damaged ({error}). Take another checkpoint.") from error
-    settings = {
-        name.removeprefix("unet."): value
-        for name, value in metadata.items()
-        if name.startswith("unet.")
-    }
-    if not settings or not all(name.startswith("unet.") for name in tensors):
+    config = adapter_config(path)
+    if config is None or not all(name.startswith("unet.") for name in tensors):
         raise ConfigError(
             f"{path} is no adapter of ours: it lacks its rank and alpha, or changes more than the "
             "U-Net. Give a run or the adapter folder of a run."
         )
-    return {_peft_name(name): value for name, value in tensors.items()}, LoraConfig(**settings)
+    return {_peft_name(name): value for name, value in tensors.items()}, config
 
 
 def text_width(state: dict[str, Tensor]) -> int:

@@ -4,6 +4,8 @@ The reference model is the policy's own U-Net with the adapter off; there is no 
 """
 
 import errno
+import json
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,9 +20,11 @@ from peft.utils import get_peft_model_state_dict
 from safetensors import SafetensorError, safe_open
 
 from rocm.errors import ConfigError, MissingFile
+from rocm.networks import MISFIT, first_line
 
 WEIGHTS = "pytorch_lora_weights.safetensors"
 NAME = "default"
+METADATA = "lora_adapter_metadata"
 
 
 def add_adapter(
@@ -143,19 +147,51 @@ def load_adapter(pipeline: LatentConsistencyModelPipeline, folder: Path, name: s
     if not os.path.isfile(path):
         raise MissingFile(f"No adapter at {path}. Give the adapter folder of a run.")
     num_tensors = _checked(path)
+    adapter_config(path)
     misfit = ConfigError(
         f"{path} does not fit this model: {_difference(path, pipeline.unet)}. "
         "Use the model that it was trained on."
     )
     try:
         pipeline.load_lora_weights(str(folder), weight_name=WEIGHTS, adapter_name=name)
-    except (RuntimeError, ValueError, KeyError) as error:
+    except MISFIT as error:
         raise misfit from error
     # The stock loader passes over layers that this U-Net does not have.
     names = [part for part, _ in pipeline.unet.named_parameters() if "lora_" in part]
     num_loaded = sum(f".{name}." in part for part in names)
     if num_loaded != num_tensors:
         raise misfit
+
+
+def adapter_config(path: Path) -> LoraConfig | None:
+    """Rank, alpha and targets that an adapter's file states; None where it states none.
+
+    Args:
+        path: of `pytorch_lora_weights.safetensors`.
+
+    Returns:
+        The configuration of its U-Net's part.
+
+    Raises:
+        ConfigError: what it states cannot be read.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            entries = json.loads((file.metadata() or {}).get(METADATA, "{}"))
+        settings = {
+            name.removeprefix("unet."): value
+            for name, value in entries.items()
+            if name.startswith("unet.")
+        }
+        config = LoraConfig(**settings) if settings else None
+        if config and not (isinstance(config.r, int) and 0 < config.lora_alpha < math.inf):
+            raise ValueError(f"rank {config.r}, alpha {config.lora_alpha}")
+    except (OSError, RecursionError, *MISFIT) as error:
+        raise ConfigError(
+            f"{path} is damaged: its rank and alpha cannot be read ({first_line(error)}). "
+            "Take another checkpoint."
+        ) from error
+    return config
 
 
 def _checked(path: Path) -> int:

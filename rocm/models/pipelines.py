@@ -95,7 +95,7 @@ def load_few_step(model: str, precision: str) -> tuple[DiffusionPipeline, str]:
     """
     files = find_model(model)
     _check_layout(model, files.base)
-    kind = _kind(files.base)
+    kind = _kind(model, files.base)
     parts = UNUSED if kind is StableDiffusionXLPipeline else {**UNUSED, **NO_CHECKER}
     if files.part and (files.part / "config.json").is_file():
         parts = {**parts, "unet": _network(model, "unet", files.part, precision)}
@@ -151,10 +151,13 @@ def _check_layout(model: str, base: Path) -> None:
         )
 
 
-def _kind(base: Path) -> type[DiffusionPipeline]:
-    if read_object(base / "model_index.json").get("text_encoder_2"):
+def _kind(model: str, base: Path) -> type[DiffusionPipeline]:
+    what = f"model={model}"
+    if read_object(base / "model_index.json", what).get("text_encoder_2"):
         return StableDiffusionXLPipeline
-    is_guided = read_object(base / "unet" / "config.json").get("time_cond_proj_dim") is not None
+    is_guided = (
+        read_object(base / "unet" / "config.json", what).get("time_cond_proj_dim") is not None
+    )
     return LatentConsistencyModelPipeline if is_guided else StableDiffusionPipeline
 
 

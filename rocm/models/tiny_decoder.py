@@ -31,7 +31,10 @@ def load_decoder(
         ConfigError: it is another kind of autoencoder, damaged, or for other latents.
     """
     path = _folder(folder)
-    if read_object(path / "config.json").get("_class_name") != "AutoencoderTiny":
+    if (
+        read_object(path / "config.json", f"decoder={folder}").get("_class_name")
+        != "AutoencoderTiny"
+    ):
         raise ConfigError(
             f"decoder={folder} is no AutoencoderTiny. Give TAESD, or leave decoder empty."
         )

@@ -1,5 +1,7 @@
 """Adapters in other formats draw, in the programs' own readers, what ours draws."""
 
+import errno
+
 import pytest
 import torch
 from diffusers import DiffusionPipeline
@@ -12,7 +14,8 @@ from rocm.cli import main
 from rocm.config import RunConfig
 from rocm.errors import ConfigError, MissingFile, RunError
 from rocm.models.consistency import load_model
-from rocm.models.lora import WEIGHTS, add_adapter, load_adapter, save_adapter
+from rocm.models.export import read_adapter
+from rocm.models.lora import METADATA, WEIGHTS, add_adapter, load_adapter, save_adapter
 from rocm.share import export_adapter, find_adapter, push
 from rocm.training.loop import train
 from rocm.training.run_dir import RunDir
@@ -106,6 +109,38 @@ def test_an_adapter_of_another_family_is_refused_with_both_widths(models, tmp_pa
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "stated",
+    ["{", "[1]", '{"unet.r": "x"}', '{"unet.lora_alpha": NaN}', '{"unet.unheard_of": 1}'],
+)
+def test_an_adapter_whose_rank_and_alpha_cannot_be_read_is_one_sentence(stated, tmp_path):
+    save_file({"unet.x": torch.zeros(2, 2)}, tmp_path / WEIGHTS, {METADATA: stated})
+    model = load_model("assets/tiny-lcm", "cpu")
+    for question in (
+        lambda: load_adapter(model.pipeline, tmp_path),
+        lambda: read_adapter(tmp_path),
+    ):
+        with pytest.raises(ConfigError, match="is damaged: its rank and alpha cannot be read"):
+            question()
+
+
+def test_an_export_onto_a_full_disk_leaves_nothing_and_works_once_there_is_room(
+    tmp_path, monkeypatch
+):
+    adapter = find_adapter("assets/adapters/tiny-rlcm", tmp_path, "assets/tiny-lcm")
+
+    def full(source, target):
+        target.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("rocm.models.export.shutil.copy", full)
+        with pytest.raises(RunError, match="No space left on device"):
+            export_adapter(adapter, "diffusers", tmp_path / "out")
+    assert not list((tmp_path / "out").iterdir())
+    assert export_adapter(adapter, "diffusers", tmp_path / "out").is_file()
+
+
 def test_what_is_no_adapter_is_one_sentence(tmp_path):
     with pytest.raises(MissingFile, match="There is no run 'nothing'"):
         find_adapter("nothing", tmp_path, "assets/tiny-lcm")
@@ -139,6 +174,21 @@ def test_a_run_goes_to_the_hub_with_card_chart_and_pictures(models, tmp_path, mo
     assert all(f"]({name})" in card for name in files if name.endswith((".png", ".webp")))
     assert files["chart.png"].startswith(b"\x89PNG")
     assert sum(name.endswith(".webp") for name in files) == 2
+
+
+def test_a_refused_upload_keeps_the_folder_and_says_how_to_send_it(tmp_path, monkeypatch, capsys):
+    words = ["export", "assets/adapters/tiny-rlcm", "--out", str(tmp_path / "out")]
+    assert main([*words, "--push-to-hub", "no name"]) == 2
+    assert not (tmp_path / "out").exists()
+    with serving() as hub:
+        hub.refusal = (403, b"{}")
+        monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        assert main([*words, "--push-to-hub", "me/mine"]) == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert "me/mine could not be uploaded (HTTP 403): the hub forbids it" in said
+    assert said.endswith(f"hf upload me/mine {tmp_path / 'out'}")
+    assert (tmp_path / "out" / WEIGHTS).is_file()
 
 
 def test_an_upload_without_a_network_is_one_sentence(tmp_path, monkeypatch):

@@ -1,11 +1,17 @@
 """Mixtures as text and as numbers, and the limit of the pixel range."""
 
+import shutil
+
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
-from rocm.errors import ConfigError
+from rocm.config import ROOT
+from rocm.errors import ConfigError, RocmError
 from rocm.rewards import NAMES, Mixture, Scale, limit_pixels, load_rewards, parse_mixture
 from rocm.rewards.color import PixelReward, colorfulness, saturation
+
+CLIP = ROOT / "assets" / "tiny-clip"
 
 
 @pytest.mark.parametrize(
@@ -43,6 +49,30 @@ def test_what_cannot_be_read_is_refused_with_an_example(text):
     with pytest.raises(ConfigError, match="cannot be read") as caught:
         parse_mixture(text)
     assert "0.7*tiny-clip+0.3*colorfulness" in str(caught.value)
+
+
+def test_a_mixture_of_weights_0_is_refused():
+    with pytest.raises(ConfigError, match="has no weight but 0"):
+        parse_mixture("0*colorfulness+0*tiny-clip")
+    assert parse_mixture("0*colorfulness+1*tiny-clip")["colorfulness"] == 0
+
+
+@pytest.mark.parametrize("folder", ["assets/tiny-lcm", "", "/nowhere", "README.md"])
+def test_a_folder_that_holds_no_clip_is_one_sentence(folder):
+    with pytest.raises(RocmError, match="clip:") as caught:
+        load_rewards([f"clip:{folder}"], torch.device("cpu"))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_clip_whose_weights_lack_a_key_is_refused(tmp_path):
+    shutil.copytree(CLIP, tmp_path, dirs_exist_ok=True)
+    state = load_file(tmp_path / "model.safetensors")
+    state.pop("logit_scale")
+    save_file(state, tmp_path / "model.safetensors", {"format": "pt"})
+    with pytest.raises(
+        ConfigError, match=r"does not fit its config\.json: 'logit_scale' is missing"
+    ):
+        load_rewards([f"clip:{tmp_path}"], torch.device("cpu"))
 
 
 def test_an_unknown_reward_is_refused_with_the_nearest_name():
