@@ -43,14 +43,14 @@ MUTATIONS = [
     Mutation(
         "guide: no network is a traceback",
         "rocm/hub.py",
-        "except (TransportError, OSError, ValueError) as error:",
+        "except (TransportError, OSError, *FOREIGN) as error:",
         "except (OSError, ValueError) as error:",
         "tests/models/test_export.py::test_an_upload_without_a_network_is_one_sentence",
     ),
     Mutation(
         "guide: the rewards of a preset's judge are not named",
         "rocm/cli_models.py",
-        '*config.judge.split(",")]',
+        ", config.judge]",
         "]",
         "tests/test_cli.py::test_a_presets_download_names_the_rewards_that_are_missing",
     ),

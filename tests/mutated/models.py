@@ -3,6 +3,7 @@
 from mutated.mutation import Mutation
 
 FAMILIES = "tests/models/test_families.py::test_picture_of_every_family_is_that_of_stock_diffusers"
+DAMAGED = "tests/models/test_damaged.py::"
 EXPORT = "tests/models/test_export.py::"
 CONSISTENCY, PIPELINES = "rocm/models/consistency.py", "rocm/models/pipelines.py"
 
@@ -100,5 +101,26 @@ MUTATIONS = [
         '"gradient_accumulation": pictures // batch',
         '"gradient_accumulation": config.gradient_accumulation',
         "tests/test_hardware.py::test_an_update_keeps_its_pictures[8-4-12gb]",
+    ),
+    Mutation(
+        "model: weights that a file lacks are random",
+        "rocm/networks.py",
+        'for key in sorted(info["missing_keys"]):',
+        "for key in []:",
+        f"{DAMAGED}test_weights_that_lack_a_key_are_refused_with_file_and_first_key[text_encoder]",
+    ),
+    Mutation(
+        "model: a tokenizer without words is taken",
+        PIPELINES,
+        "if not any((folder / file).is_file() for file in VOCABULARIES):",
+        "if not folder.is_dir():",
+        f"{DAMAGED}test_a_tokenizer_without_its_words_is_refused",
+    ),
+    Mutation(
+        "prompts: a comma cuts a prompt",
+        "rocm/prompt_files.py",
+        "if None in row:",
+        "if False:",
+        "tests/test_prompts.py::test_a_file_that_is_not_what_its_name_says_is_one_sentence",
     ),
 ]
