@@ -158,7 +158,7 @@ def test_saved_adapter_gives_stock_diffusers_the_same_network(saved, pipeline):
 def test_loaded_adapter_is_the_saved_one(saved, pipeline):
     folder, expected = saved
     load_adapter(pipeline, folder)
-    torch.testing.assert_close(output_of(pipeline.unet), expected, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(output_of(pipeline.unet), expected, rtol=1e-4, atol=2e-5)
 
 
 def test_loaded_adapter_can_be_switched_off(saved, pipeline):
@@ -230,4 +230,4 @@ def test_adapter_file_alone_is_enough(saved, pipeline, tmp_path_factory):
     shutil.copy(saved[0] / WEIGHTS, folder)
     assert [path.name for path in saved[0].iterdir()] == [WEIGHTS]
     load_adapter(pipeline, folder)
-    torch.testing.assert_close(output_of(pipeline.unet), saved[1], rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(output_of(pipeline.unet), saved[1], rtol=1e-4, atol=2e-5)

@@ -14,8 +14,8 @@ MUTATIONS = [
     Mutation(
         "a study's verification without a token",
         "rocm/ui/results_page.py",
-        "        self._access.check(token)\n        return results_view.said(",
-        "        return results_view.said(",
+        "self._desk.verify(self._of(token, study))",
+        "self._desk.verify(study)",
         "tests/ui/test_results_page.py::test_every_handler_asks_for_the_token",
     ),
     Mutation(
