@@ -55,7 +55,7 @@ def test_weights_that_lack_a_key_are_refused_with_file_and_first_key(copy, part)
     path = copy / WEIGHTS[part]
     first = min(load_file(path))
     change(path, lambda state: state.update({first: torch.zeros(3)}))
-    assert f"{path} does not fit its config.json: '{first}' has shape [3], expec" in refusal(copy)
+    assert f"{path} does not fit its config.json: '{first}' has shape [3]" in refusal(copy)
     change(path, lambda state: state.pop(first))
     assert f"{path} does not fit its config.json: '{first}' is missing" in refusal(copy)
 
