@@ -96,6 +96,8 @@ def bench(options: argparse.Namespace) -> str:
         raise ConfigError(f"--peer is for bench step, not {options.what}. Leave it out.")
     if options.peer_own_work and not options.peer:
         raise ConfigError("--peer-own-work needs --peer with the path of TRL.")
+    if options.json and not options.json.parent.is_dir():
+        raise ConfigError(f"--json {options.json} is in no folder that is here. Make it first.")
     base = RunConfig.load(options.preset)
     if options.what in ("draw", "parts"):
         return _without_report(options, base)

@@ -30,7 +30,7 @@ class TrainingError(RocmError):
 
 
 class DrawingError(RocmError):
-    """The drawing process died, or its queue is full."""
+    """The drawing process died, or its queue or the memory is full."""
 
 
 class StudyError(RocmError):

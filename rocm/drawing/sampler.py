@@ -19,7 +19,7 @@ from torch import Tensor
 
 from rocm.drawing.official import OfficialReward
 from rocm.drawing.picture import Picture
-from rocm.errors import ConfigError
+from rocm.errors import ConfigError, DrawingError
 from rocm.generate import Sampling, draw, draw_with_divergence, to_pil
 from rocm.model_files import ModelFiles, find_model
 from rocm.models.consistency import ConsistencyModel, load_model, resolve_device
@@ -27,6 +27,7 @@ from rocm.models.lora import WEIGHTS, adapter_off, load_adapter
 from rocm.reward_names import KL, OFFICIAL
 from rocm.rewards import PixelReward, Reward, limit_pixels, load_rewards
 from rocm.rewards.color import color_entropy, contrast, edge_density
+from rocm.training.memory import is_memory_full
 from rocm.training.ranks import ALONE, Ranks
 
 MAX_MODELS = 2
@@ -89,12 +90,12 @@ class Sampler:
             Each picture as soon as its batch, and those of the other processes, are done.
 
         Raises:
-            RocmError: a model or adapter is missing, damaged or does not fit.
+            RocmError: a model or adapter is missing, damaged or does not fit; the memory is full.
         """
         batches = self._batches(pictures)
         while group := list(islice(batches, ranks.size)):
             own = group[ranks.rank : ranks.rank + 1]
-            found = [one for each in own for one in self._draw_batch(pictures, each, rewards)]
+            found = [one for each in own for one in self._drawn(pictures, each, rewards)]
             for drawn in ranks.gather(found):
                 yield from drawn
 
@@ -111,6 +112,22 @@ class Sampler:
             # No more arms at a time than stay loaded together.
             for first in range(0, len(arms), MAX_ADAPTERS):
                 yield from _in_turns(arms[first : first + MAX_ADAPTERS], size)
+
+    def _drawn(
+        self, pictures: Sequence[Picture], indices: Sequence[int], rewards: Sequence[str]
+    ) -> list[Drawn]:
+        try:
+            return list(self._draw_batch(pictures, indices, rewards))
+        except RuntimeError as error:
+            if not is_memory_full(error):
+                raise
+            self._models.clear()
+            self._rewards.clear()
+            raise DrawingError(
+                f"The memory is full (device {resolve_device(self._device)}); what was loaded for "
+                "drawing is let go. Draw again with fewer rewards or a smaller model, or when no "
+                "training runs beside it."
+            ) from error
 
     def _draw_batch(
         self, pictures: Sequence[Picture], indices: Sequence[int], rewards: Sequence[str]

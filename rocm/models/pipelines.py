@@ -237,8 +237,14 @@ def _give_scheduler(model: str, pipeline: DiffusionPipeline, has_part: bool) -> 
     """Make the scheduler an `LCMScheduler` where that is right; returns what must be said."""
     scheduler, name = pipeline.scheduler, type(pipeline.scheduler).__name__
     is_lcm = isinstance(scheduler, LCMScheduler)
-    is_turbo = name.startswith("Euler") and scheduler.config.timestep_spacing == "trailing"
-    if pipeline.unet.config.time_cond_proj_dim is not None and not is_lcm and not has_part:
+    is_guided = pipeline.unet.config.time_cond_proj_dim is not None
+    # With an LCMScheduler it is one of our own exports.
+    is_turbo = (
+        (is_lcm or name.startswith("Euler"))
+        and scheduler.config.timestep_spacing == "trailing"
+        and not is_guided
+    )
+    if is_guided and not is_lcm and not has_part:
         raise ConfigError(
             f"model={model} has a {name}. "
             "Give it the LCMScheduler of its distillation in model_index.json."
@@ -250,7 +256,9 @@ def _give_scheduler(model: str, pipeline: DiffusionPipeline, has_part: bool) -> 
             f"{model}+latent-consistency/lcm-lora-sdv1-5, or set sampler=ddim."
         )
     if not is_lcm:
-        pipeline.scheduler = LCMScheduler.from_config(scheduler.config)
+        # The spacing, which it does not use, tells a turbo model of ours from other ones.
+        spacing = "trailing" if is_turbo and not has_part else "leading"
+        pipeline.scheduler = LCMScheduler.from_config(scheduler.config, timestep_spacing=spacing)
     config = pipeline.scheduler.config
     if config.clip_sample or config.thresholding:
         raise ConfigError(

@@ -10,7 +10,7 @@ import torch
 
 from rocm.drawing.picture import Picture
 from rocm.drawing.sampler import MAX_ADAPTERS, SMALL_BATCH, Sampler
-from rocm.errors import ConfigError, MissingFile
+from rocm.errors import ConfigError, DrawingError, MissingFile
 from rocm.models.consistency import load_model
 from rocm.models.lora import load_adapter
 from rocm.trajectory import batch_noise, denoised_latent
@@ -58,6 +58,19 @@ def test_pictures_are_scored_where_they_are_drawn(monkeypatch):
     found = Sampler("meta")._scores(torch.zeros(1, 3, 8, 8), ["a fox"], ["tiny-clip", "contrast"])
     devices += [values.device.type for values in found.values()]
     assert devices == ["meta"] * 3
+
+
+def test_a_full_memory_is_a_sentence_and_the_next_request_is_drawn(monkeypatch, plain):
+    sampler = Sampler("cpu")
+
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("rocm.drawing.sampler.draw", full)
+        with pytest.raises(DrawingError, match="The memory is full"):
+            list(sampler.draw([plain]))
+    assert len(list(sampler.draw([plain]))) == 1
 
 
 def test_base_and_adapter_take_turns_so_that_pairs_come_early(sampler, plain, tiny_adapters):

@@ -14,8 +14,9 @@ from rocm.cli import main
 from rocm.config import RunConfig
 from rocm.errors import ConfigError, MissingFile, RunError
 from rocm.models.consistency import load_model
-from rocm.models.export import read_adapter
+from rocm.models.export import export_merged, read_adapter
 from rocm.models.lora import METADATA, WEIGHTS, add_adapter, load_adapter, save_adapter
+from rocm.models.pipelines import TURBO
 from rocm.share import export_adapter, find_adapter, push
 from rocm.training.loop import train
 from rocm.training.run_dir import RunDir
@@ -85,10 +86,22 @@ def test_peft_draws_our_picture(models, trained, tmp_path):
 
 
 def test_the_merged_model_draws_our_picture_in_stock_diffusers_and_here(models, trained, tmp_path):
-    _, path, ours = exported(models, trained, "merged", tmp_path / "out")
+    family, path, ours = exported(models, trained, "merged", tmp_path / "out")
     pipeline = DiffusionPipeline.from_pretrained(path)
     assert levels_apart(stock_picture(pipeline, 2.0), ours) <= 1
-    assert levels_apart(our_picture(load_model(str(path), "cpu"), 2.0), ours) <= 1
+    merged = load_model(str(path), "cpu")
+    assert levels_apart(our_picture(merged, 2.0), ours) <= 1
+    assert merged.note == load_model(name_of(models, family), "cpu").note
+
+
+def test_a_merged_turbo_model_is_still_said_to_be_one(models, tmp_path):
+    name = name_of(models, "turbo")
+    unet = load_model(name, "cpu").pipeline.unet
+    add_adapter(unet, 4, 8, ["to_q"], seed=0)
+    save_adapter(unet, tmp_path)
+    (tmp_path / "merged").mkdir()
+    export_merged(tmp_path, name, tmp_path / "merged")
+    assert load_model(str(tmp_path / "merged"), "cpu").note == TURBO
 
 
 def test_an_exported_adapter_is_read_back(models, trained, tmp_path):
