@@ -1,6 +1,7 @@
 """`python -m rocm bench`: time updates, drawing and rewards, or count an update without a GPU."""
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,9 @@ from rocm.errors import ConfigError
 if TYPE_CHECKING:
     from rocm.bench.step import Work
     from rocm.bench.table import Report
+    from rocm.bench.variants import Variant
+
+    Load = Callable[[RunConfig], tuple[Variant, ...]]
 
 WORDS = ("step", "parts", "generate", "reward", "draw", "dry")
 SIZES = ("embedded", "small", "real")
@@ -31,6 +35,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "generate: drawing. reward: scores and their gradient. draw: a request to the app's "
         "drawing process. dry: operations, FLOPs and memory of an update, counted without a GPU",
     )
+    parser.add_argument(
+        "--rewards",
+        nargs="+",
+        default=["tiny-clip", "tiny-judge", "colorfulness"],
+        metavar="NAME",
+        help="that are timed by reward",
+    )
+    add_step_arguments(parser)
+
+
+def add_step_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what `bench step` takes.
+
+    Args:
+        parser: of the command.
+    """
     parser.add_argument("--preset", default="tiny-rocm-kl", help="settings of the update")
     parser.add_argument("--rounds", type=int, default=5, help="how often each row is timed")
     parser.add_argument(
@@ -47,40 +67,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="gradient through the reference; both if not given",
     )
     parser.add_argument(
-        "--rewards",
-        nargs="+",
-        default=["tiny-clip", "tiny-judge", "colorfulness"],
-        metavar="NAME",
-        help="that are timed by reward",
-    )
-    parser.add_argument(
         "--size",
         choices=SIZES,
         help="embedded: the preset's model. real: Stable Diffusion 1.5 and ViT-H with random "
         "weights, bf16, 8 steps. small: the same parts, tiny, 2 steps. By the device if not given",
     )
-    parser.add_argument(
-        "--peer",
-        type=Path,
-        nargs="+",
-        default=[],
-        metavar="PATH",
-        help="time another project's update too, from a folder that holds TRL 0.23 (or its wheel), "
-        "or RLCM",
-    )
-    parser.add_argument(
-        "--peer-own-work",
-        action="store_true",
-        help="TRL's update with its own settings besides: 50 steps with guidance",
-    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
 
 
-def bench(options: argparse.Namespace) -> str:
+def bench(options: argparse.Namespace, load_more: "Load | None" = None) -> str:
     """Do what was asked for.
 
     Args:
         options: parsed.
+        load_more: gives rows that `step` times beside ours, from the benchmark's settings.
 
     Returns:
         The table.
@@ -92,16 +92,12 @@ def bench(options: argparse.Namespace) -> str:
     for name, values in (("--rounds", [options.rounds]), ("--batch", options.batch or [])):
         if any(not 1 <= value <= LARGEST for value in values):
             raise ConfigError(f"{name} is 1 to {LARGEST}.")
-    if options.peer and options.what != "step":
-        raise ConfigError(f"--peer is for bench step, not {options.what}. Leave it out.")
-    if options.peer_own_work and not options.peer:
-        raise ConfigError("--peer-own-work needs --peer with the path of TRL.")
     if options.json and not options.json.parent.is_dir():
         raise ConfigError(f"--json {options.json} is in no folder that is here. Make it first.")
     base = RunConfig.load(options.preset)
     if options.what in ("draw", "parts"):
         return _without_report(options, base)
-    report = _dry(options, base) if options.what == "dry" else _timed(options, base)
+    report = _dry(options, base) if options.what == "dry" else _timed(options, base, load_more)
     if options.json:
         report.save(options.json)
     return report.text()
@@ -137,9 +133,8 @@ def _resized(base: RunConfig, size: str, precision: str) -> RunConfig:
     return RunConfig.load(base.model_dump(), num_inference_steps=num, precision=precision)
 
 
-def _timed(options: argparse.Namespace, base: RunConfig) -> "Report":
+def _timed(options: argparse.Namespace, base: RunConfig, load_more: "Load | None") -> "Report":
     from rocm.bench.drawing import bench_drawing
-    from rocm.bench.peers import load_peers
     from rocm.bench.scoring import bench_scoring
     from rocm.bench.step import bench_steps
     from rocm.bench.variants import COUNTED, VARIANTS, chosen
@@ -155,7 +150,7 @@ def _timed(options: argparse.Namespace, base: RunConfig) -> "Report":
     is_cuda = resolve_device(base.device).type == "cuda"
     among = VARIANTS if is_cuda or options.variants else COUNTED
     variants = chosen(options.variants, among)
-    variants += load_peers(options.peer, work.base, options.peer_own_work)
+    variants += load_more(work.base) if load_more else ()
     return bench_steps(work, variants, options.ref_grad, batches)
 
 

@@ -107,8 +107,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["bench", "dry", "--size", "embedded"], "bench dry takes --size real or small"),
         (["bench", "parts", "--json", "x.json"], "bench parts writes no JSON"),
         (["bench", "step", "--json", "nowhere/x.json"], "is in no folder that is here"),
-        (["bench", "dry", "--peer", "trl"], "--peer is for bench step, not dry"),
-        (["bench", "step", "--peer-own-work"], "--peer-own-work needs --peer"),
     ],
     ids=lambda value: " ".join(value)[:60] if isinstance(value, list) else "",
 )

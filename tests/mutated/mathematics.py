@@ -287,4 +287,26 @@ MUTATIONS = [
         "gradient",
         "tests/rewards/test_mixture.py::test_descent_brings_pixels_back_but_never_pushes_them_further_out",
     ),
+    Mutation(
+        "a gated GELU's halves exchanged in backward",
+        "rocm/models/lean.py",
+        "torch.cat([gradient * F.gelu(gate), inner], dim=-1)",
+        "torch.cat([inner, gradient * F.gelu(gate)], dim=-1)",
+        "tests/models/test_lean.py::test_lean_layers_give_the_same_and_keep_less[unet-0.8]",
+    ),
+    Mutation(
+        "an adapter's scale left out of its gradient",
+        "rocm/models/flat.py",
+        "of_up = torch.addmm(up, gradient.T, inner, beta=0, alpha=ctx.scale)",
+        "of_up = torch.addmm(up, gradient.T, inner, beta=0)",
+        "tests/models/test_lean.py::"
+        "test_lean_adapter_layers_give_the_same_with_the_adapter_on_and_off",
+    ),
+    Mutation(
+        "beta in proportion to the share, not to its odds",
+        "rocm/training/calibrate.py",
+        "beta = share / (1 - share) *",
+        "beta = share *",
+        "tests/training/test_calibrate.py::test_beta_is_in_proportion_to_the_odds_of_the_share",
+    ),
 ]

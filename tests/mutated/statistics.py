@@ -256,4 +256,25 @@ MUTATIONS = [
         "a_is_left[repeats]",
         "simulate.py::test_a_repeat_is_a_pair_that_the_rater_saw_on_the_other_side",
     ),
+    Mutation(
+        "normal for Student's interval",
+        "rocm/intervals.py",
+        "return STUDENT[freedom - 1]",
+        "return 1.96",
+        "tests/test_intervals.py::test_an_interval_of_two_values_is_the_written_out_one",
+    ),
+    Mutation(
+        "sides by chance, not balanced",
+        "rocm/study/blocks.py",
+        "left[number, pair] = forth if is_forth else other(forth)",
+        'left[number, pair] = random.choice("ab")',
+        "tests/study/test_blocks.py::test_either_side_comes_equally_often_by_pair_and_by_block",
+    ),
+    Mutation(
+        "a pair twice in one block",
+        "rocm/study/blocks.py",
+        "if p in held[j] or q in held[i]:",
+        "if p in held[i] and q in held[i]:",
+        "tests/study/test_blocks.py::test_every_pair_is_in_k_blocks_and_never_twice_in_one",
+    ),
 ]

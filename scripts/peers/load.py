@@ -12,13 +12,13 @@ from types import ModuleType
 from typing import Any
 from zipfile import ZipFile, is_zipfile
 
-from rocm.bench import peer_rlcm, peer_trl
 from rocm.bench.variants import ALL_OFF, FLAT, Variant
 from rocm.config import RunConfig
 from rocm.errors import ConfigError, MissingDependency, MissingFile
 from rocm.training.batch import draw_batch, make_problem
 from rocm.training.setup import Setup
 from rocm.trajectory import rollout
+from scripts.peers import rlcm, trl
 
 REWARD_ALONE = "reward alone"
 TRL = "pip download trl==0.23.1 --no-deps"
@@ -52,7 +52,7 @@ def start_reward_alone(setup: Setup) -> Callable[[int], object]:
     """Our update without a reference: rollout, decoder, reward, backward, optimiser."""
     config, model = setup.config, setup.model
     schedule = model.schedule(config.num_inference_steps, config.grid)
-    mixture = peer_trl.raw_mixture(setup)
+    mixture = trl.raw_mixture(setup)
 
     def advance(step: int) -> None:
         batch = draw_batch(setup, (step - 1) * config.batch_size)
@@ -88,17 +88,17 @@ def importable(path: Path, package: str) -> Iterator[None]:
 
 
 def _variants(path: Path, base: RunConfig, own_work: bool) -> list[Variant]:
-    if _holds(path, peer_trl.FILE):
+    if _holds(path, trl.FILE):
         return _trl(path, base, own_work)
-    if _holds(path, peer_rlcm.FILE):
+    if _holds(path, rlcm.FILE):
         return _rlcm(path, base)
     if _holds(path, "trl/__init__.py"):
         raise ConfigError(
-            f"--peer {path} is a TRL without {peer_trl.FILE}: it trained pictures up to 0.23. "
+            f"--peer {path} is a TRL without {trl.FILE}: it trained pictures up to 0.23. "
             f"Get that one: {TRL}"
         )
     raise MissingFile(
-        f"--peer {path} is no folder with {peer_trl.FILE} or {peer_rlcm.FILE} in it, and no wheel "
+        f"--peer {path} is no folder with {trl.FILE} or {rlcm.FILE} in it, and no wheel "
         f"of TRL. Get one: {TRL}, or {RLCM}"
     )
 
@@ -116,24 +116,22 @@ def _trl(path: Path, base: RunConfig, own_work: bool) -> list[Variant]:
             f"--peer {path} is TRL, whose AlignProp back-propagates the reward, and the preset has "
             f"algorithm={base.algorithm}. Give a preset with algorithm=rocm, as tiny-rocm-kl."
         )
-    (module,) = _imported(path, peer_trl.FILE)
-    if not hasattr(module, peer_trl.FUNCTION):
-        raise ConfigError(
-            f"--peer {path}: {peer_trl.FILE} has no {peer_trl.FUNCTION}. Get TRL 0.23: {TRL}"
-        )
-    step = getattr(module, peer_trl.FUNCTION)
+    (module,) = _imported(path, trl.FILE)
+    if not hasattr(module, trl.FUNCTION):
+        raise ConfigError(f"--peer {path}: {trl.FILE} has no {trl.FUNCTION}. Get TRL 0.23: {TRL}")
+    step = getattr(module, trl.FUNCTION)
 
     def row(name: str, meaning: str, measure: str, options: dict[str, Any]) -> Variant:
-        start = peer_trl.starter(step, options)
+        start = trl.starter(step, options)
         return Variant(name, ALL_OFF, meaning, start, measure)
 
     alone = "ours without a reference, as TRL has none"
     rows = [
         Variant(REWARD_ALONE, FLAT, alone, start_reward_alone, REWARD_ALONE),
-        row("TRL", "AlignProp's update on our work", REWARD_ALONE, peer_trl.OUR_WORK),
+        row("TRL", "AlignProp's update on our work", REWARD_ALONE, trl.OUR_WORK),
     ]
     if own_work:
-        rows.append(row("TRL own", "AlignProp's update as TRL sets it", "", peer_trl.OWN_WORK))
+        rows.append(row("TRL own", "AlignProp's update as TRL sets it", "", trl.OWN_WORK))
     return rows
 
 
@@ -143,9 +141,9 @@ def _rlcm(path: Path, base: RunConfig) -> list[Variant]:
             f"--peer {path} is RLCM: PPO without a divergence. Give a preset with algorithm=rlcm, "
             "policy_loss=ppo and beta=0, as --preset tiny-rlcm."
         )
-    with peer_rlcm.without_wandb():
-        modules = _imported(path, *peer_rlcm.FILES)
-    return [Variant("RLCM", ALL_OFF, "RLCM's own loop", peer_rlcm.starter(*modules))]
+    with rlcm.without_wandb():
+        modules = _imported(path, *rlcm.FILES)
+    return [Variant("RLCM", ALL_OFF, "RLCM's own loop", rlcm.starter(*modules))]
 
 
 def _imported(path: Path, *files: str) -> list[ModuleType]:

@@ -7,12 +7,13 @@ from types import ModuleType
 import pytest
 import torch
 
-from rocm.bench.peers import importable, load_peers, start_reward_alone
 from rocm.bench.random_model import SMALL
 from rocm.bench.step import Work, bench_steps, make_arm
 from rocm.bench.variants import FLAT, PLAIN, Variant, settings_of
 from rocm.config import RunConfig
 from rocm.errors import ConfigError, MissingDependency, MissingFile
+from scripts.peers.__main__ import main
+from scripts.peers.load import importable, load_peers, start_reward_alone
 
 TRL_FILE = "trl/models/modeling_sd_base.py"
 # The interface of TRL 0.23, on any sampler; it says what it was asked for.
@@ -177,3 +178,16 @@ def test_what_was_imported_from_a_path_is_forgotten(tmp_path, monkeypatch):
     assert sys.modules["trl"] is installed
     assert "trl.models.modeling_sd_base" not in sys.modules
     assert sys.path == paths
+
+
+def test_the_command_prints_the_rows_of_both(tmp_path, capsys):
+    words = f"--peer {trl(tmp_path)} --size small --batch 1 --rounds 1 --variants flat"
+    assert main([*words.split(), "--ref-grad", "none"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    names = [line.split("  ")[0] for line in lines[2:]]
+    assert names == ["plain", "flat", "reward alone", "TRL"]
+
+
+def test_the_command_says_in_one_sentence_what_is_wrong(tmp_path, capsys):
+    assert main(["--peer", str(tmp_path)]) == 2
+    assert "pip download trl==0.23.1" in capsys.readouterr().err

@@ -17,12 +17,12 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from rocm.bench.peer_trl import raw_mixture
 from rocm.errors import ConfigError
 from rocm.models.pipelines import NO_CHECKER
 from rocm.rewards import limit_pixels
 from rocm.training.batch import draw_batch
 from rocm.training.setup import Setup
+from scripts.peers.trl import raw_mixture
 
 FILE = "lcm_rl_pytorch/core/ppo_training_loop.py"
 FILES = (

@@ -1,0 +1,1 @@
+"""Other projects' updates beside ours: `python -m scripts.peers --peer PATH ...`."""
