@@ -15,13 +15,11 @@ from starlette.middleware import Middleware
 from starlette.routing import Mount
 
 from rocm.errors import RocmError
+from rocm.study.server.app import PLACE, Server, alone, vote_app
+from rocm.study.server.login import SETTINGS, login_of
+from rocm.study.server.start import KEPT, MODES, chosen_mode, is_for_one, server_of
 from rocm.ui.access import Access, access
-from rocm.ui.body_limit import body_limit
-from rocm.ui.same_host import hosts, same_host
-from rocm.web.login import SETTINGS, login_of
-from rocm.web.mode import MODES, chosen_mode, is_for_one
-from rocm.web.server import PLACE, Server, alone, vote_app
-from rocm.web.start import KEPT, server_of
+from rocm.ui.middleware import body_limit, hosts, same_host
 
 
 def main() -> None:
@@ -76,8 +74,8 @@ def serve_lab(
     host: str, port: int, home: Path, rule: Access, votes: Server, guard: Middleware
 ) -> None:
     """Serve the pages, and raters beside them."""
-    from rocm.services import Services
-    from rocm.study_desk import StudyDesk
+    from rocm.studio import Services
+    from rocm.study.service import StudyDesk
     from rocm.ui.app import CLOSED, STYLE, build, theme
 
     services = Services(home, votes=votes.api.store)

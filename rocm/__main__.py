@@ -2,6 +2,6 @@
 
 import sys
 
-from rocm.cli import main
+from rocm.cli.main import main
 
 sys.exit(main())

@@ -11,10 +11,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from rocm.cli import main as rocm
-from rocm.config import ROOT
+from rocm.cli.main import main as rocm
 from rocm.models.lora import WEIGHTS
-from rocm.training.run_dir import RunDir
+from rocm.runs.run_dir import RunDir
+from rocm.storage.paths import ROOT
 
 PRESETS = ("tiny-rocm-kl", "tiny-rlcm", "tiny-rocm-beta0")
 ADAPTERS = ROOT / "assets" / "adapters"

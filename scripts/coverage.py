@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from rocm.study.crossed import Table
-from rocm.study.intervals import METHODS
-from rocm.study.simulate import Design, Utility, simulate
+from rocm.study.statistics.crossed import Table
+from rocm.study.statistics.intervals import METHODS
+from rocm.study.statistics.simulate import Design, Utility, simulate
 
 DESIGNS = {
     "30 raters x 300 prompts": Design(num_prompts=300, num_raters=30, votes_per_pair=5),

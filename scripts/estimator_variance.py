@@ -10,12 +10,12 @@ import torch
 from diffusers import LCMScheduler
 from torch import Tensor
 
+from rocm.algorithms.divergences import Penalty
 from rocm.algorithms.hybrid import hybrid_objective
-from rocm.algorithms.pathwise import rocm_objective
 from rocm.algorithms.problem import Problem
-from rocm.divergences import Penalty
-from rocm.schedule import Step, lcm_schedule, timestep_grid
-from rocm.trajectory import gradient_path
+from rocm.algorithms.rocm import rocm_objective
+from rocm.algorithms.schedule import Step, lcm_schedule, timestep_grid
+from rocm.algorithms.trajectory import gradient_path
 
 NUM_ESTIMATES = 10_000
 FACTORS = torch.tensor([0.9, 0.7], dtype=torch.float64)

@@ -15,9 +15,9 @@ from typing import Any
 from matplotlib import pyplot
 from PIL import Image
 
-from rocm.cli import main as rocm
-from rocm.config import ROOT
-from rocm.training.run_dir import RunDir
+from rocm.cli.main import main as rocm
+from rocm.runs.run_dir import RunDir
+from rocm.storage.paths import ROOT
 
 PRESETS = ("tiny-rocm-beta0", "tiny-rocm-kl")
 COLOURS = {"tiny-rocm-beta0": "#c2410c", "tiny-rocm-kl": "#1d4ed8"}

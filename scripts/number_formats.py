@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from rocm.bench import meta
-from rocm.bench.step import Work, make_arm
 from rocm.config import RunConfig
+from rocm.experiments.bench import meta
+from rocm.experiments.bench.step import Work, make_arm
 from rocm.models.consistency import ConsistencyModel
 
 WAYS = {

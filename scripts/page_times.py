@@ -21,11 +21,12 @@ from statistics import median
 
 from playwright.sync_api import Page, sync_playwright
 
-from rocm.config import ROOT, RunConfig
-from rocm.services import Bookmark, Services
-from rocm.training.run_dir import RunDir
+from rocm.config import RunConfig
+from rocm.runs.run_dir import RunDir
+from rocm.storage.paths import ROOT
+from rocm.studio import Bookmark, Services
 from rocm.ui.access import Access
-from rocm.ui.train_page import Seen, changed
+from rocm.ui.train.page import Seen, changed
 
 NUM_RUNS = 50
 NUM_DRAWN = 5

@@ -14,14 +14,14 @@ from typing import Any
 import torch
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from rocm.bench.counter import Counter
-from rocm.bench.dry import META, MIB, bench_dry, figures
-from rocm.bench.meta import like_cuda
-from rocm.bench.random_model import SD15, random_model, random_reward
-from rocm.bench.variants import Variant
 from rocm.config import RunConfig
-from rocm.hardware import with_hardware
-from rocm.presets import hardware_names
+from rocm.config.hardware import with_hardware
+from rocm.config.presets import hardware_names
+from rocm.experiments.bench.counter import Counter
+from rocm.experiments.bench.dry import META, MIB, bench_dry, figures
+from rocm.experiments.bench.meta import like_cuda
+from rocm.experiments.bench.random_model import SD15, random_model, random_reward
+from rocm.experiments.bench.variants import Variant
 from rocm.training.setup import EVALUATION_BATCH
 from scripts.paper_runs import COUNTS, FAMILIES, key_of
 

@@ -8,8 +8,9 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from rocm.config import ROOT, RunConfig
-from rocm.hardware import with_hardware
+from rocm.config import RunConfig
+from rocm.config.hardware import with_hardware
+from rocm.storage.paths import ROOT
 
 PAGE = ROOT / "docs" / "paper.md"
 COUNTS = ROOT / "docs" / "data" / "paper-runs.json"

@@ -1,9 +1,9 @@
 """How often a peek at equal arms decides for one: `python -m scripts.peeking`.
 
 Simulates studies of which the truth is known and looks at each as its votes come in, by four ways
-to decide: the e-value of `rocm.study.evidence`; the beta-binomial e-process on prompt majorities,
-which takes prompts as independent; the headline interval at every look; and that interval at the
-end.
+to decide: the e-value of `rocm.study.statistics.evidence`; the beta-binomial e-process on prompt
+majorities, which takes prompts as independent; the headline interval at every look; and that
+interval at the end.
 """
 
 import argparse
@@ -15,12 +15,12 @@ from pathlib import Path
 import numpy as np
 from scipy.special import betaln
 
-from rocm.study.crossed import Table
-from rocm.study.evidence import NUM_LOOKS, evidence
-from rocm.study.intervals import METHODS
-from rocm.study.results import HEADLINE
-from rocm.study.simulate import Design, Utility, simulate
-from rocm.study.votes import Votes
+from rocm.study.statistics.crossed import Table
+from rocm.study.statistics.evidence import NUM_LOOKS, evidence
+from rocm.study.statistics.intervals import METHODS
+from rocm.study.statistics.outcomes import HEADLINE
+from rocm.study.statistics.simulate import Design, Utility, simulate
+from rocm.study.statistics.votes import Votes
 
 DESIGNS = {
     "30 raters x 300 prompts": Design(num_prompts=300, num_raters=30, votes_per_pair=5),

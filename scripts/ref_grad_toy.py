@@ -9,11 +9,11 @@ import torch
 from diffusers import LCMScheduler
 from torch import Tensor
 
-from rocm.algorithms.pathwise import rocm_objective
+from rocm.algorithms.divergences import Penalty
 from rocm.algorithms.problem import Problem
-from rocm.divergences import Penalty
-from rocm.schedule import Step, lcm_schedule, timestep_grid
-from rocm.trajectory import gradient_path
+from rocm.algorithms.rocm import rocm_objective
+from rocm.algorithms.schedule import Step, lcm_schedule, timestep_grid
+from rocm.algorithms.trajectory import gradient_path
 
 REFERENCE = torch.tensor([0.80, 0.30, -0.20], dtype=torch.float64)
 POLICY = torch.tensor([0.95, 0.38, -0.05], dtype=torch.float64)

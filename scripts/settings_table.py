@@ -8,7 +8,8 @@ from itertools import groupby
 
 from pydantic.fields import FieldInfo
 
-from rocm.config import ROOT, RunConfig
+from rocm.config import RunConfig
+from rocm.storage.paths import ROOT
 
 PATH = ROOT / "docs" / "settings.md"
 START, END = "<!-- tables: start -->\n", "<!-- tables: end -->\n"

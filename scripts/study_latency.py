@@ -34,12 +34,12 @@ from PIL import Image
 from playwright.async_api import Browser, Page, async_playwright
 from sqlalchemy import select
 
-from rocm.config import ROOT
-from rocm.study import lifecycle
-from rocm.study.pictures import Pictures, encoded
-from rocm.study.store import Store
-from rocm.study.tables import image
-from rocm.training.run_dir import RunDir
+from rocm.runs.run_dir import RunDir
+from rocm.storage.paths import ROOT
+from rocm.study.design import lifecycle
+from rocm.study.store.pictures import Pictures, encoded
+from rocm.study.store.store import Store
+from rocm.study.store.tables import image
 from tests.study.small import QUESTIONS, STUDY, fill
 
 THINKS_S = (2.0, 4.0)

@@ -24,10 +24,10 @@ from pathlib import Path
 from threading import Lock
 
 from rocm.errors import StudyError
-from rocm.study import lifecycle
-from rocm.study.pictures import Pictures
-from rocm.study.store import Store
-from rocm.study.verify import verify
+from rocm.study.archive.verify import verify
+from rocm.study.design import lifecycle
+from rocm.study.store.pictures import Pictures
+from rocm.study.store.store import Store
 from tests.study.small import STUDY, answers, fill, rater
 
 NUM_RATERS, NUM_TRIALS, NUM_SENT = 50, 30, 3

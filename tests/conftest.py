@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from rocm.config import RunConfig
-from rocm.training.run_dir import RunDir
+from rocm.runs.run_dir import RunDir
 
 os.environ.update(HF_HUB_OFFLINE="1", GRADIO_ANALYTICS_ENABLED="False", OMP_WAIT_POLICY="PASSIVE")
 # Published rewards that this machine may hold would be measured by runs of the tests.

@@ -15,8 +15,8 @@ from pathlib import Path
 from PIL import Image
 
 from rocm.config import RunConfig
-from rocm.training.files import replace_folder
-from rocm.training.run_dir import RunDir
+from rocm.runs.run_dir import RunDir
+from rocm.storage.files import replace_folder
 
 PROMPTS = ["a glossy emoji of a red apple", "a <b>flat</b> emoji of a cat & a dog", "a blue whale"]
 

@@ -14,8 +14,9 @@ from diffusers import (
 )
 from PIL import Image
 
-from rocm.generate import Sampling, draw, to_pil
+from rocm.generation.draw import Sampling, draw
 from rocm.models.consistency import ConsistencyModel
+from rocm.rewards.preprocess import to_pil
 from tests.tiny_pipeline import (
     random_diffusion,
     random_pipeline,

@@ -13,10 +13,10 @@ import uvicorn
 
 import app
 from app import chosen_port
-from rocm.config import ROOT
 from rocm.errors import ConfigError
-from rocm.web.mode import chosen_mode
-from rocm.web.server import Server
+from rocm.storage.paths import ROOT
+from rocm.study.server.app import Server
+from rocm.study.server.start import chosen_mode
 
 
 def start(home, *arguments, **settings):
@@ -165,7 +165,7 @@ def test_a_server_of_studies_has_nothing_else(tmp_path):
     assert (page, foreign) == (200, 403)
     imported = (tmp_path / "log").read_text()
     assert "| starlette" in imported.replace("|   ", "| ")
-    assert not [name for name in ("gradio", "torch", "rocm.services") if f" {name}\n" in imported]
+    assert not [name for name in ("gradio", "torch", "rocm.studio") if f" {name}\n" in imported]
 
 
 def answer_of(port, path, **headers):

@@ -40,11 +40,11 @@ def test_import_contracts_hold():
         "rocm",
         "rocm.config",
         "rocm.errors",
-        "rocm.study.store",
-        "rocm.web.start",
-        "rocm.training.run_dir",
-        "rocm.services",
-        "rocm.cli",
+        "rocm.study.store.store",
+        "rocm.study.server.start",
+        "rocm.runs.run_dir",
+        "rocm.studio",
+        "rocm.cli.main",
     ],
 )
 def test_import_is_light(module):

@@ -9,12 +9,13 @@ from typing import get_args
 
 import pytest
 
-from rocm.config import RunConfig, preset_names
-from rocm.divergences import DIVERGENCES
-from rocm.reward_files import PUBLISHED
-from rocm.rewards import NAMES
+from rocm.algorithms.divergences import DIVERGENCES
+from rocm.config import RunConfig
+from rocm.config.presets import preset_names
+from rocm.rewards.files import PUBLISHED
+from rocm.rewards.names import NAMES
+from rocm.runs.run_dir import RunDir
 from rocm.training.loop import train
-from rocm.training.run_dir import RunDir
 from scripts import settings_table
 
 PAIRS = {"pictures_per_prompt": 2, "batch_size": 2}

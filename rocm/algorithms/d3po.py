@@ -18,11 +18,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from rocm.algorithms.judged import Judged, PolicyObjective, objective_of, view
+from rocm.algorithms.divergences import Penalty
+from rocm.algorithms.mdp import decisions, log_probs
+from rocm.algorithms.policy_gradient import PolicyObjective, ScoredEpisode, objective_of, view
 from rocm.algorithms.problem import Problem
-from rocm.divergences import Penalty
-from rocm.mdp import decisions, log_probs
-from rocm.schedule import Step
+from rocm.algorithms.schedule import Step
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def preferences(values: Tensor) -> Tensor:
 
 def d3po_objective(
     problem: Problem,
-    judged: Judged,
+    scored: ScoredEpisode,
     schedule: Sequence[Step],
     rule: PairRule,
     penalty: Penalty,
@@ -58,7 +58,7 @@ def d3po_objective(
 
     Args:
         problem: the policy; nothing else of it is used.
-        judged: episode and reference of B pictures, B even; as advantages, their `preferences`.
+        scored: episode and reference of B pictures, B even; as advantages, their `preferences`.
         schedule: N steps.
         rule: temperature and clip range.
         penalty: weight and kind of the divergence, and the last step's Gaussian.
@@ -67,12 +67,12 @@ def d3po_objective(
     Returns:
         The objective, averaged over decisions and pairs.
     """
-    assert judged.reference is not None, "D3PO compares with the reference"
-    seen = view(problem, judged, schedule, penalty, generator)
+    assert scored.reference is not None, "D3PO compares with the reference"
+    seen = view(problem, scored, schedule, penalty, generator)
     gaussians = decisions(schedule, penalty.last_step, penalty.sigma_floor)
-    reference = log_probs(judged.reference, judged.episode, gaussians)
+    reference = log_probs(scored.reference, scored.episode, gaussians)
     ratio = (seen.log_probs - reference).exp()
-    loss = preference_loss(ratio, judged.advantages, rule)
+    loss = preference_loss(ratio, scored.advantages, rule)
     return objective_of(loss, seen, (ratio.detach() - 1).abs() > rule.clip_range)
 
 

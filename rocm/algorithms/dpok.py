@@ -17,10 +17,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rocm.algorithms.judged import Judged, PolicyObjective, objective_of, view
+from rocm.algorithms.divergences import Penalty
+from rocm.algorithms.policy_gradient import PolicyObjective, ScoredEpisode, objective_of, view
 from rocm.algorithms.problem import Problem
-from rocm.divergences import Penalty
-from rocm.schedule import Step
+from rocm.algorithms.schedule import Step
 
 POOLED = 4
 HIDDEN = 128
@@ -64,7 +64,7 @@ class Value(nn.Module):
 
 def dpok_objective(
     problem: Problem,
-    judged: Judged,
+    scored: ScoredEpisode,
     schedule: Sequence[Step],
     clip_range: float,
     penalty: Penalty,
@@ -74,7 +74,7 @@ def dpok_objective(
 
     Args:
         problem: the policy; nothing else of it is used.
-        judged: the pictures' episode and reference; advantages (K, B).
+        scored: the pictures' episode and reference; advantages (K, B).
         schedule: N steps.
         clip_range: epsilon.
         penalty: weight and kind of the divergence, and the last step's Gaussian.
@@ -83,9 +83,9 @@ def dpok_objective(
     Returns:
         The objective, averaged over decisions and pictures; the divergence summed over decisions.
     """
-    seen = view(problem, judged, schedule, penalty, generator)
+    seen = view(problem, scored, schedule, penalty, generator)
     ratio = (seen.log_probs - seen.old_log_probs).exp()
-    loss = clamped_loss(ratio, judged.advantages, clip_range)
+    loss = clamped_loss(ratio, scored.advantages, clip_range)
     return objective_of(loss, seen, (ratio.detach() - 1).abs() > clip_range)
 
 

@@ -20,11 +20,11 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from rocm.algorithms.pathwise import Objective
+from rocm.algorithms.mdp import decisions, episode_of, log_probs
 from rocm.algorithms.problem import Problem
-from rocm.mdp import decisions, episode_of, log_probs
-from rocm.schedule import Step
-from rocm.trajectory import denoised_along
+from rocm.algorithms.rocm import Objective
+from rocm.algorithms.schedule import Step
+from rocm.algorithms.trajectory import denoised_along
 
 
 def hybrid_objective(

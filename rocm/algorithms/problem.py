@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import Function, once_differentiable
 
-from rocm.trajectory import Network
+from rocm.algorithms.trajectory import Network
 
 
 @dataclass(frozen=True)

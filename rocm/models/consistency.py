@@ -14,13 +14,13 @@ from diffusers import DiffusionPipeline
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from rocm.algorithms.schedule import Step, lcm_schedule, timestep_grid
+from rocm.algorithms.trajectory import Network
 from rocm.errors import ConfigError
-from rocm.models.flat import Lender
-from rocm.models.lean import make_lean
+from rocm.models.flat_lora import Lender
+from rocm.models.lean_layers import make_lean
 from rocm.models.lora import adapter_off
 from rocm.models.pipelines import DTYPES, freeze, load_few_step
-from rocm.schedule import Step, lcm_schedule, timestep_grid
-from rocm.trajectory import Network
 
 
 @dataclass

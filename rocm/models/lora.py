@@ -20,7 +20,7 @@ from peft.utils import get_peft_model_state_dict
 from safetensors import SafetensorError, safe_open
 
 from rocm.errors import ConfigError, MissingFile
-from rocm.networks import MISFIT, first_line
+from rocm.storage.networks import MISFIT, first_line
 
 WEIGHTS = "pytorch_lora_weights.safetensors"
 NAME = "default"

@@ -22,8 +22,8 @@ from safetensors import SafetensorError
 from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
 from rocm.errors import ConfigError, MissingFile
-from rocm.model_files import LORA_FILE, PARTS, find_model
-from rocm.networks import MISFIT, first_line, load_network, read_object
+from rocm.models.files import LORA_FILE, PARTS, find_model
+from rocm.storage.networks import MISFIT, first_line, load_network, read_object
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 NETWORKS = dict(

@@ -7,9 +7,9 @@ import torch
 from diffusers import AutoencoderTiny
 from torch import Tensor
 
-from rocm.config import find_folder
 from rocm.errors import ConfigError, MissingFile
-from rocm.networks import load_network, read_object
+from rocm.storage.networks import load_network, read_object
+from rocm.storage.paths import find_folder
 
 
 def load_decoder(

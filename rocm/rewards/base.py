@@ -7,13 +7,13 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from rocm.reward_names import WITHOUT_GRADIENT
+from rocm.rewards.names import WITHOUT_GRADIENT
 
 
 class Reward(Protocol):
     """Scores pictures; higher is better.
 
-    Differentiable in the pictures, but for those that `rocm.reward_names.WITHOUT_GRADIENT` lists.
+    Differentiable in the pictures, but for those that `rocm.rewards.names.WITHOUT_GRADIENT` lists.
     """
 
     name: str

@@ -9,9 +9,9 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from rocm.config import find_folder
 from rocm.errors import ConfigError, MissingFile
-from rocm.networks import MISFIT, first_line, load_network
+from rocm.storage.networks import MISFIT, first_line, load_network
+from rocm.storage.paths import find_folder
 
 PARTS = ("vision_model", "text_model", "visual_projection", "text_projection")
 

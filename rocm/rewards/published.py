@@ -5,9 +5,9 @@ from pathlib import Path
 
 import torch
 
-from rocm.reward_files import find_weights
 from rocm.rewards.base import Reward
 from rocm.rewards.blip import load_blipscore, load_imagereward
+from rocm.rewards.files import find_weights
 from rocm.rewards.hpsv2 import load_hpsv2
 from rocm.rewards.openai_clip import load_aesthetic, load_cosine, load_pickscore
 
@@ -29,7 +29,7 @@ def load_published(name: str, device: torch.device) -> Reward:
     Elsewhere they compute in float32.
 
     Args:
-        name: of `rocm.reward_files.PUBLISHED`.
+        name: of `rocm.rewards.files.PUBLISHED`.
         device: of its networks.
 
     Returns:

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from rocm.algorithms.pathwise import Objective
 from rocm.algorithms.problem import Problem
-from rocm.prompts import noise_seed, training_item
-from rocm.rewards import Mixture, limit_pixels
+from rocm.algorithms.rocm import Objective
+from rocm.algorithms.trajectory import batch_noise
+from rocm.prompts.split import noise_seed, training_item
+from rocm.rewards.base import Mixture, limit_pixels
 from rocm.training.setup import Setup
-from rocm.trajectory import batch_noise
 
 KEPT_BYTES = 64_000_000
 ALL = slice(None)

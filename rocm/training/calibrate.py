@@ -18,7 +18,7 @@ from torch import Tensor
 
 from rocm.config import RunConfig
 from rocm.errors import ConfigError
-from rocm.rewards import Mixture
+from rocm.rewards.base import Mixture
 from rocm.training.batch import draw_batches, make_problem
 from rocm.training.setup import Setup, set_up
 from rocm.training.update import batch_objective

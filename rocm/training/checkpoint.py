@@ -20,10 +20,10 @@ from rocm.algorithms.advantages import PromptStatistics
 from rocm.algorithms.dpok import Value
 from rocm.errors import RunError
 from rocm.models.consistency import ConsistencyModel
-from rocm.models.flat import FlatAdamW
+from rocm.models.flat_lora import FlatAdamW
 from rocm.models.lora import save_adapter
-from rocm.training.files import read_record, replace_folder, write_atomic
-from rocm.training.run_dir import RunDir
+from rocm.runs.run_dir import RunDir
+from rocm.storage.files import read_record, replace_folder, write_atomic
 
 TRAINING_STATE = "training.pt"
 SUMMARY = "checkpoint.json"

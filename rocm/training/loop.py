@@ -14,18 +14,18 @@ from typing import Any
 import torch
 
 from rocm.config import RunConfig
+from rocm.distributed import ALONE, Ranks
 from rocm.errors import RocmError, TrainingError
-from rocm.evaluate import Evaluation
-from rocm.generate import to_pil
-from rocm.rewards import Mixture, Scale
+from rocm.evaluation.metrics import Evaluation
+from rocm.models.memory import is_memory_full
+from rocm.rewards.base import Mixture, Scale
+from rocm.rewards.preprocess import to_pil
+from rocm.runs.run_dir import RunDir
+from rocm.storage.files import replace_folder
 from rocm.training.checkpoint import load_checkpoint, publish_adapter, save_checkpoint
-from rocm.training.files import replace_folder
-from rocm.training.memory import is_memory_full
-from rocm.training.ranks import ALONE, Ranks
-from rocm.training.run_dir import RunDir
 from rocm.training.setup import EVALUATION_BATCH, Setup, describe, recall_start, set_up
 from rocm.training.update import update
-from rocm.training.watch import warnings
+from rocm.training.warnings import warnings
 
 
 @dataclass(frozen=True)

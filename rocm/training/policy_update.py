@@ -11,16 +11,15 @@ from torch import Tensor
 
 from rocm.algorithms.d3po import PairRule, d3po_objective, preferences
 from rocm.algorithms.dpok import dpok_objective
-from rocm.algorithms.judged import Judged, PolicyObjective
-from rocm.algorithms.ppo import ppo_objective
+from rocm.algorithms.mdp import Episode, Gaussians, decisions, play
+from rocm.algorithms.policy_gradient import PolicyObjective, ScoredEpisode
 from rocm.algorithms.problem import Problem
-from rocm.algorithms.rebel import rebel_objective
+from rocm.algorithms.rlcm import ppo_objective, rebel_objective
+from rocm.algorithms.schedule import Step
+from rocm.algorithms.trajectory import denoised_along
 from rocm.config import RunConfig
-from rocm.mdp import Episode, Gaussians, decisions, play
 from rocm.models.lora import other_adapter
-from rocm.preferences import BASE
-from rocm.rewards import Mixture
-from rocm.schedule import Step
+from rocm.rewards.base import Mixture
 from rocm.training.batch import (
     Batch,
     batch_generator,
@@ -28,8 +27,8 @@ from rocm.training.batch import (
     make_problem,
     measurements,
 )
+from rocm.training.preferences import BASE
 from rocm.training.setup import Setup
-from rocm.trajectory import denoised_along
 
 
 @dataclass(frozen=True)
@@ -60,18 +59,19 @@ def policy_update(setup: Setup, mixture: Mixture, step: int) -> dict[str, float]
     schedule = setup.model.schedule(config.num_inference_steps, config.grid)
     drawn = [_draw(setup, mixture, batch, schedule) for batch in draw_batches(setup, step)]
     advantages, fitted = _judge(setup, drawn, schedule)
-    judged = [
-        Judged(one.episode, own, one.reference) for one, own in zip(drawn, advantages, strict=True)
+    scored = [
+        ScoredEpisode(one.episode, own, one.reference)
+        for one, own in zip(drawn, advantages, strict=True)
     ]
     row, norms = {}, []
     for epoch in range(config.inner_epochs):
-        objectives, grad_norm = _descend(setup, drawn, judged, schedule)
+        objectives, grad_norm = _descend(setup, drawn, scored, schedule)
         if epoch == 0:
             row = _measurements(drawn, objectives, config.num_inference_steps)
             row["reward_queries"] = sum(len(one.rewards) for one in drawn)
-            judged = [
+            scored = [
                 replace(one, old_log_probs=objective.log_probs)
-                for one, objective in zip(judged, objectives, strict=True)
+                for one, objective in zip(scored, objectives, strict=True)
             ]
         norms.append(grad_norm)
         clipped = [one.clip_fraction for one in objectives if one.clip_fraction is not None]
@@ -172,7 +172,7 @@ def _judge_by_value(
 
 
 def _objective_of(config: RunConfig) -> Callable[..., PolicyObjective]:
-    """The algorithm's objective of (problem, judged, schedule, penalty, generator)."""
+    """The algorithm's objective of (problem, scored, schedule, penalty, generator)."""
     if config.algorithm == "d3po":
         return partial(d3po_objective, rule=PairRule(config.preference_beta, config.clip_range))
     if config.algorithm == "dpok":
@@ -183,13 +183,13 @@ def _objective_of(config: RunConfig) -> Callable[..., PolicyObjective]:
 
 
 def _descend(
-    setup: Setup, drawn: Sequence[_Drawn], judged: Sequence[Judged], schedule: Sequence[Step]
+    setup: Setup, drawn: Sequence[_Drawn], scored: Sequence[ScoredEpisode], schedule: Sequence[Step]
 ) -> tuple[list[PolicyObjective], float]:
     """One optimiser step on all pictures; returns the objectives and the gradient's norm."""
     config, learner = setup.config, setup.learner
     learner.optimizer.zero_grad(set_to_none=True)
     objectives = []
-    for one, known in zip(drawn, judged, strict=True):
+    for one, known in zip(drawn, scored, strict=True):
         generator = batch_generator(setup, one.batch)
         objective = _objective_of(config)(
             one.problem, known, schedule, penalty=setup.penalty, generator=generator

@@ -12,30 +12,32 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rocm.acceleration import check_compiler, check_precision, check_recording
 from rocm.algorithms.advantages import PromptStatistics
+from rocm.algorithms.divergences import Penalty
 from rocm.algorithms.dpok import Value
-from rocm.config import ROOT, RunConfig
-from rocm.divergences import Penalty
+from rocm.config import RunConfig
+from rocm.distributed import ALONE, Ranks
 from rocm.errors import RunError
-from rocm.evaluate import Evaluation, draw_and_score, summarise
-from rocm.generate import Sampling
-from rocm.model_files import find_model
+from rocm.evaluation.metrics import Evaluation, draw_and_score, summarise
+from rocm.generation.draw import Sampling
+from rocm.models.compiled_blocks import compile_blocks, networks_in
 from rocm.models.consistency import ConsistencyModel, load_model, resolve_device
-from rocm.models.diffusion import load_diffusion
-from rocm.models.flat import FlatAdamW, Lender, make_lean_lora
+from rocm.models.ddim import load_diffusion
+from rocm.models.files import find_model
+from rocm.models.flat_lora import FlatAdamW, Lender, make_lean_lora
 from rocm.models.lora import NAME, add_adapter, load_adapter
 from rocm.models.pipelines import order_channels
-from rocm.models.regional import compile_blocks, networks_in
 from rocm.models.tiny_decoder import load_decoder
-from rocm.preferences import BASE, Preference, load_preferences
-from rocm.prompts import PromptSet, prompts_of
-from rocm.reward_names import check_gradient, tracked
-from rocm.rewards import Mixture, Reward, Scale, load_rewards, parse_mixture
+from rocm.prompts.split import PromptSet, prompts_of
+from rocm.rewards.base import Mixture, Reward, Scale
+from rocm.rewards.load import load_rewards
+from rocm.rewards.names import check_gradient, parse_mixture, tracked
+from rocm.runs.run_dir import RunDir
+from rocm.storage.paths import ROOT
 from rocm.training.checkpoint import Critic, Learner
 from rocm.training.memory import Economy, plan_memory
-from rocm.training.ranks import ALONE, Ranks
-from rocm.training.run_dir import RunDir
+from rocm.training.preferences import BASE, Preference, load_preferences
+from rocm.training.preflight import check_compiler, check_precision, check_recording
 
 PACKAGES = ("torch", "diffusers", "transformers", "peft", "safetensors")
 EVALUATION_BATCH = 8

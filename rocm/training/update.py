@@ -11,18 +11,19 @@ import torch
 from torch import Tensor
 
 from rocm.algorithms.hybrid import hybrid_objective
-from rocm.algorithms.pathwise import Objective, renoised_objectives, rocm_objective
 from rocm.algorithms.problem import Problem
+from rocm.algorithms.rocm import Objective, renoised_objectives, rocm_objective
+from rocm.algorithms.schedule import Step
+from rocm.algorithms.trajectory import gradient_path
+from rocm.distributed import OthersFull, merged
 from rocm.errors import TrainingError
-from rocm.rewards import Mixture
-from rocm.schedule import Step
+from rocm.models.memory import used_mb
+from rocm.rewards.base import Mixture
 from rocm.training.batch import Batch, batch_generator, draw_batches, make_problem, objective_row
-from rocm.training.graph import recorded_update
-from rocm.training.memory import full_memory, used_mb
+from rocm.training.cuda_graph import recorded_update
+from rocm.training.memory import full_memory
 from rocm.training.policy_update import policy_update
-from rocm.training.ranks import OthersFull, merged
 from rocm.training.setup import Setup
-from rocm.trajectory import gradient_path
 
 
 def update(setup: Setup, mixture: Mixture, step: int) -> dict[str, Any]:

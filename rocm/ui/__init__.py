@@ -1,1 +1,1 @@
-"""The page. Only here are Gradio and Plotly known; everything else is asked of `rocm.services`."""
+"""The page. Only here are Gradio and Plotly known; everything else is asked of `rocm.studio`."""

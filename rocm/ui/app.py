@@ -4,12 +4,16 @@ from typing import Any
 
 import gradio as gr
 
-from rocm.config import ROOT
-from rocm.services import Services
-from rocm.study_desk import StudyDesk
-from rocm.ui import compare_page, generate_page, results_page, study_page, train_page
+from rocm.storage.paths import ROOT
+from rocm.studio import Services
+from rocm.study.service import StudyDesk
 from rocm.ui.access import Access
+from rocm.ui.compare import page as compare_page
+from rocm.ui.generate import page as generate_page
 from rocm.ui.handlers import HIDDEN, Pages
+from rocm.ui.results import page as results_page
+from rocm.ui.study import page as study_page
+from rocm.ui.train import page as train_page
 
 SHEETS = ("style", "generate", "compare", "study", "results")
 STYLE = [ROOT / "assets" / f"{name}.css" for name in SHEETS]

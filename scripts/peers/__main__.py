@@ -8,7 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rocm import cli_bench, cli_train
+from rocm.cli import bench as cli_bench
+from rocm.cli import train as cli_train
 from rocm.errors import RocmError
 from scripts.peers.load import load_peers
 

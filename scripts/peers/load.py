@@ -12,12 +12,12 @@ from types import ModuleType
 from typing import Any
 from zipfile import ZipFile, is_zipfile
 
-from rocm.bench.variants import ALL_OFF, FLAT, Variant
+from rocm.algorithms.trajectory import rollout
 from rocm.config import RunConfig
 from rocm.errors import ConfigError, MissingDependency, MissingFile
+from rocm.experiments.bench.variants import ALL_OFF, FLAT, Variant
 from rocm.training.batch import draw_batch, make_problem
 from rocm.training.setup import Setup
-from rocm.trajectory import rollout
 from scripts.peers import rlcm, trl
 
 REWARD_ALONE = "reward alone"

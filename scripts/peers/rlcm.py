@@ -19,7 +19,7 @@ from torch import Tensor
 
 from rocm.errors import ConfigError
 from rocm.models.pipelines import NO_CHECKER
-from rocm.rewards import limit_pixels
+from rocm.rewards.base import limit_pixels
 from rocm.training.batch import draw_batch
 from rocm.training.setup import Setup
 from scripts.peers.trl import raw_mixture

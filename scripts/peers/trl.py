@@ -15,7 +15,7 @@ from torch import Tensor
 
 from rocm.errors import ConfigError
 from rocm.models.pipelines import NO_CHECKER
-from rocm.rewards import Mixture, Scale, limit_pixels
+from rocm.rewards.base import Mixture, Scale, limit_pixels
 from rocm.training.batch import draw_batch
 from rocm.training.setup import Setup
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import torch
 
-from rocm.generate import Sampling
+from rocm.evaluation.retrieval import Retrieval, ceiling, load_questions, model_retrieval
+from rocm.generation.draw import Sampling
 from rocm.models.consistency import load_model
-from rocm.quality import Retrieval, ceiling, load_questions, model_retrieval
 from rocm.rewards.clip import load_clip
 from scripts.tiny.emoji import SOURCES
 from scripts.tiny.recipe import Recipe

@@ -12,12 +12,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from rocm.generate import Sampling, draw
+from rocm.algorithms.trajectory import batch_noise, rollout
+from rocm.generation.draw import Sampling, draw
 from rocm.models.consistency import ConsistencyModel, load_model
 from rocm.models.lora import add_adapter
-from rocm.prompts import training_item
-from rocm.rewards import Reward, limit_pixels, load_rewards
-from rocm.trajectory import batch_noise, rollout
+from rocm.prompts.split import training_item
+from rocm.rewards.base import Reward, limit_pixels
+from rocm.rewards.load import load_rewards
 from scripts.tiny.loop import save_atomically
 
 KINDS = ("colorfulness", "tiny-clip", "clip-b", "saturation", "smoothness")

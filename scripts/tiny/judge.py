@@ -25,7 +25,7 @@ from transformers import (
     VisionTextDualEncoderModel,
 )
 
-from rocm.generate import Sampling, draw
+from rocm.generation.draw import Sampling, draw
 from rocm.models.consistency import load_model
 from scripts.tiny.contrast import HELD_OUT, text_config, tokens, write_clip
 from scripts.tiny.damage import damaged, harmless, jpeg

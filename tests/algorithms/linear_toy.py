@@ -7,11 +7,11 @@ theta[1] at later ones.
 import torch
 from diffusers import LCMScheduler
 
-from rocm.algorithms.judged import Judged
+from rocm.algorithms.mdp import decisions, play
+from rocm.algorithms.policy_gradient import ScoredEpisode
 from rocm.algorithms.problem import Problem
-from rocm.mdp import decisions, play
-from rocm.schedule import lcm_schedule, timestep_grid
-from rocm.trajectory import denoised_along
+from rocm.algorithms.schedule import lcm_schedule, timestep_grid
+from rocm.algorithms.trajectory import denoised_along
 
 THETA = torch.tensor([0.9, 0.7], dtype=torch.float64)
 
@@ -55,7 +55,7 @@ def played(num=3, last_step="smooth", batch=4, shape=(2, 2, 2)):
 def judge(episode, schedule, advantages, old=None):
     steps = schedule[: len(episode.states)]
     reference = denoised_along(linear(THETA), episode.states, steps, "sample")
-    return Judged(episode, advantages, reference, old)
+    return ScoredEpisode(episode, advantages, reference, old)
 
 
 def score(schedule, gaussians, episode, n, b):

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from rocm.algorithms.d3po import PairRule, d3po_objective, preference_loss, preferences
-from rocm.divergences import Penalty
-from rocm.mdp import log_probs
-from rocm.trajectory import denoised_along
+from rocm.algorithms.divergences import Penalty
+from rocm.algorithms.mdp import log_probs
+from rocm.algorithms.trajectory import denoised_along
 from tests.algorithms.linear_toy import THETA, judge, linear, played, problem_of, score
 
 PENALTY = Penalty(beta=0.0)
@@ -57,8 +57,8 @@ def test_a_ratio_outside_the_clip_range_sends_no_gradient(ratio):
 
 def test_ratio_is_exactly_one_where_policy_and_reference_agree():
     schedule, _, _, episode = played()
-    judged = judge(episode, schedule, torch.tensor([1.0, -1.0, -1.0, 1.0]).double())
-    found = d3po_objective(problem_of(THETA), judged, schedule, PairRule(2.0, 1e-12), PENALTY)
+    scored = judge(episode, schedule, torch.tensor([1.0, -1.0, -1.0, 1.0]).double())
+    found = d3po_objective(problem_of(THETA), scored, schedule, PairRule(2.0, 1e-12), PENALTY)
     assert found.loss.item() == pytest.approx(math.log(2), abs=1e-15)
     assert found.clip_fraction.item() == 0
 
@@ -67,8 +67,8 @@ def test_first_gradient_of_a_linear_policy_is_the_hand_derivative():
     """At policy == reference d/da of a pair's loss is -(tau / 2) h (s - s')."""
     schedule, gaussians, _, episode = played()
     theta = THETA.clone().requires_grad_()
-    judged = judge(episode, schedule, torch.tensor([1.0, -1.0, -1.0, 1.0]).double())
-    d3po_objective(problem_of(theta), judged, schedule, WIDE, PENALTY).loss.backward()
+    scored = judge(episode, schedule, torch.tensor([1.0, -1.0, -1.0, 1.0]).double())
+    d3po_objective(problem_of(theta), scored, schedule, WIDE, PENALTY).loss.backward()
     by_hand = [0.0, 0.0]
     for n in range(3):
         for pair, sign in enumerate((1, -1)):
@@ -86,8 +86,8 @@ def test_ratio_is_to_the_reference_and_not_to_the_policy_that_drew():
     )
     preferred = torch.tensor([1.0, -1.0, -1.0, 1.0]).double()
     # With the mover's own densities as the old ones: a ratio to them would be 1 and the loss log 2.
-    judged = judge(episode, schedule, preferred, now)
-    found = d3po_objective(problem_of(moved), judged, schedule, WIDE, PENALTY)
+    scored = judge(episode, schedule, preferred, now)
+    found = d3po_objective(problem_of(moved), scored, schedule, WIDE, PENALTY)
     expected = preference_loss((now - before).exp(), preferred, WIDE)
     assert found.loss.item() == pytest.approx(expected.item())
     assert abs(found.loss.item() - math.log(2)) > 1e-4
@@ -96,8 +96,8 @@ def test_ratio_is_to_the_reference_and_not_to_the_policy_that_drew():
 def test_a_step_down_the_loss_makes_the_preferred_pictures_likelier():
     schedule, gaussians, _, episode = played(batch=2)
     theta = THETA.clone().requires_grad_()
-    judged = judge(episode, schedule, torch.tensor([-1.0, 1.0]).double())
-    d3po_objective(problem_of(theta), judged, schedule, WIDE, PENALTY).loss.backward()
+    scored = judge(episode, schedule, torch.tensor([-1.0, 1.0]).double())
+    d3po_objective(problem_of(theta), scored, schedule, WIDE, PENALTY).loss.backward()
 
     def likelihood(theta):
         denoised = denoised_along(linear(theta), episode.states, schedule, "sample")

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from rocm.algorithms.divergences import Penalty
 from rocm.algorithms.dpok import Value, clamped_loss, dpok_objective
-from rocm.divergences import Penalty
 from tests.algorithms.linear_toy import THETA, judge, played, problem_of, score
 
 PENALTY = Penalty(beta=0.0)
@@ -31,8 +31,8 @@ def test_loss_is_the_mean_over_decisions_and_pictures():
 
 def test_ratio_is_exactly_one_before_the_first_step():
     schedule, _, _, episode = played()
-    judged = judge(episode, schedule, ADVANTAGES)
-    found = dpok_objective(problem_of(THETA), judged, schedule, 1e-12, PENALTY)
+    scored = judge(episode, schedule, ADVANTAGES)
+    found = dpok_objective(problem_of(THETA), scored, schedule, 1e-12, PENALTY)
     assert found.loss.item() == -ADVANTAGES.mean().item()
     assert found.clip_fraction.item() == 0
 
@@ -40,8 +40,8 @@ def test_ratio_is_exactly_one_before_the_first_step():
 def test_first_gradient_of_a_linear_policy_is_the_hand_derivative():
     schedule, gaussians, _, episode = played()
     theta = THETA.clone().requires_grad_()
-    judged = judge(episode, schedule, ADVANTAGES)
-    dpok_objective(problem_of(theta), judged, schedule, 1e-4, PENALTY).loss.backward()
+    scored = judge(episode, schedule, ADVANTAGES)
+    dpok_objective(problem_of(theta), scored, schedule, 1e-4, PENALTY).loss.backward()
     by_hand = [0.0, 0.0]
     for n in range(3):
         for b in range(4):
@@ -52,9 +52,9 @@ def test_first_gradient_of_a_linear_policy_is_the_hand_derivative():
 
 def test_divergence_is_added_with_its_weight():
     schedule, _, _, episode = played()
-    judged = judge(episode, schedule, torch.zeros(3, 4, dtype=torch.float64))
+    scored = judge(episode, schedule, torch.zeros(3, 4, dtype=torch.float64))
     found = dpok_objective(
-        problem_of(THETA * 1.1), judged, schedule, 1e-4, Penalty(3.0, reduction="joint")
+        problem_of(THETA * 1.1), scored, schedule, 1e-4, Penalty(3.0, reduction="joint")
     )
     torch.testing.assert_close(found.loss, 3 * found.divergences.sum(0).mean())
     assert found.loss.item() > 0

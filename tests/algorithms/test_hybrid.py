@@ -8,12 +8,12 @@ factor is slope_0 = d f_1/dx alpha d f_0/da for every weight of the two parts.
 import pytest
 import torch
 
+from rocm.algorithms.divergences import Penalty
 from rocm.algorithms.hybrid import hybrid_objective, score_loss
-from rocm.algorithms.pathwise import rocm_objective
+from rocm.algorithms.mdp import decisions, play
 from rocm.algorithms.problem import Problem
-from rocm.divergences import Penalty
-from rocm.mdp import decisions, play
-from rocm.trajectory import denoised_along, gradient_path
+from rocm.algorithms.rocm import rocm_objective
+from rocm.algorithms.trajectory import denoised_along, gradient_path
 from tests.algorithms.linear_toy import THETA, draw_noise, linear, schedule_of
 
 START = 1.5

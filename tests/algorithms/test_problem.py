@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from rocm.algorithms.problem import Problem
-from rocm.rewards import limit_pixels
+from rocm.rewards.base import limit_pixels
 
 GOALS = torch.tensor([0.1, 0.9, -0.5, 1.5, 0.3], dtype=torch.float64)
 

@@ -14,7 +14,7 @@ import psutil
 import pytest
 from playwright.sync_api import sync_playwright
 
-from rocm.config import ROOT
+from rocm.storage.paths import ROOT
 
 CHROMIUM = os.environ.get("ROCM_CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
 # What of a page is too pale to read: words by place and ratio, of WCAG's level AA.

@@ -11,8 +11,9 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
-from rocm.config import ROOT, RunConfig
-from rocm.training.run_dir import RunDir
+from rocm.config import RunConfig
+from rocm.runs.run_dir import RunDir
+from rocm.storage.paths import ROOT
 from tests.browser.conftest import CONTRAST, go
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]

@@ -8,9 +8,9 @@ from PIL import Image
 from playwright.sync_api import expect
 
 from rocm.config import RunConfig
-from rocm.training.run_dir import RunDir
+from rocm.runs.run_dir import RunDir
 from tests.browser.conftest import CONTRAST, reload
-from tests.drawing.conftest import write_adapter
+from tests.generation.conftest import write_adapter
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 

@@ -8,10 +8,10 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
-from rocm.study import lifecycle
-from rocm.study.store import Store
+from rocm.study.design import lifecycle
+from rocm.study.store.store import Store
 from tests.browser.conftest import wait_for_contrast
-from tests.voted_study import voted
+from tests.study.voted import voted
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 

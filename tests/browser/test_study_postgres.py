@@ -7,8 +7,8 @@ import pytest
 import yaml
 from playwright.sync_api import expect
 
-from rocm.study.recipe import Recipe
-from rocm.study_build import identified
+from rocm.study.design.build import identified
+from rocm.study.design.recipe import Recipe
 from tests.browser.conftest import App
 from tests.browser.test_vote_page import begin, wait_for_pair
 from tests.study.conftest import new_database, postgres, url

@@ -11,10 +11,10 @@ import pytest
 from playwright.sync_api import expect
 
 from rocm.config import RunConfig
-from rocm.presets import preset_groups
-from rocm.services import Services
-from rocm.training.files import json_line, write_atomic
-from rocm.training.run_dir import RunDir
+from rocm.config.presets import preset_groups
+from rocm.runs.run_dir import RunDir
+from rocm.storage.files import json_line, write_atomic
+from rocm.studio import Services
 from tests.browser.conftest import CONTRAST, reload
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]

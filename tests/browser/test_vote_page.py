@@ -12,17 +12,18 @@ import uvicorn
 from playwright.sync_api import expect
 from sqlalchemy import func, select
 
-from rocm.study import lifecycle, tables
-from rocm.study.invitations import invite
-from rocm.study.pictures import Pictures
-from rocm.study.store import Store
-from rocm.web.api import Api
-from rocm.web.login import Login
-from rocm.web.server import Server, alone
+from rocm.study.design import lifecycle
+from rocm.study.server.api import Api
+from rocm.study.server.app import Server, alone
+from rocm.study.server.login import Login
+from rocm.study.store import tables
+from rocm.study.store.invitations import invite
+from rocm.study.store.pictures import Pictures
+from rocm.study.store.store import Store
 from tests.browser.conftest import nameless, wait_for_contrast
+from tests.study.server.conftest import fill, full_disk
+from tests.study.server.oauth_provider import CLIENT, provider
 from tests.study.small import STUDY
-from tests.web.conftest import fill, full_disk
-from tests.web.oauth_provider import CLIENT, provider
 
 pytestmark = pytest.mark.browser
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}

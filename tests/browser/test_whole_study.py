@@ -8,16 +8,17 @@ from itertools import chain
 import pytest
 import yaml
 
-from rocm.config import ROOT
-from rocm.drawing.queue import DrawingQueue
-from rocm.study import archive, lifecycle
-from rocm.study.export import export
-from rocm.study.findings import study_report
-from rocm.study.pictures import Pictures
-from rocm.study.recipe import Recipe
-from rocm.study.store import Store
-from rocm.study.verify import verify
-from rocm.study_build import Build, build
+from rocm.generation.queue import DrawingQueue
+from rocm.storage.paths import ROOT
+from rocm.study.archive.export import export
+from rocm.study.archive.pack import pack, unpack
+from rocm.study.archive.verify import verify
+from rocm.study.design import lifecycle
+from rocm.study.design.build import Build, build
+from rocm.study.design.recipe import Recipe
+from rocm.study.report.stored import study_report
+from rocm.study.store.pictures import Pictures
+from rocm.study.store.store import Store
 from tests.browser.conftest import App
 from tests.browser.test_vote_page import PHONE, begin, wait_for_pair
 
@@ -139,16 +140,16 @@ def test_a_study_goes_from_recipe_to_report_through_real_browsers(
     main = [one for one in lifecycle.pairs(lab, study_id) if one.kind == "main"]
     lifecycle.strike(lab, study_id, main[0].id, "too alike")
     lifecycle.open_study(lab, study_id)
-    key = archive.pack(lab, pictures, study_id, tmp_path / "study.zip")
+    key = pack(lab, pictures, study_id, tmp_path / "study.zip")
 
     away, voting, sent = place("away")
-    assert archive.unpack(voting, sent, tmp_path / "study.zip") == study_id
+    assert unpack(voting, sent, tmp_path / "study.zip") == study_id
     serve_and_vote(away, study_id, monkeypatch, visitors)
     assert verify(voting, sent, study_id) == []
     assert not ARMS & set(chain(*((one.arm_a, one.arm_b) for one in voting.votes(study_id))))
-    archive.pack(voting, sent, study_id, tmp_path / "votes.zip", with_votes=True)
+    pack(voting, sent, study_id, tmp_path / "votes.zip", with_votes=True)
 
-    archive.unpack(lab, pictures, tmp_path / "votes.zip")
+    unpack(lab, pictures, tmp_path / "votes.zip")
     lifecycle.close(lab, study_id)
     assert verify(lab, pictures, study_id) == []
     votes = lab.votes(study_id)
@@ -167,8 +168,8 @@ def test_a_study_goes_from_recipe_to_report_through_real_browsers(
     written = export(lab, pictures, study_id, tmp_path / "export", "overall") / "votes.csv"
     with open(written, newline="", encoding="utf-8") as file:
         assert [row["choice"] for row in csv.DictReader(file)] == [one.choice for one in votes]
-    archive.pack(lab, pictures, study_id, tmp_path / "all.zip", with_votes=True)
+    pack(lab, pictures, study_id, tmp_path / "all.zip", with_votes=True)
     _, other, copies = place("other")
-    archive.unpack(other, copies, tmp_path / "all.zip", key)
+    unpack(other, copies, tmp_path / "all.zip", key)
     assert verify(other, copies, study_id) == []
     assert study_report(other, study_id).to_json() == report.to_json()

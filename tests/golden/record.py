@@ -10,8 +10,8 @@ import tempfile
 from pathlib import Path
 
 from rocm.config import RunConfig
+from rocm.runs.run_dir import RunDir
 from rocm.training.loop import train
-from rocm.training.run_dir import RunDir
 
 RECORDED = Path(__file__).with_name("runs.json")
 PRESETS = [

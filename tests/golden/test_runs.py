@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from rocm.config import ROOT, RunConfig
+from rocm.config import RunConfig
+from rocm.storage.paths import ROOT
 from tests.golden.record import PRESETS, RECORDED, rows
 
 # Another CPU rounds sums in another order. With ATEN_CPU_CAPABILITY=default, two threads and

@@ -10,16 +10,17 @@ import torch
 from diffusers import LatentConsistencyModelPipeline
 from PIL import Image
 
-from rocm.algorithms.pathwise import rocm_objective
+from rocm.algorithms.divergences import Penalty
 from rocm.algorithms.problem import Problem
-from rocm.config import ROOT
-from rocm.divergences import Penalty
+from rocm.algorithms.rocm import rocm_objective
+from rocm.algorithms.schedule import lcm_schedule
+from rocm.algorithms.trajectory import batch_noise, gradient_path
 from rocm.errors import ConfigError, MissingFile
-from rocm.generate import Sampling, draw, to_pil
+from rocm.generation.draw import Sampling, draw
 from rocm.models.consistency import load_model, resolve_device
 from rocm.models.lora import add_adapter, load_adapter, save_adapter
-from rocm.schedule import lcm_schedule
-from rocm.trajectory import batch_noise, gradient_path
+from rocm.rewards.preprocess import to_pil
+from rocm.storage.paths import ROOT
 
 TARGETS = ["to_q", "to_k", "to_v", "to_out.0"]
 PROMPTS = ["a red apple", "a whale, blue", "?"]

@@ -10,16 +10,16 @@ from peft import PeftModel
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from rocm.cli import main
+from rocm.cli.main import main
 from rocm.config import RunConfig
 from rocm.errors import ConfigError, MissingFile, RunError
 from rocm.models.consistency import load_model
 from rocm.models.export import export_merged, read_adapter
 from rocm.models.lora import METADATA, WEIGHTS, add_adapter, load_adapter, save_adapter
 from rocm.models.pipelines import TURBO
-from rocm.share import export_adapter, find_adapter, push
+from rocm.runs.run_dir import RunDir
+from rocm.runs.share import export_adapter, find_adapter, push
 from rocm.training.loop import train
-from rocm.training.run_dir import RunDir
 from tests.families import levels_apart, name_of, our_picture, stock, stock_picture
 from tests.hub_server import serving
 

@@ -7,8 +7,8 @@ from rocm.config import RunConfig
 from rocm.errors import ConfigError
 from rocm.models.consistency import load_model
 from rocm.models.lora import load_adapter
+from rocm.runs.run_dir import RunDir
 from rocm.training.loop import train
-from rocm.training.run_dir import RunDir
 from tests.families import FAMILIES, levels_apart, name_of, our_picture, stock, stock_picture
 
 

@@ -2,16 +2,16 @@
 
 from mutated.mutation import Mutation
 
-REBEL = "rocm/algorithms/rebel.py"
+REBEL = "rocm/algorithms/rlcm.py"
 D3PO = "rocm/algorithms/d3po.py"
 DPOK = "rocm/algorithms/dpok.py"
 HYBRID = "rocm/algorithms/hybrid.py"
-SCHEDULE = "rocm/schedule.py"
-TEST_REBEL = "tests/algorithms/test_rebel.py"
+SCHEDULE = "rocm/algorithms/schedule.py"
+TEST_REBEL = "tests/algorithms/test_rlcm_rebel.py"
 TEST_D3PO = "tests/algorithms/test_d3po.py"
 TEST_DPOK = "tests/algorithms/test_dpok.py"
 TEST_HYBRID = "tests/algorithms/test_hybrid.py"
-TEST_DDIM = "tests/models/test_diffusion.py"
+TEST_DDIM = "tests/models/test_ddim.py"
 BY_HAND = "test_first_gradient_of_a_linear_policy_is_the_hand_derivative"
 
 MUTATIONS = [
@@ -39,8 +39,8 @@ MUTATIONS = [
     Mutation(
         "rebel: ratio to the present policy",
         REBEL,
-        "seen.log_probs - seen.old_log_probs",
-        "seen.log_probs - seen.log_probs.detach()",
+        "(seen.log_probs - seen.old_log_probs).sum(0)",
+        "(seen.log_probs - seen.log_probs.detach()).sum(0)",
         f"{TEST_REBEL}::test_log_ratios_are_to_the_policy_that_drew_the_pictures_and_summed_over_decisions",
     ),
     Mutation(
@@ -157,7 +157,7 @@ MUTATIONS = [
     ),
     Mutation(
         "ddim: what is carried over counted as drawn",
-        "rocm/mdp.py",
+        "rocm/algorithms/mdp.py",
         "following - step.carry * state if step.carry else following",
         "following",
         f"{TEST_DDIM}::test_log_density_is_that_of_the_step_that_diffusers_takes",

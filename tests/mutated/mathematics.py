@@ -2,28 +2,28 @@
 
 from mutated.mutation import Mutation
 
-DIVERGENCES = "rocm/divergences.py"
-TRAJECTORY = "rocm/trajectory.py"
-PATHWISE = "rocm/algorithms/pathwise.py"
-PPO = "rocm/algorithms/ppo.py"
-JUDGED = "rocm/algorithms/judged.py"
+DIVERGENCES = "rocm/algorithms/divergences.py"
+TRAJECTORY = "rocm/algorithms/trajectory.py"
+ROCM = "rocm/algorithms/rocm.py"
+RLCM = "rocm/algorithms/rlcm.py"
+POLICY_GRADIENT = "rocm/algorithms/policy_gradient.py"
 CONSISTENCY = "rocm/models/consistency.py"
-SLOPE = "tests/test_divergences.py::test_value_and_slope_where_training_starts"
-MODEL = "tests/models/test_consistency.py"
-OBJECTIVE = "tests/algorithms/test_pathwise.py"
-RLCM = "tests/algorithms/test_ppo.py"
+SLOPE = "tests/algorithms/test_divergences.py::test_value_and_slope_where_training_starts"
+TEST_MODEL = "tests/models/test_consistency.py"
+TEST_ROCM = "tests/algorithms/test_rocm.py"
+TEST_RLCM = "tests/algorithms/test_rlcm_ppo.py"
 
 MUTATIONS = [
     Mutation(
         "picture noised with the wrong level",
-        PATHWISE,
+        ROCM,
         "last.alpha * latents + last.sigma * noise",
         "last.alpha_next * latents + last.sigma * noise",
-        f"{OBJECTIVE}::test_re_noised_gradients_are_those_of_one_step_from_a_fixed_picture",
+        f"{TEST_ROCM}::test_re_noised_gradients_are_those_of_one_step_from_a_fixed_picture",
     ),
     Mutation(
         "reward's gradient not asked for",
-        "rocm/reward_names.py",
+        "rocm/rewards/names.py",
         'if missing and algorithm == "rocm":',
         'if missing and algorithm == "none":',
         "tests/rewards/test_jpeg.py::test_back_propagation_is_refused_in_one_sentence",
@@ -37,66 +37,66 @@ MUTATIONS = [
     ),
     Mutation(
         "flipped sign: log-density",
-        "rocm/mdp.py",
+        "rocm/algorithms/mdp.py",
         "return -exponent",
         "return exponent",
-        f"{RLCM}::test_log_prob_is_the_mean_of_torch_distributions",
+        f"{TEST_RLCM}::test_log_prob_is_the_mean_of_torch_distributions",
     ),
     Mutation(
         "flipped sign: policy gradient",
-        PPO,
+        RLCM,
         "torch.maximum(-advantages * ratio, -advantages * clipped)",
         "torch.maximum(advantages * ratio, advantages * clipped)",
-        f"{RLCM}::test_a_step_down_the_loss_makes_good_actions_likelier",
+        f"{TEST_RLCM}::test_a_step_down_the_loss_makes_good_actions_likelier",
     ),
     Mutation(
         "the smaller for the larger loss",
-        PPO,
+        RLCM,
         "torch.maximum(-advantages",
         "torch.minimum(-advantages",
-        f"{RLCM}::test_clipped_loss_is_the_written_out_one_and_stops_where_clipped",
+        f"{TEST_RLCM}::test_clipped_loss_is_the_written_out_one_and_stops_where_clipped",
     ),
     Mutation(
         "clip left out",
-        PPO,
+        RLCM,
         "ratio.clamp(1 - clip_range, 1 + clip_range)",
         "ratio",
-        f"{RLCM}::test_clipped_loss_is_the_written_out_one_and_stops_where_clipped",
+        f"{TEST_RLCM}::test_clipped_loss_is_the_written_out_one_and_stops_where_clipped",
     ),
     Mutation(
         "sum for mean over decisions and pictures",
-        PPO,
+        RLCM,
         "-advantages * clipped).mean()",
         "-advantages * clipped).sum()",
-        f"{RLCM}::test_loss_is_the_mean_over_decisions_and_pictures",
+        f"{TEST_RLCM}::test_loss_is_the_mean_over_decisions_and_pictures",
     ),
     Mutation(
         "sum for mean over an action's elements",
-        "rocm/mdp.py",
+        "rocm/algorithms/mdp.py",
         "-exponent.flatten(1).mean(1)",
         "-exponent.flatten(1).sum(1)",
-        f"{RLCM}::test_log_prob_is_the_mean_of_torch_distributions",
+        f"{TEST_RLCM}::test_log_prob_is_the_mean_of_torch_distributions",
     ),
     Mutation(
         "advantage with a gradient",
         "rocm/algorithms/advantages.py",
         "rewards = rewards.detach()",
         "rewards = 1 * rewards",
-        f"{RLCM}::test_equal_rewards_give_no_advantage_and_advantages_carry_no_gradient",
+        f"{TEST_RLCM}::test_equal_rewards_give_no_advantage_and_advantages_carry_no_gradient",
     ),
     Mutation(
         "old log-density with a gradient",
-        JUDGED,
+        POLICY_GRADIENT,
         "old = now.detach() if",
         "old = now if",
-        f"{RLCM}::test_first_gradient_of_a_linear_policy_is_the_hand_derivative",
+        f"{TEST_RLCM}::test_first_gradient_of_a_linear_policy_is_the_hand_derivative",
     ),
     Mutation(
         "old log-density of the present policy",
-        JUDGED,
-        "if judged.old_log_probs is None else judged.old_log_probs",
+        POLICY_GRADIENT,
+        "if scored.old_log_probs is None else scored.old_log_probs",
         "",
-        f"{RLCM}::test_old_log_probs_are_those_of_the_policy_that_drew_the_pictures",
+        f"{TEST_RLCM}::test_old_log_probs_are_those_of_the_policy_that_drew_the_pictures",
     ),
     Mutation(
         "flipped sign: Hellinger",
@@ -124,119 +124,119 @@ MUTATIONS = [
         DIVERGENCES,
         "d2 + torch.finfo(d2.dtype).eps",
         "d2",
-        "tests/test_divergences.py::test_sampled_jensen_shannon_has_no_gradient_at_equality",
+        "tests/algorithms/test_divergences.py::test_sampled_jensen_shannon_has_no_gradient_at_equality",
     ),
     Mutation(
         "sum for mean over elements",
         DIVERGENCES,
         "divergence(flat).mean(1)",
         "divergence(flat).sum(1)",
-        "tests/test_divergences.py::test_reductions_are_the_written_out_ones",
+        "tests/algorithms/test_divergences.py::test_reductions_are_the_written_out_ones",
     ),
     Mutation(
         "flipped sign: clean estimate",
         TRAJECTORY,
         "(state - step.sigma * output)",
         "(state + step.sigma * output)",
-        "tests/test_trajectory.py::test_clean_estimate_inverts_the_diffusion",
+        "tests/algorithms/test_trajectory.py::test_clean_estimate_inverts_the_diffusion",
     ),
     Mutation(
         "noise at the last step",
         TRAJECTORY,
         "latents=state)",
         "latents=step.alpha * denoised[-1] + step.sigma * noise[-1])",
-        "tests/test_trajectory.py::test_last_step_adds_no_noise",
+        "tests/algorithms/test_trajectory.py::test_last_step_adds_no_noise",
     ),
     Mutation(
         "dropped detach: DRTune's input",
         TRAJECTORY,
         "state.detach() if path.detach_input else state",
         "state",
-        "tests/test_trajectory.py::test_gradient_of_a_linear_policy_is_the_hand_derivative",
+        "tests/algorithms/test_trajectory.py::test_gradient_of_a_linear_policy_is_the_hand_derivative",
     ),
     Mutation(
         "dropped no_grad: DRaFT's first steps",
         TRAJECTORY,
         "nullcontext() if path.trained[n] else torch.no_grad()",
         "nullcontext()",
-        "tests/test_trajectory.py::test_last_k_keeps_no_graph_before_its_steps",
+        "tests/algorithms/test_trajectory.py::test_last_k_keeps_no_graph_before_its_steps",
     ),
     Mutation(
         "flipped sign: reward",
-        PATHWISE,
+        ROCM,
         "loss = -rewards.mean()",
         "loss = rewards.mean()",
-        f"{OBJECTIVE}::test_reward_is_maximised_and_divergence_minimised",
+        f"{TEST_ROCM}::test_reward_is_maximised_and_divergence_minimised",
     ),
     Mutation(
         "flipped sign: penalty",
-        PATHWISE,
+        ROCM,
         "+ penalty.weight * divergences",
         "- penalty.weight * divergences",
-        f"{OBJECTIVE}::test_reward_is_maximised_and_divergence_minimised",
+        f"{TEST_ROCM}::test_reward_is_maximised_and_divergence_minimised",
     ),
     Mutation(
         "sum for mean over pictures",
-        PATHWISE,
+        ROCM,
         "divergences.sum(0).mean()",
         "divergences.sum()",
-        f"{OBJECTIVE}::test_a_batch_of_four_is_the_mean_of_two_batches_of_two",
+        f"{TEST_ROCM}::test_a_batch_of_four_is_the_mean_of_two_batches_of_two",
     ),
     Mutation(
         "policy and reference swapped: rollout",
-        PATHWISE,
+        ROCM,
         "rollout(problem.policy,",
         "rollout(problem.reference,",
-        f"{OBJECTIVE}::test_value_and_gradient_for_every_last_step",
+        f"{TEST_ROCM}::test_value_and_gradient_for_every_last_step",
     ),
     Mutation(
         "policy and reference swapped: comparison",
-        PATHWISE,
+        ROCM,
         "problem.reference,\n                    states[part]",
         "problem.policy,\n                    states[part]",
-        f"{OBJECTIVE}::test_value_and_gradient_for_every_last_step",
+        f"{TEST_ROCM}::test_value_and_gradient_for_every_last_step",
     ),
     Mutation(
         "dropped detach: ref_grad detach",
-        PATHWISE,
+        ROCM,
         "[trajectory.states[n].detach() for n in trained]",
         "[trajectory.states[n] for n in trained]",
-        f"{OBJECTIVE}::test_gradient_along_every_path_is_its_definition",
+        f"{TEST_ROCM}::test_gradient_along_every_path_is_its_definition",
     ),
     Mutation(
         "dropped no_grad: ref_grad none",
-        PATHWISE,
+        ROCM,
         "torch.set_grad_enabled(is_kept)",
         "torch.enable_grad()",
-        f"{OBJECTIVE}::test_detach_and_none_are_not_the_true_gradient",
+        f"{TEST_ROCM}::test_detach_and_none_are_not_the_true_gradient",
     ),
     Mutation(
         "adapter left on in the recomputed reference",
         CONSISTENCY,
         "adapter_off(unet) if is_reference else",
         "adapter_off(unet) if is_reference and torch._C._current_graph_task_id() < 0 else",
-        f"{MODEL}::test_recomputed_reference_has_its_adapter_off_and_recomputed_policy_on",
+        f"{TEST_MODEL}::test_recomputed_reference_has_its_adapter_off_and_recomputed_policy_on",
     ),
     Mutation(
         "policy and reference swapped: adapter",
         CONSISTENCY,
         "is_reference=False)",
         "is_reference=True)",
-        f"{MODEL}::test_pictures_with_an_adapter_are_those_of_the_stock_pipeline",
+        f"{TEST_MODEL}::test_pictures_with_an_adapter_are_those_of_the_stock_pipeline",
     ),
     Mutation(
         "adapter left on in the recomputed reference: gradient",
         CONSISTENCY,
         "adapter_off(unet) if is_reference else",
         "adapter_off(unet) if is_reference and torch._C._current_graph_task_id() < 0 else",
-        f"{MODEL}::test_gradient_with_checkpointing_is_that_without",
+        f"{TEST_MODEL}::test_gradient_with_checkpointing_is_that_without",
     ),
     Mutation(
         "guidance embedding dropped",
         CONSISTENCY,
         "timestep_cond=guidance.expand(len(state), -1)",
         "timestep_cond=None",
-        f"{MODEL}::test_networks_see_guidance_and_repeat_their_context_for_each_step",
+        f"{TEST_MODEL}::test_networks_see_guidance_and_repeat_their_context_for_each_step",
     ),
     Mutation(
         "alpha lost in the adapter's file",
@@ -257,28 +257,28 @@ MUTATIONS = [
         DIVERGENCES,
         "torch.where(d2[..., None] < 1, near, far)",
         "near",
-        "tests/test_divergences.py::test_bounded_divergences_reach_their_maximum",
+        "tests/algorithms/test_divergences.py::test_bounded_divergences_reach_their_maximum",
     ),
     Mutation(
         "noise at the last step: state",
         TRAJECTORY,
         "if noise is None:\n        return denoised",
         "if noise is None:\n        return denoised + step.sigma * torch.randn_like(denoised)",
-        "tests/test_trajectory.py::test_last_step_adds_no_noise",
+        "tests/algorithms/test_trajectory.py::test_last_step_adds_no_noise",
     ),
     Mutation(
         "dropped detach: DRTune's reference",
         TRAJECTORY,
         "state.detach() if detach_input else state",
         "state",
-        f"{OBJECTIVE}::test_gradient_along_every_path_is_its_definition",
+        f"{TEST_ROCM}::test_gradient_along_every_path_is_its_definition",
     ),
     Mutation(
         "mean for sum over steps",
-        PATHWISE,
+        ROCM,
         "divergences.sum(0).mean()",
         "divergences.mean()",
-        f"{OBJECTIVE}::test_objective_reports_what_the_loss_is_made_of",
+        f"{TEST_ROCM}::test_objective_reports_what_the_loss_is_made_of",
     ),
     Mutation(
         "pixels pushed further out",
@@ -289,17 +289,17 @@ MUTATIONS = [
     ),
     Mutation(
         "a gated GELU's halves exchanged in backward",
-        "rocm/models/lean.py",
+        "rocm/models/lean_layers.py",
         "torch.cat([gradient * F.gelu(gate), inner], dim=-1)",
         "torch.cat([inner, gradient * F.gelu(gate)], dim=-1)",
-        "tests/models/test_lean.py::test_lean_layers_give_the_same_and_keep_less[unet-0.8]",
+        "tests/models/test_lean_layers.py::test_lean_layers_give_the_same_and_keep_less[unet-0.8]",
     ),
     Mutation(
         "an adapter's scale left out of its gradient",
-        "rocm/models/flat.py",
+        "rocm/models/flat_lora.py",
         "of_up = torch.addmm(up, gradient.T, inner, beta=0, alpha=ctx.scale)",
         "of_up = torch.addmm(up, gradient.T, inner, beta=0)",
-        "tests/models/test_lean.py::"
+        "tests/models/test_lean_layers.py::"
         "test_lean_adapter_layers_give_the_same_with_the_adapter_on_and_off",
     ),
     Mutation(

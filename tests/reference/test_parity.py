@@ -13,8 +13,8 @@ from PIL import Image
 
 from rocm.rewards.blip import LARGE, load_blipscore, load_imagereward
 from rocm.rewards.hpsv2 import ARCHITECTURE, load_hpsv2
+from rocm.rewards.official import ReferenceError, ReferenceScorer
 from rocm.rewards.preprocess import DEVIATION
-from rocm.rewards.reference import ReferenceError, ReferenceScorer
 from scripts.reference.checkpoints import write_blip, write_hpsv2, write_imagereward
 from scripts.reference.checkpoints import write_vocabulary as write_words
 

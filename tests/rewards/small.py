@@ -5,8 +5,8 @@ from functools import partial
 import torch
 from transformers import CLIPConfig
 
-from rocm.reward_files import PUBLISHED
 from rocm.rewards.blip import BlipSizes, load_blipscore, load_imagereward
+from rocm.rewards.files import PUBLISHED
 from rocm.rewards.hpsv2 import load_hpsv2
 from rocm.rewards.published import LOADERS
 from scripts.reference import checkpoints

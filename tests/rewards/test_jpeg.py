@@ -5,10 +5,10 @@ import torch
 from PIL import Image
 
 from rocm.errors import ConfigError
-from rocm.generate import to_pil
-from rocm.reward_names import WITHOUT_GRADIENT, check_gradient
-from rocm.rewards import PIXEL_REWARDS
 from rocm.rewards.jpeg import compressibility, incompressibility
+from rocm.rewards.load import PIXEL_REWARDS
+from rocm.rewards.names import WITHOUT_GRADIENT, check_gradient
+from rocm.rewards.preprocess import to_pil
 
 
 def pictures():

@@ -6,10 +6,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from rocm.config import ROOT
 from rocm.errors import ConfigError, RocmError
-from rocm.rewards import NAMES, Mixture, Scale, limit_pixels, load_rewards, parse_mixture
+from rocm.rewards.base import Mixture, Scale, limit_pixels
 from rocm.rewards.color import PixelReward, colorfulness, saturation
+from rocm.rewards.load import load_rewards
+from rocm.rewards.names import NAMES, parse_mixture
+from rocm.storage.paths import ROOT
 
 CLIP = ROOT / "assets" / "tiny-clip"
 

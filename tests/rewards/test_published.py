@@ -6,9 +6,9 @@ import pytest
 import torch
 from transformers import CLIPModel
 
-from rocm.reward_files import PUBLISHED
-from rocm.rewards import load_rewards
 from rocm.rewards.blip import NUM_TOKENS
+from rocm.rewards.files import PUBLISHED
+from rocm.rewards.load import load_rewards
 from rocm.rewards.preprocess import crop, pad
 from rocm.rewards.published import LOADERS, load_published
 from rocm.rewards.tower import score_in_micro_batches

@@ -9,9 +9,9 @@ import pytest
 import yaml
 
 from rocm.config import RunConfig
-from rocm.hardware import with_hardware
-from rocm.presets import family_presets, hardware_names
-from rocm.study.recipe import Recipe
+from rocm.config.hardware import with_hardware
+from rocm.config.presets import family_presets, hardware_names
+from rocm.study.design.recipe import Recipe
 from scripts.paper_runs import (
     CARDS,
     COUNTS,

@@ -7,11 +7,11 @@ from types import ModuleType
 import pytest
 import torch
 
-from rocm.bench.random_model import SMALL
-from rocm.bench.step import Work, bench_steps, make_arm
-from rocm.bench.variants import FLAT, PLAIN, Variant, settings_of
 from rocm.config import RunConfig
 from rocm.errors import ConfigError, MissingDependency, MissingFile
+from rocm.experiments.bench.random_model import SMALL
+from rocm.experiments.bench.step import Work, bench_steps, make_arm
+from rocm.experiments.bench.variants import FLAT, PLAIN, Variant, settings_of
 from scripts.peers.__main__ import main
 from scripts.peers.load import importable, load_peers, start_reward_alone
 

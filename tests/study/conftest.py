@@ -15,8 +15,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from rocm.study import lifecycle
-from rocm.study.store import Store
+from rocm.study.design import lifecycle
+from rocm.study.store.store import Store
 from tests.study.small import STUDY, fill
 
 

@@ -2,10 +2,10 @@
 
 import os
 
-from rocm.study import lifecycle
-from rocm.study.store import Store
-from rocm.study.tables import arm, image, pair, prompt, score
-from rocm.study.visit import Answer
+from rocm.study.design import lifecycle
+from rocm.study.store.store import Store
+from rocm.study.store.tables import arm, image, pair, prompt, score
+from rocm.study.store.visit import Answer
 
 STUDY = "0123456789ab"
 QUESTIONS = [

@@ -4,9 +4,9 @@ import argparse
 import re
 from pathlib import Path
 
-from rocm import cli_study
-from rocm.study.columns import metadata
-from rocm.study.recipe import Arm, Consent, Prompts, Question, Recipe
+from rocm.cli import study as cli_study
+from rocm.study.design.recipe import Arm, Consent, Prompts, Question, Recipe
+from rocm.study.store.columns import metadata
 
 TEXT = (Path(__file__).resolve().parents[2] / "docs" / "study.md").read_text(encoding="utf-8")
 

@@ -2,8 +2,8 @@ from collections.abc import Callable
 
 import pytest
 
+from rocm.runs.run_dir import RunDir
 from rocm.training.loop import train
-from rocm.training.run_dir import RunDir
 
 pytestmark = pytest.mark.gpu
 

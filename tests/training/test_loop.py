@@ -13,19 +13,19 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from rocm import rewards
-from rocm.cli import main
+from rocm.algorithms.trajectory import rollout
+from rocm.cli.main import main
 from rocm.errors import ConfigError, RunError, TrainingError
-from rocm.estimate import FORWARD_SHARE, passes
 from rocm.models.lora import WEIGHTS
-from rocm.rewards import Scale, limit_pixels
+from rocm.rewards import load
+from rocm.rewards.base import Scale, limit_pixels
+from rocm.runs.run_dir import RunDir
 from rocm.training import batch as batches
 from rocm.training.batch import draw_batch, make_problem
+from rocm.training.estimate import FORWARD_SHARE, passes
 from rocm.training.loop import train
-from rocm.training.run_dir import RunDir
 from rocm.training.setup import set_up
 from rocm.training.update import batch_objective
-from rocm.trajectory import rollout
 from tests.training.choices import ALGORITHMS, D3PO, DPOK, HYBRID, REBEL, RLCM
 
 MakeRun = Callable[..., RunDir]
@@ -314,7 +314,7 @@ def test_a_loss_that_is_not_finite_keeps_the_last_good_checkpoint(
         calls.append(1)
         return images.flatten(1).mean(1) * (torch.nan if len(calls) > 5 else 1.0)
 
-    monkeypatch.setitem(rewards.PIXEL_REWARDS, "broken", broken)
+    monkeypatch.setitem(load.PIXEL_REWARDS, "broken", broken)
     run = new_run("run", reward="broken", track="", num_steps=9, eval_every=1)
     with pytest.raises(TrainingError, match=r"The loss is not finite in update 3\. The adapter of"):
         finish(run)
@@ -347,7 +347,7 @@ def test_an_update_beyond_float16_is_left_out_and_a_run_ends_when_scaling_does_n
 def test_a_base_model_without_finite_scores_is_not_trained(
     new_run: MakeRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(rewards.PIXEL_REWARDS, "broken", lambda images: images.mean((1, 2, 3)) / 0)
+    monkeypatch.setitem(load.PIXEL_REWARDS, "broken", lambda images: images.mean((1, 2, 3)) / 0)
     run = new_run("run", reward="colorfulness", track="broken", num_steps=1)
     with pytest.raises(
         TrainingError, match=r"scores that are not finite: broken\. A file of model"
@@ -410,7 +410,7 @@ def test_stop_on_warning_keeps_the_checkpoint_that_the_judge_liked_best(
             current["value"] = next(liking)
         return torch.full((len(images),), current["value"]) + torch.arange(len(images)) * 1e-3
 
-    monkeypatch.setitem(rewards.PIXEL_REWARDS, "judge", judge)
+    monkeypatch.setitem(load.PIXEL_REWARDS, "judge", judge)
     run = new_run("run", judge="judge", eval_every=1, num_steps=9, stop_on_warning=True)
     finish(run)
     warned = [event for event in run.events() if event["kind"] == "warning"]

@@ -8,19 +8,19 @@ import pytest
 import torch
 
 from rocm.algorithms.d3po import preferences
+from rocm.algorithms.mdp import decisions, log_probs
+from rocm.algorithms.trajectory import denoised_along
 from rocm.config import RunConfig
 from rocm.errors import ConfigError
-from rocm.generate import Sampling, draw
-from rocm.mdp import decisions, log_probs
+from rocm.generation.draw import Sampling, draw
 from rocm.models.consistency import load_model
 from rocm.models.lora import adapter_off, add_adapter, load_adapter, save_adapter
-from rocm.rewards import Scale
+from rocm.rewards.base import Scale
+from rocm.runs.run_dir import RunDir
 from rocm.training.batch import draw_batches
 from rocm.training.loop import train
 from rocm.training.policy_update import _draw, _judge, policy_update
-from rocm.training.run_dir import RunDir
 from rocm.training.setup import set_up
-from rocm.trajectory import denoised_along
 
 MakeRun = Callable[..., RunDir]
 ROWS = [("a red apple", 3, "mine", "base"), ("a blue whale", 4, "base", "mine")]

@@ -10,16 +10,16 @@ import pytest
 import torch
 from diffusers import AutoencoderTiny, LatentConsistencyModelPipeline
 
-from rocm.bench.counter import saved_bytes as counted_bytes
 from rocm.config import RunConfig
 from rocm.errors import ConfigError, MissingFile, TrainingError
+from rocm.experiments.bench.counter import saved_bytes as counted_bytes
 from rocm.models.consistency import ConsistencyModel
-from rocm.rewards import Scale
+from rocm.rewards.base import Scale
+from rocm.runs.run_dir import RunDir
 from rocm.training import batch, memory
 from rocm.training import update as updates
 from rocm.training.checkpoint import load_checkpoint
 from rocm.training.loop import train
-from rocm.training.run_dir import RunDir
 from rocm.training.setup import Setup, set_up
 from tests.training.choices import DPOK
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from rocm.training.ranks import Ranks
+from rocm.distributed import Ranks
 
 PATIENCE_S = 120
 

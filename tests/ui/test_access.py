@@ -8,7 +8,7 @@ import urllib.request
 import pytest
 
 from rocm.errors import RunError
-from rocm.services import Services
+from rocm.studio import Services
 from rocm.ui.access import Access, access, is_loopback
 from rocm.ui.app import CLOSED, build
 

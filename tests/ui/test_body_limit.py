@@ -6,7 +6,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from rocm.ui.body_limit import body_limit
+from rocm.ui.middleware import body_limit
 
 
 @pytest.fixture

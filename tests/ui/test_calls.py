@@ -8,12 +8,12 @@ from gradio.route_utils import Request
 from gradio.state_holder import SessionState
 from starlette.testclient import TestClient
 
-from rocm.drawing.queue import DrawingQueue
 from rocm.errors import DrawingError
-from rocm.queue import Queue
-from rocm.services import Services
-from rocm.study.store import Store
-from rocm.study_desk import StudyDesk
+from rocm.generation.queue import DrawingQueue
+from rocm.runs.queue import Queue
+from rocm.studio import Services
+from rocm.study.service import StudyDesk
+from rocm.study.store.store import Store
 from rocm.ui.access import access
 from rocm.ui.app import MAX_WAITING, build
 
@@ -37,7 +37,7 @@ def pages(tmp_path, monkeypatch):
 
     monkeypatch.setattr(DrawingQueue, "submit", refuse)
     monkeypatch.setattr(Queue, "ensure_worker", lambda _: None)
-    monkeypatch.setattr("rocm.library.shutil.which", lambda _: None)
+    monkeypatch.setattr("rocm.runs.library.shutil.which", lambda _: None)
     store = Store.open(tmp_path / "study.sqlite3")
     services = Services(tmp_path, votes=store)
     studies = StudyDesk(tmp_path, store, services.desk.queue)

@@ -6,10 +6,10 @@ import socket
 
 import pytest
 
-from rocm.services import Services
+from rocm.studio import Services
 from rocm.ui.access import access
 from rocm.ui.app import CLOSED, build
-from rocm.ui.same_host import hosts, same_host
+from rocm.ui.middleware import hosts, same_host
 
 LOCAL = hosts("127.0.0.1", False, [])
 PROXIED = hosts("127.0.0.1", False, ["Studio.example.org ", ""])

@@ -1,0 +1,296 @@
+r"""Divergences between the Gaussian steps of policy and reference.
+
+At one step both are N(mu, sigma^2 I) with the same sigma, so every divergence is a function of the
+squared separation d2 = (mu_policy - mu_ref)^2 / sigma^2 alone: of one latent element, of their
+mean, or of their sum (see `reduce_divergence`). All closed forms hold for one dimension and for any
+number. Training starts where policy == reference, so values and slopes at d2 = 0 matter: 1/2 for
+KL, 1/8 for Jensen-Shannon and squared Hellinger, 1/sigma^2 for Fisher.
+
+Departure: the paper describes Jensen-Shannon as sampled; with equal covariances the density ratio
+depends on the projection on mu_policy - mu_ref only, so one-dimensional quadrature will do (its
+error is at most 1.1e-6). `js_sampled` is the paper's way.
+Not given in the paper: the reduction over latent elements, the noise level of the last step.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import numpy
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from rocm.algorithms.schedule import Step
+
+Divergence = Callable[[Tensor, float], Tensor]
+"""(d2 of any shape, sigma) -> divergence of that shape."""
+
+
+def kl(d2: Tensor, sigma: float) -> Tensor:
+    r"""Kullback-Leibler divergence, in nats; both directions coincide.
+
+    .. math:: \mathrm{KL} = d^2 / 2
+
+    Args:
+        d2: squared separation, any shape, >= 0.
+        sigma: not used; every divergence has this signature.
+
+    Returns:
+        Shape of d2, in [0, inf).
+    """
+    return d2 / 2
+
+
+def hellinger(d2: Tensor, sigma: float) -> Tensor:
+    r"""Squared Hellinger distance, one minus the Bhattacharyya coefficient.
+
+    .. math:: H^2 = 1 - \exp(-d^2 / 8)
+
+    Args:
+        d2: squared separation, any shape, >= 0.
+        sigma: not used; every divergence has this signature.
+
+    Returns:
+        Shape of d2, in [0, 1].
+    """
+    return -torch.expm1(-d2 / 8)
+
+
+def fisher(d2: Tensor, sigma: float) -> Tensor:
+    r"""Fisher divergence E_p ||grad log p - grad log q||^2: KL times 2 / sigma^2, no f-divergence.
+
+    .. math:: J = d^2 / \sigma^2
+
+    Args:
+        d2: squared separation, any shape, >= 0.
+        sigma: noise level of the step, > 0.
+
+    Returns:
+        Shape of d2, in [0, inf).
+    """
+    return d2 / sigma**2
+
+
+def total_variation(d2: Tensor, sigma: float) -> Tensor:
+    r"""Total variation distance.
+
+    .. math:: \mathrm{TV} = \mathrm{erf}(d / (2 \sqrt 2))
+
+    It has a kink where policy == reference; the slope there is taken as 0.
+
+    Args:
+        d2: squared separation, any shape, >= 0.
+        sigma: not used; every divergence has this signature.
+
+    Returns:
+        Shape of d2, in [0, 1].
+    """
+    apart = d2 > 0
+    # Both selections are needed: the root's infinite slope at 0 times 0 would be NaN.
+    d = d2.masked_fill(~apart, 1).sqrt().masked_fill(~apart, 0)
+    return torch.erf(d / (2 * math.sqrt(2)))
+
+
+class _JensenShannon(torch.autograd.Function):
+    # The slope in closed form: nothing of the 64-fold size is kept for backward, and no root is
+    # differentiated at 0, which is where training starts.
+    @staticmethod
+    def forward(ctx: torch.autograd.function.FunctionCtx, d2: Tensor) -> Tensor:
+        nodes, weights = _gauss_hermite(d2.device, d2.dtype)
+        log_ratio = d2.sqrt()[..., None] * nodes - d2[..., None] / 2
+        ctx.save_for_backward((torch.sigmoid(log_ratio).square() * weights).sum(-1) / 2)
+        log_cosh = torch.log1p(2 * torch.sinh(log_ratio / 4).square())
+        near = d2[..., None] / 4 - log_cosh
+        far = math.log(2) - F.softplus(log_ratio)
+        return (torch.where(d2[..., None] < 1, near, far) * weights).sum(-1)
+
+    @staticmethod
+    def backward(ctx: torch.autograd.function.FunctionCtx, gradient: Tensor) -> Tensor:
+        (slope,) = ctx.saved_tensors
+        return gradient * slope
+
+
+def jensen_shannon(d2: Tensor, sigma: float) -> Tensor:
+    r"""Jensen-Shannon divergence, in nats, by 64-node Gauss-Hermite quadrature.
+
+    .. math:: \mathrm{JS} = \log 2 - E_{z \sim N(0,1)} \operatorname{softplus}(u), \quad
+              \frac{d\,\mathrm{JS}}{d\,d^2} = \frac12 E_z \operatorname{sigmoid}(u)^2, \quad
+              u = d z - \frac{d^2}{2}
+
+    Below d = 1 the value is taken as d^2/4 - E log cosh(u/2), equal because E z = 0, which does not
+    cancel there. The slope is that of the exact divergence (Stein's lemma).
+
+    Args:
+        d2: squared separation, any shape, >= 0.
+        sigma: not used; every divergence has this signature.
+
+    Returns:
+        Shape of d2, in [0, log 2].
+    """
+    return _JensenShannon.apply(d2)
+
+
+def js_sampled(d2: Tensor, draws: Tensor) -> Tensor:
+    r"""Unbiased sampled Jensen-Shannon divergence, in nats (the paper's way).
+
+    .. math:: \log 2 - \frac1S \sum_s \operatorname{softplus}(d z_s - d^2/2)
+
+    Args:
+        d2: squared separation, any shape, >= 0.
+        draws: standard normal, shape of d2 with one more dimension of S draws at the end.
+
+    Returns:
+        Shape of d2; single values can be negative.
+    """
+    # sqrt has an infinite slope at 0, which is where training starts.
+    d = (d2 + torch.finfo(d2.dtype).eps).sqrt()
+    log_ratio = d[..., None] * draws - d2[..., None] / 2
+    return math.log(2) - F.softplus(log_ratio).mean(-1)
+
+
+DIVERGENCES: dict[str, Divergence] = {
+    "kl": kl,
+    "js": jensen_shannon,
+    "hellinger": hellinger,
+    "fisher": fisher,
+    "tv": total_variation,
+}
+
+
+@dataclass(frozen=True)
+class Penalty:
+    """How policy and reference are compared; the fields are the settings of the same names."""
+
+    beta: float
+    divergence: str = "kl"
+    reduction: str = "mean"
+    last_step: str = "smooth"
+    sigma_floor: float = 0.1
+    ref_grad: str = "exact"
+    js_samples: int = 0
+    """Draws per latent element of the sampled Jensen-Shannon estimator; 0 for quadrature."""
+    live_beta: Tensor | None = None
+    """0-d, in the place of beta > 0 in the loss: a recorded update can be given another value."""
+
+    @property
+    def weight(self) -> float | Tensor:
+        """What the divergence is multiplied by."""
+        return self.beta if self.live_beta is None else self.live_beta
+
+
+def squared_separation(policy: Tensor, reference: Tensor, alpha: float, sigma: float) -> Tensor:
+    r"""d2 of every latent element, (alpha * (f_policy - f_ref) / sigma)^2.
+
+    Args:
+        policy: denoised latents of the policy, (B, C, H, W).
+        reference: denoised latents of the reference at the same states, (B, C, H, W).
+        alpha: sqrt(ab_s), the factor from denoised latent to transition mean.
+        sigma: sqrt(1 - ab_s) > 0, the noise level of the transition.
+
+    Returns:
+        (B, C, H, W), >= 0.
+    """
+    return ((policy - reference) * (alpha / sigma)).square()
+
+
+def reduce_divergence(divergence: Callable[[Tensor], Tensor], d2: Tensor, reduction: str) -> Tensor:
+    """One number per picture from the squared separations of its latent elements.
+
+    Args:
+        divergence: function of d2 alone.
+        d2: (B, C, H, W).
+        reduction: `mean` averages the divergence of each element; `joint` is the divergence of the
+            whole latent, at the summed d2; `tempered` takes the formula at the mean d2.
+
+    Returns:
+        (B,). For KL and Fisher, `mean` and `tempered` equal `joint` / (C H W).
+    """
+    flat = d2.flatten(1)
+    if reduction == "mean":
+        return divergence(flat).mean(1)
+    if reduction == "joint":
+        return divergence(flat.sum(1))
+    return divergence(flat.mean(1))
+
+
+def transition(
+    step: Step, is_last: bool, last_step: str, sigma_floor: float
+) -> tuple[float, float] | None:
+    """(alpha, sigma) of the Gaussian that a step's divergence compares, or None to leave it out.
+
+    The last step draws no noise; with sigma = 0 KL would be infinite and the bounded divergences
+    stuck at their maximum.
+
+    Args:
+        step: coefficients of the step.
+        is_last: whether it is the chain's last.
+        last_step: `smooth` uses the noise level of the last timestep itself (as RLCM's scheduler
+            does), `floor` alpha = 1 and sigma_floor, `skip` leaves the step out.
+        sigma_floor: noise level for `floor`, > 0.
+
+    Returns:
+        alpha and sigma > 0, or None.
+    """
+    if not is_last:
+        return step.alpha_next, step.sigma_next
+    if last_step == "smooth":
+        return step.alpha, step.sigma
+    return None if last_step == "skip" else (1.0, sigma_floor)
+
+
+def step_divergences(
+    policy: Sequence[Tensor],
+    reference: Sequence[Tensor],
+    schedule: Sequence[Step],
+    penalty: Penalty,
+    generator: torch.Generator | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Divergence of every step and picture, and the KL in nats.
+
+    Args:
+        policy: denoised latents (B, C, H, W) of the first K <= N steps.
+        reference: K denoised latents at the same states.
+        schedule: N steps.
+        penalty: kind, reduction, and what happens at the last step.
+        generator: of the draws of the sampled Jensen-Shannon estimator; not used otherwise.
+
+    Returns:
+        Divergences (K, B), and the KL in nats: summed over elements and steps, mean over pictures.
+    """
+    divergences, kl_nats = [], policy[0].new_zeros(())
+    for n in range(len(policy)):
+        is_last = n + 1 == len(schedule)
+        gaussian = transition(schedule[n], is_last, penalty.last_step, penalty.sigma_floor)
+        if gaussian is None:
+            divergences.append(policy[n].new_zeros(len(policy[n])))
+            continue
+        alpha, sigma = gaussian
+        d2 = squared_separation(policy[n], reference[n], alpha, sigma)
+        divergence = _divergence(penalty, sigma, generator)
+        divergences.append(reduce_divergence(divergence, d2, penalty.reduction))
+        kl_nats = kl_nats + kl(d2.detach(), sigma).flatten(1).sum(1).mean()
+    return torch.stack(divergences), kl_nats
+
+
+def _divergence(
+    penalty: Penalty, sigma: float, generator: torch.Generator | None
+) -> Callable[[Tensor], Tensor]:
+    if penalty.divergence != "js" or not penalty.js_samples:
+        return lambda d2: DIVERGENCES[penalty.divergence](d2, sigma)
+
+    def sampled(d2: Tensor) -> Tensor:
+        draws = torch.randn((*d2.shape, penalty.js_samples), generator=generator)
+        return js_sampled(d2, draws.to(d2))
+
+    return sampled
+
+
+@cache
+def _gauss_hermite(
+    device: torch.device, dtype: torch.dtype, num: int = 64
+) -> tuple[Tensor, Tensor]:
+    nodes, weights = numpy.polynomial.hermite_e.hermegauss(num)
+    scaled = weights / math.sqrt(2 * math.pi)
+    return torch.from_numpy(nodes).to(device, dtype), torch.from_numpy(scaled).to(device, dtype)

@@ -1,0 +1,144 @@
+r"""The chain as a Markov decision process: what policy gradients need (RLCM, arXiv 2404.03673).
+
+.. math:: \pi_\theta(a_n \mid x_n) = N\big(\alpha_{s_n} f_\theta(x_n, t_n),\ \sigma_{s_n}^2 I\big),
+          \qquad x_{n+1} = a_n
+
+State: x_n, its timestep and the prompt; action: the next state; the reward comes at the end. The
+last step of the sampler is deterministic, so its Gaussian is a choice (`last_step`): RLCM smooths
+it with the noise level of its own timestep. The picture is decoded from f, not from that last
+action, so that the same seed draws the same picture for every algorithm. Shapes: B pictures, N
+steps of the sampler, K decisions (N, or N - 1 where the last step is left out), C x H x W latents.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from rocm.algorithms.divergences import transition
+from rocm.algorithms.schedule import Step
+from rocm.algorithms.trajectory import Network, rollout
+
+Gaussians = tuple[tuple[float, float], ...]
+"""(alpha, sigma) of each of the K decisions."""
+
+
+@dataclass(frozen=True)
+class Episode:
+    """What the policy saw, did and drew; nothing in it carries a gradient.
+
+    Attributes:
+        states: K tensors (B, C, H, W).
+        actions: K tensors (B, C, H, W), the next states less what a step carries over from x_n,
+            which is fixed and changes no density.
+        latents: (B, C, H, W), clean, of the pictures.
+    """
+
+    states: tuple[Tensor, ...]
+    actions: tuple[Tensor, ...]
+    latents: Tensor
+
+
+def decisions(schedule: Sequence[Step], last_step: str, sigma_floor: float) -> Gaussians:
+    """Which steps are decisions, and their Gaussians.
+
+    Args:
+        schedule: N steps.
+        last_step: as in `transition`.
+        sigma_floor: as in `transition`.
+
+    Returns:
+        (alpha, sigma) of N steps, or of N - 1 with last_step `skip`.
+    """
+    found = [
+        transition(step, n + 1 == len(schedule), last_step, sigma_floor)
+        for n, step in enumerate(schedule)
+    ]
+    return tuple(gaussian for gaussian in found if gaussian is not None)
+
+
+@torch.no_grad()
+def play(
+    network: Network,
+    noise: Tensor,
+    schedule: Sequence[Step],
+    prediction_type: str,
+    gaussians: Gaussians,
+) -> Episode:
+    """Draw B pictures and keep what was decided on the way.
+
+    Args:
+        network: the policy.
+        noise: (N + 1, B, C, H, W): as for `rollout`, then the draw of the last action.
+        schedule: N steps.
+        prediction_type: of the network.
+        gaussians: of the K decisions.
+
+    Returns:
+        The episode; its latents are those of `rollout` with the same noise.
+    """
+    trajectory = rollout(network, noise, schedule, prediction_type)
+    last = noise[len(schedule)] if len(gaussians) == len(schedule) else None
+    return episode_of(trajectory.states, trajectory.latents, schedule, gaussians, last)
+
+
+def episode_of(
+    states: Sequence[Tensor],
+    latents: Tensor,
+    schedule: Sequence[Step],
+    gaussians: Gaussians,
+    last_noise: Tensor | None = None,
+) -> Episode:
+    """What was decided in a chain that has been drawn.
+
+    Args:
+        states: x_0 .. x_{N-1}, (B, C, H, W), without gradient.
+        latents: x_N, which is f at the last state.
+        schedule: N steps.
+        gaussians: of the K decisions.
+        last_noise: draw of the last action (B, C, H, W), where K = N.
+
+    Returns:
+        The episode.
+    """
+    actions = [
+        following - step.carry * state if step.carry else following
+        for following, state, step in zip(states[1:], states, schedule, strict=False)
+    ]
+    if last_noise is not None:
+        alpha, sigma = gaussians[-1]
+        actions.append(alpha * latents + sigma * last_noise)
+    return Episode(tuple(states[: len(gaussians)]), tuple(actions), latents)
+
+
+def log_prob(denoised: Tensor, action: Tensor, alpha: float, sigma: float) -> Tensor:
+    r"""Log-density of an action, averaged over its D = C H W elements as RLCM and DDPO do.
+
+    .. math:: \frac1D \sum_j \Big[-\frac{(a_j - \alpha f_j)^2}{2 \sigma^2}
+              - \log\sigma - \tfrac12\log 2\pi\Big]
+
+    The joint log-density is D times it, and so is the joint log-ratio of two policies.
+
+    Args:
+        denoised: f at the state, (B, C, H, W).
+        action: (B, C, H, W).
+        alpha: from denoised latent to mean.
+        sigma: noise level, > 0.
+
+    Returns:
+        (B,).
+    """
+    exponent = (action - alpha * denoised).square() / (2 * sigma**2)
+    return -exponent.flatten(1).mean(1) - math.log(sigma) - math.log(2 * math.pi) / 2
+
+
+def log_probs(denoised: Sequence[Tensor], episode: Episode, gaussians: Gaussians) -> Tensor:
+    """`log_prob` of every decision of an episode, (K, B); `denoised` are f at its K states."""
+    return torch.stack(
+        [
+            log_prob(f, action, alpha, sigma)
+            for f, action, (alpha, sigma) in zip(denoised, episode.actions, gaussians, strict=True)
+        ]
+    )

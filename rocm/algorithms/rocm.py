@@ -1,0 +1,159 @@
+r"""ROCM: first-order reward optimisation through the whole generation (arXiv 2503.06171).
+
+.. math:: L(\theta) = E_{c,z}\Big[ -R(x_0, c)
+          + \beta \sum_n D\big(\pi_\theta(\cdot|x_n) \,\|\, \pi_{ref}(\cdot|x_n)\big) \Big]
+
+Policy and reference are compared at the same states x_n, the policy's own. Shapes: B pictures, N
+steps, C x H x W latents.
+
+Not given in the paper: whether the gradient flows through the reference's dependence on the state
+(`ref_grad`), the reduction over latent elements, the last step; see docs/math.md.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from rocm.algorithms.divergences import Penalty, step_divergences
+from rocm.algorithms.problem import Problem
+from rocm.algorithms.schedule import Step
+from rocm.algorithms.trajectory import GradientPath, Trajectory, denoised_along, rollout
+
+
+@dataclass(frozen=True)
+class Objective:
+    """The loss of one batch and what it is made of.
+
+    Attributes:
+        loss: 0-d, differentiable.
+        rewards: (B,), the trained reward of each picture.
+        divergences: (N, B), reduced as the penalty says; 0 where the last step is left out.
+        kl_nats: 0-d, KL in nats, summed over elements and steps. With last_step `skip` it is the
+            exact KL of the trajectories (chain rule); otherwise the last step's term is added.
+        images: (B, 3, H, W), the pictures.
+        latents: (B, C, H, W), clean, that they were decoded from.
+        states: N tensors (B, C, H, W), which the chain visited before.
+    """
+
+    loss: Tensor
+    rewards: Tensor
+    divergences: Tensor
+    kl_nats: Tensor
+    images: Tensor
+    latents: Tensor
+    states: tuple[Tensor, ...]
+
+
+def rocm_objective(
+    problem: Problem,
+    noise: Tensor,
+    schedule: Sequence[Step],
+    path: GradientPath,
+    penalty: Penalty,
+    generator: torch.Generator | None = None,
+) -> Objective:
+    """One rollout, its reward and its divergence from the reference.
+
+    Args:
+        problem: networks, decoder and reward.
+        noise: (N, B, C, H, W), see `rollout`.
+        schedule: N steps.
+        path: where the gradient flows.
+        penalty: weight and kind of the divergence.
+        generator: of the draws of the sampled Jensen-Shannon estimator; not used otherwise.
+
+    Returns:
+        The objective, averaged over the batch.
+    """
+    trajectory = rollout(problem.policy, noise, schedule, problem.prediction_type, path)
+    images, rewards = problem.scored(trajectory.latents)
+
+    policy = trajectory.denoised
+    reference = _reference_denoised(problem, trajectory.states, schedule, path, penalty)
+    if penalty.ref_grad == "detach" and penalty.beta > 0 and not path.detach_input:
+        policy = _policy_at_fixed_states(problem, trajectory, schedule, path)
+    with torch.set_grad_enabled(penalty.beta > 0):
+        divergences, kl_nats = step_divergences(policy, reference, schedule, penalty, generator)
+
+    loss = -rewards.mean() + penalty.weight * divergences.sum(0).mean()
+    measured = (rewards, divergences, kl_nats, images, trajectory.latents)
+    states = tuple(state.detach() for state in trajectory.states)
+    return Objective(loss, *(value.detach() for value in measured), states)
+
+
+def renoised_objectives(
+    problem: Problem,
+    latents: Tensor,
+    last: Step,
+    num_draws: int,
+    penalty: Penalty,
+    generator: torch.Generator,
+) -> Iterator[Objective]:
+    r"""DRaFT-LV: the last step once more, from pictures that are noised again.
+
+    .. math:: x = \alpha_t\,\mathrm{stop}(x_N) + \sigma_t z', \qquad x_N' = f_\theta(x, t)
+
+    Args:
+        problem: networks, decoder and reward.
+        latents: x_N, (B, C, H, W), without gradient.
+        last: the chain's last step, t its timestep.
+        num_draws: how often noise z' is drawn.
+        penalty: weight and kind of the divergence.
+        generator: of the noise, and of what `rocm_objective` draws.
+
+    Yields:
+        The one-step objective of each draw.
+    """
+    path = GradientPath((True,))
+    for _ in range(num_draws):
+        noise = torch.randn(latents.shape, generator=generator).to(latents)
+        state = last.alpha * latents + last.sigma * noise
+        yield rocm_objective(problem, state[None], [last], path, penalty, generator)
+
+
+def _reference_denoised(
+    problem: Problem,
+    states: Sequence[Tensor],
+    schedule: Sequence[Step],
+    path: GradientPath,
+    penalty: Penalty,
+) -> tuple[Tensor, ...]:
+    # exact: the states keep their graph, so the gradient also passes through the reference.
+    # With a detached input the linear terms of policy and reference cancel in their difference.
+    exact = penalty.ref_grad == "exact" and penalty.beta > 0 and not path.detach_input
+    # The noise and states without a trained step before them: nothing is kept of these passes.
+    num = next((n for n, state in enumerate(states) if state.requires_grad), len(states))
+    parts = [(slice(num), False), (slice(num, None), True)]
+    if not exact:
+        parts = [(slice(None), path.detach_input)]
+    found: tuple[Tensor, ...] = ()
+    for part, is_kept in parts:
+        if states[part]:
+            with torch.set_grad_enabled(is_kept):
+                found += denoised_along(
+                    problem.reference,
+                    states[part],
+                    schedule[part],
+                    problem.prediction_type,
+                    path.detach_input,
+                )
+    return found
+
+
+def _policy_at_fixed_states(
+    problem: Problem, trajectory: Trajectory, schedule: Sequence[Step], path: GradientPath
+) -> tuple[Tensor, ...]:
+    # The trained steps once more, with gradient to the parameters and none into the states.
+    trained = [n for n in range(len(schedule)) if path.trained[n]]
+    again = denoised_along(
+        problem.policy,
+        [trajectory.states[n].detach() for n in trained],
+        [schedule[n] for n in trained],
+        problem.prediction_type,
+    )
+    policy = [denoised.detach() for denoised in trajectory.denoised]
+    for n, denoised in zip(trained, again, strict=True):
+        policy[n] = denoised
+    return tuple(policy)

@@ -1,0 +1,201 @@
+r"""Differentiable multistep consistency sampling: the chain that ROCM back-propagates through.
+
+.. math:: x_{n+1} = \sqrt{\bar\alpha_{s_n}} f_\theta(x_n, t_n) + \sqrt{1 - \bar\alpha_{s_n}} z_n,
+          \qquad x_N = f_\theta(x_{N-1}, t_{N-1})
+
+The noise z is an argument, drawn once per picture and held fixed (reparameterisation). The network
+is any function of (state, timesteps); models, adapters and checkpointing live elsewhere.
+Shapes: B pictures, C x H x W latents, N steps.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from rocm.algorithms.schedule import Step
+
+Network = Callable[[Tensor, Tensor], Tensor]
+"""(state (M, C, H, W), timesteps (M,) int64) -> raw output (M, C, H, W)."""
+
+
+@dataclass(frozen=True)
+class GradientPath:
+    """Where the gradient may flow along the chain.
+
+    Attributes:
+        trained: for each of the N steps, whether the network's parameters receive a gradient.
+        detach_input: the network sees its state without gradient, so that only the linear terms of
+            the update carry the gradient back (DRTune, arXiv 2405.00760).
+    """
+
+    trained: tuple[bool, ...]
+    detach_input: bool = False
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """What one rollout visited.
+
+    Attributes:
+        states: N tensors (B, C, H, W), the network's inputs x_0 .. x_{N-1}.
+        denoised: N tensors (B, C, H, W), f_theta at those states.
+        latents: (B, C, H, W), the generated clean latents x_N.
+    """
+
+    states: tuple[Tensor, ...]
+    denoised: tuple[Tensor, ...]
+    latents: Tensor
+
+
+def gradient_path(backprop: str, num_inference_steps: int, num_trained: int) -> GradientPath:
+    """The gradient's way through the chain.
+
+    Args:
+        backprop: `full`; `last_k` and `random_k` train the last K steps only (DRaFT-K,
+            arXiv 2309.17400; AlignProp, arXiv 2310.03739), `refl` and `draft_lv` the last one;
+            `drtune` trains K evenly spaced steps, the last one included.
+        num_inference_steps: N.
+        num_trained: K, 1 to N; not used by `full`, `refl` and `draft_lv`.
+
+    Returns:
+        A path of length N.
+    """
+    num = num_inference_steps
+    if backprop == "full":
+        return GradientPath((True,) * num)
+    if backprop == "drtune":
+        chosen = {num - 1 - k * num // num_trained for k in range(num_trained)}
+        return GradientPath(tuple(n in chosen for n in range(num)), detach_input=True)
+    if backprop in ("refl", "draft_lv"):
+        num_trained = 1
+    return GradientPath(tuple(n >= num - num_trained for n in range(num)))
+
+
+def picture_noise(seed: int, num_inference_steps: int, shape: Sequence[int]) -> Tensor:
+    """All noise of one picture, in the order in which diffusers' pipeline draws it for one picture.
+
+    The draw depends on the seed only, never on batch, device, adapter or the picture's neighbours.
+
+    Args:
+        seed: of a CPU generator, 0 to 2**63 - 1.
+        num_inference_steps: N.
+        shape: (C, H, W) of a latent.
+
+    Returns:
+        Standard normal (N, C, H, W), float32, CPU: the initial state, then one draw for each step
+        but the last.
+    """
+    generator = torch.Generator("cpu").manual_seed(seed)
+    return torch.cat(
+        [torch.randn((1, *shape), generator=generator) for _ in range(num_inference_steps)]
+    )
+
+
+def batch_noise(seeds: Sequence[int], num_inference_steps: int, shape: Sequence[int]) -> Tensor:
+    """`picture_noise` of several seeds, stacked to (N, B, C, H, W)."""
+    return torch.stack([picture_noise(seed, num_inference_steps, shape) for seed in seeds], dim=1)
+
+
+def clean_estimate(output: Tensor, state: Tensor, step: Step, prediction_type: str) -> Tensor:
+    r"""The clean latent that a raw network output stands for.
+
+    .. math:: \epsilon:\ (x - \sigma_t \epsilon)/\alpha_t, \qquad v:\ \alpha_t x - \sigma_t v,
+              \qquad sample:\ output
+
+    Args:
+        output: of the network, (B, C, H, W).
+        state: x_t, (B, C, H, W).
+        step: coefficients at t.
+        prediction_type: `epsilon`, `v_prediction` or `sample`, as in diffusers' scheduler config.
+
+    Returns:
+        (B, C, H, W).
+    """
+    if prediction_type == "epsilon":
+        return (state - step.sigma * output) / step.alpha
+    if prediction_type == "v_prediction":
+        return step.alpha * state - step.sigma * output
+    return output
+
+
+def denoised_latent(output: Tensor, state: Tensor, step: Step, prediction_type: str) -> Tensor:
+    r"""The consistency function f = c_out * clean_estimate + c_skip * state, (B, C, H, W)."""
+    return step.c_out * clean_estimate(output, state, step, prediction_type) + step.c_skip * state
+
+
+def next_state(denoised: Tensor, state: Tensor, noise: Tensor | None, step: Step) -> Tensor:
+    """x_{n+1} = alpha_next * f + carry * x_n + sigma_next * z; without noise (last step), f."""
+    if noise is None:
+        return denoised
+    following = step.alpha_next * denoised + step.sigma_next * noise
+    return following + step.carry * state if step.carry else following
+
+
+def rollout(
+    network: Network,
+    noise: Tensor,
+    schedule: Sequence[Step],
+    prediction_type: str,
+    path: GradientPath | None = None,
+) -> Trajectory:
+    """Draw B pictures' latents in N steps.
+
+    Args:
+        network: the policy.
+        noise: (N, B, C, H, W): the initial state, then the draws after each step but the last.
+        schedule: N steps.
+        prediction_type: of the network, as in `clean_estimate`.
+        path: where the gradient flows; the whole chain if not given.
+
+    Returns:
+        The visited states and denoised latents.
+    """
+    path = path or GradientPath((True,) * len(schedule))
+    state, states, denoised = noise[0], [], []
+    for n, step in enumerate(schedule):
+        seen = state.detach() if path.detach_input else state
+        with nullcontext() if path.trained[n] else torch.no_grad():
+            output = network(seen, seen.new_full((len(seen),), step.timestep, dtype=torch.long))
+        states.append(state)
+        denoised.append(denoised_latent(output, state, step, prediction_type))
+        following = noise[n + 1] if n + 1 < len(schedule) else None
+        state = next_state(denoised[-1], state, following, step)
+    return Trajectory(tuple(states), tuple(denoised), latents=state)
+
+
+def denoised_along(
+    network: Network,
+    states: Sequence[Tensor],
+    schedule: Sequence[Step],
+    prediction_type: str,
+    detach_input: bool = False,
+) -> tuple[Tensor, ...]:
+    """f of another network at states that are already known, all N steps in one call.
+
+    Used for the reference at the policy's own states; the gradient into the states is kept.
+
+    Args:
+        network: the reference (or the policy).
+        states: N tensors (B, C, H, W).
+        schedule: N steps.
+        prediction_type: of the network, as in `clean_estimate`.
+        detach_input: the network sees the states without gradient, as in `GradientPath`.
+
+    Returns:
+        N tensors (B, C, H, W).
+    """
+    seen = torch.cat([state.detach() if detach_input else state for state in states])
+    repeats = [len(state) for state in states]
+    # Filled on the device: a list that is copied there would have to be waited for.
+    timesteps = [
+        state.new_full((len(state),), step.timestep, dtype=torch.long)
+        for state, step in zip(states, schedule, strict=True)
+    ]
+    outputs = network(seen, torch.cat(timesteps))
+    return tuple(
+        denoised_latent(output, state, step, prediction_type)
+        for output, state, step in zip(outputs.split(repeats), states, schedule, strict=True)
+    )

@@ -1,0 +1,118 @@
+"""Shipped settings: presets, families of presets that share a file, and overlays for hardware.
+
+A family is a file of settings with `variants`, a list of axes. An axis gives each of its names some
+settings; a preset takes one of each axis and is called family-name-name.
+"""
+
+import difflib
+import os
+from functools import lru_cache
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from rocm.errors import ConfigError, MissingFile
+from rocm.storage.paths import ROOT
+
+PRESETS = ROOT / "presets"
+FAMILIES = PRESETS / "families"
+HARDWARE = PRESETS / "hardware"
+VARIANTS = "variants"
+# What a shipped preset's name begins with, and its group; the first that fits. The page has the
+# same headings in assets/style.css.
+GROUPS = {
+    "tiny-rocm": "Embedded model: ROCM",
+    "tiny-": "Embedded model: other methods",
+    "paper-rocm": "Paper: ROCM on LCM Dreamshaper v7",
+    "paper-": "Paper: baselines on the same model",
+}
+
+
+def preset_names() -> list[str]:
+    """Names of the shipped presets: those with a file of their own by name, then the families'."""
+    return sorted(path.stem for path in PRESETS.glob("*.yaml")) + list(family_presets())
+
+
+def preset_groups() -> dict[str, list[str]]:
+    """Names of the shipped presets by their group's heading, in the order of `preset_names`."""
+    groups: dict[str, list[str]] = {heading: [] for heading in GROUPS.values()}
+    for name in preset_names():
+        start = next(start for start in GROUPS if name.startswith(start))
+        groups[GROUPS[start]].append(name)
+    return groups
+
+
+@lru_cache(maxsize=1)
+def family_presets() -> dict[str, dict[str, Any]]:
+    """Settings of every preset of a family, by name; families by name, variants as they stand."""
+    found = {}
+    for path in sorted(FAMILIES.glob("*.yaml")):
+        shared = read_yaml(path)
+        axes = shared.pop(VARIANTS)
+        for chosen in product(*(axis.items() for axis in axes)):
+            settings = dict(shared)
+            for _, own in chosen:
+                settings |= own
+            settings["description"] = settings["description"].format(**settings)
+            found["-".join([path.stem, *(name for name, _ in chosen)])] = settings
+    return found
+
+
+def hardware_names() -> list[str]:
+    """Names of the overlays for hardware, the smallest card first."""
+    return sorted((path.stem for path in HARDWARE.glob("*.yaml")), key=gigabytes)
+
+
+def gigabytes(hardware: str) -> int:
+    """Memory of the card that an overlay is for, in GB."""
+    return int(hardware.removesuffix("gb"))
+
+
+def read_settings(source: str | Path) -> dict[str, Any]:
+    """The settings that a preset or a file holds.
+
+    Args:
+        source: preset name, or path of a YAML file.
+
+    Returns:
+        Values by setting name, unchecked.
+
+    Raises:
+        MissingFile: no such preset or file.
+        ConfigError: broken YAML.
+    """
+    if str(source) in family_presets():
+        return dict(family_presets()[str(source)])
+    return read_yaml(_find(source))
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A file of settings, unchecked; ConfigError if it is none."""
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: 2024-13-45
+        where = getattr(error, "problem_mark", None)
+        line = f" in line {where.line + 1}" if where else ""
+        raise ConfigError(
+            f"{path} is not valid YAML{line}. Expected lines like 'beta: 0.1'."
+        ) from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} holds no settings. Expected lines like 'beta: 0.1'.")
+    return {str(name): value for name, value in values.items()}
+
+
+def _find(source: str | Path) -> Path:
+    preset = PRESETS / f"{source}.yaml"
+    if os.path.isfile(preset):
+        return preset
+    path = Path(source)
+    if os.path.isfile(path):
+        return path
+    near = difflib.get_close_matches(str(source), preset_names(), n=1)
+    hint = f" Did you mean '{near[0]}'?" if near else ""
+    raise MissingFile(
+        f"'{str(source)[:200]}' is neither a preset nor a file.{hint} "
+        f"Presets: {', '.join(preset_names())}."
+    )

@@ -1,0 +1,143 @@
+"""How good a model is on fixed prompts with fixed noise: rewards, diversity, image statistics."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from rocm.generation.draw import Sampling, draw
+from rocm.models.consistency import ConsistencyModel
+from rocm.rewards.base import Reward, Scale
+from rocm.rewards.color import at_limit, contrast, edge_density, saturation
+
+STATISTICS = {
+    "saturation": saturation,
+    "contrast": contrast,
+    "edge_density": edge_density,
+}
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What one evaluation measured over P prompts.
+
+    Attributes:
+        images: (P, 3, H, W) in [0, 1].
+        scores: (P,) values of each reward by name.
+        statistics: mean of each image statistic, `diversity` and `at_limit` by name.
+    """
+
+    images: Tensor
+    scores: dict[str, Tensor]
+    statistics: dict[str, float]
+
+    def mean(self, name: str) -> float:
+        """Mean over prompts of a reward."""
+        return self.scores[name].mean().item()
+
+    def scale(self, name: str) -> Scale:
+        """Mean and deviation over prompts of a reward, for standardising it."""
+        values = self.scores[name]
+        return Scale(values.mean().item(), max(values.std().item(), 1e-6))
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Pictures that were drawn and scored, before anything is averaged over them.
+
+    Attributes:
+        images: (P, 3, H, W) in [0, 1].
+        scores: (P,) values of each reward by name.
+        limits: (P,), share of channel values at or beyond the ends of [0, 1] before.
+    """
+
+    images: Tensor
+    scores: dict[str, Tensor]
+    limits: Tensor
+
+
+@torch.no_grad()
+def draw_and_score(
+    model: ConsistencyModel,
+    prompts: Sequence[str],
+    seeds: Sequence[int],
+    rewards: dict[str, Reward],
+    sampling: Sampling,
+) -> Scored:
+    """Draw P pictures and score them.
+
+    Args:
+        model: with or without adapter.
+        prompts: P prompts.
+        seeds: P noise seeds.
+        rewards: by name.
+        sampling: how to draw.
+
+    Returns:
+        The pictures as a screen shows them, and their scores.
+    """
+    batches, scores, limits = [], {name: [] for name in rewards}, []
+    for start, raw in zip(
+        range(0, len(prompts), sampling.batch_size),
+        draw(model, prompts, seeds, sampling),
+        strict=True,
+    ):
+        images = raw.to(model.device)
+        limits.append(at_limit(images).cpu())
+        images = images.clamp(0, 1)
+        for name, reward in rewards.items():
+            scores[name].append(reward(images, prompts[start : start + len(images)]).cpu())
+        batches.append(images.cpu())
+    found = {name: torch.cat(values) for name, values in scores.items()}
+    return Scored(torch.cat(batches), found, torch.cat(limits))
+
+
+def summarise(parts: Sequence[Scored]) -> Evaluation:
+    """What an evaluation measured.
+
+    Args:
+        parts: its pictures, consecutive ones together.
+
+    Returns:
+        Scores and statistics of all of them.
+    """
+    images = torch.cat([one.images for one in parts])
+    scores = {name: torch.cat([one.scores[name] for one in parts]) for name in parts[0].scores}
+    statistics = {name: function(images).mean().item() for name, function in STATISTICS.items()}
+    statistics["at_limit"] = torch.cat([one.limits for one in parts]).mean().item()
+    statistics["diversity"] = diversity(images)
+    return Evaluation(images, scores, statistics)
+
+
+def diversity(images: Tensor) -> float:
+    r"""Mean root-mean-square difference between two prompts' pictures, at 16 x 16 pixels.
+
+    .. math:: \frac{2}{P (P - 1)} \sum_{i < j} \sqrt{\mathrm{mean}\,(y_i - y_j)^2}
+
+    Args:
+        images: (P, 3, H, W) in [0, 1], P >= 2.
+
+    Returns:
+        A number in [0, 1]; 0 when all pictures are the same.
+    """
+    small = F.interpolate(images, (16, 16), mode="area").flatten(1)
+    return (torch.pdist(small) / math.sqrt(small.shape[1])).mean().item()
+
+
+def paired_interval(now: Tensor, before: Tensor) -> tuple[float, float, float]:
+    """Mean of the paired differences now - before, with its 95 % interval (normal, over prompts).
+
+    Args:
+        now: (P,).
+        before: (P,), of the same prompts and noise; P >= 2.
+
+    Returns:
+        Mean, lower and upper end.
+    """
+    difference = (now - before).double()
+    mean = difference.mean().item()
+    half = 1.96 * (difference.std() / math.sqrt(len(difference))).item()
+    return mean, mean - half, mean + half

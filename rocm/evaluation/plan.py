@@ -1,0 +1,262 @@
+"""A comparison asked for, and the pictures that answer it.
+
+Every arm draws the same prompts from the same seeds, so initial and per-step noise are shared. The
+picture of column c, prompt p and seed s has index (c * P + p) * S + s.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from rocm.config import RunConfig
+from rocm.errors import ConfigError
+from rocm.evaluation.request import (
+    AXES,
+    JUDGE,
+    MAX_ARMS,
+    MAX_PUBLIC,
+    MAX_SEEDS,
+    MAX_VALUES,
+    Request,
+    check_count,
+    check_once,
+    check_prompts,
+)
+from rocm.generation.picture import MAX_SEED, Picture, whole_number
+from rocm.rewards.names import CLIP_FOLDERS, KL, PIXEL_NAMES, STATISTIC_NAMES, check_measured
+from rocm.rewards.official_versions import official_versions
+from rocm.runs.adapters import Arm, check_fit, check_same_model, find_arm, fingerprint
+
+FREE = (*PIXEL_NAMES, *CLIP_FOLDERS)
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of the grid: an arm at one value of the axis.
+
+    Attributes:
+        label: of the arm.
+        value: of the axis, in words; empty without one.
+        picture: settings of its pictures; prompt and seed are filled in.
+        trained: rewards that the arm was trained on.
+        is_base: whether it is the model without adapter.
+        run_id: of its run, or empty.
+        sha256: of its adapter, or empty.
+    """
+
+    label: str
+    value: str
+    picture: Picture
+    trained: tuple[str, ...] = ()
+    is_base: bool = False
+    run_id: str = ""
+    sha256: str = ""
+
+    @property
+    def title(self) -> str:
+        """Label and value of the axis in one line."""
+        return f"{self.label} {self.value}".strip()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A comparison that can be drawn.
+
+    Attributes:
+        columns: left to right.
+        prompts: P texts.
+        seeds: S noise seeds.
+        axis: of `AXES`, or empty.
+        rewards: measured, in order.
+        judge: the held-out one of them.
+        official: package and checkpoint of each official score among them.
+    """
+
+    columns: tuple[Column, ...]
+    prompts: tuple[str, ...]
+    seeds: tuple[int, ...]
+    axis: str = ""
+    rewards: tuple[str, ...] = ()
+    judge: str = ""
+    official: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def num_pictures(self) -> int:
+        """Columns times prompts times seeds."""
+        return len(self.columns) * len(self.prompts) * len(self.seeds)
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """All that is measured of each picture."""
+        return tuple(dict.fromkeys([*self.rewards, *STATISTIC_NAMES, KL]))
+
+    @classmethod
+    def of(cls, record: dict[str, Any]) -> "Plan":
+        """A plan from what `asdict` made of it and JSON kept."""
+        columns = [
+            Column(
+                **{**one, "picture": Picture(**one["picture"]), "trained": tuple(one["trained"])}
+            )
+            for one in record["columns"]
+        ]
+        lists = {name: tuple(record[name]) for name in ("prompts", "seeds", "rewards")}
+        found = cls(tuple(columns), axis=record["axis"], judge=record["judge"], **lists)
+        return replace(found, official=record.get("official", {}))
+
+    @property
+    def key(self) -> str:
+        """Equal for plans that draw and measure the same, adapters' contents included."""
+        content = asdict(self)
+        if not self.official:  # as before there were any, so that old comparisons are found
+            del content["official"]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+    def cell(self, index: int) -> tuple[int, int, int]:
+        """Column, prompt and seed of a picture, each counted from 0."""
+        rest, seed = divmod(index, len(self.seeds))
+        column, prompt = divmod(rest, len(self.prompts))
+        return column, prompt, seed
+
+    def picture(self, index: int) -> Picture:
+        """Settings of a picture."""
+        column, prompt, seed = self.cell(index)
+        chosen = self.columns[column].picture
+        return replace(chosen, prompt=self.prompts[prompt], seed=self.seeds[seed])
+
+    def base_of(self, column: int) -> int | None:
+        """The base model's column at the same value of the axis, else its only one, else None."""
+        bases = [k for k, one in enumerate(self.columns) if one.is_base]
+        same = [k for k in bases if self.columns[k].value == self.columns[column].value]
+        return next(iter(same or bases), None)
+
+
+def plan(request: Request, runs: Path, is_public: bool = False) -> Plan:
+    """The pictures that a request asks for.
+
+    Args:
+        request: as a page or a command line has it.
+        runs: folder of the runs that arms may name.
+        is_public: whether others can reach the page: fewer pictures, no folders.
+
+    Returns:
+        The plan; every adapter exists and fits the model.
+
+    Raises:
+        RocmError: a value that is not allowed; one sentence that says which.
+    """
+    if not request.arms:
+        raise ConfigError("There are no arms. Choose at least one: the base model, or an adapter.")
+    if is_public and (request.model or not set(request.rewards) <= set(FREE)):
+        raise ConfigError("Here only the embedded model and the named rewards can be used.")
+    check_count("arms", len(request.arms), MAX_ARMS)
+    arms = [find_arm(name, runs, is_public) for name in request.arms]
+    check_once("Arm", [arm.folder or arm.name for arm in arms])
+    model = check_same_model(arms, request.model.strip())
+    columns = tuple(_columns(request, arms, model))
+    num_seeds = whole_number("num_seeds", request.num_seeds, 1, MAX_SEEDS)
+    first = whole_number("seed", request.seed, 0, MAX_SEED - num_seeds)
+    trained = [name for arm in arms for name in arm.trained]
+    rewards = [check_measured(name) for name in (*request.rewards, *trained, JUDGE)]
+    made = Plan(
+        columns=columns,
+        prompts=check_prompts(request.prompts),
+        seeds=tuple(range(first, first + num_seeds)),
+        axis=request.axis,
+        rewards=tuple(dict.fromkeys(rewards)),
+        judge="" if JUDGE in trained else JUDGE,
+        official=official_versions(dict.fromkeys(rewards)),
+    )
+    if is_public and made.num_pictures > MAX_PUBLIC:
+        raise ConfigError(
+            f"{_product(made)} are {made.num_pictures:,} pictures; where others can reach the page "
+            f"a comparison has at most {MAX_PUBLIC}. Take fewer prompts, seeds or arms."
+        )
+    return made
+
+
+def _columns(request: Request, arms: list[Arm], model: str) -> list[Column]:
+    grids = {arm.config.grid for arm in arms if arm.config} or {RunConfig().grid}
+    if len(grids) > 1:
+        raise ConfigError(
+            f"These runs sample on different timestep grids ({', '.join(sorted(grids))}), so they "
+            "cannot share their noise. Compare runs of one grid."
+        )
+    first = Picture(
+        prompt="x",
+        num_inference_steps=request.num_inference_steps,
+        guidance_scale=request.guidance_scale,
+        grid=grids.pop(),
+        model=model,
+    ).checked()
+    columns = []
+    for arm in arms:
+        for value, words, folder in _along(request, arm):
+            is_setting = words and request.axis != "checkpoint"
+            varied = {request.axis: value} if is_setting else {}
+            if folder:
+                check_fit(arm, folder, model)
+            picture = replace(first, adapter=folder, **varied).checked()
+            column = Column(
+                label=arm.label,
+                value=words,
+                picture=replace(picture, prompt=""),
+                trained=arm.trained,
+                is_base=not arm.folder,
+                run_id=arm.run.path.name if arm.run else "",
+                sha256=fingerprint(folder) if folder else "",
+            )
+            columns.append(column)
+    check_count("columns", len(columns), MAX_ARMS * MAX_VALUES)
+    return columns
+
+
+def _along(request: Request, arm: Arm) -> list[tuple[float, str, str]]:
+    """Value, its words and the adapter's folder, for each column of an arm."""
+    axis, values = request.axis, request.values
+    if axis and axis not in AXES:
+        raise ConfigError(f"axis={axis[:60]!r} is not allowed. Axes: {', '.join(AXES)}.")
+    check_once("Value", list(values))
+    check_count("values", len(values), MAX_VALUES, low=0)
+    if not axis or (not arm.folder and axis in ("checkpoint", "adapter_strength")):
+        return [(0.0, "", arm.folder)]  # the base model has neither: it is drawn once
+    if axis == "checkpoint":
+        if not arm.steps():
+            raise ConfigError(
+                f"{arm.label} has no checkpoints to vary. Choose runs, or another axis."
+            )
+        steps = [whole_number("checkpoint", f"{one:g}", 0, 10**9) for one in values]
+        return [(k, f"after {k}", arm.checkpoint(k)) for k in steps or arm.steps()[-MAX_VALUES:]]
+    if not values:
+        raise ConfigError(f"Which values of {AXES[axis]}? Give some, such as 1, 2, 4.")
+    short = {"num_inference_steps": "N", "adapter_strength": "x", "guidance_scale": "guidance"}
+    return [(one, f"{short[axis]} {one:g}", arm.folder) for one in values]
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Seconds and bytes of one picture, as an earlier comparison took."""
+
+    seconds: float
+    num_bytes: float
+
+
+def describe(made: Plan, pace: "Pace | None") -> str:
+    """How many pictures a plan has, how long they take and how large they are, as a sentence."""
+    words = f"{_product(made)} are {made.num_pictures:,} pictures"
+    if pace is None:
+        return f"{words}; how long they take is not known before the first comparison here is done"
+    seconds, size = pace.seconds * made.num_pictures, pace.num_bytes * made.num_pictures
+    return f"{words}: about {_duration(seconds)} and {max(size / 1e6, 0.1):,.1f} MB on the disk"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _product(made: Plan) -> str:
+    return f"{len(made.prompts):,} prompts x {len(made.seeds)} seeds x {len(made.columns)} columns"

@@ -1,0 +1,125 @@
+"""Does a model draw what the caption says? Retrieval of the caption among similar ones.
+
+For each of 200 captions, a CLIP that no other check uses (assets/tiny-eval) ranks the caption
+against 99 that share its style and ground colour and name another object. The same is asked of
+real drawings: their figure is the ceiling.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from rocm.generation.draw import Sampling, draw
+from rocm.models.consistency import ConsistencyModel
+from rocm.rewards.clip import ClipReward
+from rocm.storage.paths import ROOT
+
+QUESTIONS = ROOT / "assets" / "prompts" / "retrieval.json"
+REAL = ROOT / "assets" / "prompts" / "real.webp"
+SIDE = 64
+
+
+@dataclass(frozen=True)
+class Question:
+    """A caption, its 99 distractors and the noise of its picture.
+
+    Attributes:
+        seed: of the noise.
+        captions: 100 captions, the right one first.
+    """
+
+    seed: int
+    captions: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Retrieval:
+    """Share of pictures whose own caption comes first, or among the first five, of 100."""
+
+    num_questions: int
+    first: float
+    first_five: float
+
+
+def load_questions(path: Path = QUESTIONS) -> list[Question]:
+    """The committed questions."""
+    data = json.loads(path.read_text(encoding="utf-8"))
+    questions = []
+    for row in data["questions"]:
+        ground = "" if row["ground"] == "white" else f" on a {row['ground']} background"
+        names = [data["objects"][index] for index in row["objects"]]
+        captions = tuple(f"a {row['style']} emoji of {name}{ground}" for name in names)
+        questions.append(Question(row["seed"], captions))
+    return questions
+
+
+def real_pictures(path: Path = REAL) -> Tensor:
+    """The real drawings that belong to the questions, (Q, 3, 64, 64) in [0, 1], from one sheet."""
+    sheet = torch.from_numpy(np.asarray(Image.open(path).convert("RGB"), np.float32) / 255)
+    rows, columns = sheet.shape[0] // SIDE, sheet.shape[1] // SIDE
+    cells = sheet.view(rows, SIDE, columns, SIDE, 3).permute(0, 2, 4, 1, 3)
+    return cells.reshape(rows * columns, 3, SIDE, SIDE)
+
+
+@torch.no_grad()
+def caption_ranks(clip: ClipReward, images: Tensor, questions: Sequence[Question]) -> Tensor:
+    """Rank of each picture's own caption, 0 for the best; ties count against it.
+
+    Args:
+        clip: the ranking model.
+        images: (Q, 3, H, W) in [0, 1].
+        questions: Q questions.
+
+    Returns:
+        (Q,) int64 in [0, 99].
+    """
+    ranks = []
+    for image, question in zip(images, questions, strict=True):
+        scores = clip.embed_texts(question.captions) @ clip.embed_images(image[None])[0]
+        ranks.append((scores[1:] >= scores[0]).sum())
+    return torch.stack(ranks)
+
+
+def summary(ranks: Tensor) -> Retrieval:
+    """The two shares of ranks (Q,)."""
+    shares = [(ranks < top).float().mean().item() for top in (1, 5)]
+    return Retrieval(len(ranks), *shares)
+
+
+def model_retrieval(
+    model: ConsistencyModel, clip: ClipReward, questions: Sequence[Question], sampling: Sampling
+) -> Retrieval:
+    """Retrieval figures of a model's pictures.
+
+    Args:
+        model: with or without adapter.
+        clip: the ranking model.
+        questions: captions and noise seeds.
+        sampling: steps, guidance, batch size.
+
+    Returns:
+        The figures.
+    """
+    images = torch.cat(list(_pictures(model, questions, sampling)))
+    return summary(caption_ranks(clip, images.to(clip.model.device), questions))
+
+
+def ceiling(clip: ClipReward, questions: Sequence[Question], path: Path = REAL) -> Retrieval:
+    """Retrieval figures of the real drawings, packed in one picture as `real_pictures` reads it."""
+    images = real_pictures(path)[: len(questions)]
+    return summary(caption_ranks(clip, images.to(clip.model.device), questions))
+
+
+def _pictures(
+    model: ConsistencyModel, questions: Sequence[Question], sampling: Sampling
+) -> Iterator[Tensor]:
+    captions = [question.captions[0] for question in questions]
+    seeds = [question.seed for question in questions]
+    for images in draw(model, captions, seeds, sampling):
+        yield images.clamp(0, 1)

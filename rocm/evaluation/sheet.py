@@ -1,0 +1,155 @@
+"""A comparison to take away: one labelled picture, or a zip with pictures, tables and manifest."""
+
+import csv
+import io
+import json
+import platform
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from textwrap import wrap
+from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile
+
+from PIL import Image, ImageDraw, ImageFont
+
+from rocm import __version__
+from rocm.errors import MissingFile
+from rocm.evaluation.diversity import read_picture
+from rocm.evaluation.formats import FORMATS
+from rocm.evaluation.plan import Plan
+from rocm.evaluation.store import Result
+from rocm.evaluation.table import make_table
+
+TILE, LABEL, GAP, HEAD, FOOT = 160, 230, 10, 52, 34
+MAX_TILES = 600
+INK, GREY, PAPER = "#1c2430", "#5b6675", "#ffffff"
+PACKAGES = ("torch", "diffusers", "peft", "transformers")
+
+
+def sheet(plan: Plan, results: list[Result]) -> bytes:
+    """One PNG: rows are prompts and seeds, columns arms, under each picture reward and judge.
+
+    Args:
+        plan: of the comparison.
+        results: its pictures; those that are not drawn stay grey.
+
+    Returns:
+        The file; at most 600 pictures, as many whole rows as that allows.
+
+    Raises:
+        MissingFile: nothing is drawn yet.
+    """
+    _check_drawn(results)
+    drawn = {one.index: one for one in results}
+    columns, seeds = len(plan.columns), len(plan.seeds)
+    rows = [(p, s) for p in range(len(plan.prompts)) for s in range(seeds)]
+    rows = rows[: max(1, MAX_TILES // columns)]
+    size = (
+        LABEL + columns * (TILE + GAP) + GAP,
+        HEAD + len(rows) * (TILE + FOOT + GAP) + GAP,
+    )
+    page = Image.new("RGB", size, PAPER)
+    pen = ImageDraw.Draw(page)
+    for k, column in enumerate(plan.columns):
+        lines = wrap(column.title, 26)[:3]
+        _write(pen, (LABEL + k * (TILE + GAP), 6), lines, 13)
+    for line, (p, s) in enumerate(rows):
+        top = HEAD + line * (TILE + FOOT + GAP)
+        words = [*wrap(plan.prompts[p], 32)[:7], f"seed {plan.seeds[s]}"]
+        _write(pen, (GAP, top), words, 12)
+        for k in range(columns):
+            index = (k * len(plan.prompts) + p) * seeds + s
+            _tile(page, pen, (LABEL + k * (TILE + GAP), top), drawn.get(index), plan)
+    file = io.BytesIO()
+    page.save(file, "PNG", optimize=True)
+    return file.getvalue()
+
+
+def bundle(plan: Plan, results: list[Result], path: Path) -> Path:
+    """Write a zip with every picture, results.csv, the table in each format and manifest.json.
+
+    Args:
+        plan: of the comparison.
+        results: its pictures.
+        path: of the zip.
+
+    Returns:
+        The zip.
+
+    Raises:
+        MissingFile: nothing is drawn yet.
+    """
+    _check_drawn(results)
+    table = make_table(plan, results)
+    with ZipFile(path, "w", ZIP_DEFLATED) as file:
+        for one in results:
+            file.write(one.file, f"pictures/{one.file.name}", ZIP_STORED)
+        file.writestr("results.csv", results_csv(plan, results))
+        for ending, write in FORMATS.items():
+            file.writestr(f"table.{ending}", write(table))
+        file.writestr("sheet.png", sheet(plan, results), ZIP_STORED)
+        file.writestr("manifest.json", json.dumps(manifest(plan, results), indent=1))
+    return path
+
+
+def results_csv(plan: Plan, results: list[Result]) -> str:
+    """One line for each picture: arm, prompt, seed, file, measures."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["arm", "prompt", "seed", "file", *plan.measures])
+    for one in sorted(results, key=lambda result: result.index):
+        column, prompt, seed = plan.cell(one.index)
+        place = [plan.columns[column].title, plan.prompts[prompt], plan.seeds[seed]]
+        writer.writerow([*place, one.file.name, *(one.scores[name] for name in plan.measures)])
+    return text.getvalue()
+
+
+def manifest(plan: Plan, results: list[Result]) -> dict[str, object]:
+    """The plan with its adapters' hashes, what is drawn of it, and the versions that drew it."""
+    versions = {"rocm": __version__, "python": platform.python_version()}
+    versions |= {name: version(name) for name in PACKAGES}
+    return {
+        "key": plan.key,
+        "num_drawn": len(results),
+        "num_pictures": plan.num_pictures,
+        "noise": "picture (column, prompt, seed) draws initial and per-step noise from seed alone",
+        "versions": versions,
+        **asdict(plan),
+    }
+
+
+def _check_drawn(results: list[Result]) -> None:
+    if not results:
+        raise MissingFile("Nothing is drawn yet, so there is nothing to download.")
+
+
+def _tile(
+    page: Image.Image,
+    pen: ImageDraw.ImageDraw,
+    place: tuple[int, int],
+    result: Result | None,
+    plan: Plan,
+) -> None:
+    left, top = place
+    if result is None:
+        pen.rectangle((left, top, left + TILE, top + TILE), fill="#e4e7ec")
+        return
+    picture = read_picture(result.file)
+    enlarged = picture.width < TILE
+    how = Image.Resampling.NEAREST if enlarged else Image.Resampling.LANCZOS
+    page.paste(picture.resize((TILE, TILE), how), place)
+    trained = [name for column in plan.columns for name in column.trained]
+    main = [*trained, *plan.rewards][0]
+    named = [name for name in dict.fromkeys([main, plan.judge]) if name]
+    lines = [f"{name} {result.scores[name]:.3g}" for name in named]
+    _write(pen, (left, top + TILE + 2), lines, 11, GREY)
+
+
+def _write(
+    pen: ImageDraw.ImageDraw,
+    place: tuple[int, int],
+    lines: list[str],
+    size: int,
+    ink: str = INK,
+) -> None:
+    pen.multiline_text(place, "\n".join(lines), ink, ImageFont.load_default(size), spacing=3)

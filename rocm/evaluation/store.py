@@ -1,0 +1,280 @@
+"""Comparisons of one home, drawn by the drawing process and kept under a name of their content.
+
+KEY/comparison.json   the plan
+KEY/results.jsonl     one line for each picture that is drawn: index, scores
+KEY/pictures/         00000.png ..., each with its settings inside
+KEY/end.json          how it ended, how long a picture took
+
+The same plan has the same name, so asking again draws only what is missing.
+"""
+
+import json
+import os
+import re
+import shutil
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from threading import Lock, Thread
+from typing import TYPE_CHECKING, Any, Literal
+
+from rocm.errors import DrawingError, MissingFile, RocmError, RunError
+from rocm.evaluation.plan import Pace, Plan
+from rocm.evaluation.request import Request
+from rocm.generation.queue import DrawingQueue
+from rocm.storage.files import (
+    append_json_line,
+    json_line,
+    make_folder,
+    parse_lines,
+    read_json_lines,
+    read_record,
+    write_atomic,
+)
+
+if TYPE_CHECKING:
+    from rocm.generation.shared import SharedQueue
+
+KEY = re.compile(r"[0-9a-f]{16}")
+CHUNK = 64
+MAX_ACTIVE = 4
+MAX_PUBLIC_KEPT = 50
+
+State = Literal["drawing", "finished", "cancelled", "failed", "unfinished"]
+
+
+@dataclass(frozen=True)
+class Status:
+    """A comparison at one moment; `unfinished` is one whose app died while it drew."""
+
+    state: State
+    num_drawn: int
+    num_pictures: int
+    error: str = ""
+    seconds: float = 0.0
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Result:
+    """A picture that is drawn: its index in the plan, its file, and its measures by name."""
+
+    index: int
+    file: Path
+    scores: dict[str, float]
+
+
+@dataclass
+class _Job:
+    plan: Plan
+    folder: Path
+    number: int = 0
+    is_cancelled: bool = False
+    asked: float = field(default_factory=time.monotonic)
+    first: float = 0.0
+    num_new: int = 0
+
+
+class Comparisons:
+    """Draws comparisons and keeps them; one per app or command."""
+
+    def __init__(self, home: Path, queue: "DrawingQueue | SharedQueue") -> None:
+        """Keep comparisons below `home`/comparisons and draw through `queue`."""
+        self.path = home / "comparisons"
+        self._queue = queue
+        self._lock = Lock()
+        self._active: dict[str, _Job] = {}
+
+    def draw(self, plan: Plan, request: Request, is_public: bool = False) -> str:
+        """Draw what is missing of a comparison; returns at once.
+
+        Args:
+            plan: as `rocm.evaluation.plan.plan` made it of the request.
+            request: kept, to fill the page's form with.
+            is_public: whether old comparisons are dropped, so that visitors cannot fill the disk.
+
+        Returns:
+            Its name.
+
+        Raises:
+            DrawingError: too many comparisons are being drawn already.
+        """
+        folder = self.path / plan.key
+        with self._lock:
+            if plan.key in self._active:
+                return plan.key
+            if len(self._active) >= MAX_ACTIVE:
+                raise DrawingError(
+                    f"{MAX_ACTIVE} comparisons are being drawn already. Wait for one, or cancel it."
+                )
+            make_folder(folder / "pictures")
+            record = {**asdict(plan), "request": asdict(request)}
+            write_atomic(folder / "comparison.json", json.dumps(record, indent=1))
+            _mend(folder)
+            job = self._active[plan.key] = _Job(plan, folder)
+            if is_public:
+                self._drop_oldest()
+        Thread(target=self._work, args=(job,), daemon=True, name="comparison").start()
+        return plan.key
+
+    def cancel(self, key: str) -> None:
+        """Draw no more of a comparison; what is drawn stays. Nothing happens to one at rest."""
+        with self._lock:
+            job = self._active.get(key)
+            if job:
+                job.is_cancelled = True
+                self._queue.cancel(job.number)
+
+    def plan(self, key: str) -> Plan:
+        """The plan of a comparison; MissingFile if there is none of that name."""
+        return self.asked(key)[0]
+
+    def asked(self, key: str) -> tuple[Plan, Request]:
+        """The plan of a comparison, and the request that it answers."""
+        path = self._folder(key) / "comparison.json"
+        record = read_record(path, {})
+        if record is None:
+            raise MissingFile(f"There is no comparison '{key[:40]}' here. Ask for it anew.")
+        try:
+            lists = ("arms", "prompts", "values", "rewards")
+            given = {
+                **record["request"],
+                **{name: tuple(record["request"][name]) for name in lists},
+            }
+            return Plan.of(record), Request(**given)
+        except (KeyError, TypeError) as error:
+            raise RunError(f"{path} is damaged ({error}).") from error
+
+    def keys(self) -> list[str]:
+        """Names of all comparisons, the one asked for last first."""
+        files = sorted(self.path.glob("*/comparison.json"), key=_changed, reverse=True)
+        return [file.parent.name for file in files if KEY.fullmatch(file.parent.name)]
+
+    def status(self, key: str) -> Status:
+        """How far a comparison is."""
+        total, num = self.plan(key).num_pictures, len(_complete_lines(self._folder(key)))
+        with self._lock:
+            job = self._active.get(key)
+        if job:
+            queued = self._queue.status(job.number)
+            detail = queued.state if queued else ""
+            return Status("drawing", num, total, "", time.monotonic() - job.asked, detail)
+        end = read_record(self._folder(key) / "end.json", {}) or {}
+        state = end.get("state", "unfinished")
+        return Status(state, num, total, end.get("error", ""), end.get("seconds", 0.0))
+
+    def results(self, key: str, after: int = 0) -> list[Result]:
+        """Pictures in the order in which they were drawn.
+
+        Args:
+            key: of the comparison.
+            after: how many of them are known already and left out.
+
+        Returns:
+            The others.
+        """
+        folder = self._folder(key)
+        lines = _complete_lines(folder)[after:]
+        rows = parse_lines(folder / "results.jsonl", b"\n".join(lines))
+        return [Result(row["index"], _file(folder, row["index"]), row["scores"]) for row in rows]
+
+    def picture(self, key: str, index: int) -> Path | None:
+        """File of a picture, None before it is drawn."""
+        file = _file(self._folder(key), index)
+        return file if file.is_file() else None
+
+    def wait(self, key: str, seconds: float) -> Status:
+        """The status after at most `seconds`, earlier if it has ended."""
+        deadline = time.monotonic() + seconds
+        while (status := self.status(key)).state == "drawing" and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return status
+
+    def pace(self) -> Pace | None:
+        """What a picture took in the newest comparison that tells; None if there is none."""
+        for key in self.keys():
+            end = read_record(self._folder(key) / "end.json", {}) or {}
+            if end.get("pace"):
+                return Pace(end["pace"], end["bytes"])
+        return None
+
+    def _work(self, job: _Job) -> None:
+        try:
+            self._draw_to_end(job)
+        finally:
+            with self._lock:
+                del self._active[job.plan.key]
+
+    def _draw_to_end(self, job: _Job) -> None:
+        state, error = "finished", ""
+        try:
+            self._draw_missing(job)
+        except RocmError as reason:
+            state, error = ("cancelled", "") if job.is_cancelled else ("failed", str(reason))
+        try:
+            self._write_end(job, "cancelled" if job.is_cancelled else state, error)
+        except RocmError as unwritten:  # a full disk: the comparison then reads as unfinished
+            error = error or str(unwritten)
+
+    def _draw_missing(self, job: _Job) -> None:
+        drawn = {one.index for one in self.results(job.plan.key)}
+        missing = [index for index in range(job.plan.num_pictures) if index not in drawn]
+        for start in range(0, len(missing), CHUNK):
+            chunk = missing[start : start + CHUNK]
+            pictures = [job.plan.picture(index) for index in chunk]
+            with self._lock:
+                if job.is_cancelled:
+                    return
+                job.number = self._queue.submit(pictures, job.folder / "coming", job.plan.measures)
+            for position, file, scores in self._queue.results(job.number):
+                self._keep(job, chunk[position], file, scores)
+
+    @staticmethod
+    def _keep(job: _Job, index: int, file: Path, scores: dict[str, float]) -> None:
+        job.first = job.first or time.monotonic()
+        job.num_new += 1
+        os.replace(file, _file(job.folder, index))
+        append_json_line(job.folder / "results.jsonl", {"index": index, "scores": scores})
+
+    def _write_end(self, job: _Job, state: str, error: str) -> None:
+        now = time.monotonic()
+        end: dict[str, Any] = {"state": state, "error": error, "seconds": now - job.asked}
+        if job.num_new > 1:
+            sizes = [one.file.stat().st_size for one in self.results(job.plan.key)]
+            end["pace"] = (now - job.first) / (job.num_new - 1)
+            end["bytes"] = sum(sizes) / len(sizes)
+        elif old := read_record(job.folder / "end.json", {}):
+            end = {**old, "state": state, "error": error}
+        write_atomic(job.folder / "end.json", json.dumps(end))
+
+    def _drop_oldest(self) -> None:
+        for key in self.keys()[MAX_PUBLIC_KEPT:]:
+            if key not in self._active:
+                shutil.rmtree(self.path / key, ignore_errors=True)
+
+    def _folder(self, key: str) -> Path:
+        if not KEY.fullmatch(key):
+            raise MissingFile(f"There is no comparison '{key[:40]}' here. Ask for it anew.")
+        return self.path / key
+
+
+def _mend(folder: Path) -> None:
+    """Keep one line of each picture that is there; a crash may have torn or doubled lines."""
+    path = folder / "results.jsonl"
+    rows = {row["index"]: row for row in read_json_lines(path)}
+    kept = [json_line(row) for index, row in rows.items() if _file(folder, index).is_file()]
+    write_atomic(path, "".join(kept))
+
+
+def _complete_lines(folder: Path) -> list[bytes]:
+    """Lines of results.jsonl, not parsed; one that is being written is left out."""
+    path = folder / "results.jsonl"
+    return path.read_bytes().split(b"\n")[:-1] if path.is_file() else []
+
+
+def _file(folder: Path, index: int) -> Path:
+    return folder / "pictures" / f"{index:05d}.png"
+
+
+def _changed(file: Path) -> float:
+    return file.stat().st_mtime

@@ -1,0 +1,1 @@
+"""Many runs at a time: sweeps, the paper at toy scale, benchmarks."""

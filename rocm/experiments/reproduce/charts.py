@@ -1,0 +1,122 @@
+"""The report's charts as SVG text, and its picture sheet as PNG bytes."""
+
+import io
+from itertools import pairwise
+from statistics import fmean, pstdev
+from typing import Any
+
+from matplotlib import rcParams
+from matplotlib.figure import Figure
+from PIL import Image
+
+from rocm.experiments.reproduce.plan import METHODS
+from rocm.experiments.reproduce.results import TRAINED, Cell
+from rocm.experiments.reproduce.runner import Row
+
+WINDOW = 20
+DASHES = {"divergence": "-", "first-order": "--", "policy gradient": ":"}
+AXES = {"seconds": "seconds", "reward_queries": "reward queries", "unet_forward": "U-Net calls"}
+
+rcParams["svg.hashsalt"] = "rocm"  # the same data give the same file
+
+
+def beta_chart(betas: dict[float, Cell], judge: str) -> str:
+    """Figure 4: gain of the trained reward and change of the judge against beta, 95 % intervals."""
+    figure = Figure((8, 3.2), layout="constrained")
+    names = {TRAINED: "gain of the reward, deviations", judge: f"change of {judge}"}
+    for axes, (score, label) in zip(figure.subplots(1, 2), names.items(), strict=True):
+        found = [cell.gains[score] for cell in betas.values()]
+        means = [one.mean for one in found]
+        ends = [[one.mean - _or(one.low, one.mean) for one in found]]
+        ends.append([_or(one.high, one.mean) - one.mean for one in found])
+        places = range(len(found))
+        axes.errorbar(places, means, yerr=ends, marker="o", capsize=3, color="#1d4ed8")
+        best = max(places, key=means.__getitem__)
+        axes.plot(best, means[best], "o", markersize=12, fillstyle="none", color="#c2410c")
+        axes.set_xticks(places, [f"{beta:g}" for beta in betas])
+        axes.set(xlabel="beta", ylabel=label)
+        axes.axhline(0, color="#94a3b8", linewidth=0.8)
+    return _svg(figure)
+
+
+def efficiency_chart(runs: dict[str, list[list[Row]]]) -> str:
+    """Figure 5: reward against what it cost; running mean of 20 updates, deviation over seeds.
+
+    Args:
+        runs: by method, the rows of each seed's run.
+
+    Returns:
+        SVG with one panel each for seconds, reward queries and U-Net calls.
+    """
+    figure = Figure((11, 4.4), layout="constrained")
+    panels = figure.subplots(1, len(AXES), sharey=True)
+    for axes, (measure, label) in zip(panels, AXES.items(), strict=True):
+        for number, method in enumerate(METHODS):
+            places, means, deviations = _curve(runs[method.key], measure)
+            colour = f"C{number % 10}" if number < 10 else "black"
+            axes.plot(places, means, DASHES[method.kind], color=colour, label=method.label)
+            low = [mean - half for mean, half in zip(means, deviations, strict=True)]
+            high = [mean + half for mean, half in zip(means, deviations, strict=True)]
+            axes.fill_between(places, low, high, color=colour, alpha=0.12, linewidth=0)
+        axes.set(xlabel=label)
+    panels[0].set(ylabel="trained reward, deviations")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=6)
+    return _svg(figure)
+
+
+def picture_sheet(columns: list[list[Any]], height: int) -> bytes:
+    """Figure 6: pictures side by side, a column for each method, a row for each prompt.
+
+    Args:
+        columns: paths of equally many pictures.
+        height: of a picture, in pixels.
+
+    Returns:
+        A PNG file.
+    """
+    sheet = Image.new("RGB", (len(columns) * height, len(columns[0]) * height), "white")
+    for left, paths in enumerate(columns):
+        for top, path in enumerate(paths):
+            with Image.open(path) as picture:
+                shown = picture.convert("RGB").resize((height, height), Image.Resampling.LANCZOS)
+            sheet.paste(shown, (left * height, top * height))
+    content = io.BytesIO()
+    sheet.quantize(256).save(content, "PNG", optimize=True)
+    return content.getvalue()
+
+
+def running_mean(values: list[float]) -> list[float]:
+    """Mean of the last 20 values up to each one (the paper's Figure 5)."""
+    return [fmean(values[max(0, end - WINDOW) : end]) for end in range(1, len(values) + 1)]
+
+
+def _curve(runs: list[list[Row]], measure: str) -> tuple[list[float], list[float], list[float]]:
+    """Mean cost, mean reward and its deviation over seeds after each update that all did."""
+    kept = [[row for row in rows if row["step"] > 0] for rows in runs]
+    length = min(len(rows) for rows in kept)
+    smooth = [running_mean([row["reward"] for row in rows])[:length] for rows in kept]
+    spent = [_cumulative([row[measure] for row in rows])[:length] for rows in kept]
+    columns = list(zip(*smooth, strict=True))
+    return (
+        [fmean(column) for column in zip(*spent, strict=True)],
+        [fmean(column) for column in columns],
+        [pstdev(column) for column in columns],
+    )
+
+
+def _cumulative(values: list[float]) -> list[float]:
+    total = [0.0]
+    for value in values:
+        total.append(total[-1] + value)
+    assert all(after >= before for before, after in pairwise(total)), "a cost was negative"
+    return total[1:]
+
+
+def _or(value: float | None, other: float) -> float:
+    return other if value is None else value
+
+
+def _svg(figure: Figure) -> str:
+    text = io.StringIO()
+    figure.savefig(text, format="svg", metadata={"Date": None})
+    return text.getvalue()[text.getvalue().index("<svg") :]

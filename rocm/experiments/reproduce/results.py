@@ -1,0 +1,213 @@
+"""What the runs came to: gains with intervals, and whether the paper's claims hold here."""
+
+from dataclasses import dataclass
+from statistics import fmean
+
+from rocm.evaluation.intervals import Interval, interval
+from rocm.experiments.reproduce.plan import METHODS, Job, Method, Plan
+from rocm.experiments.reproduce.runner import end_of_budget
+from rocm.runs.run_dir import RunDir
+
+TRAINED = "reward"
+
+
+@dataclass(frozen=True)
+class End:
+    """A run where one budget ended.
+
+    Attributes:
+        step: updates until then.
+        spent: of the budget's measure.
+        gains: of each score on the evaluation prompts over the base model, same noise: `reward` is
+            the trained one in the base model's deviations, the others are in their own units.
+        statistics: `eval/...` figures that have no value by prompt, such as diversity.
+    """
+
+    step: int
+    spent: float
+    gains: dict[str, list[float]]
+    statistics: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A method at one budget, over its seeds.
+
+    Attributes:
+        ends: of each seed's run.
+        gains: of each score: mean over seeds of the mean over prompts, with its interval.
+        is_raised: whether the trained reward rose in every seed: the 95 % interval of the paired
+            gains over the evaluation prompts lies above 0.
+    """
+
+    ends: list[End]
+    gains: dict[str, Interval]
+    is_raised: bool
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A statement of the paper, and what was found here.
+
+    Attributes:
+        text: the statement.
+        holds: whether the figures show it.
+        evidence: these figures.
+    """
+
+    text: str
+    holds: bool
+    evidence: str
+
+
+def end_of(run: RunDir, measure: str, limit: float) -> End:
+    """A run at the end of one budget, compared with step 0."""
+    row = end_of_budget(run.metrics(), measure, limit)
+    if row is None:
+        raise AssertionError(f"{run.path} has not spent its {measure}.")
+    now, before = run.scores(row["step"]), run.scores(0)
+    gains = {
+        name: [one - other for one, other in zip(now[name], before[name], strict=True)]
+        for name in now
+    }
+    statistics = {name: value for name, value in row.items() if name.startswith("eval/")}
+    return End(row["step"], row["spent"], gains, statistics)
+
+
+def cell_of(ends: list[End]) -> Cell:
+    """Gains over seeds; with one seed the intervals are over prompts."""
+    gains = {}
+    for name in ends[0].gains:
+        if len(ends) > 1:
+            gains[name] = interval([fmean(end.gains[name]) for end in ends], "seeds")
+        else:
+            gains[name] = interval(ends[0].gains[name], "prompts")
+    return Cell(ends, gains, all(is_raised(end.gains[TRAINED]) for end in ends))
+
+
+def is_raised(gains: list[float]) -> bool:
+    """Whether the 95 % interval of paired gains over prompts lies above 0."""
+    found = interval(gains, "prompts")
+    return found is not None and found.low is not None and found.low > 0
+
+
+def difference(one: Cell, other: Cell, score: str) -> Interval:
+    """Mean gain of one method minus another's, paired by the seeds that both have."""
+    pairs = zip(one.ends, other.ends, strict=False)
+    values = [fmean(first.gains[score]) - fmean(second.gains[score]) for first, second in pairs]
+    return interval(values, "seeds")
+
+
+def best_learning_rates(plan: Plan, ends: dict[str, End]) -> dict[str, float]:
+    """The tuned learning rate of each method: that of its highest trained reward.
+
+    Args:
+        plan: the comparison.
+        ends: of the tuning runs by name, at the last budget.
+
+    Returns:
+        Learning rate by the method's key.
+    """
+    tried: dict[str, dict[float, float]] = {}
+    for job in plan.tuning():
+        rates = tried.setdefault(job.method.key, {})
+        rates[job.config.learning_rate] = fmean(ends[job.name].gains[TRAINED])
+    return {key: max(rates, key=lambda rate: rates[rate]) for key, rates in tried.items()}
+
+
+def table(jobs: list[Job], ends: dict[str, End]) -> dict[str, Cell]:
+    """The reported runs of each method as a cell, by the method's key."""
+    found: dict[str, list[End]] = {method.key: [] for method in METHODS}
+    for job in jobs:
+        if job.role == "result":
+            found[job.method.key].append(ends[job.name])
+    return {key: cell_of(one) for key, one in found.items()}
+
+
+def by_beta(jobs: list[Job], ends: dict[str, End]) -> dict[float, Cell]:
+    """ROCM with KL by the weight of the divergence, smallest first."""
+    found: dict[float, list[End]] = {}
+    for job in jobs:
+        if job.role == "beta":
+            found.setdefault(job.config.beta, []).append(ends[job.name])
+    return {beta: cell_of(found[beta]) for beta in sorted(found)}
+
+
+def claims(cells: dict[str, dict[str, Cell]], betas: dict[float, Cell], judge: str) -> list[Claim]:
+    """The paper's claims, each held against the figures.
+
+    Args:
+        cells: by budget, then by method.
+        betas: at the last budget.
+        judge: name of the held-out judge.
+
+    Returns:
+        One claim after another.
+    """
+    found = [_first_order_is_faster(measure, of) for measure, of in cells.items()]
+    last = list(cells.values())[-1]
+    return [*found, _divergence_keeps_honest(last, judge), _peak(betas, judge), _no_winner(last)]
+
+
+def _first_order_is_faster(measure: str, cells: dict[str, Cell]) -> Claim:
+    rivals = [method for method in METHODS if method.kind == "policy gradient"]
+    gaps = {rival.label: difference(cells["beta0"], cells[rival.key], TRAINED) for rival in rivals}
+    return Claim(
+        "First-order gradients raise the reward faster than policy gradients, both without a "
+        f"divergence, at equal {measure.replace('_', ' ')}.",
+        all(_is_above(gap) for gap in gaps.values()),
+        "; ".join(f"against {name}: {words(gap)} deviations" for name, gap in gaps.items()),
+    )
+
+
+def _divergence_keeps_honest(cells: dict[str, Cell], judge: str) -> Claim:
+    kept = [method for method in METHODS if method.kind == "divergence"]
+    gaps = {one.label: difference(cells[one.key], cells["beta0"], judge) for one in kept}
+    return Claim(
+        "With a divergence the held-out judge falls less than with beta = 0.",
+        all(_is_above(gap) for gap in gaps.values()),
+        "; ".join(f"{name}: {words(gap)}" for name, gap in gaps.items()),
+    )
+
+
+def _peak(betas: dict[float, Cell], judge: str) -> Claim:
+    means = {beta: cell.gains[judge].mean for beta, cell in betas.items()}
+    best = max(means, key=lambda beta: means[beta])
+    return Claim(
+        "As beta shrinks, preference (here the held-out judge) first rises and then falls "
+        "(Figure 4).",
+        best not in (min(means), max(means)) and means[best] > 0,
+        "change of the judge: " + "; ".join(f"beta {b:g}: {m:+.3f}" for b, m in means.items()),
+    )
+
+
+def _no_winner(cells: dict[str, Cell]) -> Claim:
+    kept = [method for method in METHODS if method.kind == "divergence"]
+    scores = cells[kept[0].key].gains
+    best = {score: max(kept, key=lambda one: cells[one.key].gains[score].mean) for score in scores}
+    return Claim(
+        "No divergence is best on every score.",
+        len({method.key for method in best.values()}) > 1,
+        "; ".join(f"{score}: {method.label}" for score, method in best.items()),
+    )
+
+
+def words(found: Interval) -> str:
+    """An interval in words, such as `+0.12 (0.03 to 0.21)`."""
+    if found.low is None or found.high is None:
+        return f"{found.mean:+.3g}"
+    return f"{found.mean:+.3g} ({found.low:.3g} to {found.high:.3g})"
+
+
+def unraised(cells: dict[str, dict[str, Cell]]) -> list[tuple[str, Method]]:
+    """Budget and method wherever the trained reward did not rise in every seed."""
+    return [
+        (measure, method)
+        for measure, of in cells.items()
+        for method in METHODS
+        if not of[method.key].is_raised
+    ]
+
+
+def _is_above(found: Interval) -> bool:
+    return (found.low if found.low is not None else found.mean) > 0

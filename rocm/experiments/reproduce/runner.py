@@ -1,0 +1,78 @@
+"""One run of the comparison: trained until its budgets are spent, evaluated as each runs out.
+
+What a run has spent, and where its budgets ended, is read from its metrics, so an interrupted run
+goes on from its checkpoint.
+"""
+
+from collections.abc import Iterator
+from itertools import accumulate
+from typing import Any
+
+from rocm.experiments.reproduce.plan import Budget
+from rocm.runs.run_dir import RunDir
+from rocm.training.loop import train
+
+Row = dict[str, Any]
+
+
+def cost(row: Row, measure: str) -> float:
+    """What one update took of a budget: seconds, reward queries, or one update."""
+    if row["step"] == 0:
+        return 0.0
+    return 1.0 if measure == "updates" else float(row[measure])
+
+
+def totals(rows: list[Row], measure: str) -> list[float]:
+    """What had been spent after each row."""
+    return list(accumulate(cost(row, measure) for row in rows))
+
+
+def end_of_budget(rows: list[Row], measure: str, limit: float) -> Row | None:
+    """The evaluated row after which no update of the same cost fits into the limit.
+
+    Args:
+        rows: of metrics, step 0 first.
+        measure: of the budget.
+        limit: of its total.
+
+    Returns:
+        The row with `spent`, the total at it; None if the run has not come so far.
+    """
+    for row, spent in zip(rows, totals(rows, measure), strict=True):
+        is_last = row["step"] > 0 and spent + cost(row, measure) > limit
+        if is_last and "eval/reward" in row:
+            return {**row, "spent": spent}
+    return None
+
+
+def is_spent(rows: list[Row], budget: Budget) -> bool:
+    """Whether the ends of all budgets have been evaluated."""
+    return all(end_of_budget(rows, *item) is not None for item in budget.limits.items())
+
+
+def next_is_last(rows: list[Row], budget: Budget) -> bool:
+    """Whether, at the last update's cost, some open budget ends with the next update."""
+    return any(
+        totals(rows, measure)[-1] + 2 * cost(rows[-1], measure) > limit
+        for measure, limit in budget.limits.items()
+        if end_of_budget(rows, measure, limit) is None
+    )
+
+
+def spend(run: RunDir, budget: Budget) -> Iterator[list[Row]]:
+    """Train a run until its budgets are spent; ends sooner if somebody stops it.
+
+    Args:
+        run: made by `RunDir.create`, new or interrupted.
+        budget: what it may spend.
+
+    Yields:
+        All rows so far, after every update.
+    """
+    for _ in train(run, resume=bool(run.checkpoints())):
+        rows = run.metrics()
+        if is_spent(rows, budget):
+            run.request("stop")
+        elif next_is_last(rows, budget):
+            run.request("sample_now")
+        yield rows

@@ -1,0 +1,356 @@
+"""A grid of settings, each with several seeds, trained over the queue; and what came of it.
+
+A sweep is a folder with its plan, `sweeps/ID/sweep.json`. Its id is made of the plan, so the same
+command goes on with the same sweep; run k of it is named ID-00k, so nothing is done twice.
+"""
+
+import csv
+import hashlib
+import io
+import json
+import math
+import time
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from itertools import product
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from pydantic import BaseModel, Field, ValidationError
+
+from rocm.config import RunConfig
+from rocm.errors import ConfigError, MissingFile, RocmError, RunError
+from rocm.evaluation.intervals import Interval, interval
+from rocm.runs.queue import Queue
+from rocm.runs.run_dir import RunDir
+from rocm.storage.files import make_folder, read_json, write_atomic
+
+MAX_RUNS = 1000
+
+
+class Plan(BaseModel):
+    """What sweep.json holds: the settings that all runs share, those of each cell, the seeds."""
+
+    preset: str
+    config: dict[str, Any]
+    grid: dict[str, list[Any]]
+    cells: list[dict[str, Any]]
+    num_seeds: int = Field(ge=1, le=MAX_RUNS)
+    created: float
+
+
+@dataclass(frozen=True)
+class SweepCell:
+    """One combination of settings.
+
+    Attributes:
+        settings: the varied settings by name.
+        run_ids: one run for each seed.
+        states: of these runs; `missing` where one was deleted or not made yet, `damaged` where its
+            files cannot be read.
+        reward: `eval/reward` at the end, in the base model's deviations with `standardize`.
+        judge: the held-out judge at the end.
+        divergence: mean over the last tenth of the updates.
+    """
+
+    settings: dict[str, Any]
+    run_ids: list[str]
+    states: list[str]
+    reward: Interval | None
+    judge: Interval | None
+    divergence: Interval | None
+
+
+@dataclass(frozen=True)
+class SweepReport:
+    """What a sweep found so far.
+
+    Attributes:
+        sweep_id: its folder's name.
+        preset: that all runs share.
+        created: Unix time, in seconds.
+        grid: values by varied setting.
+        num_seeds: runs of each cell.
+        cells: in the grid's order.
+        peak: index of the finished cell with the highest judge, or reward without a judge.
+        num_done: runs that are finished.
+        num_runs: of the whole plan.
+    """
+
+    sweep_id: str
+    preset: str
+    created: float
+    grid: dict[str, list[Any]]
+    num_seeds: int
+    cells: list[SweepCell]
+    peak: int | None
+    num_done: int
+    num_runs: int
+
+
+class Sweeps:
+    """The sweeps of a home."""
+
+    def __init__(self, home: Path, queue: Queue):
+        """Keep plans below `home`/sweeps and put runs into `queue`."""
+        self.path = home / "sweeps"
+        self._queue = queue
+
+    def ids(self) -> list[str]:
+        """Ids of all sweeps, newest first, damaged ones at the end."""
+        plans = self.path.glob("*/sweep.json")
+        return [path.parent.name for path in sorted(plans, key=_created, reverse=True)]
+
+    def plan(self, preset: str, config: RunConfig, grid: dict[str, list[Any]], seeds: int) -> str:
+        """Write a sweep down, or find it again.
+
+        Args:
+            preset: name of the settings.
+            config: these settings.
+            grid: values by setting.
+            seeds: runs of each combination, from `config.seed` on.
+
+        Returns:
+            The sweep's id.
+
+        Raises:
+            ConfigError: a setting or value is not allowed, or there are too many runs.
+        """
+        cells = combinations(config, grid)
+        if not 1 <= seeds <= MAX_RUNS // len(cells):
+            raise ConfigError(
+                f"{len(cells)} combinations with num_seeds={seeds}: a sweep has 1 to {MAX_RUNS} "
+                "runs. Give fewer values or seeds."
+            )
+        values = {name: [cell[name] for cell in cells] for name in grid}
+        plan = {
+            "preset": preset,
+            "config": config.model_dump(),
+            "grid": {name: list(dict.fromkeys(column)) for name, column in values.items()},
+            "cells": cells,
+            "num_seeds": seeds,
+        }
+        digest = hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()[:8]
+        sweep_id = f"{preset[:60]}-sweep-{digest}"
+        path = self.path / sweep_id / "sweep.json"
+        if not path.exists():
+            make_folder(path.parent)
+            write_atomic(path, json.dumps({**plan, "created": time.time()}, indent=1))
+        return sweep_id
+
+    def start(self, preset: str, config: RunConfig, grid: dict[str, list[Any]], seeds: int) -> str:
+        """Queue every run of a sweep that is not done, at work or waiting; arguments as `plan`."""
+        sweep_id = self.plan(preset, config, grid, seeds)
+        for run, settings in self.open_runs(sweep_id):
+            if run.written_state():
+                self._queue.add(run)
+            else:
+                self.create(sweep_id, run, settings, place=time.time())
+        self._queue.ensure_worker()
+        return sweep_id
+
+    def open_runs(self, sweep_id: str) -> list[tuple[RunDir, RunConfig]]:
+        """Runs that are not done, at work or waiting, each with its settings: new or resumable."""
+        return [
+            (run, settings)
+            for run, settings in self._members(sweep_id)
+            if not run.written_state() or run.status().is_resumable
+        ]
+
+    def create(self, sweep_id: str, run: RunDir, config: RunConfig, place: float = 0.0) -> RunDir:
+        """Make a run of a sweep; `place` is its place in the queue, 0 if it is trained at once."""
+        preset = self._plan(sweep_id).preset
+        return RunDir.create(run.path, config, preset, place, sweep=sweep_id)
+
+    def report(self, sweep_id: str) -> SweepReport:
+        """What the sweep found so far."""
+        plan = self._plan(sweep_id)
+        members = [run for run, _ in self._members(sweep_id)]
+        size = plan.num_seeds
+        groups = [members[start : start + size] for start in range(0, len(members), size)]
+        cells = [_cell(settings, runs) for settings, runs in zip(plan.cells, groups, strict=True)]
+        return SweepReport(
+            sweep_id=sweep_id,
+            preset=plan.preset,
+            created=plan.created,
+            grid=plan.grid,
+            num_seeds=size,
+            cells=cells,
+            peak=peak(cells),
+            num_done=sum(cell.states.count("finished") for cell in cells),
+            num_runs=len(members),
+        )
+
+    def write_report(self, sweep_id: str) -> Path:
+        """Keep the report as report.csv and report.json beside the plan; returns their folder."""
+        folder, report = self.path / sweep_id, self.report(sweep_id)
+        write_atomic(folder / "report.csv", to_csv(report))
+        write_atomic(folder / "report.json", to_json(report))
+        return folder
+
+    def _plan(self, sweep_id: str) -> Plan:
+        if sweep_id not in self.ids():
+            raise MissingFile(f"There is no sweep '{sweep_id[:100]}' in {self.path}.")
+        return _read_plan(self.path / sweep_id / "sweep.json")
+
+    def _members(self, sweep_id: str) -> list[tuple[RunDir, RunConfig]]:
+        """All runs with their settings: seed by seed, cell by cell."""
+        plan = self._plan(sweep_id)
+        base = RunConfig.load(plan.config)
+        pairs = product(plan.cells, range(plan.num_seeds))
+        return [
+            (
+                RunDir(self._queue.runs / f"{sweep_id}-{number:03d}"),
+                RunConfig.load(base.model_dump(), **{**settings, "seed": base.seed + seed}),
+            )
+            for number, (settings, seed) in enumerate(pairs)
+        ]
+
+
+def combinations(config: RunConfig, grid: dict[str, list[Any]]) -> list[dict[str, Any]]:
+    """Every combination of the grid's values, checked, in the settings' own types.
+
+    Args:
+        config: the other settings.
+        grid: values by setting.
+
+    Returns:
+        The varied settings of each cell, without repetitions.
+
+    Raises:
+        ConfigError: nothing varies, `seed` is varied, a value is not allowed, or there are more
+            combinations than a sweep has runs.
+    """
+    if not grid or not all(grid.values()):
+        raise ConfigError("The grid is empty. Give values, such as beta=0,0.1,1.")
+    if "seed" in grid:
+        raise ConfigError("seed cannot be in the grid. Give the number of seeds instead.")
+    distinct = [list(dict.fromkeys(values)) for values in grid.values()]
+    num = math.prod(map(len, distinct))
+    if num > MAX_RUNS:
+        raise ConfigError(
+            f"{num:,} combinations: a sweep has 1 to {MAX_RUNS} runs. Give fewer values."
+        )
+    found = []
+    for values in product(*distinct):
+        checked = RunConfig.load(config.model_dump(), **dict(zip(grid, values, strict=True)))
+        settings = {name: getattr(checked, name) for name in grid}
+        if settings not in found:
+            found.append(settings)
+    return found
+
+
+def peak(cells: list[SweepCell]) -> int | None:
+    """Index of the cell whose judge is highest, or whose reward is where nothing was judged."""
+    for name in ("judge", "reward"):
+        known = {index: getattr(cell, name) for index, cell in enumerate(cells)}
+        means = {index: found.mean for index, found in known.items() if found is not None}
+        if means:
+            return max(means, key=lambda index: means[index])
+    return None
+
+
+def table(report: SweepReport) -> str:
+    """The report as aligned text; the best cell is marked."""
+    lines = [["", *report.grid, "done", "reward", "judge", "divergence"]]
+    for index, cell in enumerate(report.cells):
+        done = f"{cell.states.count('finished')}/{len(cell.states)}"
+        figures = [_words(one) for one in (cell.reward, cell.judge, cell.divergence)]
+        mark = "*" if index == report.peak else ""
+        lines.append([mark, *(f"{value}" for value in cell.settings.values()), done, *figures])
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    rows = [
+        "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True))
+        for line in lines
+    ]
+    return "\n".join(row.rstrip() for row in rows)
+
+
+def to_csv(report: SweepReport) -> str:
+    """One line per cell: settings, runs that are done, mean and ends of each interval."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    measures = ("reward", "judge", "divergence")
+    ends = [f"{name}_{end}" for name in measures for end in ("mean", "low", "high")]
+    writer.writerow([*report.grid, "num_done", "num_runs", *ends, "is_peak"])
+    for index, cell in enumerate(report.cells):
+        found = [getattr(cell, name) for name in measures]
+        figures = [
+            value for one in found for value in ((one.mean, one.low, one.high) if one else [""] * 3)
+        ]
+        done = [cell.states.count("finished"), len(cell.states)]
+        writer.writerow([*cell.settings.values(), *done, *figures, int(index == report.peak)])
+    return text.getvalue()
+
+
+def to_json(report: SweepReport) -> str:
+    """The whole report."""
+    return json.dumps(asdict(report), indent=1)
+
+
+def _cell(settings: dict[str, Any], runs: list[RunDir]) -> SweepCell:
+    outcomes = [_outcome(run) for run in runs]
+    states, ends = [state for state, _ in outcomes], [end for _, end in outcomes if end]
+    found = {}
+    for name in ("reward", "judge", "divergence"):
+        means = [end[name] for end in ends if end.get(name) is not None]
+        found[name] = interval(means, "seeds")
+        prompts = ends[0].get(f"{name}_by_prompt") if len(means) == 1 and len(runs) == 1 else None
+        if prompts:
+            found[name] = interval(prompts, "prompts")
+    return SweepCell(settings, [run.path.name for run in runs], list(states), **found)
+
+
+def _outcome(run: RunDir) -> tuple[str, dict[str, Any]]:
+    """State of a run and, where it is finished, what it came to."""
+    try:
+        state = run.status().state if run.written_state() else "missing"
+        return state, _end(run) if state == "finished" else {}
+    except RocmError:  # the list of runs says what is wrong with it
+        return "damaged", {}
+
+
+def _end(run: RunDir) -> dict[str, Any]:
+    """What a finished run came to: reward, judge and divergence, by prompt where known."""
+    stat = run.state_file.stat()
+    return _read_end(run, stat.st_mtime_ns, stat.st_ino)
+
+
+@lru_cache(maxsize=2 * MAX_RUNS)
+def _read_end(run: RunDir, changed: int, file: int) -> dict[str, Any]:
+    rows, judge = run.metrics(), run.config().judge
+    evaluated = [row for row in rows if "eval/reward" in row]
+    if not evaluated:
+        raise RunError(f"{run.path} is finished, but its metrics.jsonl holds no evaluation.")
+    last, scores = evaluated[-1], run.scores(evaluated[-1]["step"])
+    updates = [row["divergence"] for row in rows if row.get("divergence") is not None]
+    return {
+        "reward": last["eval/reward"],
+        "reward_by_prompt": scores.get("reward"),
+        "divergence": fmean(updates[-max(1, len(updates) // 10) :]) if updates else None,
+        "judge": last.get(f"heldout/{judge}"),
+        "judge_by_prompt": scores.get(judge),
+    }
+
+
+def _words(one: Interval | None) -> str:
+    if one is None:
+        return "-"
+    half = "" if one.high is None else f" +- {one.high - one.mean:.2g}"
+    return f"{one.mean:.3g}{half}"
+
+
+def _created(path: Path) -> float:
+    try:
+        return _read_plan(path).created
+    except RunError:  # said where the sweep is looked at; it must not hide the others
+        return 0.0
+
+
+def _read_plan(path: Path) -> Plan:
+    try:
+        return Plan.model_validate(read_json(path))
+    except ValidationError as error:
+        name = ".".join(map(str, error.errors()[0]["loc"])) or "it is no object of JSON"
+        raise RunError(f"{path} is damaged ({name}). Delete its folder; runs are kept.") from error

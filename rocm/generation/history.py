@@ -1,0 +1,152 @@
+"""What was drawn, kept on disk: one folder per request, newest first, with a bin.
+
+ID/entry.json   settings as the page had them, pictures, how it ended
+ID/000.png ...  the pictures, each with its settings inside
+bin/ID/         what was deleted; nothing here empties it
+"""
+
+import json
+import os
+import re
+import shutil
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from pathlib import Path
+from secrets import token_hex
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from rocm.errors import MissingFile, RunError
+from rocm.generation.picture import Picture, picture_file
+from rocm.storage.files import make_folder, read_record, write_atomic
+
+ENTRY_ID = re.compile(r"\d{8}-\d{6}-\d{6}-[0-9a-f]{4}")
+BIN = "bin"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One request as it is on disk.
+
+    Attributes:
+        entry_id: date, time and four random characters; sorts by time.
+        order: settings as the page had them.
+        pictures: asked for.
+        is_base: for each, whether it is the base model's, drawn for comparison.
+        state: `drawing` until it ended; an app that died leaves it so.
+        error: a sentence, where it failed.
+        seconds: from the request to its end.
+        files: of the pictures that are drawn, by index.
+    """
+
+    entry_id: str
+    order: dict[str, Any]
+    pictures: tuple[Picture, ...]
+    is_base: tuple[bool, ...]
+    state: str = "drawing"
+    error: str = ""
+    seconds: float = 0.0
+    files: dict[int, Path] = field(default_factory=dict)
+
+
+ENTRY = TypeAdapter(Entry)
+
+
+@dataclass(frozen=True)
+class History:
+    """The entries below one folder."""
+
+    root: Path
+
+    def create(
+        self, order: dict[str, Any], pictures: list[Picture], is_base: list[bool]
+    ) -> tuple[str, Path]:
+        """Begin an entry.
+
+        Args:
+            order: settings as the page had them, plain data.
+            pictures: asked for.
+            is_base: for each, whether it is the base model's.
+
+        Returns:
+            Its id, and the folder for its pictures.
+        """
+        entry_id = f"{datetime.now():%Y%m%d-%H%M%S-%f}-{token_hex(2)}"
+        folder = self.root / entry_id
+        make_folder(folder)
+        record = {
+            "order": order,
+            "pictures": [asdict(picture) for picture in pictures],
+            "is_base": is_base,
+            "state": "drawing",
+        }
+        write_atomic(folder / "entry.json", json.dumps(record, indent=1))
+        return entry_id, folder
+
+    def finish(self, entry_id: str, state: str, error: str, seconds: float) -> None:
+        """Write down how a request ended; one that was deleted meanwhile is left alone."""
+        path = self.root / entry_id / "entry.json"
+        record = read_record(path, {})
+        if record is not None:
+            ending = {"state": state, "error": error, "seconds": seconds}
+            write_atomic(path, json.dumps({**record, **ending}, indent=1))
+
+    def entry(self, entry_id: str) -> Entry:
+        """One entry; MissingFile where there is none."""
+        folder = self._folder(entry_id)
+        record = read_record(folder / "entry.json", {"pictures": list})
+        if record is None:
+            raise MissingFile(f"There is no drawing '{entry_id[:40]}' in this history.")
+        files = {index: picture_file(folder, index) for index in range(len(record["pictures"]))}
+        drawn = {index: file for index, file in files.items() if file.is_file()}
+        try:
+            entry = ENTRY.validate_python({**record, "entry_id": folder.name, "files": drawn})
+        except ValidationError as error:
+            place = ".".join(map(str, error.errors()[0]["loc"]))
+            raise RunError(f"{folder / 'entry.json'} is damaged ({place}).") from error
+        if not entry.pictures or len(entry.is_base) != len(entry.pictures):
+            raise RunError(f"{folder / 'entry.json'} is damaged (pictures, is_base).")
+        return entry
+
+    def ids(self) -> list[str]:
+        """Ids of all entries, newest first."""
+        if not self.root.is_dir():
+            return []
+        names = [path.name for path in self.root.iterdir() if ENTRY_ID.fullmatch(path.name)]
+        return sorted((n for n in names if (self.root / n / "entry.json").is_file()), reverse=True)
+
+    def delete(self, entry_id: str) -> None:
+        """Move an entry into the bin."""
+        folder = self._folder(entry_id)
+        make_folder(self.root / BIN)
+        self._move(folder, self.root / BIN / folder.name)
+
+    def restore(self, entry_id: str) -> None:
+        """Take an entry back from the bin."""
+        target = self._folder(entry_id)
+        self._move(self.root / BIN / target.name, target)
+
+    def drop_oldest(self, num_kept: int) -> None:
+        """Remove for good all but the newest entries, and the bin: only where disk is bounded.
+
+        Args:
+            num_kept: entries that stay.
+        """
+        shutil.rmtree(self.root / BIN, ignore_errors=True)
+        for entry_id in self.ids()[num_kept:]:
+            shutil.rmtree(self.root / entry_id, ignore_errors=True)
+
+    def _folder(self, entry_id: str) -> Path:
+        if not ENTRY_ID.fullmatch(entry_id):
+            raise MissingFile(f"There is no drawing '{entry_id[:40]}' in this history.")
+        return self.root / entry_id
+
+    @staticmethod
+    def _move(source: Path, target: Path) -> None:
+        try:
+            os.replace(source, target)
+        except FileNotFoundError as error:
+            raise MissingFile(f"There is no drawing '{source.name}' at {source.parent}.") from error
+        except OSError as error:
+            raise RunError(f"Cannot move {source} to {target}: {error.strerror}.") from error

@@ -1,0 +1,189 @@
+"""What a picture is made of: its settings, their bounds, its file, the command that draws it.
+
+Plain data without torch, so that the page's process can check a request before it asks for it.
+"""
+
+import math
+import shlex
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from rocm.config import RunConfig
+from rocm.errors import ConfigError
+from rocm.prompts.split import check_prompt
+
+MAX_PICTURES = 256
+MAX_SEED = 2**53 - 1
+MAX_STRENGTH = 2.0
+SAMPLING = ("model", "num_inference_steps", "guidance_scale", "grid")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """Everything that a picture depends on; defaults are those of `RunConfig`.
+
+    Attributes:
+        prompt: text.
+        seed: of its noise, 0 to 2**53 - 1: the whole numbers that a browser holds exactly.
+        num_inference_steps: N.
+        guidance_scale: in diffusers' convention.
+        grid: of timesteps, as the setting.
+        model: folder in diffusers' layout.
+        adapter: folder of a LoRA adapter, or empty for none.
+        adapter_strength: factor of the adapter's update, 0 to 2; 1 is as trained.
+    """
+
+    prompt: str
+    seed: int = 0
+    num_inference_steps: int = 4
+    guidance_scale: float = 8.5
+    grid: str = "current"
+    model: str = "assets/tiny-lcm"
+    adapter: str = ""
+    adapter_strength: float = 1.0
+
+    @property
+    def batch_key(self) -> tuple[object, ...]:
+        """Equal for pictures that one batch can hold."""
+        return tuple(
+            value for name, value in asdict(self).items() if name not in ("prompt", "seed")
+        )
+
+    def checked(self) -> "Picture":
+        """The picture with every value in its type and bounds.
+
+        Returns:
+            A picture that can be drawn, as far as can be told without loading it.
+
+        Raises:
+            ConfigError: a value is not allowed; the sentence names it.
+        """
+        config = RunConfig.load({name: getattr(self, name) for name in SAMPLING}, beta=0)
+        return replace(
+            self,
+            prompt=check_prompt(self.prompt),
+            seed=whole_number("seed", self.seed, 0, MAX_SEED),
+            adapter=self.adapter.strip(),
+            adapter_strength=_strength(self.adapter_strength),
+            **{name: getattr(config, name) for name in SAMPLING},
+        )
+
+    def metadata(self) -> dict[str, str]:
+        """What the PNG says of itself, name by name."""
+        return {name: str(value) for name, value in asdict(self).items()}
+
+
+def check_pictures(pictures: Sequence[Picture], max_pictures: int = MAX_PICTURES) -> list[Picture]:
+    """A request's pictures, checked.
+
+    Args:
+        pictures: to draw.
+        max_pictures: allowed in one request.
+
+    Returns:
+        The pictures in their types and bounds.
+
+    Raises:
+        ConfigError: none, too many, or one that is not allowed.
+    """
+    if not 1 <= len(pictures) <= max_pictures:
+        raise ConfigError(
+            f"{len(pictures):,} pictures were asked for; one request draws 1 to {max_pictures}. "
+            "Ask for fewer, several times."
+        )
+    return [picture.checked() for picture in pictures]
+
+
+def whole_number(name: str, value: Any, low: int, high: int) -> int:
+    """A whole number within bounds, from what a form or an address holds.
+
+    Args:
+        name: of the setting.
+        value: number or text.
+        low: smallest allowed.
+        high: largest allowed.
+
+    Returns:
+        The number.
+
+    Raises:
+        ConfigError: no whole number, or out of bounds.
+    """
+    try:
+        number = int(str(value).strip().removesuffix(".0"))
+    except ValueError:
+        number = low - 1
+    if not low <= number <= high:
+        raise ConfigError(f"{name}={value!r} is not allowed: give a whole number {low} to {high}.")
+    return number
+
+
+def command_line(picture: Picture, num_pictures: int) -> str:
+    """The command that draws this picture and those of the seeds that follow.
+
+    Args:
+        picture: the first.
+        num_pictures: in all.
+
+    Returns:
+        One line for a POSIX shell.
+    """
+    # argparse takes a text that begins with - for a flag, unless -- stands before it.
+    is_dashed = picture.prompt.startswith("-")
+    begin, end = ([], ["--", picture.prompt]) if is_dashed else ([picture.prompt], [])
+    words = ["python", "-m", "rocm", "sample", *begin, "--seed", str(picture.seed)]
+    if num_pictures > 1:
+        words += ["--num", str(num_pictures)]
+    words += ["--num-inference-steps", str(picture.num_inference_steps)]
+    words += ["--guidance-scale", f"{picture.guidance_scale:g}"]
+    base = Picture(picture.prompt)
+    for name in ("grid", "model"):
+        if getattr(picture, name) != getattr(base, name):
+            words += [f"--{name}", getattr(picture, name)]
+    if picture.adapter:
+        words += ["--adapter", picture.adapter]
+        if picture.adapter_strength != 1:
+            words += ["--adapter-strength", f"{picture.adapter_strength:g}"]
+    return shlex.join([*words, *end])
+
+
+def _strength(value: Any) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not 0 <= number <= MAX_STRENGTH:
+        raise ConfigError(
+            f"adapter_strength={value!r} is not allowed: give 0 (the base model) to "
+            f"{MAX_STRENGTH:g}; 1 is the adapter as it was trained."
+        )
+    return number
+
+
+def png_bytes(image: Image.Image, picture: Picture) -> bytes:
+    """A PNG file with the picture's settings as text chunks.
+
+    Args:
+        image: what was drawn.
+        picture: its settings.
+
+    Returns:
+        The file's content.
+    """
+    text = PngInfo()
+    for name, value in picture.metadata().items():
+        text.add_itxt(name, value)
+    buffer = BytesIO()
+    image.save(buffer, format="PNG", pnginfo=text)
+    return buffer.getvalue()
+
+
+def picture_file(folder: Path, index: int) -> Path:
+    """Where the index-th picture of a request is stored."""
+    return folder / f"{index:03d}.png"

@@ -1,0 +1,354 @@
+"""One queue of drawing requests and the resident process that works them off; holds no torch.
+
+The process starts with the first request, stays while requests come, ends after `idle_s` seconds
+without one, and is started again if it died: what it had not drawn yet is asked for once more.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from threading import Condition, Thread, Timer
+from typing import Any, Literal
+
+from rocm.errors import DrawingError, RocmError
+from rocm.generation.picture import Picture, check_pictures, picture_file
+from rocm.storage.files import make_folder
+from rocm.storage.paths import ROOT
+
+State = Literal["waiting", "warming up", "drawing", "finished", "cancelled", "failed"]
+
+ENDS: tuple[State, ...] = ("finished", "cancelled", "failed")
+IDLE_S = 600.0
+MAX_WAITING = 16
+CANCEL_GRACE_S = 60.0
+REMEMBERED = 200
+COMMAND = (sys.executable, "-m", "rocm.generation.worker")
+
+
+@dataclass
+class Job:
+    """One request and how far it is; read it through `DrawingQueue.status`.
+
+    Attributes:
+        number: of the request, counted by the queue.
+        pictures: to draw, checked.
+        rewards: measured on every picture.
+        folder: of the files.
+        on_end: called once with the job and its end.
+        state: what happens to it now.
+        scores: rewards by name, of every picture drawn so far, by index.
+        error: a sentence, where it failed.
+        asked: when it was asked for, seconds of the monotonic clock.
+        seconds: from the request to its end.
+        is_cancelled: whether an end was asked for.
+    """
+
+    number: int
+    pictures: list[Picture]
+    rewards: tuple[str, ...]
+    folder: Path
+    on_end: Callable[["Job", State], None]
+    state: State = "waiting"
+    scores: dict[int, dict[str, float]] = field(default_factory=dict)
+    error: str = ""
+    asked: float = field(default_factory=time.monotonic)
+    seconds: float = 0.0
+    is_cancelled: bool = False
+
+
+@dataclass(frozen=True)
+class JobStatus:
+    """A job at one moment.
+
+    Attributes:
+        state: what happens to it.
+        scores: rewards by name of every picture drawn so far, by index in the request.
+        ahead: requests that are worked off before it.
+        error: a sentence, where it failed.
+        seconds: since it was asked for, until its end.
+    """
+
+    state: State
+    scores: dict[int, dict[str, float]]
+    ahead: int
+    error: str
+    seconds: float
+
+
+class _ProcessGone(Exception):
+    """The drawing process ended before it answered."""
+
+
+class DrawingQueue:
+    """Requests of one app, first come, first served."""
+
+    def __init__(self, log: Path, idle_s: float = IDLE_S, command: Sequence[str] = COMMAND) -> None:
+        """Start nothing yet.
+
+        Args:
+            log: file of what the process prints; its folder is made with the first request.
+            idle_s: seconds without a request after which the process ends.
+            command: that starts the process; `idle_s` is added.
+        """
+        self._log = log
+        self._command = [*command, str(idle_s)]
+        self._changed = Condition()
+        self._waiting: deque[Job] = deque()
+        self._jobs: dict[int, Job] = {}
+        self._current: Job | None = None
+        self._process: subprocess.Popen[str] | None = None
+        self._thread: Thread | None = None
+        self._is_closed = False
+        self._count = 0
+
+    def submit(
+        self,
+        pictures: Sequence[Picture],
+        folder: Path,
+        rewards: Sequence[str] = (),
+        on_end: Callable[[Job, State], None] = lambda job, state: None,
+    ) -> int:
+        """Ask for pictures; returns at once.
+
+        Args:
+            pictures: to draw; equal settings share batches.
+            folder: where 000.png, 001.png, ... are written; made if absent.
+            rewards: names of rewards to measure on each.
+            on_end: called in another thread with the job and its end.
+
+        Returns:
+            The request's number.
+
+        Raises:
+            ConfigError: a picture that is not allowed, none, or too many.
+            DrawingError: the queue is full.
+        """
+        checked = check_pictures(pictures)
+        make_folder(folder)
+        make_folder(self._log.parent)
+        with self._changed:
+            if len(self._waiting) >= MAX_WAITING:
+                raise DrawingError(
+                    f"{MAX_WAITING} requests are waiting to be drawn already. "
+                    "Try again when some are done."
+                )
+            self._count += 1
+            job = Job(self._count, checked, tuple(rewards), folder.resolve(), on_end)
+            self._jobs[job.number] = job
+            self._jobs.pop(job.number - REMEMBERED, None)
+            self._waiting.append(job)
+            if self._thread is None:
+                self._thread = Thread(target=self._work, daemon=True, name="drawing queue")
+                self._thread.start()
+            self._changed.notify_all()
+        return job.number
+
+    def status(self, number: int) -> JobStatus | None:
+        """The request now; None for one that this queue does not remember."""
+        with self._changed:
+            job = self._jobs.get(number)
+            if job is None:
+                return None
+            ahead = 0
+            if job in self._waiting:
+                ahead = self._waiting.index(job) + (self._current is not None)
+            seconds = job.seconds if job.state in ENDS else time.monotonic() - job.asked
+            return JobStatus(job.state, dict(job.scores), ahead, job.error, seconds)
+
+    def results(self, number: int) -> Iterator[tuple[int, Path, dict[str, float]]]:
+        """Pictures one by one as they come: index, file, scores.
+
+        Args:
+            number: of the request.
+
+        Yields:
+            Each picture once.
+
+        Raises:
+            DrawingError: it failed or was cancelled before all were drawn.
+        """
+        with self._changed:
+            job = self._jobs[number]
+        told: set[int] = set()
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: len(job.scores) > len(told) or job.state in ENDS)
+                fresh = {index: job.scores[index] for index in job.scores if index not in told}
+                ended = job.state in ENDS
+            for index, scores in fresh.items():
+                told.add(index)
+                yield index, picture_file(job.folder, index), scores
+            if ended and len(told) == len(job.scores):
+                break
+        if job.state != "finished":
+            raise DrawingError(job.error or "The request was cancelled.")
+
+    def cancel(self, number: int) -> None:
+        """Draw no more of a request; what is drawn stays. Nothing happens to one that has ended."""
+        with self._changed:
+            job = self._jobs.get(number)
+            if job is None or job.state in ENDS or job.is_cancelled:
+                return
+            job.is_cancelled = True
+            if job in self._waiting:
+                self._waiting.remove(job)
+                waited = True
+            else:
+                waited = False
+                self._tell({"cancel": number})
+        if waited:
+            self._end(job, "cancelled")
+            return
+        # A batch may take long, or the process may hang: then it is ended and its models are lost.
+        timer = Timer(CANCEL_GRACE_S, self._kill_if_still_at, [job])
+        timer.daemon = True
+        timer.start()
+
+    def process_id(self) -> int | None:
+        """Id of the drawing process, None while there is none."""
+        process = self._process
+        return process.pid if process and process.poll() is None else None
+
+    def close(self) -> None:
+        """End the process and give up what waits."""
+        with self._changed:
+            self._is_closed = True
+            waiting = [*self._waiting]
+            self._waiting.clear()
+            self._changed.notify_all()
+            process = self._process
+        for job in waiting:
+            self._end(job, "cancelled")
+        if process:
+            process.kill()
+            process.wait()
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting or self._is_closed)
+                if self._is_closed:
+                    return
+                job = self._current = self._waiting.popleft()
+            state, error = self._outcome(job)
+            with self._changed:
+                self._current = None
+            self._end(job, state, error)
+
+    def _outcome(self, job: Job) -> tuple[State, str]:
+        """Draws the job, with a second process if the first died; its end and error sentence."""
+        for is_last in (False, True):
+            try:
+                return self._drawn_by_process(job)
+            except OSError as error:
+                return "failed", (
+                    f"The drawing process could not be started ({error}). Free some space or "
+                    "memory, and try again."
+                )
+            except _ProcessGone as gone:
+                if job.is_cancelled or self._is_closed:
+                    return "cancelled", ""
+                if is_last:
+                    return "failed", (
+                        f"The drawing process ended unexpectedly, twice ({gone}). What was drawn "
+                        f"is kept. Its last words are in {self._log}. Try again, or ask for fewer "
+                        "pictures or a smaller model."
+                    )
+        raise AssertionError("the loop always returns")
+
+    def _drawn_by_process(self, job: Job) -> tuple[State, str]:
+        process = self._living_process(job)
+        rest = {
+            str(index): asdict(picture)
+            for index, picture in enumerate(job.pictures)
+            if index not in job.scores
+        }
+        if not rest:
+            return "finished", ""
+        order = {"rewards": job.rewards, "folder": str(job.folder), "pictures": rest}
+        with self._changed:
+            if job.is_cancelled:
+                return "cancelled", ""
+            if not self._tell({"id": job.number, **order}):
+                raise _ProcessGone(self._last_words(process))
+        for answer in self._answers(process):
+            if "end" in answer:
+                return answer["end"], answer.get("error", "")
+            with self._changed:
+                job.state = "drawing"
+                job.scores[answer["index"]] = answer["scores"]
+                self._changed.notify_all()
+        raise _ProcessGone(self._last_words(process))
+
+    def _living_process(self, job: Job) -> "subprocess.Popen[str]":
+        if self._process is not None and self._process.poll() is None:
+            self._set_state(job, "drawing")
+            return self._process
+        self._set_state(job, "warming up")
+        with open(self._log, "wb") as log:
+            process = subprocess.Popen(
+                self._command,
+                cwd=ROOT,
+                env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                encoding="utf-8",
+                start_new_session=True,  # Ctrl-C is the app's; the process ends with its input
+            )
+        with self._changed:
+            self._process = process
+            if self._is_closed:
+                process.kill()
+        if next(self._answers(process), None) is None:
+            raise _ProcessGone(self._last_words(process))
+        return process
+
+    def _tell(self, message: dict[str, Any]) -> bool:
+        """Whether the process could be told; to be called with the lock held."""
+        if self._process is None or self._process.stdin is None:
+            return False
+        try:
+            self._process.stdin.write(json.dumps(message) + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            return False
+        return True
+
+    @staticmethod
+    def _answers(process: "subprocess.Popen[str]") -> Iterator[dict[str, Any]]:
+        while line := process.stdout.readline() if process.stdout else "":
+            if not line.endswith("\n"):
+                return  # killed while it wrote
+            yield json.loads(line)
+
+    @staticmethod
+    def _last_words(process: "subprocess.Popen[str]") -> str:
+        code = process.wait()
+        return f"signal {-code}" if code < 0 else f"exit code {code}"
+
+    def _kill_if_still_at(self, job: Job) -> None:
+        with self._changed:
+            if self._current is job and self._process:
+                self._process.kill()
+
+    def _set_state(self, job: Job, state: State) -> None:
+        with self._changed:
+            job.state = state
+            self._changed.notify_all()
+
+    def _end(self, job: Job, state: State, error: str = "") -> None:
+        job.seconds, job.error = time.monotonic() - job.asked, error
+        try:
+            # Written down first: whoever sees the end finds it on the disk too.
+            job.on_end(job, state)
+        except RocmError as unwritten:  # a full disk must not end the queue
+            state, job.error = "failed", str(unwritten)
+        self._set_state(job, state)

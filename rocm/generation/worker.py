@@ -1,0 +1,91 @@
+"""The drawing process: `python -m rocm.generation.worker IDLE_SECONDS`, asked by lines of JSON.
+
+    in    {"id", "pictures": {index: settings}, "rewards": [name], "folder"}    or    {"cancel": id}
+    out   {"ready"}, {"id", "index", "scores"}, {"id", "end": "finished" | "cancelled" | "failed",
+          "error"}
+
+A picture is in its folder, whole, before its line is written. The process ends when its standard
+input ends, which it does however the app dies, and after a time without work.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+from queue import Empty, Queue
+from threading import Thread
+from typing import Any, TextIO
+
+import diffusers
+import transformers
+from PIL import Image
+
+from rocm.errors import RocmError
+from rocm.generation.picture import Picture, check_pictures, picture_file, png_bytes
+from rocm.generation.sampler import Sampler
+from rocm.storage.files import write_atomic
+
+
+def main(idle_s: float) -> None:
+    """Answer requests until the app is gone or `idle_s` seconds brought none."""
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+    # What a library prints belongs into the log and not among the answers.
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    for library in (diffusers, transformers):
+        library.utils.logging.disable_progress_bar()
+        library.utils.logging.set_verbosity_error()
+    requests: Queue[dict[str, Any]] = Queue()
+    cancelled: set[int] = set()
+    Thread(target=_listen, args=(requests, cancelled), daemon=True).start()
+    _say(answers, ready=os.getpid())
+    sampler = Sampler()
+    while True:
+        try:
+            request = requests.get(timeout=idle_s)
+        except Empty:
+            return
+        try:
+            _answer(sampler, request, cancelled, answers)
+        except RocmError as error:
+            _say(answers, id=request["id"], end="failed", error=str(error))
+
+
+def _listen(requests: "Queue[dict[str, Any]]", cancelled: set[int]) -> None:
+    for line in sys.stdin:
+        message = json.loads(line)
+        if "cancel" in message:
+            cancelled.add(message["cancel"])
+        else:
+            requests.put(message)
+    os._exit(0)  # The app is gone; whatever the main thread is at, nobody waits for it.
+
+
+def _answer(
+    sampler: Sampler, request: dict[str, Any], cancelled: set[int], answers: TextIO
+) -> None:
+    indices = [int(index) for index in request["pictures"]]
+    pictures = check_pictures([Picture(**one) for one in request["pictures"].values()])
+    folder, number = Path(request["folder"]), request["id"]
+    for drawn in sampler.draw(pictures, request["rewards"]):
+        if number in cancelled:
+            _say(answers, id=number, end="cancelled")
+            return
+        _write(drawn.image, pictures[drawn.index], folder, indices[drawn.index])
+        _say(answers, id=number, index=indices[drawn.index], scores=drawn.scores)
+    _say(answers, id=number, end="finished")
+
+
+def _write(image: Image.Image, picture: Picture, folder: Path, index: int) -> None:
+    write_atomic(picture_file(folder, index), png_bytes(image, picture))
+
+
+def _say(answers: TextIO, **message: Any) -> None:
+    try:
+        answers.write(json.dumps(message) + "\n")
+        answers.flush()
+    except BrokenPipeError:
+        os._exit(0)
+
+
+if __name__ == "__main__":
+    main(float(sys.argv[1]))

@@ -1,0 +1,55 @@
+"""An ordinary diffusion model in diffusers' layout, sampled by DDIM, as the same kind of network.
+
+Its networks, latents and adapter are used as a consistency model's are. What differs: guidance is
+classifier-free (the U-Net sees each state twice, with the prompt and with the empty one), and the
+schedule is DDIM's with eta = 1.
+"""
+
+from diffusers import DDIMScheduler, StableDiffusionPipeline
+
+from rocm.algorithms.schedule import Step, ddim_schedule
+from rocm.errors import ConfigError
+from rocm.models.consistency import ConsistencyModel, resolve_device
+from rocm.models.pipelines import DTYPES, NO_CHECKER, UNUSED, freeze, load_pipeline
+
+
+class DiffusionModel(ConsistencyModel):
+    """A Stable Diffusion pipeline, frozen, whose f is the clean estimate of its U-Net."""
+
+    def schedule(self, num_inference_steps: int, grid: str = "current") -> tuple[Step, ...]:
+        """The N-step DDIM schedule on the timesteps of the model's own scheduler; no other grid."""
+        scheduler = DDIMScheduler.from_config(self.pipeline.scheduler.config)
+        scheduler.set_timesteps(num_inference_steps)
+        return ddim_schedule(
+            scheduler.alphas_cumprod.double().tolist(), scheduler.timesteps.tolist()
+        )
+
+
+def load_diffusion(
+    model: str, device: str = "auto", precision: str = "fp32", use_checkpointing: bool = False
+) -> DiffusionModel:
+    """Load an ordinary diffusion model and freeze it; arguments as in `consistency.load_model`.
+
+    Args:
+        model: a Stable Diffusion pipeline: a folder in diffusers' layout, or on the hub.
+        device: `auto`, `cpu` or `cuda`.
+        precision: `fp32`, `bf16` or `fp16`.
+        use_checkpointing: recompute network passes in backward.
+
+    Returns:
+        The model, without adapter.
+
+    Raises:
+        MissingFile: no such folder, or a file in it is missing.
+        ConfigError: it is a consistency model, or a file is damaged.
+    """
+    parts = {**UNUSED, **NO_CHECKER}
+    pipeline = load_pipeline(StableDiffusionPipeline, model, precision, **parts)
+    if pipeline.unet.config.time_cond_proj_dim is not None:
+        raise ConfigError(
+            f"model={model} has a guidance embedding, so it is a consistency model and no "
+            "ordinary diffusion model. Set sampler=lcm, or give a Stable Diffusion folder."
+        )
+    target, dtype = resolve_device(device), DTYPES[precision]
+    freeze(pipeline, target, dtype)
+    return DiffusionModel(pipeline, target, dtype, use_checkpointing)

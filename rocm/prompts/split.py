@@ -1,0 +1,115 @@
+"""Prompts to train on and, never overlapping, prompts to evaluate on."""
+
+import hashlib
+import os
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from rocm.config import RunConfig
+from rocm.errors import ConfigError
+from rocm.prompts.files import check_prompt as check_prompt
+from rocm.prompts.files import find_hub_prompts, is_hub_source, read_prompts
+from rocm.storage.paths import ROOT
+
+Item = TypeVar("Item")
+EMBEDDED = ROOT / "assets" / "prompts"
+
+
+@dataclass(frozen=True)
+class PromptSet:
+    """Disjoint prompts.
+
+    Attributes:
+        train: drawn from in training.
+        evaluation: fixed, drawn with fixed noise at every evaluation.
+        sha256: of both lists, for the manifest.
+        revision: commit of the data set that they are from; empty for a file.
+    """
+
+    train: tuple[str, ...]
+    evaluation: tuple[str, ...]
+    sha256: str
+    revision: str = ""
+
+
+def load_prompts(
+    source: str, num_eval_prompts: int, seed: int, column: str = "", num_prompts: int = 0
+) -> PromptSet:
+    """Load and split prompts; nothing is downloaded.
+
+    Evaluation prompts are disjoint from the others by construction: prompts that differ in capitals
+    or white space only are one prompt before the split. The embedded lists share no object.
+
+    Args:
+        source: `embedded`, a file, or `hub:owner/name`; as in `rocm.prompts.files`.
+        num_eval_prompts: evaluation prompts to take.
+        seed: of the sample: the first evaluate, the next are trained on.
+        column: of a table or data set; empty: the first of prompt, caption, text.
+        num_prompts: to train on; 0: all the others.
+
+    Returns:
+        The prompts.
+
+    Raises:
+        MissingFile: no such file, or the data set is not on this disk.
+        ConfigError: a prompt is not allowed, or there are too few.
+    """
+    revision = ""
+    if source == "embedded":
+        train, evaluation = (_distinct(EMBEDDED / name) for name in ("train.txt", "eval.txt"))
+    else:
+        if is_hub_source(source):
+            found = find_hub_prompts(source, column)
+            prompts, revision = _without_repeats(found.prompts), found.commit
+        else:
+            prompts = _distinct(Path(os.path.expanduser(source)), column)
+        random.Random(f"evaluation/{seed}").shuffle(prompts)
+        evaluation, train = prompts[:num_eval_prompts], prompts[num_eval_prompts:]
+    if len(evaluation) < num_eval_prompts or len(train) < max(num_prompts, 1):
+        also = f"num_prompts={num_prompts} and " if num_prompts else ""
+        raise ConfigError(
+            f"prompts={source} has {len(train)} prompts to train and {len(evaluation)} to evaluate "
+            f"on, but {also}num_eval_prompts={num_eval_prompts}. Lower it, or give more prompts."
+        )
+    train, evaluation = train[: num_prompts or None], evaluation[:num_eval_prompts]
+    digest = hashlib.sha256("\n".join([*train, "", *evaluation]).encode()).hexdigest()
+    return PromptSet(tuple(train), tuple(evaluation), digest, revision)
+
+
+def prompts_of(config: RunConfig) -> PromptSet:
+    """The prompts of a run; raises as `load_prompts`."""
+    return load_prompts(
+        config.prompts,
+        config.num_eval_prompts,
+        config.seed,
+        config.prompt_column,
+        config.num_prompts,
+    )
+
+
+def training_item(items: Sequence[Item], seed: int, index: int) -> Item:
+    """The index-th training prompt: every one once per epoch, each epoch in its own order."""
+    epoch, position = divmod(index, len(items))
+    order = random.Random(f"{seed}/{epoch}").sample(range(len(items)), len(items))
+    return items[order[position]]
+
+
+def noise_seed(seed: int, index: int) -> int:
+    """Noise seed of the index-th training picture, in [0, 2**63); it depends on nothing else."""
+    digest = hashlib.sha256(f"noise/{seed}/{index}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def _distinct(path: Path, column: str = "") -> list[str]:
+    return _without_repeats(read_prompts(path, column))
+
+
+def _without_repeats(prompts: list[str]) -> list[str]:
+    """The first of those that differ in capitals or white space only."""
+    found: dict[str, str] = {}
+    for prompt in prompts:
+        found.setdefault(" ".join(prompt.casefold().split()), prompt)
+    return list(found.values())

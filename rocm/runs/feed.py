@@ -1,0 +1,142 @@
+"""New rows of a growing .jsonl file, for a reader who has the older ones.
+
+`Follower` keeps them in memory and parses only what is new. A browser keeps a bookmark: where its
+last row begins, and that row's time. If another row stands there now (a resumed run drops rows
+after its checkpoint), everything is sent again.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rocm.storage.files import parse_lines
+
+PAGE_BYTES = 400_000
+
+
+@dataclass(frozen=True)
+class Bookmark:
+    """The last row that a reader has: byte where it begins, and its `time`. Zeros: none."""
+
+    offset: int = 0
+    time: float = 0.0
+
+
+@dataclass(frozen=True)
+class Page:
+    """Rows as columns.
+
+    Attributes:
+        columns: values by name, one for each row, None where a row lacks the measurement; five
+            significant digits.
+        bookmark: of the last row.
+        is_fresh: whether these are the first rows, and what the reader had is void.
+        has_more: whether more rows wait behind these.
+    """
+
+    columns: dict[str, list[float | None]]
+    bookmark: Bookmark
+    is_fresh: bool
+    has_more: bool
+
+
+def read_page(path: Path, after: Bookmark, max_bytes: int = PAGE_BYTES) -> Page:
+    """The rows after a bookmark, as many as fit.
+
+    Args:
+        path: metrics.jsonl; it need not exist yet.
+        after: the reader's bookmark.
+        max_bytes: longest piece to read; at least the length of one row.
+
+    Returns:
+        The next rows.
+
+    Raises:
+        RunError: a complete line is not JSON.
+    """
+    if not path.exists():
+        return Page({}, Bookmark(), is_fresh=True, has_more=False)
+    text, has_more = _piece(path, after.offset, max_bytes)
+    rows = parse_lines(path, text)
+    first = 0 if after == Bookmark() else 1
+    if first and not (rows and rows[0]["time"] == after.time):
+        return read_page(path, Bookmark(), max_bytes)
+    bookmark = after
+    if rows:
+        last_begins = text.rstrip(b"\n").rfind(b"\n") + 1
+        bookmark = Bookmark(after.offset + last_begins, rows[-1]["time"])
+    return Page(_columns(rows[first:]), bookmark, is_fresh=first == 0, has_more=has_more)
+
+
+def _piece(path: Path, offset: int, max_bytes: int) -> tuple[bytes, bool]:
+    """Whole lines from `offset`, none if no line begins there; whether whole lines follow."""
+    with open(path, "rb") as file:
+        file.seek(max(offset - 1, 0))
+        if offset and file.read(1) != b"\n":
+            return b"", False
+        data = file.read(max_bytes)
+        rest = file.read(max_bytes) if len(data) == max_bytes else b""
+    end = data.rfind(b"\n") + 1
+    return data[:end], b"\n" in rest
+
+
+def _columns(rows: list[dict[str, Any]]) -> dict[str, list[float | None]]:
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: [_shortened(name, row.get(name)) for row in rows] for name in names}
+
+
+def _shortened(name: str, value: Any) -> float | None:
+    if not isinstance(value, int | float):
+        return None
+    if name == "step":
+        return value
+    return round(value, 3) if name == "time" else float(f"{value:.5g}")
+
+
+class Follower:
+    """The complete lines of a file that one process appends to and may replace."""
+
+    def __init__(self, path: Path):
+        """Follow `path`, which need not exist yet; `version` grows with every change seen."""
+        self.path = path
+        self._rows: list[dict[str, Any]] = []
+        self._file = 0
+        self._offset = 0
+        self.version = 0
+
+    def rows(self) -> list[dict[str, Any]]:
+        """All rows so far, oldest first, not to be changed; RunError if a line is not JSON."""
+        try:
+            stat = self.path.stat()
+        except FileNotFoundError:
+            return []
+        if stat.st_ino != self._file or stat.st_size < self._offset:
+            self._rows, self._file, self._offset = [], stat.st_ino, 0
+            self.version += 1
+        if stat.st_size > self._offset:
+            self._read_on()
+        return self._rows
+
+    def _read_on(self) -> None:
+        with open(self.path, "rb") as file:
+            file.seek(self._offset)
+            complete, newline, _ = file.read().rpartition(b"\n")
+        new = parse_lines(self.path, complete)
+        self._rows = [*self._rows, *new]
+        self.version += 1
+        self._offset += len(complete) + len(newline)
+
+
+def last_rows(path: Path, num_bytes: int = 65_536) -> list[dict[str, Any]]:
+    """The complete rows within the last `num_bytes` of a .jsonl file, oldest first."""
+    try:
+        with open(path, "rb") as file:
+            size = file.seek(0, 2)
+            file.seek(max(0, size - num_bytes))
+            text = file.read()
+    except FileNotFoundError:
+        return []
+    whole = text.rpartition(b"\n")[0].splitlines()
+    if size > num_bytes:
+        whole = whole[1:]
+    return parse_lines(path, b"\n".join(whole))

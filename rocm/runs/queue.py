@@ -1,0 +1,295 @@
+"""The queue of a home: its runs one after another, going on without any page.
+
+The queue is no file. A run that waits is one whose state is `queued`, and its `place` says where;
+so nothing can disagree. A small detached process, the worker, starts the first waiting run when
+none is at work, sees to it that a stop is obeyed, writes down what became of runs whose trainer
+died, and ends when nothing is left to do. Page, command line and every trainer at its end start it
+again where work waits without one, so that the death of any one process stops nothing.
+
+    python -m rocm.runs.queue HOME COMMAND...     the worker; a trainer is COMMAND train ...
+"""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+from filelock import FileLock, Timeout
+
+from rocm.errors import RocmError, RunError
+from rocm.runs.run_dir import RunDir
+from rocm.storage.files import make_folder
+from rocm.storage.paths import ROOT
+
+TRAINER = (sys.executable, "-m", "rocm")
+STOP_GRACE_S = 60.0
+LOOK_EVERY_S = 0.3
+RETRY_AFTER_S = 10.0
+UNSETTLED = ("queued", "starting", "running", "stopping")
+FORCED = "The trainer did not stop by itself and was ended by force."
+
+
+class Queue:
+    """The runs below `home`/runs that wait, and the worker that starts them."""
+
+    def __init__(self, home: Path, command: Sequence[str] = TRAINER):
+        """Look after the runs of `home`.
+
+        Args:
+            home: folder of all that is stored; made when the first run comes.
+            command: how a trainer is started; `train ...` is added.
+        """
+        self.home = Path(home).resolve()
+        self.runs = self.home / "runs"
+        self._command = tuple(command)
+        self._children: list[subprocess.Popen[bytes]] = []
+        self._written: dict[Path, tuple[tuple[int, int], str]] = {}
+
+    def all_runs(self) -> list[RunDir]:
+        """Every run of the home, in no order."""
+        if not self.runs.is_dir():
+            return []
+        return [RunDir(path.parent) for path in self.runs.glob("*/config.yaml")]
+
+    def waiting(self) -> list[RunDir]:
+        """The runs that wait for their turn, first one first."""
+        found = [run for run in self.all_runs() if self._state(run) == "queued"]
+        return sorted(found, key=lambda run: (run.place(), run.path.name))
+
+    def add(self, run: RunDir) -> None:
+        """Put a run at the end of the queue; it starts at once if nothing is at work.
+
+        Args:
+            run: that neither waits nor works.
+
+        Raises:
+            RunError: it does, perhaps since a moment ago.
+        """
+        with self.locked():
+            status = run.status()
+            if status.is_active or status.is_queued:
+                raise RunError(f"{run.path.name} is {status.state} already.")
+            run.mark_waiting(time.time(), num_steps=run.config().num_steps)
+        self.ensure_worker()
+
+    def move(self, run: RunDir, position: int) -> None:
+        """Put a waiting run elsewhere in the queue.
+
+        Args:
+            run: that waits.
+            position: from 0, the next to start; beyond the end is the end.
+
+        Raises:
+            RunError: it does not wait.
+        """
+        with self.locked():
+            order = self.waiting()
+            if run not in order:
+                raise RunError(f"{run.path.name} does not wait: it is {self._state(run)}.")
+            order.remove(run)
+            order.insert(max(position, 0), run)
+            # Small numbers stay before those of runs that come later, which are Unix times.
+            for place, one in enumerate(order, start=1):
+                if one.place() != place:
+                    one.mark_waiting(place)
+
+    def cancel(self, run: RunDir) -> None:
+        """Take a waiting run out of the queue; it is kept, and can be queued again.
+
+        Args:
+            run: that waits.
+
+        Raises:
+            RunError: it does not wait.
+        """
+        with self.locked():
+            if self._state(run) != "queued":
+                raise RunError(
+                    f"{run.path.name} is {self._state(run)} and waits no more. Stop it instead."
+                    if run.status().is_active
+                    else f"{run.path.name} is {self._state(run)}: there is nothing to cancel."
+                )
+            run.mark_ended("cancelled")
+
+    def stop(self, run: RunDir, grace_s: float = STOP_GRACE_S) -> None:
+        """Ask a run to stop after this update; the worker sees to it that it does.
+
+        Args:
+            run: at work.
+            grace_s: seconds until it is told by a signal, and again until it is killed.
+        """
+        run.request_stop(grace_s)
+        self.ensure_worker()
+
+    def ensure_worker(self) -> None:
+        """Start the worker if there is something to do and none is there."""
+        self._reap()
+        if not any(self._state(run) == "queued" or run.stop_asked() for run in self._unsettled()):
+            return
+        with self.locked():
+            try:
+                self._worker_lock().acquire(timeout=0).lock.release()
+            except Timeout:
+                return
+            make_folder(self.home)
+            with open(self.home / "queue.log", "ab") as log:
+                command = [sys.executable, "-m", "rocm.runs.queue", str(self.home), *self._command]
+                self._children.append(_detached(command, log))
+
+    def settle(self) -> None:
+        """Write down what became of runs whose trainer is gone."""
+        with self.locked():
+            self._settle()
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold what nobody may change meanwhile: which runs wait, and whether a worker is there."""
+        make_folder(self.home)
+        with FileLock(self.home / "queue.lock", thread_local=False):
+            yield
+
+    def work(self) -> None:
+        """Be the worker, until nothing waits and nothing is at work; returns if there is one."""
+        with self.locked():
+            try:
+                lock = self._worker_lock().acquire(timeout=0).lock
+            except Timeout:
+                return
+        told: set[tuple[str, str]] = set()
+        while True:
+            try:
+                with self.locked():
+                    if not self._start_next():
+                        lock.release()
+                        return
+                self._enforce_stops(told)
+                time.sleep(LOOK_EVERY_S)
+            except RocmError as error:
+                _say(str(error))
+                time.sleep(RETRY_AFTER_S)
+            self._reap()
+
+    def _start_next(self) -> bool:
+        """Start the first waiting run if none is at work; False if nothing is left to do."""
+        self._settle()
+        if any(run.status().is_active for run in self._unsettled()):
+            return True
+        waiting = self.waiting()
+        if waiting:
+            self._launch(waiting[0])
+        return bool(waiting)
+
+    def _settle(self) -> None:
+        for run in self._unsettled():
+            status, asked = run.status(), run.stop_asked()
+            if status.state == "interrupted" and asked and _lateness_s(asked) > 0:
+                run.mark_ended("stopped", FORCED)
+            elif status.state in ("interrupted", "failed"):
+                run.mark_ended(status.state, status.error)
+
+    def _launch(self, run: RunDir) -> None:
+        words = ["train", str(run.path / "config.yaml"), "--run-dir", str(run.path)]
+        if run.checkpoints():
+            words = ["train", "--resume", str(run.path)]
+        run.mark_waiting()
+        try:
+            with open(run.path / "log.txt", "ab") as log:
+                child = _detached([*self._command, *words], log)
+        except OSError as error:
+            run.mark_ended("failed", f"The trainer could not be started: {error}.")
+            return
+        self._children.append(child)
+        run.write_launch(child.pid)
+
+    def _enforce_stops(self, told: set[tuple[str, str]]) -> None:
+        """End trainers that do not stop; `told` remembers who got which signal."""
+        for run in self._unsettled():
+            asked = run.stop_asked()
+            if asked is None or run.status().state != "stopping":
+                continue
+            late_s = _lateness_s(asked)
+            if late_s > asked["grace_s"]:
+                _end(run, psutil.Process.kill)
+                run.mark_ended("stopped", FORCED)
+            elif late_s > 0 and (run.path.name, "terminate") not in told:
+                told.add((run.path.name, "terminate"))
+                _end(run, psutil.Process.terminate)
+
+    def _unsettled(self) -> list[RunDir]:
+        runs = [run for run in self.all_runs() if self._state(run) in UNSETTLED]
+        return [run for run in runs if _is_readable(run)]
+
+    def _state(self, run: RunDir) -> str:
+        """The state as written, read only where it changed; a damaged one must stop no queue."""
+        try:
+            stat = run.state_file.stat()
+            key = (stat.st_mtime_ns, stat.st_ino)
+        except FileNotFoundError:
+            return "damaged"
+        if self._written.get(run.path, ((0, 0), ""))[0] != key:
+            self._written[run.path] = (key, run.written_or_damaged())
+        return self._written[run.path][1]
+
+    def _worker_lock(self) -> FileLock:
+        return FileLock(self.home / "worker.lock", thread_local=False)
+
+    def _reap(self) -> None:
+        self._children = [child for child in self._children if child.poll() is None]
+
+
+def _is_readable(run: RunDir) -> bool:
+    """Whether the queue can judge a run; a damaged one, told of in the list, stops no queue."""
+    try:
+        run.status()
+        run.stop_asked()
+    except RunError:
+        return False
+    return True
+
+
+def _lateness_s(asked: dict[str, float]) -> float:
+    """Seconds since a stop should have been obeyed; negative before that."""
+    return time.time() - asked["time"] - asked["grace_s"]
+
+
+def _end(run: RunDir, how: Any) -> None:
+    processes = run.processes()
+    for process in processes:
+        try:
+            how(process)
+        except psutil.NoSuchProcess:
+            continue
+    if how is psutil.Process.kill:
+        psutil.wait_procs(processes, timeout=5)
+
+
+def _detached(command: Sequence[str], log: Any) -> subprocess.Popen[bytes]:
+    """A process that outlives this one and gets no signal meant for it."""
+    group = (
+        subprocess.DETACHED_PROCESS | subprocess.CREATE_NEW_PROCESS_GROUP
+        if sys.platform == "win32"
+        else 0
+    )
+    return subprocess.Popen(
+        command,
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        start_new_session=os.name == "posix",
+        creationflags=group,
+    )
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
+    sys.stderr.flush()
+
+
+if __name__ == "__main__":
+    Queue(Path(sys.argv[1]), sys.argv[2:]).work()

@@ -1,0 +1,249 @@
+"""What a page shows of runs: one line each, lines of measurements, pictures; cheap to ask again."""
+
+import re
+from collections import OrderedDict
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+from threading import Lock
+from typing import Any
+
+from rocm.config import RunConfig
+from rocm.errors import MissingFile, RocmError
+from rocm.runs.feed import Bookmark, Follower, Page, last_rows, read_page
+from rocm.runs.run_dir import RunDir, RunStatus
+
+RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
+NUM_FOLLOWED = 16
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """A run in one line: what it is doing, how far it is, what came of it.
+
+    Attributes:
+        run_id: its folder's name.
+        created: Unix time, in seconds.
+        status: state, step, error.
+        title: what a person called it; empty if nobody did.
+        note: what a person wrote about it.
+        preset: name of the settings that it began from.
+        sweep: id of the sweep that it belongs to, or an empty text.
+        reward: `eval/reward` of the newest evaluation, None before the first.
+        judge: the held-out judge's mean there, None without a judge.
+        thumbnail: newest picture of the first prompt.
+        position: in the queue from 0, None if it does not wait.
+        config: its settings, None where they cannot be read.
+    """
+
+    run_id: str
+    created: float
+    status: RunStatus
+    title: str = ""
+    note: str = ""
+    preset: str = ""
+    sweep: str = ""
+    reward: float | None = None
+    judge: float | None = None
+    thumbnail: Path | None = None
+    position: int | None = None
+    config: RunConfig | None = None
+
+
+@dataclass(frozen=True)
+class RunPace:
+    """How a run gets on, in words' reach.
+
+    Attributes:
+        is_measured: whether there is a row of metrics.
+        warnings: events with `step`, `warning` (its kind) and `message`.
+        images_per_s: of the newest update, None before the first.
+        seconds_left: at the newest pace, None before the second update.
+    """
+
+    is_measured: bool
+    warnings: list[dict[str, Any]]
+    images_per_s: float | None
+    seconds_left: float | None
+
+
+@dataclass(frozen=True)
+class RunFeed:
+    """New rows of a run, and what a chart must know besides.
+
+    Attributes:
+        page: the rows.
+        pictures_per_step: pictures of one update.
+        resumed: Unix times at which the run went on after a pause.
+        warnings: events with `step`, `warning` (its kind) and `message`.
+        base_scores: `mean` and `deviation` of each tracked reward on the base model, by name.
+    """
+
+    page: Page
+    pictures_per_step: int
+    resumed: list[float]
+    warnings: list[dict[str, Any]]
+    base_scores: dict[str, dict[str, float]]
+
+
+@dataclass
+class _Followed:
+    metrics: Follower
+    events: Follower
+    pictures_per_step: int
+
+
+class Reports:
+    """Readers of the runs below `runs`, which remember what has not changed."""
+
+    def __init__(self, runs: Path):
+        """Read the runs in the folder `runs`."""
+        self.runs = runs
+        self._lock = Lock()
+        self._followed: OrderedDict[Path, _Followed] = OrderedDict()
+        self._reported: dict[Path, tuple[Any, RunReport]] = {}
+        self._configs: dict[Path, tuple[Any, RunConfig | None]] = {}
+        self._results: dict[Path, tuple[tuple[int, int], dict[str, float | None]]] = {}
+
+    def run(self, run_id: str) -> RunDir:
+        """The run of that id; MissingFile if there is none, or if the id is no id."""
+        run = RunDir(self.runs / run_id) if RUN_ID.fullmatch(run_id) else None
+        if run is None or not (run.path / "config.yaml").is_file():
+            # Without the folder: in public strangers read this too.
+            raise MissingFile(
+                f"There is no run '{run_id[:100]}' here. List them: python -m rocm runs"
+            )
+        return run
+
+    def report(self, run: RunDir, position: int | None = None) -> RunReport:
+        """A run in one line; a damaged one is `failed` with its fault."""
+        names = ("config.yaml", "state.json", "about.json", "metrics.jsonl")
+        stats = [_stat(run.path / name) for name in names]
+        marks = tuple((stat.st_mtime_ns, stat.st_ino) if stat else None for stat in stats)
+        known, report = self._reported.get(run.path, (None, None))
+        if report is None or known != marks or report.status.is_active:
+            report = self._fresh_report(run)
+            self._reported[run.path] = (marks, report)
+        return replace(report, position=position)
+
+    def _fresh_report(self, run: RunDir) -> RunReport:
+        try:
+            status, about, results = run.status(), run.about(), self._newest(run)
+            thumbnail = run.thumbnail()
+        except RocmError as error:
+            status, about, results = RunStatus("failed", error=str(error)), {}, {}
+            thumbnail = None
+        stat = _stat(run.path / "config.yaml")  # None if it was deleted since it was listed
+        words = {name: about.get(name) or "" for name in ("title", "note", "preset", "sweep")}
+        return RunReport(
+            run_id=run.path.name,
+            created=about.get("created") or (stat.st_mtime if stat else 0.0),
+            status=status,
+            reward=results.get("reward"),
+            judge=results.get("judge"),
+            thumbnail=thumbnail,
+            config=self._config(run),
+            **words,
+        )
+
+    def _config(self, run: RunDir) -> RunConfig | None:
+        """The run's settings, read again only when their file has changed."""
+        stat = _stat(run.path / "config.yaml")
+        key = (stat.st_mtime_ns, stat.st_ino) if stat else None
+        if run.path not in self._configs or self._configs[run.path][0] != key:
+            self._configs[run.path] = (key, _readable_config(run))
+        return self._configs[run.path][1]
+
+    def pace(self, run: RunDir) -> RunPace:
+        """How the run gets on; costs the same however long it is."""
+        with self._lock:
+            followed, status = self._follow(run), run.status()
+            newest, events = followed.metrics.rows()[-21:], followed.events.rows()
+        pace = seconds_per_step(newest)
+        speeds = [row["images_per_s"] for row in newest if row.get("images_per_s")]
+        return RunPace(
+            is_measured=bool(newest),
+            warnings=_warnings(events),
+            images_per_s=speeds[-1] if speeds else None,
+            seconds_left=pace * (status.num_steps - status.step) if pace else None,
+        )
+
+    def feed(self, run: RunDir, after: Bookmark) -> RunFeed:
+        """The rows after a bookmark, and what is needed to draw them."""
+        with self._lock:
+            followed = self._follow(run)
+            events = followed.events.rows()
+        return RunFeed(
+            page=read_page(run.path / "metrics.jsonl", after),
+            pictures_per_step=followed.pictures_per_step,
+            resumed=[event["time"] for event in events if event["kind"] == "resumed"],
+            warnings=_warnings(events),
+            base_scores=run.manifest().get("base_scores", {}),
+        )
+
+    def version(self, run: RunDir) -> str:
+        """A text that changes when anything that a page shows of the run has changed."""
+        names = ("metrics.jsonl", "events.jsonl", "about.json")
+        files = [run.path / name for name in names]
+        marks = [(stat.st_size, stat.st_ino) for path in files if (stat := _stat(path))]
+        status = run.status()
+        words = (status.state, status.step, status.num_steps, status.error, status.is_resumable)
+        return f"{marks} {words}"
+
+    def _follow(self, run: RunDir) -> _Followed:
+        if run.path not in self._followed:
+            config = run.config()
+            num = config.batch_size * config.gradient_accumulation
+            names = ("metrics.jsonl", "events.jsonl")
+            self._followed[run.path] = _Followed(*(Follower(run.path / n) for n in names), num)
+        self._followed.move_to_end(run.path)
+        while len(self._followed) > NUM_FOLLOWED:
+            self._followed.popitem(last=False)
+        return self._followed[run.path]
+
+    def _newest(self, run: RunDir) -> dict[str, float | None]:
+        """Reward and judge of the newest evaluation, read again only when the file has changed."""
+        path = run.path / "metrics.jsonl"
+        stat = _stat(path)
+        if stat is None:
+            return {}
+        key = (stat.st_size, stat.st_ino)
+        if self._results.get(path, ((0, 0), {}))[0] != key:
+            rows = [row for row in last_rows(path) if "eval/reward" in row]
+            kept = self._results.get(path, (key, {}))[1] if not rows else newest(rows[-1])
+            self._results[path] = (key, kept)
+        return self._results[path][1]
+
+
+def _readable_config(run: RunDir) -> RunConfig | None:
+    try:
+        return run.config()
+    except RocmError:  # said where the run is looked at
+        return None
+
+
+def newest(row: dict[str, Any]) -> dict[str, float | None]:
+    """`reward` and `judge` of an evaluated row of metrics."""
+    judged = [value for name, value in row.items() if name.startswith("heldout/")]
+    return {"reward": row["eval/reward"], "judge": judged[0] if judged else None}
+
+
+def _warnings(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Each kind and step once, in order."""
+    found = {(e["warning"], e["step"]): e for e in events if e["kind"] == "warning"}
+    return list(found.values())
+
+
+def seconds_per_step(rows: list[dict[str, Any]]) -> float | None:
+    """Median time between the last twenty updates, None before there are two."""
+    times = [row["time"] for row in rows if row["step"] > 0][-20:]
+    gaps = [later - earlier for earlier, later in pairwise(times)]
+    return median(gaps) if gaps else None
+
+
+def _stat(path: Path) -> Any:
+    try:
+        return path.stat()
+    except FileNotFoundError:
+        return None

@@ -1,0 +1,398 @@
+"""The run directory: the only thing that the trainer and its readers share.
+
+    config.yaml      the settings; a continued run has more num_steps than at first
+    manifest.json    versions, seeds, hashes, the base model's reward mean and deviation
+    about.json       title, note, preset, when it was made: what a person says about the run
+    state.json       state, place in the queue, pid and start time of the trainer, heartbeat, step
+    launch.json      pid and start time of a trainer that was started but has not reported yet
+    stop.json        when a stop was asked for, and the seconds until it is enforced
+    lock             held by the trainer as long as it lives
+    control/         stop, save_now, sample_now: flag files that the trainer consumes
+    metrics.jsonl    one object per update, see docs/metrics.md
+    events.jsonl     started, resumed, checkpoint, sample, warning, stopped, failed, finished
+    samples/step_000000/       pictures, and manifest.json (written last) with file, prompt, seed
+    checkpoints/step_000000/   written under another name, then renamed: never half there
+    adapter/         the newest adapter in diffusers' LoRA layout
+    log.txt          what the trainer printed
+
+Readers never take the lock. A run whose state says that it works but whose process is gone reads as
+`interrupted`. Nothing here knows torch, so the page can read a run while another process trains.
+"""
+
+import json
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Self, get_args
+
+import psutil
+from filelock import AcquireReturnProxy, FileLock, Timeout
+
+from rocm.config import RunConfig
+from rocm.errors import MissingFile, RunError
+from rocm.runs.liveness import (
+    ABOUT,
+    ACTIVE,
+    CLOCK_SLACK_S,
+    LAUNCH,
+    STATE,
+    STOP,
+    RunStatus,
+    State,
+    birth,
+    family,
+    is_alive,
+    judge,
+)
+from rocm.storage.files import (
+    append_json_line,
+    drop_torn_line,
+    json_line,
+    make_folder,
+    read_json_lines,
+    read_pictures,
+    read_record,
+    step_folders,
+    write_atomic,
+)
+
+Control = Literal["stop", "save_now", "sample_now"]
+
+
+@dataclass(frozen=True)
+class RunDir:
+    """One run's directory. The first half is the trainer's, the second half is every reader's."""
+
+    path: Path
+
+    # Writer
+
+    @classmethod
+    def create(
+        cls,
+        path: Path,
+        config: RunConfig,
+        preset: str = "",
+        place: float = 0.0,
+        sweep: str = "",
+    ) -> Self:
+        """A new run at `path`. One that is there already and has not begun is kept.
+
+        Args:
+            path: the run's directory; its parents are made.
+            config: the settings, written to config.yaml.
+            preset: name of the settings that it began from.
+            place: in the queue; 0 if its trainer starts at once.
+            sweep: id of the sweep that it belongs to.
+
+        Returns:
+            The run.
+
+        Raises:
+            RunError: `path` holds a run that has begun, or files that are no run.
+        """
+        run = cls(Path(path))
+        run._refuse_if_begun()
+        if run.path.exists() and any(run.path.iterdir()) and not run._file("config.yaml").exists():
+            raise RunError(f"{run.path} holds other files. Choose an empty or new --run-dir.")
+        for folder in ("control", "samples", "checkpoints"):
+            make_folder(run.path / folder)
+        if not run._file("about.json").exists():
+            run.describe(preset=preset, sweep=sweep, created=time.time())
+        # The state goes first: whoever sees config.yaml sees a run, and must not take it for dead.
+        if not run._file("state.json").exists():
+            run.mark_waiting(place, num_steps=config.num_steps)
+        write_atomic(run._file("config.yaml"), config.to_yaml())
+        return run
+
+    def acquire_lock(self) -> AcquireReturnProxy:
+        """The run's lock, to be kept (`with run.acquire_lock():`) as long as the trainer works.
+
+        Also drops what a killed trainer left: a torn last line, a stale stop request.
+
+        Returns:
+            The lock; a context manager that frees it.
+
+        Raises:
+            RunError: another process holds it.
+        """
+        try:
+            lock = FileLock(self._file("lock"), thread_local=False).acquire(timeout=0)
+        except Timeout as error:
+            raise RunError(self._in_use()) from error
+        for name in ("metrics.jsonl", "events.jsonl"):
+            drop_torn_line(self._file(name))
+        self._drop_stale_requests()
+        self.write_state("starting")
+        return lock
+
+    def write_state(self, state: State, **fields: Any) -> None:
+        """Replace state.json; fields that are not given keep their value, except `error`.
+
+        Args:
+            state: what the run does now.
+            **fields: `step`, `num_steps`, and `error` (a sentence, with state `failed`).
+        """
+        own = psutil.Process()
+        identity = {"pid": own.pid, "create_time": own.create_time(), "heartbeat": time.time()}
+        self._replace_state({"error": "", **fields, "state": state, **identity})
+
+    def mark_waiting(self, place: float = 0.0, **fields: Any) -> None:
+        """Say that the run waits for its turn, or that its trainer is about to be started.
+
+        Args:
+            place: in the queue, smaller is earlier; 0 if the trainer is started now.
+            **fields: as for `write_state`.
+        """
+        for name in ("launch.json", "stop.json"):
+            self._file(name).unlink(missing_ok=True)
+        for name in get_args(Control):
+            self._request(name).unlink(missing_ok=True)
+        nobody = {"pid": None, "create_time": None, "heartbeat": time.time()}
+        state = "queued" if place else "starting"
+        self._replace_state({"error": "", **fields, "state": state, "place": place, **nobody})
+
+    def mark_ended(self, state: State, error: str = "") -> None:
+        """Record how a run ended whose trainer can no longer do so itself.
+
+        Args:
+            state: a state without a process.
+            error: a sentence on what happened.
+        """
+        self._replace_state({"state": state, "error": error, "pid": None, "create_time": None})
+
+    def write_launch(self, pid: int) -> None:
+        """Name the process just started, until it takes the lock and reports itself."""
+        record = {"pid": pid, "create_time": birth(pid)}
+        write_atomic(self._file("launch.json"), json.dumps(record))
+
+    def write_manifest(self, manifest: dict[str, Any]) -> None:
+        """Replace manifest.json."""
+        write_atomic(self._file("manifest.json"), json.dumps(manifest, indent=2) + "\n")
+
+    def describe(self, **fields: Any) -> None:
+        """Change what about.json says; fields that are not given keep their value.
+
+        Args:
+            **fields: `title`, `note`, `preset`, `sweep`, `created` (Unix seconds).
+        """
+        write_atomic(self._file("about.json"), json.dumps({**self.about(), **fields}))
+
+    def extend(self, num_steps: int) -> None:
+        """Let the run, when it is resumed, go on until `num_steps` updates are done."""
+        config = RunConfig.load(self.config().model_dump(), num_steps=num_steps)
+        write_atomic(self._file("config.yaml"), config.to_yaml())
+
+    def append_metrics(self, row: dict[str, Any]) -> None:
+        """Add one update's measurements; `time` (Unix seconds) is filled in."""
+        append_json_line(self._file("metrics.jsonl"), {"time": time.time(), **row})
+
+    def append_event(self, kind: str, **fields: Any) -> None:
+        """Add one event.
+
+        Args:
+            kind: started, resumed, checkpoint, sample, warning, stopped, failed or finished.
+            **fields: `step`, `message` (a sentence for the reader) and others.
+        """
+        append_json_line(self._file("events.jsonl"), {"time": time.time(), "kind": kind, **fields})
+
+    def truncate_metrics(self, step: int) -> None:
+        """Drop rows after `step`, so that a resumed run does not measure an update twice."""
+        rows = [row for row in self.metrics() if row["step"] <= step]
+        text = "".join(json_line(row) for row in rows)
+        write_atomic(self._file("metrics.jsonl"), text)
+
+    def take_control(self, name: Control) -> bool:
+        """Whether `name` was asked for since the last call; the request is consumed."""
+        try:
+            self._request(name).unlink()
+        except FileNotFoundError:
+            return False
+        if name == "stop":
+            self.write_state("stopping")
+        return True
+
+    def samples_dir(self, step: int) -> Path:
+        """Folder of the previews drawn after `step` updates."""
+        return self.path / "samples" / f"step_{step:06d}"
+
+    def checkpoint_dir(self, step: int) -> Path:
+        """Folder of the checkpoint after `step` updates; write it with `replace_folder`."""
+        return self.path / "checkpoints" / f"step_{step:06d}"
+
+    # Reader
+
+    def config(self) -> RunConfig:
+        """The run's settings; MissingFile where there is no run."""
+        path = self._file("config.yaml")
+        if not os.path.isfile(path):
+            raise MissingFile(f"{self.path} holds no run: config.yaml is missing.")
+        return RunConfig.load(path)
+
+    def manifest(self) -> dict[str, Any]:
+        """What manifest.json says; empty before the trainer wrote it."""
+        return read_record(self._file("manifest.json"), {}) or {}
+
+    def about(self) -> dict[str, Any]:
+        """What about.json says; empty for a run without it."""
+        return read_record(self._file("about.json"), ABOUT) or {}
+
+    def trainer_born(self) -> float | None:
+        """Unix time at which the trainer's process began, None where that is not known."""
+        return self._state().get("create_time")
+
+    def place(self) -> float:
+        """Where a queued run stands: smaller is earlier."""
+        return self._state().get("place", 0.0)
+
+    def stop_asked(self) -> dict[str, float] | None:
+        """When a stop was asked for (`time`) and how long it may take (`grace_s`), in seconds."""
+        return read_record(self._file("stop.json"), STOP)
+
+    def status(self) -> RunStatus:
+        """The run's state now, judged by its process and not by its last words alone."""
+        record = self._state()
+        state, error = judge(record, self._launch())
+        if record.get("state") in ACTIVE and state not in ACTIVE:
+            record = self._state()  # its last words may have come between the reading and its end
+            state, error = judge(record, self._launch())
+        if state == "failed" and not error:
+            error = self.log_tail(1) or "The training process ended before it began."
+        if state in ACTIVE and self._request("stop").exists():
+            state = "stopping"
+        return RunStatus(
+            state=state,
+            step=record.get("step", 0),
+            num_steps=record.get("num_steps", 0),
+            pid=record.get("pid"),
+            heartbeat=record.get("heartbeat"),
+            error=error,
+        )
+
+    @property
+    def state_file(self) -> Path:
+        """Replaced whole whenever the state changes."""
+        return self._file("state.json")
+
+    def written_state(self) -> str:
+        """The last written state, true or not; empty before there is one."""
+        return self._state().get("state", "")
+
+    def written_or_damaged(self) -> str:
+        """The last written state; `damaged` where it cannot be read, for who must go on."""
+        try:
+            return self.written_state()
+        except RunError:
+            return "damaged"
+
+    def is_locked(self) -> bool:
+        """Whether a trainer holds the run's lock now."""
+        try:
+            FileLock(self._file("lock"), thread_local=False).acquire(timeout=0).lock.release()
+        except Timeout:
+            return True
+        return False
+
+    def processes(self) -> list[psutil.Process]:
+        """The trainer and the processes that it started, as far as they live."""
+        launch = self._launch() or {}
+        record = self._state()
+        owner = record if record.get("pid") else launch
+        return family(owner["pid"], owner.get("create_time") or 0.0) if owner else []
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """All rows of metrics.jsonl, oldest first; a half-written last line is left out."""
+        return read_json_lines(self._file("metrics.jsonl"))
+
+    def events(self) -> list[dict[str, Any]]:
+        """All events, oldest first."""
+        return read_json_lines(self._file("events.jsonl"))
+
+    def sample_steps(self) -> list[int]:
+        """Steps with a complete set of previews, oldest first."""
+        folders = step_folders(self.path / "samples")
+        return [step for step, one in folders if (one / "manifest.json").is_file()]
+
+    def pictures(self, step: int) -> list[dict[str, Any]]:
+        """The previews of one of `sample_steps`: dictionaries with `path`, `prompt`, `seed`."""
+        folder = self.samples_dir(step)
+        records = read_pictures(folder / "manifest.json")
+        return [{**one, "path": folder / Path(one["file"]).name} for one in records]
+
+    def scores(self, step: int) -> dict[str, list[float]]:
+        """Of the evaluation at `step`: each reward's values by prompt, and the trained `reward`."""
+        return read_record(self.samples_dir(step) / "scores.json", {}) or {}
+
+    def thumbnail(self) -> Path | None:
+        """The first picture of the newest complete previews, None before there are any."""
+        steps = self.sample_steps()
+        pictures = self.pictures(steps[-1]) if steps else []
+        return pictures[0]["path"] if pictures else None
+
+    def samples(self) -> dict[int, list[dict[str, Any]]]:
+        """All complete sets of previews by step."""
+        return {step: self.pictures(step) for step in self.sample_steps()}
+
+    def checkpoints(self) -> list[Path]:
+        """Complete checkpoints, oldest first."""
+        return [folder for _, folder in step_folders(self.path / "checkpoints")]
+
+    def log_tail(self, num_lines: int) -> str:
+        """The last lines that the trainer printed."""
+        try:
+            text = self._file("log.txt").read_bytes()[-16_384:].decode("utf-8", errors="replace")
+        except FileNotFoundError:
+            return ""
+        return "\n".join(text.strip().splitlines()[-num_lines:])
+
+    def request(self, name: Control) -> None:
+        """Ask the trainer for something; it looks after every update."""
+        if name not in get_args(Control):
+            raise RunError(f"'{name}' is no request. Requests: {', '.join(get_args(Control))}.")
+        write_atomic(self._request(name), "")
+
+    def request_stop(self, grace_s: float) -> None:
+        """Ask for a stop; a signal enforces it after `grace_s` seconds, force after twice that."""
+        write_atomic(self._file("stop.json"), json.dumps({"time": time.time(), "grace_s": grace_s}))
+        self.request("stop")
+
+    # Shared
+
+    def _refuse_if_begun(self) -> None:
+        record = self._state()
+        pid = record.get("pid")
+        if pid and pid != os.getpid() and is_alive(pid, record.get("create_time") or 0.0):
+            raise RunError(self._in_use())
+        if record.get("state", "queued") not in ("queued", "starting"):
+            raise RunError(
+                f"{self.path} already holds a run. Continue it with --resume {self.path}, or "
+                "choose another --run-dir."
+            )
+
+    def _file(self, name: str) -> Path:
+        return self.path / name
+
+    def _request(self, name: Control) -> Path:
+        return self.path / "control" / name
+
+    def _state(self) -> dict[str, Any]:
+        return read_record(self._file("state.json"), STATE) or {}
+
+    def _launch(self) -> dict[str, Any] | None:
+        return read_record(self._file("launch.json"), LAUNCH)
+
+    def _replace_state(self, fields: dict[str, Any]) -> None:
+        write_atomic(self._file("state.json"), json.dumps({**self._state(), **fields}))
+
+    def _in_use(self) -> str:
+        launch = self._launch() or {}
+        pid = self._state().get("pid") or launch.get("pid") or "(unknown)"
+        return f"{self.path} is in use by process {pid}. Wait for it, or stop it first."
+
+    def _drop_stale_requests(self) -> None:
+        born = psutil.Process().create_time() - CLOCK_SLACK_S
+        requests = [self._request(name) for name in get_args(Control)]
+        for request in (*requests, self._file("stop.json")):
+            if request.exists() and request.stat().st_mtime < born:
+                request.unlink()

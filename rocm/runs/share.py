@@ -1,0 +1,223 @@
+"""A run's adapter in the format of another program, with a card, and on the hub if asked."""
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, ImageDraw
+from safetensors import SafetensorError
+
+from rocm.config import RunConfig
+from rocm.errors import ConfigError, MissingFile, RunError
+from rocm.models.export import export_diffusers, export_kohya, export_merged, export_peft
+from rocm.runs.run_dir import RunDir
+from rocm.storage.files import make_folder
+from rocm.storage.hub import asked, is_repository
+from rocm.storage.networks import first_line
+
+USE = {
+    "diffusers": 'pipeline.load_lora_weights("FOLDER")',
+    "peft": 'pipeline.unet = PeftModel.from_pretrained(pipeline.unet, "FOLDER")',
+    "kohya": "put adapter.safetensors into ComfyUI's models/loras or A1111's models/Lora",
+    "merged": 'DiffusionPipeline.from_pretrained("FOLDER")',
+}
+CHART = (720, 300)
+MARGIN = 30
+CURVES = {"reward": "#2563eb", "divergence": "#b45309"}
+NUM_PICTURES = 4
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """An adapter folder, the model that it belongs to, and the run that made it, if known."""
+
+    folder: Path
+    model: str
+    run: RunDir | None = None
+
+
+def find_adapter(source: str, runs: Path, model: str) -> Adapter:
+    """The adapter that a person names.
+
+    Args:
+        source: id of a run, a run's directory, or an adapter folder.
+        runs: folder of the runs.
+        model: of an adapter folder; a run knows its own.
+
+    Returns:
+        The adapter.
+
+    Raises:
+        MissingFile: there is no such run or folder.
+    """
+    for path in (runs / source, Path(source).expanduser()):
+        if os.path.isfile(path / "config.yaml"):
+            run = RunDir(path)
+            return Adapter(path / "adapter", run.config().model, run)
+        if os.path.isdir(path):
+            return Adapter(path, model)
+    raise MissingFile(
+        f"There is no run '{source[:200]}' in {runs}, and no such folder. "
+        "Give a run's id, its directory, or an adapter folder."
+    )
+
+
+def export_adapter(adapter: Adapter, kind: str, out: Path) -> Path:
+    """Write the adapter and its card.
+
+    Args:
+        adapter: what to export.
+        kind: diffusers, peft, kohya or merged.
+        out: folder to write to; made if absent, must be empty.
+
+    Returns:
+        The file or folder that the other program is given.
+
+    Raises:
+        RunError: the folder is not empty, or cannot be written.
+        RocmError: no adapter, a damaged one, or one that does not fit the model.
+    """
+    out = out.expanduser()
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise RunError(f"{out} is not empty. Choose an empty or new folder as --out.")
+    make_folder(out)
+    try:
+        return _write(adapter, kind, out)
+    except (OSError, SafetensorError) as error:
+        for part in out.iterdir():  # so that the same command works once there is room
+            shutil.rmtree(part) if part.is_dir() else part.unlink()
+        raise RunError(
+            f"Cannot write {out}: {first_line(error)}. Nothing half-written was left there. Make "
+            "room, or choose another --out."
+        ) from error
+
+
+def _write(adapter: Adapter, kind: str, out: Path) -> Path:
+    if kind == "merged":
+        made = export_merged(adapter.folder, adapter.model, out)
+    else:
+        writers = {"diffusers": export_diffusers, "peft": export_peft, "kohya": export_kohya}
+        made = writers[kind](adapter.folder, out)
+    pictures = _copy_pictures(adapter.run, out) if adapter.run else []
+    has_chart = bool(adapter.run) and _draw_chart(adapter.run.metrics(), out / "chart.png")
+    (out / "README.md").write_text(_card(adapter, kind, pictures, has_chart), encoding="utf-8")
+    return made
+
+
+def check_repository(name: str) -> None:
+    """Refuse a name for `push` that is no `owner/name`, before anything is written."""
+    if not is_repository(name) or "@" in name:
+        raise ConfigError(f"--push-to-hub {name[:200]} is no owner/name.")
+
+
+def push(folder: Path, repository: str, is_public: bool) -> str:
+    """Upload a folder as a model repository.
+
+    Args:
+        folder: that `export_adapter` wrote.
+        repository: `owner/name`; made if absent.
+        is_public: whether everybody may see it, if it is new.
+
+    Returns:
+        Its address.
+
+    Raises:
+        ConfigError: not of that form.
+        MissingFile: no network, or no right to write there.
+    """
+    from huggingface_hub import HfApi
+
+    check_repository(repository)
+    api = HfApi()
+
+    def upload() -> Any:
+        api.create_repo(repository, private=not is_public, exist_ok=True)
+        return api.upload_folder(repo_id=repository, folder_path=folder)
+
+    try:
+        asked(repository, upload, "uploaded")
+    except MissingFile as error:
+        raise MissingFile(
+            f"{error} {folder} is kept; to upload it later: hf upload {repository} {folder}"
+        ) from error
+    return f"{api.endpoint}/{repository}"
+
+
+def _copy_pictures(run: RunDir, out: Path) -> list[str]:
+    """The newest previews, a few of them; returns their names."""
+    folders = sorted((run.path / "samples").glob("step_*"))
+    found = sorted(folders[-1].glob("*.webp"))[:NUM_PICTURES] if folders else []
+    for path in found:
+        (out / path.name).write_bytes(path.read_bytes())
+    return [path.name for path in found]
+
+
+def _draw_chart(rows: list[dict[str, Any]], path: Path) -> bool:
+    """Reward and divergence over the updates, each on its own scale; False without rows."""
+    image = Image.new("RGB", CHART, "white")
+    pencil, width, height = ImageDraw.Draw(image), *CHART
+    drawn = False
+    for place, (name, color) in enumerate(CURVES.items()):
+        points = [(row["step"], row[name]) for row in rows if row.get(name) is not None]
+        if len(points) < 2:
+            continue
+        low, high = (edge(value for _, value in points) for edge in (min, max))
+        first, last = points[0][0], points[-1][0]
+        line = [
+            (
+                MARGIN + (width - 2 * MARGIN) * (step - first) / (last - first),
+                height - MARGIN - (height - 2 * MARGIN) * (value - low) / ((high - low) or 1),
+            )
+            for step, value in points
+        ]
+        pencil.line(line, fill=color, width=2)
+        words = f"{name}: {low:.3g} to {high:.3g}, updates {first} to {last}"
+        pencil.text((MARGIN, 6 + 12 * place), words, fill=color)
+        drawn = True
+    if drawn:
+        image.save(path)
+    return drawn
+
+
+def _card(adapter: Adapter, kind: str, pictures: list[str], has_chart: bool) -> str:
+    """The model card: what it is, how it was made, what it changed."""
+    base = adapter.model.partition("+")[0].partition("@")[0]
+    lines = ["---", "tags: [text-to-image, lora, reward-optimisation]"]
+    lines += [f"base_model: {base}"] if is_repository(base) and "assets/" not in base else []
+    lines += [
+        "---",
+        "",
+        f"# Adapter for {adapter.model}",
+        "",
+        f"Format: {kind}. Use: `{USE[kind]}`",
+    ]
+    if adapter.run:
+        lines += ["", *_story(adapter.run.config(), adapter.run)]
+    lines += ["", "![reward and divergence](chart.png)"] if has_chart else []
+    lines += ["", *(f"![sample]({name})" for name in pictures)] if pictures else []
+    return "\n".join(lines) + "\n"
+
+
+def _story(config: RunConfig, run: RunDir) -> list[str]:
+    rows = [row for row in run.metrics() if "eval/reward" in row]
+    names = [name for name in rows[-1] if name.startswith(("eval/", "heldout/"))] if rows else []
+    manifest = run.manifest()
+    note = manifest.get("model_note")
+    settings = config.model_dump(exclude={"description"})
+    return [
+        f"Trained by {config.algorithm} with reward `{config.reward}`, divergence "
+        f"{config.divergence} at beta {config.beta:g}; {run.status().step} updates.",
+        *([f"The base is {note}."] if note else []),
+        "",
+        "| figure | before | after |",
+        "|---|---|---|",
+        *(f"| {name} | {rows[0].get(name, 0):.3g} | {rows[-1][name]:.3g} |" for name in names),
+        "",
+        "Settings: "
+        + ", ".join(f"{name}={value}" for name, value in settings.items() if value != ""),
+        "",
+        f"Prompts sha256: {manifest.get('prompts_sha256', 'unknown')}; model revisions: "
+        f"{manifest.get('model_revisions', 'unknown')}.",
+    ]

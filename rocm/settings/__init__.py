@@ -1,1 +1,0 @@
-"""The settings of a run, section by section; `rocm.config.RunConfig` joins them."""

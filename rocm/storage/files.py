@@ -1,0 +1,274 @@
+"""Files that a reader never sees half-written, and one clear sentence when the disk is full."""
+
+import errno
+import json
+import math
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from reprlib import Repr
+from typing import Any
+
+from rocm.errors import ConfigError, RunError, TrainingError
+
+SHORT = Repr()  # of what was given: aliases of YAML can stand for gigabytes
+SHORT.maxlevel, SHORT.maxstring, SHORT.maxother = 2, 200, 200
+STEP_FOLDER = re.compile(r"step_(\d{6,})")
+NUMBER = int | float | None
+# Types of what stands in every line of a file, and of what a warning has besides.
+LINES = {
+    "metrics.jsonl": {"step": int, "time": int | float},
+    "events.jsonl": {"kind": str, "time": int | float},
+}
+WARNING = {"step": int, "warning": str, "message": str}
+
+
+def write_atomic(path: Path, content: str | bytes) -> None:
+    """Replace a file whole: a reader sees the old content or the new, even after a power cut.
+
+    Args:
+        path: the file; its folder exists.
+        content: text (stored as UTF-8) or bytes.
+
+    Raises:
+        TrainingError: the disk is full or the folder cannot be written; the old file is untouched.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise _cannot_write(path, error) from error
+
+
+@contextmanager
+def replace_folder(path: Path) -> Iterator[Path]:
+    """Write a folder under another name and give it its own at the end, so it is never half there.
+
+    Its files are on the disk before that: a power cut leaves the old folder or the new one, whole.
+
+    Args:
+        path: the folder's final name; an older one is replaced.
+
+    Yields:
+        The empty folder to write into.
+
+    Raises:
+        TrainingError: the disk is full; the old folder is untouched.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    old = path.with_name(f".{path.name}.{os.getpid()}.old")
+    try:
+        for left in (temporary, old):  # by a killed process; a container gives its id again
+            shutil.rmtree(left, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        yield temporary
+        for file in temporary.rglob("*"):
+            _sync(file)
+        if path.exists():
+            os.replace(path, old)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def append_json_line(path: Path, row: dict[str, Any]) -> None:
+    """Add one line in one write; if the disk is full, the file stays as it was.
+
+    Args:
+        path: a .jsonl file, made if absent.
+        row: plain data; a number that is not finite is stored as null.
+
+    Raises:
+        TrainingError: the disk is full or the file cannot be written.
+    """
+    data = json_line(row).encode()
+    try:
+        with open(path, "ab", buffering=0) as file:
+            size = file.seek(0, os.SEEK_END)
+            if (file.write(data) or 0) < len(data):
+                file.truncate(size)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+
+
+def read_json_lines(path: Path) -> list[dict[str, Any]]:
+    """All complete lines of a .jsonl file, none if it does not exist.
+
+    Args:
+        path: the file; a last line without its end is being written, and is left out.
+
+    Returns:
+        One dictionary per line.
+
+    Raises:
+        RunError: a complete line is not JSON.
+    """
+    try:
+        complete = path.read_bytes().rpartition(b"\n")[0]
+    except FileNotFoundError:
+        return []
+    return parse_lines(path, complete)
+
+
+def parse_lines(path: Path, text: bytes) -> list[dict[str, Any]]:
+    """One dictionary per line of metrics.jsonl, events.jsonl or another file.
+
+    Args:
+        path: where the text stands.
+        text: complete lines.
+
+    Returns:
+        The lines' objects.
+
+    Raises:
+        RunError: a line is no object of JSON, or lacks what every line of that file has.
+    """
+    try:
+        rows = [json.loads(line) for line in text.splitlines()]
+    except ValueError as error:
+        raise RunError(f"{path} is damaged: a line of it is not JSON.") from error
+    if not all(isinstance(row, dict) for row in rows):
+        raise RunError(f"{path} is damaged: a line of it is no object of JSON.")
+    damaged = next((row for row in rows if not _is_whole(path.name, row)), None)
+    if damaged is not None:
+        raise RunError(f"{path} is damaged: a line of it is {SHORT.repr(damaged)}.")
+    return rows
+
+
+def _is_whole(file: str, row: dict[str, Any]) -> bool:
+    """Whether a row has what all readers of that file rely on."""
+    if file == "metrics.jsonl" and not all(isinstance(one, NUMBER) for one in row.values()):
+        return False
+    needed = LINES.get(file, {})
+    if row.get("kind") == "warning":
+        needed = needed | WARNING
+    return all(isinstance(row.get(name), kind) for name, kind in needed.items())
+
+
+def json_line(row: dict[str, Any]) -> str:
+    """One object as one line of JSON; numbers that are not finite become null."""
+    finite = {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value
+        for key, value in row.items()
+    }
+    return json.dumps(finite, allow_nan=False) + "\n"
+
+
+def read_json(path: Path) -> Any:
+    """What a .json file holds, None if it does not exist; damaged is a RunError."""
+    try:
+        return json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (ValueError, RecursionError) as error:
+        raise RunError(f"{path} is damaged: it is not JSON.") from error
+    except OSError as error:
+        raise RunError(f"Cannot read {path}: {error.strerror}. Choose another folder.") from error
+
+
+def read_record(path: Path, kinds: dict[str, Any]) -> dict[str, Any] | None:
+    """The object that a .json file holds.
+
+    Args:
+        path: the file.
+        kinds: types by name; a name that may be absent allows None.
+
+    Returns:
+        The object, None if the file does not exist.
+
+    Raises:
+        RunError: damaged, or a value is of another type.
+    """
+    record = read_json(path)
+    if record is None and not path.exists():
+        return None
+    if not isinstance(record, dict):
+        raise RunError(f"{path} is damaged: it holds no object of JSON.")
+    for name, kind in kinds.items():
+        if not isinstance(record.get(name), kind):
+            raise RunError(f"{path} is damaged: {name}={SHORT.repr(record.get(name))}.")
+    return record
+
+
+def read_pictures(path: Path) -> list[dict[str, Any]]:
+    """What a manifest lists, each with `file`, `prompt` and `seed`; nothing without a manifest."""
+    records = read_json(path) or []
+    try:
+        wanted = [(one["file"], one["prompt"], one["seed"]) for one in records]
+    except (TypeError, KeyError) as error:
+        raise RunError(f"{path} is damaged: it is no list of pictures.") from error
+    if not all(isinstance(name, str) for name, _, _ in wanted):
+        raise RunError(f"{path} is damaged: a picture's file is no text.")
+    return list(records)
+
+
+def drop_torn_line(path: Path) -> None:
+    """Cut off a last line that a killed writer left without its end."""
+    if path.exists():
+        with open(path, "rb+") as file:
+            file.truncate(file.read().rfind(b"\n") + 1)
+
+
+def _sync(file: Path) -> None:
+    """See to it that a file's content is on the disk; its folder's entry is the system's affair."""
+    if file.is_file():
+        with open(file, "rb+") as written:
+            os.fsync(written.fileno())
+
+
+def step_folders(parent: Path) -> list[tuple[int, Path]]:
+    """Step and path of each folder that is named after an update, in order."""
+    if not parent.is_dir():
+        return []
+    named = [(STEP_FOLDER.fullmatch(folder.name), folder) for folder in parent.iterdir()]
+    return sorted((int(match[1]), folder) for match, folder in named if match)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and its parents; a full disk is a TrainingError."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+
+
+def _cannot_write(path: Path, error: OSError) -> TrainingError:
+    return TrainingError(
+        f"Cannot write {path}: {error.strerror}. Nothing half-written was left there. "
+        "Free some space or mend the folder, then resume."
+    )
+
+
+def check_text(name: str, text: str) -> str:
+    """The text, if it can be stored and sent.
+
+    Args:
+        name: what it is, for the sentence.
+        text: as the user gave it.
+
+    Returns:
+        The same text.
+
+    Raises:
+        ConfigError: it holds half a character, as a terminal of another encoding gives.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ConfigError(
+            f"The {name} holds {text[error.start]!a}, which is no character. Type it in UTF-8."
+        ) from error
+    return text

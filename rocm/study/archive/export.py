@@ -1,0 +1,189 @@
+"""Exports: CSV and Parquet, Pick-a-Pic's columns, preferences for TRL, battles, pictures.
+
+Every row carries the manifest's hash and how its rater came, such as `simulated`.
+Ties are kept where the format has them and counted where it has not. Practice, checks, pilots and
+excluded votes are in the long table only.
+"""
+
+import csv
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, fields
+from io import StringIO
+from pathlib import Path
+from typing import Any
+from zipfile import ZIP_STORED, ZipFile
+
+from rocm.errors import MissingDependency, StudyError
+from rocm.study.store.pictures import SUFFIX, Pictures
+from rocm.study.store.rows import Vote
+from rocm.study.store.store import Store
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+
+
+def export(store: Store, pictures: Pictures, study_id: str, folder: Path, question: str) -> Path:
+    """Write every export of a study into a folder.
+
+    Args:
+        store: of the votes.
+        pictures: of all studies.
+        study_id: of the study, which is frozen.
+        folder: made if absent; files of an earlier export are replaced.
+        question: whose answers make the preferences, pairs and battles.
+
+    Returns:
+        The folder.
+
+    Raises:
+        StudyError: a draft, an unknown question, or the folder cannot be written.
+        MissingDependency: pyarrow, which writes Parquet, is not installed.
+    """
+    about = store.study(study_id)
+    if about.config_sha256 is None:
+        raise StudyError("A draft has no votes to export. Open the study first.")
+    keys = [one.key for one in store.questions(study_id)]
+    if question not in keys:
+        raise StudyError(f"question={question!r} is not asked here: {', '.join(keys)}.")
+    votes = store.votes(study_id)
+    chosen = [one for one in votes if one.question == question and is_analysed(one)]
+    long = [{"manifest": about.config_sha256, **asdict(one)} for one in votes]
+    ties = sum(one.choice == "tie" for one in chosen)
+    facts = {
+        "study": study_id,
+        "title": about.title,
+        "status": about.status,
+        "is_demo": about.is_demo,
+        "sources": sorted({one.source for one in votes}),
+        "manifest": about.config_sha256,
+        "question": question,
+        "votes": len(votes),
+        "analysed": len(chosen),
+        "ties": ties,
+    }
+    names = ["manifest", *(one.name for one in fields(Vote))]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "votes.csv").write_text(csv_text(names, long), encoding="utf-8")
+        _write_parquet(folder / "votes.parquet", names, long)
+        _write_lines(folder / "pick-a-pic.jsonl", (pick_a_pic(one, about) for one in chosen))
+        preferred = (preference(one, about) for one in chosen if one.choice != "tie")
+        _write_lines(folder / "preferences.jsonl", preferred)
+        _write_lines(folder / "battles.jsonl", (battle(one, about) for one in chosen))
+        _write_pictures(folder / "pictures.zip", pictures, votes)
+        (folder / "manifest.json").write_text(json.dumps(about.config, indent=1), encoding="utf-8")
+        (folder / "export.json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
+    except OSError as error:
+        raise StudyError(
+            f"Cannot write the export to {folder}: {error.strerror}. Choose another folder."
+        ) from error
+    return folder
+
+
+def is_analysed(one: Vote) -> bool:
+    """Whether a vote is of an analysed pair, seen for the first time, and not excluded."""
+    return one.kind == "main" and one.repetition == 0 and not one.excluded
+
+
+def csv_text(names: list[str], rows: Iterable[dict[str, Any]]) -> str:
+    """Rows as CSV in which no cell is a formula to a spreadsheet.
+
+    Args:
+        names: of the columns.
+        rows: values by name; None is an empty cell.
+
+    Returns:
+        Text with a header; a text that begins as a formula does is led by an apostrophe.
+    """
+    buffer = StringIO(newline="")
+    table = csv.DictWriter(buffer, names)
+    table.writeheader()
+    for row in rows:
+        table.writerow({name: _harmless(value) for name, value in row.items()})
+    return buffer.getvalue()
+
+
+def _harmless(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+
+
+def pick_a_pic(one: Vote, about: Any) -> dict[str, Any]:
+    """A vote in the columns of Pick-a-Pic; picture 0 is arm a's, a tie is one half each."""
+    label = {"a": 1.0, "tie": 0.5, "b": 0.0}[one.choice]
+    return {
+        "are_different": True,
+        "best_image_uid": {"a": one.image_a, "b": one.image_b, "tie": ""}[one.choice],
+        "caption": one.text,
+        "created_at": one.created_at,
+        "has_label": True,
+        "image_0_uid": one.image_a,
+        "image_1_uid": one.image_b,
+        "image_0_url": f"pictures/{one.image_a}{SUFFIX}",
+        "image_1_url": f"pictures/{one.image_b}{SUFFIX}",
+        "label_0": label,
+        "label_1": 1 - label,
+        "model_0": one.arm_a,
+        "model_1": one.arm_b,
+        "num_example_per_prompt": 1,
+        "ranking_id": one.trial,
+        "user_id": one.rater,
+        "source": one.source,
+        "manifest": about.config_sha256,
+    }
+
+
+def preference(one: Vote, about: Any) -> dict[str, Any]:
+    """A vote that is no tie, as TRL's preference format: prompt, chosen, rejected."""
+    chosen, rejected = (
+        (one.image_a, one.image_b) if one.choice == "a" else (one.image_b, one.image_a)
+    )
+    return {
+        "prompt": one.text,
+        "chosen": f"pictures/{chosen}{SUFFIX}",
+        "rejected": f"pictures/{rejected}{SUFFIX}",
+        "seed": one.seed,
+        "rater": one.rater,
+        "source": one.source,
+        "comparison": one.comparison,
+        "manifest": about.config_sha256,
+    }
+
+
+def battle(one: Vote, about: Any) -> dict[str, Any]:
+    """A vote as FastChat's arena has battles; a tie of two bad pictures is its `tie (bothbad)`."""
+    winner = {"a": "model_a", "b": "model_b", "tie": "tie"}[one.choice]
+    return {
+        "question_id": one.trial,
+        "model_a": one.arm_a,
+        "model_b": one.arm_b,
+        "winner": "tie (bothbad)" if one.tie_reason == "both_bad" else winner,
+        "judge": f"rater_{one.rater}",
+        "tstamp": one.created_at,
+        "anony": True,
+        "source": one.source,
+        "manifest": about.config_sha256,
+    }
+
+
+def _write_lines(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def _write_parquet(path: Path, names: list[str], rows: list[dict[str, Any]]) -> None:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise MissingDependency(
+            "Parquet needs pyarrow. Run: pip install -r requirements.txt"
+        ) from error
+    columns = {name: [row[name] for row in rows] for name in names}
+    pyarrow.parquet.write_table(pyarrow.table(columns), path)
+
+
+def _write_pictures(path: Path, pictures: Pictures, votes: list[Vote]) -> None:
+    file: Callable[[str], Path] = pictures.file
+    wanted = sorted({one for vote in votes for one in (vote.image_a, vote.image_b)})
+    with ZipFile(path, "w", ZIP_STORED) as bundle:
+        for picture_id in wanted:
+            bundle.write(file(picture_id), f"pictures/{picture_id}{SUFFIX}")

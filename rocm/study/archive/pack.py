@@ -1,0 +1,335 @@
+"""A study as one zip: frozen manifest, pictures, texts, and on request its votes; the key stays.
+
+Without the key no arm has a name, so a machine that only collects votes cannot tell them apart.
+Votes bring the pictures' rewards with them. What is unpacked is checked first by
+`rocm.study.archive.untrusted`. Payment ids never travel.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+from zipfile import ZIP_STORED, ZipFile
+
+from sqlalchemy import Connection, select
+from sqlalchemy.exc import DataError, IntegrityError
+
+from rocm.errors import MissingFile, StudyError
+from rocm.study.archive import untrusted
+from rocm.study.archive.untrusted import AGAIN, DESIGN, REFERENCES, VOTED, Bundle, Rows
+from rocm.study.archive.verify import frozen_faults, vote_faults
+from rocm.study.design.manifest import ARM_FIELDS, canonical, digest, key
+from rocm.study.store import studies
+from rocm.study.store.columns import metadata
+from rocm.study.store.database import Writing
+from rocm.study.store.pictures import Pictures
+from rocm.study.store.store import Store
+from rocm.study.store.tables import arm, block, image, score, study
+
+SECRET = (*(name for name in ARM_FIELDS if name != "role"), "params_json")
+
+
+def key_file(folder: Path, study_id: str) -> Path:
+    """Where the key of a study is kept when it travels."""
+    return folder / f"{study_id}-key.json"
+
+
+def pack(
+    store: Store, pictures: Pictures, study_id: str, target: Path, with_votes: bool = False
+) -> Path:
+    """Write a study's zip, and its key into a file beside it.
+
+    Args:
+        store: of the votes.
+        pictures: of all studies.
+        study_id: one that is frozen.
+        target: zip file to write.
+        with_votes: raters, trials, votes and the pictures' rewards too.
+
+    Returns:
+        File of the key, to be kept back; it is written only where the store has the key.
+
+    Raises:
+        StudyError: a draft, or the file cannot be written.
+        MissingFile: a picture is missing.
+    """
+    with store.database.read() as connection:
+        about = studies.info(connection, study_id)
+        if about.config_sha256 is None:
+            raise StudyError("A draft does not travel. Open the study first: that freezes it.")
+        row = connection.execute(select(study).where(study.c.id == study_id)).one()
+        tables = {
+            name: dump(connection, name, study_id) for name in (VOTED if with_votes else DESIGN)
+        }
+        if with_votes:
+            tables["score"] = dump_scores(connection, study_id)
+        secret = key(connection, study_id)
+    for one in tables["arm"]:
+        one.update(dict.fromkeys(SECRET))
+    if not with_votes:
+        _forget_work(tables)
+    whole = {**dict(row._mapping), "key_nonce": None}
+    kept = key_file(target.parent, study_id)
+    try:
+        with ZipFile(target, "w", ZIP_STORED) as made:
+            made.writestr("manifest.json", row.config_json)
+            made.writestr("study.json", json.dumps({"study": whole, "tables": tables}))
+            for one in tables["image"]:
+                made.write(pictures.file(one["picture_id"]), f"pictures/{one['picture_id']}.webp")
+        if digest(secret) == row.key_sha256:
+            kept.write_text(canonical(secret), encoding="utf-8")
+    except OSError as error:
+        raise StudyError(
+            f"Cannot write {target}: {error.strerror}. Choose another file."
+        ) from error
+    return kept
+
+
+def dump(connection: Connection, name: str, study_id: str) -> list[dict[str, Any]]:
+    """Rows of a study in one table that has `study_id`, in the order of their keys."""
+    table = metadata.tables[name]
+    rows = connection.execute(
+        select(table).where(table.c.study_id == study_id).order_by(*table.primary_key)
+    )
+    return [dict(row._mapping) for row in rows]
+
+
+def dump_scores(connection: Connection, study_id: str) -> list[dict[str, Any]]:
+    """Rewards of the pictures; before the votes they would tell the arms apart."""
+    rows = connection.execute(
+        select(score)
+        .join(image, image.c.id == score.c.image_id)
+        .where(image.c.study_id == study_id)
+        .order_by(score.c.image_id, score.c.reward)
+    )
+    return [dict(row._mapping) for row in rows]
+
+
+def _forget_work(tables: dict[str, list[dict[str, Any]]]) -> None:
+    """Leave of a study what it was before its first rater."""
+    planned = {one["id"] for one in tables["block"] if one["origin"] == "planned"}
+    tables["block"] = [
+        {**one, "rater_id": None, "taken_at": None}
+        for one in tables["block"]
+        if one["id"] in planned
+    ]
+    tables["slot"] = [one for one in tables["slot"] if one["block_id"] in planned]
+    tables["pair"] = [{**one, "issued": 0} for one in tables["pair"]]
+    tables["event"] = [
+        one for one in tables["event"] if one["rater_id"] is None and one["trial_id"] is None
+    ]
+
+
+def unpack(store: Store, pictures: Pictures, source: Path, key_from: Path | None = None) -> str:
+    """Take a study from a zip into the store; its votes too, if the zip has them.
+
+    A study that is here already, of the same manifest and without raters, gets the votes: so a lab
+    that built a study takes back what another machine collected. Of a zip without votes it gets the
+    pictures that are missing, as after the loss of a disk.
+
+    Args:
+        store: to fill.
+        pictures: to add to.
+        source: zip file of `pack`.
+        key_from: file of the key, where arms are to have their names.
+
+    Returns:
+        Id of the study.
+
+    Raises:
+        MissingFile: no such file.
+        StudyError: no zip of a study, damaged, or here already with raters of its own; nothing is
+            stored then.
+    """
+    found = untrusted.read(source)
+    named = _checked_key(key_from, found.about) if key_from else []
+    _check_owner(store, found)
+    new = [one for one, content in found.pictures.items() if not pictures.has(one, content)]
+    absent = [one for one in new if not pictures.has(one)]
+    try:
+        for picture_id in new:
+            pictures.put(picture_id, found.pictures[picture_id])
+        with store.database.write() as w:
+            _insert_all(w, found, named)
+    except (IntegrityError, DataError, StudyError) as error:
+        for picture_id in absent:
+            pictures.remove(picture_id)
+        if isinstance(error, StudyError):
+            raise
+        # The database's own words hold the row and the statement.
+        raise StudyError(f"What {source} holds does not fit together. {AGAIN}") from error
+    return str(found.about["id"])
+
+
+def _check_owner(store: Store, found: Bundle) -> None:
+    """Refuse pictures under the names of others that are here."""
+    with store.database.read() as connection:
+        rows = connection.execute(select(image.c.picture_id, image.c.sha256))
+        known = {row.picture_id: row.sha256 for row in rows}
+    for row in found.tables["image"]:
+        if known.get(row["picture_id"], row["sha256"]) != row["sha256"]:
+            raise StudyError(f"Picture {row['picture_id']} is here already, and another. {AGAIN}")
+
+
+def _insert_all(w: Writing, found: Bundle, named: list[dict[str, Any]]) -> None:
+    about, tables, study_id = found.about, found.tables, found.about["id"]
+    present = w.execute(select(study).where(study.c.id == study_id)).one_or_none()
+    if present is None:
+        ids = _insert_design(w, about, tables)
+        _name_arms(w, study_id, named)
+    elif present.config_sha256 == about["config_sha256"]:
+        ids = _present_ids(w, study_id, tables)
+    else:
+        raise StudyError(
+            f"Study {study_id} is here already, and changed. Unpack into another ROCM_HOME."
+        )
+    wrong = frozen_faults(w.connection, study_id)
+    if tables.get("rater"):
+        if _has_raters(w, study_id):
+            raise StudyError(
+                f"Study {study_id} is here already, with raters of its own. "
+                "Unpack into another ROCM_HOME."
+            )
+        _insert_votes(w, about, tables, ids)
+        wrong += vote_faults(w.connection, study_id)
+    if wrong:
+        raise StudyError(f"What the zip holds does not fit together: {wrong[0]} {AGAIN}")
+
+
+def _has_raters(w: Writing, study_id: str) -> bool:
+    rater = metadata.tables["rater"]
+    return w.execute(select(rater.c.id).where(rater.c.study_id == study_id)).first() is not None
+
+
+def _checked_key(path: Path, about: dict[str, Any]) -> list[dict[str, Any]]:
+    """Columns of every arm, by the key of a study."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        digested = digest(document)
+    except (OSError, ValueError, RecursionError) as error:
+        raise MissingFile(f"{path} is no key of a study. Give the file of study pack.") from error
+    if digested != about["key_sha256"]:
+        raise StudyError(f"{path} is not the key of this study: its hash is not the manifest's.")
+    try:
+        arms = [
+            {"code": code, **values, "params_json": canonical(values["params"])}
+            for code, values in document["arms"].items()
+        ]
+        for one in arms:
+            del one["params"]
+            untrusted.check_row(arm, one, ("code", "role", *SECRET))
+        nonce = {"key_nonce": document["nonce"]}
+        untrusted.check_row(study, nonce, nonce)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise StudyError(f"{path} holds no arms as a key does. {AGAIN}") from error
+    return [{**one, **nonce} for one in arms]
+
+
+def _name_arms(w: Writing, study_id: str, named: list[dict[str, Any]]) -> None:
+    for one in named:
+        told = {name: one[name] for name in SECRET}
+        w.update(arm, arm.c.study_id == study_id, arm.c.code == one["code"], **told)
+        w.update(study, study.c.id == study_id, key_nonce=one["key_nonce"])
+
+
+def _insert_design(
+    w: Writing, about: dict[str, Any], tables: dict[str, Rows]
+) -> dict[str, dict[int, int]]:
+    """Store a study and freeze it; new ids by the zip's, by table."""
+    ids: dict[str, dict[int, int]] = {}
+    draft = {"status": "draft", "config_sha256": None, "opened_at": None, "closed_at": None}
+    w.insert(study, **{**about, **draft})
+    for name in ("question", "prompt", "arm", "image", "pair"):
+        rows = [{**one} for one in tables[name]]
+        if name == "pair":
+            rows = [{**one, "issued": 0} for one in rows]
+        insert(w, name, rows, ids)
+    insert(w, "score", tables.get("score", []), ids)
+    planned = [one for one in tables["block"] if one["origin"] == "planned"]
+    insert(w, "block", [{**one, "rater_id": None, "taken_at": None} for one in planned], ids)
+    numbers = {one["id"] for one in planned}
+    insert(w, "slot", [one for one in tables["slot"] if one["block_id"] in numbers], ids)
+    frozen = {name: about[name] for name in ("config_sha256", "opened_at")}
+    w.update(study, study.c.id == about["id"], status="open", **frozen)
+    if not tables.get("rater"):
+        insert(w, "event", tables["event"], ids)
+    return ids
+
+
+def _present_ids(w: Writing, study_id: str, tables: dict[str, Any]) -> dict[str, dict[int, int]]:
+    """Ids of a study that is here, by the zip's: the same manifest has the same order."""
+    ids: dict[str, dict[int, int]] = {}
+    for name in ("prompt", "arm", "image", "pair"):
+        here = dump(w.connection, name, study_id)
+        if _fixed(_moved(tables[name], ids)) != _fixed(here):
+            raise StudyError(f"Its {name}s are not those of study {study_id} here. {AGAIN}")
+        pairs = zip(tables[name], here, strict=True)
+        ids[name] = {one["id"]: row["id"] for one, row in pairs}
+    numbers = {one["number"]: one["id"] for one in dump(w.connection, "block", study_id)}
+    ids["block"] = {
+        one["id"]: numbers[one["number"]]
+        for one in tables["block"]
+        if one["origin"] == "planned" and one["number"] in numbers
+    }
+    return ids
+
+
+def _fixed(rows: Rows) -> Rows:
+    """What neither the key nor votes change, without the ids of one store."""
+    changing = {"id", "issued", "target", *SECRET}
+    return [{name: value for name, value in one.items() if name not in changing} for one in rows]
+
+
+def _insert_votes(
+    w: Writing, about: dict[str, Any], tables: dict[str, Any], ids: dict[str, dict[int, int]]
+) -> None:
+    """Store raters, their work and their votes; states last, because they close what is open."""
+    raters = [{**one, "status": "active", "completion_code": None} for one in tables["rater"]]
+    insert(w, "rater", raters, ids)
+    later = [one for one in tables["block"] if one["id"] not in ids["block"]]
+    insert(w, "block", later, ids)
+    fresh = {one["id"] for one in later}
+    insert(w, "slot", [one for one in tables["slot"] if one["block_id"] in fresh], ids)
+    for one in tables["block"]:
+        if one["id"] not in fresh and one["rater_id"] is not None:
+            taken = {"rater_id": ids["rater"][one["rater_id"]], "taken_at": one["taken_at"]}
+            w.update(block, block.c.id == ids["block"][one["id"]], **taken)
+    for name in ("trial", "vote", "exclusion", "event"):
+        insert(w, name, tables[name], ids)
+    for name, columns in (("pair", ("issued", "target")), ("rater", ("status", "completion_code"))):
+        table = metadata.tables[name]
+        for one in tables[name]:
+            now = {column: one[column] for column in columns}
+            w.update(table, table.c.id == ids[name][one["id"]], **now)
+    if about["status"] != "open":
+        end = {"status": about["status"], "closed_at": about["closed_at"]}
+        w.update(study, study.c.id == about["id"], **end)
+
+
+def _moved(rows: Rows, ids: dict[str, dict[int, int]]) -> Rows:
+    """Rows without their own id, with the ids that their references have here."""
+    return [
+        {
+            column: ids[REFERENCES[column]][value]
+            if column in REFERENCES and value is not None
+            else value
+            for column, value in one.items()
+            if column != "id"
+        }
+        for one in rows
+    ]
+
+
+def insert(w: Writing, name: str, rows: Rows, ids: dict[str, dict[int, int]]) -> None:
+    """Insert rows with the ids that their references have here.
+
+    Args:
+        w: transaction.
+        name: of the table.
+        rows: as `dump` gives them.
+        ids: new ids by old ones, by table; those of these rows are added.
+    """
+    table = metadata.tables[name]
+    made = w.insert_many(table, _moved(rows, ids))
+    if "id" in table.c:
+        pairs = zip(rows, made, strict=True)
+        ids.setdefault(name, {}).update({one["id"]: row.id for one, row in pairs})

@@ -1,0 +1,176 @@
+"""A closed study's votes as the table that D3PO is trained on.
+
+Every vote that is no tie is a row, not every pair's majority: the loss takes preferences as samples
+of what people think, so a pair that divides them should pull both ways. The table is a file, named
+by its content: a run that is resumed, or repeated, is trained on the same rows.
+"""
+
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+
+from rocm.config import RunConfig
+from rocm.errors import StudyError
+from rocm.prompts.split import prompts_of
+from rocm.storage.files import make_folder, write_atomic
+from rocm.study.archive.export import is_analysed
+from rocm.study.store.rows import Vote
+from rocm.study.store.store import Store
+from rocm.study.store.studies import named
+from rocm.study.store.tables import arm
+from rocm.training.preferences import ADAPTER_FILE, BASE
+
+PREFIX = "study:"
+SHARED = ("model", "num_inference_steps", "guidance_scale", "grid")
+"""Settings that the run must share with the arms: its pictures are those that people judged."""
+
+
+@dataclass(frozen=True)
+class StudyTable:
+    """A table of preferences, and what was left out of it.
+
+    Attributes:
+        file: .jsonl, with the columns of `rocm.training.preferences` and where each row comes from.
+        words: rows, and votes left out, in one sentence.
+    """
+
+    file: Path
+    words: str
+
+
+def with_votes(config: RunConfig, store: Store, home: Path) -> tuple[RunConfig, str]:
+    """Settings in which `preferences=study:ID` has become the table of that study's votes.
+
+    Args:
+        config: any settings.
+        store: of the votes.
+        home: folder of everything.
+
+    Returns:
+        The settings, and what the table holds in words; unchanged and "" where none is named.
+
+    Raises:
+        RocmError: as `table_of_study`.
+    """
+    if not config.preferences.startswith(PREFIX):
+        return config, ""
+    table = table_of_study(store, home, config)
+    return RunConfig.load(config.model_dump(), preferences=str(table.file)), table.words
+
+
+def table_of_study(store: Store, home: Path, config: RunConfig) -> StudyTable:
+    """Write the votes that `preferences=study:ID` names as a table.
+
+    Args:
+        store: of the votes.
+        home: folder of everything; the table goes to `studies/ID` below it.
+        config: of the run: its evaluation prompts are left out, and its model and sampling must be
+            those of the arms.
+
+    Returns:
+        The table.
+
+    Raises:
+        StudyError: no such study, one that is not closed, arms without names or that this run
+            cannot draw, or no vote that it may be trained on.
+        ConfigError: the run's prompts cannot be read.
+    """
+    about = named(store.studies(), config.preferences.removeprefix(PREFIX).strip())
+    if about.status != "closed":
+        raise StudyError(
+            f"Study {about.study_id} is {about.status}. Close it before training on its votes: "
+            f"python -m rocm study close {about.study_id}"
+        )
+    primary = about.config["primary_question"]
+    votes = [
+        one for one in store.votes(about.study_id) if is_analysed(one) and one.question == primary
+    ]
+    decided = [one for one in votes if one.choice != "tie"]
+    held_out = prompts_of(config).evaluation
+    used = [one for one in decided if one.text not in held_out]
+    if not used:
+        raise StudyError(
+            f"Study {about.study_id} has no vote to train on: {len(votes)} votes on {primary!r}, "
+            f"{len(votes) - len(decided)} ties, {len(decided)} on prompts that this run is "
+            "evaluated on. Lower num_eval_prompts, or give other prompts."
+        )
+    drew = _drawers(store, about.study_id, config, {a for one in used for a in _arms(one)})
+    lines = "".join(json.dumps(_row(one, drew, about.config_sha256)) + "\n" for one in used)
+    folder = home.resolve() / "studies" / about.study_id
+    make_folder(folder)
+    file = folder / f"preferences-{sha256(lines.encode()).hexdigest()[:12]}.jsonl"
+    write_atomic(file, lines)
+    raters, sources = ({getattr(one, name) for one in used} for name in ("rater", "source"))
+    return StudyTable(
+        file,
+        f"Study {about.study_id}: {len(used)} preferences of {len(raters)} raters "
+        f"({', '.join(sorted(sources))}) on {primary!r}; left out: {len(votes) - len(decided)} "
+        f"ties, {len(decided) - len(used)} votes on prompts that the run is evaluated on. {file}",
+    )
+
+
+def _arms(one: Vote) -> tuple[str, str]:
+    return one.arm_a, one.arm_b
+
+
+def _row(one: Vote, drew: Mapping[str, str], manifest: str | None) -> dict[str, Any]:
+    winner, loser = _arms(one) if one.choice == "a" else _arms(one)[::-1]
+    return {
+        "prompt": one.text,
+        "seed": one.seed,
+        "winner": drew[winner],
+        "loser": drew[loser],
+        "rater": one.rater,
+        "source": one.source,
+        "comparison": one.comparison,
+        "study": one.study,
+        "manifest": manifest,
+    }
+
+
+def _drawers(
+    store: Store, study_id: str, config: RunConfig, names: Collection[str]
+) -> dict[str, str]:
+    """What drew each arm: `base`, or its adapter's folder."""
+    with store.database.read() as connection:
+        rows = connection.execute(select(arm).where(arm.c.study_id == study_id)).all()
+    known = {one.name: one for one in rows if one.params_json is not None}
+    if not set(names) <= set(known):
+        raise StudyError(
+            f"The arms of study {study_id} have no names here. Train where the study was built, or "
+            "unpack it with its key."
+        )
+    return {name: _drawer(name, known[name], config) for name in names}
+
+
+def _drawer(name: str, row: Any, config: RunConfig) -> str:
+    params = json.loads(row.params_json)
+    wanted = {one: getattr(config, one) for one in SHARED} | {"adapter_strength": 1.0}
+    if not params["adapter"]:
+        del wanted["adapter_strength"]
+    for setting, value in wanted.items():
+        if params[setting] != value:
+            advice = f"Train with {setting}={params[setting]}."
+            if setting == "adapter_strength":
+                advice = "Adapters can be trained on at full strength only."
+            raise StudyError(
+                f"People judged pictures of arm {name} with {setting}={params[setting]}, but here "
+                f"it is {value}. {advice}"
+            )
+    if config.sampler != "lcm":
+        raise StudyError("The study's pictures were drawn with sampler=lcm. Train with that.")
+    adapter: str = params["adapter"]
+    if not adapter:
+        return BASE
+    file = Path(adapter) / ADAPTER_FILE
+    if not file.is_file() or sha256(file.read_bytes()).hexdigest() != row.adapter_sha256:
+        raise StudyError(
+            f"The adapter of arm {name} is not in {adapter} any more, or was changed since. "
+            "Put it back: its pictures are drawn again for training."
+        )
+    return adapter

@@ -1,0 +1,1 @@
+"""What a study asks and of which pictures, from its recipe to its end."""

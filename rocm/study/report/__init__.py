@@ -1,0 +1,1 @@
+"""What a study's votes say, as pages and figures."""

@@ -1,0 +1,188 @@
+"""What a voting page may ask, one method per address of docs/study-api.md.
+
+Each takes a checked body, asks the store, and answers with plain data of `rocm.study.server.views`.
+"""
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rocm.errors import StoreUnavailable, StudyError, StudyNotOpen
+from rocm.study.server import views
+from rocm.study.server.bodies import Consent, Empty, Join, OfTrial, Vote
+from rocm.study.server.limits import Counter, Limits
+from rocm.study.server.login import Login
+from rocm.study.server.refusal import Refusal, note_unavailable
+from rocm.study.store.identity import external_hmac, study_secret
+from rocm.study.store.invitations import invited
+from rocm.study.store.queries import hashed
+from rocm.study.store.store import Store
+from rocm.study.store.studies import StudyInfo
+
+FROM_OUTSIDE = ("link", "invite", "prolific", "mturk", "pilot", "demo")
+PAID = ("prolific", "mturk")
+WITH_ID = (*PAID, "invite")
+UNINVITED = ("link", *PAID, "hf")
+STUDY = re.compile(r"[0-9a-f]{12}")
+NO_STUDY = "There is no study at this address. Check the link that you were given."
+NO_NEXT = (
+    "What you have answered is saved, but the server cannot give you the next pair now. "
+    "Wait a minute, then try again."
+)
+
+
+@dataclass(frozen=True)
+class Api:
+    """The store as raters may use it.
+
+    Attributes:
+        store: of the votes.
+        secrets: folder of the keys of outside ids.
+        sources: that may come in here, besides hf where there is a login.
+        counter: of requests.
+        login: at Hugging Face; None where there is none.
+        master: secret that those keys follow from where the folder does not last, or empty.
+    """
+
+    store: Store
+    secrets: Path
+    sources: tuple[str, ...] = FROM_OUTSIDE
+    counter: Counter = field(default_factory=lambda: Counter(Limits()))
+    login: Login | None = None
+    master: str = field(default="", repr=False)
+
+    def study(self, study_id: str) -> dict[str, Any]:
+        """What is said before consent; 404 if there is no such study."""
+        return views.study(self._info(study_id), self.store.questions(study_id))
+
+    def join(self, study_id: str, body: Join) -> dict[str, Any]:
+        """Let a rater in; the token is given here only."""
+        info = self._info(study_id)
+        self._check_way_in(study_id, body)
+        outside = self._outside_id(study_id, body)
+        key = study_secret(self.secrets, study_id, self.master)
+        visit = self.store.join(
+            study_id,
+            "link" if body.source == "invite" else body.source,
+            ext_hmac=outside and external_hmac(key, body.source, outside),
+            payment_id=outside if info.config.get("pays") and body.source in PAID else None,
+        )
+        return {"token": visit.token, "is_new": visit.is_new}
+
+    def begin_login(self, study_id: str, body: Empty) -> dict[str, Any]:
+        """Where a rater logs in at Hugging Face."""
+        self._info(study_id)
+        if self.login is None:
+            raise Refusal(400, "refused", "This server has no login. Use another of its links.")
+        return {"url": self.login.url(study_id)}
+
+    def consent(self, token: str, body: Consent) -> dict[str, Any]:
+        """Agree to the consent text."""
+        self.store.consent(token, body.version)
+        return self._where(token)
+
+    def decline(self, token: str, body: Empty) -> dict[str, Any]:
+        """Leave before the work: the text is not agreed to, or a condition is not met."""
+        self.store.screen_out(token)
+        return self._where(token)
+
+    def trial(self, token: str, body: Empty) -> dict[str, Any]:
+        """The open trial or the next one."""
+        return self._step(token)
+
+    def shown(self, token: str, body: OfTrial) -> dict[str, Any]:
+        """Both pictures are on the screen."""
+        self.store.shown(token, body.trial)
+        return {}
+
+    def vote(self, token: str, body: Vote) -> dict[str, Any]:
+        """Store the answers; once this answers they are on the disk. Then the next trial."""
+        self.counter.check("answers", token)
+        answers = {key: one.answer() for key, one in body.answers.items()}
+        screen = body.screen.screen() if body.screen else None
+        self.store.submit(token, body.trial, answers, screen)
+        return self._step(token)
+
+    def skip(self, token: str, body: OfTrial) -> dict[str, Any]:
+        """Leave a pair unjudged, where the study allows it. Then the next trial."""
+        self.counter.check("answers", token)
+        info = self._info(self.store.rater(token).study_id)
+        if not info.config["design"].get("allow_skip", True):
+            raise Refusal(400, "refused", "This study has no skipping: give your best answer.")
+        self.store.skip(token, body.trial)
+        return self._step(token)
+
+    def progress(self, token: str, body: Empty) -> dict[str, Any]:
+        """How far the rater is."""
+        return self._where(token)
+
+    def withdraw(self, token: str, body: Empty) -> dict[str, Any]:
+        """Take the rater's votes out of the analysis."""
+        self.store.withdraw(token)
+        return self._where(token)
+
+    def _check_way_in(self, study_id: str, body: Join) -> None:
+        """Refuse a source that is not open here, and what does not belong to it."""
+        sources = self.sources + (("hf",) if self.login else ())
+        if body.source not in sources:
+            allowed = ", ".join(sources)
+            raise Refusal(400, "refused", f"source={body.source!r} is not one of {allowed}.")
+        if (body.external_id is not None) != (body.source in WITH_ID):
+            words = f"external_id goes with the sources {', '.join(WITH_ID)}, and only with them."
+            raise Refusal(400, "refused", words)
+        if (body.login is not None) != (body.source == "hf"):
+            raise Refusal(400, "refused", "login goes with the source hf, and only with it.")
+        known = invited(self.store, study_id)
+        if body.source == "invite" and hashed(body.external_id or "") not in known:
+            words = "This is no invitation to this study. Open the whole link that you were sent."
+            raise Refusal(403, "not_invited", words)
+        if known and body.source in UNINVITED:
+            words = "This study is for invited people. Open the link that you were sent."
+            raise Refusal(403, "not_invited", words)
+
+    def _outside_id(self, study_id: str, body: Join) -> str | None:
+        if body.login is None:
+            return body.external_id
+        assert self.login, "hf is no source where there is no login"
+        return self.login.subject(study_id, body.login.code, body.login.verifier)
+
+    def _step(self, token: str) -> dict[str, Any]:
+        """The rater's trial, and pictures to load ahead; what was answered before is stored."""
+        notice = None
+        try:
+            one = self.store.claim(token)
+        except StudyNotOpen as error:
+            one, notice = None, str(error)
+        except StoreUnavailable as error:
+            note_unavailable(error)
+            one, notice = None, NO_NEXT
+        return {
+            **self._where(token),
+            "trial": one and views.trial(one),
+            "upcoming": [
+                views.picture(each) for each in (one and self.store.upcoming(token)) or ()
+            ],
+            "notice": notice,
+        }
+
+    def _where(self, token: str) -> dict[str, Any]:
+        rater = self.store.rater(token)
+        done = self.store.progress(token)
+        info = self.store.study(rater.study_id)
+        return {
+            "study": rater.study_id,
+            "source": rater.source,
+            "has_consented": rater.consent_version is not None,
+            "progress": views.progress(done, info, rater.source),
+        }
+
+    def _info(self, study_id: str) -> StudyInfo:
+        if not STUDY.fullmatch(study_id):  # of some texts PostgreSQL takes not even the question
+            raise Refusal(404, "unknown_study", NO_STUDY)
+        try:
+            return self.store.study(study_id)
+        except StoreUnavailable:
+            raise
+        except StudyError as error:
+            raise Refusal(404, "unknown_study", NO_STUDY) from error

@@ -1,0 +1,302 @@
+"""Addresses of the voting page, its API and its pictures, as one ASGI application.
+
+Work with the store runs in threads of its own, so that nothing else of the process can hold up a
+vote. Every answer forbids what the page does not need: other origins, guessing of types, referrers.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from anyio import CapacityLimiter, fail_after, to_thread
+from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from rocm.errors import RocmError
+from rocm.storage.paths import ROOT
+from rocm.study.server.api import STUDY, Api
+from rocm.study.server.bodies import Body, Consent, Empty, Join, OfTrial, Vote, object_of, read
+from rocm.study.server.limits import visitor
+from rocm.study.server.refusal import Refusal, as_refusal
+from rocm.study.store.backup import Backup
+from rocm.study.store.pictures import Pictures
+
+PLACE = "/study"
+PAGE = ROOT / "assets" / "vote"
+TYPES = {
+    ".html": "text/html",
+    ".css": "text/css",
+    ".js": "text/javascript",
+    ".svg": "image/svg+xml",
+}
+MAX_BODY_BYTES = 16_384
+BODY_S = 20
+NUM_THREADS = 16
+NUM_LOGINS = 4
+MTURK = "https://www.mturk.com https://workersandbox.mturk.com"
+FRAMES = "https://huggingface.co https://worker.mturk.com https://workersandbox.mturk.com"
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+        f"connect-src 'self'; base-uri 'none'; form-action {MTURK}; frame-ancestors 'self' {FRAMES}"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+}
+FOREVER = "private, max-age=31536000, immutable"
+NOWHERE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>ROCM Studio</title>
+<p>This server holds user studies. Open the link of the study that you were invited to.</p>"""
+
+
+@dataclass(frozen=True)
+class Server:
+    """Answers requests for one store and one folder of pictures.
+
+    Attributes:
+        api: what raters may ask.
+        pictures: of all studies, re-encoded and without metadata.
+        is_proxied: whether a proxy in front adds visitors' addresses to X-Forwarded-For.
+        backup: of the store, for those who look after it; None where there is none.
+        threads: that ask the store.
+        logins: threads that wait for another server, so that no vote waits with them.
+    """
+
+    api: Api
+    pictures: Pictures
+    is_proxied: bool = False
+    backup: Backup | None = None
+    threads: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(NUM_THREADS))
+    logins: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(NUM_LOGINS))
+
+    def routes(self) -> list[BaseRoute]:
+        """Addresses, below `PLACE`."""
+        of_token: list[tuple[str, type[Body], Callable[..., Any]]] = [
+            ("consent", Consent, self.api.consent),
+            ("decline", Empty, self.api.decline),
+            ("trial", Empty, self.api.trial),
+            ("shown", OfTrial, self.api.shown),
+            ("vote", Vote, self.api.vote),
+            ("skip", OfTrial, self.api.skip),
+            ("withdraw", Empty, self.api.withdraw),
+        ]
+        posts = [
+            Route(f"/api/{name}", partial(self._act, kind, method), methods=["POST"])
+            for name, kind, method in of_token
+        ]
+        files = {path.name: path.read_bytes() for path in sorted(PAGE.iterdir())}
+        return [
+            *posts,
+            Route("/api/progress", self._progress),
+            Route("/api/{study}", self._study),
+            Route("/api/{study}/join", self._join, methods=["POST"]),
+            Route("/api/{study}/login", self._login, methods=["POST"]),
+            Route("/picture/{picture}", self._picture),
+            Route("/assets/{name}", partial(_file, files)),
+            Route("/{study}", partial(_page, files["index.html"])),
+            Route("/{study}/", _without_slash),
+        ]
+
+    async def _study(self, request: Request) -> Response:
+        self._count(request)
+        return await self._answer(self.api.study, request.path_params["study"])
+
+    async def _join(self, request: Request) -> Response:
+        address = self._count(request)
+        self.api.counter.check("joins", address)
+        body = read(Join, object_of(await _body(request)))
+        join = partial(self.api.join, request.path_params["study"], body)
+        return await (self._answer_late(join) if body.login else self._answer(join))
+
+    async def _login(self, request: Request) -> Response:
+        self._count(request)
+        body = read(Empty, object_of(await _body(request)))
+        return await self._answer_late(
+            partial(self.api.begin_login, request.path_params["study"], body)
+        )
+
+    async def _act(
+        self, kind: type[Body], method: Callable[..., Any], request: Request
+    ) -> Response:
+        self._count(request)
+        token = self._token(request)
+        body = read(kind, object_of(await _body(request)))
+        return await self._answer(method, token, body)
+
+    async def _progress(self, request: Request) -> Response:
+        self._count(request)
+        return await self._answer(self.api.progress, self._token(request), Empty())
+
+    async def _picture(self, request: Request) -> Response:
+        self._count(request)
+        read = partial(self._content, request.path_params["picture"])
+        # Neither date nor tag of the file is sent: arms are drawn one after the other.
+        content = await to_thread.run_sync(read, limiter=self.threads)
+        return Response(content, media_type="image/webp", headers={"Cache-Control": FOREVER})
+
+    def _content(self, picture_id: str) -> bytes:
+        return self.pictures.file(picture_id).read_bytes()
+
+    async def _answer(self, act: Callable[..., dict[str, Any]], *values: Any) -> Response:
+        answer = await to_thread.run_sync(partial(act, *values), limiter=self.threads)
+        return JSONResponse(answer, headers={"Cache-Control": "no-store"})
+
+    async def _answer_late(self, act: Callable[[], dict[str, Any]]) -> Response:
+        answer = await to_thread.run_sync(act, limiter=self.logins)
+        return JSONResponse(answer, headers={"Cache-Control": "no-store"})
+
+    def _count(self, request: Request) -> str:
+        """Count a request of an address; returns the address."""
+        address = request.client.host if request.client else ""
+        if self.is_proxied:  # the last entry is the proxy's own; those before it can be made up
+            given = ",".join(request.headers.getlist("x-forwarded-for"))
+            address = given.rpartition(",")[2].strip() or address
+        address = visitor(address)
+        self.api.counter.check("requests", address)
+        return address
+
+    def _token(self, request: Request) -> str:
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not 1 <= len(token) <= 200:
+            words = "This needs a rater's token: Authorization: Bearer TOKEN."
+            raise Refusal(401, "unknown_rater", words)
+        self.api.counter.check("calls", token)
+        return token
+
+
+def vote_app(server: Server) -> Starlette:
+    """The application, to be mounted at `PLACE`.
+
+    Args:
+        server: that answers.
+
+    Returns:
+        An ASGI application without state of its own.
+    """
+    handlers: Any = {RocmError: _refused, HTTPException: _no_such_thing}
+    guard = [Middleware(_WithHeaders)]
+    app = Starlette(routes=server.routes(), exception_handlers=handlers, middleware=guard)
+    # It would lead to the whole address, by http where a proxy in front speaks https.
+    app.router.redirect_slashes = False
+    return app
+
+
+def alone(server: Server, middleware: Sequence[Middleware]) -> Starlette:
+    """The application as the only one of its server, with nothing to train, draw or administer.
+
+    Args:
+        server: that answers.
+        middleware: around everything.
+
+    Returns:
+        An ASGI application.
+    """
+    routes = [Route("/", _nowhere), Mount(PLACE, vote_app(server))]
+    return Starlette(routes=routes, middleware=[Middleware(_WithHeaders), *middleware])
+
+
+def _nowhere(request: Request) -> Response:
+    return HTMLResponse(NOWHERE)
+
+
+async def _page(content: bytes, request: Request) -> Response:
+    """The page; at an address that can be no study's it is the same, and says so itself."""
+    status = 200 if STUDY.fullmatch(request.path_params["study"]) else 404
+    return HTMLResponse(content, status, headers={"Cache-Control": "no-cache"})
+
+
+async def _without_slash(request: Request) -> Response:
+    study = request.path_params["study"]
+    if not STUDY.fullmatch(study):
+        raise HTTPException(404)
+    query = f"?{request.url.query}" if request.url.query else ""
+    return RedirectResponse(f"../{study}{query}")
+
+
+async def _file(files: dict[str, bytes], request: Request) -> Response:
+    name = request.path_params["name"]
+    if name not in files:
+        raise HTTPException(404)
+    headers = {"Cache-Control": "no-cache"}
+    return Response(files[name], media_type=TYPES[Path(name).suffix], headers=headers)
+
+
+async def _body(request: Request) -> bytes:
+    """The body of a request that writes, if it comes from the page itself and is small.
+
+    Browsers tell by Sec-Fetch-Site who asks; where they do not, Origin does (rocm.ui.middleware).
+    """
+    if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+        words = "A page of another site may not vote. Open the study's own link."
+        raise Refusal(403, "foreign_page", words)
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        words = "The body must be JSON: Content-Type: application/json."
+        raise Refusal(415, "bad_request", words)
+    try:
+        with fail_after(BODY_S):
+            return await _small(request)
+    except TimeoutError as error:
+        words = f"The body did not come within {BODY_S} seconds. Send it again."
+        raise Refusal(408, "bad_request", words) from error
+    except (
+        ClientDisconnect
+    ) as error:  # nobody reads the answer; a traceback each would fill the log
+        raise Refusal(400, "bad_request", "The body broke off. Send it again.") from error
+
+
+async def _small(request: Request) -> bytes:
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > MAX_BODY_BYTES:
+            words = f"The body is larger than {MAX_BODY_BYTES} bytes. Send less."
+            raise Refusal(413, "bad_request", words)
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RocmError)
+    refusal = as_refusal(error)
+    return _fault(refusal.status, refusal.code, str(refusal))
+
+
+def _no_such_thing(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    words = "There is nothing at this address, or not for this method. See docs/study-api.md."
+    return _fault(error.status_code, "not_found", words)
+
+
+def _fault(status: int, code: str, message: str) -> Response:
+    headers = {"Cache-Control": "no-store"}
+    if status in (429, 503):
+        headers["Retry-After"] = "2"
+    if status in (408, 413):  # what is still to come of the body is not waited for
+        headers["Connection"] = "close"
+    body = {"error": {"code": code, "message": message}}
+    return JSONResponse(body, status_code=status, headers=headers)
+
+
+class _WithHeaders:
+    """Puts `HEADERS` on every answer."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(HEADERS)
+            await send(message)
+
+        await self._app(scope, receive, with_headers)

@@ -1,0 +1,110 @@
+"""How often a visitor may ask: counted in memory, by a hash that changes every day.
+
+No address is stored or logged. Whoever shares an address shares its limit, so it is wide enough
+for a classroom behind one router; the narrow limits hold for one rater.
+"""
+
+import hashlib
+import ipaddress
+import secrets
+import time
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from threading import Lock
+
+from rocm.study.server.refusal import Refusal
+
+MOST_REMEMBERED = 20_000
+SALT_LIVES_S = 86_400
+
+
+@dataclass(frozen=True)
+class Limit:
+    """At most `burst` requests at once, and `per_s` of them a second over time."""
+
+    burst: float
+    per_s: float
+
+
+@dataclass(frozen=True)
+class Limits:
+    """All limits.
+
+    Attributes:
+        requests: of one address, pictures among them.
+        joins: new visits of one address.
+        calls: of one rater.
+        answers: votes and skips of one rater; a longer run of answers faster than one in two
+            seconds is no judging.
+    """
+
+    requests: Limit = Limit(3000, 100)
+    joins: Limit = Limit(60, 0.1)
+    calls: Limit = Limit(60, 5)
+    answers: Limit = Limit(30, 0.5)
+
+
+def visitor(address: str) -> str:
+    """Whom an address stands for: itself, or of IPv6 the network that one household has.
+
+    Args:
+        address: of a connection or as a proxy gives it; what is none is taken as it is.
+
+    Returns:
+        An IPv4 address, the first 64 bits of an IPv6 one, or the text.
+    """
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(found, ipaddress.IPv4Address):
+        return str(found)
+    if found.ipv4_mapped:
+        return str(found.ipv4_mapped)
+    return str(ipaddress.IPv6Network((int(found) >> 64 << 64, 64)))
+
+
+class Counter:
+    """Counts what visitors ask for, and refuses what is too much."""
+
+    def __init__(self, limits: Limits, clock: Callable[[], float] = time.monotonic):
+        """Count from nothing.
+
+        Args:
+            limits: to hold.
+            clock: seconds.
+        """
+        self._limits, self._clock, self._lock = limits, clock, Lock()
+        # Kinds apart: tokens made up by the thousand must not push out the count of an address.
+        self._left: dict[str, OrderedDict[bytes, tuple[float, float]]] = defaultdict(OrderedDict)
+        self._salt, self._salted_at = secrets.token_bytes(32), clock()
+
+    def check(self, kind: str, who: str) -> None:
+        """Count one request.
+
+        Args:
+            kind: a field of `Limits`.
+            who: address or token.
+
+        Raises:
+            Refusal: 429, too many.
+        """
+        limit: Limit = getattr(self._limits, kind)
+        with self._lock:
+            now = self._clock()
+            key = self._hashed(who, now)
+            known = self._left[kind]
+            left, seen = known.pop(key, (limit.burst, now))
+            left = min(limit.burst, left + (now - seen) * limit.per_s)
+            known[key] = (left - 1 if left >= 1 else left, now)
+            if len(known) > MOST_REMEMBERED:
+                known.popitem(last=False)
+        if left < 1:
+            raise Refusal(429, "too_many", "Too many requests in a short time. Wait a little.")
+
+    def _hashed(self, who: str, now: float) -> bytes:
+        if now - self._salted_at > SALT_LIVES_S:
+            self._salt, self._salted_at = secrets.token_bytes(32), now
+            self._left.clear()
+        return hashlib.blake2s(who.encode(), key=self._salt, digest_size=16).digest()

@@ -1,0 +1,123 @@
+"""Login with Hugging Face on a Space: OpenID Connect's authorization code with PKCE (RFC 7636).
+
+The page keeps verifier and state, so a code that somebody else slips in is worth nothing, and the
+server needs neither cookie nor session. `huggingface_hub.attach_huggingface_oauth` keeps the access
+token in a cookie, redirects wherever a link says, and off a Space lets everybody in as the owner.
+"""
+
+import base64
+import json
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from rocm.study.server.refusal import Refusal
+
+SETTINGS = ("OPENID_PROVIDER_URL", "OAUTH_CLIENT_ID", "OAUTH_CLIENT_SECRET", "SPACE_HOST")
+TIMEOUT_S = 10
+MAX_BYTES = 100_000
+NO_ANSWER = "Hugging Face does not answer, so you cannot be logged in now. Try again in a minute."
+NO_LOGIN = "Hugging Face did not accept this login. Log in again."
+
+
+@dataclass(frozen=True)
+class Login:
+    """A Space's own application at the provider.
+
+    Attributes:
+        provider: address of the provider, whose metadata say where to ask.
+        client_id: of the application; public.
+        client_secret: of the application.
+        place: address of this server's studies, without a slash at its end.
+    """
+
+    provider: str
+    client_id: str
+    client_secret: str
+    place: str
+
+    def url(self, study_id: str) -> str:
+        """Where a rater logs in; the page adds its state and code challenge."""
+        asked = {
+            "response_type": "code",
+            "client_id": self.client_id,
+            "redirect_uri": self._back(study_id),
+            "scope": "openid",
+        }
+        return f"{self._metadata['authorization_endpoint']}?{urllib.parse.urlencode(asked)}"
+
+    def subject(self, study_id: str, code: str, verifier: str) -> str:
+        """Who has logged in.
+
+        Args:
+            study_id: to which the rater came back.
+            code: that the provider sent along.
+            verifier: that the page's challenge was made of.
+
+        Returns:
+            The provider's unchanging id of the account; it says no name.
+
+        Raises:
+            Refusal: the code is not accepted, or the provider does not answer.
+        """
+        given = {
+            "grant_type": "authorization_code",
+            "code": code,
+            "redirect_uri": self._back(study_id),
+            "client_id": self.client_id,
+            "code_verifier": verifier,
+        }
+        basic = base64.b64encode(f"{self.client_id}:{self.client_secret}".encode()).decode()
+        body = urllib.parse.urlencode(given).encode()
+        tokens = _ask(self._metadata["token_endpoint"], f"Basic {basic}", body)
+        about = _ask(self._metadata["userinfo_endpoint"], f"Bearer {tokens.get('access_token')}")
+        subject = about.get("sub")
+        if not isinstance(subject, str) or not 1 <= len(subject) <= 200:
+            raise Refusal(503, "unavailable", NO_ANSWER)
+        return subject
+
+    def _back(self, study_id: str) -> str:
+        return f"{self.place}/{study_id}"
+
+    @cached_property
+    def _metadata(self) -> dict[str, Any]:
+        return _ask(f"{self.provider}/.well-known/openid-configuration")
+
+
+def login_of(settings: Mapping[str, str]) -> Login | None:
+    """The login of a Space, from the variables that Hugging Face sets for `hf_oauth: true`.
+
+    Args:
+        settings: values of `SETTINGS`, empty where there is none.
+
+    Returns:
+        The login; None unless all are set.
+    """
+    provider, client_id, client_secret, host = (settings.get(name, "") for name in SETTINGS)
+    if not all((provider, client_id, client_secret, host)):
+        return None
+    return Login(provider.rstrip("/"), client_id, client_secret, f"https://{host}/study")
+
+
+def _ask(address: str, authorization: str = "", body: bytes | None = None) -> dict[str, Any]:
+    """A JSON object from the provider; Refusal if it sends none."""
+    headers = {"Accept": "application/json"}
+    if authorization:
+        headers["Authorization"] = authorization
+    request = urllib.request.Request(address, body, headers)
+    try:
+        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:
+            found = json.loads(answer.read(MAX_BYTES))
+    except urllib.error.HTTPError as error:
+        if error.code < 500:
+            raise Refusal(403, "login_failed", NO_LOGIN) from error
+        raise Refusal(503, "unavailable", NO_ANSWER) from error
+    except (OSError, ValueError) as error:
+        raise Refusal(503, "unavailable", NO_ANSWER) from error
+    if not isinstance(found, dict):
+        raise Refusal(503, "unavailable", NO_ANSWER)
+    return found

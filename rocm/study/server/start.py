@@ -1,0 +1,107 @@
+"""The vote server over a home folder: what it is for, its database, secrets, who may come in.
+
+A server is a `lab`, where one trains and looks, or a `study`, where raters vote.
+"""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+from rocm.errors import ConfigError, StudyError
+from rocm.study.server.api import FROM_OUTSIDE, Api
+from rocm.study.server.app import Server
+from rocm.study.server.login import Login
+from rocm.study.store.backup import open_store
+from rocm.study.store.identity import checked_master
+from rocm.study.store.pictures import Pictures
+from rocm.study.store.store import Store
+
+KEPT = ("DATABASE_URL", "ROCM_BACKUP", "ROCM_STUDY_SECRET")
+NO_SECRET = (
+    "ROCM_BACKUP is set without ROCM_STUDY_SECRET: after the loss of the disk votes come back, but "
+    "raters who were invited, logged in or came from Prolific would come as new ones."
+)
+log = logging.getLogger(__name__)
+IN_LAB = ("local", "simulated")
+
+
+def server_of(
+    home: Path,
+    settings: Mapping[str, str],
+    is_private: bool,
+    is_proxied: bool,
+    login: Login | None = None,
+) -> Server:
+    """Open the store of a home.
+
+    Args:
+        home: folder of everything; made if absent.
+        settings: values of `KEPT`, each missing or empty for none: address of a PostgreSQL
+            database, in place of the home's SQLite file; folder that outlives the home's disk, from
+            which votes are restored where they are gone and to which every commit goes; the secret
+            that keys of outside ids follow from.
+        is_private: only this machine can reach the server, so simulated raters may come in too.
+        is_proxied: a proxy in front adds visitors' addresses, as a Space's does.
+        login: at Hugging Face; None for none.
+
+    Returns:
+        What answers raters. Its store is closed by whoever asked for it.
+
+    Raises:
+        StudyError: the database, the backup or the secret cannot be used.
+    """
+    database_url, backup, master = (settings.get(name, "") for name in KEPT)
+    master = checked_master(master)
+    if backup and database_url:
+        raise StudyError(
+            "ROCM_BACKUP and DATABASE_URL are both set, but PostgreSQL keeps its own journal. "
+            "Unset one of them."
+        )
+    if backup and not master:
+        log.warning(NO_SECRET)
+    home.mkdir(parents=True, exist_ok=True)
+    file = home / "study.sqlite3"
+    kept = None
+    if backup:
+        store, kept = open_store(file, Path(backup))
+    else:
+        store = Store.open(database_url or file)
+    sources = FROM_OUTSIDE + (IN_LAB if is_private else ())
+    api = Api(store, home / "study-secrets", sources, login=login, master=master)
+    return Server(api, Pictures(home / "study-pictures"), is_proxied, backup=kept)
+
+
+MODES = ("lab", "study")
+
+
+def chosen_mode(given: str, is_private: bool) -> str:
+    """The mode of a server.
+
+    Args:
+        given: `lab`, `study`, or empty for the rule.
+        is_private: whether only this machine can reach it.
+
+    Returns:
+        What was given; else `lab` where it is private and `study` where others can reach it.
+
+    Raises:
+        ConfigError: something else was given.
+    """
+    if given and given not in MODES:
+        allowed = " or ".join(MODES)
+        raise ConfigError(f"ROCM_MODE={given!r} is not allowed: {allowed}, or leave it out.")
+    return given or ("lab" if is_private else "study")
+
+
+def is_for_one(mode: str, is_local: bool, *ways_in: object) -> bool:
+    """Whether whoever asks sits at this machine, so that votes without a person may come in too.
+
+    Args:
+        mode: of the server; one for raters has a proxy in front sooner or later.
+        is_local: it listens on a loopback address, outside a Space.
+        *ways_in: what others could come by: an admin token, further names, a proxy; any true value.
+
+    Returns:
+        True only for a lab that nobody else can reach.
+    """
+    return mode == "lab" and is_local and not any(ways_in)

@@ -1,0 +1,1 @@
+"""Estimates from votes: arrays in, numbers out; no database, no words."""

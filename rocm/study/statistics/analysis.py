@@ -1,0 +1,296 @@
+"""Everything that a study's votes say, as one value without words or drawings."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from rocm.errors import StudyError
+from rocm.study.statistics.agreement import (
+    Alpha,
+    Share,
+    krippendorff_alpha,
+    pairwise_agreement,
+    repeat_consistency,
+    side_bias,
+)
+from rocm.study.statistics.beta_curve import BetaPoint, beta_curve
+from rocm.study.statistics.evidence import FEWEST_RATERS, Evidence, evidence
+from rocm.study.statistics.flags import FASTEST_MS, RaterReport, rater_reports
+from rocm.study.statistics.outcomes import CAREFUL, Outcome, by_category, outcomes
+from rocm.study.statistics.ranking import Ranking, rank
+from rocm.study.statistics.reward_agreement import (
+    Agreement,
+    CurvePoint,
+    Rewards,
+    hacking_curve,
+    reward_agreement,
+)
+from rocm.study.statistics.votes import Votes
+
+MARKS = {
+    "simulated": "SIMULATED: votes by simulated raters, no people",
+    "demo": "DEMO: votes of a demonstration",
+    "pilot": "PILOT: votes of a pilot, not for analysis",
+}
+"""What every output says of votes from such a source."""
+MANY_LEFT_OUT = 0.2
+"""Share of raters above which it is said aloud that the rules leave them out."""
+INTERIM = "INTERIM: the study is open; only the e-values may be looked at repeatedly"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two arms of the manifest that are compared.
+
+    Attributes:
+        name: as in the votes.
+        arm_a: name of arm a.
+        arm_b: name of arm b.
+        beta: weight of arm a's divergence, for Figure 4; None where it has none.
+    """
+
+    name: str
+    arm_a: str
+    arm_b: str
+    beta: float | None = None
+
+
+@dataclass(frozen=True)
+class StudyInfo:
+    """What the manifest and the store know and the votes do not.
+
+    Attributes:
+        title: of the study.
+        manifest_sha256: of the canonical manifest, 64 hexadecimal digits.
+        comparisons: all of the manifest, in its order.
+        questions: names, the primary one first.
+        prompts: where they come from, in words.
+        design: what each rater judged and how, in sentences.
+        exclusion_rules: in words, as frozen in the manifest.
+        sources: where raters came from, such as "prolific" or "simulated".
+        is_open: votes may still come in.
+        is_hidden_until_closed: the manifest allows no results while the study is open.
+        num_skipped: trials that raters skipped.
+        num_withdrawn: raters who took their answers back; these are not among the votes.
+        fastest_ms: answers below it count as fast.
+        arm_betas: weight of the divergence by arm, of those trained with a known one.
+    """
+
+    title: str
+    manifest_sha256: str
+    comparisons: tuple[Comparison, ...]
+    questions: tuple[str, ...]
+    prompts: str
+    design: str = ""
+    exclusion_rules: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+    is_open: bool = False
+    is_hidden_until_closed: bool = False
+    num_skipped: int = 0
+    num_withdrawn: int = 0
+    fastest_ms: int = FASTEST_MS
+    arm_betas: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """Warnings that every output carries."""
+        found = [mark for source, mark in MARKS.items() if source in self.sources]
+        return (*found, INTERIM) if self.is_open else tuple(found)
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the comparisons."""
+        return [comparison.name for comparison in self.comparisons]
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """How far raters agree about one question, exclusions applied.
+
+    Attributes:
+        nominal: Krippendorff's alpha of three unordered choices.
+        ordinal: the same with b < tie < a.
+        same_choice: share of two raters' votes on a pair that are the same; None of none.
+        repeats: repeated pairs answered as before.
+        left: votes for the left picture among decided ones.
+        seconds: lower quartile, median and upper quartile of the time per vote; None without times.
+    """
+
+    nominal: Alpha
+    ordinal: Alpha
+    same_choice: float | None
+    repeats: Share
+    left: Share
+    seconds: tuple[float, float, float] | None
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """All results of a study.
+
+    Attributes:
+        outcomes: with the exclusion rules applied.
+        outcomes_of_all: without them.
+        num_excluded: opinions that the rules leave out.
+        num_votes: opinions in all.
+        num_raters: raters with an opinion.
+        num_raters_excluded: of them, those of whom the rules leave everything out.
+        rankings: by question; empty with fewer than three arms.
+        reliability: by question.
+        raters: one report per rater, on the primary question.
+        categories: by category of prompts, outcomes of the primary question.
+        evidence: by comparison, on the primary question.
+        agreement: of every reward with people, on the primary question; empty without rewards.
+        curve: points of Figure 4; empty without rewards.
+        betas: arms by falling beta; empty with fewer than three different ones.
+        cautions: sentences about what makes the results doubtful.
+    """
+
+    outcomes: list[Outcome]
+    outcomes_of_all: list[Outcome]
+    num_excluded: int
+    num_votes: int
+    num_raters: int
+    num_raters_excluded: int
+    rankings: dict[str, Ranking]
+    reliability: dict[str, Reliability]
+    raters: list[RaterReport]
+    categories: dict[str, list[Outcome]]
+    evidence: dict[str, Evidence]
+    agreement: list[Agreement]
+    curve: list[CurvePoint]
+    betas: list[BetaPoint]
+    cautions: list[str]
+
+
+def analyse(votes: Votes, info: StudyInfo, rewards: Rewards | None = None) -> Analysis:
+    """All results of a study.
+
+    Args:
+        votes: all of the study, of every kind, exclusions among them, in the order of storage.
+        info: what the manifest says.
+        rewards: of the pairs' pictures, if they are known.
+
+    Returns:
+        The results.
+
+    Raises:
+        StudyError: results are hidden until the study is closed, or votes name a comparison or
+            question that the manifest does not have.
+    """
+    _check(votes, info)
+    kept = votes.kept()
+    primary = info.questions[0]
+    asked = kept.opinions(question=primary)
+    found = outcomes(kept, info.names, info.questions)
+    betas = {comparison.name: comparison.beta for comparison in info.comparisons}
+    own = [one for one in found if one.question == primary]
+    opinions = votes.opinions()
+    num_raters, num_kept = (len(np.unique(o.rater)) for o in (opinions, kept.opinions()))
+    return Analysis(
+        outcomes=found,
+        outcomes_of_all=outcomes(votes, info.names, info.questions),
+        num_excluded=int(opinions.excluded.sum()),
+        num_votes=len(opinions),
+        num_raters=num_raters,
+        num_raters_excluded=num_raters - num_kept,
+        rankings=_rankings(kept, info),
+        reliability={name: _reliability(kept, name) for name in info.questions},
+        raters=rater_reports(votes.where(votes.question == primary), info.fastest_ms),
+        categories=_categories(kept, info.names, primary),
+        evidence={name: evidence(kept.opinions(name, primary)) for name in info.names},
+        agreement=reward_agreement(asked, rewards) if rewards else [],
+        curve=hacking_curve(asked, rewards, own, betas) if rewards else [],
+        betas=beta_curve(asked, _arms_of(info), info.arm_betas, rewards),
+        cautions=_cautions(found, num_raters - num_kept, num_raters),
+    )
+
+
+def _check(votes: Votes, info: StudyInfo) -> None:
+    if not info.questions or not info.comparisons:
+        raise StudyError("The manifest has no question or no comparison, so there is no result.")
+    if info.is_open and info.is_hidden_until_closed:
+        raise StudyError(
+            f"The manifest of {info.title!r} hides results until the study is closed. "
+            "Close it first."
+        )
+    real = votes.where(votes.kind == "main")
+    for column, allowed in ((real.comparison, info.names), (real.question, info.questions)):
+        unknown = sorted(set(column.tolist()) - set(allowed))
+        if unknown:
+            raise StudyError(
+                f"Votes name {unknown[0]!r}, which is not in the manifest: {', '.join(allowed)}."
+            )
+
+
+def _cautions(found: list[Outcome], num_left_out: int, num_raters: int) -> list[str]:
+    cautions = []
+    fewest = min((one.num_raters for one in found if one.interval), default=FEWEST_RATERS)
+    if fewest < FEWEST_RATERS:
+        cautions.append(
+            f"Only {fewest} raters: with fewer than {FEWEST_RATERS} the 95 % interval is too "
+            f"narrow where raters differ. Go by {CAREFUL!r} instead."
+        )
+    if num_left_out > MANY_LEFT_OUT * num_raters:
+        cautions.append(
+            f"The rules leave out {num_left_out} of {num_raters} raters, more than one in five. "
+            "See whether the attention checks were clear, and compare both columns."
+        )
+    return cautions
+
+
+def _arms_of(info: StudyInfo) -> dict[str, tuple[str, str]]:
+    return {one.name: (one.arm_a, one.arm_b) for one in info.comparisons}
+
+
+def _rankings(votes: Votes, info: StudyInfo) -> dict[str, Ranking]:
+    arms = _arms_of(info)
+    if len({arm for pair in arms.values() for arm in pair}) < 3:
+        return {}
+    return {name: rank(votes.opinions(question=name), arms) for name in info.questions}
+
+
+def _reliability(votes: Votes, question: str) -> Reliability:
+    asked = votes.opinions(question=question)
+    times = asked.rt_ms[~np.isnan(asked.rt_ms)] / 1000
+    quartiles = np.quantile(times, [0.25, 0.5, 0.75]).tolist() if len(times) else None
+    return Reliability(
+        nominal=krippendorff_alpha(asked, "nominal"),
+        ordinal=krippendorff_alpha(asked, "ordinal"),
+        same_choice=pairwise_agreement(asked),
+        repeats=repeat_consistency(votes.where(votes.question == question)),
+        left=side_bias(asked),
+        seconds=tuple(quartiles) if quartiles else None,
+    )
+
+
+def _categories(votes: Votes, names: list[str], question: str) -> dict[str, list[Outcome]]:
+    found: dict[str, list[Outcome]] = {}
+    for name in names:
+        for category, one in by_category(votes, name, question).items():
+            found.setdefault(category, []).append(one)
+    return dict(sorted(found.items()))
+
+
+def plain(value: object) -> object:
+    """A result as JSON has it: dictionaries, lists, numbers, words and null.
+
+    Args:
+        value: a dataclass of this package, or what one is made of.
+
+    Returns:
+        The same content; shares keep their ratio, outcomes their headline interval.
+    """
+    if hasattr(value, "__dataclass_fields__"):
+        fields = {name: plain(getattr(value, name)) for name in value.__dataclass_fields__}
+        if isinstance(value, Share):
+            fields |= {"share": value.share}
+        if isinstance(value, Outcome):
+            fields |= {"interval": plain(value.interval)}
+        return fields
+    if isinstance(value, Mapping):
+        return {str(key): plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(one) for one in value]
+    return value

@@ -1,0 +1,134 @@
+"""People and rewards against the weight of the divergence: the paper's Figure 4 from votes.
+
+There pictures are first liked more and then less as beta shrinks, while the reward only grows. Here
+an arm's win rate is its score over the arms that it was compared with, and a reward agrees with
+people where it prefers the picture that most of them prefer.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from rocm.study.statistics.agreement import Share
+from rocm.study.statistics.crossed import Table
+from rocm.study.statistics.intervals import Interval, multiway_satterthwaite
+from rocm.study.statistics.reward_agreement import Rewards
+from rocm.study.statistics.votes import Votes
+
+FEWEST_BETAS = 3
+"""A curve through fewer points says nothing about a peak."""
+
+
+@dataclass(frozen=True)
+class BetaPoint:
+    """One arm on the curve.
+
+    Attributes:
+        arm: its name.
+        beta: weight of the divergence that it was trained with.
+        opponents: arms that it is measured against.
+        num_votes: opinions about it.
+        win_rate: (wins + ties / 2) / votes, in [0, 1].
+        interval: 95 %, by the headline's method; None where it has no answer.
+        preferred: by reward, share of its pairs in which the reward prefers it, ties half.
+        agreed: by reward, pairs in which reward and most people prefer the same picture, of those
+            that both decide.
+    """
+
+    arm: str
+    beta: float
+    opponents: tuple[str, ...]
+    num_votes: int
+    win_rate: float
+    interval: Interval | None
+    preferred: dict[str, float]
+    agreed: dict[str, Share]
+
+
+def beta_curve(
+    votes: Votes,
+    compared: Mapping[str, tuple[str, str]],
+    betas: Mapping[str, float],
+    rewards: Rewards | None = None,
+) -> list[BetaPoint]:
+    """Win rate and agreement of every arm whose beta is known.
+
+    Arms are measured against the same opponents: all the others where every two were compared, else
+    those that every one of them was compared with.
+
+    Args:
+        votes: opinions about one question.
+        compared: names of arm a and arm b by comparison.
+        betas: by name of the arm.
+        rewards: of the pairs, if they are known.
+
+    Returns:
+        Points from the largest beta to the smallest; none with fewer than three different betas, or
+        where no opponents are shared.
+    """
+    against = _opponents(compared, [name for name in betas if _met(compared, name)])
+    asked = {arm: _about(votes, compared, arm, others) for arm, others in against.items()}
+    known = [arm for arm, own in asked.items() if len(own)]
+    if len({betas[arm] for arm in known}) < FEWEST_BETAS:
+        return []
+    found = []
+    for arm in known:
+        own, others = asked[arm], tuple(sorted(against[arm]))
+        turned = [name for name, (_, second) in compared.items() if second == arm]
+        preferred, agreed = _rewards_on(own, turned, rewards) if rewards else ({}, {})
+        table = Table.of(own)
+        interval = multiway_satterthwaite(table)
+        found.append(
+            BetaPoint(arm, betas[arm], others, len(own), table.score, interval, preferred, agreed)
+        )
+    return sorted(found, key=lambda one: -one.beta)
+
+
+def _met(compared: Mapping[str, tuple[str, str]], arm: str) -> set[str]:
+    """The arms that an arm was compared with."""
+    return {name for two in compared.values() if arm in two for name in two} - {arm}
+
+
+def _opponents(compared: Mapping[str, tuple[str, str]], arms: Sequence[str]) -> dict[str, set[str]]:
+    met = {arm: _met(compared, arm) for arm in arms}
+    if len({frozenset(others | {arm}) for arm, others in met.items()}) <= 1:
+        return met
+    common = set.intersection(*met.values())
+    return dict.fromkeys(arms, common)
+
+
+def _about(
+    votes: Votes, compared: Mapping[str, tuple[str, str]], arm: str, others: set[str]
+) -> Votes:
+    """The votes on an arm and its opponents, turned so that it is arm a."""
+    parts = []
+    for name, (first, second) in compared.items():
+        if first == arm and second in others:
+            parts.append(votes.opinions(name))
+        elif second == arm and first in others:
+            parts.append(votes.opinions(name).swapped())
+    if not parts:
+        return votes.where(np.zeros(len(votes), dtype=bool))
+    columns = [field.name for field in fields(Votes)]
+    return Votes(**{name: np.concatenate([getattr(p, name) for p in parts]) for name in columns})
+
+
+def _rewards_on(
+    own: Votes, turned: Sequence[str], rewards: Rewards
+) -> tuple[dict[str, float], dict[str, Share]]:
+    """How often each reward prefers the arm, and how often it sides with people."""
+    pairs, first, row = np.unique(own.pair, return_index=True, return_inverse=True)
+    people = np.sign(np.bincount(row, 2 * own.scores - 1, minlength=len(pairs)))
+    sides = np.where(np.isin(own.comparison[first], turned), -1, 1)
+    order = np.argsort(rewards.pair)
+    place = order[np.searchsorted(rewards.pair, pairs, sorter=order).clip(max=len(order) - 1)]
+    known = rewards.pair[place] == pairs
+    preferred, agreed = {}, {}
+    for name, (arm_a, arm_b) in rewards.values.items():
+        liked = (np.sign(arm_a - arm_b)[place] * sides)[known]
+        both = liked * people[known]
+        if len(liked):
+            preferred[name] = float((liked.mean() + 1) / 2)
+        agreed[name] = Share(int((both > 0).sum()), int((both != 0).sum()))
+    return preferred, agreed

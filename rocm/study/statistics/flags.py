@@ -1,0 +1,161 @@
+"""What is unusual about a rater, for a person to look at. Nobody is excluded by a flag.
+
+Flags with a p-value ask for less than 0.001, so that 30 honest raters and four such tests give a
+false flag in about one study of ten.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import binomtest
+
+from rocm.study.statistics.agreement import Share, repeat_consistency, side_bias
+from rocm.study.statistics.votes import Floats, Votes, Words
+
+FASTEST_MS = 800
+"""Answers below it are counted as fast, where a manifest says nothing."""
+MANY_FAST = 0.3
+RARE = 0.001
+FEWEST_CHECKS = 2
+CHECKS_RIGHT = 0.75
+
+
+@dataclass(frozen=True)
+class RaterReport:
+    """One rater's votes in figures.
+
+    Attributes:
+        rater: number within the study.
+        num_votes: opinions given.
+        num_excluded: opinions that the exclusion rules leave out.
+        median_s: median seconds per answer; None where no time was measured.
+        fast: answers under the manifest's `min_median_ms` among those with a time.
+        left: votes for the left picture among decided ones.
+        longest_run: longest run of answers for one side, or of ties.
+        checks: attention checks answered as expected.
+        repeats: repeated pairs answered as before.
+        majority: votes that agree with the majority of the other raters, among decided ones.
+        flags: one sentence per unusual thing.
+    """
+
+    rater: int
+    num_votes: int
+    num_excluded: int
+    median_s: float | None
+    fast: Share
+    left: Share
+    longest_run: int
+    checks: Share
+    repeats: Share
+    majority: Share
+    flags: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Usual:
+    """What one rater is held against: shares over all raters in [0, 1], and a time."""
+
+    repeats: float
+    majority: float
+    fastest_ms: int
+
+
+def rater_reports(votes: Votes, fastest_ms: int = FASTEST_MS) -> list[RaterReport]:
+    """All raters of a study, by rising number.
+
+    Args:
+        votes: all votes about one question, of every kind, exclusions among them.
+        fastest_ms: answers below it are fast; a rater with more than three in ten is flagged.
+
+    Returns:
+        One report per rater with a vote that is not practice.
+    """
+    votes = votes.where(votes.kind != "practice")
+    opinions = votes.opinions()
+    with_majority = _against_others(opinions)
+    decided = ~np.isnan(with_majority)
+    usual = Usual(
+        repeats=repeat_consistency(votes).share or 0.0,
+        majority=float(with_majority[decided].mean()) if decided.any() else 0.0,
+        fastest_ms=fastest_ms,
+    )
+    return [
+        _report(votes.where(votes.rater == rater), with_majority[opinions.rater == rater], usual)
+        for rater in np.unique(votes.rater)
+    ]
+
+
+def _against_others(opinions: Votes) -> Floats:
+    """1 or 0 per vote: with or against the majority of the other votes on its pair; else NaN."""
+    signs = 2 * opinions.scores - 1
+    pairs, row = np.unique(opinions.pair, return_inverse=True)
+    others = np.bincount(row, signs, minlength=len(pairs))[row] - signs
+    agree: Floats = (np.sign(others) == signs).astype(float)
+    agree[(signs == 0) | (others == 0)] = np.nan
+    return agree
+
+
+def _report(votes: Votes, with_majority: Floats, usual: Usual) -> RaterReport:
+    opinions = votes.opinions()
+    times = opinions.rt_ms[~np.isnan(opinions.rt_ms)]
+    checks = votes.where(votes.kind == "check")
+    valid = with_majority[~np.isnan(with_majority)]
+    figures = RaterReport(
+        rater=int(votes.rater[0]),
+        num_votes=len(opinions),
+        num_excluded=int(opinions.excluded.sum()),
+        median_s=float(np.median(times)) / 1000 if len(times) else None,
+        fast=Share(int((times < usual.fastest_ms).sum()), len(times)),
+        left=side_bias(opinions),
+        longest_run=_longest_run(_sides(opinions)),
+        checks=Share(int((checks.choice == checks.expected).sum()), len(checks)),
+        repeats=repeat_consistency(votes),
+        majority=Share(int(valid.sum()), len(valid)),
+        flags=(),
+    )
+    return RaterReport(**{**vars(figures), "flags": tuple(_flags(figures, usual))})
+
+
+def _sides(votes: Votes) -> Words:
+    """What was clicked: "left", "right" or "tie"."""
+    left = votes.choice == votes.left_is
+    return np.where(votes.choice == "tie", "tie", np.where(left, "left", "right"))
+
+
+def _longest_run(sides: Words) -> int:
+    if not len(sides):
+        return 0
+    starts = np.flatnonzero(np.concatenate([[True], sides[1:] != sides[:-1], [True]]))
+    return int(np.diff(starts).max())
+
+
+def _flags(rater: RaterReport, usual: Usual) -> list[str]:
+    """Sentences about what is unusual."""
+    found = []
+    if rater.fast.share is not None and rater.fast.share > MANY_FAST:
+        limit = usual.fastest_ms / 1000
+        found.append(f"{rater.fast.share:.0%} of the answers took less than {limit:g} s.")
+    if rater.left.p_value is not None and rater.left.p_value < RARE:
+        found.append(f"{rater.left.share:.0%} of the decided votes went to the left picture.")
+    # n starts of a run that repeats the same of two sides: an upper bound for fair coins.
+    if rater.num_votes * 0.5 ** (rater.longest_run - 1) < RARE:
+        found.append(f"{rater.longest_run} answers in a row were the same side or ties.")
+    if (
+        rater.checks.total >= FEWEST_CHECKS
+        and rater.checks.count < CHECKS_RIGHT * rater.checks.total
+    ):
+        found.append(f"{rater.checks.count} of {rater.checks.total} attention checks were right.")
+    for share, normal, words in (
+        (rater.repeats, usual.repeats, "repeats got the same answer"),
+        (rater.majority, usual.majority, "decided votes agree with the others' majority"),
+    ):
+        if _is_below(share, normal):
+            found.append(f"{share.count} of {share.total} {words}; usual here is {normal:.0%}.")
+    return found
+
+
+def _is_below(share: Share, usual: float) -> bool:
+    """Whether so few would be rare for a rater of the study's usual share."""
+    if not share.total:
+        return False
+    return bool(binomtest(share.count, share.total, usual, alternative="less").pvalue < RARE)

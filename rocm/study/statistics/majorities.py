@@ -1,0 +1,81 @@
+"""The exact test: in how many prompts did most votes prefer arm a?
+
+Prompts are the units, so a prompt with five votes counts once. Tied prompts are left out, as the
+sign test does. The test is exact for the raters that took part; it does not speak of other raters,
+which the interval does.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import binomtest
+from statsmodels.stats.multitest import multipletests
+
+from rocm.study.statistics.votes import Ints, Votes
+
+
+@dataclass(frozen=True)
+class SignTest:
+    """Prompts by majority, and the exact two-sided binomial test of wins against losses.
+
+    Attributes:
+        wins: prompts whose majority prefers arm a.
+        losses: prompts whose majority prefers arm b.
+        ties: prompts without a majority, left out of the test.
+        p_value: in (0, 1]; None where no prompt has a majority.
+    """
+
+    wins: int
+    losses: int
+    ties: int
+    p_value: float | None
+
+
+def majorities(votes: Votes) -> Ints:
+    """1, 0 or -1 per prompt: most votes for arm a, as many for either, most for arm b.
+
+    Args:
+        votes: opinions about one comparison and question.
+
+    Returns:
+        One element per prompt that has a vote, by rising number of the prompt.
+    """
+    prompts, row = np.unique(votes.prompt, return_inverse=True)
+    margin = np.bincount(row, votes.scores - 0.5, minlength=len(prompts))
+    return np.sign(margin).astype(np.int64)
+
+
+def sign_test(votes: Votes) -> SignTest:
+    """The exact sign test on prompt majorities.
+
+    Args:
+        votes: opinions about one comparison and question.
+
+    Returns:
+        Counts and p-value of the hypothesis that a majority for either arm is equally likely.
+    """
+    signs = majorities(votes)
+    wins, losses = int((signs > 0).sum()), int((signs < 0).sum())
+    decided = wins + losses
+    p_value = float(binomtest(wins, decided).pvalue) if decided else None
+    return SignTest(wins, losses, int((signs == 0).sum()), p_value)
+
+
+def holm(p_values: Mapping[str, float | None]) -> dict[str, float | None]:
+    """Holm's adjustment over one family; a comparison without a p-value still counts as a member.
+
+    Args:
+        p_values: by name of the comparison, in [0, 1]; None where there is none, taken as 1.
+
+    Returns:
+        Adjusted p-values by the same names, None where there was none.
+    """
+    if not p_values:
+        return {}
+    filled = [1.0 if p is None else p for p in p_values.values()]
+    adjusted = multipletests(filled, method="holm")[1]
+    return {
+        name: None if p is None else float(new)
+        for (name, p), new in zip(p_values.items(), adjusted, strict=True)
+    }

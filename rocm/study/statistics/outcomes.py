@@ -1,0 +1,131 @@
+"""Win, tie and loss of every comparison and question, with intervals and tests."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from rocm.study.statistics.crossed import Table
+from rocm.study.statistics.intervals import METHODS, Interval
+from rocm.study.statistics.majorities import SignTest, holm, sign_test
+from rocm.study.statistics.votes import Votes
+
+HEADLINE = "multiway, Satterthwaite"
+"""The interval that stands beside the score: see docs/statistics.md for how it was chosen."""
+CAREFUL = "multiway cluster-robust"
+"""The interval to go by where raters are few."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the votes say about one comparison and question.
+
+    Attributes:
+        comparison: its name.
+        question: its name.
+        num_votes: votes, N.
+        num_prompts: prompts with a vote.
+        num_raters: raters with a vote.
+        wins: votes for arm a.
+        ties: votes for neither.
+        losses: votes for arm b.
+        score: (wins + ties / 2) / N; None without votes.
+        intervals: by method of `METHODS`; None where it has no answer.
+        sign: the test on prompt majorities.
+        holm_p: its p-value adjusted within its family; None where there is none.
+        note: why the headline interval is missing; "" where it is there.
+    """
+
+    comparison: str
+    question: str
+    num_votes: int
+    num_prompts: int
+    num_raters: int
+    wins: int
+    ties: int
+    losses: int
+    score: float | None
+    intervals: dict[str, Interval | None]
+    sign: SignTest
+    holm_p: float | None
+    note: str
+
+    @property
+    def interval(self) -> Interval | None:
+        """The headline interval."""
+        return self.intervals.get(HEADLINE)
+
+
+def outcome(votes: Votes, comparison: str, question: str) -> Outcome:
+    """One comparison and question; its Holm p-value is still the raw one.
+
+    Args:
+        votes: any votes of the study; only opinions count.
+        comparison: its name.
+        question: its name.
+
+    Returns:
+        The outcome.
+    """
+    asked = votes.opinions(comparison, question)
+    table = Table.of(asked) if len(asked) else None
+    sign = sign_test(asked)
+    intervals = {name: method(table) if table else None for name, method in METHODS.items()}
+    return Outcome(
+        comparison=comparison,
+        question=question,
+        num_votes=len(asked),
+        num_prompts=len(np.unique(asked.prompt)),
+        num_raters=len(np.unique(asked.rater)),
+        wins=int((asked.choice == "a").sum()),
+        ties=int((asked.choice == "tie").sum()),
+        losses=int((asked.choice == "b").sum()),
+        score=table.score if table else None,
+        intervals=intervals,
+        sign=sign,
+        holm_p=sign.p_value,
+        note="" if intervals[HEADLINE] else _missing(asked, table),
+    )
+
+
+def _missing(votes: Votes, table: Table | None) -> str:
+    if table is None:
+        return "No votes yet."
+    if min(table.counts.shape) < 2:
+        return "No interval: it needs votes on two prompts and by two raters at least."
+    return "No interval: the votes are all the same, and so do not show how they vary."
+
+
+def outcomes(votes: Votes, comparisons: Sequence[str], questions: Sequence[str]) -> list[Outcome]:
+    """All comparisons by all questions, Holm-adjusted in two families.
+
+    The comparisons on the first question are one family, all comparisons on all other questions the
+    second.
+
+    Args:
+        votes: any votes of the study; only opinions count.
+        comparisons: names of the manifest's comparisons.
+        questions: names of its questions, the primary one first.
+
+    Returns:
+        Outcomes, question by question.
+    """
+    found: list[Outcome] = []
+    for family in (questions[:1], questions[1:]):
+        members = [outcome(votes, name, asked) for asked in family for name in comparisons]
+        keys = [f"{one.question}\n{one.comparison}" for one in members]
+        adjusted = holm({key: one.sign.p_value for key, one in zip(keys, members, strict=True)})
+        found += [
+            replace(one, holm_p=adjusted[key]) for key, one in zip(keys, members, strict=True)
+        ]
+    return found
+
+
+def by_category(votes: Votes, comparison: str, question: str) -> dict[str, Outcome]:
+    """One outcome per category of prompts; exploratory, without adjustment."""
+    asked = votes.opinions(comparison, question)
+    return {
+        str(category): outcome(asked.where(asked.category == category), comparison, question)
+        for category in np.unique(asked.category)
+        if category
+    }

@@ -1,0 +1,198 @@
+"""What a design can detect, what it takes, and what closing early costs: by simulation.
+
+Power is that of the very figures that the report prints: the headline interval, and the exact sign
+test on prompt majorities at the first step of Holm's procedure.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from rocm.errors import StudyError
+from rocm.study.statistics.crossed import Table, fit_components
+from rocm.study.statistics.intervals import METHODS, student
+from rocm.study.statistics.majorities import sign_test
+from rocm.study.statistics.outcomes import HEADLINE
+from rocm.study.statistics.simulate import Design, Utility, simulate
+from rocm.study.statistics.votes import Votes
+
+SCORES = (0.55, 0.58, 0.60, 0.65)
+ALPHA = 0.05
+NUM_SIMULATIONS = 400
+FRACTIONS = (0.25, 0.5, 0.75, 1.0)
+
+
+@dataclass(frozen=True)
+class Power:
+    """Share of simulated studies that would find a true score.
+
+    Attributes:
+        score: true score over prompts and raters.
+        interval: share whose headline interval leaves out 1/2.
+        sign_test: share whose sign test is below 0.05 / number of comparisons.
+        width: mean width of the headline interval.
+        error: largest Monte Carlo standard error of the two shares.
+    """
+
+    score: float
+    interval: float
+    sign_test: float
+    width: float
+    error: float
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What a design asks of raters and purse.
+
+    Attributes:
+        num_trials: showings in all, checks and repeats among them.
+        trials_per_rater: rounded up.
+        minutes_per_rater: introduction included.
+        cost: pay for all raters and fee, in the currency of the pay.
+    """
+
+    num_trials: int
+    trials_per_rater: int
+    minutes_per_rater: float
+    cost: float
+
+
+def power(
+    design: Design,
+    num_comparisons: int,
+    utility: Utility,
+    scores: Sequence[float] = SCORES,
+    num_simulations: int = NUM_SIMULATIONS,
+) -> list[Power]:
+    """Power of the design at each true score.
+
+    Args:
+        design: prompts, raters, votes per pair.
+        num_comparisons: members of Holm's family, >= 1.
+        utility: assumed spreads, ties and lapses; its advantage is replaced.
+        scores: true scores, strictly between 0 and 1.
+        num_simulations: simulated studies per score, >= 1.
+
+    Returns:
+        One row per score; the seed is fixed.
+    """
+    return [
+        _power(design, num_comparisons, utility.with_score(score), num_simulations)
+        for score in scores
+    ]
+
+
+def _power(design: Design, num_comparisons: int, utility: Utility, size: int) -> Power:
+    rng = np.random.default_rng(0)
+    excluded, significant, widths = 0, 0, []
+    for _ in range(size):
+        votes = simulate(design, {("c", "q"): utility}, rng).opinions()
+        interval = METHODS[HEADLINE](Table.of(votes))
+        p_value = sign_test(votes).p_value
+        significant += p_value is not None and p_value < ALPHA / num_comparisons
+        if interval is not None:
+            excluded += not interval.low <= 0.5 <= interval.high
+            widths.append(interval.width)
+    shares = excluded / size, significant / size
+    return Power(
+        score=utility.expected_score(),
+        interval=shares[0],
+        sign_test=shares[1],
+        width=float(np.mean(widths)) if widths else 1.0,
+        error=max(math.sqrt(share * (1 - share) / size) for share in shares),
+    )
+
+
+def workload(
+    design: Design,
+    num_comparisons: int,
+    seconds_per_trial: float,
+    pay_per_hour: float,
+    introduction_minutes: float = 3.0,
+    fee: float = 0.0,
+) -> Workload:
+    """Trials, minutes and cost of a design.
+
+    Args:
+        design: prompts, raters, votes per pair, repeats and checks per rater and comparison.
+        num_comparisons: pairs of arms, >= 1.
+        seconds_per_trial: for one pair, all questions, > 0.
+        pay_per_hour: in any currency, >= 0.
+        introduction_minutes: consent, instructions, practice.
+        fee: of the platform, as a share of the pay.
+
+    Returns:
+        The workload.
+
+    Raises:
+        StudyError: seconds that are not positive, or a negative pay or fee.
+    """
+    if seconds_per_trial <= 0 or min(pay_per_hour, fee, introduction_minutes) < 0:
+        raise StudyError(
+            f"seconds_per_trial={seconds_per_trial}, pay_per_hour={pay_per_hour}, fee={fee}, "
+            f"introduction_minutes={introduction_minutes}: seconds must be positive and the others "
+            "not negative."
+        )
+    per_rater = design.num_repeats + design.num_checks
+    trials = num_comparisons * (
+        design.num_prompts * design.votes_per_pair + design.num_raters * per_rater
+    )
+    share = math.ceil(trials / design.num_raters)
+    minutes = introduction_minutes + share * seconds_per_trial / 60
+    cost = design.num_raters * minutes / 60 * pay_per_hour * (1 + fee)
+    return Workload(trials, share, minutes, cost)
+
+
+def widths_when_closed_early(
+    design: Design,
+    utility: Utility,
+    fractions: Sequence[float] = FRACTIONS,
+    num_simulations: int = 100,
+) -> dict[float, float]:
+    """Mean width of the headline interval after a share of the votes.
+
+    Args:
+        design: prompts, raters, votes per pair.
+        utility: assumed spreads, ties, lapses and advantage.
+        fractions: shares of the votes, in (0, 1].
+        num_simulations: simulated studies, >= 1.
+
+    Returns:
+        Width by fraction; 1 where no simulated study gives an interval.
+    """
+    rng = np.random.default_rng(0)
+    widths: dict[float, list[float]] = {fraction: [] for fraction in fractions}
+    for _ in range(num_simulations):
+        votes = simulate(design, {("c", "q"): utility}, rng).opinions()
+        for fraction in fractions:
+            first = votes.where(np.arange(max(1, round(fraction * len(votes)))))
+            if interval := METHODS[HEADLINE](Table.of(first)):
+                widths[fraction].append(interval.width)
+    return {key: float(np.mean(values)) if values else 1.0 for key, values in widths.items()}
+
+
+def width_when_complete(votes: Votes, design: Design) -> float | None:
+    """Width to expect of the interval once the design is complete, from the votes so far.
+
+    The variance components of the votes so far are put into the complete, balanced design.
+
+    Args:
+        votes: opinions about one comparison and question so far.
+        design: the whole design.
+
+    Returns:
+        The width, or None where the components cannot be told yet.
+    """
+    components = fit_components(Table.of(votes)) if len(votes) else None
+    if components is None:
+        return None
+    variance = (
+        components.prompt / design.num_prompts
+        + components.rater / design.num_raters
+        + components.rest / (design.num_prompts * design.votes_per_pair)
+    )
+    interval = student(0.5, variance, min(design.num_prompts, design.num_raters) - 1)
+    return interval.width if interval else None

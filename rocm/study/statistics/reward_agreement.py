@@ -1,0 +1,167 @@
+"""Do rewards agree with people? Per pair, and per comparison as in the paper's Figure 4.
+
+The paper's Figure 4 shows pictures in which the preference first rises and then falls as the weight
+of the divergence shrinks. With votes it becomes a curve: how often a reward prefers arm a, against
+the score that people give it. A hacked reward moves to the right while people move down.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from rocm.errors import StudyError
+from rocm.study.statistics.agreement import Share
+from rocm.study.statistics.intervals import Interval
+from rocm.study.statistics.outcomes import Outcome
+from rocm.study.statistics.votes import Floats, Ints, Votes
+
+NUM_RESAMPLES = 500
+
+
+@dataclass(frozen=True)
+class Rewards:
+    """Rewards of both pictures of each pair.
+
+    Attributes:
+        pair: numbers of the pairs, each once, shape (n,).
+        values: by name of the reward: (of arm a's picture, of arm b's), each of shape (n,), finite.
+    """
+
+    pair: Ints
+    values: Mapping[str, tuple[Floats, Floats]]
+
+    def __post_init__(self) -> None:
+        if len(np.unique(self.pair)) < len(self.pair):
+            raise StudyError("Rewards name a pair twice. Give one reward per picture and pair.")
+        for name, arms in self.values.items():
+            if any(np.shape(arm) != np.shape(self.pair) for arm in arms):
+                raise StudyError(
+                    f"Reward {name!r} does not have one value per pair: {len(self.pair)} pairs, "
+                    f"{len(arms[0])} and {len(arms[1])} values."
+                )
+            if not all(np.isfinite(arm).all() for arm in arms):
+                raise StudyError(
+                    f"Reward {name!r} has values that are not finite. Score them again."
+                )
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How often a reward prefers the picture that most people prefer.
+
+    Attributes:
+        reward: its name, or "another rater" for what one person achieves against the others.
+        agreed: pairs (votes, for a rater) on the same side, of those that both sides decide.
+        interval: 95 % by resampling prompts; None with fewer than two prompts.
+    """
+
+    reward: str
+    agreed: Share
+    interval: Interval | None
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """One comparison on the curve of the paper's Figure 4.
+
+    Attributes:
+        reward: name of the reward.
+        comparison: name of the comparison.
+        beta: weight of arm a's divergence; None where it has none.
+        reward_share: pairs in which the reward prefers arm a, ties half, in [0, 1].
+        reward_gain: mean of reward(a) - reward(b), in the reward's unit.
+        human_score: score of arm a by people, in [0, 1].
+        interval: of the human score, the headline's; None where it has none.
+    """
+
+    reward: str
+    comparison: str
+    beta: float | None
+    reward_share: float
+    reward_gain: float
+    human_score: float
+    interval: Interval | None
+
+
+def reward_agreement(votes: Votes, rewards: Rewards) -> list[Agreement]:
+    """Every reward against the majority of people, pair by pair, best first.
+
+    Args:
+        votes: opinions about one question.
+        rewards: of the pairs; pairs without rewards or without a majority do not count.
+
+    Returns:
+        One row per reward, and "another rater" against the majority of the others.
+    """
+    pairs, first, row = np.unique(votes.pair, return_index=True, return_inverse=True)
+    signs = 2 * votes.scores - 1
+    margin = np.bincount(row, signs, minlength=len(pairs))
+    known = np.isin(pairs, rewards.pair)
+    place = _places(rewards.pair, pairs[known])
+    found = []
+    for name, (arm_a, arm_b) in rewards.values.items():
+        agree = np.sign(arm_a - arm_b)[place] * np.sign(margin[known])
+        found.append(_agreement(name, agree, votes.prompt[first][known]))
+    others = margin[row] - signs
+    found.append(_agreement("another rater", np.sign(others) * signs, votes.prompt))
+    return sorted(found, key=lambda one: -(one.agreed.share or 0))
+
+
+def _places(haystack: Ints, needles: Ints) -> Ints:
+    order = np.argsort(haystack)
+    return order[np.searchsorted(haystack, needles, sorter=order)]
+
+
+def _agreement(name: str, agree: Floats, prompt: Ints) -> Agreement:
+    """Share of agree == 1 among agree != 0, prompts resampled for the interval."""
+    decided = agree != 0
+    prompts, row = np.unique(prompt[decided], return_inverse=True)
+    share = Share(int((agree == 1).sum()), int(decided.sum()))
+    if len(prompts) < 2:
+        return Agreement(name, share, None)
+    totals = np.bincount(row, minlength=len(prompts))
+    hits = np.bincount(row, agree[decided] == 1, minlength=len(prompts))
+    rng = np.random.default_rng(0)
+    draws = rng.multinomial(len(prompts), np.full(len(prompts), 1 / len(prompts)), NUM_RESAMPLES)
+    low, high = np.quantile((draws @ hits) / (draws @ totals), [0.025, 0.975])
+    return Agreement(name, share, Interval(float(low), float(high)))
+
+
+def hacking_curve(
+    votes: Votes,
+    rewards: Rewards,
+    outcomes: Sequence[Outcome],
+    betas: Mapping[str, float | None],
+) -> list[CurvePoint]:
+    """Points of the paper's Figure 4 from votes: each reward's preference against people's.
+
+    Args:
+        votes: opinions about the question of `outcomes`.
+        rewards: of the pairs.
+        outcomes: one per comparison, about one question.
+        betas: weight of arm a's divergence by comparison; None where there is none.
+
+    Returns:
+        Points by reward, within it by falling beta and then in the order of `outcomes`.
+    """
+    points = []
+    for name, (arm_a, arm_b) in rewards.values.items():
+        for one in outcomes:
+            asked = np.unique(votes.pair[votes.comparison == one.comparison])
+            difference = (arm_a - arm_b)[np.isin(rewards.pair, asked)]
+            if not len(difference) or one.score is None:
+                continue
+            points.append(
+                CurvePoint(
+                    reward=name,
+                    comparison=one.comparison,
+                    beta=betas.get(one.comparison),
+                    reward_share=float((np.sign(difference).mean() + 1) / 2),
+                    reward_gain=float(difference.mean()),
+                    human_score=one.score,
+                    interval=one.interval,
+                )
+            )
+    names = list(rewards.values)
+    return sorted(points, key=lambda p: (names.index(p.reward), -(p.beta or 0)))

@@ -1,0 +1,1 @@
+"""The votes: database, tables, and everything that a rater's visit changes."""

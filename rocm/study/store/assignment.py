@@ -1,0 +1,319 @@
+"""What a rater does next: blocks taken, trials opened, places given back.
+
+`pair.issued` counts the trials of a pair that stand for a vote: first showings (rep 0) of main
+pairs, open or done, by raters who are neither pilots nor withdrawn. It never exceeds `pair.target`.
+"""
+
+import json
+import secrets
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Row, Table, and_, func, or_, select
+
+from rocm.study.store.blocks import Sided, arranged, sided_for_need
+from rocm.study.store.database import Writing, as_stored
+from rocm.study.store.tables import block, pair, rater, slot, trial
+
+LIVE = ("issued", "done")
+# Made once: making an alias takes as long as asking the database.
+OWN, FIRST = trial.alias("own"), trial.alias("first")
+
+
+def design(study: Row[Any]) -> dict[str, Any]:
+    """Numbers of the design: votes per pair, trials per rater and what they are made of."""
+    numbers: dict[str, Any] = json.loads(study.config_json)["design"]
+    return numbers
+
+
+def choice(side: str, left_is: str) -> str:
+    """The arm that a side stands for: `a`, `b`, or `tie`."""
+    if side == "tie":
+        return side
+    return left_is if side == "left" else {"a": "b", "b": "a"}[left_is]
+
+
+def next_number(w: Writing, table: Table, study_id: str) -> int:
+    """The number of a study's next row; the caller holds the study's lock."""
+    highest = select(func.max(table.c.number)).where(table.c.study_id == study_id)
+    return int(w.execute(highest).scalar() or 0) + 1
+
+
+def block_of(w: Writing, rater_id: int) -> Row[Any] | None:
+    """The block that a rater has taken."""
+    row: Row[Any] | None = w.execute(select(block).where(block.c.rater_id == rater_id)).first()
+    return row
+
+
+def take_block(w: Writing, study: Row[Any], row: Row[Any], now: datetime) -> None:
+    """Give a rater a block: a planned one, or one made of what is missing; none if nothing is.
+
+    Args:
+        w: transaction, which holds the study's lock.
+        study: row of the study.
+        row: of the rater.
+        now: time.
+    """
+    taken = {"rater_id": row.id, "taken_at": as_stored(now)}
+    if row.source != "pilot":
+        free = (
+            select(block.c.id)
+            .where(block.c.study_id == study.id, block.c.origin == "planned")
+            .where(block.c.rater_id.is_(None))
+            .order_by(block.c.number)
+            .limit(1)
+            .with_for_update(skip_locked=True)
+        )
+        if (block_id := w.execute(free).scalar()) is not None:
+            w.update(block, block.c.id == block_id, **taken)
+            return
+    sided = _pilot_pairs(w, study, row) if row.source == "pilot" else _missing_pairs(w, study, now)
+    if sided:
+        origin = "pilot" if row.source == "pilot" else "repair"
+        number = next_number(w, block, study.id)
+        store_block(w, study, number, origin, sided, **taken)
+
+
+def store_block(
+    w: Writing, study: Row[Any], number: int, origin: str, sided: Sequence[Sided], **taken: Any
+) -> None:
+    """Store a block of these pairs, with practice, checks and repeats among them.
+
+    Args:
+        w: transaction.
+        study: row of the study.
+        number: of the block.
+        origin: `planned`, `repair` or `pilot`.
+        sided: main pairs.
+        **taken: rater_id and taken_at, where it is somebody's.
+    """
+    numbers = design(study)
+    extra = {
+        kind: list(w.execute(_unstruck(study.id, kind)).scalars()) for kind in ("practice", "check")
+    }
+    checks = _turned(extra["check"], number * numbers["checks_per_rater"])
+    order = arranged(
+        sided,
+        extra["practice"],
+        checks[: numbers["checks_per_rater"]],
+        numbers["repeats_per_rater"],
+        f"{study.seed}/{number}",
+    )
+    made = w.insert(block, study_id=study.id, number=number, origin=origin, **taken)
+    w.insert_many(
+        slot,
+        [
+            {
+                "block_id": made.id,
+                "position": position,
+                "study_id": study.id,
+                "pair_id": one.pair,
+                "rep": one.rep,
+                "left_is": one.left_is,
+            }
+            for position, one in enumerate(order)
+        ],
+    )
+
+
+def next_trial(w: Writing, row: Row[Any], now: str, lease_until: str) -> Row[Any] | None:
+    """The rater's open trial with a new lease, or the next of the block that has a place.
+
+    Args:
+        w: transaction, which holds the rater's lock.
+        row: of the rater.
+        now: time.
+        lease_until: time.
+
+    Returns:
+        Row of the trial, or None when nothing is left to do.
+    """
+    own = select(trial).where(trial.c.rater_id == row.id)
+    waiting = own.where(trial.c.state.in_(("issued", "expired"))).order_by(
+        trial.c.state.desc(), trial.c.position
+    )
+    for held in w.execute(waiting).all():
+        if held.state == "issued":
+            return w.update(trial, trial.c.id == held.id, lease_until=lease_until)[0]
+        if reopen(w, row, held, lease_until):
+            return w.execute(select(trial).where(trial.c.id == held.id)).one()
+    for planned in remaining(w.connection, row):
+        if planned.rep == 1 and planned.first_state != "done":
+            continue
+        needs_place = planned.kind == "main" and planned.rep == 0 and row.source != "pilot"
+        if needs_place and not _take_place(w, planned.pair_id):
+            continue
+        return w.insert(
+            trial,
+            public_id=secrets.token_hex(16),
+            study_id=row.study_id,
+            rater_id=row.id,
+            block_id=planned.block_id,
+            position=planned.position,
+            pair_id=planned.pair_id,
+            rep=planned.rep,
+            left_is=planned.left_is,
+            state="issued",
+            issued_at=now,
+            lease_until=lease_until,
+        )
+    return None
+
+
+def remaining(connection: Connection, row: Row[Any]) -> Sequence[Row[Any]]:
+    """Slots of the rater's block that have no trial yet and can still have one, in order.
+
+    Args:
+        connection: to read through.
+        row: of the rater.
+
+    Returns:
+        Slots with `kind` of the pair and `first_state`, the state of a repeat's first showing.
+    """
+    own, first = OWN, FIRST
+    has_room = pair.c.issued < pair.c.target if row.source != "pilot" else pair.c.target > 0
+    repeatable = or_(first.c.state.in_(LIVE), and_(first.c.id.is_(None), has_room))
+    feasible = or_(
+        pair.c.kind != "main",
+        and_(slot.c.rep == 0, has_room),
+        and_(slot.c.rep == 1, repeatable),
+    )
+    mine = and_(own.c.rater_id == row.id, own.c.position == slot.c.position)
+    before = and_(first.c.rater_id == row.id, first.c.pair_id == slot.c.pair_id, first.c.rep == 0)
+    statement = (
+        select(slot, pair.c.kind, first.c.state.label("first_state"))
+        .join(block, block.c.id == slot.c.block_id)
+        .join(pair, pair.c.id == slot.c.pair_id)
+        .outerjoin(own, mine)
+        .outerjoin(first, before)
+        .where(block.c.rater_id == row.id, own.c.id.is_(None), feasible)
+        .order_by(slot.c.position)
+    )
+    return connection.execute(statement).all()
+
+
+def reopen(w: Writing, row: Row[Any], held: Row[Any], lease_until: str) -> bool:
+    """Whether an expired trial is open again: its place was still free, or it needs none."""
+    if counts(w, held, row) and not _take_place(w, held.pair_id):
+        return False
+    w.update(trial, trial.c.id == held.id, state="issued", lease_until=lease_until)
+    return True
+
+
+def counts(w: Writing, held: Row[Any], row: Row[Any]) -> bool:
+    """Whether a trial of this rater takes one of its pair's places."""
+    kind = w.execute(select(pair.c.kind).where(pair.c.id == held.pair_id)).scalar()
+    return kind == "main" and held.rep == 0 and row.source != "pilot"
+
+
+def counted_pairs(w: Writing, held: Iterable[Row[Any]]) -> list[int]:
+    """Pairs of those trials that take a place."""
+    ids = [one.id for one in held]
+    statement = (
+        select(trial.c.pair_id)
+        .join(pair, pair.c.id == trial.c.pair_id)
+        .join(rater, rater.c.id == trial.c.rater_id)
+        .where(trial.c.id.in_(ids), trial.c.rep == 0)
+        .where(pair.c.kind == "main", rater.c.source != "pilot")
+    )
+    return list(w.execute(statement).scalars())
+
+
+def give_back(w: Writing, pairs: Iterable[int]) -> None:
+    """Free one place of each pair; in the order of ids, so that no two transactions deadlock."""
+    for pair_id, times in sorted(Counter(pairs).items()):
+        w.update(pair, pair.c.id == pair_id, issued=pair.c.issued - times)
+
+
+def planned_sides(w: Writing, pairs: Sequence[int]) -> tuple[dict[int, int], dict[int, int]]:
+    """How often each pair is planned with `a` on the left, and with `b`."""
+    counted: tuple[dict[int, int], dict[int, int]] = ({}, {})
+    for side, counts_of_side in zip("ab", counted, strict=True):
+        rows = w.execute(
+            select(slot.c.pair_id, func.count())
+            .where(slot.c.pair_id.in_(pairs), slot.c.left_is == side, slot.c.rep == 0)
+            .group_by(slot.c.pair_id)
+        )
+        counts_of_side.update(_by_pair(rows))
+    return counted
+
+
+def _take_place(w: Writing, pair_id: int) -> bool:
+    taken = w.update(
+        pair,
+        pair.c.id == pair_id,
+        pair.c.issued < pair.c.target,
+        issued=pair.c.issued + 1,
+    )
+    return bool(taken)
+
+
+def _missing_pairs(w: Writing, study: Row[Any], now: datetime) -> list[Sided]:
+    """Pairs with places that nobody at work will fill, those with most of them first."""
+    numbers = design(study)
+    reserved = _reserved(w, study.id, now - timedelta(minutes=numbers["lease_minutes"]))
+    rows = w.execute(
+        select(pair.c.id, (pair.c.target - pair.c.issued).label("need"))
+        .where(pair.c.study_id == study.id, pair.c.kind == "main", pair.c.struck.is_(None))
+        .where(pair.c.issued < pair.c.target)
+    ).all()
+    need = {row.id: row.need - reserved[row.id] for row in rows if row.need > reserved[row.id]}
+    # Which of the equally needed pairs come first is of no matter; the id keeps it repeatable.
+    chosen = sorted(need, key=lambda one: (-need[one], one))[: numbers["main_per_rater"]]
+    left = {side: _num_left(w, chosen, side) for side in "ab"}
+    return sided_for_need(chosen, left["a"], left["b"])
+
+
+def _reserved(w: Writing, study_id: str, since: datetime) -> Counter[int]:
+    """How many places of each pair are still planned for raters who were at work lately."""
+    lately = as_stored(since)
+    at_work = select(trial.c.rater_id).where(
+        trial.c.study_id == study_id, trial.c.issued_at > lately
+    )
+    mine = and_(trial.c.block_id == slot.c.block_id, trial.c.position == slot.c.position)
+    rows = w.execute(
+        select(slot.c.pair_id, func.count())
+        .join(block, block.c.id == slot.c.block_id)
+        .join(rater, rater.c.id == block.c.rater_id)
+        .outerjoin(trial, mine)
+        .where(slot.c.study_id == study_id, slot.c.rep == 0, trial.c.id.is_(None))
+        .where(rater.c.status == "active", rater.c.source != "pilot")
+        .where(or_(block.c.rater_id.in_(at_work), block.c.taken_at > lately))
+        .group_by(slot.c.pair_id)
+    )
+    return Counter(_by_pair(rows))
+
+
+def _num_left(w: Writing, pairs: Sequence[int], side: str) -> dict[int, int]:
+    rows = w.execute(
+        select(trial.c.pair_id, func.count())
+        .where(trial.c.pair_id.in_(pairs), trial.c.left_is == side)
+        .where(trial.c.state.in_(LIVE), trial.c.rep == 0)
+        .group_by(trial.c.pair_id)
+    )
+    return _by_pair(rows)
+
+
+def _pilot_pairs(w: Writing, study: Row[Any], row: Row[Any]) -> list[Sided]:
+    """Some pairs for a pilot, others for the next one; their votes are not analysed."""
+    ids = list(w.execute(_unstruck(study.id, "main")).scalars())
+    chosen = _turned(ids, row.number * 7)[: design(study)["main_per_rater"]]
+    return sided_for_need(chosen, {}, {})
+
+
+def _unstruck(study_id: str, kind: str) -> Any:
+    return (
+        select(pair.c.id)
+        .where(pair.c.study_id == study_id, pair.c.kind == kind, pair.c.struck.is_(None))
+        .order_by(pair.c.id)
+    )
+
+
+def _turned(ids: list[int], first: int) -> list[int]:
+    return ids[first % len(ids) :] + ids[: first % len(ids)] if ids else []
+
+
+def _by_pair(rows: Iterable[Any]) -> dict[int, int]:
+    return {row[0]: row[1] for row in rows}

@@ -1,0 +1,85 @@
+"""Erasing a rater for good, and the ids that were kept to pay; for when no app is running."""
+
+import json
+
+from sqlalchemy import delete, select
+
+from rocm.errors import StudyError
+from rocm.study.store import assignment, studies, triggers
+from rocm.study.store.store import Store
+from rocm.study.store.tables import block, event, exclusion, payment, rater, slot, trial, vote
+
+
+def erase(store: Store, study_id: str, number: int) -> int:
+    """Delete a rater with every trace, and leave a tombstone that `verify` accepts.
+
+    Args:
+        store: of the votes; no other program may use the database meanwhile.
+        study_id: of the study.
+        number: of the rater.
+
+    Returns:
+        Votes deleted.
+
+    Raises:
+        StudyError: there is no such rater.
+    """
+    database = store.database
+    with database.write() as w:
+        studies.locked(w, study_id, for_update=True)
+        mine = (rater.c.study_id == study_id, rater.c.number == number)
+        row = w.execute(select(rater).where(*mine)).one_or_none()
+        if row is None:
+            raise StudyError(f"Study {study_id} has no rater {number}.")
+        own = select(trial.c.id).where(trial.c.rater_id == row.id)
+        live = w.execute(
+            select(trial).where(trial.c.rater_id == row.id, trial.c.state.in_(assignment.LIVE))
+        ).all()
+        if row.status != "withdrawn":
+            assignment.give_back(w, assignment.counted_pairs(w, live))
+        # Made again below, in the same transaction: nobody ever writes without them.
+        for statement in triggers.removal(database.dialect):
+            w.connection.exec_driver_sql(statement)
+        num_votes = w.connection.execute(delete(vote).where(vote.c.trial_id.in_(own))).rowcount
+        for table, condition in (
+            (event, event.c.trial_id.in_(own) | (event.c.rater_id == row.id)),
+            (exclusion, exclusion.c.trial_id.in_(own) | (exclusion.c.rater_id == row.id)),
+            (payment, payment.c.rater_id == row.id),
+            (trial, trial.c.rater_id == row.id),
+            (slot, slot.c.block_id.in_(select(block.c.id).where(block.c.rater_id == row.id))),
+            (block, block.c.rater_id == row.id),
+            (rater, rater.c.id == row.id),
+        ):
+            w.execute(delete(table).where(condition))
+        for statement in triggers.statements(database.dialect):
+            w.connection.exec_driver_sql(statement)
+        w.insert(
+            event,
+            study_id=study_id,
+            at=store.stamp(),
+            kind="erased",
+            data_json=json.dumps({"rater": number, "votes": num_votes}),
+        )
+    if database.is_sqlite:
+        with database.alone() as connection:
+            # What was deleted must not be left in free pages or in the write-ahead log.
+            connection.execute("VACUUM")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return int(num_votes)
+
+
+def forget_payments(store: Store, study_id: str) -> int:
+    """Delete the outside ids of a study's raters; returns how many.
+
+    Args:
+        store: of the votes.
+        study_id: of the study.
+
+    Returns:
+        Ids deleted.
+    """
+    store.study(study_id)
+    with store.database.write() as w:
+        of_study = select(rater.c.id).where(rater.c.study_id == study_id)
+        gone = w.connection.execute(delete(payment).where(payment.c.rater_id.in_(of_study)))
+    return int(gone.rowcount)

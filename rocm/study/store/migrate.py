@@ -1,0 +1,103 @@
+"""The schema's revisions: a new database gets all of them, an older one a backup first.
+
+Tables are made and changed in one transaction, so a database is of one revision or of the next.
+"""
+
+import sqlite3
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+from sqlalchemy import Connection, text
+
+from rocm.errors import StudyError
+from rocm.study.store import triggers
+from rocm.study.store.database import Database
+from rocm.study.store.tables import metadata
+
+MIGRATIONS = Path(__file__).with_name("migrations")
+LOCK = 0x524F434D
+
+
+def upgrade(database: Database, migrations: Path = MIGRATIONS) -> Path | str | None:
+    """Bring a database to the newest revision.
+
+    Args:
+        database: to be used afterwards.
+        migrations: folder of the revisions.
+
+    Returns:
+        The backup that was made: a file beside SQLite's, or the name of a schema in PostgreSQL.
+        None for a database that was new, or needed nothing.
+
+    Raises:
+        StudyError: the database is of a version that this program does not know.
+    """
+    config = Config()
+    config.set_main_option("script_location", str(migrations))
+    script = ScriptDirectory.from_config(config)
+    with database.read() as connection:
+        before = _revision(connection)
+    if before == script.get_current_head():
+        return None
+    _check_known(script, before)
+    backup: Path | str | None = None
+    if before and database.is_sqlite:
+        backup = _copy(database, before)
+    with database.write() as w:
+        if not database.is_sqlite:
+            w.execute(text(f"SELECT pg_advisory_xact_lock({LOCK})"))
+        if _revision(w.connection) == script.get_current_head():  # by another process meanwhile
+            return backup
+        if before and not database.is_sqlite:
+            backup = _copy_schema(w.connection, before)
+        config.attributes["connection"] = w.connection
+        # Made anew each time: rebuilding a table of SQLite drops its triggers without a word.
+        _run(w.connection, triggers.removal(database.dialect))
+        command.upgrade(config, "head")
+        _run(w.connection, triggers.statements(database.dialect))
+    return backup
+
+
+def _run(connection: Connection, statements: list[str]) -> None:
+    for statement in statements:
+        connection.exec_driver_sql(statement)
+
+
+def _revision(connection: Connection) -> str | None:
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def _check_known(script: ScriptDirectory, revision: str | None) -> None:
+    try:
+        script.get_revision(revision or "head")
+    except CommandError as error:
+        raise StudyError(
+            f"The votes' database is of revision {revision}, which this version of the program "
+            "does not know. Use the program that made it, or a newer one."
+        ) from error
+
+
+def _copy(database: Database, revision: str) -> Path:
+    """A copy of the SQLite file as it is, beside it."""
+    target = database.file.with_name(f"{database.file.name}.before-{revision}")
+    target.unlink(missing_ok=True)
+    with database.alone() as source, sqlite3.connect(target) as copy:
+        source.backup(copy)
+    copy.close()
+    return target
+
+
+def _copy_schema(connection: Connection, revision: str) -> str:
+    """A copy of PostgreSQL's tables in a schema of their own."""
+    name = f"before_{revision}"
+    connection.exec_driver_sql(f"DROP SCHEMA IF EXISTS {name} CASCADE")
+    connection.exec_driver_sql(f"CREATE SCHEMA {name}")
+    for table in metadata.sorted_tables:
+        exists = text("SELECT to_regclass(:name)").bindparams(name=f"public.{table.name}")
+        if connection.execute(exists).scalar():
+            connection.exec_driver_sql(f"CREATE TABLE {name}.{table.name} AS TABLE {table.name}")
+    return name

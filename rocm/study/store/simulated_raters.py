@@ -1,0 +1,143 @@
+"""Simulated raters of a stored study: they come, consent and answer as people do, by the same door.
+
+Their source is `simulated`, which marks every output. How they choose is the utility model of
+`rocm.study.statistics.simulate`; which arm a picture is of, they alone are told, as they are no
+people.
+"""
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from sqlalchemy import func, select
+
+from rocm.errors import StudyError, StudyNotOpen
+from rocm.study.statistics.simulate import Utility, answers
+from rocm.study.store import rows
+from rocm.study.store.store import Store
+from rocm.study.store.tables import arm, image, rater
+from rocm.study.store.visit import Answer, Question, Trial
+
+SOURCE = "simulated"
+SIDES = {True: {"a": "left", "b": "right"}, False: {"a": "right", "b": "left"}}
+
+
+@dataclass
+class Crowd:
+    """Raters that share their model and what they think of each prompt.
+
+    Attributes:
+        utility: how they choose; arm a is the one that the recipe names first.
+        places: of each picture's arm in the recipe, by picture id; None for a damaged copy.
+        rng: source of the draws.
+        tastes: effects of prompts and raters, drawn when first needed.
+    """
+
+    utility: Utility
+    places: dict[str, int | None]
+    rng: np.random.Generator
+    tastes: dict[tuple[object, ...], float] = field(default_factory=dict)
+
+    def answer(self, number: int, trial: Trial) -> dict[str, Answer]:
+        """One rater's answers to all questions of a trial."""
+        return {one.key: self._one(number, trial, one) for one in trial.questions}
+
+    def _one(self, number: int, trial: Trial, question: Question) -> Answer:
+        left, right = self.places[trial.left], self.places[trial.right]
+        lapse = self.utility.lapse
+        if left is None or right is None:
+            is_right = self.rng.random() < (left is None) * (1 - lapse) + lapse / 2
+            return Answer("right" if is_right else "left", self._milliseconds())
+        a_is_left = left < right
+        pair = (min(left, right), max(left, right))
+        taste = self._taste((question.key, pair, trial.prompt), self.utility.prompt_sd)
+        taste += self._taste((question.key, pair, number), self.utility.rater_sd)
+        model = self.utility if question.allow_tie else replace(self.utility, tie_width=0.0)
+        (choice,) = answers(
+            model, np.array([taste]), np.array([a_is_left]), np.array([lapse]), self.rng
+        )
+        return Answer(SIDES[a_is_left].get(str(choice), "tie"), self._milliseconds())
+
+    def _taste(self, key: tuple[object, ...], spread: float) -> float:
+        if key not in self.tastes:
+            self.tastes[key] = float(self.rng.normal(0, spread))
+        return self.tastes[key]
+
+    def _milliseconds(self) -> int:
+        return int(4000 * np.exp(self.rng.normal(0, 0.4)))
+
+
+def simulate_raters(
+    store: Store, study_id: str, num_raters: int, score: float, seed: int = 0
+) -> int:
+    """Let simulated raters work through an open study, one after another.
+
+    Args:
+        store: of the study.
+        study_id: open, and without any person in it.
+        num_raters: at most so many; fewer if no work is left.
+        score: true score of the first over the second arm of every comparison, in (0, 1).
+        seed: of everything that they do.
+
+    Returns:
+        Trials answered.
+
+    Raises:
+        StudyError: people take part in this study, or it is not open, or the score is impossible.
+    """
+    if num_raters < 1:
+        raise StudyError(f"{num_raters} raters are too few. Give at least 1.")
+    utility = Utility().with_score(score)
+    _refuse_among_people(store, study_id)
+    crowd = Crowd(utility, _places(store, study_id), np.random.default_rng(seed))
+    version = store.study(study_id).config["consent"]["version"]
+    num_done = 0
+    for number in range(num_raters):
+        token = store.join(study_id, SOURCE).token
+        store.consent(token, version)
+        done = _work(store, token, number, crowd)
+        if not done:
+            break
+        num_done += done
+    return num_done
+
+
+def _work(store: Store, token: str, number: int, crowd: Crowd) -> int:
+    done = 0
+    while (trial := _next(store, token)) is not None:
+        store.shown(token, trial.public_id)
+        store.submit(token, trial.public_id, crowd.answer(number, trial))
+        done += 1
+    return done
+
+
+def _next(store: Store, token: str) -> Trial | None:
+    try:
+        return store.claim(token)
+    except StudyNotOpen:  # all planned work is done
+        return None
+
+
+def _refuse_among_people(store: Store, study_id: str) -> None:
+    store.study(study_id)
+    with store.database.read() as connection:
+        people = connection.execute(
+            select(func.count()).where(rater.c.study_id == study_id, rater.c.source != SOURCE)
+        ).scalar()
+    if people:
+        raise StudyError(
+            f"{people} people take part in study {study_id}: simulated votes would spoil it. "
+            "Build a study of its own for simulation, with another seed or title."
+        )
+
+
+def _places(store: Store, study_id: str) -> dict[str, int | None]:
+    with store.database.read() as connection:
+        named = rows.named_arms(connection, study_id)
+        found = connection.execute(
+            select(image.c.picture_id, image.c.arm_id, arm.c.role)
+            .join(arm, arm.c.id == image.c.arm_id)
+            .where(image.c.study_id == study_id)
+        ).all()
+    return {
+        one.picture_id: named[one.arm_id][0] if one.role == "compared" else None for one in found
+    }

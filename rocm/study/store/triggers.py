@@ -1,0 +1,200 @@
+"""What constraints cannot say: append-only tables, frozen studies, the states of a trial.
+
+Each guard is one condition that both databases understand; a row for which it holds is refused.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from rocm.study.store import tables
+
+FROZEN = ("question", "prompt", "arm", "image")
+
+
+@dataclass(frozen=True)
+class Guard:
+    """Refuses rows of one table.
+
+    Attributes:
+        name: of the trigger.
+        table: guarded.
+        action: that it looks at.
+        condition: in NEW and OLD, in SQL of both databases; true is refused.
+        message: why.
+    """
+
+    name: str
+    table: str
+    action: Literal["INSERT", "UPDATE", "DELETE"]
+    condition: str
+    message: str
+
+    def sqlite(self) -> list[str]:
+        """Statements that make the guard on SQLite."""
+        return [
+            f"CREATE TRIGGER {self.name} BEFORE {self.action} ON {self.table} "
+            f"WHEN {self.condition} BEGIN SELECT RAISE(ABORT, '{self.message}'); END"
+        ]
+
+    def postgresql(self) -> list[str]:
+        """Statements that make the guard on PostgreSQL."""
+        return [
+            f"CREATE FUNCTION {self.name}() RETURNS trigger AS $$ BEGIN IF ({self.condition}) THEN "
+            f"RAISE EXCEPTION '{self.message}' USING ERRCODE = 'integrity_constraint_violation'; "
+            "END IF; RETURN COALESCE(NEW, OLD); END $$ LANGUAGE plpgsql",
+            f"CREATE TRIGGER {self.name} BEFORE {self.action} ON {self.table} "
+            f"FOR EACH ROW EXECUTE FUNCTION {self.name}()",
+        ]
+
+
+def _changed(*columns: str) -> str:
+    return " OR ".join(f"NEW.{column} IS DISTINCT FROM OLD.{column}" for column in columns)
+
+
+def _changed_but(table: str, *free: str) -> str:
+    columns = tables.metadata.tables[table].columns
+    return _changed(*(column.name for column in columns if column.name not in free))
+
+
+def _frozen(row: str) -> str:
+    return f"(SELECT status FROM study WHERE id = {row}.study_id) <> 'draft'"
+
+
+def guards() -> Iterator[Guard]:
+    """Every guard of the schema."""
+    yield from _append_only()
+    yield from _freezing()
+    yield from _states()
+    yield from _votes()
+
+
+def _append_only() -> Iterator[Guard]:
+    for table in ("vote", "event"):
+        why = f"{table}s are append-only"
+        yield Guard(f"{table}_no_update", table, "UPDATE", "1 = 1", why)
+        # Those of a draft, its pilots', go with it when it is deleted.
+        yield Guard(f"{table}_no_delete", table, "DELETE", _frozen("OLD"), why)
+
+
+def _freezing() -> Iterator[Guard]:
+    why = "the study is frozen"
+    for table in FROZEN:
+        # Of an arm, what the key says may be filled in later: it stays behind when a study travels.
+        key = ("name", "method", "reward", "base_model", "adapter_sha256", "params_json")
+        free = key if table == "arm" else ()
+        known = "".join(
+            f" OR (OLD.{column} IS NOT NULL AND ({_changed(column)}))" for column in free
+        )
+        change = f"{_frozen('OLD')} AND ({_changed_but(table, *free)}{known})"
+        yield Guard(f"{table}_frozen_insert", table, "INSERT", _frozen("NEW"), why)
+        yield Guard(f"{table}_frozen_update", table, "UPDATE", change, why)
+        yield Guard(f"{table}_frozen_delete", table, "DELETE", _frozen("OLD"), why)
+    yield Guard("pair_frozen_insert", "pair", "INSERT", _frozen("NEW"), why)
+    yield Guard("pair_frozen_delete", "pair", "DELETE", _frozen("OLD"), why)
+    fixed = _changed_but("pair", "issued", "target")
+    yield Guard("pair_frozen_update", "pair", "UPDATE", f"{_frozen('OLD')} AND ({fixed})", why)
+    design = _changed_but("study", "status", "closed_at", "key_nonce")
+    yield Guard("study_frozen", "study", "UPDATE", f"OLD.status <> 'draft' AND ({design})", why)
+    yield Guard(
+        "slot_no_update", "slot", "UPDATE", _frozen("OLD"), "a plan is not changed once it is open"
+    )
+    yield Guard(
+        "slot_not_struck",
+        "slot",
+        "INSERT",
+        "(SELECT struck FROM pair WHERE id = NEW.pair_id) IS NOT NULL",
+        "the pair was struck",
+    )
+
+
+def _states() -> Iterator[Guard]:
+    allowed = {
+        "study": "draft>open open>paused paused>open open>closed paused>closed",
+        "trial": "issued>done issued>skipped issued>expired expired>issued expired>done",
+        "rater": "active>complete active>screened_out active>withdrawn complete>withdrawn",
+    }
+    columns = {"study": "status", "trial": "state", "rater": "status"}
+    for table, steps in allowed.items():
+        column = columns[table]
+        listed = ", ".join(f"'{step}'" for step in steps.split())
+        yield Guard(
+            f"{table}_steps",
+            table,
+            "UPDATE",
+            f"NEW.{column} <> OLD.{column} "
+            f"AND OLD.{column} || '>' || NEW.{column} NOT IN ({listed})",
+            f"a {table} does not go that way",
+        )
+    fixed = _changed_but("trial", "state", "lease_until", "shown_at", "done_at")
+    yield Guard("trial_fixed", "trial", "UPDATE", fixed, "a trial keeps what it shows")
+    taken = f"OLD.rater_id IS NOT NULL AND ({_changed('rater_id', 'taken_at')})"
+    yield Guard("block_taken_once", "block", "UPDATE", taken, "a block is taken once")
+    yield Guard(
+        "trial_of_a_running_study",
+        "trial",
+        "INSERT",
+        "(SELECT status FROM study WHERE id = NEW.study_id) = 'closed' OR ("
+        "(SELECT status FROM study WHERE id = NEW.study_id) <> 'open' AND "
+        "(SELECT source FROM rater WHERE id = NEW.rater_id) <> 'pilot')",
+        "the study is not open",
+    )
+    yield Guard(
+        "trial_needs_consent",
+        "trial",
+        "INSERT",
+        "(SELECT consented_at FROM rater WHERE id = NEW.rater_id) IS NULL OR "
+        "(SELECT status FROM rater WHERE id = NEW.rater_id) <> 'active'",
+        "the rater has not consented, or has left",
+    )
+
+
+def _votes() -> Iterator[Guard]:
+    trial = "(SELECT {} FROM trial WHERE id = NEW.trial_id)"
+    left_is, state = trial.format("left_is"), trial.format("state")
+    seen = f"CASE NEW.raw_side WHEN 'tie' THEN 'tie' WHEN 'left' THEN {left_is} ELSE "
+    seen += f"(CASE {left_is} WHEN 'a' THEN 'b' ELSE 'a' END) END"
+    yield Guard(
+        "vote_is_what_was_clicked",
+        "vote",
+        "INSERT",
+        f"NEW.choice <> {seen}",
+        "the choice is not what the side says",
+    )
+    yield Guard(
+        "vote_of_a_done_trial", "vote", "INSERT", f"{state} <> 'done'", "the trial is not done"
+    )
+    yield Guard(
+        "vote_tie_allowed",
+        "vote",
+        "INSERT",
+        "NEW.choice = 'tie' AND (SELECT allow_tie FROM question WHERE study_id = NEW.study_id "
+        "AND key = NEW.question_key) = 0",
+        "the question allows no tie",
+    )
+
+
+def statements(dialect: str) -> list[str]:
+    """Statements that make every guard.
+
+    Args:
+        dialect: `sqlite` or `postgresql`.
+
+    Returns:
+        SQL, in order.
+    """
+    return [text for guard in guards() for text in getattr(guard, dialect)()]
+
+
+def removal(dialect: str) -> list[str]:
+    """Statements that take every guard away, to be made again in the same transaction.
+
+    Args:
+        dialect: `sqlite` or `postgresql`.
+
+    Returns:
+        SQL, in order.
+    """
+    if dialect == "sqlite":
+        return [f"DROP TRIGGER IF EXISTS {guard.name}" for guard in guards()]
+    return [f"DROP FUNCTION IF EXISTS {guard.name}() CASCADE" for guard in guards()]

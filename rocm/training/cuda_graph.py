@@ -1,0 +1,213 @@
+"""ROCM's update as one CUDA graph: recorded once, then repeated with other pictures.
+
+At a batch of one a GPU waits for its launches; a recorded update has one launch. What changes from
+update to update stands in tensors that keep their place: noise, text features, learning rate, beta.
+`Recording.run` is an ordinary function over them. Whether the gradient is finite is decided on the
+device. What cannot be recorded is refused by `rocm.training.preflight`.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from rocm.algorithms.rocm import Objective, rocm_objective
+from rocm.algorithms.trajectory import gradient_path
+from rocm.models.consistency import Passes
+from rocm.models.flat_lora import FlatAdamW
+from rocm.rewards.base import Mixture
+from rocm.training.batch import Batch, draw_batches, objective_row, problem_of, text_features
+from rocm.training.setup import Setup
+
+NUM_REHEARSALS = 2
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a batch is given anew in every update.
+
+    Attributes:
+        noise: (N + 1, B, C, H, W).
+        context: text features (B, L, D).
+        texts: what each reward takes of the prompts, (B, D) by name.
+    """
+
+    noise: Tensor
+    context: Tensor
+    texts: dict[str, Tensor]
+
+    def copy(self) -> "Given":
+        """The same in other places."""
+        texts = {name: values.clone() for name, values in self.texts.items()}
+        return Given(self.noise.clone(), self.context.clone(), texts)
+
+    def scored_by(self, mixture: Mixture) -> Callable[[Tensor, slice], dict[str, Tensor]]:
+        """Raw values by name of pictures that are some rows of the batch."""
+        return lambda images, rows: mixture.parts_of(
+            images, {name: values[rows] for name, values in self.texts.items()}
+        )
+
+    def tensors(self) -> list[Tensor]:
+        """All of them, in a fixed order."""
+        return [self.noise, self.context, *(self.texts[name] for name in sorted(self.texts))]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What an update has measured, still on the device.
+
+    Attributes:
+        objectives: of each batch, without gradient.
+        scores: raw values (B,) by name, of each batch.
+        grad_norm: 0-d, before clipping.
+    """
+
+    objectives: list[Objective]
+    scores: list[dict[str, Tensor]]
+    grad_norm: Tensor
+
+
+class Recording:
+    """One update over tensors that keep their place.
+
+    Attributes:
+        lr: 0-d, of the next update.
+        beta: 0-d, of the next update.
+        is_rehearsal: 0-d; 1 leaves the adapter and the optimiser as they are.
+    """
+
+    lr: Tensor
+    beta: Tensor
+    is_rehearsal: Tensor
+
+    def __init__(self, setup: Setup, mixture: Mixture, given: Sequence[Given]):
+        """Take places for what is given.
+
+        Args:
+            setup: a run's parts, its adapter one vector.
+            mixture: the trained reward.
+            given: of each batch.
+        """
+        config, model = setup.config, setup.model
+        self._setup, self._optimizer = setup, _on_device(setup.learner.optimizer)
+        self._given = [one.copy() for one in given]
+        numbers = [torch.zeros((), device=model.device) for _ in range(3)]
+        self.lr, self.beta, self.is_rehearsal = numbers
+        self._penalty = replace(setup.penalty, live_beta=self.beta)
+        num = config.num_inference_steps
+        self._schedule = model.schedule(num, config.grid)
+        self._path = gradient_path(config.backprop, num, config.backprop_steps)
+        self._scores: list[dict[str, Tensor]] = [{} for _ in given]
+        self._problems = [
+            problem_of(setup, mixture, one.context, one.scored_by(mixture), scores)
+            for one, scores in zip(self._given, self._scores, strict=True)
+        ]
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self._measured: Measured | None = None
+        self._passes = Passes()
+
+    def fill(self, given: Sequence[Given], lr: float, beta: float) -> None:
+        """Put the next update's tensors and numbers in their places; shapes are those of before."""
+        for place, one in zip(self._given, given, strict=True):
+            for target, source in zip(place.tensors(), one.tensors(), strict=True):
+                target.copy_(source)
+        self.lr.fill_(lr)
+        self.beta.fill_(beta)
+
+    def run(self) -> Measured:
+        """Do the update; nothing is read out, so that a graph can record it."""
+        self._optimizer.zero_grad()
+        objectives = []
+        for problem, given in zip(self._problems, self._given, strict=True):
+            noise = given.noise[: len(self._schedule)]
+            one = rocm_objective(problem, noise, self._schedule, self._path, self._penalty)
+            (one.loss / len(self._problems)).backward()
+            objectives.append(replace(one, loss=one.loss.detach()))
+        return Measured(objectives, [dict(scores) for scores in self._scores], self._descend())
+
+    def repeat(self) -> Measured:
+        """Do the update as a CUDA graph, which is recorded the first time."""
+        passes = self._setup.model.passes
+        before = replace(passes)
+        if self._graph is None:
+            self._record()
+        passes.forward = before.forward + self._passes.forward
+        passes.backward = before.backward + self._passes.backward
+        self._graph.replay()
+        return self._measured
+
+    def _record(self) -> None:
+        device, passes = self._setup.model.device, self._setup.model.passes
+        # Rehearsed and recorded on one stream: gradients are accumulated where they first were.
+        stream = torch.cuda.Stream(device)
+        self.is_rehearsal.fill_(1)
+        stream.wait_stream(torch.cuda.current_stream(device))
+        with torch.cuda.stream(stream):
+            for _ in range(NUM_REHEARSALS):
+                self.run()
+        torch.cuda.current_stream(device).wait_stream(stream)
+        self.is_rehearsal.fill_(0)
+        before, graph = replace(passes), torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, stream=stream):
+            self._measured = self.run()
+        forward = passes.forward - before.forward
+        self._passes = Passes(forward, passes.backward - before.backward)
+        self._graph = graph
+
+    def _descend(self) -> Tensor:
+        """Clip, and one step of the optimiser where the gradient is finite; returns the norm."""
+        optimizer, config = self._optimizer, self._setup.config
+        norm = torch.nn.utils.clip_grad_norm_([optimizer.vector], config.max_grad_norm)
+        # Fused AdamW changes nothing where this is 1, the count of its steps included.
+        optimizer.found_inf = torch.maximum(self.is_rehearsal, (~norm.isfinite()).float())
+        (group,) = optimizer.param_groups
+        lr, group["lr"] = group["lr"], self.lr
+        try:
+            optimizer.step()
+        finally:
+            group["lr"], optimizer.found_inf = lr, None
+        return norm
+
+
+def recorded_update(setup: Setup, mixture: Mixture, step: int) -> dict[str, float]:
+    """One update by a recording, which is made anew when what it depends on has changed.
+
+    Args:
+        setup: the run's parts; learning rate and beta may be others in every update.
+        mixture: the trained reward.
+        step: number of this update, from 1.
+
+    Returns:
+        The row of metrics, as that of an update that is not recorded.
+    """
+    config, recorded = setup.config, setup.recorded
+    given = [_given(setup, mixture, batch) for batch in draw_batches(setup, step)]
+    # Without a divergence nothing of it is computed.
+    settings = config.model_copy(update={"beta": float(config.beta > 0)})
+    way = (setup.model.use_checkpointing, setup.economy.lean, tuple(mixture.scales.items()))
+    if (settings, way) not in recorded:
+        recorded.clear()
+        recorded[settings, way] = Recording(setup, mixture, given)
+    recording = recorded[settings, way]
+    recording.fill(given, setup.learner.optimizer.param_groups[0]["lr"], config.beta)
+    measured = recording.repeat()
+    row = objective_row(measured.objectives, measured.scores, config.num_inference_steps)
+    return row | {
+        "reward_queries": sum(len(one.rewards) for one in measured.objectives),
+        "grad_norm": measured.grad_norm.item(),
+    }
+
+
+def _given(setup: Setup, mixture: Mixture, batch: Batch) -> Given:
+    texts = mixture.texts(batch.prompts)
+    return Given(batch.noise, text_features(setup, batch.prompts), texts)
+
+
+def _on_device(optimizer: FlatAdamW) -> FlatAdamW:
+    """The same optimiser, fused: it takes its learning rate and its count from the device."""
+    (group,) = optimizer.param_groups
+    group.update(fused=True, foreach=False, capturable=True)
+    for state in optimizer.state.values():
+        state["step"] = state["step"].to(optimizer.vector.device, torch.float32)
+    return optimizer

@@ -1,0 +1,183 @@
+"""What a run will take, told from what earlier runs took.
+
+The unit is one network pass over one picture, back-propagated through. An update of ROCM does N of
+them for the policy (2 N with ref_grad detach and beta > 0), one decoding counted as a pass and N
+for the reference, of which the first has no backward pass (all of them with ref_grad other than
+exact or beta 0); hybrid N - 1 more. A policy gradient draws (N), compares with the reference (N,
+where it needs one) and decodes without a gradient, which costs FORWARD_SHARE of a pass, and does N
+in each inner epoch, which are all that it keeps. Time and activations are taken as proportional to
+that, with CALL_PICTURES more pictures in the time of a batch of the embedded model, whose networks
+are so small that a call costs time of its own; memory has a part besides that does not grow
+(libraries, weights).
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from statistics import median
+
+from rocm.config import RunConfig
+from rocm.errors import MissingFile, RocmError
+from rocm.models.files import find_model
+from rocm.runs.run_dir import RunDir
+
+NUM_EXAMINED = 20
+LIBRARIES_MB = 1120.0  # of a trainer on the CPU, rewards included; measured as the rates below
+FORWARD_SHARE = 0.4  # of a pass without backward: docs/settings.md, "Time and memory"
+CALL_PICTURES = 1.5  # what a call of the embedded model's networks costs besides its pictures
+EMBEDDED_MODEL = "assets/tiny-lcm"
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a run is expected to take, and how that is known.
+
+    Attributes:
+        seconds: from Start to the end, None if unknown.
+        memory_mb: largest memory of the trainer, None if unknown.
+        basis: one sentence for the reader.
+    """
+
+    seconds: float | None
+    memory_mb: float | None
+    basis: str
+
+
+@dataclass(frozen=True)
+class Rate:
+    """What work on one model costs.
+
+    Attributes:
+        train_s: seconds of one pass over one picture in an update, backward included; what a call
+            costs besides its pictures is not in it.
+        draw_s: seconds of one pass over one picture in an evaluation.
+        start_s: seconds from the process's start to step 0's evaluation.
+        pass_mb: memory that one pass over one picture of a batch keeps until backward.
+        fixed_mb: memory that does not grow with the batch.
+    """
+
+    train_s: float
+    draw_s: float
+    start_s: float
+    pass_mb: float
+    fixed_mb: float
+
+
+# Measured on two CPU cores with other work on them: docs/settings.md, "Time and memory".
+EMBEDDED = Rate(train_s=0.0155, draw_s=0.012, start_s=9.0, pass_mb=7.4, fixed_mb=LIBRARIES_MB + 18)
+
+
+def passes(config: RunConfig) -> float:
+    """Network passes per picture of an update, the decoding counted as one."""
+    num = config.num_inference_steps
+    if config.algorithm in ("rocm", "hybrid"):
+        kept = kept_passes(config)
+        num_kept_of_reference = num - 1 if _has_reference_graph(config) else 0
+        return kept + FORWARD_SHARE * (num - num_kept_of_reference)
+    has_reference = config.beta > 0 or config.algorithm == "d3po"
+    return FORWARD_SHARE * (num * (2 if has_reference else 1) + 1) + num * config.inner_epochs
+
+
+def kept_passes(config: RunConfig) -> float:
+    """Those of `passes` whose activations are kept until backward."""
+    num = config.num_inference_steps
+    if config.algorithm not in ("rocm", "hybrid"):
+        return num
+    is_repeated = config.ref_grad == "detach" and config.beta > 0
+    first_order = num + 1 + num * is_repeated + (num - 1) * _has_reference_graph(config)
+    return first_order + (num - 1 if config.algorithm == "hybrid" else 0)
+
+
+def _has_reference_graph(config: RunConfig) -> bool:
+    return config.beta > 0 and config.ref_grad == "exact"
+
+
+def _update_passes(config: RunConfig) -> float:
+    """What the time of an update goes with: its passes over pictures, and over batches."""
+    besides = CALL_PICTURES if config.model == EMBEDDED_MODEL else 0.0
+    return passes(config) * config.gradient_accumulation * (config.batch_size + besides)
+
+
+def estimate(config: RunConfig, runs: list[RunDir]) -> Estimate:
+    """Time and memory of a run.
+
+    Args:
+        config: its settings.
+        runs: earlier runs of this machine.
+
+    Returns:
+        The estimate; without a basis it holds no figures.
+    """
+    newest_first = sorted(runs, key=lambda run: run.path.stat().st_mtime, reverse=True)
+    for run in newest_first[:NUM_EXAMINED]:
+        rate = _rate_of(run, config)
+        if rate is not None:
+            words = f"from {run.path.name}, a run of this model on this machine"
+            return _estimate(config, rate, words)
+    if config.model == EMBEDDED_MODEL and config.device != "cuda":
+        return _estimate(config, EMBEDDED, "as measured on two CPU cores; not yet on this machine")
+    return Estimate(None, None, "No run of this model on this machine yet.")
+
+
+def _estimate(config: RunConfig, rate: Rate, words: str) -> Estimate:
+    update_s = _update_passes(config) * rate.train_s
+    drawn = config.num_eval_prompts * (config.num_inference_steps + 1)
+    evaluations = 1 + -(-config.num_steps // config.eval_every)
+    seconds = rate.start_s + config.num_steps * update_s + evaluations * drawn * rate.draw_s
+    memory_mb = rate.fixed_mb + rate.pass_mb * config.batch_size * kept_passes(config)
+    return Estimate(seconds, memory_mb, f"Estimated {words}.")
+
+
+def _rate_of(run: RunDir, config: RunConfig) -> Rate | None:
+    """What a run tells about the model of `config`; None if it is another one, or too short."""
+    metrics = run.path / "metrics.jsonl"
+    try:
+        stat = metrics.stat()
+        settings = _settings_of(run.path, (run.path / "config.yaml").stat().st_mtime_ns)
+        if (settings.model, settings.device) != (config.model, config.device):
+            return None
+        return _measured(run.path, stat.st_size, stat.st_ino)
+    except (FileNotFoundError, RocmError):
+        return None
+
+
+@lru_cache(maxsize=256)
+def _settings_of(path: Path, changed: int) -> RunConfig:
+    return RunDir(path).config()
+
+
+@lru_cache(maxsize=64)
+def _measured(path: Path, size: int, file: int) -> Rate | None:
+    run = RunDir(path)
+    config, rows = run.config(), run.metrics()
+    updates = [row for row in rows if row.get("images_per_s")]
+    started = [event["time"] for event in run.events() if event["kind"] == "started"]
+    if len(updates) < 3 or not started or rows[0]["step"] != 0:
+        return None
+    pictures = config.batch_size * config.gradient_accumulation
+    update_s = median(pictures / row["images_per_s"] for row in updates)
+    drawn = config.num_eval_prompts * (config.num_inference_steps + 1)
+    born = run.trainer_born()
+    on_card = str(run.manifest().get("device", "")).startswith("cuda")
+    fixed_mb = _weights_mb(config.model) + (0 if on_card else LIBRARIES_MB)
+    used_mb = max(row["memory_mb"] for row in updates)
+    return Rate(
+        train_s=update_s / _update_passes(config),
+        draw_s=(rows[0]["time"] - started[0]) / drawn,
+        # Of a run that was resumed the first trainer is forgotten.
+        start_s=started[-1] - born if born and born < started[-1] else EMBEDDED.start_s,
+        pass_mb=max(used_mb - fixed_mb, 0.0) / (config.batch_size * kept_passes(config)),
+        fixed_mb=min(fixed_mb, used_mb),
+    )
+
+
+@lru_cache(maxsize=16)
+def _weights_mb(model: str) -> float:
+    """Size of a model's weights on the disk, in MB; 0 if they are not there any more."""
+    try:
+        files = find_model(model)
+    except MissingFile:
+        return 0.0
+    folders = [folder for folder in (files.base, files.part) if folder]
+    weights = [file for folder in folders for file in folder.rglob("*.safetensors")]
+    return sum(file.stat().st_size for file in weights) / 1e6

@@ -1,0 +1,159 @@
+"""A table of preferences between pictures, as people gave them: prompt, seed, winner, loser.
+
+A row says that of two pictures of one prompt and one noise seed the one drawn by `winner` was
+preferred to the one drawn by `loser`. Each is `base` or the folder of an adapter, so that the
+generation can be repeated with its noise, step by step. Without torch.
+"""
+
+import csv
+import io
+import json
+import os
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from reprlib import repr as shortened
+
+from rocm.errors import ConfigError, MissingFile
+from rocm.prompts.files import MAX_FILE_BYTES, check_prompt
+from rocm.storage.paths import ROOT
+
+BASE = "base"
+COLUMNS = ("prompt", "seed", "winner", "loser")
+MAX_SEED = 2**63 - 1
+ADAPTER_FILE = "pytorch_lora_weights.safetensors"
+
+
+@dataclass(frozen=True)
+class Preference:
+    """One row; `winner` and `loser` are `base` or the absolute path of an adapter folder."""
+
+    prompt: str
+    seed: int
+    winner: str
+    loser: str
+
+
+def load_preferences(source: str, held_out: Collection[str]) -> tuple[Preference, ...]:
+    """Read and check a table.
+
+    Args:
+        source: a .csv file with a header, or a .jsonl file with an object per line; other columns
+            are passed over. Adapter folders are absolute, or relative to the table's folder, the
+            working directory or the project.
+        held_out: prompts of the evaluation, which nothing may be trained on.
+
+    Returns:
+        The rows, in order.
+
+    Raises:
+        MissingFile: there is no such file.
+        ConfigError: it is no such table, or a value is not allowed; names the line.
+    """
+    path = Path(os.path.expanduser(source))
+    found = []
+    for number, row in _rows(path):
+        try:
+            found.append(_preference(row, path.parent, held_out))
+        except ConfigError as error:
+            raise ConfigError(f"Line {number} of {path}: {error}") from error
+    if not found:
+        raise ConfigError(f"preferences={path} has no rows. Give at least one preference.")
+    return tuple(found)
+
+
+def _rows(path: Path) -> Iterator[tuple[int, dict[str, object]]]:
+    if path.suffix not in (".csv", ".jsonl"):
+        raise ConfigError(
+            f"preferences={shortened(str(path))} is neither a .csv nor a .jsonl file. "
+            f"Give a table with the columns {', '.join(COLUMNS)}."
+        )
+    if not path.is_file():
+        raise MissingFile(
+            f"preferences={str(path)[:200]} does not exist. Give a .csv or .jsonl table with the "
+            f"columns {', '.join(COLUMNS)}."
+        )
+    if path.stat().st_size > MAX_FILE_BYTES:
+        raise ConfigError(
+            f"preferences={path} has more than {MAX_FILE_BYTES // 1_000_000} MB. Give fewer rows."
+        )
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"preferences={path} is not in UTF-8. Save it as UTF-8.") from error
+    yield from _csv_rows(path, text) if path.suffix == ".csv" else _json_rows(path, text)
+
+
+def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, object]]]:
+    reader = csv.DictReader(io.StringIO(text, newline=""))
+    try:
+        missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
+        if missing:
+            raise ConfigError(
+                f"preferences={path} lacks the column '{missing[0]}' in its first line. It must "
+                f"have {', '.join(COLUMNS)}."
+            )
+        for row in reader:
+            yield reader.line_num, row
+    except csv.Error as error:
+        raise ConfigError(f"Line {reader.line_num} of {path} is no CSV: {error}.") from error
+
+
+def _json_rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, object]]]:
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError):
+            row = None
+        if not isinstance(row, dict):
+            raise ConfigError(
+                f"Line {number} of {path} is no JSON object. Write lines like "
+                '{"prompt": "a red apple", "seed": 0, "winner": "base", "loser": "my-adapter"}.'
+            )
+        yield number, row
+
+
+def _preference(row: dict[str, object], folder: Path, held_out: Collection[str]) -> Preference:
+    texts = {name: row.get(name) for name in COLUMNS}
+    for name in ("prompt", "winner", "loser"):
+        if not isinstance(texts[name], str):
+            raise ConfigError(f"{name}={shortened(texts[name])} is no text. Give a text.")
+    prompt = check_prompt(str(texts["prompt"]))
+    if prompt in held_out:
+        raise ConfigError(
+            f"the prompt {shortened(prompt)} is also evaluated on, so it would not be held out any "
+            "more. Leave that row out, or set prompts to others."
+        )
+    winner, loser = (_arm(str(texts[name]), folder) for name in ("winner", "loser"))
+    if winner == loser:
+        raise ConfigError(f"winner and loser are both {winner}. Leave ties out.")
+    return Preference(prompt, _seed(texts["seed"]), winner, loser)
+
+
+def _seed(value: object) -> int:
+    digits = value.strip() if isinstance(value, str) else value
+    is_whole = isinstance(digits, int) and not isinstance(digits, bool)
+    if isinstance(digits, str) and digits.isascii() and digits.isdigit() and len(digits) < 20:
+        digits, is_whole = int(digits), True
+    if not is_whole or not 0 <= digits <= MAX_SEED:
+        raise ConfigError(
+            f"seed={shortened(value)} is no whole number from 0 to {MAX_SEED}. "
+            "Give the noise seed that both pictures were drawn with."
+        )
+    return digits
+
+
+def _arm(text: str, folder: Path) -> str:
+    name = text.strip()
+    if name == BASE:
+        return BASE
+    for parent in (folder, Path.cwd(), ROOT):
+        place = parent / os.path.expanduser(name)
+        if name and os.path.isfile(place / ADAPTER_FILE):
+            return str(place.resolve())
+    raise ConfigError(
+        f"{shortened(name)} is neither 'base' nor a folder with {ADAPTER_FILE}. "
+        "Give the adapter folder that drew the picture, such as a run's."
+    )

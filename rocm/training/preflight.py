@@ -1,0 +1,198 @@
+"""What cannot work, said before a run starts: the checks that need neither a model nor torch."""
+
+import os
+import shutil
+import sysconfig
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+
+from rocm.config import RunConfig
+from rocm.config.hardware import card_capability, card_mb
+from rocm.errors import ConfigError, RocmError
+from rocm.models.files import check_model
+from rocm.prompts.split import prompts_of
+from rocm.rewards.files import PUBLISHED, find_weights
+from rocm.rewards.names import check_gradient, check_reward, parse_mixture, tracked
+from rocm.storage.paths import find_folder
+from rocm.training.estimate import Estimate
+from rocm.training.preferences import load_preferences
+
+
+def problems(config: RunConfig, forecast: Estimate) -> list[str]:
+    """Why a run with these settings would fail or teach nothing.
+
+    Args:
+        config: the settings.
+        forecast: what it will take.
+
+    Returns:
+        One sentence each; empty if nothing is known.
+    """
+    checks: list[Callable[[], object]] = [
+        lambda: check_model(config.model),
+        lambda: prompts_of(config),
+        *(lambda name=name: _check_reward(name) for name in _named(config)),
+        lambda: check_gradient(parse_mixture(config.reward), config.algorithm),
+        *([lambda: load_preferences(config.preferences, ())] if config.preferences else []),
+        lambda: check_precision(config, None if config.device == "cpu" else card_capability()),
+        lambda: check_compiler(config),
+        lambda: check_recording(config, is_cuda=_has_card(config)),
+    ]
+    found = [_sentence(check) for check in checks]
+    found += [_judge_is_trained(config), _no_card(config), _too_large(config, forecast)]
+    return list(dict.fromkeys(sentence for sentence in found if sentence))
+
+
+def free_memory_mb(device: str) -> tuple[float, str]:
+    """Memory that a trainer may take now, in MB, and whose it is: the card's or the machine's."""
+    card = None if device == "cpu" else card_mb("memory.free")
+    if card is not None:
+        return card, "the GPU"
+    return psutil.virtual_memory().available / 1e6, "this machine"
+
+
+def _named(config: RunConfig) -> list[str]:
+    try:
+        trained = list(parse_mixture(config.reward))
+    except RocmError:
+        return []  # said by the check of the mixture itself
+    others = [*tracked(config.track, config.reward, config.model), config.judge]
+    return [*trained, *filter(None, others)]
+
+
+def _check_reward(name: str) -> None:
+    check_reward(name)
+    if name in PUBLISHED:
+        find_weights(name)
+    if name.startswith("clip:"):
+        find_folder(name.removeprefix("clip:"))
+
+
+def _sentence(check: Callable[[], object]) -> str:
+    try:
+        check()
+    except RocmError as error:
+        return str(error)
+    return ""
+
+
+def _judge_is_trained(config: RunConfig) -> str:
+    try:
+        trained = parse_mixture(config.reward)
+    except RocmError:
+        return ""
+    if not config.judge or config.judge not in trained:
+        return ""
+    return (
+        f"judge={config.judge} is also trained, so nothing is held out. "
+        "Choose another judge, or leave it empty."
+    )
+
+
+def _has_card(config: RunConfig) -> bool:
+    return config.device != "cpu" and card_mb("memory.free") is not None
+
+
+def _no_card(config: RunConfig) -> str:
+    if config.device != "cuda" or card_mb("memory.free") is not None:
+        return ""
+    return "device=cuda, but no CUDA device is visible. Use device=cpu or auto."
+
+
+def _too_large(config: RunConfig, forecast: Estimate) -> str:
+    if forecast.memory_mb is None or config.gradient_checkpointing != "off":
+        return ""  # with recomputation a batch takes little more than one pass
+    free_mb, whose = free_memory_mb(config.device)
+    if forecast.memory_mb <= free_mb:
+        return ""
+    return (
+        f"batch_size={config.batch_size} needs about {forecast.memory_mb:,.0f} MB, and {whose} has "
+        f"{free_mb:,.0f} MB free. Lower batch_size and raise gradient_accumulation, or set "
+        "gradient_checkpointing=auto."
+    )
+
+
+WITHOUT_FEATURES = ("imagereward",)  # rewards that read a prompt anew beside every picture
+BFLOAT16_SINCE = 8.0  # compute capability of Ampere; older cards emulate it slowly or not at all
+
+
+def check_precision(config: RunConfig, capability: float | None) -> None:
+    """Refuse bfloat16 on a card that has none.
+
+    Args:
+        config: of a run.
+        capability: CUDA's compute capability of the card that computes; None without one.
+
+    Raises:
+        ConfigError: says which cards have it, and what to set instead.
+    """
+    if config.precision == "bf16" and capability is not None and capability < BFLOAT16_SINCE:
+        raise ConfigError(
+            f"precision=bf16 needs a card of compute capability {BFLOAT16_SINCE:.1f} (Ampere) or "
+            f"newer, and this one has {capability:.1f}. Leave --hardware out, which sets it, and "
+            "set precision=fp16, with which the paper's presets need a card of 24 GB, or fp32."
+        )
+
+
+def check_compiler(config: RunConfig) -> None:
+    """Refuse to compile blocks where no compiler is.
+
+    Args:
+        config: of a run.
+
+    Raises:
+        ConfigError: a C++ compiler or Python's headers are missing.
+    """
+    if not config.compile_blocks:
+        return
+    compiler = os.environ.get("CXX", "g++")  # as torch looks for it
+    missing = []
+    if shutil.which(compiler) is None:
+        missing.append(f"the C++ compiler {compiler}")
+    if not Path(sysconfig.get_path("include"), "Python.h").is_file():
+        missing.append("Python's headers (Python.h)")
+    if missing:
+        raise ConfigError(
+            f"compile_blocks=true, but {' and '.join(missing)} cannot be found. "
+            "Install g++ and python3-dev, or set compile_blocks=false."
+        )
+
+
+def check_recording(config: RunConfig, is_cuda: bool, num_processes: int = 1) -> None:
+    """Refuse to record an update that cannot be repeated as it was.
+
+    Args:
+        config: of a run.
+        is_cuda: whether it computes on CUDA.
+        num_processes: that share it.
+
+    Raises:
+        ConfigError: says what cannot be recorded, and what can.
+    """
+    if not config.cuda_graph:
+        return
+    unread = [name for name in parse_mixture(config.reward) if name in WITHOUT_FEATURES]
+    is_sampled = config.divergence == "js" and config.js_estimator == "sampled"
+    obstacles = (
+        (not is_cuda, "no CUDA device is used here", "Use device=cuda on a machine that has one"),
+        (config.algorithm != "rocm", f"algorithm={config.algorithm} scores pictures between passes"
+         " of the network", "Set algorithm=rocm"),
+        (config.backprop in ("random_k", "refl", "draft_lv"), f"backprop={config.backprop} draws "
+         "anew what an update does", "Set backprop to full, last_k or drtune"),
+        (is_sampled, "js_estimator=sampled draws on the CPU", "Set js_estimator=quadrature"),
+        (bool(unread), f"reward={''.join(unread[:1])} reads the prompt on the CPU",
+         "Train on another reward"),
+        (config.precision == "fp16", "precision=fp16 reads out whether an update fits",
+         "Set precision to bf16 or fp32"),
+        (not config.flat_lora, "without flat_lora gradients change their place",
+         "Set flat_lora=true"),
+        (num_processes > 1, f"the run is shared by {num_processes} processes", "Start it in one"),
+    )  # fmt: skip
+    for is_met, reason, advice in obstacles:
+        if is_met:
+            raise ConfigError(
+                f"cuda_graph=true repeats one recorded update, but {reason}. "
+                f"{advice}, or set cuda_graph=false."
+            )

@@ -1,0 +1,359 @@
+"""The page that compares: arms and prompts on the left; grid, table and efficiency on the right.
+
+Compare hands a request to the desk and returns; a timer looks at it until it has ended. Which
+comparison is shown stands in the address; its content is on disk under a name made of it.
+"""
+
+import json
+from base64 import b64encode
+from collections.abc import Callable
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+from pydantic import BaseModel, Field
+
+from rocm.errors import ConfigError, DrawingError, RocmError
+from rocm.evaluation.service import BASE, CompareDesk, Request, prompt_set
+from rocm.storage.paths import ROOT
+from rocm.ui.access import Access
+from rocm.ui.compare import view as compare_view
+from rocm.ui.compare.form import Form, arm_choices, build_form
+from rocm.ui.figures import efficiency_figure
+from rocm.ui.generate.page import SAVE
+from rocm.ui.generate.view import fault, picture_look
+from rocm.ui.handlers import QUIET, asked_by_script, in_words, to_form
+from rocm.ui.plot import live_plot
+
+ASSETS = ROOT / "assets"
+FORMATS = {"csv": "CSV", "json": "JSON", "md": "Markdown", "tex": "LaTeX"}
+SHOW_ON_A_PHONE = """() => {
+  const words = document.getElementById('compare_state');
+  if (window.innerWidth <= 640) words.closest('.right').scrollIntoView();
+}"""
+MAX_ROWS, MAX_PICTURES, MAX_LISTED = 2000, 32, 30
+
+
+@dataclass(frozen=True)
+class View:
+    """What handlers change besides the form."""
+
+    state: gr.HTML
+    grid: gr.HTML
+    table: gr.HTML
+    chart: gr.HTML
+    no_run: gr.HTML
+    cost: gr.Radio
+    question: gr.Row
+    asked: gr.HTML
+    cancel: gr.Button
+    image: gr.Button
+    pack: gr.Button
+    archive: gr.DownloadButton
+    earlier: gr.Dropdown
+    timer: gr.Timer
+    shown: gr.State
+    seen: gr.State
+    started: gr.State
+
+
+def build(desk: CompareDesk, access: Access, tab: gr.Tab) -> None:
+    """Make the page.
+
+    Args:
+        desk: takes requests and keeps comparisons.
+        access: whether only this machine's user can reach the page.
+        tab: that the page stands in; its first selection opens the comparison of the address.
+    """
+    is_public = not access.may_train or bool(access.token)
+    with gr.Row(elem_classes="page"):
+        with gr.Column(scale=1, min_width=320, elem_classes="left"):
+            form = build_form(desk, is_public)
+        with gr.Column(scale=3, min_width=320, elem_classes="right"):
+            to_form("comparison")
+            view, buttons = _build_view(desk, is_public)
+    Handlers(desk, is_public, form, view).wire(tab, buttons)
+
+
+def _build_view(desk: CompareDesk, is_public: bool) -> tuple[View, dict[str, gr.Button]]:
+    looks = {"min_width": 90, "scale": 0, "size": "md", "interactive": False}
+    with gr.Row(visible=False, elem_classes="question", elem_id="compare_question") as question:
+        asked = gr.HTML()
+        sure = gr.Button("Draw all", variant="stop", scale=0, size="md", elem_id="compare_sure")
+        not_now = gr.Button("Not now", scale=0, size="md", elem_id="compare_not_now")
+    with gr.Row(elem_classes="cmp-titles"):
+        gr.HTML("<h2>Comparison</h2>", elem_classes="overline")
+        cancel = gr.Button("Cancel", variant="stop", elem_id="compare_cancel", **looks)
+        image = gr.Button("Save picture", elem_id="compare_image", **looks)
+        pack = gr.Button("Make zip", elem_id="compare_pack", visible=not is_public, **looks)
+        archive = gr.DownloadButton(
+            "Download", visible=False, size="md", min_width=90, scale=0, elem_id="compare_archive"
+        )
+    state = gr.HTML(compare_view.NOTHING, elem_id="compare_state")
+    grid = gr.HTML(
+        html_template=(ASSETS / "compare.html").read_text(encoding="utf-8"),
+        js_on_load=(ASSETS / "compare.js").read_text(encoding="utf-8"),
+        server_functions=servers(desk),
+        apply_default_css=False,
+        elem_id="compare_grid",
+    )
+    with gr.Row(elem_classes="cmp-titles"):
+        gr.HTML("<h2>Arms in figures</h2>", elem_classes="overline")
+        buttons = {
+            ending: gr.Button(words, elem_id=f"compare_{ending}", **looks | {"interactive": True})
+            for ending, words in FORMATS.items()
+        }
+    table = gr.HTML(compare_view.NO_TABLE, elem_id="compare_table")
+    gr.HTML("<h2>Reward against what it cost</h2>", elem_classes="overline")
+    cost = gr.Radio(
+        desk.costs(),
+        value=desk.costs()[0],
+        label="Counted in",
+        info="Of the runs among the arms: mean reward of the last 20 updates, band of one "
+        "standard deviation; evaluations and pauses are not counted.",
+        visible=False,
+        elem_id="compare_cost",
+    )
+    chart = live_plot("compare_efficiency")
+    no_run = gr.HTML(compare_view.NO_RUN, elem_id="compare_no_run")
+    earlier = gr.Dropdown(
+        [], label="Earlier comparisons", visible=not is_public, elem_id="compare_earlier"
+    )
+    states = (gr.State(""), gr.State(""), gr.State(()))
+    timer = gr.Timer(0.5, active=False)
+    shown = (question, asked, cancel, image, pack, archive, earlier, timer)
+    view = View(state, grid, table, chart, no_run, cost, *shown, *states)
+    return view, {**buttons, "sure": sure, "not_now": not_now}
+
+
+class AskedPlan(BaseModel):
+    """The comparison whose plan the browser asks for."""
+
+    key: str
+
+
+class AskedScores(AskedPlan):
+    """The results of a comparison from a number on."""
+
+    after: int = Field(ge=0, lt=2**53)
+
+
+class AskedPictures(AskedPlan):
+    """Pictures of a comparison by their numbers."""
+
+    indices: list[int] = Field(max_length=MAX_PICTURES)
+
+
+def servers(desk: CompareDesk) -> list[Callable[[Any], Any]]:
+    """What the grid's script asks for: a plan, rows of scores, pictures; None for what is gone."""
+
+    def compare_plan(asked: AskedPlan) -> dict[str, Any] | None:
+        return _or_none(lambda: compare_view.rows_of_plan(asked.key, desk.planned(asked.key)))
+
+    def compare_rows(asked: AskedScores) -> list[Any] | None:
+        rows = _or_none(lambda: desk.results(asked.key, asked.after)[:MAX_ROWS])
+        return rows and [[one.index, one.scores] for one in rows]
+
+    def compare_pictures(asked: AskedPictures) -> list[str | None] | None:
+        files = _or_none(lambda: [desk.picture(asked.key, index) for index in asked.indices])
+        looks = [file and picture_look(file) for file in files or ()]
+        return [look and look.data for look in looks] or None
+
+    return [
+        asked_by_script(AskedPlan, compare_plan),
+        asked_by_script(AskedScores, compare_rows),
+        asked_by_script(AskedPictures, compare_pictures),
+    ]
+
+
+class Handlers:
+    """The page's handlers; each converts values, asks the desk, and converts its answer."""
+
+    def __init__(self, desk: CompareDesk, is_public: bool, form: Form, view: View) -> None:
+        """Bind the parts of one page.
+
+        Args:
+            desk: to ask.
+            is_public: whether others can reach the page.
+            form: left column.
+            view: right column.
+        """
+        self._desk, self._is_public = desk, is_public
+        self._form, self._view = form, view
+
+    def wire(self, tab: gr.Tab, buttons: dict[str, gr.Button]) -> None:
+        """Bind the handlers to their events."""
+        form, view = self._form, self._view
+        everything = [*form.controls, *vars(view).values()]
+        named = {"api_visibility": "private", "show_progress": "hidden"}
+        tab.select(self._enter, [view.shown], everything, **QUIET)
+        asking = [view.started, view.asked, *form.controls]
+        asked = form.compare.click(in_words(self._compare), asking, everything, **named)
+        asked.success(None, js=SHOW_ON_A_PHONE, api_visibility="private")
+        buttons["sure"].click(in_words(self._compare_all), asking, everything, **named)
+        buttons["not_now"].click(lambda: gr.update(visible=False), None, view.question, **QUIET)
+        view.timer.tick(in_words(self._poll), [view.shown, view.seen], everything, **QUIET)
+        view.cancel.click(in_words(self._cancel), [view.shown, view.started], None, **named)
+        view.earlier.input(in_words(self._open), [view.earlier], everything, **named)
+        drawn = [view.chart, view.cost, view.no_run]
+        view.cost.input(in_words(self._chart), [view.shown, view.cost], drawn, **QUIET)
+        filling = [form.prompt_set, form.num_prompts, form.prompt_seed]
+        form.fill.click(in_words(self._fill), filling, form.prompts, **named)
+        form.arms.focus(
+            lambda: gr.update(choices=arm_choices(self._desk)), None, form.arms, **QUIET
+        )
+        carrier = gr.Textbox(visible="hidden", label="Download", container=False)
+        for button, ending in {view.image: "png", **{buttons[one]: one for one in FORMATS}}.items():
+            button.click(in_words(self._saver(ending)), [view.shown], carrier, **named).success(
+                None, carrier, None, js=SAVE, api_visibility="private"
+            )
+        if not self._is_public:  # every zip is a file, and visitors could fill the disk
+            view.pack.click(in_words(self._pack), [view.shown], view.archive, **named)
+
+    def _enter(self, shown: str, request: gr.Request) -> dict[Component, Any]:
+        """When the page is turned to: the comparison of the address, unless one is shown."""
+        if shown:
+            return {self._view.shown: gr.skip()}
+        key = request.query_params.get("comparison", "")
+        try:
+            return self._open(key) if key else self._open_first()
+        except RocmError as error:
+            gr.Warning(escape(str(error)[:500]))
+            return self._open_first()
+
+    def _open_first(self) -> dict[Component, Any]:
+        """The newest comparison, or the first one, which is then drawn."""
+        for key in [] if self._is_public else self._desk.keys():
+            if self._desk.results(key):
+                return self._open(key)
+        request = self._desk.first_request()
+        return self._open(self._desk.draw(self._desk.plan(request), request, self._is_public))
+
+    def _open(self, key: str | None) -> dict[Component, Any]:
+        return self._filled(self._desk.asked(key or "")) | self._shown(key)
+
+    def _compare(self, started: tuple[str, ...], _: str, *values: Any) -> dict[Component, Any]:
+        return self._ask(started, "", values)
+
+    def _compare_all(
+        self, started: tuple[str, ...], agreed: str, *values: Any
+    ) -> dict[Component, Any]:
+        return self._ask(started, agreed, values)
+
+    def _ask(
+        self, started: tuple[str, ...], agreed: str, values: tuple[Any, ...]
+    ) -> dict[Component, Any]:
+        """Draw, or ask first; `agreed` is the question that was answered with yes."""
+        view, request = self._view, self._form.request(values)
+        plan = self._desk.plan(request, self._is_public)
+        question = escape(self._desk.question(plan))
+        if question != agreed and question:
+            return {view.question: gr.update(visible=True), view.asked: question}
+        if self._is_public and any(self._desk.status(k).state == "drawing" for k in started):
+            raise DrawingError("Your last comparison is still being drawn. Wait, or cancel it.")
+        key = self._desk.draw(plan, request, self._is_public)
+        hidden = {view.question: gr.update(visible=False), view.started: (*started, key)}
+        return hidden | self._shown(key)
+
+    def _poll(self, shown: str, seen: str) -> dict[Component, Any]:
+        if not shown:
+            return {self._view.timer: gr.Timer(active=False)}
+        try:
+            status = self._desk.status(shown)
+        except RocmError as error:  # deleted or damaged; said once, then no more polls
+            words = fault(str(error))
+            stopped = {self._view.timer: gr.Timer(active=False), self._view.shown: ""}
+            return {**stopped, self._view.state: words}
+        if seen == f"{shown} {status.num_drawn} {status.state} {status.detail}":
+            return {self._view.timer: gr.skip()}
+        return self._shown(shown)
+
+    def _cancel(self, shown: str, started: tuple[str, ...]) -> None:
+        if self._is_public and shown not in started:
+            raise ConfigError("Somebody else asked for this comparison; it ends by itself.")
+        self._desk.cancel(shown)
+
+    def _fill(self, name: str | None, num: Any, seed: Any) -> str:
+        return "\n".join(prompt_set((name or "").strip(), num, seed, self._is_public))
+
+    def _chart(self, shown: str, cost: str) -> dict[Component, Any]:
+        view, curves = self._view, self._desk.curves(shown, cost)
+        return {
+            view.chart: gr.update(
+                value=json.dumps(efficiency_figure(curves, cost)), visible=bool(curves)
+            ),
+            view.cost: gr.update(value=cost, visible=bool(curves)),
+            view.no_run: gr.update(visible=not curves),
+        }
+
+    def _saver(self, ending: str) -> Callable[[str], str]:
+        def save(shown: str) -> str:
+            if not shown:
+                raise ConfigError("Nothing is compared yet, so there is nothing to download.")
+            is_image = ending == "png"
+            text = b"" if is_image else self._desk.table_text(shown, ending).encode()
+            content = self._desk.sheet(shown) if is_image else text
+            return f"compare-{shown}.{ending}|{b64encode(content).decode()}"
+
+        save.__name__ = f"save_{ending}"
+        return save
+
+    def _pack(self, shown: str) -> Any:
+        path = self._desk.bundle(shown)
+        words = f"Download {path.stat().st_size / 1e6:.1f} MB"
+        return gr.update(value=str(path), label=words, visible=True)
+
+    def _filled(self, request: Request) -> dict[Component, Any]:
+        form = self._form
+        return form.filled(request) | {
+            form.arms: gr.update(
+                choices=arm_choices(self._desk), value=list(request.arms or [BASE])
+            )
+        }
+
+    def _shown(self, key: str) -> dict[Component, Any]:
+        """The right column with a comparison shown; figures only when it is at rest."""
+        desk, view = self._desk, self._view
+        status, plan = desk.status(key), desk.planned(key)
+        is_at_work, has_any = status.state == "drawing", status.num_drawn > 0
+        changes: dict[Component, Any] = {
+            view.shown: key,
+            view.seen: f"{key} {status.num_drawn} {status.state} {status.detail}",
+            view.state: compare_view.state_line(status, plan),
+            view.grid: json.dumps({"key": key, "num_drawn": status.num_drawn}),
+            view.timer: gr.Timer(active=is_at_work),
+            view.cancel: gr.update(interactive=is_at_work),
+            view.image: gr.update(interactive=has_any and not is_at_work),
+            view.pack: gr.update(interactive=has_any and not is_at_work),
+            view.archive: gr.update(visible=False),
+        }
+        if is_at_work:
+            return changes | {view.table: compare_view.NO_TABLE}
+        changes |= self._chart(key, desk.costs()[0])
+        return changes | {
+            view.table: self._table(key) if has_any else "",
+            view.earlier: gr.update(choices=self._earlier(), value=key),
+        }
+
+    def _table(self, key: str) -> str:
+        try:
+            return compare_view.table_html(self._desk.table(key))
+        except RocmError as error:  # a damaged picture must not hide the others
+            return fault(str(error))
+
+    def _earlier(self) -> list[tuple[str, str]]:
+        if self._is_public:
+            return []
+        keys = self._desk.keys()[:MAX_LISTED]
+        plans = {key: _or_none(lambda key=key: self._desk.planned(key)) for key in keys}
+        return [(compare_view.title(plan), key) for key, plan in plans.items() if plan]
+
+
+def _or_none(ask: Callable[[], Any]) -> Any:
+    """What `ask` returns; None where the comparison is gone or damaged, which a poll says."""
+    try:
+        return ask()
+    except RocmError:
+        return None

@@ -1,0 +1,238 @@
+"""Figures from plain data, as dictionaries that plotly.js draws; live charts are in live_charts.
+
+Colours hold on light and dark ground; backgrounds are transparent.
+"""
+
+from typing import Any
+
+from rocm.evaluation.service import Curve
+from rocm.studio import SweepReport
+
+Figure = dict[str, Any]
+
+SHIFT = 0.03
+REWARD, JUDGE, TEXT, GRID = "#4f6ef7", "#e8833a", "#717a88", "#7d859033"
+OTHERS = (REWARD, "#2ba58c", "#a667d8", "#b58a00", "#c95f96", "#3a9bdc")
+
+
+def sweep_figure(report: SweepReport) -> Figure:
+    """Reward (circles) and judge (diamonds) against the first numeric setting, with intervals.
+
+    One colour for each combination of the other settings; the peak has a star. Values stand at
+    equal distances, so that 0 and 0.001 are told apart.
+
+    Args:
+        report: the sweep.
+
+    Returns:
+        The figure; the judge has the right-hand axis.
+    """
+    axis = numeric_setting(report)
+    layout = _layout(report.sweep_id, axis)
+    drawn = [cell for cell in report.cells if cell.reward]
+    if not axis or not drawn:
+        return {"data": [], "layout": {**layout, **_empty(axis)}}
+    places = {value: place for place, value in enumerate(sorted(report.grid[axis]))}
+    words = [f"{value:g}" for value in places]
+    layout["xaxis"] |= {"tickvals": list(places.values()), "ticktext": words}
+    data = []
+    for group in _groups(report, axis):
+        members = [cell for cell in drawn if _others(cell.settings, axis) == group]
+        members.sort(key=lambda cell: cell.settings[axis])
+        color = OTHERS[len(data) // 2 % len(OTHERS)]
+        label = ", ".join(f"{name} {value}" for name, value in group)
+        for measure, symbol, side in (("reward", "circle", "y"), ("judge", "diamond", "y2")):
+            # Side by side, so that neither hides the other's interval.
+            shift = -SHIFT if measure == "reward" else SHIFT
+            found = [
+                (places[cell.settings[axis]] + shift, getattr(cell, measure)) for cell in members
+            ]
+            tone = color if group else {"reward": REWARD, "judge": JUDGE}[measure]
+            data.append(_trace(found, f"{label} {measure}".strip(), tone, symbol, side))
+    return {"data": [*data, *_peak(report, axis, places)], "layout": layout}
+
+
+def efficiency_figure(curves: dict[str, Curve], cost: str) -> Figure:
+    """Running mean of the reward against what it cost, with a band, one colour for each run.
+
+    Args:
+        curves: by the run's label.
+        cost: what is counted, for the axis.
+
+    Returns:
+        The figure.
+    """
+    layout = _layout(f"{cost} {sorted(curves)}", cost)
+    layout["yaxis"] |= {"title": {"text": "reward", "standoff": 6}}
+    del layout["yaxis2"]
+    data: list[Figure] = []
+    for number, (label, one) in enumerate(curves.items()):
+        color = OTHERS[number % len(OTHERS)]
+        plain = {"type": "scatter", "mode": "lines", "name": label, "x": one.cost}
+        edge = {**plain, "line": {"width": 0}, "showlegend": False, "hoverinfo": "skip"}
+        fill = {"fill": "tonexty", "fillcolor": f"{color}26"}
+        line = {"line": {"color": color, "width": 2.5}, "hovertemplate": "%{y:.4g}"}
+        data += [{**edge, "y": one.low}, {**edge, **fill, "y": one.high}]
+        data.append({**plain, **line, "y": one.mean, "showlegend": True})
+    return {"data": data, "layout": layout}
+
+
+def score_figure(outcomes: list[dict[str, Any]], marks: list[str], title: str) -> Figure:
+    """The paper's Figure 3 from votes: a bar for every comparison, a colour for every question.
+
+    Args:
+        outcomes: of report.json, about all questions.
+        marks: words that must stand in the drawing.
+        title: whose votes these are.
+
+    Returns:
+        The figure: score of the first named arm in percent, with its headline interval.
+    """
+    shown = [one for one in outcomes if one["score"] is not None]
+    names = list(dict.fromkeys(one["comparison"] for one in shown))
+    questions = list(dict.fromkeys(one["question"] for one in shown))
+    layout = _layout(f"{title} {names} {questions}", "score of the first arm, %")
+    del layout["yaxis2"]
+    height = 170 + 24 * len(shown) + 16 * len(marks)
+    words = "<br>".join([title, *marks])
+    at_half = {"x0": 50, "x1": 50, "y0": 0, "y1": 1, "yref": "paper"}
+    layout |= {
+        "height": height,
+        "barmode": "group",
+        "title": {
+            "text": words,
+            "font": {"size": 12},
+            "x": 0.5,
+            "y": 1,
+            "yanchor": "top",
+            "pad": {"t": 20},
+        },
+        "margin": {"l": 10, "r": 14, "t": 70 + 16 * len(marks), "b": 44},
+        "shapes": [{"type": "line", **at_half, "line": {"color": TEXT, "dash": "dot", "width": 1}}],
+        # Touch screens show these buttons all the time, over the title.
+        "modebar": {"bgcolor": "rgba(0,0,0,0)", "remove": ["select2d", "lasso2d"]},
+    }
+    layout["xaxis"] |= {"range": [0, 100], "tickvals": [0, 25, 50, 75, 100], "fixedrange": True}
+    # Rows from above; a name on two lines leaves a phone some room for the bars.
+    rows = {"tickvals": names, "ticktext": [name.replace(":", "<br>vs ") for name in names]}
+    layout["yaxis"] = {"autorange": "reversed", "automargin": True, "fixedrange": True, **rows}
+    data = [
+        _score_bars([one for one in shown if one["question"] == question], question, color)
+        for question, color in zip(questions, OTHERS, strict=False)
+    ]
+    return {"data": data, "layout": layout}
+
+
+def _score_bars(outcomes: list[dict[str, Any]], question: str, color: str) -> Figure:
+    scores = [100 * one["score"] for one in outcomes]
+    ends = [
+        (100 * one["interval"]["low"], 100 * one["interval"]["high"])
+        if one["interval"]
+        else (score, score)
+        for one, score in zip(outcomes, scores, strict=True)
+    ]
+    return {
+        "type": "bar",
+        "orientation": "h",
+        "name": question,
+        "x": scores,
+        "y": [one["comparison"] for one in outcomes],
+        "marker": {"color": color},
+        "error_x": {
+            "type": "data",
+            "symmetric": False,
+            "array": [high - score for score, (_, high) in zip(scores, ends, strict=True)],
+            "arrayminus": [score - low for score, (low, _) in zip(scores, ends, strict=True)],
+            "color": TEXT,
+            "thickness": 1.4,
+            "width": 4,
+        },
+        "customdata": [[one["num_votes"], *both] for one, both in zip(outcomes, ends, strict=True)],
+        "hovertemplate": "%{x:.1f} % (%{customdata[1]:.1f} to %{customdata[2]:.1f})<br>"
+        "%{customdata[0]} votes",
+    }
+
+
+def numeric_setting(report: SweepReport) -> str:
+    """The varied setting to draw against: beta, else the first number; empty if there is none."""
+    numbers = [
+        name
+        for name, values in report.grid.items()
+        if all(isinstance(value, int | float) for value in values)
+    ]
+    return "beta" if "beta" in numbers else next(iter(numbers), "")
+
+
+def _groups(report: SweepReport, axis: str) -> list[tuple[tuple[str, Any], ...]]:
+    return list(dict.fromkeys(_others(cell.settings, axis) for cell in report.cells))
+
+
+def _others(settings: dict[str, Any], axis: str) -> tuple[tuple[str, Any], ...]:
+    return tuple((name, value) for name, value in settings.items() if name != axis)
+
+
+def _trace(found: list[Any], label: str, color: str, symbol: str, side: str) -> Figure:
+    known = [(place, interval) for place, interval in found if interval]
+    ends = [
+        (one.mean if end is None else end, one.mean)
+        for _, one in known
+        for end in (one.high, one.low)
+    ]
+    return {
+        "type": "scatter",
+        "mode": "lines+markers",
+        "name": label,
+        "yaxis": side,
+        "x": [place for place, _ in known],
+        "y": [one.mean for _, one in known],
+        "error_y": {
+            "type": "data",
+            "symmetric": False,
+            "array": [high - mean for high, mean in ends[0::2]],
+            "arrayminus": [mean - low for low, mean in ends[1::2]],
+            "thickness": 1.2,
+            "width": 4,
+            "color": color,
+        },
+        "line": {"color": color, "width": 2, "dash": "solid" if side == "y" else "dash"},
+        "marker": {"color": color, "size": 8, "symbol": symbol},
+        "hovertemplate": "%{y:.4g}",
+    }
+
+
+def _peak(report: SweepReport, axis: str, places: dict[Any, int]) -> list[Figure]:
+    if report.peak is None:
+        return []
+    cell = report.cells[report.peak]
+    best, side = (cell.judge, "y2") if cell.judge else (cell.reward, "y")
+    if best is None:
+        return []
+    mark = {"symbol": "star", "size": 17, "color": "#f5b301", "line": {"color": TEXT, "width": 1}}
+    x = [places[cell.settings[axis]] + (SHIFT if side == "y2" else -SHIFT)]
+    star = {"type": "scatter", "mode": "markers", "name": "peak", "x": x, "y": [best.mean]}
+    return [{**star, "yaxis": side, "marker": mark, "hovertemplate": "peak: %{y:.4g}"}]
+
+
+def _empty(axis: str) -> Figure:
+    text = "No finished run yet" if axis else "No numeric setting to draw against"
+    place = {"xref": "paper", "yref": "paper", "x": 0.5, "y": 0.5}
+    words = {"text": text, "showarrow": False, "font": {"size": 14}, **place}
+    hidden = {"visible": False}
+    return {"annotations": [words], "xaxis": hidden, "yaxis": hidden, "yaxis2": hidden}
+
+
+def _layout(revision: str, axis: str) -> Figure:
+    line = {"gridcolor": GRID, "zeroline": False, "linecolor": GRID}
+    value = {**line, "tickformat": ".3~g"}
+    right = {"overlaying": "y", "side": "right", "showgrid": False, "tickmode": "auto"}
+    return {
+        "uirevision": revision,
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "font": {"color": TEXT, "size": 12, "family": "system-ui, sans-serif"},
+        "margin": {"l": 62, "r": 66, "t": 12, "b": 40},
+        "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
+        "xaxis": {**line, "title": {"text": axis, "standoff": 6}},
+        "yaxis": {**value, "title": {"text": "reward (\N{BLACK CIRCLE})", "standoff": 6}},
+        "yaxis2": {**value, **right, "title": {"text": "judge (\N{BLACK DIAMOND})", "standoff": 6}},
+    }

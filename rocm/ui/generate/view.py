@@ -1,0 +1,239 @@
+"""Drawings as HTML: state, grid, history. Everything that a user wrote is escaped."""
+
+from base64 import b64encode
+from dataclasses import dataclass
+from functools import lru_cache
+from html import escape
+from io import BytesIO
+from pathlib import Path
+from time import strftime, strptime
+from urllib.parse import urlencode
+
+from PIL import Image
+
+from rocm.generation.history import Entry
+from rocm.generation.orders import Order, picture_name
+from rocm.generation.picture import Picture
+from rocm.generation.queue import JobStatus
+
+DOT = " \N{MIDDLE DOT} "
+INLINE_BYTES = 256 * 1024
+DAMAGED = "The file of this picture is damaged."
+THUMBNAIL = 64
+NOTHING = """
+<div class="empty"><strong>No picture yet.</strong> Describe one and press <em>Draw</em>. The first
+takes a few seconds longer: the model is loaded and then kept ready.</div>
+"""
+NO_HISTORY = (
+    '<div class="empty">What you draw is kept here; a click brings its settings back.</div>'
+)
+
+
+def drawing(entry: Entry, status: JobStatus | None, command: str, is_public: bool) -> str:
+    """State, pictures and how to draw them again.
+
+    Args:
+        entry: to show.
+        status: of its job, None if it is not at work.
+        command: line that draws the same pictures.
+        is_public: whether the visitor has no command line where the adapter is.
+
+    Returns:
+        HTML.
+    """
+    order = Order.of(entry.order)
+    has_both = any(entry.is_base)
+    num_shown = len(entry.pictures) // (2 if has_both else 1)
+    is_coming = status is not None
+    cards = "".join(
+        _card(entry, index, num_shown, has_both)
+        for index in range(num_shown)
+        if is_coming or index in entry.files or index + num_shown in entry.files
+    )
+    switch = _switch() if has_both else ""
+    return (
+        f'<div data-query="{escape(query(order))}">{_state(entry, status)}'
+        f'<div class="drawn {"both" if has_both else ""}">{switch}'
+        f'<div class="pictures n{min(num_shown, 4)}">{cards}</div></div>'
+        f"{_again(order, command, is_public)}</div>"
+    )
+
+
+def fault(words: str) -> str:
+    """A sentence on what is wrong with a drawing, as HTML."""
+    return f'<div class="note error">{escape(words)}</div>'
+
+
+def query(order: Order) -> str:
+    """The order as the part of an address behind the question mark; plain values are left out."""
+    plain = Order()
+    changed = {
+        name: int(value) if isinstance(value, bool) else value
+        for name, value in vars(order).items()
+        if name in ("prompt", "seed") or value != getattr(plain, name)
+    }
+    return urlencode({"tab": "generate", **changed})
+
+
+def history(entries: list[Entry], shown: str) -> str:
+    """The history as a list of buttons, newest first.
+
+    Args:
+        entries: newest first.
+        shown: id of the one that is on the page.
+
+    Returns:
+        HTML.
+    """
+    if not entries:
+        return NO_HISTORY
+    lines = "".join(_line(entry, entry.entry_id == shown) for entry in entries)
+    return f'<ul class="history">{lines}</ul>'
+
+
+def _state(entry: Entry, status: JobStatus | None) -> str:
+    drawn, total = len(entry.files), len(entry.pictures)
+    state = status.state if status else entry.state
+    words = [f"{drawn} of {total} pictures" if total > 1 else "1 picture"]
+    if state == "waiting" and status:
+        words = [f"{status.ahead} before it"] if status.ahead else ["about to begin"]
+    elif state == "warming up":
+        words = ["loading the model, a few seconds"]
+    elif status is None and entry.state == "drawing":
+        state = "unfinished"
+    elif status is None:
+        words.append(f"{entry.seconds:.1f} s")
+    first = entry.pictures[0]
+    settings = [f"N {first.num_inference_steps}", f"guidance {first.guidance_scale:g}"]
+    if first.adapter:
+        settings.append(f"{_adapter_name(first)} at {first.adapter_strength:g}")
+    error = fault(entry.error) if entry.error else ""
+    share = 100 * drawn / total
+    return (
+        f'<div class="state"><span class="badge {state.replace(" ", "-")}">{state}</span>'
+        f"<span>{escape(DOT.join(words))}</span></div>"
+        f'<div class="bar {state.replace(" ", "-")}"><i style="width:{share:.1f}%"></i></div>'
+        f'<div class="settings"><strong>{escape(first.prompt)}</strong><br>'
+        f"{escape(DOT.join(settings))}</div>{error}"
+    )
+
+
+def _switch() -> str:
+    choices = {"adapter": "Adapter", "base": "Base model", "side": "Side by side"}
+    radios = "".join(
+        f'<label><input type="radio" name="arm" value="{value}" '
+        f"{'checked' if value == 'side' else ''}><span>{label}</span></label>"
+        for value, label in choices.items()
+    )
+    return f'<fieldset class="arms"><legend>Same noise</legend>{radios}</fieldset>'
+
+
+def _card(entry: Entry, index: int, num_shown: int, has_both: bool) -> str:
+    picture = entry.pictures[index]
+    images = _image(entry, index, "adapter" if has_both else "")
+    if has_both:
+        images += _image(entry, index + num_shown, "base")
+    return f"<figure><div>{images}</div><figcaption>seed {picture.seed}</figcaption></figure>"
+
+
+def _image(entry: Entry, index: int, arm: str) -> str:
+    file = entry.files.get(index)
+    label = f"<small>{arm}</small>" if arm else ""
+    if file is None:
+        return f'<span class="{arm}"><i class="coming"></i>{label}</span>'
+    look = picture_look(file)
+    if look is None:
+        return f'<span class="{arm}"><i class="coming">{DAMAGED}</i>{label}</span>'
+    words = f"{entry.pictures[index].prompt}, seed {entry.pictures[index].seed}"
+    data = look.data
+    picture = f'<img src="{data}" alt="{escape(words)}" width="{look.width}">'
+    if data.startswith("data:image/png"):
+        name = escape(picture_name(entry, index))
+        picture = (
+            f'<a href="{data}" download="{name}" title="Download {name}" '
+            f'aria-label="Download {name}">{picture}</a>'
+        )
+    return f'<span class="{arm}">{picture}{label}</span>'
+
+
+@dataclass(frozen=True)
+class Look:
+    """A picture as data addresses: itself while it is small, else a lighter WebP; its thumbnail."""
+
+    data: str
+    thumbnail: str
+    width: int
+
+
+def picture_look(file: Path) -> Look | None:
+    """The picture in a file; None for one that is damaged, or gone since the folder was read.
+
+    Args:
+        file: PNG; read again when it has changed.
+
+    Returns:
+        How to show it.
+    """
+    try:
+        return _read_look(file, file.stat().st_mtime_ns)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):  # all of Pillow's
+        return None
+
+
+@lru_cache(maxsize=1024)
+def _read_look(file: Path, changed: int) -> Look:
+    content = file.read_bytes()
+    with Image.open(BytesIO(content)) as picture:
+        data = b64encode(content).decode() if len(content) <= INLINE_BYTES else ""
+        data = f"data:image/png;base64,{data}" if data else _webp(picture, 88)
+        width = picture.width
+        picture.thumbnail((THUMBNAIL, THUMBNAIL))
+        return Look(data, _webp(picture, 80), width)
+
+
+def _webp(picture: Image.Image, quality: int) -> str:
+    buffer = BytesIO()
+    picture.save(buffer, format="WEBP", quality=quality)
+    return f"data:image/webp;base64,{b64encode(buffer.getvalue()).decode()}"
+
+
+def _line(entry: Entry, is_shown: bool) -> str:
+    first = entry.pictures[0]
+    prompt = escape(first.prompt)
+    look = picture_look(entry.files[min(entry.files)]) if entry.files else None
+    image = f'<img src="{look.thumbnail}" alt="">' if look else '<i class="coming"></i>'
+    facts = [moment(entry.entry_id), f"seed {first.seed}", f"N {first.num_inference_steps}"]
+    if len(entry.pictures) > 1:
+        facts.insert(1, f"{len(entry.pictures)} pictures")
+    if first.adapter:
+        facts.append(f"{_adapter_name(first)} at {first.adapter_strength:g}")
+    current = 'aria-current="true"' if is_shown else ""
+    return (
+        f'<li><button type="button" class="entry" data-entry="{entry.entry_id}" {current}>{image}'
+        f"<span><b>{prompt}</b><small>{escape(DOT.join(facts))}</small></span></button>"
+        f'<button type="button" class="bin" data-entry="{entry.entry_id}" '
+        f'aria-label="Delete the drawing of {prompt}" title="Delete">'
+        "\N{MULTIPLICATION SIGN}</button></li>"
+    )
+
+
+def moment(entry_id: str) -> str:
+    """When an entry was asked for, in words."""
+    return strftime("%d %b %H:%M", strptime(entry_id[:15], "%Y%m%d-%H%M%S"))
+
+
+def _adapter_name(picture: Picture) -> str:
+    path = Path(picture.adapter)
+    return path.parent.name if path.name == "adapter" else path.name
+
+
+def _again(order: Order, command: str, is_public: bool) -> str:
+    link = '<button type="button" data-copy="link">Copy link</button>'
+    if is_public:
+        return f'<div class="again">{link}</div>'
+    return (
+        f'<div class="again">{link}'
+        '<button type="button" data-copy="command">Copy command</button>'
+        f'<code tabindex="0" aria-label="Command that draws the same">{escape(command)}</code>'
+        "</div>"
+    )

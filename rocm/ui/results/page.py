@@ -1,0 +1,188 @@
+"""The page that shows what a study's votes say: headline, report, downloads, verification.
+
+Counting is a process of its own; a timer looks at it until it has ended. Which study is shown
+stands in the address.
+"""
+
+import json
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+from rocm.errors import StudyError
+from rocm.study.report.results import Results, ResultsDesk
+from rocm.ui.access import Access
+from rocm.ui.figures import score_figure
+from rocm.ui.handlers import QUIET, in_words
+from rocm.ui.plot import live_plot
+from rocm.ui.results import view
+
+# The address keeps the study as long as the page is shown.
+PUT_INTO_ADDRESS = """(study) => {
+  const url = new URL(window.location.href);
+  if (study && url.searchParams.get('tab') === 'results') url.searchParams.set('results', study);
+  window.history.replaceState(null, '', url);
+}"""
+
+
+class ResultsPage:
+    """The page's parts and handlers; each handler asks the desk and converts its answer."""
+
+    def __init__(self, desk: ResultsDesk, access: Access):
+        """Make the parts in the current Gradio block.
+
+        Args:
+            desk: that counts.
+            access: the token that every handler checks.
+        """
+        self._desk, self._access = desk, access
+        self._token = gr.Textbox(
+            label="Admin token",
+            info="Results are shown to whoever has it.",
+            type="password",
+            visible=bool(access.token),
+            elem_id="results_token",
+        )
+        with gr.Row(elem_classes="results-bar"):
+            self._study = gr.Dropdown([], label="Study", elem_id="results_study")
+            looks = {"scale": 0, "size": "md", "min_width": 90, "interactive": False}
+            self._refresh = gr.Button("Refresh", elem_id="results_refresh", **looks)
+            self._verify = gr.Button("Verify", elem_id="results_verify", **looks)
+            self._prepare = gr.Button("Prepare downloads", elem_id="results_prepare", **looks)
+        self._state = gr.HTML(view.NO_STUDY, elem_id="results_state")
+        self._said = gr.HTML("", elem_id="results_said")
+        with gr.Column(visible=False) as self._downloads:
+            self._files = gr.File(
+                label="Downloads",
+                file_count="multiple",
+                interactive=False,
+                elem_id="results_files",
+            )
+            gr.HTML(view.FILES)
+        self._headline = gr.HTML("", elem_id="results_headline")
+        with gr.Row(visible=False, elem_classes="results-charts") as self._charts:
+            self._kept = live_plot("results_kept")
+            self._all = live_plot("results_all")
+        self._rules = gr.HTML("", elem_id="results_rules")
+        self._report = gr.HTML("", elem_id="results_report")
+        self._timer = gr.Timer(1.0, active=False)
+
+    def wire(self, tab: gr.Tab) -> None:
+        """Bind the handlers; `tab` is the tab that the page stands in."""
+        asked = [self._token, self._study]
+        changed = [
+            *(self._study, self._refresh, self._verify, self._prepare, self._state, self._said),
+            *(self._downloads, self._files, self._headline, self._charts, self._kept, self._all),
+            *(self._rules, self._report, self._timer),
+        ]
+        entered = tab.select(self._enter, asked, changed, **QUIET)
+        typed = self._token.submit(in_words(self._choose_first), asked, changed, **QUIET)
+        chosen = self._study.input(in_words(self._choose), asked, changed, **QUIET)
+        for event in (entered, typed, chosen):
+            event.then(None, self._study, None, js=PUT_INTO_ADDRESS, api_visibility="private")
+        named = {"api_visibility": "private", "concurrency_limit": None}
+        self._refresh.click(in_words(self._count_anew), asked, changed, **QUIET)
+        self._timer.tick(in_words(self._poll), asked, changed, **QUIET)
+        self._verify.click(in_words(self._check), asked, self._said, **named)
+        self._prepare.click(in_words(self._pack), asked, [self._downloads, self._files], **named)
+
+    def _enter(self, token: str, study: str | None, request: gr.Request) -> dict[Component, Any]:
+        if not self._access.allows(token):
+            return {self._state: view.NOT_HERE}
+        return self._listed(study or request.query_params.get("results"))
+
+    def _choose_first(self, token: str, study: str | None) -> dict[Component, Any]:
+        self._access.check(token)
+        return self._listed(study)
+
+    def _choose(self, token: str, study: str | None) -> dict[Component, Any]:
+        self._access.check(token)
+        return self._shown(self._desk.look(study)) if study else {self._timer: gr.skip()}
+
+    def _count_anew(self, token: str, study: str | None) -> dict[Component, Any]:
+        return self._shown(self._desk.look(self._of(token, study), anew=True))
+
+    def _poll(self, token: str, study: str | None) -> dict[Component, Any]:
+        found = self._desk.look(self._of(token, study))
+        return {self._timer: gr.skip()} if found.state == "counting" else self._shown(found)
+
+    def _check(self, token: str, study: str | None) -> str:
+        return view.said(self._desk.verify(self._of(token, study)))
+
+    def _pack(self, token: str, study: str | None) -> dict[Component, Any]:
+        files = [str(file) for file in self._desk.files(self._of(token, study))]
+        return {self._downloads: gr.update(visible=True), self._files: files}
+
+    def _of(self, token: str, study: str | None) -> str:
+        """The study that is chosen, for who may see it."""
+        self._access.check(token)
+        if not study:
+            raise StudyError("No study is chosen. Choose one first.")
+        return study
+
+    def _listed(self, wanted: str | None) -> dict[Component, Any]:
+        """The studies to choose from, and the wanted one shown, or else the newest."""
+        studies = self._desk.studies()
+        if not studies:
+            return {self._state: view.NO_STUDY}
+        study = wanted if wanted in studies else next(iter(studies))
+        choices = [(words, key) for key, words in studies.items()]
+        shown = self._shown(self._desk.look(study))
+        return shown | {self._study: gr.update(choices=choices, value=study)}
+
+    def _shown(self, found: Results) -> dict[Component, Any]:
+        """Everything but the list of studies."""
+        is_ready, content = found.state == "ready", found.content
+        changes: dict[Component, Any] = {
+            self._refresh: gr.update(interactive=found.status != "draft"),
+            self._verify: gr.update(interactive=found.status != "draft"),
+            self._prepare: gr.update(interactive=is_ready),
+            self._state: view.state_html(found),
+            self._said: "",
+            self._downloads: gr.update(visible=False),
+            self._headline: "",
+            self._charts: gr.update(visible=is_ready),
+            self._rules: "",
+            self._report: "",
+            self._timer: gr.Timer(active=found.state == "counting"),
+        }
+        if found.state == "evidence":
+            changes[self._headline] = view.evidence_html(content)
+        if not is_ready:
+            return changes
+        return (
+            changes
+            | self._figures(content)
+            | {
+                self._headline: view.headline_html(content),
+                self._rules: view.rules_line(content),
+                self._report: view.report_html(found),
+            }
+        )
+
+    def _figures(self, content: dict[str, Any]) -> dict[Component, Any]:
+        """Figure 3 with the exclusion rules applied, and without them where that differs."""
+        results, marks = content["results"], content["marks"]
+        kept = score_figure(results["outcomes"], marks, "Exclusion rules applied")
+        every = score_figure(results["outcomes_of_all"], marks, "All votes")
+        differs = results["num_excluded"] > 0
+        return {
+            self._kept: json.dumps(kept),
+            self._all: gr.update(value=json.dumps(every) if differs else "", visible=differs),
+        }
+
+
+def build(desk: ResultsDesk, access: Access, tab: gr.Tab) -> None:
+    """Make the page.
+
+    Args:
+        desk: that counts.
+        access: whether results are shown here, and the token that each call must bring.
+        tab: that the page stands in; it is read when the tab is turned to.
+    """
+    with gr.Column(elem_classes="right"):
+        if access.may_train:
+            ResultsPage(desk, access).wire(tab)
+        else:
+            gr.HTML(view.NOT_HERE, elem_id="results_state")

@@ -1,0 +1,170 @@
+"""Sweeps over settings: start one from the form, see reward and judge against beta."""
+
+import json
+from collections.abc import Callable
+from html import escape
+from typing import Any, get_args
+
+import gradio as gr
+
+from rocm.errors import RocmError
+from rocm.studio import Interval, Services, SweepCell, SweepReport
+from rocm.ui import controls
+from rocm.ui.access import Access
+from rocm.ui.figures import sweep_figure
+from rocm.ui.handlers import HIDDEN, QUIET, in_words
+from rocm.ui.plot import live_plot
+from rocm.ui.train.form import FIRST_PRESET, Form, read_form
+from rocm.ui.train.view import fault
+
+DIVERGENCES = list(get_args(controls.FIELDS["divergence"].annotation))
+NO_SWEEP = (
+    '<div class="empty"><strong>No sweep yet.</strong> Give values of beta and press <em>Queue '
+    "the sweep</em>: the form's other settings are trained at each of them, one by one.</div>"
+)
+
+
+def build_sweeps(services: Services, access: Access, form: Form | None) -> None:
+    """Make and wire the panel.
+
+    Args:
+        services: the sweeps.
+        access: the token that starting asks for.
+        form: the settings that all runs of a sweep share; None where nothing can be started.
+    """
+    with gr.Accordion(
+        "Sweeps: reward and judge against beta", open=False, elem_id="sweeps"
+    ) as all_:
+        started = _build_start(services, access, form) if form else None
+        chosen = gr.Dropdown([], label="Sweep", elem_id="sweep", interactive=True, visible=False)
+        chart = live_plot("sweep_chart")
+        table = gr.HTML(elem_id="sweep_table", apply_default_css=False)
+    shown = gr.State("")
+    look = _looker(services)
+    reading = {"inputs": [chosen, shown], "outputs": [chosen, chart, table, shown], **QUIET}
+    timer = gr.Timer(3.0, active=False)
+    timer.tick(look, **reading)
+    chosen.input(look, **reading)
+    all_.expand(lambda: gr.Timer(active=True), None, timer, **QUIET).then(look, **reading)
+    all_.collapse(lambda: gr.Timer(active=False), None, timer, **QUIET)
+    if started:
+        button, inputs = started
+        handler = in_words(_starter(services, access))
+        named = HIDDEN | {"api_name": "start_sweep"}
+        button.click(handler, inputs, chosen, **named).then(look, **reading)
+
+
+def _build_start(
+    services: Services, access: Access, form: Form
+) -> tuple[gr.Button, list[gr.components.Component]]:
+    with gr.Row(elem_classes="sweep-form"):
+        beta = services.load_preset(FIRST_PRESET).beta
+        betas = gr.Textbox(
+            f"0, {beta / 10:g}, {beta:g}, {10 * beta:g}",
+            label="Values of beta",
+            info="Numbers, separated by commas.",
+            max_lines=1,
+            elem_id="sweep_betas",
+        )
+        divergences = gr.Dropdown(
+            DIVERGENCES,
+            value=[],
+            multiselect=True,
+            label="Divergences",
+            info="None: the form's.",
+            elem_id="sweep_divergences",
+        )
+        seeds = gr.Slider(
+            1,
+            8,
+            value=1,
+            step=1,
+            label="Seeds",
+            info="Runs of each combination.",
+            elem_id="sweep_seeds",
+        )
+    button = gr.Button("Queue the sweep", variant="primary", elem_id="start_sweep")
+    inputs = [form.token, betas, divergences, seeds, *form.inputs]
+    return button, inputs
+
+
+def _starter(services: Services, access: Access) -> Callable[..., Any]:
+    def start(
+        token: str, betas: str, divergences: list[str], seeds: int, preset: str, *values: Any
+    ) -> Any:
+        access.check(token)
+        filled, *settings = values
+        config = read_form(preset, filled, tuple(settings))
+        grid: dict[str, list[Any]] = {"beta": [part.strip() for part in betas.split(",")]}
+        if divergences:
+            grid["divergence"] = list(divergences)
+        base = services.load_preset(preset)
+        overrides = {
+            name: getattr(config, name)
+            for name in controls.FIELDS
+            if name not in grid and getattr(config, name) != getattr(base, name)
+        }
+        sweep_id = services.start_sweep(preset, grid, int(seeds), overrides)
+        return gr.update(choices=services.list_sweeps(), value=sweep_id, visible=True)
+
+    return start
+
+
+def _looker(services: Services) -> Callable[[str | None, str], tuple[Any, Any, Any, str]]:
+    def look(chosen: str | None, shown: str) -> tuple[Any, Any, Any, str]:
+        ids = services.list_sweeps()
+        if not ids:
+            return gr.skip(), gr.skip(), NO_SWEEP, shown
+        sweep_id = chosen if chosen in ids else ids[0]
+        try:
+            report = services.sweep_report(sweep_id)
+        except RocmError as error:  # damaged; another one can be chosen
+            update = gr.update(choices=ids, value=sweep_id, visible=True)
+            return update, None, fault(str(error)), ""
+        key = f"{ids} {report}"
+        if key == shown:
+            return gr.skip(), gr.skip(), gr.skip(), shown
+        update = gr.update(choices=ids, value=sweep_id, visible=True)
+        return update, json.dumps(sweep_figure(report)), sweep_table(report), key
+
+    return look
+
+
+def sweep_table(report: SweepReport) -> str:
+    """The cells of a sweep as a table, the peak marked.
+
+    Args:
+        report: the sweep.
+
+    Returns:
+        HTML.
+    """
+    heads = [*report.grid, "reward", "judge", "divergence", "runs"]
+    lines = [
+        f"<p>{report.num_done} of {report.num_runs} runs finished. Intervals are 95 %.</p>",
+        "<table><thead><tr>",
+        *(f"<th>{escape(head)}</th>" for head in heads),
+        "</tr></thead><tbody>",
+        *(_row(cell, index == report.peak) for index, cell in enumerate(report.cells)),
+        "</tbody></table>",
+    ]
+    return "".join(lines)
+
+
+def _row(cell: SweepCell, is_peak: bool) -> str:
+    values = cell.settings.values()
+    words = [f"{one:g}" if isinstance(one, float) else str(one) for one in values]
+    words += [_interval(one) for one in (cell.reward, cell.judge, cell.divergence)]
+    words.append(", ".join(dict.fromkeys(cell.states)))
+    if is_peak:
+        words[0] += " \N{BLACK STAR} peak"
+    cells = "".join(f"<td>{escape(word)}</td>" for word in words)
+    return f'<tr class="{"peak" if is_peak else ""}">{cells}</tr>'
+
+
+def _interval(interval: Interval | None) -> str:
+    if interval is None:
+        return "\N{EN DASH}"
+    if interval.low is None or interval.high is None:
+        return f"{interval.mean:.3g}"
+    return f"{interval.mean:.3g} ({interval.low:.3g} to {interval.high:.3g})"

@@ -1,0 +1,147 @@
+"""A run in words, as HTML. Everything that a user or a model wrote is escaped."""
+
+from html import escape
+from time import localtime, strftime
+
+from rocm.config import RunConfig
+from rocm.studio import RunPace, RunReport
+
+DOT = " \N{MIDDLE DOT} "
+NOTHING_YET = """<strong>No run yet.</strong> Choose a preset and press <em>Start training</em>:
+reward and divergence appear here while a text-to-image model is fine-tuned on this machine, and
+below them the same prompts before and after. The first preset takes about two minutes."""
+NOTHING_TO_SHOW = "There is no run to look at yet."
+NOTHING_CHOSEN = '<div class="subtle">Choose a run from the list above.</div>'
+NO_RUN = '<div class="subtle">Reward, divergence and pictures of a run appear here.</div>'
+NO_WARNING = '<div class="subtle">No warning.</div>'
+NO_PREVIEWS = "Pictures of fixed prompts appear after the first evaluation."
+
+
+def state_line(report: RunReport, pace: RunPace, config: RunConfig, log: str) -> str:
+    """Name, state, progress, speed, settings and, after a failure, why.
+
+    Args:
+        report: of the run.
+        pace: how it gets on.
+        config: its settings.
+        log: last lines that it printed, shown folded where the run did not end well.
+
+    Returns:
+        HTML.
+    """
+    status = report.status
+    share = 100 * status.step / max(status.num_steps, 1)
+    lines = [
+        f'<div class="state"><strong>{escape(title(report))}</strong>'
+        f'<span class="badge {status.state}">{status.state}</span>'
+        f"<span>{escape(progress(report, pace))}</span></div>",
+        f'<div class="bar {status.state}"><i style="width:{share:.1f}%"></i></div>',
+        f'<div class="settings">{escape(settings(config))}</div>',
+    ]
+    if report.note:
+        lines.append(f'<div class="settings">{escape(report.note)}</div>')
+    if status.error:
+        lines.append(fault(status.error))
+    if status.state in ("failed", "interrupted") and log:
+        lines.append(
+            f"<details><summary>End of the log</summary><pre>{escape(log)}</pre></details>"
+        )
+    return "\n".join(lines)
+
+
+def fault(words: str) -> str:
+    """A sentence on what is wrong with a run, as HTML."""
+    return f'<div class="note error">{escape(words)}</div>'
+
+
+def warnings(pace: RunPace) -> str:
+    """Every warning of a run, with the update at which it came and what to do about it.
+
+    Args:
+        pace: how the run gets on.
+
+    Returns:
+        HTML.
+    """
+    lines = [
+        f'<div class="note warning">Update {warning["step"]}: {escape(warning["message"])}</div>'
+        for warning in pace.warnings
+    ]
+    return "\n".join(lines) or NO_WARNING
+
+
+def progress(report: RunReport, pace: RunPace) -> str:
+    """How far the run is, in one line of words."""
+    status = report.status
+    words = [f"update {status.step} of {status.num_steps}"]
+    if status.state == "queued":
+        words = ["waiting for its turn"]
+    elif status.state == "starting":
+        words = ["loading the model"]
+    elif status.state == "running" and not pace.is_measured:
+        words = ["drawing the pictures of step 0"]
+    elif status.state == "stopping" and status.step:
+        words.append("ends after this update")
+    elif status.state == "stopping":
+        words = ["ends before the first update"]
+    elif status.state == "running" and pace.seconds_left is not None:
+        words.append(f"{duration(pace.seconds_left)} left")
+    if pace.images_per_s:
+        words.append(f"{pace.images_per_s:.1f} pictures/s")
+    return DOT.join(words)
+
+
+def objective(config: RunConfig) -> str:
+    """What is maximised: the reward less the weighted divergence."""
+    if not config.beta:
+        return config.reward
+    weight = f"{config.beta:g} \N{MULTIPLICATION SIGN} {config.divergence}"
+    return f"{config.reward} \N{MINUS SIGN} {weight}"
+
+
+def settings(config: RunConfig) -> str:
+    """The settings that tell runs apart, in one line."""
+    batch = config.batch_size * config.gradient_accumulation
+    others = [f"N {config.num_inference_steps}", f"learning rate {config.learning_rate:g}"]
+    return DOT.join([objective(config), *others, f"batch {batch}", f"seed {config.seed}"])
+
+
+def told_scores(config: RunConfig) -> list[str]:
+    """Rewards whose values are told under each picture: the trained ones and the judge."""
+    trained = [part.rpartition("*")[2].strip() for part in config.reward.split("+")]
+    return [*trained, *([config.judge] if config.judge else [])]
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words that a reader takes in at a glance."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def title(report: RunReport) -> str:
+    """What a run is called: its title, else its preset."""
+    return report.title or report.run_id.rsplit("-", 3)[0]
+
+
+def origin(report: RunReport) -> str:
+    """Preset, moment, the id's last characters and the objective, in one line."""
+    moment = strftime("%d %b %H:%M", localtime(report.created))
+    named = [report.preset] if report.preset and report.preset != title(report) else []
+    swept = ["sweep"] if report.sweep else []
+    aim = [objective(report.config)] if report.config else []
+    return DOT.join([*named, moment, *swept, report.run_id.rpartition("-")[2], *aim])
+
+
+def place(report: RunReport) -> str:
+    """How far a run is, or where it stands in the queue, in a few characters."""
+    if report.position is not None:
+        return f"number {report.position + 1} in the queue"
+    return f"{report.status.step} / {report.status.num_steps}"
+
+
+def run_label(report: RunReport) -> str:
+    """A run's name in a legend: its title, else preset and the id's last characters."""
+    return report.title or f"{title(report)} {report.run_id.rpartition('-')[2]}"

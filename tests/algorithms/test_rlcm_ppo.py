@@ -1,0 +1,208 @@
+"""RLCM's objective against torch.distributions, plain loops and derivatives taken by hand.
+
+The toy is that of `linear_toy`.
+"""
+
+import math
+
+import pytest
+import torch
+
+from rocm.algorithms.advantages import PromptStatistics
+from rocm.algorithms.divergences import Penalty
+from rocm.algorithms.mdp import decisions, log_prob, log_probs, play
+from rocm.algorithms.rlcm import clipped_loss, ppo_objective
+from rocm.algorithms.trajectory import denoised_along, rollout
+from tests.algorithms.linear_toy import (
+    THETA,
+    draw_noise,
+    judge,
+    linear,
+    played,
+    problem_of,
+    schedule_of,
+    score,
+)
+
+PENALTY = Penalty(beta=0.0)
+
+
+def test_log_prob_is_the_mean_of_torch_distributions():
+    generator = torch.Generator().manual_seed(0)
+    denoised, action = torch.randn((2, 5, 4, 3, 3), dtype=torch.float64, generator=generator)
+    theirs = torch.distributions.Normal(0.7 * denoised, 0.4).log_prob(action).flatten(1).mean(1)
+    torch.testing.assert_close(log_prob(denoised, action, 0.7, 0.4), theirs)
+
+
+@pytest.mark.parametrize(("last_step", "num_decisions"), [("smooth", 3), ("floor", 3), ("skip", 2)])
+def test_an_episode_is_the_rollout_and_its_actions_are_the_next_states(last_step, num_decisions):
+    schedule, gaussians, noise, episode = played(3, last_step)
+    trajectory = rollout(linear(THETA), noise[:-1], schedule, "sample")
+    assert torch.equal(episode.latents, trajectory.latents)
+    assert len(gaussians) == len(episode.states) == len(episode.actions) == num_decisions
+    for action, state in zip(episode.actions, trajectory.states[1:], strict=False):
+        assert torch.equal(action, state)
+    last = schedule[-1]
+    gaussian = {"smooth": (last.alpha, last.sigma), "floor": (1.0, 0.1)}.get(last_step)
+    if gaussian:
+        drawn = (episode.actions[2] - gaussian[0] * trajectory.latents) / gaussian[1]
+        torch.testing.assert_close(drawn, noise[3])
+
+
+def test_actions_have_the_density_that_they_were_drawn_with():
+    """E[-log p] of a Gaussian is its entropy, log sigma + log(2 pi e) / 2 for each element."""
+    schedule, gaussians, _, episode = played(batch=4000)
+    denoised = denoised_along(linear(THETA), episode.states, schedule, "sample")
+    found = log_probs(denoised, episode, gaussians).mean(1)
+    for value, (_, sigma) in zip(found.tolist(), gaussians, strict=True):
+        entropy = math.log(sigma) + math.log(2 * math.pi * math.e) / 2
+        assert -value == pytest.approx(entropy, abs=4 * 0.5**0.5 / 32000**0.5)
+
+
+def test_ratio_is_exactly_one_before_the_first_step():
+    schedule, _, _, episode = played()
+    theta = THETA.clone().requires_grad_()
+    advantages = torch.tensor([1.0, -2.0, 0.5, 3.0], dtype=torch.float64)
+    found = ppo_objective(
+        problem_of(theta), judge(episode, schedule, advantages), schedule, 1e-9, PENALTY
+    )
+    assert found.loss.item() == -advantages.mean().item()
+    assert found.clip_fraction.item() == 0
+    assert found.divergences.abs().max().item() == 0
+
+
+@pytest.mark.parametrize("last_step", ["smooth", "skip"])
+def test_first_gradient_of_a_linear_policy_is_the_hand_derivative(last_step):
+    r"""d/da of -A mean_j[-(u_j - alpha a x_j)^2 / 2 sigma^2], averaged over decisions, pictures."""
+    schedule, gaussians, _, episode = played(3, last_step)
+    advantages = torch.tensor([1.0, -2.0, 0.5, 3.0], dtype=torch.float64)
+    theta = THETA.clone().requires_grad_()
+    penalty = Penalty(beta=0.0, last_step=last_step)
+    scored = judge(episode, schedule, advantages)
+    ppo_objective(problem_of(theta), scored, schedule, 1e-4, penalty).loss.backward()
+    by_hand = [0.0, 0.0]
+    for n in range(len(gaussians)):
+        for b in range(4):
+            term = advantages[b].item() * score(schedule, gaussians, episode, n, b)
+            by_hand[min(n, 1)] -= term / (4 * len(gaussians))
+    assert theta.grad.tolist() == pytest.approx(by_hand, rel=1e-9)
+
+
+def test_policy_gradient_agrees_with_the_derivative_of_the_expected_reward():
+    """One decision, reward sum(x_2): E R = D a_1 alpha a_0 x_0 in closed form."""
+    schedule, shape, batch = schedule_of(2), (1, 1, 1), 200_000
+    noise = draw_noise(2, batch, shape)
+    noise[0] = 1.5
+    gaussians = decisions(schedule, "skip", 0.1)
+    episode = play(linear(THETA), noise, schedule, "sample", gaussians)
+    rewards = episode.latents.flatten()
+    theta = THETA.clone().requires_grad_()
+    scored = judge(episode, schedule, rewards - rewards.mean())
+    penalty = Penalty(beta=0.0, last_step="skip")
+    ppo_objective(problem_of(theta), scored, schedule, 1e-4, penalty).loss.backward()
+    alpha, sigma = gaussians[0]
+    exact = THETA[1] * alpha * 1.5
+    spread = THETA[1] * sigma * (alpha * 1.5 / sigma) * 2 / batch**0.5  # of z (z + ...) products
+    assert -theta.grad[0].item() == pytest.approx(exact.item(), abs=4 * spread.item())
+
+
+def test_a_step_down_the_loss_makes_good_actions_likelier():
+    schedule, gaussians, _, episode = played(batch=2)
+    advantages = torch.tensor([1.0, -1.0], dtype=torch.float64)
+    theta = THETA.clone().requires_grad_()
+    scored = judge(episode, schedule, advantages)
+    ppo_objective(problem_of(theta), scored, schedule, 1e-4, PENALTY).loss.backward()
+
+    def likelihood(theta):
+        denoised = denoised_along(linear(theta), episode.states, schedule, "sample")
+        return log_probs(denoised, episode, gaussians).sum(0)
+
+    change = likelihood(THETA - 1e-3 * theta.grad) - likelihood(THETA)
+    assert change[0] - change[1] > 0
+
+
+@pytest.mark.parametrize("advantage", [2.0, -2.0])
+@pytest.mark.parametrize("ratio", [0.5, 0.95, 1.05, 2.0])
+def test_clipped_loss_is_the_written_out_one_and_stops_where_clipped(advantage, ratio):
+    leaf = torch.tensor([[ratio]], dtype=torch.float64, requires_grad=True)
+    loss = clipped_loss(leaf, torch.tensor([advantage], dtype=torch.float64), 0.1)
+    loss.backward()
+    held = min(max(ratio, 0.9), 1.1)
+    assert loss.item() == pytest.approx(max(-advantage * ratio, -advantage * held))
+    is_stopped = (advantage > 0 and ratio > 1.1) or (advantage < 0 and ratio < 0.9)
+    assert leaf.grad.item() == pytest.approx(0.0 if is_stopped else -advantage)
+
+
+def test_loss_is_the_mean_over_decisions_and_pictures():
+    ratio = 1 + torch.arange(6, dtype=torch.float64).view(3, 2) / 100
+    advantages = torch.tensor([1.0, -3.0], dtype=torch.float64)
+    terms = [-advantages[b] * ratio[n, b] for n in range(3) for b in range(2)]
+    assert clipped_loss(ratio, advantages, 1.0).item() == pytest.approx(sum(terms).item() / 6)
+
+
+def test_old_log_probs_are_those_of_the_policy_that_drew_the_pictures():
+    schedule, gaussians, _, episode = played()
+    ones = torch.ones(4, dtype=torch.float64)
+    first = ppo_objective(
+        problem_of(THETA), judge(episode, schedule, ones), schedule, 10.0, PENALTY
+    )
+    moved = THETA * 1.01
+    scored = judge(episode, schedule, ones, first.log_probs)
+    found = ppo_objective(problem_of(moved), scored, schedule, 10.0, PENALTY)
+    now = log_probs(
+        denoised_along(linear(moved), episode.states, schedule, "sample"), episode, gaussians
+    )
+    assert found.loss.item() == pytest.approx(-(now - first.log_probs).exp().mean().item())
+    tight = ppo_objective(problem_of(moved), scored, schedule, 1e-9, PENALTY)
+    assert tight.clip_fraction.item() == 1
+
+
+def test_divergence_is_that_of_the_decisions_and_pulls_back():
+    schedule, _, _, episode = played()
+    zeros = torch.zeros(4, dtype=torch.float64)
+    theta = (THETA * 1.1).requires_grad_()
+    penalty = Penalty(beta=2.0, divergence="kl", reduction="joint")
+    found = ppo_objective(
+        problem_of(theta), judge(episode, schedule, zeros), schedule, 1e-4, penalty
+    )
+    torch.testing.assert_close(found.loss.detach(), 2 * found.divergences.sum(0).mean())
+    torch.testing.assert_close(found.kl_nats, found.divergences.sum(0).mean())
+    found.loss.backward()
+    assert (theta.grad > 0).all()  # descent brings theta back down to the reference
+
+
+def test_advantages_are_those_of_a_plain_loop():
+    statistics, history = PromptStatistics(window=4, min_count=3), {}
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(4):
+        prompts = ["a", "b", "a", "c"]
+        rewards = 3 * torch.randn(4, generator=generator) + 5
+        found = statistics.advantages(prompts, rewards, limit=1.2)
+        for prompt, reward in zip(prompts, rewards.tolist(), strict=True):
+            history.setdefault(prompt, []).append(reward)
+        for index, prompt in enumerate(prompts):
+            usual = history[prompt][-4:]
+            if len(usual) < 3:
+                usual = rewards.tolist()
+            mean = sum(usual) / len(usual)
+            spread = math.sqrt(sum((value - mean) ** 2 for value in usual) / len(usual))
+            advantage = (rewards[index].item() - mean) / (spread + 1e-6)
+            assert found[index].item() == pytest.approx(max(-1.2, min(1.2, advantage)), abs=1e-5)
+
+
+def test_equal_rewards_give_no_advantage_and_advantages_carry_no_gradient():
+    rewards = torch.full((4,), 7.0, requires_grad=True)
+    found = PromptStatistics(8, 2).advantages(["a"] * 4, rewards, 10.0)
+    assert found.tolist() == [0.0] * 4
+    assert not found.requires_grad
+
+
+def test_statistics_go_on_from_their_state():
+    first, second = PromptStatistics(3, 2), PromptStatistics(3, 2)
+    first.advantages(["a", "a", "b"], torch.tensor([1.0, 2.0, 3.0]), 10.0)
+    second.load_state_dict(first.state_dict())
+    prompts, rewards = ["a", "a", "b"], torch.tensor([4.0, 5.0, 6.0])
+    assert torch.equal(
+        first.advantages(prompts, rewards, 10.0), second.advantages(prompts, rewards, 10.0)
+    )
+    assert first.state_dict() == second.state_dict() == {"a": [2.0, 4.0, 5.0], "b": [3.0, 6.0]}

@@ -1,0 +1,435 @@
+"""The objective's value and gradient against a second implementation and finite differences.
+
+`own_loss` writes the objective out on a toy network: `moved` parameters stand wherever the gradient
+is meant to flow and `fixed` ones elsewhere. Its finite difference in `moved` at moved == fixed is
+the definition of the gradient, for every `ref_grad` and gradient path.
+"""
+
+import math
+from dataclasses import dataclass, replace
+from itertools import product
+
+import numpy
+import pytest
+import torch
+from diffusers import LCMScheduler
+
+from rocm.algorithms.divergences import Penalty
+from rocm.algorithms.problem import Problem
+from rocm.algorithms.rocm import renoised_objectives, rocm_objective
+from rocm.algorithms.schedule import lcm_schedule, timestep_grid
+from rocm.algorithms.trajectory import GradientPath, gradient_path
+
+REFERENCE = torch.tensor([0.80, 0.30, -0.20], dtype=torch.float64)
+POLICY = torch.tensor([0.95, 0.38, -0.05], dtype=torch.float64)
+DIVERGENCES = ["kl", "js", "hellinger", "fisher", "tv"]
+REDUCTIONS = ["mean", "joint", "tempered"]
+REF_GRADS = ["exact", "detach", "none"]
+PREDICTION_TYPES = ["epsilon", "v_prediction", "sample"]
+BETAS = {"kl": 1.0, "js": 4.0, "hellinger": 4.0, "fisher": 0.2, "tv": 1.0}
+
+
+def schedule_of(num):
+    alphas_cumprod = LCMScheduler().alphas_cumprod.double().tolist()
+    return lcm_schedule(alphas_cumprod, timestep_grid(num))
+
+
+def draw_noise(num, batch=2, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn((num, batch, 2, 2, 2), dtype=torch.float64, generator=generator)
+
+
+def raw_output(parameters, state, timesteps):
+    shift = (timesteps.double() / 1000)[:, None, None, None]
+    mixed = parameters[0] * state + parameters[1] * state.roll(1, -1) + shift
+    return torch.tanh(mixed) + parameters[2] * state.flip(1)
+
+
+def decode(latents):
+    return torch.sin(latents) + 0.1 * latents.roll(1, -2)
+
+
+def reward(images):
+    return (images - 0.3).square().flatten(1).mean(1).neg() + images[:, 0].flatten(1).mean(1)
+
+
+@dataclass(frozen=True)
+class Toy:
+    """One setting of everything that the objective depends on."""
+
+    penalty: Penalty
+    noise: torch.Tensor
+    path: GradientPath
+    prediction_type: str = "epsilon"
+
+    @property
+    def schedule(self):
+        return schedule_of(len(self.noise))
+
+    def problem(self, parameters):
+        return Problem(
+            policy=lambda state, timesteps: raw_output(parameters, state, timesteps),
+            reference=lambda state, timesteps: raw_output(REFERENCE, state, timesteps),
+            prediction_type=self.prediction_type,
+            decode=decode,
+            reward=reward,
+        )
+
+    def objective(self, parameters, generator=None):
+        return rocm_objective(
+            self.problem(parameters), self.noise, self.schedule, self.path, self.penalty, generator
+        )
+
+    def gradient(self, parameters=POLICY):
+        leaf = parameters.clone().requires_grad_()
+        self.objective(leaf).loss.backward()
+        return leaf.grad
+
+
+def toy(num=3, backprop="full", num_trained=1, prediction_type="epsilon", batch=2, **penalty):
+    penalty = {"beta": BETAS[penalty.get("divergence", "kl")], **penalty}
+    path = gradient_path(backprop, num, num_trained)
+    return Toy(Penalty(**penalty), draw_noise(num, batch), path, prediction_type)
+
+
+def linear_terms(step, prediction_type):
+    """p and q of f = p * state + q * output."""
+    state, output = {
+        "epsilon": (1 / step.alpha, -step.sigma / step.alpha),
+        "v_prediction": (step.alpha, -step.sigma),
+        "sample": (0.0, 1.0),
+    }[prediction_type]
+    return step.c_out * state + step.c_skip, step.c_out * output
+
+
+def own_divergence(name, separation, sigma):
+    """Of two Gaussians `separation` sigmas apart; js by the trapezoid rule."""
+    if name == "kl":
+        return separation**2 / 2
+    if name == "hellinger":
+        return 1 - numpy.exp(-(separation**2) / 8)
+    if name == "fisher":
+        return (separation / sigma) ** 2
+    if name == "tv":
+        return numpy.vectorize(math.erf)(separation / math.sqrt(8))
+    z = numpy.linspace(-9, 9, 1801)
+    density = numpy.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)
+    separation = numpy.asarray(separation)[..., None]
+    softplus = numpy.logaddexp(0, separation * z - separation**2 / 2)
+    return math.log(2) - (softplus * density).sum(-1) * (z[1] - z[0])
+
+
+def own_reduction(name, reduction, separation, sigma):
+    flat = separation.reshape(len(separation), -1)
+    if reduction == "mean":
+        return own_divergence(name, flat, sigma).mean(1)
+    total = (flat**2).sum(1)
+    if reduction == "tempered":
+        total = total / flat.shape[1]
+    return own_divergence(name, numpy.sqrt(total), sigma)
+
+
+def own_last_transition(penalty, step):
+    if penalty.last_step == "skip":
+        return None
+    return (step.alpha, step.sigma) if penalty.last_step == "smooth" else (1, penalty.sigma_floor)
+
+
+def own_states(case, parameters):
+    """States of the chain at fixed parameters."""
+    state, states = case.noise[0], []
+    for n, step in enumerate(case.schedule):
+        states.append(state)
+        p, q = linear_terms(step, case.prediction_type)
+        timesteps = torch.full((len(state),), step.timestep)
+        f = p * state + q * raw_output(parameters, state, timesteps)
+        if n + 1 < len(case.schedule):
+            state = step.alpha_next * f + step.sigma_next * case.noise[n + 1]
+    return states
+
+
+def own_loss(case, moved, fixed):
+    """-R + beta * sum of divergences, averaged over the batch; see the module's docstring."""
+    fixed_states, penalty = own_states(case, fixed), case.penalty
+    state, terms = case.noise[0], []
+    for n, step in enumerate(case.schedule):
+        p, q = linear_terms(step, case.prediction_type)
+        timesteps = torch.full((len(state),), step.timestep)
+        parameters = moved if case.path.trained[n] else fixed
+        seen = fixed_states[n] if case.path.detach_input else state
+        f = p * state + q * raw_output(parameters, seen, timesteps)
+        policy, reference = f, p * state + q * raw_output(REFERENCE, seen, timesteps)
+        if penalty.ref_grad != "exact" and not case.path.detach_input:
+            there = fixed_states[n]
+            reference = p * there + q * raw_output(REFERENCE, there, timesteps)
+            if penalty.ref_grad == "detach":
+                policy = p * there + q * raw_output(parameters, there, timesteps)
+        gaussian = step.alpha_next, step.sigma_next
+        if n + 1 == len(case.schedule):
+            gaussian = own_last_transition(penalty, step)
+        else:
+            state = step.alpha_next * f + step.sigma_next * case.noise[n + 1]
+        if gaussian:
+            alpha, sigma = gaussian
+            separation = (alpha * (policy - reference) / sigma).abs().numpy()
+            terms.append(own_reduction(penalty.divergence, penalty.reduction, separation, sigma))
+    return (-reward(decode(f)).numpy() + penalty.beta * sum(terms)).mean()
+
+
+def finite_difference(case, parameters=POLICY, step=1e-5):
+    slopes = []
+    for direction in torch.eye(3, dtype=torch.float64) * step:
+        ahead = own_loss(case, parameters + direction, parameters)
+        behind = own_loss(case, parameters - direction, parameters)
+        slopes.append((ahead - behind) / (2 * step))
+    return torch.tensor(slopes, dtype=torch.float64)
+
+
+def relative_error(gradient, truth):
+    return ((gradient - truth).norm() / truth.norm()).item()
+
+
+@pytest.mark.parametrize("divergence", DIVERGENCES)
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("ref_grad", REF_GRADS)
+def test_value_and_gradient_of_every_divergence_and_reduction(divergence, reduction, ref_grad):
+    scale = 1 / 8 if reduction == "joint" else 1
+    case = toy(
+        divergence=divergence,
+        reduction=reduction,
+        ref_grad=ref_grad,
+        beta=BETAS[divergence] * scale,
+    )
+    value = case.objective(POLICY).loss.item()
+    assert value == pytest.approx(own_loss(case, POLICY, POLICY), rel=1e-6)
+    # The quadrature's value is right to a millionth, its slope to a few millionths.
+    rtol = 3e-4 if divergence == "js" else 2e-6
+    torch.testing.assert_close(case.gradient(), finite_difference(case), rtol=rtol, atol=1e-7)
+
+
+@pytest.mark.parametrize("ref_grad", REF_GRADS)
+@pytest.mark.parametrize(
+    ("backprop", "num_trained"), [("last_k", 1), ("last_k", 2), ("drtune", 1), ("drtune", 2)]
+)
+def test_gradient_along_every_path_is_its_definition(backprop, num_trained, ref_grad):
+    case = toy(num=4, backprop=backprop, num_trained=num_trained, ref_grad=ref_grad)
+    torch.testing.assert_close(case.gradient(), finite_difference(case), rtol=2e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("prediction_type", PREDICTION_TYPES)
+@pytest.mark.parametrize("last_step", ["smooth", "skip", "floor"])
+@pytest.mark.parametrize("num", [1, 4])
+def test_value_and_gradient_for_every_last_step(num, last_step, prediction_type):
+    case = toy(num=num, last_step=last_step, prediction_type=prediction_type, sigma_floor=0.25)
+    value = case.objective(POLICY).loss.item()
+    assert value == pytest.approx(own_loss(case, POLICY, POLICY), rel=1e-9)
+    torch.testing.assert_close(case.gradient(), finite_difference(case), rtol=2e-6, atol=1e-7)
+
+
+def test_detach_and_none_are_not_the_true_gradient():
+    case = toy(num=4)
+    truth = finite_difference(case)
+    errors = {
+        ref_grad: relative_error(
+            replace(case, penalty=replace(case.penalty, ref_grad=ref_grad)).gradient(), truth
+        )
+        for ref_grad in REF_GRADS
+    }
+    assert errors["exact"] < 1e-6
+    assert errors["detach"] > 0.1
+    assert errors["none"] > 1
+
+
+@pytest.mark.parametrize("ref_grad", REF_GRADS)
+def test_gradient_mode_of_the_reference_leaves_the_value_alone(ref_grad):
+    loss = toy(ref_grad=ref_grad).objective(POLICY).loss
+    torch.testing.assert_close(loss, toy(ref_grad="exact").objective(POLICY).loss)
+
+
+@pytest.mark.parametrize(
+    ("divergence", "ref_grad", "backprop"),
+    [*product(DIVERGENCES, REF_GRADS, ["full"]), ("kl", "exact", "drtune")],
+)
+def test_policy_equal_to_reference_has_no_divergence_and_no_gradient_of_it(
+    divergence, ref_grad, backprop
+):
+    case = toy(divergence=divergence, ref_grad=ref_grad, backprop=backprop, beta=10.0)
+    without = replace(case, penalty=replace(case.penalty, beta=0.0))
+    found = case.objective(REFERENCE)
+    assert found.divergences.abs().max().item() < 1e-12
+    assert found.kl_nats.item() < 1e-12
+    gradient = without.gradient(REFERENCE)
+    torch.testing.assert_close(case.gradient(REFERENCE), gradient, rtol=1e-9, atol=1e-12)
+    assert gradient.norm() > 0.01
+
+
+@pytest.mark.parametrize("ref_grad", REF_GRADS)
+def test_beta_zero_measures_the_divergence_but_trains_on_the_reward_alone(ref_grad):
+    case = toy(beta=0.0, ref_grad=ref_grad)
+    found = case.objective(POLICY)
+    assert found.loss.item() == pytest.approx(-found.rewards.mean().item(), abs=1e-12)
+    assert (found.divergences > 1e-4).all()
+    torch.testing.assert_close(case.gradient(), finite_difference(case), rtol=1e-6, atol=1e-8)
+
+
+def test_reward_is_maximised_and_divergence_minimised():
+    case = toy(num=4, beta=2.0)
+    before = case.objective(POLICY)
+    after = case.objective(POLICY - 1e-3 * replace_beta(case, 0.0).gradient())
+    assert after.rewards.mean() > before.rewards.mean()
+    strong = replace_beta(case, 1e4)
+    after = case.objective(POLICY - 1e-8 * strong.gradient())
+    assert after.divergences.sum() < before.divergences.sum()
+
+
+def replace_beta(case, beta):
+    return replace(case, penalty=replace(case.penalty, beta=beta))
+
+
+def test_objective_reports_what_the_loss_is_made_of():
+    case = toy(num=4, beta=0.7)
+    found = case.objective(POLICY)
+    assert found.divergences.shape == (4, 2)
+    divergence = found.divergences.sum(0).mean().item()
+    parts = -found.rewards.mean().item() + 0.7 * divergence
+    assert found.loss.item() == pytest.approx(parts, abs=1e-12)
+    torch.testing.assert_close(found.rewards, reward(found.images))
+
+
+def test_each_step_and_picture_has_its_own_divergence():
+    both = toy(num=3).objective(POLICY).divergences
+    case = toy(num=3)
+    for picture in range(2):
+        alone = replace(case, noise=case.noise[:, picture : picture + 1]).objective(POLICY)
+        torch.testing.assert_close(both[:, picture : picture + 1], alone.divergences)
+    assert both.unique().numel() == 6
+
+
+@pytest.mark.parametrize("divergence", DIVERGENCES)
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_nats_are_the_joint_kl_whatever_the_penalty(divergence, reduction):
+    joint = toy(num=4, divergence="kl", reduction="joint").objective(POLICY)
+    found = toy(num=4, divergence=divergence, reduction=reduction, beta=0.3).objective(POLICY)
+    torch.testing.assert_close(found.kl_nats, joint.divergences.sum(0).mean())
+
+
+def test_kl_sum_is_the_log_ratio_of_whole_trajectories():
+    """Chain rule: E log p_policy(x_1..x_N-1) / p_ref over the policy's own draws."""
+    schedule = schedule_of(3)
+    noise = draw_noise(3, batch=20_000, seed=5)
+    log_ratio, state = torch.zeros(20_000, dtype=torch.float64), noise[0]
+    for n, step in enumerate(schedule[:-1]):
+        p, q = linear_terms(step, "epsilon")
+        timesteps = torch.full((len(state),), step.timestep)
+        mean, other = (
+            step.alpha_next * (p * state + q * raw_output(parameters, state, timesteps))
+            for parameters in (POLICY, REFERENCE)
+        )
+        state = mean + step.sigma_next * noise[n + 1]
+        policy = torch.distributions.Normal(mean, step.sigma_next)
+        reference = torch.distributions.Normal(other, step.sigma_next)
+        log_ratio += (policy.log_prob(state) - reference.log_prob(state)).flatten(1).sum(1)
+    case = Toy(
+        Penalty(1.0, reduction="joint", last_step="skip"), noise, gradient_path("full", 3, 1)
+    )
+    nats = case.objective(POLICY).kl_nats
+    assert abs(log_ratio.mean() - nats) < 4 * log_ratio.std() / len(log_ratio) ** 0.5
+
+
+@pytest.mark.parametrize("ref_grad", REF_GRADS)
+def test_a_batch_of_four_is_the_mean_of_two_batches_of_two(ref_grad):
+    four = toy(num=3, batch=4, ref_grad=ref_grad)
+    halves = [replace(four, noise=four.noise[:, :2]), replace(four, noise=four.noise[:, 2:])]
+    accumulated = sum(half.gradient() for half in halves) / 2
+    torch.testing.assert_close(four.gradient(), accumulated)
+    losses = sum(half.objective(POLICY).loss for half in halves) / 2
+    torch.testing.assert_close(four.objective(POLICY).loss, losses)
+
+
+def test_sampled_jensen_shannon_is_reproduced_by_its_generator():
+    case = toy(divergence="js", js_samples=4)
+
+    def divergences(seed):
+        return case.objective(POLICY, torch.Generator().manual_seed(seed)).divergences
+
+    assert torch.equal(divergences(1), divergences(1))
+    assert not torch.equal(divergences(1), divergences(2))
+
+
+def test_sampled_jensen_shannon_comes_close_to_the_quadrature_with_many_draws():
+    generator = torch.Generator().manual_seed(0)
+    sampled = toy(divergence="js", js_samples=20_000).objective(POLICY, generator).divergences
+    exact = toy(divergence="js").objective(POLICY).divergences
+    torch.testing.assert_close(sampled, exact, rtol=0.05, atol=2e-4)
+
+
+@pytest.mark.parametrize("beta", [0.0, 1.0])
+@pytest.mark.parametrize(
+    ("ref_grad", "backprop", "extra"),
+    [("exact", "full", 0), ("none", "full", 0), ("detach", "full", 8), ("detach", "last_k", 4)],
+)
+def test_reference_is_one_call_and_of_the_noise_another_and_only_detach_calls_the_policy_again(
+    ref_grad, backprop, extra, beta
+):
+    case = toy(num=4, ref_grad=ref_grad, backprop=backprop, num_trained=2, beta=beta)
+    calls = {"policy": [], "reference": []}
+
+    def counted(name, network):
+        def call(state, timesteps):
+            calls[name].append(len(state))
+            return network(state, timesteps)
+
+        return call
+
+    is_split = ref_grad == "exact" and beta > 0  # no gradient comes back to the noise
+
+    problem = case.problem(POLICY.clone().requires_grad_())
+    problem = replace(
+        problem,
+        policy=counted("policy", problem.policy),
+        reference=counted("reference", problem.reference),
+    )
+    rocm_objective(problem, case.noise, case.schedule, case.path, case.penalty)
+    assert calls["reference"] == ([2, 6] if is_split else [8])
+    assert calls["policy"] == [2] * 4 + ([extra] if extra and beta else [])
+
+
+def test_without_gradient_the_objective_is_only_measured():
+    case = toy()
+    with torch.no_grad():
+        found = case.objective(POLICY.clone().requires_grad_())
+    assert not found.loss.requires_grad
+    torch.testing.assert_close(found.loss, case.objective(POLICY).loss)
+
+
+def test_re_noised_gradients_are_those_of_one_step_from_a_fixed_picture():
+    """DRaFT-LV: value and finite difference of the last step alone, for each draw."""
+    case, last = toy(num=1), schedule_of(3)[-1]
+    latents, draws = draw_noise(1, seed=3)[0], torch.Generator().manual_seed(4)
+    leaf = POLICY.clone().requires_grad_()
+    found = list(
+        renoised_objectives(
+            case.problem(leaf), latents, last, 2, case.penalty, torch.Generator().manual_seed(4)
+        )
+    )
+    assert len(found) == 2
+
+    def loss(parameters, state):
+        timesteps = torch.full((2,), last.timestep)
+        p, q = linear_terms(last, "epsilon")
+        policy, reference = (
+            p * state + q * raw_output(one, state, timesteps) for one in (parameters, REFERENCE)
+        )
+        separation = (last.alpha * (policy - reference) / last.sigma).square()
+        return (-reward(decode(policy)) + case.penalty.beta * separation.mean((1, 2, 3)) / 2).mean()
+
+    for one in found:
+        noise = torch.randn(latents.shape, generator=draws).double()
+        state = last.alpha * latents + last.sigma * noise
+        assert one.loss.item() == pytest.approx(loss(POLICY, state).item(), rel=1e-9)
+        (gradient,) = torch.autograd.grad(one.loss, leaf)
+        slopes = [
+            (loss(POLICY + step, state) - loss(POLICY - step, state)).item() / 2e-5
+            for step in 1e-5 * torch.eye(3, dtype=torch.float64)
+        ]
+        assert gradient.tolist() == pytest.approx(slopes, rel=1e-5)

@@ -1,0 +1,310 @@
+"""The chain against diffusers' scheduler and pipeline; its gradient against hand derivatives."""
+
+import math
+from itertools import pairwise
+
+import pytest
+import torch
+from diffusers import LatentConsistencyModelPipeline, LCMScheduler
+
+from rocm.algorithms.schedule import lcm_schedule, timestep_grid
+from rocm.algorithms.trajectory import (
+    GradientPath,
+    batch_noise,
+    clean_estimate,
+    denoised_along,
+    denoised_latent,
+    gradient_path,
+    next_state,
+    picture_noise,
+    rollout,
+)
+
+STEP_COUNTS = [*range(1, 9), 16]
+PREDICTION_TYPES = ["epsilon", "v_prediction", "sample"]
+SHAPE = (4, 8, 8)
+
+
+def schedule_of(num, grid="current"):
+    alphas_cumprod = LCMScheduler().alphas_cumprod.double().tolist()
+    return lcm_schedule(alphas_cumprod, timestep_grid(num, grid))
+
+
+def fake_network(state, timesteps):
+    """Mixes neighbours and depends on the timestep; as large as a real output."""
+    shift = torch.sin(timesteps.to(state.dtype) / 100)[:, None, None, None]
+    return torch.tanh(0.3 * state + 0.5 * state.roll(1, -1) - 0.2 * state.flip(1) + shift)
+
+
+def diffusers_chain(seed, num, grid, prediction_type):
+    """The clean latent of one picture as the stock pipeline's loop computes it."""
+    scheduler = LCMScheduler(original_inference_steps=50, prediction_type=prediction_type)
+    if grid == "current":
+        scheduler.set_timesteps(num)
+    else:
+        scheduler.set_timesteps(timesteps=timestep_grid(num, grid))
+    generator = torch.Generator().manual_seed(seed)
+    state = torch.randn((1, *SHAPE), generator=generator)
+    for timestep in scheduler.timesteps:
+        output = fake_network(state, timestep[None])
+        state, denoised = scheduler.step(
+            output, timestep, state, generator=generator, return_dict=False
+        )
+    torch.testing.assert_close(state, denoised, rtol=0, atol=0)
+    return denoised[0]
+
+
+@pytest.mark.parametrize("prediction_type", PREDICTION_TYPES)
+@pytest.mark.parametrize(("num", "grid"), [*((n, "current") for n in STEP_COUNTS), (8, "rlcm")])
+def test_rollout_equals_the_scheduler_of_diffusers_on_the_same_noise(num, grid, prediction_type):
+    seeds = [3, 11]
+    noise = batch_noise(seeds, num, SHAPE)
+    ours = rollout(fake_network, noise, schedule_of(num, grid), prediction_type).latents
+    theirs = torch.stack([diffusers_chain(seed, num, grid, prediction_type) for seed in seeds])
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("num", [1, 2, 4, 8])
+def test_noise_is_what_the_stock_pipeline_draws_for_one_picture(tiny_pipeline_dir, num):
+    pipeline = LatentConsistencyModelPipeline.from_pretrained(tiny_pipeline_dir)
+    pipeline.set_progress_bar_config(disable=True)
+    states, denoised = [], []
+    pipeline.unet.register_forward_pre_hook(lambda _, inputs: states.append(inputs[0]))
+    pipeline(
+        "a red apple",
+        num_inference_steps=num,
+        generator=torch.Generator("cpu").manual_seed(21),
+        output_type="latent",
+        callback_on_step_end=lambda _, n, t, values: denoised.append(values["denoised"]) or {},
+        callback_on_step_end_tensor_inputs=["denoised"],
+    )
+    noise = picture_noise(21, num, SHAPE)
+    assert len(noise) == len(states) == num
+    torch.testing.assert_close(states[0][0], noise[0], rtol=0, atol=0)
+    for n, step in enumerate(schedule_of(num)[:-1]):
+        drawn = (states[n + 1] - step.alpha_next * denoised[n]) / step.sigma_next
+        torch.testing.assert_close(drawn[0], noise[n + 1], rtol=0, atol=1e-4)
+
+
+def test_noise_of_a_picture_does_not_depend_on_its_neighbours_or_the_number_of_steps():
+    alone = picture_noise(6, 4, SHAPE)
+    assert torch.equal(batch_noise([6], 4, SHAPE)[:, 0], alone)
+    assert torch.equal(batch_noise([5, 6, 7], 4, SHAPE)[:, 1], alone)
+    assert torch.equal(picture_noise(6, 8, SHAPE)[:4], alone)
+    assert not torch.equal(picture_noise(7, 4, SHAPE), alone)
+
+
+def test_noise_leaves_the_global_generator_alone():
+    torch.manual_seed(0)
+    expected = torch.rand(3)
+    torch.manual_seed(0)
+    picture_noise(6, 4, SHAPE)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_a_picture_is_the_same_alone_and_in_a_batch():
+    schedule = schedule_of(4)
+    batch = rollout(fake_network, batch_noise([1, 2, 3], 4, SHAPE), schedule, "epsilon")
+    alone = rollout(fake_network, batch_noise([2], 4, SHAPE), schedule, "epsilon")
+    torch.testing.assert_close(batch.latents[1:2], alone.latents)
+
+
+@pytest.mark.parametrize("num", STEP_COUNTS)
+def test_last_step_adds_no_noise(num):
+    schedule = schedule_of(num)
+    trajectory = rollout(fake_network, batch_noise([0, 1], num, SHAPE), schedule, "epsilon")
+    state = trajectory.states[-1]
+    output = fake_network(state, torch.full((2,), schedule[-1].timestep))
+    expected = denoised_latent(output, state, schedule[-1], "epsilon")
+    torch.testing.assert_close(trajectory.latents, expected, rtol=0, atol=0)
+    torch.testing.assert_close(trajectory.latents, trajectory.denoised[-1], rtol=0, atol=0)
+
+
+def test_next_state_has_mean_and_deviation_of_the_transition():
+    step = schedule_of(4)[1]
+    denoised = torch.full((1, *SHAPE), 2.0, dtype=torch.float64)
+    noise = torch.randn((4000, *SHAPE), dtype=torch.float64, generator=torch.Generator())
+    state = next_state(denoised, torch.full_like(denoised, torch.nan), noise, step)
+    assert state.mean().item() == pytest.approx(2 * step.alpha_next, abs=4e-3)
+    assert state.std().item() == pytest.approx(step.sigma_next, rel=4e-3)
+
+
+def test_clean_estimate_inverts_the_diffusion():
+    step = schedule_of(4)[2]
+    clean, noise = torch.randn(2, 2, *SHAPE, dtype=torch.float64)
+    state = step.alpha * clean + step.sigma * noise
+    outputs = {
+        "epsilon": noise,
+        "v_prediction": step.alpha * noise - step.sigma * clean,
+        "sample": clean,
+    }
+    for prediction_type, output in outputs.items():
+        estimate = clean_estimate(output, state, step, prediction_type)
+        torch.testing.assert_close(estimate, clean)
+
+
+def test_trained_steps_of_each_gradient_path():
+    def trained(backprop, num, num_trained):
+        path = gradient_path(backprop, num, num_trained)
+        assert len(path.trained) == num
+        assert path.detach_input == (backprop == "drtune")
+        return [n for n in range(num) if path.trained[n]]
+
+    assert trained("full", 4, 1) == [0, 1, 2, 3]
+    assert trained("last_k", 8, 1) == trained("random_k", 8, 1) == [7]
+    assert trained("last_k", 8, 3) == trained("random_k", 8, 3) == [5, 6, 7]
+    assert trained("last_k", 4, 4) == trained("drtune", 4, 4) == [0, 1, 2, 3]
+    assert trained("drtune", 8, 1) == [7]
+    assert trained("drtune", 8, 2) == [3, 7]
+    assert trained("drtune", 8, 4) == [1, 3, 5, 7]
+    assert trained("drtune", 1, 1) == [0]
+
+
+@pytest.mark.parametrize("num", STEP_COUNTS)
+def test_drtune_trains_as_many_evenly_spaced_steps_as_asked(num):
+    for num_trained in range(1, num + 1):
+        path = gradient_path("drtune", num, num_trained)
+        chosen = [n for n in range(num) if path.trained[n]]
+        gaps = [later - earlier for earlier, later in pairwise(chosen)]
+        assert len(chosen) == num_trained
+        assert chosen[-1] == num - 1
+        assert not gaps or max(gaps) - min(gaps) <= 1
+
+
+class LinearPolicy(torch.nn.Module):
+    """output = weight_n * state, one weight per step."""
+
+    def __init__(self, schedule):
+        super().__init__()
+        self.timesteps = [step.timestep for step in schedule]
+        weights = torch.linspace(0.2, 0.9, len(schedule), dtype=torch.float64)
+        self.weights = torch.nn.Parameter(weights)
+
+    def forward(self, state, timesteps):
+        chosen = [self.timesteps.index(t) for t in timesteps.tolist()]
+        return self.weights[chosen][:, None, None, None] * state
+
+
+def linear_terms(step, prediction_type):
+    """p and q of f = p * state + q * output."""
+    state, output = {
+        "epsilon": (1 / step.alpha, -step.sigma / step.alpha),
+        "v_prediction": (step.alpha, -step.sigma),
+        "sample": (0.0, 1.0),
+    }[prediction_type]
+    return step.c_out * state + step.c_skip, step.c_out * output
+
+
+def hand_gradient(weights, noise, schedule, prediction_type, path):
+    """d x_N / d weight_n of one latent element, by the product rule on plain floats."""
+    state, states = noise[0], []
+    for n, step in enumerate(schedule):
+        states.append(state)
+        p, q = linear_terms(step, prediction_type)
+        state = (p + q * weights[n]) * state
+        if n + 1 < len(schedule):
+            state = step.alpha_next * state + step.sigma_next * noise[n + 1]
+    gradient = []
+    for n in range(len(schedule)):
+        factor = linear_terms(schedule[n], prediction_type)[1] * states[n] * path.trained[n]
+        for m in range(n + 1, len(schedule)):
+            p, q = linear_terms(schedule[m], prediction_type)
+            followed = p if path.detach_input else p + q * weights[m]
+            factor *= schedule[m - 1].alpha_next * followed
+        gradient.append(factor)
+    return gradient
+
+
+@pytest.mark.parametrize("prediction_type", PREDICTION_TYPES)
+@pytest.mark.parametrize(
+    ("backprop", "num_trained"), [("full", 5), ("last_k", 1), ("last_k", 3), ("drtune", 2)]
+)
+def test_gradient_of_a_linear_policy_is_the_hand_derivative(backprop, num_trained, prediction_type):
+    schedule = schedule_of(5)
+    path = gradient_path(backprop, 5, num_trained)
+    policy = LinearPolicy(schedule)
+    noise = torch.randn(5, 1, 1, 1, 1, dtype=torch.float64, generator=torch.Generator())
+    rollout(policy, noise, schedule, prediction_type, path).latents.sum().backward()
+    expected = hand_gradient(
+        policy.weights.tolist(), noise.flatten().tolist(), schedule, prediction_type, path
+    )
+    torch.testing.assert_close(policy.weights.grad.tolist(), expected)
+    assert torch.count_nonzero(policy.weights.grad) == sum(path.trained)
+
+
+def test_gradient_of_the_whole_chain_is_the_finite_difference():
+    schedule = schedule_of(3)
+    noise = torch.randn(3, 1, 2, 3, 3, dtype=torch.float64, generator=torch.Generator())
+
+    def latents(scale, shift):
+        def network(state, timesteps):
+            return torch.tanh(scale * fake_network(state, timesteps) + shift)
+
+        return rollout(network, noise, schedule, "epsilon").latents
+
+    scale, shift = torch.tensor([[0.7], [0.1]], dtype=torch.float64).requires_grad_()
+    assert torch.autograd.gradcheck(latents, (scale, shift))
+
+
+@pytest.mark.parametrize("backprop", ["full", "last_k", "drtune"])
+def test_values_do_not_depend_on_the_gradient_path_or_mode(backprop):
+    schedule = schedule_of(5)
+    policy = LinearPolicy(schedule)
+    noise = torch.randn(5, 2, 1, 2, 2, dtype=torch.float64, generator=torch.Generator())
+    plain = rollout(policy, noise, schedule, "epsilon")
+    other = rollout(policy, noise, schedule, "epsilon", gradient_path(backprop, 5, 2))
+    with torch.no_grad():
+        without = rollout(policy, noise, schedule, "epsilon", gradient_path(backprop, 5, 2))
+    assert torch.equal(plain.latents, other.latents)
+    assert torch.equal(plain.latents, without.latents)
+    assert other.latents.requires_grad
+    assert not any(tensor.requires_grad for tensor in (*without.states, *without.denoised))
+
+
+def test_last_k_keeps_no_graph_before_its_steps():
+    schedule = schedule_of(4)
+    noise = torch.randn(4, 1, 1, 2, 2, dtype=torch.float64, generator=torch.Generator())
+    path = gradient_path("last_k", 4, 2)
+    trajectory = rollout(LinearPolicy(schedule), noise, schedule, "epsilon", path)
+    assert [state.requires_grad for state in trajectory.states] == [False, False, False, True]
+    assert [f.requires_grad for f in trajectory.denoised] == [False, False, True, True]
+
+
+@pytest.mark.parametrize("prediction_type", PREDICTION_TYPES)
+def test_one_batched_call_equals_a_call_per_step(prediction_type):
+    schedule = schedule_of(4)
+    states = torch.randn(4, 2, *SHAPE, dtype=torch.float64, generator=torch.Generator())
+    sizes = []
+
+    def network(state, timesteps):
+        sizes.append(len(state))
+        return fake_network(state, timesteps)
+
+    batched = denoised_along(network, list(states), schedule, prediction_type)
+    assert sizes == [8]
+    for f, state, step in zip(batched, states, schedule, strict=True):
+        output = fake_network(state, torch.full((2,), step.timestep))
+        expected = denoised_latent(output, state, step, prediction_type)
+        torch.testing.assert_close(f, expected)
+
+
+@pytest.mark.parametrize("detach_input", [False, True])
+def test_gradient_into_known_states_passes_the_network_unless_detached(detach_input):
+    schedule = schedule_of(3)
+    policy = LinearPolicy(schedule)
+    states = [torch.ones(1, 1, 1, 1, dtype=torch.float64, requires_grad=True) for _ in schedule]
+    for f in denoised_along(policy, states, schedule, "epsilon", detach_input):
+        f.sum().backward(retain_graph=True)
+    for state, step, weight in zip(states, schedule, policy.weights.tolist(), strict=True):
+        p, q = linear_terms(step, "epsilon")
+        expected = p if detach_input else p + q * weight
+        assert state.grad.item() == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_path_without_trained_steps_gives_no_gradient():
+    schedule = schedule_of(2)
+    noise = torch.randn(2, 1, 1, 2, 2, dtype=torch.float64, generator=torch.Generator())
+    path = GradientPath((False, False))
+    trajectory = rollout(LinearPolicy(schedule), noise, schedule, "epsilon", path)
+    assert not trajectory.latents.requires_grad
+    assert math.isfinite(trajectory.latents.sum().item())

@@ -1,0 +1,138 @@
+import re
+from itertools import chain
+from pathlib import Path
+
+import pytest
+
+from rocm.config import RunConfig
+from rocm.config.presets import FAMILIES, GROUPS, preset_groups, preset_names, read_settings
+from rocm.errors import ConfigError, MissingFile
+from rocm.models.files import model_repositories
+from rocm.rewards.names import parse_mixture
+from rocm.storage.paths import ROOT, find_folder
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_every_preset_loads_and_says_what_it_shows(name: str) -> None:
+    config = RunConfig.load(name)
+    assert config.description.endswith(".")
+    written = read_settings(name)
+    assert {key: getattr(config, key) for key in written} == written
+    assert (ROOT / config.model).is_dir() or model_repositories(config.model)
+    assert parse_mixture(config.reward)
+    assert config.judge != config.reward
+
+
+def test_the_presets_of_the_paper_are_its_divergences_by_its_rewards() -> None:
+    rewards = ("hpsv2", "pickscore", "clipscore", "aesthetic")
+    found = {name: RunConfig.load(name) for name in preset_names() if "paper-rocm" in name}
+    wanted = [(kind, reward) for kind in ("kl", "js", "hellinger", "fisher") for reward in rewards]
+    assert [(one.divergence, one.reward) for one in found.values()] == wanted
+    for name, config in found.items():
+        assert name == f"paper-rocm-{config.divergence}-{config.reward}"
+        paper = (config.num_inference_steps, config.lora_rank, config.lora_alpha, config.batch_size)
+        assert paper == (8, 16, 32, 1)
+        assert (config.learning_rate, config.num_prompts) == (6e-5, 4000)
+        assert config.judge in rewards
+        assert config.track == "auto"
+        assert "never run on the real model" in config.description
+
+
+def test_every_value_of_the_paper_presets_says_where_it_is_from() -> None:
+    files = list(FAMILIES.glob("*.yaml"))
+    assert len(files) == 5
+    for path in files:
+        for line in path.read_text().splitlines():
+            if line.startswith(("#", "description:", "variants:")):
+                continue
+            source = line.partition("  # ")[2]
+            assert re.match(r"(paper|ours|SPO default|RLCM|DDPO|D3PO|DPOK)\b", source), (
+                f"{path.name}: {line}"
+            )
+
+
+def test_every_preset_is_in_one_group_and_every_group_has_its_heading_on_the_page() -> None:
+    groups = preset_groups()
+    assert sorted(chain(*groups.values())) == sorted(preset_names())
+    sizes = [len(names) for names in groups.values()]
+    assert sizes == [7, 11, 16, 16]
+    sheet = (ROOT / "assets" / "style.css").read_text(encoding="utf-8")
+    for start, heading in GROUPS.items():
+        assert f'[aria-label^="{start}"] {{ --group: "{heading}"; }}' in sheet
+
+
+def test_the_presets_of_the_demonstration_exist() -> None:
+    colour = {f"tiny-rocm-{kind}" for kind in ("kl", "js", "hellinger", "fisher", "beta0")}
+    assert colour | {"tiny-rocm-kl-clip", "tiny-rocm-beta0-clip"} <= set(preset_names())
+    for name in colour:
+        config = RunConfig.load(name)
+        assert (config.reward, config.num_inference_steps, config.batch_size) == (
+            "colorfulness",
+            4,
+            4,
+        )
+
+
+def test_yaml_round_trip_keeps_every_setting(tmp_path: Path) -> None:
+    config = RunConfig.load({"beta": 0.3, "judge": "", "description": "Zwölf: a # b"})
+    path = tmp_path / "config.yaml"
+    path.write_text(config.to_yaml(), encoding="utf-8")
+    assert RunConfig.load(path) == config
+
+
+def test_overrides_win_and_text_becomes_numbers() -> None:
+    config = RunConfig.load("tiny-rocm-kl", beta="0.5", num_steps="7", stop_on_warning="true")
+    assert (config.beta, config.num_steps, config.stop_on_warning) == (0.5, 7, True)
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"backprop": "last_k", "backprop_steps": 5}, "backprop_steps=5 is more than"),
+        ({"last_step": "skip", "num_inference_steps": 1}, "leaves no step with a divergence"),
+        ({"num_inference_steps": 12}, "12 is outside 1-8 and 16"),
+        ({"algorithm": "rlcm", "num_inference_steps": 1}, "no step whose noise reaches"),
+        ({"algorithm": "rlcm", "prompt_window": 8}, "prompt_min_count=16 is more than"),
+        ({"learning_rate": 0}, "learning_rate=0 is not allowed"),
+        ({"num_steps": 2.5}, "num_steps=2.5 is not allowed"),
+        ({"beta": None}, "beta without a value is not allowed: input should be a valid number"),
+    ],
+)
+def test_settings_that_contradict_are_refused(settings: dict, sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        RunConfig.load(settings)
+
+
+def test_every_setting_has_help_group_and_a_default_within_its_bounds() -> None:
+    assert RunConfig.load({}) == RunConfig()
+    for name, field in RunConfig.model_fields.items():
+        assert field.description.rstrip(")").endswith((".", "paper's")), name
+        assert field.json_schema_extra["group"], name
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["description: 2024-13-45", 'seed: !!int "x"', "seed: " + "9" * 5000, "seed: " + "[" * 5000],
+)
+def test_yaml_that_cannot_be_read_is_one_sentence(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "settings.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match="is not valid YAML"):
+        RunConfig.load(path)
+
+
+def test_aliases_that_stand_for_gigabytes_are_refused_in_a_short_sentence(tmp_path: Path) -> None:
+    levels = [f"&a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 7)]
+    path = tmp_path / "bomb.yaml"
+    path.write_text(f"seed: [&a0 [x, x], {', '.join(levels)}]")
+    with pytest.raises(ConfigError, match=r"seed=.* is not allowed") as refused:
+        RunConfig.load(path)
+    assert len(str(refused.value)) < 1000
+
+
+@pytest.mark.parametrize("name", ["a" * 5000, "~nobody-here/x", "a\0b"])
+def test_a_name_that_can_be_no_path_is_a_missing_file(name: str) -> None:
+    with pytest.raises(MissingFile):
+        RunConfig.load(name)
+    with pytest.raises(MissingFile):
+        find_folder(name)

@@ -1,0 +1,52 @@
+"""Student's intervals against integration, a plain loop and what a pairing must not change."""
+
+import math
+import random
+
+import pytest
+
+from rocm.evaluation.intervals import Interval, interval, paired_difference, student_quantile
+
+
+def student_mass(quantile: float, freedom: int) -> float:
+    """P(|T| < quantile) by Simpson's rule over the density."""
+    constant = math.exp(math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2))
+    constant /= math.sqrt(freedom * math.pi)
+    num, width = 4000, quantile / 4000
+    values = [(1 + (k * width) ** 2 / freedom) ** (-(freedom + 1) / 2) for k in range(num + 1)]
+    inner = 4 * sum(values[1:-1:2]) + 2 * sum(values[2:-1:2])
+    return 2 * constant * width / 3 * (values[0] + inner + values[-1])
+
+
+@pytest.mark.parametrize("num", [*range(2, 41), 64, 100, 1000])
+def test_the_quantiles_of_student_hold_95_percent(num):
+    freedom, quantile = num - 1, student_quantile(num)
+    assert student_mass(quantile, freedom) == pytest.approx(0.95, abs=1e-4)
+
+
+def test_an_interval_of_two_values_is_the_written_out_one():
+    found = interval([1.0, 3.0], "seeds")
+    half = 12.706 * math.sqrt(2) / math.sqrt(2)
+    assert (found.mean, found.low, found.high) == (2.0, pytest.approx(2 - half), 2 + half)
+    assert interval([1.0], "seeds") == Interval(1.0, None, None, 1, "seeds")
+    assert interval([], "seeds") is None
+
+
+def test_a_paired_interval_does_not_feel_what_both_arms_share():
+    draw = random.Random(0)
+    prompts = [draw.gauss(0, 10) for _ in range(12)]
+    gains = [draw.gauss(1, 0.1) for _ in range(12)]
+    arm = [prompt + gain for prompt, gain in zip(prompts, gains, strict=True)]
+    found = paired_difference(arm, prompts, "prompts")
+    mean = sum(gains) / 12
+    deviation = math.sqrt(sum((gain - mean) ** 2 for gain in gains) / 11)
+    assert found.mean == pytest.approx(mean)
+    assert found.high - found.mean == pytest.approx(2.201 * deviation / math.sqrt(12))
+    apart = interval(arm, "prompts")
+    assert apart.high - apart.low > 20 * (found.high - found.low)
+
+
+def test_a_prompt_that_one_arm_lacks_is_in_neither_side_of_the_difference():
+    found = paired_difference([3.0, None, 5.0], [1.0, 100.0, None], "prompts")
+    assert found == Interval(2.0, None, None, 1, "prompts")
+    assert paired_difference([None], [1.0], "prompts") is None

@@ -1,0 +1,209 @@
+"""What is drawn for a request, and the sentence that a request without an answer gets."""
+
+import json
+import os
+import shutil
+from dataclasses import asdict
+
+import pytest
+
+from rocm.config import RunConfig
+from rocm.errors import ConfigError, RocmError
+from rocm.evaluation.plan import Pace, Plan, describe, plan
+from rocm.evaluation.request import JUDGE, Request, prompt_set
+from rocm.evaluation.service import CompareDesk
+from rocm.generation.queue import DrawingQueue
+from rocm.runs.adapters import WEIGHTS
+from rocm.runs.run_dir import RunDir
+from tests.generation.conftest import write_adapter
+
+ARMS = ("base", "run:first", "run:second")
+
+
+def asked(**changes):
+    return Request(**{"arms": ARMS, "prompts": ("an apple", "a pear"), "num_seeds": 3} | changes)
+
+
+def made(home, **changes):
+    return plan(asked(**changes), home / "runs")
+
+
+def test_every_arm_draws_the_same_prompts_from_the_same_seeds(home):
+    found = made(home, seed=5)
+    drawn = [found.picture(index) for index in range(found.num_pictures)]
+    noise = [(picture.prompt, picture.seed) for picture in drawn]
+    assert noise[:6] == noise[6:12] == noise[12:]
+    assert noise[:6] == [(text, seed) for text in ("an apple", "a pear") for seed in (5, 6, 7)]
+    assert len({picture.adapter for picture in drawn}) == 3
+    settings = {(p.num_inference_steps, p.guidance_scale, p.grid, p.model) for p in drawn}
+    assert len(settings) == 1
+    assert found.cell(10) == (1, 1, 1)
+
+
+def test_what_an_arm_was_trained_on_is_measured_and_the_judge_is_held_out(home):
+    found = made(home, rewards=("colorfulness",))
+    assert found.rewards == ("colorfulness", "saturation", JUDGE)
+    assert [column.trained for column in found.columns] == [(), ("saturation",), ("saturation",)]
+    assert found.judge == JUDGE
+    assert {"contrast", "edge_density", "color_entropy", "kl_nats"} < set(found.measures)
+
+
+def test_an_arm_trained_on_the_judge_leaves_nothing_held_out(home):
+    config = RunDir(home / "runs" / "first").config()
+    changed = RunConfig.load(config.model_dump(), reward=JUDGE, judge="")
+    (home / "runs" / "first" / "config.yaml").write_text(changed.to_yaml())
+    assert made(home).judge == ""
+
+
+@pytest.mark.parametrize(
+    ("axis", "values", "columns"),
+    [
+        ("num_inference_steps", (1, 2), ["base N 1", "base N 2", "first N 1", "first N 2"]),
+        ("guidance_scale", (2, 7.5), ["base guidance 2", "base guidance 7.5"]),
+        ("adapter_strength", (0.5, 1), ["base", "first x 0.5", "first x 1", "second x 0.5"]),
+    ],
+)
+def test_an_axis_multiplies_the_columns_and_the_base_is_of_the_same_value(
+    home, axis, values, columns
+):
+    found = made(home, axis=axis, values=values)
+    assert [column.title for column in found.columns][: len(columns)] == columns
+    for number, column in enumerate(found.columns):
+        base = found.columns[found.base_of(number)]
+        assert base.is_base
+        if axis != "adapter_strength":
+            assert getattr(base.picture, axis) == getattr(column.picture, axis)
+
+
+def test_checkpoints_of_a_run_stand_side_by_side_beside_one_base(home):
+    found = made(home, arms=("base", "run:first"), axis="checkpoint")
+    titles = [column.title for column in found.columns]
+    assert titles == ["base", "first after 0", "first after 20", "first after 40"]
+    assert found.columns[2].picture.adapter.endswith("step_000020")
+    assert [found.base_of(number) for number in range(4)] == [0] * 4
+
+
+def test_a_plan_has_one_name_until_an_adapter_changes(home, tiny_adapters):
+    first = made(home)
+    assert made(home).key == first.key
+    assert made(home, seed=1).key != first.key
+    shutil.copy(tiny_adapters[1] / WEIGHTS, home / "runs/first/adapter" / WEIGHTS)
+    assert made(home).key != first.key
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"arms": ()}, "There are no arms. Choose at least one"),
+        ({"arms": ("base", "base")}, "Arms 1 and 2 are the same ('base')"),
+        ({"arms": ("run:third",)}, "Run 'third' has no adapter"),
+        ({"arms": ("run:../../etc",)}, "has no adapter"),
+        (
+            {"arms": ("somebody/lora",)},
+            "is not on this disk. Run: python -m rocm download --adapter somebody/lora",
+        ),
+        ({"arms": ("/no/such/folder",)}, "There is no folder '/no/such/folder'"),
+        ({"prompts": ()}, "There are no prompts"),
+        ({"prompts": ("one", "two", " one")}, "Prompts 1 and 3 are the same ('one')"),
+        ({"prompts": ("one", "t\x07o")}, "Prompt 2 holds the control character '\\x07'"),
+        ({"prompts": ("one", "x" * 1001)}, "Prompt 2: The prompt has 1,001 characters"),
+        ({"prompts": tuple(map(str, range(2001)))}, "2,001 prompts were given; allowed are 1 to"),
+        ({"num_seeds": 0}, "num_seeds=0 is not allowed"),
+        ({"seed": "x"}, "seed='x' is not allowed"),
+        ({"num_inference_steps": 9}, "num_inference_steps=9 is outside"),
+        ({"axis": "color", "values": (1,)}, "axis='color' is not allowed. Axes:"),
+        ({"axis": "guidance_scale"}, "Which values of guidance?"),
+        ({"axis": "guidance_scale", "values": (2, 2)}, "Values 1 and 2 are the same"),
+        ({"axis": "guidance_scale", "values": (99,)}, "guidance_scale"),
+        ({"axis": "checkpoint", "values": (7,)}, "first has no checkpoint after 7 updates"),
+        ({"axis": "checkpoint"}, "second has no checkpoints to vary"),
+        ({"rewards": ("beauty",)}, "Unknown reward 'beauty'"),
+    ],
+)
+def test_a_request_that_cannot_be_drawn_is_one_sentence(home, changes, sentence):
+    with pytest.raises(RocmError) as refused:
+        made(home, **changes)
+    assert sentence in str(refused.value)
+    assert len(str(refused.value)) < 600
+    assert not (home / "comparisons").exists()
+
+
+def test_arms_of_different_base_models_are_refused_by_name(home, tiny_pipeline_dir):
+    RunDir.create(home / "runs" / "other", RunConfig()).mark_ended("finished")
+    write_adapter("assets/tiny-lcm", home / "runs" / "other" / "adapter")
+    with pytest.raises(ConfigError) as refused:
+        made(home, arms=("run:first", "run:other"))
+    for word in ("different base models", "first", "other", str(tiny_pipeline_dir), "tiny-lcm"):
+        assert word in str(refused.value)
+    with pytest.raises(ConfigError, match="the chosen model has assets/tiny-lcm, first has"):
+        made(home, model="assets/tiny-lcm")
+
+
+def test_an_adapter_whose_layers_do_not_match_is_refused_before_anything_is_drawn(home):
+    shipped = "assets/adapters/tiny-rlcm"
+    copied = home / "elsewhere"
+    shutil.copytree(shipped, copied)
+    with pytest.raises(ConfigError, match="elsewhere does not fit"):
+        made(home, arms=("run:first", str(copied)))
+
+
+@pytest.mark.parametrize("damage", ["torn", "empty folder", "text"])
+def test_a_folder_that_is_not_ours_is_said_to_be_none(home, damage):
+    folder = home / "runs" / "first" / "adapter"
+    if damage == "torn":
+        os.truncate(folder / WEIGHTS, 1000)
+    elif damage == "text":
+        (folder / WEIGHTS).write_text("no weights")
+    else:
+        (folder / WEIGHTS).unlink()
+    with pytest.raises(RocmError, match=r"is damaged|holds no adapter|has no adapter"):
+        made(home, arms=("base", str(folder)))
+
+
+def test_in_public_no_folder_no_model_and_no_large_comparison(home):
+    def refused(**changes):
+        with pytest.raises(RocmError) as error:
+            plan(asked(**changes), home / "runs", is_public=True)
+        return str(error.value)
+
+    folder = str(home / "runs" / "first" / "adapter")
+    assert "Here only" in refused(arms=(folder,))
+    assert "Here only" in refused(model="assets/tiny-lcm")
+    assert "Here only" in refused(rewards=("clip:/etc",))
+    assert "at most 64" in refused(prompts=tuple(map(str, range(40))))
+    with pytest.raises(ConfigError, match="There is no set"):
+        prompt_set("/etc/passwd", 3, 0, is_public=True)
+
+
+def test_a_set_is_drawn_by_its_seed_and_a_longer_draw_begins_with_the_shorter(tmp_path):
+    assert prompt_set("held-out", 5, 1) == prompt_set("held-out", 9, 1)[:5]
+    assert prompt_set("held-out", 5, 1) != prompt_set("held-out", 5, 2)
+    assert not {*prompt_set("held-out", 2000, 0)} & {*prompt_set("training", 2000, 0)}
+    file = tmp_path / "prompts.txt"
+    file.write_text("one\ntwo\n\none\n")
+    with pytest.raises(ConfigError, match="Prompts 1 and 3 are the same"):
+        prompt_set(str(file), 2, 0)
+
+
+def test_a_thousand_prompts_by_fifty_arms_are_asked_about_with_time_and_size(home, tiny_adapters):
+    arms = ["base"]
+    for number in range(49):
+        arms.append(str(home / f"arm{number}"))
+        shutil.copytree(tiny_adapters[0], arms[-1])
+    runs = RunDir(home / "runs" / "first").config()
+    found = made(home, arms=tuple(arms), prompts=tuple(map(str, range(1000))), num_seeds=1,
+                 model=runs.model)  # fmt: skip
+    assert found.num_pictures == 50_000
+    words = describe(found, Pace(seconds=0.1, num_bytes=6000))
+    assert words == (
+        "1,000 prompts x 1 seeds x 50 columns are 50,000 pictures: about 83 min and 300.0 MB on "
+        "the disk"
+    )
+    desk = CompareDesk(home, DrawingQueue(home / "log"))
+    assert "not known before the first" in desk.question(found)
+    assert desk.question(made(home)) == ""
+
+
+def test_a_plan_survives_its_file(home):
+    found = made(home, axis="num_inference_steps", values=(1, 2))
+    assert Plan.of(json.loads(json.dumps(asdict(found)))) == found

@@ -1,0 +1,173 @@
+"""What is drawn is kept, whatever happens, and drawn once; what is taken away is whole."""
+
+import csv
+import io
+import json
+import sys
+import zipfile
+
+import pytest
+from PIL import Image
+
+from rocm.errors import DrawingError, MissingFile, RunError
+from rocm.evaluation import store
+from rocm.evaluation.plan import Column, Plan
+from rocm.evaluation.request import Request
+from rocm.evaluation.service import CompareDesk
+from rocm.evaluation.sheet import sheet
+from rocm.evaluation.store import Comparisons
+from rocm.evaluation.table import make_table
+from rocm.generation.picture import Picture
+from rocm.generation.queue import DrawingQueue
+from tests.generation.conftest import wait_until
+
+SHAPE = Picture("")
+ASKED = Request(("base",), ("x",))
+
+
+@pytest.fixture
+def queue(tmp_path):
+    queue = DrawingQueue(
+        tmp_path / "log.txt", command=[sys.executable, "-m", "tests.evaluation.fake_worker"]
+    )
+    yield queue
+    queue.close()
+
+
+@pytest.fixture
+def kept(tmp_path, queue):
+    return Comparisons(tmp_path, queue)
+
+
+def planned(*prompts, num_seeds=4):
+    columns = (Column("base", "", SHAPE, is_base=True), Column("arm", "", SHAPE, ("saturation",)))
+    return Plan(columns, prompts, tuple(range(num_seeds)), "", ("saturation", "tiny-judge"), "")
+
+
+def drawn(kept, plan):
+    return kept.wait(kept.draw(plan, ASKED), 120)
+
+
+def test_everything_is_drawn_and_measured_across_chunks(kept, monkeypatch):
+    monkeypatch.setattr(store, "CHUNK", 5)
+    plan = planned("one", "two")
+    status = drawn(kept, plan)
+    assert (status.state, status.num_drawn, status.num_pictures) == ("finished", 16, 16)
+    for one in kept.results(plan.key):
+        assert one.scores["tiny-judge"] == plan.picture(one.index).seed + 0.5
+        with Image.open(one.file) as picture:
+            assert picture.getpixel((0, 0))[0] == plan.picture(one.index).seed * 40
+    assert kept.plan(plan.key) == plan
+    assert kept.pace().num_bytes > 0
+    assert kept.keys() == [plan.key]
+
+
+def test_the_same_again_draws_nothing_and_a_missing_picture_alone(kept, queue):
+    plan = planned("one")
+    drawn(kept, plan)
+    queue.submit = None  # whoever asks for a picture now fails
+    assert drawn(kept, plan).state == "finished"
+    del queue.submit
+    lost, other = (one.file for one in kept.results(plan.key)[2:4])
+    before = other.stat().st_mtime_ns
+    lost.unlink()
+    assert drawn(kept, plan).state == "finished"
+    assert lost.is_file()
+    assert other.stat().st_mtime_ns == before
+    assert kept.status(plan.key).num_drawn == plan.num_pictures
+
+
+def test_cancel_keeps_what_is_drawn(kept):
+    plan = planned("slow")
+    key = kept.draw(plan, ASKED)
+    wait_until(lambda: kept.status(key).num_drawn == 5)
+    assert kept.status(key).state == "drawing"
+    kept.cancel(key)
+    status = kept.wait(key, 60)
+    assert (status.state, status.num_drawn, status.error) == ("cancelled", 5, "")
+    assert all(one.file.is_file() for one in kept.results(key))
+
+
+def test_a_failure_is_its_sentence_and_loses_nothing(kept):
+    plan = planned("bad")
+    status = drawn(kept, plan)
+    assert (status.state, status.num_drawn) == ("failed", 3)
+    assert status.error == "The model is no model. Choose another."
+
+
+def test_after_a_crash_of_the_app_it_reads_as_unfinished_and_goes_on(kept):
+    plan = planned("one")
+    drawn(kept, plan)
+    folder = kept.path / plan.key
+    (folder / "end.json").unlink()
+    lines = (folder / "results.jsonl").read_text().splitlines(keepends=True)
+    (folder / "results.jsonl").write_text("".join(lines[:3]) + lines[3][:10])
+    status = kept.status(plan.key)
+    assert (status.state, status.num_drawn) == ("unfinished", 3)
+    assert drawn(kept, plan).state == "finished"
+    assert {one.index for one in kept.results(plan.key)} == set(range(plan.num_pictures))
+
+
+def test_more_than_four_at_once_are_refused(kept):
+    keys = [kept.draw(planned("slow", str(number)), ASKED) for number in range(4)]
+    with pytest.raises(DrawingError, match="4 comparisons are being drawn already"):
+        kept.draw(planned("five"), ASKED)
+    for key in keys:
+        kept.cancel(key)
+    assert {kept.wait(key, 60).state for key in keys} == {"cancelled"}
+
+
+def test_a_name_that_is_none_and_a_damaged_plan_are_sentences(kept):
+    for key in ("0123456789abcdef", "../../etc/passwd", ""):
+        with pytest.raises(MissingFile, match="There is no comparison"):
+            kept.status(key)
+    plan = planned("one")
+    drawn(kept, plan)
+    (kept.path / plan.key / "comparison.json").write_text('{"columns": []}')
+    with pytest.raises(RunError, match="is damaged"):
+        kept.plan(plan.key)
+
+
+def test_where_others_can_reach_the_page_old_comparisons_go(kept, monkeypatch):
+    monkeypatch.setattr(store, "MAX_PUBLIC_KEPT", 1)
+    drawn(kept, planned("one"))
+    second = kept.draw(planned("two"), ASKED, is_public=True)
+    kept.wait(second, 60)
+    assert kept.keys() == [second]
+
+
+def test_the_zip_holds_every_picture_its_figures_and_what_drew_it(tmp_path, queue):
+    desk = CompareDesk(tmp_path, queue)
+    plan = planned("one", 'two, "three"', "four")
+    key = desk.draw(plan, ASKED)
+    assert desk.wait(key, 60).state == "finished"
+    path = desk.bundle(key)
+    with zipfile.ZipFile(path) as file:
+        lines = list(csv.DictReader(io.StringIO(file.read("results.csv").decode())))
+        manifest = json.loads(file.read("manifest.json"))
+        names = set(file.namelist())
+        for line in lines:
+            assert f"pictures/{line['file']}" in names
+    assert len(lines) == plan.num_pictures
+    assert {line["prompt"] for line in lines} == set(plan.prompts)
+    assert Plan.of(manifest) == plan
+    assert manifest["versions"]["torch"]
+    assert {"table.csv", "table.json", "table.md", "table.tex", "sheet.png"} < names
+
+
+def test_the_labelled_picture_has_a_row_for_each_prompt_and_seed(kept):
+    plan = planned("one", "two", "three", num_seeds=2)
+    drawn(kept, plan)
+    whole, partly = (
+        Image.open(io.BytesIO(sheet(plan, results)))
+        for results in (kept.results(plan.key), kept.results(plan.key)[:1])
+    )
+    assert whole.size == partly.size
+    assert whole.tobytes() != partly.tobytes()
+    with pytest.raises(MissingFile, match="Nothing is drawn yet"):
+        sheet(plan, [])
+    results = kept.results(plan.key)
+    results[0].file.write_bytes(results[0].file.read_bytes()[:60])
+    for take in (sheet, make_table):
+        with pytest.raises(RunError, match=r"\.png is damaged. Delete it, and compare again"):
+            take(plan, results)

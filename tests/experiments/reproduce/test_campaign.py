@@ -1,0 +1,30 @@
+"""The command, its bounds, and the whole comparison in short."""
+
+import json
+import shutil
+
+import pytest
+
+from rocm.cli.main import main
+
+
+@pytest.mark.parametrize("bad", [["--seconds-per-run", "0"], ["--queries-per-run", "3"]])
+def test_a_budget_out_of_bounds_is_one_sentence(bad, capsys):
+    assert main(["reproduce", "tiny", *bad]) == 2
+    assert f"{bad[0]} {bad[1]} is outside" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_quick_comparison_runs_whole_and_goes_on_where_it_was(tmp_path, capsys):
+    command = ["reproduce", "tiny", "--quick", "--out", str(tmp_path)]
+    assert main(command) == 0
+    assert "not evidence" in (tmp_path / "report.html").read_text()
+    first = json.loads((tmp_path / "report.json").read_text())
+    num_lines = len(capsys.readouterr().out.splitlines())
+    gone = next(path for path in tmp_path.iterdir() if path.name.startswith("run-"))
+    shutil.rmtree(gone)
+    assert main(command) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 2 < num_lines
+    again = json.loads((tmp_path / "report.json").read_text())
+    for key in ("claims", "learning_rates", "betas", "budget"):
+        assert again[key] == first[key]

@@ -1,0 +1,76 @@
+"""A run ends where its budgets end, and is evaluated there."""
+
+import pytest
+
+from rocm.experiments.reproduce.plan import Budget
+from rocm.experiments.reproduce.runner import end_of_budget, is_spent, next_is_last, spend, totals
+from rocm.runs.run_dir import RunDir
+
+
+def rows(*seconds, evaluated=()):
+    found = [{"step": 0, "eval/reward": 0.0}]
+    for step, value in enumerate(seconds, start=1):
+        row = {"step": step, "seconds": value, "reward_queries": 4}
+        found.append(row | ({"eval/reward": 1.0} if step in evaluated else {}))
+    return found
+
+
+def test_totals_count_updates_only():
+    assert totals(rows(1.0, 2.0), "seconds") == [0, 1, 3]
+    assert totals(rows(1.0, 2.0), "reward_queries") == [0, 4, 8]
+    assert totals(rows(1.0, 2.0), "updates") == [0, 1, 2]
+
+
+def test_a_budget_ends_at_the_last_evaluated_update_that_fits():
+    some = rows(1.0, 1.0, 1.0, 1.0, evaluated=(1, 3))
+    assert end_of_budget(some, "seconds", 3.5)["step"] == 3
+    assert end_of_budget(some, "seconds", 3.5)["spent"] == 3
+    assert end_of_budget(some, "reward_queries", 12)["step"] == 3
+
+
+def test_a_budget_has_no_end_before_it_is_spent_or_without_an_evaluation():
+    assert end_of_budget(rows(1.0, 1.0, evaluated=(1, 2)), "seconds", 3.0) is None
+    assert end_of_budget(rows(1.0, 1.0, 1.0, evaluated=(1,)), "seconds", 3.0) is None
+    assert end_of_budget(rows(evaluated=()), "seconds", 0.5) is None
+
+
+def test_the_last_update_is_foreseen_one_update_ahead():
+    budget = Budget({"seconds": 3.0})
+    assert not next_is_last(rows(1.0), budget)
+    assert next_is_last(rows(1.0, 1.0), budget)
+    assert not next_is_last(rows(1.0, 1.0, 1.0, evaluated=(3,)), budget)
+
+
+def test_a_run_goes_on_until_all_budgets_are_spent():
+    budget = Budget({"seconds": 2.0, "reward_queries": 16})
+    assert not is_spent(rows(1.0, 1.0, evaluated=(2,)), budget)
+    assert is_spent(rows(1.0, 1.0, 1.0, 1.0, evaluated=(2, 4)), budget)
+
+
+@pytest.fixture
+def config(small_config):
+    return small_config(num_steps=1000, eval_every=1000, batch_size=2, gradient_accumulation=1)
+
+
+def test_a_real_run_is_evaluated_as_each_budget_ends_and_stops(config, tmp_path):
+    budget = Budget({"updates": 2, "reward_queries": 8})
+    run = RunDir.create(tmp_path / "run", config)
+    *_, last = spend(run, budget)
+    evaluated = [row["step"] for row in last if "eval/reward" in row]
+    assert evaluated == [0, 2, 4]
+    assert run.status().state == "stopped"
+    assert set(run.scores(2)) == set(run.scores(0))
+
+
+def test_an_interrupted_run_goes_on_to_the_same_end(config, tmp_path):
+    budget = Budget({"updates": 3})
+    straight = RunDir.create(tmp_path / "straight", config)
+    *_, expected = spend(straight, budget)
+    run = RunDir.create(tmp_path / "interrupted", config)
+    going = spend(run, budget)
+    next(going)
+    next(going)
+    going.close()
+    *_, found = spend(run, budget)
+    assert [row["step"] for row in found] == [row["step"] for row in expected]
+    assert run.scores(3) == straight.scores(3)

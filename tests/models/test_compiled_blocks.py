@@ -1,0 +1,76 @@
+"""Compiled blocks: which they are, and that an update with them is the same update."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch._dynamo.backends.debugging import aot_eager
+
+from rocm.config import RunConfig
+from rocm.errors import ConfigError
+from rocm.experiments.bench.random_model import SMALL, random_setup
+from rocm.models import compiled_blocks
+from rocm.rewards.base import Scale
+from rocm.training.setup import Setup
+from rocm.training.update import update
+
+
+def small_setup(**settings: Any) -> Setup:
+    # Adam divides by the gradient's size: a large epsilon keeps its noise from being blown up.
+    fixed = {"num_inference_steps": 2, "batch_size": 1, "device": "cpu", "adam_epsilon": 1e-3}
+    config = RunConfig.load("tiny-rocm-kl", **fixed, num_eval_prompts=2, **settings)
+    return random_setup(config, SMALL, torch.device("cpu"))
+
+
+def two_updates(setup: Setup) -> tuple[list[float], torch.Tensor]:
+    mixture = setup.mixture(dict.fromkeys(setup.weights, Scale(0.0, 1.0)))
+    rows = [update(setup, mixture, step) for step in (1, 2)]
+    figures = [row[name] for row in rows for name in ("loss", "divergence", "grad_norm")]
+    return figures, torch.cat([one.detach().flatten() for one in setup.learner.parameters])
+
+
+@pytest.mark.slow
+def test_compiled_blocks_give_the_same_update_and_evaluations_compile_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    compiled = []
+
+    def backend(graph: torch.fx.GraphModule, inputs: list[torch.Tensor]) -> Any:
+        compiled.append(graph)
+        return aot_eager(graph, inputs)
+
+    monkeypatch.setattr(compiled_blocks, "BACKEND", backend)
+    monkeypatch.setattr(compiled_blocks, "BLOCKS", ("BasicTransformerBlock",))
+    monkeypatch.setattr(compiled_blocks, "TOWER_BLOCKS", ())
+    torch._dynamo.reset()
+    wanted, before = two_updates(small_setup())
+    setup = small_setup(compile_blocks=True)
+    setup.evaluate()
+    assert not compiled
+    found, after = two_updates(setup)
+    # Policy and reference, with and without a gradient of their states, shared by four blocks.
+    assert 0 < len(compiled) <= 4
+    assert found == pytest.approx(wanted, rel=1e-3, abs=1e-6)
+    torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-6)
+
+
+def test_blocks_of_unet_decoder_and_picture_towers_are_found_and_those_of_words_are_not() -> None:
+    setup = small_setup()
+    (reward,) = setup.rewards.values()
+    (towers,) = compiled_blocks.networks_in(reward)
+    unet, vae = setup.model.pipeline.unet, setup.model.pipeline.vae
+    kinds = [
+        [type(block).__name__ for block in compiled_blocks.repeated_blocks(network)]
+        for network in (unet, vae.decoder, towers)
+    ]
+    assert kinds[0].count("BasicTransformerBlock") == 4
+    assert kinds[0].count("ResnetBlock2D") == 5
+    assert set(kinds[1]) == {"ResnetBlock2D"}
+    assert kinds[2] == ["ResidualAttentionBlock"]
+    assert next(compiled_blocks.repeated_blocks(towers)) is towers.visual.transformer.resblocks[0]
+
+
+def test_blocks_are_not_compiled_without_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(ConfigError, match="no-such-compiler cannot be found"):
+        small_setup(compile_blocks=True)

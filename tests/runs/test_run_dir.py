@@ -1,0 +1,291 @@
+"""The run directory's contract, on real files and real processes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from rocm.config import RunConfig
+from rocm.errors import MissingFile, RunError, TrainingError
+from rocm.runs.run_dir import RunDir
+from rocm.storage.files import append_json_line, replace_folder, write_atomic
+
+HOLD_LOCK = """
+    import sys, time
+    from pathlib import Path
+    from rocm.runs.run_dir import RunDir
+    run = RunDir(Path(sys.argv[1]))
+    lock = run.acquire_lock()
+    run.write_state("running", step=7, num_steps=80)
+    print("ready", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def run(tmp_path):
+    return RunDir.create(tmp_path / "run", RunConfig())
+
+
+@pytest.fixture
+def trainer(run):
+    """Another process that holds the run's lock and says that it runs."""
+    code = [sys.executable, "-c", textwrap.dedent(HOLD_LOCK), str(run.path)]
+    with subprocess.Popen(code, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "ready\n"
+        yield process
+        process.kill()
+
+
+def test_a_new_run_is_about_to_start_and_reads_its_own_settings_back(run):
+    assert run.status().state == "starting"
+    assert run.status().num_steps == RunConfig().num_steps
+    assert run.config() == RunConfig()
+
+
+def test_creating_again_keeps_a_new_run_but_never_one_that_has_begun(run):
+    RunDir.create(run.path, RunConfig(beta=0.5))
+    assert run.config().beta == 0.5
+    run.write_state("running")
+    with pytest.raises(RunError, match=r"already holds a run.*--resume"):
+        RunDir.create(run.path, RunConfig())
+    assert run.config().beta == 0.5
+
+
+def test_a_folder_with_other_files_is_refused(tmp_path):
+    (tmp_path / "thesis.tex").write_text("mine")
+    with pytest.raises(RunError, match="holds other files"):
+        RunDir.create(tmp_path, RunConfig())
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_folder_without_a_run_says_what_is_missing(tmp_path):
+    with pytest.raises(MissingFile, match=r"config\.yaml is missing"):
+        RunDir(tmp_path).config()
+
+
+def test_a_run_in_use_is_refused_and_names_the_process(run, trainer):
+    with pytest.raises(RunError, match=f"in use by process {trainer.pid}"):
+        run.acquire_lock()
+    with pytest.raises(RunError, match=f"in use by process {trainer.pid}"):
+        RunDir.create(run.path, RunConfig())
+
+
+def test_a_killed_trainer_reads_as_interrupted_at_once_even_as_a_zombie(run, trainer):
+    assert run.status().state == "running"
+    os.kill(trainer.pid, signal.SIGKILL)
+    os.waitid(os.P_PID, trainer.pid, os.WEXITED | os.WNOWAIT)  # dead, and not yet reaped
+    status = run.status()
+    assert (status.state, status.step) == ("interrupted", 7)
+    with run.acquire_lock():
+        assert run.status().state == "starting"
+
+
+def test_another_process_with_the_same_id_is_not_the_trainer(run):
+    run.write_state("running")
+    record = json.loads((run.path / "state.json").read_text())
+    record["create_time"] -= 3600
+    write_atomic(run.path / "state.json", json.dumps(record))
+    assert run.status().state == "interrupted"
+
+
+def test_a_trainer_that_dies_before_it_begins_fails_with_its_last_words(run):
+    process = subprocess.Popen([sys.executable, "-c", "pass"])
+    process.wait()
+    (run.path / "log.txt").write_text("...\nNo model at assets/none.\n")
+    run.write_launch(process.pid)
+    assert run.status().state == "failed"
+    assert run.status().error == "No model at assets/none."
+
+
+def test_state_keeps_the_step_and_forgets_the_error_of_an_earlier_attempt(run):
+    run.write_state("failed", step=12, error="NaN in the loss.")
+    assert run.status().error == "NaN in the loss."
+    run.write_state("running")
+    assert (run.status().step, run.status().error) == (12, "")
+
+
+def test_a_checkpoint_appears_only_when_whole_and_a_finished_run_is_done(run):
+    with replace_folder(run.checkpoint_dir(0)) as folder:
+        (folder / "adapter.safetensors").write_bytes(b"")
+        assert run.checkpoints() == []
+    assert run.checkpoints() == [run.checkpoint_dir(0)]
+    run.mark_ended("failed")
+    assert run.status().is_resumable
+    run.mark_ended("finished")
+    assert not run.status().is_resumable
+
+
+def test_a_half_written_last_row_is_neither_read_nor_kept(run):
+    run.append_metrics({"step": 1, "reward": 0.5})
+    with open(run.path / "metrics.jsonl", "ab") as file:
+        file.write(b'{"step": 2, "rew')
+    assert [row["step"] for row in run.metrics()] == [1]
+    with run.acquire_lock():
+        run.append_metrics({"step": 2, "reward": 0.6})
+    assert [row["step"] for row in run.metrics()] == [1, 2]
+
+
+def test_a_number_that_is_not_finite_is_stored_as_null(run):
+    run.append_metrics({"step": 1, "loss": float("nan"), "reward": float("inf")})
+    row = run.metrics()[0]
+    assert (row["loss"], row["reward"]) == (None, None)
+
+
+def test_rows_after_the_checkpoint_are_dropped_on_resume(run):
+    for step in range(6):
+        run.append_metrics({"step": step})
+    run.truncate_metrics(3)
+    assert [row["step"] for row in run.metrics()] == [0, 1, 2, 3]
+
+
+def test_a_request_is_taken_once_and_reads_as_stopping(run):
+    assert not run.take_control("stop")
+    run.write_state("running")
+    run.request("stop")
+    assert run.status().state == "stopping"
+    assert run.take_control("stop")
+    assert not run.take_control("stop")
+
+
+def test_a_request_older_than_the_trainer_is_dropped_and_a_younger_one_kept(run):
+    run.request_stop(grace_s=1.0)
+    run.request("save_now")
+    for path in (run.path / "control" / "stop", run.path / "stop.json"):
+        os.utime(path, (1, 1))
+    with run.acquire_lock():
+        assert run.stop_asked() is None
+        assert not run.take_control("stop")
+        assert run.take_control("save_now")
+
+
+def test_previews_appear_only_when_complete(run):
+    folder = run.samples_dir(20)
+    folder.mkdir()
+    (folder / "00.png").write_bytes(b"")
+    assert run.samples() == {}
+    write_atomic(
+        folder / "manifest.json", json.dumps([{"file": "00.png", "prompt": "a", "seed": 1}])
+    )
+    assert run.samples()[20][0]["path"] == folder / "00.png"
+
+
+def test_a_preview_manifest_cannot_point_outside_its_folder(run):
+    folder = run.samples_dir(0)
+    folder.mkdir()
+    write_atomic(
+        folder / "manifest.json",
+        json.dumps([{"file": "../../../secret", "prompt": "a", "seed": 0}]),
+    )
+    assert run.samples()[0][0]["path"] == folder / "secret"
+
+
+@pytest.mark.parametrize("lacking", ["file", "prompt", "seed"])
+def test_a_preview_that_lacks_something_is_one_sentence(run, lacking):
+    picture = {"file": "00.png", "prompt": "a", "seed": 1}
+    del picture[lacking]
+    run.samples_dir(0).mkdir()
+    write_atomic(run.samples_dir(0) / "manifest.json", json.dumps([picture]))
+    with pytest.raises(RunError, match=r"manifest\.json is damaged"):
+        run.pictures(0)
+
+
+@pytest.mark.parametrize(
+    ("file", "line"),
+    [
+        ("metrics.jsonl", '{"time": 1.5}'),
+        ("metrics.jsonl", '{"step": 1}'),
+        ("metrics.jsonl", '{"step": "1", "time": 1.5}'),
+        ("metrics.jsonl", '{"step": 1, "time": 1.5, "reward": "much"}'),
+        ("events.jsonl", '{"kind": "sample"}'),
+        ("events.jsonl", '{"time": 1.5}'),
+        ("events.jsonl", '{"time": 1.5, "kind": "warning", "step": 3, "warning": "hacking"}'),
+    ],
+)
+def test_a_line_that_lacks_what_readers_rely_on_is_one_sentence(run, file, line):
+    whole = '{"time": 1, "step": 1, "kind": "sample"}' if file == "events.jsonl" else ""
+    write_atomic(run.path / file, f"{whole}\n{line}\n".lstrip())
+    read = run.metrics if file == "metrics.jsonl" else run.events
+    with pytest.raises(RunError, match=rf"{file} is damaged: a line of it is \{{"):
+        read()
+    write_atomic(run.path / file, f"{whole}\n".lstrip())
+    assert len(read()) == bool(whole)
+
+
+def test_a_folders_files_are_on_the_disk_before_it_gets_its_name(tmp_path, monkeypatch):
+    synced = []
+    sync = os.fsync
+
+    def note(descriptor):
+        synced.append((os.fstat(descriptor).st_ino, (tmp_path / "made").exists()))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", note)
+    with replace_folder(tmp_path / "made") as folder:
+        (folder / "inner").mkdir()
+        for name in ("a", "inner/b"):
+            (folder / name).write_text(name)
+    files = [(tmp_path / "made" / name).stat().st_ino for name in ("a", "inner/b")]
+    assert sorted(synced) == sorted((file, False) for file in files)
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "state.json"
+    write_atomic(path, "old")
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(TrainingError, match=r"Cannot write .*state\.json: No space left on device"):
+        write_atomic(path, "new")
+    assert [file.name for file in tmp_path.iterdir()] == ["state.json"]
+    assert path.read_text() == "old"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full (Linux)")
+def test_a_row_for_a_full_disk_is_one_sentence(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.symlink_to("/dev/full")
+    with pytest.raises(TrainingError, match=r"metrics\.jsonl: No space left on device"):
+        append_json_line(path, {"step": 1})
+
+
+def test_a_folder_that_fails_half_way_leaves_the_old_one(tmp_path):
+    path = tmp_path / "adapter"
+    with replace_folder(path) as folder:
+        (folder / "weights").write_text("old")
+
+    def save(fill: bytes) -> None:
+        with replace_folder(path) as folder:
+            (folder / "weights").write_bytes(fill)
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(TrainingError, match=r"Cannot write .*adapter: No space left on device"):
+        save(b"new")
+    assert [file.name for file in tmp_path.iterdir()] == ["adapter"]
+    assert (path / "weights").read_text() == "old"
+
+
+def test_what_a_killed_process_of_the_same_id_left_does_not_fail_the_next_one(tmp_path):
+    folder = tmp_path / "step_000002"
+    for end in ("tmp", "old"):
+        left = tmp_path / f".{folder.name}.{os.getpid()}.{end}"
+        left.mkdir()
+        (left / "half").write_text("")
+    folder.mkdir()
+    with replace_folder(folder) as made:
+        (made / "whole").write_text("")
+    assert [path.name for path in tmp_path.iterdir()] == ["step_000002"]
+    assert [path.name for path in folder.iterdir()] == ["whole"]
+
+
+def test_a_file_is_no_run_directory(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match="Not a directory"):
+        RunDir.create(tmp_path / "file", RunConfig())

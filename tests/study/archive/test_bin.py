@@ -1,0 +1,116 @@
+"""A deleted draft can come back, a study that was opened is never deleted; on both databases."""
+
+import pytest
+from sqlalchemy import func, select
+
+from rocm.errors import MissingFile, StudyError
+from rocm.study.archive.bin import DraftBin
+from rocm.study.archive.verify import verify
+from rocm.study.design import lifecycle
+from rocm.study.design.build import Build, build, recipe_file
+from rocm.study.design.recipe import Recipe
+from rocm.study.store.columns import metadata
+from rocm.study.store.invitations import invite, invited
+from rocm.study.store.pictures import Pictures
+from tests.study.design.test_build import RECIPE, FakeQueue
+from tests.study.small import STUDY, fill, rater, work
+
+
+@pytest.fixture
+def deleted(store, tmp_path) -> DraftBin:
+    return DraftBin(tmp_path, store)
+
+
+@pytest.fixture
+def at(store, tmp_path) -> Build:
+    pictures = Pictures(tmp_path / "study-pictures")
+    return Build(tmp_path, store, pictures, FakeQueue(), lambda line: None)
+
+
+def num_rows(store) -> dict[str, int]:
+    with store.database.read() as connection:
+        return {
+            name: connection.execute(select(func.count()).select_from(table)).scalar_one()
+            for name, table in metadata.tables.items()
+        }
+
+
+def contents(store, study_id) -> list:
+    """Pairs in their order, by what does not change with the number of a row."""
+    rows = lifecycle.pairs(store, study_id)
+    return [(one.kind, one.struck, one.text, one.picture_a, one.picture_b) for one in rows]
+
+
+def test_a_deleted_draft_comes_back_as_it_was(store, at, deleted):
+    recipe = Recipe.load(RECIPE | {"main_per_rater": 11})
+    study_id = build(at, recipe)
+    lifecycle.strike(store, study_id, lifecycle.pairs(store, study_id)[0].id, "shows text")
+    (code,) = invite(store, study_id, 1)
+    was, hashes = contents(store, study_id), invited(store, study_id)
+    counted = num_rows(store)
+    files = {file.name: file.read_bytes() for file in at.pictures.folder.iterdir()}
+
+    deleted.put(study_id)
+    assert store.studies() == []
+    assert list(at.pictures.folder.iterdir()) == []
+    assert not recipe_file(at.home, study_id).exists()
+    assert [(one.study_id, one.title) for one in deleted.drafts()] == [(study_id, RECIPE["title"])]
+    kept = b"".join(file.read_bytes() for file in deleted.path.rglob("*.json"))
+    assert code.encode() not in kept
+
+    deleted.take_out(study_id)
+    assert deleted.drafts() == []
+    assert (contents(store, study_id), invited(store, study_id)) == (was, hashes)
+    assert num_rows(store) == counted
+    assert {file.name: file.read_bytes() for file in at.pictures.folder.iterdir()} == files
+    assert Recipe.load(recipe_file(at.home, study_id)) == recipe
+    lifecycle.open_study(store, study_id)
+    assert verify(store, at.pictures, study_id) == []
+
+
+def test_what_pilots_did_is_deleted_with_the_draft_and_of_others_nothing(store, at, deleted):
+    other = build(at, Recipe.load(RECIPE))
+    lifecycle.open_study(store, other)
+    before = num_rows(store)
+    fill(store)
+    assert work(store, rater(store, "pilot")) > 0
+    deleted.put(STUDY)
+    assert num_rows(store) == before
+    assert verify(store, at.pictures, other) == []
+    deleted.take_out(STUDY)
+    assert (num_rows(store)["vote"], num_rows(store)["rater"]) == (0, 0)
+    assert work(store, rater(store, "pilot")) > 0
+
+
+@pytest.mark.parametrize("status", ["open", "paused", "closed"])
+def test_a_study_that_was_opened_is_never_deleted(store, study, deleted, status):
+    if status != "open":
+        {"paused": lifecycle.pause, "closed": lifecycle.close}[status](store, study)
+    before = num_rows(store)
+    with pytest.raises(StudyError, match=f"is {status}, and only a draft can be deleted"):
+        deleted.put(study)
+    assert (num_rows(store), deleted.drafts()) == (before, [])
+
+
+def test_a_study_that_was_built_anew_is_not_overwritten_from_the_bin(store, at, deleted):
+    study_id = build(at, Recipe.load(RECIPE))
+    deleted.put(study_id)
+    assert build(at, Recipe.load(RECIPE)) == study_id
+    now = contents(store, study_id)
+    with pytest.raises(StudyError, match="was built anew since"):
+        deleted.take_out(study_id)
+    assert contents(store, study_id) == now
+    deleted.put(study_id)
+    deleted.take_out(study_id)
+    assert contents(store, study_id) == now
+
+
+def test_an_emptied_bin_gives_nothing_back(store, deleted, tmp_path):
+    fill(store)
+    deleted.put(STUDY)
+    assert deleted.empty() == 1
+    for name in (STUDY, "../../runs", ""):
+        with pytest.raises(MissingFile, match=r"There is no study .* in the bin"):
+            deleted.take_out(name)
+    with pytest.raises(StudyError, match="There is no study"):
+        deleted.put(STUDY)

@@ -1,0 +1,128 @@
+"""The votes of a closed study as D3PO's table, and a training run on them."""
+
+import json
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from rocm.cli.main import main
+from rocm.config import RunConfig
+from rocm.errors import StudyError
+from rocm.prompts.split import prompts_of
+from rocm.runs.run_dir import RunDir
+from rocm.storage.paths import ROOT
+from rocm.studio import Services
+from rocm.study.archive.preferences import table_of_study, with_votes
+from rocm.study.design import lifecycle
+from rocm.training.preferences import BASE, load_preferences
+from tests.study.voted import draft, voted
+
+ADAPTER = ROOT / "assets" / "adapters" / "tiny-rocm-kl"
+
+
+def make(home, **changed):
+    """A closed study of the base model and an adapter below `home` that a test may change."""
+    shutil.copytree(ADAPTER, home / "mine")
+    arms = [{"name": "base"}, {"name": "mine", "adapter": str(home / "mine")}]
+    store, study_id = voted(home, arms=arms, prompts={"num": 14}, **changed)
+    lifecycle.close(store, study_id)
+    return store, study_id
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Home, store and id."""
+    home = tmp_path_factory.mktemp("home")
+    store, study_id = make(home)
+    yield home, store, study_id
+    store.close()
+
+
+def config(study_id, **settings) -> RunConfig:
+    few = {"num_eval_prompts": 4, "num_steps": 1, "batch_size": 4}
+    return RunConfig.load("tiny-d3po", preferences=f"study:{study_id}", **few | settings)
+
+
+def test_every_decided_vote_on_the_primary_question_is_a_row(made):
+    home, store, study_id = made
+    run = config(study_id)
+    held_out = prompts_of(run).evaluation
+    table = table_of_study(store, home, run)
+    expected = Counter()
+    for one in store.votes(study_id):
+        counts = one.kind == "main" and one.repetition == 0 and one.question == "overall"
+        if counts and one.choice != "tie" and one.text not in held_out:
+            preferred = one.arm_a if one.choice == "a" else one.arm_b
+            expected[one.text, one.seed, preferred] += 1
+    rows = load_preferences(str(table.file), held_out)
+    drew = {BASE: "base", str((home / "mine").resolve()): "mine"}
+    assert Counter((row.prompt, row.seed, drew[row.winner]) for row in rows) == expected
+    assert all({row.winner, row.loser} == set(drew) for row in rows)
+    assert f"{expected.total()} preferences" in table.words
+    lines = [json.loads(line) for line in table.file.read_text().splitlines()]
+    assert {line["manifest"] for line in lines} == {store.study(study_id).config_sha256}
+    assert {line["source"] for line in lines} == {"simulated"}
+
+
+def test_the_run_keeps_the_table_that_it_began_with(made):
+    home, store, study_id = made
+    changed, words = with_votes(config(study_id[:5]), store, home)
+    file = Path(changed.preferences)
+    assert file.parent == home.resolve() / "studies" / study_id
+    assert "left out" in words
+    assert with_votes(changed, store, home) == (changed, "")
+    assert with_votes(config(study_id), store, home)[0] == changed
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"num_inference_steps": 8}, "num_inference_steps=4, but here it is 8"),
+        ({"guidance_scale": 2.0}, "guidance_scale=8.5, but here it is 2.0"),
+        ({"grid": "rlcm"}, "grid=current, but here it is rlcm"),
+        ({"num_eval_prompts": 76}, "no vote to train on"),
+    ],
+)
+def test_pictures_that_the_run_would_not_draw_are_no_table(made, settings, words):
+    home, store, study_id = made
+    with pytest.raises(StudyError, match=words):
+        table_of_study(store, home, config(study_id, **settings))
+
+
+def test_an_adapter_that_was_changed_or_a_study_that_runs_is_no_table(tmp_path):
+    store, study_id = make(tmp_path)
+    weights = next((tmp_path / "mine").glob("*.safetensors"))
+    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    with pytest.raises(StudyError, match="was changed"):
+        table_of_study(store, tmp_path, config(study_id))
+    with pytest.raises(StudyError, match="There is no study 'zz'"):
+        table_of_study(store, tmp_path, config("zz"))
+    _, other = draft(tmp_path, title="Another")
+    with pytest.raises(StudyError, match=r"is draft\. Close it before training"):
+        table_of_study(store, tmp_path, config(other))
+    store.close()
+
+
+def test_the_page_says_what_is_wrong_with_a_study_before_a_run_starts(made):
+    home, _, study_id = made
+    services = Services(home)
+    assert services.problems(config(study_id)) == []
+    (found,) = services.problems(config(study_id, num_inference_steps=8))
+    assert "num_inference_steps=4" in found
+    services.results.store.close()
+
+
+@pytest.mark.slow
+def test_votes_train_an_adapter(made, tmp_path, monkeypatch, capsys):
+    home, _, study_id = made
+    monkeypatch.setenv("ROCM_HOME", str(home))
+    words = ["train", "tiny-d3po", "--preferences", f"study:{study_id}", "--num-steps", "2"]
+    words += ["--batch-size", "4", "--num-eval-prompts", "2", "--eval-every", "2"]
+    assert main([*words, "--run-dir", str(tmp_path / "run")]) == 0
+    assert "preferences of 4 raters (simulated) on 'overall'" in capsys.readouterr().out
+    run = RunDir(tmp_path / "run")
+    assert run.status().state == "finished"
+    assert len([row for row in run.metrics() if row["step"]]) == 2
+    assert Path(run.config().preferences).parent.name == study_id

@@ -1,0 +1,469 @@
+"""A study from its recipe to verified votes elsewhere, without a model: the queue is a fake."""
+
+import csv
+import json
+import random
+import zipfile
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from sqlalchemy import select
+
+from rocm.errors import ConfigError, DrawingError, MissingFile, StudyError
+from rocm.generation.picture import picture_file, png_bytes
+from rocm.study.archive.export import csv_text, export
+from rocm.study.archive.pack import pack, unpack
+from rocm.study.archive.verify import verify
+from rocm.study.design import lifecycle
+from rocm.study.design.build import Build, build
+from rocm.study.design.manifest import digest
+from rocm.study.design.prompts import sample
+from rocm.study.design.recipe import Prompts, Recipe
+from rocm.study.statistics.votes import Votes
+from rocm.study.store import tables
+from rocm.study.store.erase import erase, forget_payments
+from rocm.study.store.pictures import Pictures, damaged, encoded
+from rocm.study.store.store import Store
+from rocm.study.store.visit import Answer
+
+RECIPE = {
+    "title": "Which picture?",
+    "seed": 3,
+    "arms": [
+        {"name": "base"},
+        {"name": "rocm-secretname", "adapter": "assets/adapters/tiny-rocm-kl", "method": "rocm"},
+    ],
+    "prompts": {"num": 12},
+    "rewards": ["colorfulness"],
+    "votes_per_pair": 2,
+    "main_per_rater": 12,
+    "checks_per_rater": 1,
+    "repeats_per_rater": 1,
+    "min_check_share": 0,  # who always says left fails some
+    "practice": 1,
+    "consent": {
+        "version": "1", "text": "You may stop.", "contact": "a@b.c", "min_age": 18,
+        "ethics": "none: a test", "pay": "unpaid", "retention": "one year",
+    },
+}  # fmt: skip
+
+
+class FakeQueue:
+    """Draws one colour a picture; fails after `most` of them."""
+
+    def __init__(self, most: int = 10_000):
+        self.most = most
+        self.drawn = 0
+        self.requests = {}
+
+    def submit(self, pictures, folder, rewards=()):
+        folder.mkdir(parents=True, exist_ok=True)
+        self.requests[len(self.requests)] = (list(pictures), folder, rewards)
+        return len(self.requests) - 1
+
+    def results(self, number):
+        pictures, folder, rewards = self.requests[number]
+        for index, picture in enumerate(pictures):
+            if self.drawn >= self.most:
+                raise DrawingError("The drawing process died.")
+            self.drawn += 1
+            dice = random.Random(f"{picture.prompt}{picture.seed}{picture.adapter}")
+            image = Image.frombytes("RGB", (16, 16), dice.randbytes(768))
+            file = picture_file(folder, index)
+            file.write_bytes(png_bytes(image, picture))
+            yield index, file, dict.fromkeys(rewards, 0.5)
+
+
+@pytest.fixture
+def work(fresh, tmp_path) -> Build:
+    store = Store.open(fresh())
+    pictures = Pictures(tmp_path / "pictures")
+    yield Build(tmp_path, store, pictures, FakeQueue(), lambda line: None)
+    store.close()
+
+
+def vote_through(store: Store, study_id: str, num_raters: int = 2) -> None:
+    for _ in range(num_raters):
+        token = store.join(study_id, "link").token
+        store.consent(token, "1")
+        while (trial := store.claim(token)) is not None:
+            given = {one.key: Answer("left", 900) for one in trial.questions}
+            store.submit(token, trial.public_id, given)
+
+
+def preferred(votes) -> list:
+    """The picture of each vote, which no naming of arms changes."""
+    return [
+        (one.trial, one.question, one.image_a if one.choice == "a" else one.image_b)
+        for one in votes
+    ]
+
+
+def opened(work: Build) -> str:
+    study_id = build(work, Recipe.load(RECIPE))
+    lifecycle.open_study(work.store, study_id)
+    return study_id
+
+
+def rows(store, table) -> list:
+    with store.database.read() as connection:
+        return list(connection.execute(select(table)).all())
+
+
+def test_a_built_study_is_voted_through_and_verified(work):
+    study_id = opened(work)
+    vote_through(work.store, study_id)
+    votes = work.store.votes(study_id)
+    main = [one for one in votes if one.kind == "main" and one.repetition == 0]
+    assert len(main) == 12 * 2 * 3
+    assert {one.comparison for one in main} == {"base:rocm-secretname"}
+    assert {one.kind for one in votes} == {"main", "check", "practice"}
+    columns = Votes.from_rows(vars(one) for one in votes).opinions("base:rocm-secretname", "appeal")
+    assert len(columns) == 12 * 2
+    assert sorted(columns.choice) == sorted(o.choice for o in main if o.question == "appeal")
+    assert work.store.scores(study_id)[main[0].image_a] == {"colorfulness": 0.5}
+    assert verify(work.store, work.pictures, study_id) == []
+
+
+def test_both_pictures_of_a_pair_are_drawn_from_the_same_noise(work):
+    opened(work)
+    drawn = [one for pictures, _, _ in work.queue.requests.values() for one in pictures]
+    seeds = {}
+    for one in drawn:
+        seeds.setdefault(one.prompt, []).append((one.seed, one.adapter))
+    for both in seeds.values():
+        assert len(both) == 2
+        assert len({seed for seed, _ in both}) == 1
+        assert len({adapter for _, adapter in both}) == 2
+    assert len({both[0][0] for both in seeds.values()}) == len(seeds)
+
+
+def test_a_build_goes_on_where_it_stopped(work):
+    stopped = Build(work.home, work.store, work.pictures, FakeQueue(most=10), work.say)
+    with pytest.raises(DrawingError):
+        build(stopped, Recipe.load(RECIPE))
+    study_id = build(work, Recipe.load(RECIPE))
+    assert len(rows(work.store, tables.image)) == 2 * 15 + 2
+    assert stopped.queue.drawn + work.queue.drawn == 2 * 15
+    again = Build(work.home, work.store, work.pictures, FakeQueue(), work.say)
+    assert build(again, Recipe.load(RECIPE)) == study_id
+    assert again.queue.drawn == 0
+    lifecycle.open_study(work.store, study_id)
+    with pytest.raises(StudyError, match="is open already"):
+        build(again, Recipe.load(RECIPE))
+
+
+def test_stored_pictures_have_no_metadata_and_the_drawn_files_are_gone(work):
+    study_id = opened(work)
+    for row in rows(work.store, tables.image):
+        file = work.pictures.file(row.picture_id)
+        assert b"secretname" not in file.read_bytes()
+        assert b"tiny-rocm" not in file.read_bytes()
+        with Image.open(file) as picture:
+            assert picture.format == "WEBP"
+            assert not set(picture.info) & {"exif", "xmp", "icc_profile", "prompt", "comment"}
+    assert not list((work.home / "studies" / study_id / "drawn").iterdir())
+
+
+def test_encoding_keeps_every_pixel():
+    image = Image.frombytes("RGB", (16, 16), random.Random(1).randbytes(768))
+    image.info["comment"] = "made by rocm"
+    assert b"rocm" not in encoded(image)
+    from io import BytesIO  # noqa: PLC0415
+
+    with Image.open(BytesIO(encoded(image))) as back:
+        assert back.convert("RGB").tobytes() == image.tobytes()
+
+
+def test_a_damaged_copy_has_the_same_colours_elsewhere():
+    image = Image.frombytes("RGB", (16, 16), random.Random(1).randbytes(768))
+    spoilt = damaged(image, 5)
+    assert spoilt.tobytes() != image.tobytes()
+    assert sorted(spoilt.get_flattened_data()) == sorted(image.get_flattened_data())
+    assert damaged(image, 5).tobytes() == spoilt.tobytes()
+
+
+def test_the_manifest_names_no_arm_and_its_hash_is_that_of_its_text(work):
+    study_id = opened(work)
+    about = work.store.study(study_id)
+    assert digest(about.config) == about.config_sha256
+    text = json.dumps(about.config)
+    assert "secretname" not in text
+    assert "tiny-rocm" not in text
+    assert len(about.config["pairs"]) == 12 + 1 + 2
+
+
+def test_a_struck_pair_and_its_reason_stay_in_the_manifest(work):
+    study_id = build(work, Recipe.load(RECIPE | {"main_per_rater": 11, "repeats_per_rater": 1}))
+    first = next(one for one in lifecycle.pairs(work.store, study_id) if one.kind == "main")
+    lifecycle.strike(work.store, study_id, first.id, "shows text")
+    lifecycle.open_study(work.store, study_id)
+    struck = [one for one in work.store.study(study_id).config["pairs"] if one["struck"]]
+    assert [one["struck"] for one in struck] == ["shows text"]
+    with pytest.raises(StudyError, match="frozen"):
+        lifecycle.strike(work.store, study_id, first.id, None)
+
+
+def test_a_packed_study_names_no_arm_and_its_votes_come_home(work, fresh, tmp_path):
+    study_id = opened(work)
+    key = pack(work.store, work.pictures, study_id, tmp_path / "out.zip")
+    with zipfile.ZipFile(tmp_path / "out.zip") as bundle:
+        for name in bundle.namelist():
+            assert b"secretname" not in bundle.read(name)
+            assert b"tiny-rocm" not in bundle.read(name)
+        assert "score" not in json.loads(bundle.read("study.json"))["tables"]
+    space = Store.open(fresh())
+    there = Pictures(tmp_path / "there")
+    assert unpack(space, there, tmp_path / "out.zip") == study_id
+    assert verify(space, there, study_id) == []
+    vote_through(space, study_id)
+    assert "secretname" not in str(space.votes(study_id))
+    pack(space, there, study_id, tmp_path / "votes.zip", with_votes=True)
+
+    unpack(work.store, work.pictures, tmp_path / "votes.zip")
+    assert verify(work.store, work.pictures, study_id) == []
+    assert len(work.store.votes(study_id)) == len(space.votes(study_id))
+    assert preferred(work.store.votes(study_id)) == preferred(space.votes(study_id))
+    assert "secretname" in str(work.store.votes(study_id))
+    with pytest.raises(StudyError, match="raters of its own"):
+        unpack(work.store, work.pictures, tmp_path / "votes.zip")
+
+    empty = Store.open(fresh())
+    unpack(empty, Pictures(tmp_path / "third"), tmp_path / "votes.zip", key)
+    assert key.name == f"{study_id}-key.json"
+    mine, theirs = empty.votes(study_id), work.store.votes(study_id)
+    drop = ("pair", "prompt")
+    assert [{**vars(one), **dict.fromkeys(drop)} for one in mine] == [
+        {**vars(one), **dict.fromkeys(drop)} for one in theirs
+    ]
+    empty.close()
+    space.close()
+
+
+def test_a_wrong_key_is_refused(work, fresh, tmp_path):
+    study_id = opened(work)
+    key = pack(work.store, work.pictures, study_id, tmp_path / "out.zip")
+    forged = json.loads(key.read_text())
+    arms = forged["arms"]
+    one, other = list(arms)[:2]
+    arms[one], arms[other] = arms[other], arms[one]
+    (tmp_path / "forged.json").write_text(json.dumps(forged))
+    store = Store.open(fresh())
+    with pytest.raises(StudyError, match="not the key of this study"):
+        unpack(store, Pictures(tmp_path / "p"), tmp_path / "out.zip", tmp_path / "forged.json")
+    store.close()
+
+
+@pytest.mark.parametrize("harm", ["picture", "manifest", "path", "extra", "text"])
+def test_a_zip_that_was_changed_is_refused(work, fresh, tmp_path, harm):
+    study_id = opened(work)
+    pack(work.store, work.pictures, study_id, tmp_path / "out.zip")
+    with zipfile.ZipFile(tmp_path / "out.zip") as bundle:
+        content = {name: bundle.read(name) for name in bundle.namelist()}
+    picture = min(name for name in content if name.startswith("pictures/"))
+    if harm == "picture":  # in place of another: only the hash tells
+        content[picture] = content[max(name for name in content if name.startswith("pictures/"))]
+    elif harm == "manifest":
+        content["manifest.json"] = content["manifest.json"].replace(b'"seed":3', b'"seed":4')
+    elif harm == "path":
+        content["../evil.webp"] = content.pop(picture)
+    elif harm == "extra":
+        content["pictures/index.html"] = b"<script>"
+    else:
+        content = {"study.json": b"{}", "manifest.json": b"{}"}
+    with zipfile.ZipFile(tmp_path / "bad.zip", "w") as bundle:
+        for name, data in content.items():
+            bundle.writestr(name, data)
+    store = Store.open(fresh())
+    with pytest.raises(StudyError, match="no whole zip"):
+        unpack(store, Pictures(tmp_path / "p"), tmp_path / "bad.zip")
+    assert store.studies() == []
+    store.close()
+
+
+def test_an_erased_rater_leaves_a_tombstone_only(work):
+    study_id = opened(work)
+    vote_through(work.store, study_id)
+    number = 1
+    assert erase(work.store, study_id, number) > 0
+    assert {one.rater for one in work.store.votes(study_id)} == {2}
+    assert verify(work.store, work.pictures, study_id) == []
+    with pytest.raises(StudyError, match="no rater 1"):
+        erase(work.store, study_id, number)
+    assert [one.kind for one in rows(work.store, tables.event)] == ["opened", "erased"]
+    vote_through(work.store, study_id, 1)
+    assert verify(work.store, work.pictures, study_id) == []
+    assert [one.number for one in rows(work.store, tables.rater)] == [2, 3]
+
+
+def test_payment_ids_are_kept_apart_and_deleted(work):
+    study_id = opened(work)
+    work.store.join(study_id, "prolific", ext_hmac="a" * 64, payment_id="5f3c")
+    assert [one.external_id for one in rows(work.store, tables.payment)] == ["5f3c"]
+    assert forget_payments(work.store, study_id) == 1
+    assert rows(work.store, tables.payment) == []
+
+
+def test_verify_notices_what_was_changed(work):
+    study_id = opened(work)
+    vote_through(work.store, study_id, 1)
+    with work.store.database.write() as w:
+        w.update(tables.pair, tables.pair.c.kind == "main", issued=0)
+    assert "counts 0 votes" in " ".join(verify(work.store, work.pictures, study_id))
+    picture = work.pictures.file(rows(work.store, tables.image)[0].picture_id)
+    picture.write_bytes(picture.read_bytes() + b"x")
+    assert "was changed" in " ".join(verify(work.store, work.pictures, study_id))
+    picture.unlink()
+    assert "is missing" in " ".join(verify(work.store, work.pictures, study_id))
+
+
+def test_exports_agree_with_the_votes(work, tmp_path):
+    study_id = opened(work)
+    vote_through(work.store, study_id)
+    folder = export(work.store, work.pictures, study_id, tmp_path / "export", "overall")
+    votes = work.store.votes(study_id)
+    sha = work.store.study(study_id).config_sha256
+    with open(folder / "votes.csv", newline="") as file:
+        table = list(csv.DictReader(file))
+    assert [row["trial"] for row in table] == [one.trial for one in votes]
+    assert {row["manifest"] for row in table} == {sha}
+    import pyarrow.parquet  # noqa: PLC0415
+
+    assert pyarrow.parquet.read_table(folder / "votes.parquet").num_rows == len(votes)
+    chosen = [
+        o for o in votes if o.question == "overall" and o.kind == "main" and o.repetition == 0
+    ]
+    lines = {
+        name: [json.loads(line) for line in (folder / f"{name}.jsonl").read_text().splitlines()]
+        for name in ("pick-a-pic", "preferences", "battles")
+    }
+    assert [row["label_0"] for row in lines["pick-a-pic"]] == [
+        {"a": 1, "b": 0}[one.choice] for one in chosen
+    ]
+    assert len(lines["preferences"]) == len(chosen)
+    assert [row["winner"] for row in lines["battles"]] == [f"model_{o.choice}" for o in chosen]
+    for name, table in lines.items():
+        assert {(row["manifest"], row["source"]) for row in table} == {(sha, "link")}, name
+    first = lines["preferences"][0]
+    wanted = chosen[0].image_a if chosen[0].choice == "a" else chosen[0].image_b
+    assert first["chosen"] == f"pictures/{wanted}.webp"
+    with zipfile.ZipFile(folder / "pictures.zip") as bundle:
+        assert first["chosen"] in bundle.namelist()
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@A1", "\tx", "\rx"])
+def test_no_cell_is_a_formula(text):
+    assert csv_text(["a"], [{"a": text}]).splitlines()[1].lstrip('"').startswith("'")
+    assert csv_text(["a"], [{"a": 5}]).splitlines()[1] == "5"
+
+
+def test_the_sample_does_not_depend_on_the_order_of_the_list(tmp_path):
+    lines = [f"prompt {number}" for number in range(50)]
+    one, other = tmp_path / "a.txt", tmp_path / "b.txt"
+    one.write_text("\n".join(lines))
+    other.write_text("\n".join(reversed(lines)))
+    picked = [
+        [row.text for row in sample(Prompts(set="file", file=str(f), num=10), 2, 1).analysed]
+        for f in (one, other)
+    ]
+    assert picked[0] == picked[1]
+    again = sample(Prompts(set="file", file=str(one), num=10), 2, 2).analysed
+    assert [row.text for row in again] != picked[0]
+
+
+def test_a_blocked_word_keeps_a_prompt_out(tmp_path):
+    file = tmp_path / "a.txt"
+    file.write_text("a NUDE portrait\na nudelsuppe\na car\na horse")
+    found = sample(Prompts(set="file", file=str(file), num=3), 0, 1)
+    assert {row.text for row in found.analysed} == {"a nudelsuppe", "a car", "a horse"}
+    assert found.num_blocked == 1
+    extra = tmp_path / "words.txt"
+    extra.write_text("horse")
+    with pytest.raises(ConfigError, match="which has 2"):
+        sample(Prompts(set="file", file=str(file), num=3, blocked_words=str(extra)), 0, 1)
+
+
+def test_the_papers_prompts_are_one_third_parti(tmp_path):
+    parti = "Prompt\tCategory\tChallenge\tNote\n"
+    parti += "".join(f"parti {n}\tArts\tBasic\t\n" for n in range(20))
+    (tmp_path / "PartiPrompts.tsv").write_text(parti)
+    prompts = Prompts(set="paper", folder=str(tmp_path), num=30)
+    with pytest.raises(MissingFile, match=r"anime\.json"):
+        sample(prompts, 0, 1)
+    for style in ("anime", "concept-art", "paintings", "photo"):
+        (tmp_path / f"{style}.json").write_text(json.dumps([f"{style} {n}" for n in range(10)]))
+    found = sample(prompts, 3, 1)
+    assert [row.source for row in found.analysed].count("parti") == 10
+    assert [row.source for row in found.analysed].count("hps") == 20
+    assert {row.category for row in found.analysed} >= {"Arts"}
+    assert len(found.extra) == 3
+    assert not {row.text for row in found.extra} & {row.text for row in found.analysed}
+
+
+PUBLISHED = Path(__file__).resolve().parents[4] / "shared/data/prompts"
+
+
+def test_the_published_lists_are_read_where_they_are():
+    if not PUBLISHED.is_dir():
+        return
+    found = sample(Prompts(set="offline", folder=str(PUBLISHED), num=300), 20, 0)
+    sources = [row.source for row in found.analysed]
+    assert [sources.count(name) for name in ("parti", "imagereward", "spo")] == [100] * 3
+    assert len({row.text for row in found.analysed + found.extra}) == 320
+    assert found.num_blocked > 0
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"headline": "x"}, "headline"),
+        ({"consent": {"version": "1"}}, "consent.text"),
+        ({"main_per_rater": 99}, "there are 12 pairs"),
+        ({"repeats_per_rater": 9}, "larger by at least 10"),
+        ({"comparisons": [["base", "other"]]}, "comparisons name"),
+        ({"comparisons": "paper-figure-3"}, "needs arms rocm-REWARD"),
+        ({"primary_question": "beauty"}, "no question's key"),
+        ({"arms": [{"name": "a"}, {"name": "a"}]}, "same name"),
+        ({"arms": [{"name": "a"}, {"name": "<b>"}]}, "arms.1.name"),
+    ],
+)
+def test_a_recipe_that_is_not_allowed_is_one_sentence(change, words):
+    with pytest.raises(ConfigError, match=words):
+        Recipe.load(RECIPE | change)
+
+
+def test_figure_3_compares_each_reward_with_its_own():
+    arms = [{"name": f"{m}-{r}"} for m in ("rocm", "rlcm") for r in ("clip", "hps")]
+    recipe = Recipe.load(RECIPE | {"arms": arms, "comparisons": "paper-figure-3"})
+    assert recipe.compared() == [("rocm-clip", "rlcm-clip"), ("rocm-hps", "rlcm-hps")]
+
+
+def test_a_missing_adapter_is_named(work):
+    arms = [{"name": "base"}, {"name": "lost", "adapter": "run:nothing"}]
+    with pytest.raises(MissingFile, match="arm lost"):
+        build(work, Recipe.load(RECIPE | {"arms": arms}))
+
+
+def test_checks_show_pictures_of_all_arms(work):
+    """Else a rater who recognises a check would know who drew it."""
+    build(work, Recipe.load(RECIPE | {"checks_per_rater": 5}))
+    names = {row.id: row.name for row in rows(work.store, tables.arm)}
+    checks = [row for row in rows(work.store, tables.pair) if row.kind == "check"]
+    assert {names[row.arm_a] for row in checks} == {one["name"] for one in RECIPE["arms"]}
+    assert {names[row.arm_b] for row in checks} == {"damaged"}
+
+
+def test_arm_a_is_the_one_that_the_recipe_names_first(work):
+    """Whatever the random order of the codes: a choice goes with the picture of its arm."""
+    study_id = opened(work)
+    vote_through(work.store, study_id)
+    names = {row.id: row.name for row in rows(work.store, tables.arm)}
+    drew = {row.picture_id: names[row.arm_id] for row in rows(work.store, tables.image)}
+    for one in work.store.votes(study_id):
+        assert (drew[one.image_a], drew[one.image_b]) == (one.arm_a, one.arm_b)
+        assert one.choice == one.left_is  # every answer was left
+        if one.kind == "main":
+            assert one.arm_a == "base"
+        if one.kind == "check":
+            assert one.expected == ("a" if one.arm_b == "damaged" else "b")

@@ -1,0 +1,195 @@
+import json
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from rocm.errors import StudyError
+from rocm.study.report.report import report
+from rocm.study.statistics.analysis import INTERIM, MARKS, Comparison, StudyInfo
+from rocm.study.statistics.outcomes import HEADLINE
+from rocm.study.statistics.reward_agreement import Rewards
+from rocm.study.statistics.simulate import Design, Utility, simulate
+from rocm.study.statistics.votes import Votes
+
+INFO = StudyInfo(
+    title="Three arms",
+    manifest_sha256="0123456789abcdef" * 4,
+    comparisons=(
+        Comparison("x:y", "x", "y", 0.1),
+        Comparison("y:z", "y", "z", 0.01),
+        Comparison("x:z", "x", "z", 0.001),
+    ),
+    questions=("overall", "appeal"),
+    prompts="the embedded model's own set",
+    exclusion_rules=("fewer than two checks right",),
+)
+
+
+@pytest.fixture(scope="module")
+def votes():
+    models = {
+        (name, question): Utility().with_score(0.6)
+        for name in ("x:y", "y:z", "x:z")
+        for question in INFO.questions
+    }
+    design = Design(30, 10, 4, num_repeats=2, num_checks=2)
+    found = simulate(design, models, np.random.default_rng(0))
+    category = np.where(found.prompt % 2 == 0, "animals", "people")
+    return replace(found, excluded=found.rater == 4, category=category)
+
+
+@pytest.fixture(scope="module")
+def rewards(votes):
+    pairs = np.unique(votes.opinions().pair)
+    a, b = np.random.default_rng(1).normal(size=(2, len(pairs)))
+    return Rewards(pairs, {"hps": (a, b), "<jpeg>": (b, a)})
+
+
+@pytest.fixture(scope="module")
+def made(votes, rewards):
+    return report(votes, INFO, rewards)
+
+
+def outputs(made):
+    return made.to_html(), made.to_markdown(), made.to_json()
+
+
+def test_every_output_prints_the_manifests_hash(made):
+    for text in outputs(made):
+        assert INFO.manifest_sha256 in text
+
+
+def test_every_section_of_the_issue_is_there(made):
+    titles = re.findall(r"<h2>([^<]+)</h2>", made.to_html())
+    assert titles == [
+        "Results",
+        "With and without the exclusion rules",
+        "Intervals by method",
+        "Evidence at any time",
+        "Ranking of the arms",
+        "By category of prompts",
+        "Rewards and people",
+        "Agreement of the raters",
+        "Raters",
+        "Methods",
+    ]
+    assert [line[3:] for line in made.to_markdown().splitlines() if line[:3] == "## "] == titles
+
+
+@pytest.mark.parametrize("source", MARKS)
+def test_every_output_and_every_drawing_is_marked_by_its_source(votes, rewards, source):
+    made = report(votes, replace(INFO, sources=("link", source)), rewards)
+    for text in outputs(made):
+        assert MARKS[source] in text
+    drawings = re.findall(r"<svg.*?</svg>", made.to_html(), re.S)
+    assert len(drawings) == 3
+    assert all(MARKS[source] in drawing for drawing in drawings)
+
+
+def test_votes_of_real_raters_carry_no_mark(made):
+    assert not any(mark in text for mark in (*MARKS.values(), INTERIM) for text in outputs(made))
+
+
+def test_an_open_study_is_marked_as_interim(votes):
+    assert all(INTERIM in text for text in outputs(report(votes, replace(INFO, is_open=True))))
+
+
+def test_hidden_results_are_refused_until_the_study_is_closed(votes):
+    hidden = replace(INFO, is_hidden_until_closed=True)
+    assert report(votes, hidden).to_json()
+    with pytest.raises(StudyError, match="hides results until the study is closed"):
+        report(votes, replace(hidden, is_open=True))
+
+
+def test_names_from_users_are_escaped(votes, rewards):
+    title = "<script>alert(1)</script> | ![x](http://x)"
+    made = report(votes, replace(INFO, title=title), rewards)
+    assert "<script" not in made.to_html()
+    assert "<jpeg>" not in made.to_html()
+    assert "<script" not in made.to_markdown().replace("\\<", "")
+    assert "![" not in made.to_markdown()
+
+
+def test_the_page_loads_nothing(made):
+    assert not re.search(r"(src|href)=|url\(|@import|<script", made.to_html())
+
+
+def test_json_has_null_where_there_is_no_number():
+    empty = json.loads(report(Votes.from_rows([]), INFO).to_json())
+    assert "NaN" not in json.dumps(empty)
+    first = empty["results"]["outcomes"][0]
+    assert (first["score"], first["interval"], first["holm_p"]) == (None, None, None)
+    assert first["note"] == "No votes yet."
+
+
+def test_json_is_what_the_document_prints(made):
+    found = json.loads(made.to_json())["results"]["outcomes"][0]
+    interval = found["intervals"][HEADLINE]
+    assert found["interval"] == interval
+    assert f"{100 * found['score']:.1f} %" in made.to_markdown()
+    assert f"{100 * interval['low']:.1f} - {100 * interval['high']:.1f} %" in made.to_markdown()
+
+
+def test_exclusions_are_reported_both_ways(votes, made):
+    results = made.analysis
+    opinions = votes.opinions()
+    assert results.num_excluded == (opinions.rater == 4).sum() > 0
+    for kept, every in zip(results.outcomes, results.outcomes_of_all, strict=True):
+        asked = votes.opinions(kept.comparison, kept.question)
+        assert every.num_votes == len(asked)
+        assert kept.num_votes == (asked.rater != 4).sum()
+
+
+def test_few_raters_and_many_left_out_are_cautioned(votes, made):
+    assert made.analysis.cautions == []  # nine raters, one of ten left out
+    several = report(replace(votes, excluded=votes.rater < 3), INFO)
+    few, many = several.analysis.cautions
+    assert few.startswith("Only 7 raters")
+    assert many.startswith("The rules leave out 3 of 10 raters")
+    for text in outputs(several):
+        assert "Only 7 raters" in text
+
+
+def test_holm_adjusts_over_the_comparisons_and_no_more(made):
+    first = [one for one in made.analysis.outcomes if one.question == "overall"]
+    smallest = min(first, key=lambda one: one.sign.p_value)
+    assert smallest.holm_p == pytest.approx(min(1, 3 * smallest.sign.p_value))
+
+
+def test_the_same_votes_give_the_same_text(votes, rewards, made):
+    assert outputs(report(votes, INFO, rewards)) == outputs(made)
+
+
+def test_counts_add_up(made):
+    for one in made.analysis.outcomes:
+        assert one.wins + one.ties + one.losses == one.num_votes
+        assert one.score == pytest.approx((one.wins + one.ties / 2) / one.num_votes)
+
+
+def test_categories_split_the_votes(made):
+    total = {one.comparison: one.num_votes for one in made.analysis.outcomes[:3]}
+    for name, num_votes in total.items():
+        split = [
+            one.num_votes
+            for found in made.analysis.categories.values()
+            for one in found
+            if one.comparison == name
+        ]
+        assert len(split) == 2
+        assert sum(split) == num_votes
+
+
+def test_votes_on_what_the_manifest_does_not_have_are_refused(votes):
+    with pytest.raises(StudyError, match="'x:z', which is not in the manifest"):
+        report(votes, replace(INFO, comparisons=INFO.comparisons[:2]))
+
+
+def test_bars_of_figure_3_are_as_long_as_their_shares(made):
+    drawing = re.search(r"<svg.*?</svg>", made.to_html(), re.S).group()
+    bars = re.findall(r'width="([\d.]+)" height="22"', drawing)
+    one = made.analysis.outcomes[0]
+    expected = [400 * count / one.num_votes for count in (one.wins, one.ties, one.losses)]
+    assert [float(bar) for bar in bars[:3]] == pytest.approx(expected, abs=0.06)
+    assert len(bars) == 9

@@ -1,0 +1,172 @@
+"""A small open study with pictures, and its vote server."""
+
+import resource
+import secrets
+import shutil
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from sqlalchemy import select
+from starlette.testclient import TestClient
+
+from rocm.study.design import lifecycle
+from rocm.study.server.api import Api
+from rocm.study.server.app import Server, alone
+from rocm.study.server.limits import Counter, Limits
+from rocm.study.store.pictures import Pictures, encoded
+from rocm.study.store.store import Store
+from rocm.study.store.tables import image
+from tests.study import small
+from tests.study.small import STUDY
+
+CONSENT = {
+    "version": "1",
+    "text": "You will see pairs of pictures.\n\nYou may stop at any time.",
+    "contact": "study@example.org",
+    "min_age": 18,
+    "ethics": "EC-2026-1",
+    "pay": "3.00 GBP",
+    "retention": "Votes are kept for ten years.",
+}
+TEXTS = {
+    "consent": CONSENT,
+    "instructions": "Look at both pictures.\n\nThen answer.",
+    "completion_url": "https://app.prolific.com/submissions/complete?cc=C0DE",
+    "screen_out_url": "https://app.prolific.com/submissions/complete?cc=NOPE",
+}
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory):
+    file = tmp_path_factory.mktemp("template") / "study.sqlite3"
+    Store.open(file).close()
+    return file
+
+
+def draw(store, folder):
+    """A picture for every image row: colours tell which is which, as arms' looks would."""
+    pictures = Pictures(folder)
+    with store.database.read() as connection:
+        rows = connection.execute(select(image.c.picture_id, image.c.id)).all()
+    with store.database.write() as w:
+        for row in rows:
+            shade = (row.id * 37 % 256, row.id * 91 % 256, 128)
+            content = encoded(Image.new("RGB", (64, 64), shade))
+            pictures.put(row.picture_id, content)
+            w.update(image, image.c.id == row.id, sha256=sha256(content).hexdigest())
+
+
+def fill(store, folder, texts=None, **design):
+    """A draft with pictures; `texts` replace parts of the configuration."""
+    plain = small.config
+    more = TEXTS | (texts or {})
+    small.config = lambda **numbers: plain(**numbers) | more
+    try:
+        small.fill(store, **design)
+    finally:
+        small.config = plain
+    draw(store, folder)
+
+
+@contextmanager
+def full_disk(store):
+    """No file of this process may grow beyond what the database's journal is now."""
+    size = Path(f"{store.database.file}-wal").stat().st_size
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.fixture
+def store(empty_store, tmp_path):
+    opened = Store.open(shutil.copy(empty_store, tmp_path / "study.sqlite3"))
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def draft(store, tmp_path):
+    fill(store, tmp_path / "pictures")
+    return STUDY
+
+
+@pytest.fixture
+def study(store, draft):
+    """Six main pairs of two votes; a rater has a practice pair, three of those, and a check."""
+    lifecycle.open_study(store, draft)
+    return draft
+
+
+@pytest.fixture
+def serve(store, tmp_path):
+    """Makes a client of a server over the store."""
+
+    def start(limits=None, middleware=(), is_proxied=False, **options):
+        api = Api(
+            store, tmp_path / "secrets", counter=Counter(limits or Limits(), lambda: 0.0), **options
+        )
+        server = Server(api, Pictures(tmp_path / "pictures"), is_proxied)
+        return TestClient(alone(server, middleware), base_url="http://127.0.0.1")
+
+    return start
+
+
+@pytest.fixture
+def client(serve, study):
+    return serve()
+
+
+class Visitor:
+    """A rater who speaks to the API as the page does."""
+
+    def __init__(self, client, source="link", **identity):
+        self.client = client
+        joined = self.post(f"{STUDY}/join", source=source, **identity)
+        assert joined.status_code == 200, joined.text
+        self.token = joined.json()["token"]
+
+    def post(self, path, **body):
+        return self.client.post(f"/study/api/{path}", json=body, headers=self._headers())
+
+    def get(self, path):
+        return self.client.get(f"/study/api/{path}", headers=self._headers())
+
+    def step(self, path, **body):
+        answer = self.post(path, **body)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def agree(self):
+        return self.step("consent", version="1")
+
+    def vote(self, trial, side="left", **more):
+        given = {one["key"]: {"side": side, "rt_ms": 1500} for one in small.QUESTIONS}
+        return self.step("vote", trial=trial["id"], answers=given, **more)
+
+    def work(self):
+        """Answer until nothing is left; returns the last step."""
+        step = self.step("trial")
+        while step["trial"]:
+            step = self.vote(step["trial"])
+        return step
+
+    def _headers(self):
+        token = getattr(self, "token", None)
+        return {"Authorization": f"Bearer {token}"} if token else {}
+
+
+@pytest.fixture
+def visitor(client):
+    one = Visitor(client)
+    one.agree()
+    return one
+
+
+def random_id():
+    return secrets.token_hex(16)

@@ -1,0 +1,131 @@
+"""Nothing that a browser receives says which model drew what: a visit, recorded and searched."""
+
+import json
+import secrets
+
+import pytest
+from sqlalchemy import select
+
+from rocm.study.design import lifecycle
+from rocm.study.server.app import PAGE
+from rocm.study.store.tables import arm, image, study
+from tests.study.server.conftest import Visitor
+from tests.study.small import STUDY
+
+MARKS = {"name": "zebra-run-20260101-7f3a", "method": "quokka", "reward": "wombat-score"}
+OF_THE_DATABASE = [
+    "left_is", "image_a", "image_b", "arm_a", "arm_b", "adapter", "expected", "votes_per_pair",
+    "checks_per_rater", "is_check", "public_id", "pair_id", "rep\"", "kind", "seed", "key_sha256",
+]  # fmt: skip
+# Chunks of PNG and WebP that hold text, dates, profiles, EXIF or XMP.
+CHUNKS = [b"tEXt", b"zTXt", b"iTXt", b"tIME", b"eXIf", b"iCCP", b"EXIF", b"XMP ", b"ICCP", b"VP8X"]
+ALLOWED = {
+    "study", "title", "status", "is_demo", "consent", "version", "text", "contact", "min_age",
+    "ethics", "pay", "retention", "instructions", "questions", "key", "show_prompt", "allow_tie",
+    "allow_skip", "min_picture_px", "declined_url", "token", "is_new", "source", "has_consented",
+    "progress", "num_done", "num_trials", "completion_code", "return_url", "trial", "id",
+    "prompt", "left", "right", "is_practice", "lease_until", "upcoming", "notice",
+}  # fmt: skip
+
+
+@pytest.fixture
+def marked(store, draft):
+    """The study with words in it that must never be seen outside, and every such word."""
+    words = []
+    with store.database.write() as w:
+        for number, row in enumerate(w.execute(select(arm)).all()):
+            own = {name: f"{word}-{number}" for name, word in MARKS.items()}
+            own |= {"code": secrets.token_hex(4), "adapter_sha256": secrets.token_hex(32)}
+            own |= {"base_model": f"kakapo-{number}"}
+            w.update(arm, arm.c.id == row.id, **own)
+            words += own.values()
+    lifecycle.open_study(store, draft)
+    with store.database.read() as connection:
+        words += connection.execute(select(image.c.sha256)).scalars()
+        row = connection.execute(select(study)).one()
+    return {*words, row.key_nonce, row.key_sha256, row.config_sha256}
+
+
+@pytest.fixture
+def recorded(marked, serve):
+    """Every response of a visit: (address, headers and body)."""
+    client, answers = serve(), []
+    send = client.send
+
+    def record(request, **options):
+        answer = send(request, **options)
+        head = "\n".join(f"{name}: {value}" for name, value in answer.headers.items())
+        answers.append((request.url.path, head.encode() + b"\n\n" + answer.content))
+        return answer
+
+    client.send = record
+    rater = Visitor(client)
+    for path in ("", *(f"/{file.name}" for file in PAGE.iterdir())):
+        client.get(f"/study/assets{path}" if path else f"/study/{STUDY}")
+    client.get(f"/study/api/{STUDY}")
+    rater.agree()
+    step = rater.step("trial")
+    while step["trial"]:
+        shown = step["trial"]
+        for address in (shown["left"], shown["right"], *step["upcoming"]):
+            assert client.get(f"/study/{address}").status_code == 200
+        rater.step("shown", trial=shown["id"])
+        if shown["is_practice"]:
+            rater.post("vote", trial=shown["id"], answers={})  # refusals are answers too
+        step = rater.vote(shown)
+    rater.get("progress")
+    rater.step("withdraw")
+    return answers
+
+
+def test_no_word_of_an_arm_is_in_any_response(recorded, marked):
+    assert len(recorded) > 40
+    for address, content in recorded:
+        for word in marked:
+            assert word.encode() not in content, f"{word} in {address}"
+
+
+def test_no_word_of_the_database_is_in_any_answer_of_the_api(recorded):
+    for address, content in recorded:
+        if "/api/" in address:
+            for word in OF_THE_DATABASE:
+                assert word.encode() not in content, f"{word} in {address}"
+
+
+def test_pictures_carry_nothing_but_pixels(recorded):
+    pictures = [content for address, content in recorded if "/picture/" in address]
+    assert pictures
+    for content in pictures:
+        assert not [chunk for chunk in CHUNKS if chunk in content]
+        head = content.split(b"\n\n")[0].lower()
+        assert not [word for word in (b"last-modified", b"etag", b"filename") if word in head]
+
+
+def test_answers_have_no_member_that_is_not_listed(recorded):
+    members = set()
+
+    def note(value):
+        if isinstance(value, dict):
+            members.update(value)
+            value = list(value.values())
+        if isinstance(value, list):
+            for each in value:
+                note(each)
+
+    for address, content in recorded:
+        if "/api/" in address:
+            note(json.loads(content.split(b"\n\n", 1)[1]))
+    assert members <= ALLOWED | {"error", "code", "message"}
+    assert members >= ALLOWED - {"notice"}
+
+
+def test_a_pair_is_answered_alike_whatever_kind_it_is(recorded):
+    """Checks, repeats and main pairs cannot be told by what is in a trial."""
+    trials = [
+        json.loads(content.split(b"\n\n", 1)[1])["trial"]
+        for address, content in recorded
+        if address.endswith("/vote") and b'"trial"' in content
+    ]
+    assert {tuple(one) for one in trials if one} == {
+        ("id", "prompt", "left", "right", "is_practice", "lease_until")
+    }

@@ -1,0 +1,88 @@
+import evalica
+import numpy as np
+import pandas as pd
+import pytest
+
+from rocm.study.statistics.agreement import (
+    krippendorff_alpha,
+    pairwise_agreement,
+    repeat_consistency,
+    side_bias,
+)
+from rocm.study.statistics.simulate import Design, Utility, simulate
+from rocm.study.statistics.votes import Votes
+
+CODES = {"b": 0, "tie": 1, "a": 2}
+
+
+@pytest.mark.parametrize("level", ["nominal", "ordinal"])
+def test_alpha_is_that_of_evalica(simulated, level):
+    data = pd.DataFrame(
+        {
+            "rater": simulated.rater,
+            "pair": simulated.pair,
+            "code": [CODES[choice] for choice in simulated.choice],
+        }
+    ).pivot(index="rater", columns="pair", values="code")
+    expected = evalica.alpha(data, distance=level).alpha
+    assert krippendorff_alpha(simulated, level).value == pytest.approx(expected, abs=1e-9)
+
+
+def test_alpha_by_hand(by_hand):
+    # Coincidences: aa 2, bb 2, ab and ba 1 each; 1 - (6 - 1) * 2 / (2 * 3 * 3).
+    votes = by_hand([(0, 0, "a"), (1, 0, "a"), (0, 1, "b"), (1, 1, "b"), (0, 2, "a"), (1, 2, "b")])
+    assert krippendorff_alpha(votes, "nominal").value == pytest.approx(1 - 5 * 2 / 18)
+
+
+def test_alpha_of_perfect_agreement_is_one(by_hand):
+    votes = by_hand([(r, p, "ab"[p % 2]) for r in range(3) for p in range(20)])
+    found = krippendorff_alpha(votes, "nominal")
+    assert (found.value, found.low, found.high) == (1.0, 1.0, 1.0)
+
+
+def test_alpha_interval_contains_alpha(simulated):
+    found = krippendorff_alpha(simulated, "ordinal")
+    assert found.low < found.value < found.high
+
+
+@pytest.mark.parametrize("choices", ["aa", "ab"])
+def test_alpha_without_variation_or_without_two_votes_is_a_sentence(by_hand, choices):
+    same = by_hand([(0, 0, choices[0]), (0, 1, choices[1])])
+    assert krippendorff_alpha(same, "nominal").value is None
+    assert "No alpha" in krippendorff_alpha(same, "nominal").note
+
+
+def test_pairwise_agreement_by_hand(by_hand):
+    votes = by_hand([(0, 0, "a"), (1, 0, "a"), (2, 0, "b"), (0, 1, "tie"), (1, 1, "tie")])
+    assert pairwise_agreement(votes) == pytest.approx((1 / 3 + 1) / 2)
+
+
+def test_repeats_by_hand(by_hand):
+    first = by_hand([(0, 0, "a"), (0, 1, "b"), (1, 0, "tie")])
+    again = by_hand([(0, 0, "a"), (0, 1, "a"), (1, 0, "tie")])
+    columns = {
+        name: np.concatenate([getattr(first, name), getattr(again, name)]) for name in vars(first)
+    }
+    columns["repetition"] = np.array([0, 0, 0, 1, 1, 1])
+    found = repeat_consistency(Votes(**columns))
+    assert (found.count, found.total) == (2, 3)
+
+
+def test_side_bias_counts_decided_votes_for_the_left():
+    row = {"rater": 0, "prompt": 0, "pair": 0, "comparison": "c", "question": "q"}
+    votes = Votes.from_rows(
+        [row | {"choice": c, "left_is": s} for c, s in ("aa", "ab", "bb")]
+        + [row | {"choice": "tie", "left_is": "a"}]
+    )
+    assert (side_bias(votes).count, side_bias(votes).total) == (2, 3)
+
+
+def test_side_bias_is_found_and_not_imagined():
+    design = Design(200, 20, 5)
+    for side, is_found in ((0.0, False), (0.3, True)):
+        votes = simulate(design, {("c", "q"): Utility(side=side)}, np.random.default_rng(5))
+        assert (side_bias(votes).p_value < 0.001) == is_found
+
+
+def test_side_bias_does_not_change_with_the_arms_names(simulated):
+    assert side_bias(simulated.swapped()) == side_bias(simulated)

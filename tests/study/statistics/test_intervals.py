@@ -1,0 +1,187 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import statsmodels.api as sm
+from scipy import stats
+from statsmodels.stats.sandwich_covariance import cov_cluster, cov_cluster_2groups
+
+from rocm.study.statistics.crossed import Components, Table, fit_components
+from rocm.study.statistics.intervals import METHODS, NAIVE, Multiway, two_way_bootstrap, wilson
+from rocm.study.statistics.outcomes import HEADLINE
+from rocm.study.statistics.simulate import Design, Utility, simulate
+from scripts.coverage import DESIGNS, SCENARIOS
+
+RECORDED = Path(__file__).parents[3] / "docs" / "data" / "coverage.json"
+
+
+@pytest.fixture
+def table(simulated):
+    return Table.of(simulated)
+
+
+def permuted(votes, rng):
+    """Other numbers for raters and prompts, rows in another order."""
+    raters = rng.permutation(1000)[votes.rater]
+    prompts = rng.permutation(1000)[votes.prompt]
+    order = rng.permutation(len(votes))
+    columns = {**vars(votes), "rater": raters, "prompt": prompts}
+    return type(votes)(**columns).where(order)
+
+
+def test_wilson_is_its_formula(table):
+    n, p, z = table.num_votes, table.score, stats.norm.ppf(0.975)
+    centre = (p + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
+    assert wilson(table).low == pytest.approx(centre - half)
+    assert wilson(table).high == pytest.approx(centre + half)
+
+
+def test_multiway_variances_are_those_of_statsmodels(simulated, table):
+    fit = sm.OLS(simulated.scores, np.ones(len(simulated))).fit()
+    prompt = np.unique(simulated.prompt, return_inverse=True)[1]
+    rater = np.unique(simulated.rater, return_inverse=True)[1]
+    n = len(simulated)
+    both, by_prompt, by_rater = cov_cluster_2groups(fit, prompt, rater, use_correction=True)
+    cells = cov_cluster(fit, prompt * 1000 + rater, use_correction=True)
+    ways = Multiway.of(table)
+    # statsmodels also multiplies by (N - 1) / (N - k), which is 1 for a mean.
+    assert n == table.num_votes
+    assert ways.prompt == pytest.approx(by_prompt.item())
+    assert ways.rater == pytest.approx(by_rater.item())
+    assert ways.both == pytest.approx(cells.item())
+    assert ways.prompt + ways.rater - ways.both == pytest.approx(both.item())
+
+
+def test_variance_is_not_let_below_that_of_one_way():
+    ways = Multiway(prompt=0.02, rater=0.01, both=0.05, num_prompts=9, num_raters=5)
+    assert ways.variance == 0.02
+
+
+def test_variance_adds_what_both_ways_have_beyond_single_votes():
+    ways = Multiway(prompt=0.05, rater=0.04, both=0.03, num_prompts=9, num_raters=5)
+    assert ways.variance == pytest.approx(0.06)
+
+
+def test_satterthwaite_lies_between_the_smaller_way_and_both(table):
+    ways = Multiway.of(table)
+    assert ways.smallest_df == 11
+    assert 11 <= ways.satterthwaite_df <= 39 + 11
+
+
+def test_satterthwaite_is_the_way_that_alone_varies():
+    raters = Multiway(prompt=0.0, rater=0.04, both=0.0, num_prompts=300, num_raters=30)
+    prompts = Multiway(prompt=0.04, rater=0.01, both=0.01, num_prompts=300, num_raters=30)
+    assert raters.satterthwaite_df == pytest.approx(29)
+    assert prompts.satterthwaite_df == pytest.approx(299)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_components_are_those_of_statsmodels_mixed_model(seed):
+    utility = Utility(prompt_sd=1.0, rater_sd=1.0)
+    rng = np.random.default_rng(seed)
+    votes = simulate(Design(15, 8, 4), {("c", "q"): utility}, rng)
+    data = pd.DataFrame({"y": votes.scores, "p": votes.prompt, "r": votes.rater, "all": 1})
+    model = sm.MixedLM.from_formula(
+        "y ~ 1", groups="all", vc_formula={"p": "0 + C(p)", "r": "0 + C(r)"}, data=data
+    )
+    fit = model.fit(reml=True)
+    ours = fit_components(Table.of(votes))
+    names = dict(zip(model.exog_vc.names, fit.vcomp, strict=True))
+    assert ours.prompt == pytest.approx(names["p"], rel=0.02, abs=1e-3)
+    assert ours.rater == pytest.approx(names["r"], rel=0.02, abs=1e-3)
+    assert ours.rest == pytest.approx(fit.scale, rel=0.02)
+
+
+def test_components_of_a_full_table_are_those_of_the_analysis_of_variance():
+    rng = np.random.default_rng(3)
+    values = rng.normal(0, 1, (9, 1)) + rng.normal(0, 1, (1, 7)) + rng.normal(0, 0.5, (9, 7))
+    found = fit_components(Table(np.ones((9, 7)), values, float((values**2).sum())))
+    centred = values - values.mean(1, keepdims=True) - values.mean(0) + values.mean()
+    rest = (centred**2).sum() / (8 * 6)
+    assert found.rest == pytest.approx(rest, rel=1e-3)
+    assert found.prompt == pytest.approx(values.mean(1).var(ddof=1) - rest / 7, rel=1e-2)
+    assert found.rater == pytest.approx(values.mean(0).var(ddof=1) - rest / 9, rel=1e-2)
+
+
+def test_variance_of_the_mean_of_a_full_table_is_its_textbook_form():
+    variance = Components(0.3, 0.2, 0.7).variance_of_mean(np.ones((10, 5)))
+    assert variance == pytest.approx(0.3 / 10 + 0.2 / 5 + 0.7 / 50)
+
+
+@pytest.mark.parametrize("way", ["prompts", "raters"])
+def test_bootstrap_of_one_way_is_the_ordinary_one(way):
+    # Votes differ between prompts only, or between raters only.
+    scores = np.random.default_rng(0).random(200)
+    sums = np.tile(scores[:, None], 3)
+    sums = sums if way == "prompts" else sums.T
+    found = two_way_bootstrap(Table(np.ones(sums.shape), sums, float((sums**2).sum())))
+    half = stats.norm.ppf(0.975) * scores.std() / np.sqrt(200)
+    assert found.low == pytest.approx(scores.mean() - half, abs=0.1 * half)
+    assert found.high == pytest.approx(scores.mean() + half, abs=0.1 * half)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_swapping_arms_flips_the_interval(method, simulated, table):
+    plain = METHODS[method](table)
+    flipped = METHODS[method](Table.of(simulated.swapped()))
+    assert (1 - flipped.high, 1 - flipped.low) == pytest.approx((plain.low, plain.high), abs=1e-4)
+
+
+@pytest.mark.parametrize("method", [name for name in METHODS if "bootstrap" not in name])
+def test_names_of_raters_and_order_of_votes_change_nothing(method, simulated, table):
+    plain = METHODS[method](table)
+    other = METHODS[method](Table.of(permuted(simulated, np.random.default_rng(0))))
+    assert (other.low, other.high) == pytest.approx((plain.low, plain.high), abs=1e-5)
+
+
+@pytest.mark.parametrize("method", [name for name in METHODS if name != NAIVE])
+def test_one_rater_gives_no_interval_over_raters(method, by_hand):
+    votes = by_hand([(0, prompt, choice) for prompt, choice in enumerate("abaabbaba")])
+    assert METHODS[method](Table.of(votes)) is None
+
+
+@pytest.mark.parametrize("method", ["multiway cluster-robust", HEADLINE, "crossed mixed model"])
+def test_votes_that_are_all_the_same_give_no_interval(method, by_hand):
+    votes = by_hand([(rater, prompt, "a") for rater in range(4) for prompt in range(5)])
+    assert METHODS[method](Table.of(votes)) is None
+
+
+def test_headline_covers_and_the_naive_interval_does_not():
+    utility = Utility(rater_sd=0.5).with_score(0.6)
+    rng = np.random.default_rng(0)
+    hits = {HEADLINE: 0, NAIVE: 0}
+    for _ in range(200):
+        table = Table.of(simulate(Design(60, 12, 5), {("c", "q"): utility}, rng))
+        for name in hits:
+            interval = METHODS[name](table)
+            hits[name] += interval.low <= 0.6 <= interval.high
+    assert hits[HEADLINE] >= 0.9 * 200
+    assert hits[NAIVE] <= 0.8 * 200
+
+
+def qualifies(cells, name):
+    """Whether a method keeps the rule of docs/statistics.md in every scenario."""
+    coverage = {
+        (design, scenario): cells[design][scenario][name]["covered"]
+        / cells[design][scenario]["studies"]
+        for design in DESIGNS
+        for scenario in SCENARIOS
+    }
+    large = [value for (design, _), value in coverage.items() if design.startswith("30")]
+    small = [value for (design, _), value in coverage.items() if design.startswith("8")]
+    return min(large) >= 0.93 and max(large) <= 0.975 and min(small) >= 0.92
+
+
+def test_headline_is_the_narrowest_method_that_covers_in_every_recorded_scenario():
+    cells = json.loads(RECORDED.read_text())
+    widths = {
+        name: sum(
+            cell[name]["width"] / cell["studies"] for cell in cells[next(iter(DESIGNS))].values()
+        )
+        for name in METHODS
+        if qualifies(cells, name)
+    }
+    assert min(widths, key=widths.get) == HEADLINE

@@ -1,0 +1,112 @@
+from math import log, sqrt
+
+import numpy as np
+import pytest
+
+from rocm.study.statistics.ranking import Games, bradley_terry, davidson, is_separable, rank
+from rocm.study.statistics.simulate import Design, Utility, simulate
+from rocm.study.statistics.votes import Votes
+
+
+def games(*rows):
+    table = np.array(rows, dtype=float)
+    return Games(table[:, 0].astype(int), table[:, 1].astype(int), table[:, 2:])
+
+
+def votes_of(results):
+    """Votes from {comparison: (wins, ties, losses)}, one rater per vote."""
+    rows = []
+    for number, (comparison, counts) in enumerate(results.items()):
+        for choice, count in zip(("a", "tie", "b"), counts, strict=True):
+            for one in range(count):
+                prompt = 1000 * number + one
+                rows.append(
+                    {
+                        "rater": one,
+                        "prompt": prompt,
+                        "pair": prompt,
+                        "question": "q",
+                        "comparison": comparison,
+                        "choice": choice,
+                    }
+                )
+    return Votes.from_rows(rows)
+
+
+ROUND = {"xy": ("x", "y"), "yz": ("y", "z"), "xz": ("x", "z")}
+
+
+def test_bradley_terry_of_two_arms_is_the_log_odds():
+    strengths = bradley_terry(games((0, 1, 30, 10, 15)), 2)
+    assert strengths[0] - strengths[1] == pytest.approx(log(35 / 20), abs=1e-6)
+
+
+def test_davidson_of_two_arms_is_its_closed_form():
+    values = davidson(games((0, 1, 30, 12, 15)), 2)
+    assert values[0] - values[1] == pytest.approx(log(30 / 15), abs=1e-4)
+    assert np.exp(values[2]) == pytest.approx(12 / sqrt(30 * 15), rel=1e-4)
+
+
+def test_bradley_terry_of_a_consistent_round_gives_its_odds_back():
+    pi = np.array([1.0, 2.0, 4.0])
+    rows = [
+        (i, j, 600 * pi[i] / (pi[i] + pi[j]), 0, 600 * pi[j] / (pi[i] + pi[j]))
+        for i, j in ((0, 1), (1, 2), (0, 2))
+    ]
+    expected = np.log(pi) - np.log(pi).mean()
+    assert bradley_terry(games(*rows), 3) == pytest.approx(expected, abs=1e-6)
+
+
+def test_davidson_of_a_consistent_round_gives_strengths_and_nu_back():
+    pi, nu = np.array([1.0, 2.0, 4.0]), 0.7
+    rows = []
+    for i, j in ((0, 1), (1, 2), (0, 2)):
+        parts = np.array([pi[i], nu * sqrt(pi[i] * pi[j]), pi[j]])
+        rows.append((i, j, *(900 * parts / parts.sum())))
+    values = davidson(games(*rows), 3)
+    assert values[:3] == pytest.approx(np.log(pi) - np.log(pi).mean(), abs=1e-4)
+    assert np.exp(values[3]) == pytest.approx(nu, rel=1e-3)
+
+
+def test_an_arm_that_wins_every_vote_is_separable():
+    assert is_separable(games((0, 1, 5, 0, 0), (1, 2, 3, 0, 3), (0, 2, 4, 0, 0)), 3)
+    assert not is_separable(games((0, 1, 5, 0, 1), (1, 2, 3, 0, 3)), 3)
+    assert not is_separable(games((0, 1, 5, 1, 0), (1, 2, 3, 0, 3)), 3)
+
+
+def test_separable_votes_give_a_sentence_instead_of_numbers():
+    ranking = rank(votes_of({"xy": (9, 0, 0), "yz": (4, 0, 5), "xz": (9, 0, 0)}), ROUND)
+    assert ranking.strengths == {}
+    assert "wins every vote" in ranking.note
+
+
+def test_comparisons_that_share_no_arm_give_a_sentence():
+    arms = {"xy": ("x", "y"), "uv": ("u", "v")}
+    ranking = rank(votes_of({"xy": (9, 0, 5), "uv": (9, 0, 5)}), arms)
+    assert ranking.strengths == {}
+    assert "do not connect" in ranking.note
+
+
+def test_no_votes_give_a_sentence():
+    assert rank(Votes.from_rows([]), ROUND).note == "There are no votes yet."
+
+
+@pytest.mark.parametrize(("ties", "model"), [(1, "Bradley-Terry"), (9, "Davidson")])
+def test_frequent_ties_choose_davidson(ties, model):
+    counts = (20, ties, 12)
+    assert rank(votes_of({"xy": counts, "yz": counts, "xz": counts}), ROUND).model == model
+
+
+def test_intervals_contain_the_strengths_and_order_is_found():
+    models = {
+        ("xy", "q"): Utility().with_score(0.6),
+        ("yz", "q"): Utility().with_score(0.6),
+        ("xz", "q"): Utility().with_score(0.7),
+    }
+    votes = simulate(Design(60, 12, 5), models, np.random.default_rng(0))
+    ranking = rank(votes, ROUND)
+    assert sorted(ranking.strengths, key=ranking.strengths.get) == ["z", "y", "x"]
+    for arm, value in ranking.strengths.items():
+        low, high = ranking.intervals[arm]
+        assert low < value < high
+    assert sum(ranking.strengths.values()) == pytest.approx(0, abs=1e-9)

@@ -1,0 +1,53 @@
+import numpy as np
+import pytest
+
+from rocm.errors import StudyError
+from rocm.study.statistics.votes import Votes
+
+ROW = {"rater": 1, "prompt": 2, "pair": 3, "comparison": "c", "question": "q", "choice": "a"}
+
+
+def test_a_tie_counts_half(by_hand):
+    votes = by_hand([(0, 0, "a"), (0, 1, "tie"), (0, 2, "b")])
+    assert votes.scores.tolist() == [1.0, 0.5, 0.0]
+
+
+def test_repeats_checks_and_practice_are_no_opinions():
+    rows = [
+        ROW,
+        ROW | {"repetition": 1},
+        ROW | {"kind": "check", "expected": "a"},
+        ROW | {"kind": "practice"},
+    ]
+    votes = Votes.from_rows(rows)
+    assert votes.opinions().kind.tolist() == ["main"]
+    assert votes.opinions().repetition.tolist() == [0]
+
+
+def test_exclusions_leave_votes_out_only_when_asked():
+    votes = Votes.from_rows([ROW, ROW | {"excluded": True}])
+    assert (len(votes.opinions()), len(votes.kept())) == (2, 1)
+
+
+def test_a_time_that_was_not_measured_is_no_zero():
+    assert np.isnan(Votes.from_rows([ROW | {"rt_ms": None}]).rt_ms).all()
+
+
+def test_an_unknown_choice_is_named():
+    with pytest.raises(StudyError, match=r"choice 'left'\. Allowed are: a, b, tie"):
+        Votes.from_rows([ROW | {"choice": "left"}])
+
+
+def test_a_missing_column_is_named():
+    with pytest.raises(StudyError, match="no 'rater'"):
+        Votes.from_rows([{key: value for key, value in ROW.items() if key != "rater"}])
+
+
+def test_swapping_arms_twice_gives_the_votes_back(simulated):
+    twice = simulated.swapped().swapped()
+    assert (twice.choice == simulated.choice).all()
+    assert (twice.left_is == simulated.left_is).all()
+
+
+def test_no_votes_are_votes_too():
+    assert len(Votes.from_rows([]).opinions("c", "q").kept().swapped()) == 0

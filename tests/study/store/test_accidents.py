@@ -1,0 +1,35 @@
+"""What was acknowledged is there after a kill and on a full disk; see docs/study.md, Measured."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def measured(*what: str) -> str:
+    command = [sys.executable, "-m", "scripts.study_load", *what]
+    return subprocess.check_output(command, cwd=ROOT, text=True)
+
+
+@pytest.mark.slow
+def test_no_acknowledged_vote_is_lost_when_the_writer_is_killed():
+    said = measured("kill", "--times", "5")
+    assert "lost 0" in said
+    assert "doubled 0; verify: holds; integrity ok" in said
+
+
+def test_a_full_disk_is_a_sentence_and_loses_nothing():
+    said = measured("full")
+    assert "The votes' database cannot be used" in said
+    assert "Nothing was stored by this request" in said
+    assert "lost 0; 90 votes of 30 trials, doubled 0; verify: holds; integrity ok" in said
+
+
+@pytest.mark.slow
+def test_two_processes_share_one_file():
+    said = measured("processes")
+    assert "acknowledged 1500 trials, lost 0; 4500 votes of 1500 trials, doubled 0" in said
+    assert "exit codes [0, 0]; integrity ok" in said

@@ -1,0 +1,73 @@
+"""Invitations on both databases: kept as hashes, one rater each, and they travel with a study."""
+
+import pytest
+from sqlalchemy import select
+
+from rocm.errors import StudyError
+from rocm.study.archive.pack import pack, unpack
+from rocm.study.design import lifecycle
+from rocm.study.design.build import Build, build
+from rocm.study.design.recipe import Recipe
+from rocm.study.store import tables
+from rocm.study.store.invitations import invite, invited
+from rocm.study.store.pictures import Pictures
+from rocm.study.store.queries import hashed
+from rocm.study.store.store import Store
+from tests.study import small
+from tests.study.design.test_build import RECIPE, FakeQueue
+from tests.study.small import STUDY, fill, rater, work
+
+
+def test_invitations_add_up_and_are_kept_as_hashes(store, study):
+    assert invited(store, study) == set()
+    codes = [*invite(store, study, 2), *invite(store, study, 1)]
+    assert invited(store, study) == {hashed(code) for code in codes}
+    assert len(invited(store, study)) == 3
+    with store.database.read() as connection:
+        kept = str(connection.execute(select(tables.event)).all())
+    assert not [code for code in codes if code in kept]
+
+
+def test_an_invitation_is_one_rater_who_goes_on_under_a_new_token(store, study):
+    first = rater(store, "link", ext_hmac="a" * 64)
+    assert work(store, first, most=1) == 1
+    again = rater(store, "link", ext_hmac="a" * 64)
+    assert store.progress(again).num_done == 1
+    assert {one.source for one in store.votes(study)} == {"invite"}
+    rater(store, "link", ext_hmac="b" * 64)
+    with store.database.read() as connection:
+        assert len(connection.execute(select(tables.rater)).all()) == 2
+
+
+def test_invitations_travel_with_the_study(store, fresh, tmp_path):
+    pictures = Pictures(tmp_path / "pictures")
+    study_id = build(
+        Build(tmp_path, store, pictures, FakeQueue(), lambda line: None), Recipe.load(RECIPE)
+    )
+    codes = invite(store, study_id, 1)
+    lifecycle.open_study(store, study_id)
+    codes += invite(store, study_id, 1)
+    pack(store, pictures, study_id, tmp_path / "study.zip")
+    content = (tmp_path / "study.zip").read_bytes()
+    assert not [code for code in codes if code.encode() in content]
+    other = Store.open(fresh())
+    unpack(other, Pictures(tmp_path / "sent"), tmp_path / "study.zip")
+    assert invited(other, study_id) == invited(store, study_id) == {hashed(one) for one in codes}
+    other.close()
+
+
+def test_odd_invitations_are_one_sentence(store, study):
+    for num in (0, 1001):
+        with pytest.raises(StudyError, match="give 1 to 1000"):
+            invite(store, study, num)
+    lifecycle.close(store, study)
+    with pytest.raises(StudyError, match="The study is closed"):
+        invite(store, study, 1)
+
+
+def test_a_demonstration_invites_nobody(store, monkeypatch):
+    plain = small.config
+    monkeypatch.setattr(small, "config", lambda **design: plain(**design) | {"is_demo": True})
+    fill(store)
+    with pytest.raises(StudyError, match="a demonstration"):
+        invite(store, STUDY, 1)

@@ -1,0 +1,420 @@
+"""What a vote server relies on, on both databases: nothing is lost, doubled or given twice."""
+
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from sqlalchemy import func, select
+
+from rocm.errors import StudyError, StudyNotOpen, TrialExpired, UnknownRater, UnknownTrial
+from rocm.study.design import lifecycle
+from rocm.study.store import tables
+from rocm.study.store.visit import Answer, Screen
+from tests.study.small import QUESTIONS, STUDY, answers, fill, rater, work
+
+
+def count(store, table, *where) -> int:
+    with store.database.read() as connection:
+        return connection.execute(select(func.count()).select_from(table).where(*where)).scalar()
+
+
+def main_issued(store) -> list[int]:
+    with store.database.read() as connection:
+        column = select(tables.pair.c.issued).where(tables.pair.c.kind == "main")
+        return list(connection.execute(column).scalars())
+
+
+def past_practice(store, token):
+    """The rater's first trial that is not practice."""
+    trial = store.claim(token)
+    while trial.is_practice:
+        store.submit(token, trial.public_id, answers())
+        trial = store.claim(token)
+    return trial
+
+
+def test_every_pair_gets_its_votes_and_no_rater_sees_one_twice(store, study):
+    tokens = [rater(store) for _ in range(4)]
+    assert [work(store, token) for token in tokens] == [5, 5, 5, 5]
+    assert main_issued(store) == [2] * 6
+    late = rater(store)
+    assert store.claim(late) is None
+    assert store.progress(late).num_trials == 0
+
+
+def test_a_vote_sent_three_times_at_once_is_stored_once(store, study):
+    token = rater(store)
+    trial = store.claim(token)
+    with ThreadPoolExecutor(3) as pool:
+        sent = [pool.submit(store.submit, token, trial.public_id, answers()) for _ in range(3)]
+        replies = [one.result() for one in sent]
+    assert count(store, tables.vote) == len(QUESTIONS)
+    assert Counter(reply.was_saved_before for reply in replies) == {True: 2, False: 1}
+    assert {reply.num_done for reply in replies} == {1}
+
+
+def test_the_first_answer_stays(store, study):
+    token = rater(store)
+    trial = store.claim(token)
+    store.submit(token, trial.public_id, answers("left"))
+    store.submit(token, trial.public_id, answers("right"))
+    with store.database.read() as connection:
+        assert set(connection.execute(select(tables.vote.c.raw_side)).scalars()) == {"left"}
+
+
+def test_tabs_that_ask_at_once_get_one_trial(store, study):
+    token = rater(store)
+    with ThreadPoolExecutor(6) as pool:
+        trials = list(pool.map(store.claim, [token] * 6))
+    assert len({trial.public_id for trial in trials}) == 1
+    assert count(store, tables.trial) == 1
+
+
+def test_raters_at_once_leave_every_pair_with_exactly_its_votes(fresh):
+    from rocm.study.store.store import Store  # noqa: PLC0415
+
+    store = Store.open(fresh())
+    lifecycle.open_study(store, fill(store, 12, votes_per_pair=3, main_per_rater=6))
+    tokens = [rater(store) for _ in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda token: work(store, token), tokens))
+    assert main_issued(store) == [3] * 12
+    assert count(store, tables.vote) == count(store, tables.trial) * len(QUESTIONS)
+    store.close()
+
+
+def test_a_trial_kept_too_long_goes_to_somebody_else(store, study, clock):
+    gone = rater(store)
+    held = past_practice(store, gone)
+    clock.forward(16)
+    assert store.expire() == 1
+    others = [rater(store) for _ in range(4)]
+    for token in others:
+        work(store, token)
+    assert main_issued(store) == [2] * 6
+    with pytest.raises(TrialExpired, match="gone to somebody else"):
+        store.submit(gone, held.public_id, answers())
+
+
+def test_a_late_answer_counts_while_its_place_is_free(store, study, clock):
+    token = rater(store)
+    held = past_practice(store, token)
+    clock.forward(16)
+    store.expire()
+    before = sum(main_issued(store))
+    store.submit(token, held.public_id, answers())
+    assert sum(main_issued(store)) == before + 1
+
+
+def test_who_comes_back_after_the_lease_gets_the_same_trial(store, study, clock):
+    token = rater(store)
+    held = past_practice(store, token)
+    clock.forward(500)
+    store.expire()
+    again = store.claim(token)
+    assert again.public_id == held.public_id
+    assert again.lease_until > held.lease_until
+    assert (again.left, again.right) == (held.left, held.right)
+
+
+def test_a_reload_renews_the_lease(store, study, clock):
+    token = rater(store)
+    store.claim(token)
+    clock.forward(10)
+    store.claim(token)
+    clock.forward(10)
+    assert store.expire() == 0
+
+
+def test_a_skip_frees_the_place_and_stores_no_vote(store, study):
+    token = rater(store)
+    trial = past_practice(store, token)
+    votes = count(store, tables.vote)
+    assert sum(main_issued(store)) == 1
+    progress = store.skip(token, trial.public_id)
+    assert progress.num_done == trial.position + 1
+    assert sum(main_issued(store)) == 0
+    assert count(store, tables.vote) == votes
+    assert store.skip(token, trial.public_id).was_saved_before
+    with pytest.raises(TrialExpired, match="skipped"):
+        store.submit(token, trial.public_id, answers())
+    assert store.claim(token).public_id != trial.public_id
+
+
+def test_drop_outs_are_replaced_until_every_pair_has_its_votes(store, study, clock):
+    for _ in range(4):
+        work(store, rater(store), most=3)
+    clock.forward(60)
+    helpers = 0
+    while sum(main_issued(store)) < 12:
+        assert work(store, rater(store)) > 0
+        helpers += 1
+    assert main_issued(store) == [2] * 6
+    assert helpers <= 4
+    assert store.claim(rater(store)) is None
+
+
+def test_what_is_planned_for_raters_at_work_is_not_given_away(store, study):
+    for _ in range(4):
+        store.claim(rater(store))
+    assert store.claim(rater(store)) is None
+
+
+def test_a_withdrawn_raters_votes_stay_but_count_no_more(store, study):
+    token = rater(store)
+    work(store, token)
+    stored = count(store, tables.vote)
+    store.withdraw(token)
+    store.withdraw(token)
+    assert count(store, tables.vote) == stored
+    assert sum(main_issued(store)) == 0
+    assert count(store, tables.exclusion, tables.exclusion.c.rule == "withdrawn") == 1
+    assert store.rater(token).status == "withdrawn"
+    with pytest.raises(StudyError, match="after leaving"):
+        store.claim(token)
+    while sum(main_issued(store)) < 12:
+        assert work(store, rater(store)) > 0
+
+
+def test_a_pilot_takes_no_place(store, study):
+    pilot = rater(store, "pilot")
+    assert work(store, pilot) == 5
+    assert main_issued(store) == [0] * 6
+
+
+def test_a_draft_takes_pilots_only(store):
+    fill(store)
+    with pytest.raises(StudyNotOpen, match="not open yet"):
+        store.join(STUDY, "link")
+    assert work(store, rater(store, "pilot")) == 5
+    lifecycle.open_study(store, STUDY)
+    assert work(store, rater(store)) == 5
+
+
+def test_a_paused_study_takes_open_answers_but_gives_no_trial(store, study):
+    token = rater(store)
+    trial = store.claim(token)
+    lifecycle.pause(store, STUDY)
+    store.submit(token, trial.public_id, answers())
+    with pytest.raises(StudyNotOpen, match="paused"):
+        store.claim(token)
+    lifecycle.resume(store, STUDY)
+    assert store.claim(token)
+
+
+def test_a_closed_study_takes_nothing(store, study):
+    token = rater(store)
+    trial = store.claim(token)
+    lifecycle.close(store, STUDY)
+    with pytest.raises(TrialExpired, match="ended"):
+        store.submit(token, trial.public_id, answers())
+    with pytest.raises(StudyNotOpen, match="closed"):
+        store.claim(token)
+    with pytest.raises(StudyNotOpen, match="closed"):
+        store.join(STUDY, "pilot")
+
+
+def test_the_same_outside_id_is_the_same_rater(store, study):
+    first = store.join(STUDY, "prolific", ext_hmac="a" * 64)
+    store.consent(first.token, "1")
+    trial = store.claim(first.token)
+    again = store.join(STUDY, "prolific", ext_hmac="a" * 64)
+    assert (first.is_new, again.is_new) == (True, False)
+    assert store.claim(again.token).public_id == trial.public_id
+    with pytest.raises(UnknownRater):
+        store.claim(first.token)
+    assert store.join(STUDY, "mturk", ext_hmac="a" * 64).is_new
+
+
+def test_the_token_is_stored_as_a_hash_only(store, study):
+    token = rater(store)
+    with store.database.read() as connection:
+        row = connection.execute(select(tables.rater)).one()
+    assert token not in str(row)
+
+
+def test_a_trial_is_its_raters_alone(store, study):
+    mine, other = rater(store), rater(store)
+    trial = store.claim(mine)
+    for act in (store.skip, store.shown, lambda *who: store.submit(*who, answers())):
+        with pytest.raises(UnknownTrial):
+            act(other, trial.public_id)
+        with pytest.raises(UnknownTrial):
+            act(mine, "f" * 32)
+    with pytest.raises(UnknownRater):
+        store.claim("guess")
+
+
+def test_consent_comes_first_and_in_its_version(store, study):
+    token = store.join(STUDY, "link").token
+    with pytest.raises(StudyError, match="consent first"):
+        store.claim(token)
+    with pytest.raises(StudyError, match="version 1"):
+        store.consent(token, "0")
+    store.consent(token, "1")
+    assert store.rater(token).consent_version == "1"
+    assert store.claim(token)
+
+
+def test_who_declines_is_screened_out(store, study):
+    token = store.join(STUDY, "link").token
+    store.screen_out(token)
+    assert store.rater(token).status == "screened_out"
+    with pytest.raises(StudyError, match="after leaving"):
+        store.claim(token)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"overall": Answer("left", 1)}, "to each question and no other"),
+        ({**answers(), "beauty": Answer("left", 1)}, "to each question and no other"),
+        (answers("up"), "answer left, right, tie"),
+        ({**answers(), "alignment": Answer("tie", 1)}, "answer left, right"),
+        ({**answers(), "overall": Answer("left", -1)}, "milliseconds"),
+        ({**answers(), "overall": Answer("left", True)}, "milliseconds"),
+        ({**answers(), "overall": Answer("left", 1, "both_bad")}, "with a tie"),
+        ({**answers(), "overall": Answer("tie", 1, "dull")}, "both_good or both_bad"),
+    ],
+)
+def test_an_answer_that_is_not_allowed_is_refused_and_the_trial_stays_open(
+    store, study, given, words
+):
+    token = rater(store)
+    trial = store.claim(token)
+    with pytest.raises(StudyError, match=words):
+        store.submit(token, trial.public_id, given)
+    assert count(store, tables.vote) == 0
+    assert store.claim(token).public_id == trial.public_id
+
+
+def test_a_screen_of_no_size_is_refused(store, study):
+    token = rater(store)
+    trial = store.claim(token)
+    with pytest.raises(StudyError, match="Sizes of the screen"):
+        store.submit(token, trial.public_id, answers(), Screen(390, 0, 180))
+    store.submit(token, trial.public_id, answers(), Screen(390, 844, 180))
+    with store.database.read() as connection:
+        row = connection.execute(select(tables.vote)).first()
+    assert (row.viewport_width, row.viewport_height, row.picture_size) == (390, 844, 180)
+
+
+def test_a_choice_is_the_arm_that_was_on_the_side(store, study):
+    for token in [rater(store) for _ in range(4)]:
+        work(store, token)
+    with store.database.read() as connection:
+        rows = connection.execute(
+            select(tables.trial.c.left_is, tables.vote.c.choice).join(
+                tables.vote, tables.vote.c.trial_id == tables.trial.c.id
+            )
+        ).all()
+    assert {row.left_is for row in rows} == {"a", "b"}
+    assert all(row.left_is == row.choice for row in rows)  # `work` always answers left
+
+
+def test_a_trial_shows_the_pictures_of_its_side(store, study):
+    trial = store.claim(rater(store))
+    with store.database.read() as connection:
+        row = connection.execute(select(tables.trial)).one()
+        pair = connection.execute(select(tables.pair).where(tables.pair.c.id == row.pair_id)).one()
+        ids = dict(connection.execute(select(tables.image.c.id, tables.image.c.picture_id)).all())
+    a, b = ids[pair.image_a], ids[pair.image_b]
+    assert (trial.left, trial.right) == ((a, b) if row.left_is == "a" else (b, a))
+
+
+def test_pictures_to_come_are_those_of_the_next_trial(store, study):
+    token = rater(store)
+    trial = store.claim(token)
+    for _ in range(4):
+        coming = store.upcoming(token)
+        store.submit(token, trial.public_id, answers())
+        trial = store.claim(token)
+        assert sorted(coming) == sorted([trial.left, trial.right])
+        assert coming[0] < coming[1]
+    assert store.upcoming(token) is None
+    assert count(store, tables.trial) == 5
+
+
+def test_shown_is_stored_once(store, study, clock):
+    token = rater(store)
+    trial = store.claim(token)
+    assert not trial.is_shown
+    store.shown(token, trial.public_id)
+    first = clock().isoformat(timespec="milliseconds")
+    clock.forward(1)
+    store.shown(token, trial.public_id)
+    with store.database.read() as connection:
+        assert connection.execute(select(tables.trial.c.shown_at)).scalar() == first
+    assert store.claim(token).is_shown
+
+
+def test_progress_ends_with_a_code(store, study):
+    token = rater(store)
+    assert store.progress(token).num_done == 0
+    store.claim(token)
+    assert store.progress(token).num_trials == 5
+    work(store, token)
+    done = store.progress(token)
+    assert (done.num_done, done.num_trials, done.status) == (5, 5, "complete")
+    assert len(done.completion_code) == 10
+    assert store.progress(token) == done
+
+
+def test_repeats_come_ten_trials_later_on_the_other_side(store):
+    lifecycle.open_study(store, fill(store, 12, main_per_rater=12, repeats_per_rater=2))
+    token = rater(store)
+    assert work(store, token) == 16
+    with store.database.read() as connection:
+        rows = connection.execute(
+            select(tables.trial.c.pair_id, tables.trial.c.position, tables.trial.c.left_is)
+            .where(tables.trial.c.rep == 1)
+            .order_by(tables.trial.c.pair_id)
+        ).all()
+        first = {
+            row.pair_id: row
+            for row in connection.execute(select(tables.trial).where(tables.trial.c.rep == 0))
+        }
+    assert len(rows) == 2
+    for row in rows:
+        assert row.position - first[row.pair_id].position > 10
+        assert row.left_is != first[row.pair_id].left_is
+    assert sum(main_issued(store)) == 12
+
+
+def test_a_skipped_pair_is_not_repeated(store):
+    lifecycle.open_study(store, fill(store, 12, main_per_rater=12, repeats_per_rater=2))
+    token = rater(store)
+    while (trial := store.claim(token)) is not None:
+        store.skip(token, trial.public_id)
+    assert count(store, tables.trial, tables.trial.c.rep == 1) == 0
+    assert store.progress(token).status == "complete"
+
+
+def test_added_raters_get_work_and_pairs_get_places(store, study):
+    for _ in range(4):
+        work(store, rater(store))
+    assert lifecycle.add_raters(store, STUDY, 2) == 6
+    for _ in range(2):
+        assert work(store, rater(store)) == 5
+    assert main_issued(store) == [3] * 6
+    with store.database.read() as connection:
+        kinds = connection.execute(select(tables.event.c.kind)).scalars().all()
+    assert "raters added" in kinds
+
+
+def test_a_demo_takes_no_real_raters(store):
+    from rocm.study.design.manifest import canonical  # noqa: PLC0415
+
+    fill(store)
+    with store.database.write() as w:
+        w.update(tables.study, is_demo=1, config_json=canonical(store.study(STUDY).config))
+    lifecycle.open_study(store, STUDY)
+    with pytest.raises(StudyError, match="demo, pilot, simulated"):
+        store.join(STUDY, "prolific")
+    assert work(store, rater(store, "demo")) == 5
+
+
+def test_a_study_that_does_not_exist_is_a_sentence(store):
+    for act in (store.study, lambda one: store.join(one, "link")):
+        with pytest.raises(StudyError, match="There is no study 'ffff'"):
+            act("ffff")

@@ -1,0 +1,103 @@
+"""Whatever raters do in whatever order, the store's counts and constraints hold."""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from sqlalchemy import select
+
+from rocm.errors import StudyError
+from rocm.study.archive.verify import verify
+from rocm.study.design import lifecycle
+from rocm.study.store import tables
+from rocm.study.store.pictures import Pictures
+from rocm.study.store.store import Store
+from tests.study.conftest import Clock
+from tests.study.small import QUESTIONS, STUDY, answers, fill, rater
+
+RATERS = st.integers(0, 30)
+
+
+class Visits(RuleBasedStateMachine):
+    """Raters join, claim, answer, skip, leave; time passes; the study is paused and goes on."""
+
+    @initialize()
+    def begin(self):
+        self.folder = Path(tempfile.mkdtemp())
+        self.clock = Clock()
+        self.store = Store.open(self.folder / "study.sqlite3", self.clock)
+        lifecycle.open_study(self.store, fill(self.store, 5, repeats_per_rater=0))
+        self.tokens = []
+        self.saved = {}
+
+    def teardown(self):
+        self.store.close()
+        shutil.rmtree(self.folder)
+
+    @rule(source=st.sampled_from(["link", "link", "pilot"]))
+    def join(self, source):
+        self.attempt(lambda: self.tokens.append(rater(self.store, source)))
+
+    @precondition(lambda self: self.tokens)
+    @rule(who=RATERS, act=st.sampled_from(["submit", "submit", "submit", "twice", "skip", "hold"]))
+    def judge(self, who, act):
+        token = self.tokens[who % len(self.tokens)]
+        trial = self.attempt(lambda: self.store.claim(token))
+        if trial is None or act == "hold":
+            return
+        if act == "skip":
+            self.store.skip(token, trial.public_id)
+            return
+        self.store.submit(token, trial.public_id, answers())
+        self.saved[trial.public_id] = token
+        if act == "twice":
+            assert self.store.submit(token, trial.public_id, answers("right")).was_saved_before
+
+    @precondition(lambda self: self.tokens)
+    @rule(who=RATERS)
+    def withdraw(self, who):
+        self.store.withdraw(self.tokens[who % len(self.tokens)])
+
+    @rule(minutes=st.sampled_from([1, 10, 20]))
+    def wait(self, minutes):
+        self.clock.forward(minutes)
+        self.store.expire()
+
+    @rule()
+    def pause(self):
+        self.attempt(lambda: lifecycle.pause(self.store, STUDY))
+
+    @rule()
+    def go_on(self):
+        self.attempt(lambda: lifecycle.resume(self.store, STUDY))
+
+    @staticmethod
+    def attempt(act):
+        """What the state of study or rater forbids is a sentence and changes nothing."""
+        try:
+            return act()
+        except StudyError:
+            return None
+
+    @invariant()
+    def everything_holds(self):
+        wrong = verify(self.store, Pictures(self.folder), STUDY)
+        assert [line for line in wrong if not line.startswith("Picture")] == []
+        with self.store.database.read() as connection:
+            pairs = connection.execute(select(tables.pair).where(tables.pair.c.kind == "main"))
+            assert all(0 <= one.issued <= one.target for one in pairs)
+
+    @invariant()
+    def every_acknowledged_trial_has_its_votes(self):
+        votes = self.store.votes(STUDY)
+        assert {one.trial for one in votes} == set(self.saved)
+        assert len(votes) == len(self.saved) * len(QUESTIONS)
+        assert {one.left_is == one.choice for one in votes} <= {True}
+
+
+TestVisits = pytest.mark.slow(Visits.TestCase)
+TestVisits.settings = settings(max_examples=12, stateful_step_count=25, deadline=None)

@@ -1,0 +1,179 @@
+"""What is said before Start: time and memory from earlier runs, and what cannot work."""
+
+import psutil
+import pytest
+
+from rocm.config import RunConfig
+from rocm.rewards.files import PUBLISHED
+from rocm.rewards.load import PIXEL_REWARDS
+from rocm.rewards.names import CLIP_FOLDERS, NAMES, PIXEL_NAMES
+from rocm.runs.run_dir import RunDir
+from rocm.studio import Services
+from rocm.training.estimate import EMBEDDED_MODEL, Estimate, estimate, passes
+from rocm.training.preflight import problems
+
+UNKNOWN = Estimate(None, None, "")
+
+
+@pytest.fixture
+def services(tmp_path):
+    return Services(tmp_path / "home")
+
+
+def measured_run(services, name="earlier", seconds=2.0, memory_mb=1000.0, **settings):
+    """A run whose updates took `seconds` each and whose first evaluation took 3 s."""
+    config = RunConfig(**{"num_steps": 5, "num_eval_prompts": 10, **settings})
+    run = RunDir.create(services.runs / name, config)
+    run.append_event("started", step=0)
+    started = run.events()[0]["time"]
+    rate = config.batch_size * config.gradient_accumulation / seconds
+    run.append_metrics({"step": 0, "time": started + 3.0})
+    for step in range(1, 6):
+        row = {"step": step, "time": started + 3 + step * seconds, "images_per_s": rate}
+        run.append_metrics({**row, "memory_mb": memory_mb})
+    run.write_state("finished")
+    return started - psutil.Process().create_time()
+
+
+def test_a_run_like_an_earlier_one_is_expected_to_take_as_long(services, tmp_path):
+    start_s = measured_run(services, model=str(tmp_path))
+    config = RunConfig(model=str(tmp_path), num_steps=100, eval_every=50, num_eval_prompts=10)
+    found = services.estimate(config)
+    assert found.seconds == pytest.approx(start_s + 100 * 2 + 3 * 3, rel=1e-3)
+    assert found.memory_mb == pytest.approx(1000)
+    assert "earlier" in found.basis
+
+
+@pytest.mark.parametrize(
+    ("settings", "factor"),
+    [
+        ({"batch_size": 8}, 2),
+        ({"gradient_accumulation": 3}, 3),
+        ({"num_inference_steps": 8}, 16.4 / 8.4),
+        ({"beta": 0}, (5 + 0.4 * 4) / 8.4),
+        ({"ref_grad": "none"}, (5 + 0.4 * 4) / 8.4),
+        ({"ref_grad": "detach"}, (9 + 0.4 * 4) / 8.4),
+        ({"algorithm": "rlcm", "inner_epochs": 2}, (0.4 * 9 + 8) / 8.4),
+        ({"algorithm": "rlcm", "beta": 0}, (0.4 * 5 + 4) / 8.4),
+        ({"algorithm": "d3po", "beta": 0, "pictures_per_prompt": 2}, (0.4 * 9 + 4) / 8.4),
+        (
+            {"algorithm": "hybrid", "reward": "compressibility", "pictures_per_prompt": 2},
+            11.4 / 8.4,
+        ),
+    ],
+)
+def test_time_goes_with_pictures_and_passes(services, tmp_path, settings, factor):
+    start_s = measured_run(services, model=str(tmp_path))
+    same = RunConfig(model=str(tmp_path), num_steps=10_000, num_eval_prompts=2, eval_every=10_000)
+    other = RunConfig(**{**same.model_dump(), **settings})
+    seconds = [services.estimate(config).seconds - start_s for config in (other, same)]
+    assert seconds[0] / seconds[1] == pytest.approx(factor, rel=1e-3)
+    assert passes(other) / passes(same) <= factor
+
+
+@pytest.mark.parametrize(("batch", "accumulation"), [(1, 1), (4, 2), (16, 1)])
+def test_a_call_of_the_embedded_model_costs_more_than_its_pictures(services, batch, accumulation):
+    """Of a run with four pictures at once; its smaller batches are slower by the picture."""
+    start_s = measured_run(services)
+    sizes = {"batch_size": batch, "gradient_accumulation": accumulation}
+    config = RunConfig(**sizes, num_steps=10_000, num_eval_prompts=2, eval_every=10_000)
+    update_s = (services.estimate(config).seconds - start_s) / 10_000
+    assert update_s == pytest.approx(2.0 * accumulation * (batch + 1.5) / 5.5, rel=1e-2)
+
+
+def test_the_newest_run_of_the_same_model_and_device_counts(services, tmp_path):
+    measured_run(services, "other-model", seconds=90.0)
+    measured_run(services, "other-device", seconds=50.0, model=str(tmp_path), device="cpu")
+    assert services.estimate(RunConfig(model=str(tmp_path))).seconds is None
+    measured_run(services, "fits", model=str(tmp_path))
+    assert "fits" in services.estimate(RunConfig(model=str(tmp_path))).basis
+
+
+def test_without_an_earlier_run_nothing_is_made_up(services, tmp_path):
+    found = services.estimate(RunConfig(model=str(tmp_path)))
+    assert (found.seconds, found.memory_mb) == (None, None)
+    assert "No run of this model on this machine yet" in found.basis
+
+
+def test_the_embedded_model_is_known_and_said_to_be_measured_elsewhere():
+    found = estimate(RunConfig.load("tiny-rocm-kl"), [])
+    assert found.seconds > 0
+    assert found.memory_mb > 0
+    assert "not yet on this machine" in found.basis
+
+
+def test_a_damaged_run_is_no_basis_and_no_obstacle(services, tmp_path):
+    measured_run(services, model=str(tmp_path))
+    (services.runs / "earlier" / "metrics.jsonl").write_text("{\n")
+    assert services.estimate(RunConfig(model=str(tmp_path))).seconds is None
+
+
+def test_the_presets_of_the_embedded_model_have_no_problem(services):
+    configs = {one.name: services.load_preset(one.name) for one in services.list_presets()}
+    embedded = {name: one for name, one in configs.items() if one.model == EMBEDDED_MODEL}
+    assert len(embedded) > 10
+    for name, config in embedded.items():
+        assert services.problems(config) == [], name
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"model": "no/model"}, "model=no/model is not on this disk"),
+        ({"reward": "colourfulness"}, "Did you mean 'colorfulness'?"),
+        ({"reward": "compressibility"}, "compressibility has no gradient, and algorithm=rocm"),
+        ({"reward": "2*3*saturation"}, "cannot be read"),
+        ({"track": "tiny-clip,tiny-clop"}, "Unknown reward 'tiny-clop'"),
+        ({"judge": "clip:no/clip"}, "No folder 'no/clip'"),
+        ({"judge": "nobody"}, "Unknown reward 'nobody'"),
+        ({"judge": "colorfulness"}, "judge=colorfulness is also trained"),
+        ({"prompts": "none.txt"}, "prompts=none.txt does not exist"),
+        ({"num_eval_prompts": 4096}, "num_eval_prompts=4096. Lower it"),
+    ],
+)
+def test_what_cannot_work_is_said_once_before_start(services, settings, words):
+    (found,) = services.problems(RunConfig(**settings))
+    assert words in found
+
+
+def test_a_card_that_is_not_there_is_said(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    (found,) = problems(RunConfig(device="cuda"), UNKNOWN)
+    assert "no CUDA device is visible" in found
+
+
+@pytest.mark.parametrize(("capability", "is_refused"), [("7.5", True), ("8.0", False)])
+def test_a_card_without_bfloat16_is_said(monkeypatch, tmp_path, capability, is_refused):
+    program = tmp_path / "nvidia-smi"
+    # Memory is asked too; a driver knows no third thing here.
+    words = f'case "$1" in *compute_cap) echo {capability};; *memory.free) echo 9000;; esac'
+    program.write_text(f"#!/bin/sh\n{words}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    found = problems(RunConfig(precision="bf16"), UNKNOWN)
+    assert [f"and this one has {capability}" in one for one in found] == [True] * is_refused
+    others = RunConfig(precision="fp16"), RunConfig(precision="bf16", device="cpu")
+    assert [problems(config, UNKNOWN) for config in others] == [[], []]
+
+
+def test_a_batch_that_does_not_fit_is_said_unless_it_can_be_recomputed(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    huge = Estimate(1.0, 1e9, "")
+    (found,) = problems(RunConfig(gradient_checkpointing="off", batch_size=512), huge)
+    assert "batch_size=512 needs about 1,000,000,000 MB" in found
+    assert problems(RunConfig(gradient_checkpointing="auto"), huge) == []
+
+
+def test_a_card_with_little_memory_is_the_limit(monkeypatch, tmp_path):
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\necho 1000\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    config = RunConfig(device="cuda", gradient_checkpointing="off")
+    (found,) = problems(config, Estimate(1.0, 2000.0, ""))
+    assert "the GPU has 1,049 MB free" in found
+
+
+def test_the_names_that_need_no_torch_are_those_of_the_rewards():
+    assert tuple(PIXEL_REWARDS) == PIXEL_NAMES
+    assert set(NAMES) == {*PIXEL_REWARDS, *CLIP_FOLDERS, *PUBLISHED}

@@ -1,0 +1,104 @@
+"""Tables of preferences: both forms give the same rows, and what is wrong is said with its line."""
+
+import json
+
+import pytest
+
+from rocm.errors import ConfigError, MissingFile
+from rocm.training.preferences import ADAPTER_FILE, Preference, load_preferences
+
+HEADER = "prompt,seed,winner,loser\n"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in ("mine", "other one"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / ADAPTER_FILE).write_bytes(b"")
+    return tmp_path
+
+
+def load(folder, text, name="table.csv", held_out=()):
+    (folder / name).write_text(text, encoding="utf-8")
+    return load_preferences(str(folder / name), held_out)
+
+
+def test_csv_and_json_lines_give_the_same_rows_and_other_columns_are_passed_over(folder):
+    mine, other = (str((folder / name).resolve()) for name in ("mine", "other one"))
+    expected = (
+        Preference("a red apple, ripe", 3, mine, "base"),
+        Preference("a whale", 2**63 - 1, "base", other),
+    )
+    table = (
+        "rater,prompt,seed,winner,loser\n"
+        '7,"a red apple, ripe",3,mine,base\n'
+        f"8,a whale,{2**63 - 1},base,{other}\n"
+    )
+    assert load(folder, table) == expected
+    assert load(folder, "\ufeff" + table.replace("\n", "\r\n")) == expected
+    rows = [
+        {"prompt": "a red apple, ripe", "seed": 3, "winner": "mine", "loser": "base", "rater": 7},
+        {"prompt": "a whale", "seed": 2**63 - 1, "winner": "base", "loser": "other one"},
+    ]
+    lines = "\n\n".join(json.dumps(row) for row in rows)
+    assert load(folder, lines, "table.jsonl") == expected
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        (" ,0,mine,base", "Line 2 of .*The prompt is empty"),
+        (f"{'x' * 1001},0,mine,base", "at most 1,000 are allowed"),
+        ("apple,-1,mine,base", "seed='-1' is no whole number from 0 to"),
+        ("apple,1.5,mine,base", "seed='1.5' is no whole number"),
+        (f"apple,{2**63},mine,base", "is no whole number from 0 to 9223372036854775807"),
+        ("apple,,mine,base", "seed='' is no whole number"),
+        ("apple,0,mine,mine", "winner and loser are both .*Leave ties out"),
+        ("apple,0,base,base", "winner and loser are both base"),
+        ("apple,0,mine,theirs", "'theirs' is neither 'base' nor a folder with pytorch_lora"),
+        ("apple,0,,base", "'' is neither 'base' nor a folder"),
+        ("apple,0,mine", "loser=None is no text"),
+        ("held out,0,mine,base", "'held out' is also evaluated on"),
+    ],
+)
+def test_a_bad_row_is_named_with_its_line(folder, row, words):
+    with pytest.raises(ConfigError, match=words):
+        load(folder, HEADER + row + "\n", held_out=("held out",))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("table.txt", HEADER, "is neither a .csv nor a .jsonl file"),
+        ("table.csv", "", "lacks the column 'prompt' in its first line"),
+        ("table.csv", "prompt,seed,chosen,rejected\n", "lacks the column 'winner'"),
+        ("table.csv", HEADER, "has no rows. Give at least one preference"),
+        ("table.jsonl", "\n", "has no rows"),
+        ("table.jsonl", '{"prompt": "a"}\n[1]\n', "Line 1 .*winner=None is no text"),
+        ("table.jsonl", "[1]\n", "Line 1 of .* is no JSON object. Write lines like"),
+        ("table.jsonl", '{"prompt":', "Line 1 of .* is no JSON object"),
+        (
+            "table.jsonl",
+            '{"prompt": "a", "seed": true, "winner": "mine", "loser": "base"}',
+            "seed=True is no whole number",
+        ),
+        (
+            "table.jsonl",
+            '{"prompt": 5, "seed": 1, "winner": "mine", "loser": "base"}',
+            "prompt=5 is no text",
+        ),
+    ],
+)
+def test_a_file_that_is_no_such_table_is_said(folder, name, text, words):
+    with pytest.raises(ConfigError, match=words):
+        load(folder, text, name)
+
+
+def test_files_that_are_not_there_or_not_text_are_said(folder):
+    with pytest.raises(
+        MissingFile, match=r"none\.csv does not exist. Give a \.csv or \.jsonl table"
+    ):
+        load_preferences(str(folder / "none.csv"), ())
+    (folder / "latin.csv").write_bytes(HEADER.encode() + b"\xe9t\xe9,0,mine,base\n")
+    with pytest.raises(ConfigError, match="is not in UTF-8"):
+        load_preferences(str(folder / "latin.csv"), ())

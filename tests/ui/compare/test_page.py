@@ -1,0 +1,118 @@
+"""What the Compare page hands out and to whom, asked of its functions and of the running server."""
+
+import json
+import urllib.request
+
+import gradio as gr
+import pytest
+
+from rocm.errors import ConfigError
+from rocm.evaluation.efficiency import Curve
+from rocm.evaluation.intervals import Interval
+from rocm.evaluation.service import AXES, CompareDesk, Request
+from rocm.evaluation.table import Row, Table
+from rocm.generation.queue import DrawingQueue
+from rocm.ui.access import access
+from rocm.ui.compare.form import build_form, numbers
+from rocm.ui.compare.page import Handlers, _build_view, servers
+from rocm.ui.compare.view import table_html
+from rocm.ui.figures import efficiency_figure
+from tests.ui.test_access import post, serve  # noqa: F401, a fixture
+
+
+@pytest.fixture
+def desk(tmp_path):
+    return CompareDesk(tmp_path, DrawingQueue(tmp_path / "log.txt"))
+
+
+@pytest.fixture
+def parts(desk):
+    with gr.Blocks() as page:
+        form = build_form(desk, False)
+        view, _ = _build_view(desk, False)
+    assert page
+    return Handlers(desk, False, form, view), form, view
+
+
+def test_a_form_gives_back_the_request_that_filled_it(parts, desk):
+    _, form, _ = parts
+    request = Request(
+        ("base", "run:x"), ("one", "two"), 3, 2, 8, 7.5, "assets/tiny-lcm", "adapter_strength",
+        (0.5, 1.0), ("tiny-clip",),
+    )  # fmt: skip
+    filled = form.filled(request)
+    values = [list(request.arms), *(filled[control] for control in form.controls[1:])]
+    assert form.request(tuple(values)) == request
+    assert set(AXES) <= {value for _, value in form.axis.choices}
+
+
+def test_values_that_are_no_numbers_are_a_sentence():
+    assert numbers(" 1, 2.5;4\n8 ") == (1, 2.5, 4, 8)
+    with pytest.raises(ConfigError, match="are no numbers"):
+        numbers("1, two")
+
+
+def test_what_is_gone_is_nothing_for_the_script_and_a_sentence_once_for_the_page(desk, parts):
+    handlers, _, view = parts
+    for ask, asked in zip(servers(desk), ({}, {"after": 0}, {"indices": [0]}), strict=True):
+        assert not any(ask({"key": "0123456789abcdef", **asked}) or [])
+        assert not any(ask({"key": "../../etc", **asked}) or [])
+    changes = handlers._poll("0123456789abcdef", "")
+    assert "There is no comparison" in changes[view.state]
+    assert not changes[view.timer].active
+
+
+def test_a_difference_is_bold_only_where_its_interval_leaves_out_zero():
+    def row(title, low, high):
+        mean = Interval(0.5, 0.4, 0.6, 9, "prompts")
+        difference = Interval((low + high) / 2, low, high, 9, "prompts")
+        return Row(title, ("a",), False, {"a": mean}, {"a": difference})
+
+    rows = (row("<b>sure</b>", 0.1, 0.3), row("unsure", -0.1, 0.3), row("sure", -0.3, -0.1))
+    text = table_html(Table(("a",), "", rows, 9, 1))
+    assert text.count('class="sure"') == 2
+    assert "<b>sure</b>" not in text
+    assert text.count('<td class="trained">') == 3
+
+
+def test_the_efficiency_figure_has_a_band_around_every_run():
+    figure = efficiency_figure({"run": Curve([1, 2], [0.5, 1], [0, 0.5], [1, 1.5])}, "seconds")
+    low, high, mean = figure["data"]
+    assert (low["y"], high["y"], mean["y"]) == ([0, 0.5], [1, 1.5], [0.5, 1])
+    assert high["fill"] == "tonexty"
+    assert figure["layout"]["xaxis"]["title"]["text"] == "seconds"
+
+
+def entries(url):
+    with urllib.request.urlopen(f"{url}config") as answer:
+        config = json.load(answer)
+    parts = {item["id"]: item["props"] for item in config["components"]}
+    return {
+        entry["api_name"]: {
+            parts[number].get("elem_id", number): parts[number].get("value")
+            for number in entry["inputs"]
+        }
+        for entry in config["dependencies"]
+    }
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_in_public_folders_of_the_machine_are_refused_and_no_zip_is_made(serve, tmp_path):  # noqa: F811
+    url = serve(access("0.0.0.0", False, ""))
+    known = entries(url)
+    assert "_pack" not in known
+    for name, changed in (
+        ("_compare", {"compare_arms": [str(tmp_path)]}),
+        ("_compare_all", {"compare_model": "/etc"}),
+        ("_compare", {"compare_rewards": ["clip:/etc"]}),
+        ("_compare_all", {"compare_prompts": "\n".join(map(str, range(65)))}),
+    ):
+        data = list({**known[name], **changed}.values())
+        assert "event: error" in post(url, name, data)[1]
+    assert "event: error" in post(url, "_fill", ["/etc/passwd", 3, 0])[1]
+    assert not (tmp_path / "comparisons").exists()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_in_private_the_zip_is_offered(serve):  # noqa: F811
+    assert "_pack" in entries(serve(access("127.0.0.1", False, "")))

@@ -1,0 +1,119 @@
+"""The Results page: what it says of a count, who may ask, and its figure."""
+
+import gradio as gr
+import pytest
+
+from rocm.errors import RunError
+from rocm.study.report.results import Results, ResultsDesk
+from rocm.ui.access import Access
+from rocm.ui.figures import score_figure
+from rocm.ui.results import view
+from rocm.ui.results.page import ResultsPage
+
+MARK = "SIMULATED: votes by simulated raters, no people"
+
+
+def outcome(comparison, question, score, low, high, note=""):
+    interval = None if low is None else {"low": low, "high": high}
+    return {
+        **{"comparison": comparison, "question": question, "score": score, "interval": interval},
+        **{"num_votes": 40, "num_raters": 8, "num_prompts": 10, "holm_p": 0.02, "note": note},
+    }
+
+
+OUTCOMES = [
+    outcome("x:y", "overall", 0.7, 0.6, 0.8),
+    outcome("x:z", "overall", 0.5, 0.4, 0.6),
+    outcome("y:z", "overall", None, None, None, "No votes yet."),
+    outcome("x:y", "appeal", 0.3, 0.2, 0.4),
+    outcome("x:z", "appeal", 0.55, None, None, "No interval: all the same."),
+]
+CONTENT = {
+    "marks": [MARK],
+    "study": {"questions": ["overall", "appeal"], "exclusion_rules": []},
+    "results": {
+        "outcomes": OUTCOMES,
+        "outcomes_of_all": OUTCOMES,
+        "num_votes": 200,
+        "num_excluded": 10,
+        "cautions": ["Only 2 raters & few."],
+        "evidence": {
+            "x:y": {
+                **{"now": 12.5, "largest": 25.0, "is_decided": True},
+                **{"num_votes_at_decision": 180, "note": ""},
+            },
+            "<b>": {
+                **{"now": None, "largest": None, "is_decided": False},
+                **{"num_votes_at_decision": None, "note": "Too few raters."},
+            },
+        },
+    },
+}
+
+
+@pytest.fixture
+def page(tmp_path):
+    """A page that asks for a token, over an empty home."""
+    desk = ResultsDesk(tmp_path)
+    with gr.Blocks():
+        yield ResultsPage(desk, Access(may_train=True, token="secret"))
+    desk.store.close()
+
+
+@pytest.mark.parametrize("name", ["_choose", "_choose_first", "_count_anew", "_poll", "_check"])
+@pytest.mark.parametrize("token", ["", "wrong"])
+def test_every_handler_asks_for_the_token(page, name, token):
+    with pytest.raises(RunError, match="token"):
+        getattr(page, name)(token, "0123456789ab")
+
+
+def test_files_and_the_first_look_ask_for_the_token_too(page):
+    with pytest.raises(RunError, match="token"):
+        page._pack("", "0123456789ab")
+    assert page._enter("", None, None) == {page._state: view.NOT_HERE}
+
+
+def test_an_empty_home_says_what_to_do(page):
+    assert page._choose_first("secret", None) == {page._state: view.NO_STUDY}
+
+
+def test_the_headline_is_about_the_primary_question_and_says_where_half_lies():
+    text = view.headline_html(CONTENT)
+    assert "<strong>x</strong> against <strong>y</strong>: <b>70.0 %</b>" in text
+    assert "60.0 to 80.0 % lies above 50 %" in text
+    assert "40.0 to 60.0 % includes 50 %" in text
+    assert "<strong>z</strong>: No votes yet." in text
+    assert "30.0 %" not in text
+    assert "Only 2 raters &amp; few." in text
+
+
+def test_a_study_that_runs_shows_no_share():
+    text = view.evidence_html(CONTENT)
+    assert "<td>12.5</td><td>25</td><td>yes, after 180 votes</td>" in text
+    assert "Too few raters." in text
+    assert "<b>" not in text
+    assert "70" not in text
+
+
+def test_marks_and_news_stand_above_everything_and_nothing_is_taken_for_html():
+    found = Results("0" * 12, "<script>", "open", "evidence", num_new=7, content=CONTENT)
+    text = view.state_html(found)
+    assert f'<div class="mark" role="note">{MARK}</div>' in text
+    assert "7 votes came since" in text
+    assert "<script>" not in text
+
+
+def test_the_figure_has_a_bar_and_its_interval_for_every_score():
+    figure = score_figure(OUTCOMES, [MARK], "All votes")
+    overall, appeal = figure["data"]
+    assert (overall["name"], overall["y"], overall["x"]) == ("overall", ["x:y", "x:z"], [70, 50])
+    assert overall["error_x"]["array"] == pytest.approx([10, 10])
+    assert appeal["error_x"]["arrayminus"] == pytest.approx([10, 0])
+    assert MARK in figure["layout"]["title"]["text"]
+
+
+def test_votes_left_out_are_shown_beside_all_votes_only_where_there_are_some(page):
+    both = page._figures(CONTENT)
+    assert both[page._all]["visible"]
+    same = CONTENT | {"results": CONTENT["results"] | {"num_excluded": 0}}
+    assert not page._figures(same)[page._all]["visible"]

@@ -1,0 +1,83 @@
+"""Figures from plain data; plotly itself says whether they are figures."""
+
+import plotly.graph_objects as go
+import pytest
+
+from rocm.studio import Interval, SweepCell, SweepReport
+from rocm.ui.figures import numeric_setting, sweep_figure
+from rocm.ui.train.sweeps import sweep_table
+
+
+def cell(settings, reward, judge, states=("finished",)):
+    known = reward is not None
+    return SweepCell(
+        settings=settings,
+        run_ids=["a"],
+        states=list(states),
+        reward=Interval(reward, reward - 0.5, reward + 0.25, 3, "seeds") if known else None,
+        judge=Interval(judge, None, None, 1, "seeds") if known else None,
+        divergence=None,
+    )
+
+
+def report(grid, cells, peak):
+    return SweepReport("sweep-1", "tiny-rocm-kl", 0.0, grid, 1, cells, peak, 2, 3)
+
+
+BY_BETA = report(
+    {"beta": [0.1, 0.0, 1.0]},
+    [cell({"beta": 0.1}, 2, 0.4), cell({"beta": 0.0}, 3, 0.1), cell({"beta": 1.0}, None, None)],
+    peak=0,
+)
+BY_TWO = report(
+    {"divergence": ["kl", "js"], "beta": [0.1]},
+    [cell({"divergence": one, "beta": 0.1}, 2, 0.4) for one in ("kl", "js")],
+    peak=1,
+)
+
+
+@pytest.mark.parametrize("given", [BY_BETA, BY_TWO, report({"beta": [1.0]}, [], None)])
+def test_plotly_accepts_the_figure(given):
+    go.Figure(sweep_figure(given))
+
+
+def test_values_stand_in_order_at_equal_distances_and_open_cells_are_left_out():
+    figure = sweep_figure(BY_BETA)
+    assert figure["layout"]["xaxis"]["ticktext"] == ["0", "0.1", "1"]
+    reward = figure["data"][0]
+    assert [round(x) for x in reward["x"]] == [0, 1]
+    assert reward["y"] == [3, 2]
+
+
+def test_an_interval_reaches_from_its_low_to_its_high_end():
+    bars = sweep_figure(BY_BETA)["data"][0]["error_y"]
+    assert (bars["array"], bars["arrayminus"]) == ([0.25, 0.25], [0.5, 0.5])
+    assert sweep_figure(BY_BETA)["data"][1]["error_y"]["array"] == [0, 0]
+
+
+def test_the_star_stands_on_the_judge_of_the_peak():
+    star = sweep_figure(BY_BETA)["data"][-1]
+    assert (star["name"], star["yaxis"], star["y"]) == ("peak", "y2", [0.4])
+    assert round(star["x"][0]) == 1
+
+
+def test_every_combination_of_the_other_settings_has_its_own_lines():
+    names = [trace["name"] for trace in sweep_figure(BY_TWO)["data"]]
+    reward_and_judge = ["divergence kl reward", "divergence kl judge"]
+    assert names[:2] == reward_and_judge
+    assert names[2:4] == [name.replace("kl", "js") for name in reward_and_judge]
+
+
+def test_a_sweep_over_words_alone_says_that_it_has_no_axis():
+    given = report({"divergence": ["kl"]}, [cell({"divergence": "kl"}, 2, 0.4)], 0)
+    assert numeric_setting(given) == ""
+    assert "No numeric" in sweep_figure(given)["layout"]["annotations"][0]["text"]
+
+
+def test_the_table_marks_the_peak_and_escapes_what_others_wrote():
+    html = sweep_table(BY_BETA)
+    assert html.count('class="peak"') == 1
+    assert "0.1 \N{BLACK STAR} peak" in html
+    assert "2 (1.5 to 2.25)" in html
+    evil = report({"model": ["<b>"]}, [cell({"model": "<b>"}, None, None)], None)
+    assert "<b>" not in sweep_table(evil)

@@ -1,0 +1,216 @@
+"""What a poll sends: only what has changed, in the right order, and rows only once."""
+
+import json
+import urllib.error
+import urllib.request
+from types import SimpleNamespace
+
+import pytest
+
+from rocm.config import RunConfig
+from rocm.errors import ConfigError, MissingFile, RunError
+from rocm.runs.liveness import RunStatus
+from rocm.runs.run_dir import RunDir
+from rocm.studio import RunReport, Services
+from rocm.ui.access import access
+from rocm.ui.controls import FIELDS
+from rocm.ui.train.actions import pressable
+from rocm.ui.train.charts import MAX_RUNS, AskedRows, new_rows, rows_or_none
+from rocm.ui.train.form import forecast, kept_form, queue_words, read_form
+from rocm.ui.train.page import Seen, _chooser, changed, first_shown, in_order
+from rocm.ui.train.previews import pictures
+from tests.ui.test_access import serve  # noqa: F401, a fixture
+
+LOCAL = access("127.0.0.1", False, "")
+
+
+def report(name, state="finished", position=None):
+    return RunReport(name, 0.0, RunStatus(state), position=position)
+
+
+@pytest.fixture
+def services(tmp_path):
+    for name in ("one", "two"):
+        run = RunDir.create(tmp_path / "runs" / name, RunConfig(batch_size=2), preset=name)
+        for step in range(3):
+            run.append_metrics({"step": step, "reward": float(step), "images_per_s": 2.0})
+        run.append_event("warning", step=2, warning="hacking", message="Raise beta.")
+        run.write_state("stopped", step=2)
+    return Services(tmp_path)
+
+
+def test_the_first_poll_sends_all_and_the_second_nothing(services):
+    first, seen = changed(services, LOCAL, ("one", "two"), Seen())
+    assert {"runs", "charts", "state", "warnings", "previews", "stop_run", "title"} <= set(first)
+    assert [run["id"] for run in json.loads(first["charts"])] == ["one", "two"]
+    assert changed(services, LOCAL, ("one", "two"), seen) == ({}, seen)
+
+
+def test_a_new_row_changes_the_chart_and_leaves_the_typed_name_alone(services, tmp_path):
+    _, seen = changed(services, LOCAL, ("one",), Seen())
+    RunDir(tmp_path / "runs" / "one").append_metrics({"step": 3, "reward": 1.0})
+    changes, _ = changed(services, LOCAL, ("one",), seen)
+    assert "charts" in changes
+    assert not {"title", "note", "runs", "stop_run", "delete"} & set(changes)
+
+
+def test_a_run_that_is_gone_is_not_drawn(services):
+    changes, _ = changed(services, LOCAL, ("none", "two"), Seen())
+    assert [run["id"] for run in json.loads(changes["charts"])] == ["two"]
+    assert "Choose a run" in changes["state"]
+
+
+def test_a_damaged_run_is_said_in_words_and_the_others_are_drawn(services, tmp_path):
+    metrics = tmp_path / "runs" / "one" / "metrics.jsonl"
+    metrics.write_text(metrics.read_text() + "{broken\n")
+    changes, _ = changed(services, LOCAL, ("one", "two"), Seen())
+    assert "is damaged" in changes["state"]
+    assert rows_or_none(services, AskedRows(run="one", offset=0, time=0)) is None
+    assert rows_or_none(services, AskedRows(run="two", offset=0, time=0))["columns"]["step"]
+
+
+def test_an_empty_home_says_what_to_do_next(tmp_path):
+    changes, _ = changed(Services(tmp_path), LOCAL, ("",), Seen())
+    assert "press <em>Start training</em>" in json.loads(changes["runs"])["words"]
+    closed, _ = changed(Services(tmp_path), access("0.0.0.0", False, ""), ("",), Seen())
+    assert "Start" not in json.loads(closed["runs"])["words"]
+
+
+def test_the_browser_is_sent_each_row_once(services, tmp_path):
+    answer = new_rows(services, AskedRows(run="one", offset=0, time=0))
+    assert answer["columns"]["step"] == [0, 1, 2]
+    assert answer["info"]["pictures_per_step"] == 2
+    assert [warning["step"] for warning in answer["info"]["warnings"]] == [2]
+    RunDir(tmp_path / "runs" / "one").append_metrics({"step": 3, "reward": 1.0})
+    again = new_rows(services, AskedRows(run="one", **answer["bookmark"]))
+    assert (again["columns"]["step"], again["is_fresh"]) == ([3], False)
+
+
+@pytest.mark.parametrize("name", ["../one", "", "none", "one/../two"])
+def test_a_browser_cannot_ask_for_anything_but_a_run(services, name):
+    with pytest.raises(MissingFile):
+        new_rows(services, AskedRows(run=name, offset=0, time=0))
+    with pytest.raises(MissingFile):
+        pictures(services, name, 0)
+
+
+def call_script_function(url, name, argument):
+    """Status and answer of a function that a script of the page may call."""
+    with urllib.request.urlopen(f"{url}config") as answer:
+        parts = json.load(answer)["components"]
+    part = next(one for one in parts if name in (one["props"].get("server_fns") or []))
+    body = {"session_hash": "x", "component_id": part["id"], "fn_name": name, "data": argument}
+    address, headers = f"{url}gradio_api/component_server", {"Content-Type": "application/json"}
+    request = urllib.request.Request(address, json.dumps(body).encode(), headers)
+    try:
+        with urllib.request.urlopen(request) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_script_that_asks_for_nonsense_is_told_so(serve):  # noqa: F811
+    url, row = serve(access("127.0.0.1", False, "")), {"run": "none", "offset": 0, "time": 0}
+    assert call_script_function(url, "chart_rows", {"runs": [row]}) == (200, [None])
+    assert call_script_function(url, "preview_pictures", {"run": "none", "step": 0}) == (200, [])
+    assert call_script_function(url, "thumbnail", {"run": "none"}) == (200, "")
+    wrong = {
+        "chart_rows": [
+            *(None, 5, [], {}, {"runs": 5}, {"runs": [5]}, {"runs": [row] * (MAX_RUNS + 1)}),
+            *({"runs": [{**row, "offset": value}]} for value in ("x", -1, 0.5, 10**30, None)),
+        ],
+        "preview_pictures": [None, {"run": "none"}, {"run": "none", "step": "x"}, {"run": 5}],
+        "thumbnail": [None, {}, {"run": None}],
+    }
+    for name, arguments in wrong.items():
+        for argument in arguments:
+            status, answer = call_script_function(url, name, argument)
+            assert (status, answer["detail"][-1]) == (422, "."), (name, argument)
+
+
+def test_the_address_compares_no_more_runs_than_the_charts_hold(tmp_path):
+    services = Services(tmp_path)
+    for number in range(9):
+        RunDir.create(tmp_path / "runs" / f"run-{number}", RunConfig()).mark_ended("stopped")
+    others = ",".join(["run-0", "run-1", "run-1", "none", *(f"run-{n}" for n in range(2, 9))])
+    query = {"run": "run-0", "with": others}
+    with pytest.warns(UserWarning, match="hold 6 runs; the first ones of the address"):
+        chosen, overlay = _chooser(services)(SimpleNamespace(query_params=query))
+    assert (chosen, overlay) == ("run-0", tuple(f"run-{n}" for n in range(1, MAX_RUNS)))
+
+
+def test_runs_at_work_come_first_then_the_queue_in_its_order():
+    reports = [report("a"), report("b", "queued", 1), report("c", "queued", 0)]
+    reports += [report("d", "running"), report("e", "failed")]
+    assert [one.run_id for one in in_order(reports)] == ["d", "c", "b", "a", "e"]
+
+
+def test_the_address_decides_what_is_shown_then_the_run_at_work_then_the_newest():
+    reports = [report("new"), report("busy", "running"), report("old")]
+    assert first_shown(reports, "old") == "old"
+    assert first_shown(reports, "") == "busy"
+    assert first_shown(reports[:1], "none") == "new"
+    assert first_shown([], "none") == ""
+
+
+@pytest.mark.parametrize(
+    ("given", "names"),
+    [
+        (report("a", "running"), {"stop_run", "sample_now", "save_now"}),
+        (report("a", "queued", 0), {"cancel_run", "later"}),
+        (report("a", "queued", 1), {"cancel_run", "earlier", "later"}),
+        (report("a", "queued", 2), {"cancel_run", "earlier"}),
+        (report("a", "finished"), {"continue_run", "delete"}),
+        (None, set()),
+    ],
+)
+def test_only_what_can_work_can_be_pressed(given, names):
+    updates = pressable(given, num_waiting=3)
+    assert {name for name, update in updates.items() if update["interactive"]} == names
+
+
+def test_a_forecast_says_cost_and_basis_or_why_it_cannot_work(services):
+    estimate = services.estimate(RunConfig())
+    assert estimate.basis in forecast(estimate, [])
+    assert "&lt;b&gt;" in forecast(estimate, ["<b>"])
+    assert estimate.basis not in forecast(estimate, ["It cannot work."])
+
+
+def test_values_of_another_preset_are_not_taken_for_those_of_the_chosen_one():
+    values = tuple(getattr(RunConfig(), name) for name in FIELDS)
+    assert read_form("tiny-rocm-kl", "tiny-rocm-kl", values) == RunConfig()
+    for filled in ("", "tiny-rocm-beta0"):
+        with pytest.raises(RunError, match="being filled with 'tiny-rocm-kl'"):
+            read_form("tiny-rocm-kl", filled, values)
+
+
+def test_a_form_that_a_browser_kept_comes_back_as_far_as_it_fits():
+    values = {"beta": 0.25, "seed": 7, "divergence": "js", "prompts": "x.txt"}
+    own = {"preset": "mine", "sentence": "A quarter.", "values": values}
+    assert kept_form(own, ["mine"]) == ("mine", "A quarter.", values)
+    for wrong in ({"beta": -1}, {"divergence": "kll"}, {"gone": 1}, {"seed": "x"}, {"seed": None}):
+        changed_ = {**own, "values": {**values, **wrong}}
+        found = kept_form(changed_, ["mine"])[2]
+        assert found == {name: one for name, one in values.items() if name not in wrong}
+
+
+@pytest.mark.parametrize("own", [None, 5, [], {}, {"preset": "deleted"}, {"preset": ["mine"]}])
+def test_a_browser_that_kept_nothing_of_use_leaves_the_form_as_it_is(own):
+    assert kept_form(own, ["mine"]) == ("", "", {})
+    assert kept_form({"preset": "mine", "values": 5}, ["mine"]) == ("mine", "", {})
+
+
+def test_only_a_run_that_must_wait_is_said_to_be_queued():
+    new = report("new", "queued", position=0)
+    assert queue_words([new, report("old")], "new") == ""
+    assert queue_words([report("new", "starting")], "new") == ""
+    assert "number 1" in queue_words([new, report("busy", "running")], "new")
+    last = report("last", "queued", position=1)
+    assert "number 2" in queue_words([new, last], "last")
+
+
+def test_a_refused_value_is_named_as_its_control_is():
+    values = {**RunConfig().model_dump(), "num_steps": -5}
+    with pytest.raises(ConfigError, match=r"^Number of updates: num_steps=-5 is not allowed"):
+        read_form("a", "a", tuple(values[name] for name in FIELDS))
