@@ -75,12 +75,12 @@ def serve_lab(
 ) -> None:
     """Serve the pages, and raters beside them."""
     from rocm.studio import Services
-    from rocm.study.service import StudyDesk
+    from rocm.study.service import Studies
     from rocm.ui.app import CLOSED, STYLE, build, theme
 
     services = Services(home, votes=votes.api.store)
     services.watch_queue()
-    studies = StudyDesk(home, votes.api.store, services.desk.queue, votes.backup)
+    studies = Studies(home, votes.api.store, services.desk.queue, votes.backup)
     build(services, rule, studies).launch(
         server_name=host,
         server_port=port,

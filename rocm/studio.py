@@ -29,7 +29,7 @@ from rocm.runs.queue import STOP_GRACE_S, TRAINER, Queue
 from rocm.runs.reports import Reports, RunFeed, RunPace, RunReport
 from rocm.runs.run_dir import RunDir, RunStatus
 from rocm.study.archive.preferences import PREFIX, with_votes
-from rocm.study.report.results import ResultsDesk
+from rocm.study.report.results import Results
 from rocm.study.store.store import Store
 from rocm.training.estimate import Estimate, estimate
 from rocm.training.preflight import problems
@@ -65,7 +65,7 @@ class Services:
         self.home, self.runs = self._queue.home, self._queue.runs
         self.desk = Desk(self.home)
         self.compare = CompareDesk(self.home, self.desk.queue)
-        self.results = ResultsDesk(self.home, votes)
+        self.results = Results(self.home, votes)
         self._reports = Reports(self.runs)
         self._bin, self._presets = Bin(self.home), Presets(self.home)
         self._sweeps = Sweeps(self.home, self._queue)

@@ -6,7 +6,7 @@ import gradio as gr
 
 from rocm.storage.paths import ROOT
 from rocm.studio import Services
-from rocm.study.service import StudyDesk
+from rocm.study.service import Studies
 from rocm.ui.access import Access
 from rocm.ui.compare import page as compare_page
 from rocm.ui.generate import page as generate_page
@@ -54,7 +54,7 @@ TAB_OF_ADDRESS = """() => {
 }"""
 
 
-def build(services: Services, access: Access, studies: StudyDesk | None = None) -> gr.Blocks:
+def build(services: Services, access: Access, studies: Studies | None = None) -> gr.Blocks:
     """All pages.
 
     Args:

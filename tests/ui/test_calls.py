@@ -12,7 +12,7 @@ from rocm.errors import DrawingError
 from rocm.generation.queue import DrawingQueue
 from rocm.runs.queue import Queue
 from rocm.studio import Services
-from rocm.study.service import StudyDesk
+from rocm.study.service import Studies
 from rocm.study.store.store import Store
 from rocm.ui.access import access
 from rocm.ui.app import MAX_WAITING, build
@@ -40,7 +40,7 @@ def pages(tmp_path, monkeypatch):
     monkeypatch.setattr("rocm.runs.library.shutil.which", lambda _: None)
     store = Store.open(tmp_path / "study.sqlite3")
     services = Services(tmp_path, votes=store)
-    studies = StudyDesk(tmp_path, store, services.desk.queue)
+    studies = Studies(tmp_path, store, services.desk.queue)
     yield build(services, access("127.0.0.1", False, ""), studies)
     store.close()
 
