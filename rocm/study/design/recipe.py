@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic.config import JsonDict
 from pydantic_core import ErrorDetails
 
 from rocm.errors import ConfigError, MissingFile
@@ -34,7 +35,7 @@ Text = Annotated[str, Field(min_length=1, max_length=20_000)]
 
 def _field(default: Any, label: str, help_text: str, group: str = "", **bounds: Any) -> Any:
     """A field of the recipe; `group` is the part of the form that it is folded into."""
-    extra = {"group": group}
+    extra: JsonDict = {"group": group}
     return Field(default, title=label, description=help_text, json_schema_extra=extra, **bounds)
 
 
@@ -283,7 +284,12 @@ class Recipe(Part):
         }
 
 
-PARTS = {"arms": StudyArm, "prompts": Prompts, "questions": StudyQuestion, "consent": Consent}
+PARTS: dict[str, type[BaseModel]] = {
+    "arms": StudyArm,
+    "prompts": Prompts,
+    "questions": StudyQuestion,
+    "consent": Consent,
+}
 
 
 def num_check_prompts(checks_per_rater: int) -> int:
