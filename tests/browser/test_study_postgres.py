@@ -71,26 +71,18 @@ def home(tmp_path, postgres, monkeypatch):
 
 
 @pytest.fixture
-def people(browser, home):
-    """Opens a page of the app for one more person; nothing that a page says may be an error."""
-    app, contexts, faults = App(home), [], []
-
-    def open_page(address):
-        contexts.append(browser.new_context(viewport={"width": 1280, "height": 900}))
-        page = contexts[-1].new_page()
-        page.set_default_timeout(WAIT_MS)
-        page.on("pageerror", lambda error: faults.append(str(error)))
-        page.goto(address if address.startswith("http") else app.url + address)
-        return page
-
+def people(visitors, home):
+    """Opens a page of the app for one more person."""
+    app = App(home)
     try:
         app.start()
-        yield open_page
-        for context in contexts:
-            context.close()
+        yield lambda address: visitors(
+            address if address.startswith("http") else app.url + address,
+            is_strict=False,
+            viewport={"width": 1280, "height": 900},
+        )
     finally:
         app.end()
-    assert faults == []
     assert "Traceback" not in app.log.read_text()
 
 

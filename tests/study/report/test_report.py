@@ -64,19 +64,13 @@ def test_the_report_has_every_section_and_the_manifests_hash(made):
     assert made.to_fragment() in made.to_html()
 
 
-@pytest.mark.parametrize("source", MARKS)
-def test_every_output_and_every_drawing_is_marked_by_its_source(votes, rewards, source):
-    made = report(votes, replace(INFO, sources=("link", source)), rewards)
-    for text in outputs(made):
-        assert MARKS[source] in text
-    drawings = re.findall(r"<svg.*?</svg>", made.to_html(), re.S)
+def test_every_output_and_every_drawing_is_marked_by_the_sources_of_its_votes(votes, rewards, made):
+    marked = report(votes, replace(INFO, sources=("link", *MARKS), is_open=True), rewards)
+    drawings = re.findall(r"<svg.*?</svg>", marked.to_html(), re.S)
     assert len(drawings) == 3
-    assert all(MARKS[source] in drawing for drawing in drawings)
-
-
-def test_only_votes_of_real_raters_in_a_closed_study_carry_no_mark(votes, made):
-    assert not any(mark in text for mark in (*MARKS.values(), INTERIM) for text in outputs(made))
-    assert all(INTERIM in text for text in outputs(report(votes, replace(INFO, is_open=True))))
+    for mark in (*MARKS.values(), INTERIM):
+        assert all(mark in text for text in (*outputs(marked), *drawings))
+        assert not any(mark in text for text in outputs(made))
 
 
 def test_hidden_results_are_refused_until_the_study_is_closed(votes):
@@ -112,18 +106,14 @@ def test_json_is_what_the_document_prints(made):
     assert f"{100 * interval['low']:.1f} to {100 * interval['high']:.1f} %" in made.to_markdown()
 
 
-def test_exclusions_are_reported_both_ways(votes, made):
-    results = made.analysis
-    opinions = votes.opinions()
+def test_exclusions_are_reported_both_ways_and_many_of_them_are_cautioned(votes, made):
+    results, opinions = made.analysis, votes.opinions()
     assert results.num_excluded == (opinions.rater == 4).sum() > 0
     for kept, every in zip(results.outcomes, results.outcomes_of_all, strict=True):
         asked = votes.opinions(kept.comparison, kept.question)
         assert every.num_votes == len(asked)
         assert kept.num_votes == (asked.rater != 4).sum()
-
-
-def test_few_raters_and_many_left_out_are_cautioned(votes, made):
-    assert made.analysis.cautions == []  # nine raters, one of ten left out
+    assert results.cautions == []  # nine raters, one of ten excluded
     several = report(replace(votes, excluded=votes.rater < 3), INFO)
     few, many = several.analysis.cautions
     assert "7 raters" in few

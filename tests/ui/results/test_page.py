@@ -60,9 +60,7 @@ def page(tmp_path):
     results.store.close()
 
 
-@pytest.mark.parametrize(
-    "name", ["_choose", "_choose_first", "_count_anew", "_poll", "_check", "_pack"]
-)
+@pytest.mark.parametrize("name", "choose choose_first count_anew poll check pack".split())
 @pytest.mark.parametrize("token", ["", "wrong"])
 def test_every_handler_asks_for_the_token(page, name, token):
     with pytest.raises(RunError, match="token"):
