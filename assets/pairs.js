@@ -1,4 +1,4 @@
-// Pairs to look through: a button strikes one or takes it in again, and keeps the focus.
+// Pairs of a draft: a button excludes a pair or includes it again, and keeps the focus.
 let pressed = null;
 element.addEventListener('click', event => {
   const button = event.target.closest('button[data-pair]');

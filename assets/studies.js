@@ -1,4 +1,4 @@
-// The list of studies; its value says which one is looked at, and the address tells of it.
+// The list of studies; its value names the selected study, and so does the address.
 let shown = '';
 
 function follow() {

@@ -49,7 +49,7 @@ class StudyStatus:
 class StudyDetails(StudyStatus):
     """A study as the page shows it."""
 
-    build: BuildStatus | None  # its build, if this app has one
+    build: BuildStatus | None  # its build, if there is one in this app
     num_flagged: int | None  # flagged raters; None for a draft
     num_invited: int  # invitations; from the first one on, nobody else can take part
     backup: str  # state of the backup in words; empty without one

@@ -27,7 +27,7 @@ def arms_and_prompts(store: Store, study_id: str) -> tuple[list[Row[Any]], list[
 def noise_seeds(recipe: Recipe, number: int, text: str) -> list[int]:
     """Noise seeds of prompt `number`, the same for every arm, below 2**48.
 
-    An analyzed prompt has `seeds_per_prompt` of them, a prompt of practice or checks one.
+    `seeds_per_prompt` for an analyzed prompt, one for a prompt of practice or checks.
     """
     num = recipe.seeds_per_prompt if number < recipe.prompts.num else 1
     return [

@@ -1,4 +1,4 @@
-"""Figures as text, in the report and on the Results page; what is unknown is a dash."""
+"""Figures as text, in the report and on the Results page; a dash if unknown."""
 
 from rocm.storage.numbers import number, signed
 from rocm.study.statistics.agreement import Alpha, Share

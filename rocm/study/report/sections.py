@@ -57,19 +57,19 @@ def _head(info: StudyInfo, analysis: Analysis) -> list[Block]:
 
 
 def _results(info: StudyInfo, analysis: Analysis) -> list[Block]:
-    found: list[Block] = [Heading("Results")]
+    parts: list[Block] = [Heading("Results")]
     header = ["comparison", "votes", "win", "tie", "loss", "score", INTERVAL]
     header += ["prompts won : tied : lost", "sign test p", "Holm p"]
     for question in info.questions:
         own = [outcome for outcome in analysis.outcomes if outcome.question == question]
         role = "primary" if question == info.questions[0] else "secondary"
-        found.append(Paragraph(f"Question {question!r} ({role}); a win is a win of arm a."))
+        parts.append(Paragraph(f"Question {question!r} ({role}); a win is a win of arm a."))
         if drawn := [outcome for outcome in own if outcome.num_votes]:
             caption = f"Figure 3, question {question!r}: votes, and score with its interval."
-            found.append(Drawing(share_bars(drawn, info.marks), caption))
-        found.append(TextTable(header, [_result_row(outcome) for outcome in own]))
-        found += [Paragraph(f"{row.comparison}: {row.note}") for row in own if row.note]
-    return found
+            parts.append(Drawing(share_bars(drawn, info.marks), caption))
+        parts.append(TextTable(header, [_result_row(outcome) for outcome in own]))
+        parts += [Paragraph(f"{row.comparison}: {row.note}") for row in own if row.note]
+    return parts
 
 
 def _result_row(outcome: Outcome) -> list[str]:
@@ -136,8 +136,9 @@ def _evidence(analysis: Analysis) -> list[Block]:
     return [
         Heading("Anytime-valid evidence"),
         Paragraph(
-            "E-values against a score of 50 %, valid at every look: 20 or more decides one "
-            f"comparison at 5 %, {20 * len(rows)} or more decides it jointly with all {len(rows)}."
+            "E-values against a score of 50 %, valid at every look. A single comparison is decided "
+            f"at 5 % if its e-value reaches 20; for all {len(rows)} together, {20 * len(rows)} is "
+            "needed."
         ),
         TextTable(["comparison", "E now", "largest E", "decided", "note"], rows),
     ]
@@ -146,19 +147,19 @@ def _evidence(analysis: Analysis) -> list[Block]:
 def _rankings(analysis: Analysis) -> list[Block]:
     if not analysis.rankings:
         return []
-    found: list[Block] = [Heading("Ranking of the arms")]
+    parts: list[Block] = [Heading("Ranking of the arms")]
     for question, ranking in analysis.rankings.items():
         nu = ranking.tie_parameter
         ties = "" if nu is None else f", nu = {number(nu, 2)}"
         words = f"{question}: {ranking.model}{ties}; log strength, mean 0. {ranking.note}"
-        found.append(Paragraph(words.strip()))
+        parts.append(Paragraph(words.strip()))
         rows = [
             [arm, signed(value, 2), signed_span(ranking.intervals.get(arm))]
             for arm, value in sorted(ranking.strengths.items(), key=lambda item: -item[1])
         ]
         if rows:
-            found.append(TextTable(["arm", "strength", INTERVAL], rows))
-    return found
+            parts.append(TextTable(["arm", "strength", INTERVAL], rows))
+    return parts
 
 
 def _categories(analysis: Analysis) -> list[Block]:

@@ -17,10 +17,10 @@ NOT_HERE = """
 ROCM_ADMIN_TOKEN where the app starts, or use <code>python -m rocm study report</code>.</div>
 """
 EVIDENCE = (
-    "The study is open. You can look at these e-values as often as you like: 20 or more decides "
-    "one comparison at 5 %, 20 K or more decides it jointly with all K comparisons. Scores, "
-    "intervals and tests follow when the study is closed, because early looks at them are often "
-    "wrong."
+    "The study is open. You can look at these e-values as often as you like: a single comparison "
+    "is decided at 5 % if its e-value reaches 20; for all K comparisons together, 20 K is needed. "
+    "Scores, intervals and tests follow when the study is closed, because early looks at them are "
+    "often wrong."
 )
 FILES = """
 <dl class="files">
@@ -40,7 +40,7 @@ BADGES = {"draft": "stopped", "open": "running", "paused": "stopped", "closed": 
 
 
 def state_html(result: StudyResult) -> str:
-    """Title, status, marks, and what is going on."""
+    """Title, status, marks, and a note."""
     marks = result.content["marks"] if result.content else []
     banners = "".join(f'<div class="mark" role="note">{escape(mark)}</div>' for mark in marks)
     words = result.words
