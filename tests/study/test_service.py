@@ -1,7 +1,6 @@
 """What the Study page needs: builds that are canceled and resumed, forms, figures, widths."""
 
 import time
-from datetime import UTC, datetime, timedelta
 from threading import Event
 
 import pytest
@@ -13,7 +12,6 @@ from rocm.study.design.recipe import Recipe
 from rocm.study.report.effects import widths
 from rocm.study.report.progress import study_progress
 from rocm.study.service import PER_PAGE, Studies
-from rocm.study.store.backup import BackupStatus
 from rocm.study.store.simulated_raters import simulate_raters
 from rocm.study.store.store import Store
 from tests.study.design.test_build import RECIPE, FakeQueue
@@ -221,11 +219,3 @@ def test_more_raters_narrow_the_interval_and_an_early_end_widens_it(votes, tmp_p
     simulate_raters(votes, study_id, 3, 0.6, seed=1)
     predicted = studies.widths(study_id, 6)
     assert predicted.more < predicted.planned < predicted.now
-
-
-def test_the_backup_is_told_in_words():
-    now = datetime(2026, 1, 1, 12, tzinfo=UTC)
-    saved = BackupStatus(now - timedelta(seconds=150), 0, "")
-    assert saved.words(now) == "last backup 2 min ago, 0 votes unsaved."
-    failed = BackupStatus(None, 4, "No space left.").words(now)
-    assert failed == "last backup never, 4 votes unsaved. The last try failed: No space left."
