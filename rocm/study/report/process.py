@@ -22,17 +22,11 @@ from rocm.study.store.store import Store
 
 
 def answer(store: Store, pictures: Pictures, request: dict[str, str]) -> dict[str, Any]:
-    """The answer to a request.
+    """The answer to a request: `action`, `study` (an id), and `folder` for files.
 
-    Args:
-        store: of the votes.
-        pictures: of all studies.
-        request: `action` is report (writes the report, gives its content), export (writes votes,
-            pictures and the packed study) or verify (gives its faults); `study` is an id, `folder`
-            is where files are written.
-
-    Raises:
-        RocmError: the study has no results, or a file cannot be written.
+    Actions are report (writes the report, gives its content), export (writes votes, pictures and
+    the packed study) and verify (gives the faults). RocmError if there are no results, or a file
+    cannot be written.
     """
     study_id, folder = request["study"], Path(request.get("folder", ""))
     if request["action"] == "verify":

@@ -175,13 +175,7 @@ class ResultsPage:
 
 
 def build(results: Results, access: Access, tab: gr.Tab) -> None:
-    """Make the page.
-
-    Args:
-        results: of the studies.
-        access: whether results are shown here, and the token that each call must bring.
-        tab: of the page; its selection shows a study.
-    """
+    """Make the page in `tab`, whose selection shows a study if `access` allows results here."""
     with gr.Column(elem_classes="right"):
         if access.may_train:
             ResultsPage(results, access).wire(tab)

@@ -56,14 +56,7 @@ class OpenedFile(BaseModel):
 
 
 def build(studies: Studies, compare: CompareDesk, access: Access, tab: gr.Tab) -> None:
-    """Make the page.
-
-    Args:
-        studies: of the home.
-        compare: that knows the arms to choose from.
-        access: the token that every handler checks.
-        tab: of the page; its first selection shows the study of the address.
-    """
+    """Make the page in `tab`, whose first selection shows the study of the address."""
     with gr.Row(elem_classes="page"):
         with gr.Column(scale=1, min_width=320, elem_classes="left"):
             token = gr.Textbox(

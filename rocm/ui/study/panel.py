@@ -33,15 +33,9 @@ class ChosenStudy(BaseModel):
 
 
 def build_panel(studies: Studies, token: gr.Textbox, access: Access) -> dict[str, Any]:
-    """Make the right column in the current Gradio block.
+    """Make the right column in the current Gradio block; returns its components by name.
 
-    Args:
-        studies: of the home.
-        token: of the left column.
-        access: whether only this machine can reach the page.
-
-    Returns:
-        Its components by name. `phase` changes with the selected study and its state only.
+    `phase` changes with the selected study and its state only.
     """
     panel: dict[str, Any] = {
         "token": token,

@@ -32,12 +32,7 @@ def build_screening(
 ) -> None:
     """Make this part of the page in the current Gradio block, with its handlers.
 
-    Args:
-        studies: of the home.
-        access: that allows handlers.
-        token: admin token.
-        selected: id of the selected study.
-        phase: changes when another study, or another state of it, is shown.
+    `phase` changes when another study than `selected`, or another state of it, is shown.
     """
     gr.HTML("<h2>Check the pairs</h2>", elem_classes="overline")
     gr.HTML(HELP)
