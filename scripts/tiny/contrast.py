@@ -1,8 +1,7 @@
 """CLIP stage: small text-image encoders trained by contrast on the drawings.
 
-Three are made, and none shares seed, held-out drawings or shape with another: `tiny-clip` (the
-reward, and the start of the text encoder), `clip-b` (only to make hacked pictures) and `tiny-eval`
-(only for the quality figure). A batch holds different objects in few styles and on few grounds, so
+Two are made that share no seed, held-out drawings or shape: `tiny-clip` (a reward, and the start of
+the text encoder and of `tiny-preference`) and `tiny-eval` (only for the quality figure). A batch holds different objects in few styles and on few grounds, so
 that the object has to be told apart.
 """
 
@@ -29,7 +28,7 @@ from scripts.tiny.pictures import (
 from scripts.tiny.recipe import Recipe
 from scripts.tiny.tokenizer import MAX_TOKENS
 
-PEAK_LR = 1e-3
+PEAK_LR = 2e-3
 HELD_OUT = 0.1
 
 
@@ -46,7 +45,6 @@ class ClipShape:
 
 CLIPS = {
     "tiny-clip": ClipShape(seed=101),
-    "clip-b": ClipShape(seed=202, image_layers=5),
     "tiny-eval": ClipShape(seed=303, width=144, image_layers=3),
 }
 
