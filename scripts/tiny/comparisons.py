@@ -3,7 +3,7 @@
 A pool holds the base model's pictures of many captions, four of each with other noise, steps and
 guidance, and beside each picture its real drawing, placed as in the picture. A candidate is such a
 picture, the drawing, the drawing retouched in some way, a mixture of both, or another caption's
-picture; half of them are damaged. Two candidates of a caption are shown to a rater, who decides by
+picture; two in five are damaged. Two candidates of a caption are shown to a rater, who decides by
 their own taste (`rocm.rewards.raters`).
 """
 
@@ -132,7 +132,8 @@ def candidates(pictures: Tensor, drawings: Tensor, draws: torch.Generator) -> Te
     )
     chosen = options[kind, torch.arange(size)]
     rows = (torch.rand(size, generator=draws) < DAMAGED).nonzero()[:, 0]
-    chosen[rows] = damaged(chosen[rows], draws)
+    if len(rows):
+        chosen[rows] = damaged(chosen[rows], draws)
     return chosen
 
 

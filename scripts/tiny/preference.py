@@ -31,8 +31,6 @@ SEED = 505
 NUM_RATERS = 64
 PEAK_LR = 5e-4
 START_SCALE = 20.0
-NUM_HELD_OUT = 2048
-EXAMINED = 512
 
 
 def embed(clip: CLIPModel, images: Tensor) -> Tensor:
@@ -102,21 +100,23 @@ def train_preference(
     parts = {"clip": clip, "optimiser": optimiser}
     is_done = train(out, recipe.preference_updates, parts, update, part)
     write_clip(clip.eval(), tokenizer, out / "model")
-    figures = examine(clip, tokenizer, pools[1], load_taste(book.resolve()))
+    figures = examine((clip, tokenizer), pools[1], load_taste(book.resolve()), recipe.num_examined)
     (out / "quality.json").write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
     print(f"tiny-preference: {json.dumps(figures)}")
     return is_done
 
 
 @torch.no_grad()
-def examine(clip: CLIPModel, tokenizer: CLIPTokenizer, pool: Pool, gold: TasteReward) -> dict:
+def examine(
+    learned: tuple[CLIPModel, CLIPTokenizer], pool: Pool, gold: TasteReward, num: int
+) -> dict:
     """Accuracies on comparisons of objects that it has never met.
 
     Args:
-        clip: that was fine-tuned.
-        tokenizer: of it.
+        learned: the CLIP that was fine-tuned, and its tokenizer.
         pool: of other objects than the training ones.
         gold: what the raters scatter around.
+        num: of comparisons.
 
     Returns:
         `raters_share`: share of other simulated raters' decided votes that it agrees with;
@@ -125,20 +125,20 @@ def examine(clip: CLIPModel, tokenizer: CLIPTokenizer, pool: Pool, gold: TasteRe
         ones, and the share that taste prefers.
     """
     draws = generator(SEED + 1, 0)
-    pairs = draw_pairs(pool, NUM_HELD_OUT, draws)
+    pairs = draw_pairs(pool, num, draws)
     votes = decide(pairs, palates(NUM_RATERS, SEED + 1), draws)
-    logits = torch.cat([pair_logits(clip, tokenizer, part) for part in split(pairs)])
+    logits = torch.cat([pair_logits(*learned, part) for part in split(pairs)])
     tastes = torch.stack(
         [measured(gold, images, pairs.captions) for images in (pairs.first, pairs.second)], 1
     )
     truth = (tastes[:, 0] > tastes[:, 1]).float()
     return {
-        "num": NUM_HELD_OUT,
-        "examined": EXAMINED,
+        "num": num,
+        "examined": max(1, num // 8),
         "raters_share": agreement(logits, votes),
         "noise_free": agreement(logits, truth),
         "ceiling": agreement(tastes, votes),
-        "damages": preferred_to_damaged(clip, tokenizer, pool, gold),
+        "damages": preferred_to_damaged(learned, pool, gold, max(1, num // 8)),
     }
 
 
@@ -155,11 +155,11 @@ def measured(gold: TasteReward, images: Tensor, captions: list[str]) -> Tensor:
 
 
 def preferred_to_damaged(
-    clip: CLIPModel, tokenizer: CLIPTokenizer, pool: Pool, gold: TasteReward
+    learned: tuple[CLIPModel, CLIPTokenizer], pool: Pool, gold: TasteReward, num: int
 ) -> dict[str, list[float]]:
     """Shares of pictures preferred to their changed versions by the CLIP, and by taste, by change."""
-    rows = torch.arange(EXAMINED) % len(pool.captions)
-    columns = torch.arange(EXAMINED) // len(pool.captions) % PER_CAPTION
+    rows = torch.arange(num) % len(pool.captions)
+    columns = torch.arange(num) // len(pool.captions) % PER_CAPTION
     captions = [pool.captions[row] for row in rows]
     images = pool.pictures[rows, columns].float() / 255
     changed = {}
@@ -168,10 +168,10 @@ def preferred_to_damaged(
         changed[damage.__name__] = torch.cat(parts).clamp(0, 1)
     changed["another caption's"] = images.roll(1, 0)
     changed["retouched"] = retouched(images, *GOLD[:2])
-    texts = torch.cat([embed_captions(clip, tokenizer, part) for part in parts_of(captions)])
+    texts = torch.cat([embed_captions(*learned, part) for part in parts_of(captions)])
 
     def both(pictures: Tensor) -> Tensor:
-        cosines = (torch.cat([embed(clip, p) for p in pictures.split(128)]) * texts).sum(1)
+        cosines = (torch.cat([embed(learned[0], p) for p in pictures.split(128)]) * texts).sum(1)
         return torch.stack([cosines.cpu(), measured(gold, pictures, captions)])
 
     before = both(images)

@@ -45,6 +45,8 @@ class Recipe:
     """Captions in a pool of pictures to compare, four pictures each."""
     preference_batch: int = 48
     preference_updates: int = 1500
+    num_examined: int = 2048
+    """Held-out comparisons; an eighth as many pictures are damaged in every way."""
 
     num_pairs: int = 228
     hack_updates: int = 120
