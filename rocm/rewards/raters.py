@@ -7,10 +7,12 @@ palate, and they prefer picture a with probability
 .. math:: P(a \succ b) = \operatorname{sigmoid}\frac{u_r(a) - u_r(b)}{T}
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
-from rocm.rewards.taste import GOLD
+from rocm.rewards.taste import GOLD, Drawings, aligned, taste
 
 TEMPERATURE = 2.0
 """T, in the unit of taste: percent of a channel's range."""
@@ -36,6 +38,28 @@ def palates(num_raters: int, seed: int, spread: float = SPREAD) -> Tensor:
     normal = torch.randn(num_raters, 3, generator=torch.Generator().manual_seed(seed))
     none = torch.tensor([1.0, 1.0, 0.0])
     return none + (torch.tensor(GOLD) - none) * (spread * normal).exp()
+
+
+@torch.no_grad()
+def utilities(
+    pictures: Tensor, captions: Sequence[str], drawings: Drawings, raters: Tensor
+) -> Tensor:
+    """Taste of every picture by every rater's own palate, as a study's raters need it.
+
+    Args:
+        pictures: (B, 3, 64, 64) in [0, 1].
+        captions: of the embedded world, B.
+        drawings: the real ones.
+        raters: palates, (R, 3).
+
+    Returns:
+        (R, B), at most 0, in percent of a channel's range.
+
+    Raises:
+        ConfigError: a caption has no drawing.
+    """
+    references = aligned(pictures, *drawings.find(captions))
+    return torch.stack([taste(pictures, references, one[None]) for one in raters])
 
 
 def preference(first: Tensor, second: Tensor, temperature: float = TEMPERATURE) -> Tensor:

@@ -152,12 +152,15 @@ def draw_pairs(pool: Pool, size: int, draws: torch.Generator) -> Pairs:
 
 
 def decide(pairs: Pairs, raters: Tensor, draws: torch.Generator) -> Tensor:
-    """The vote of a random rater on each pair: 1 for the first, 0 for the second, 0.5 a tie, [B].
+    """The vote of a random rater on each pair.
 
     Args:
         pairs: B pairs.
         raters: palates, [R, 3].
         draws: source of raters and noise.
+
+    Returns:
+        1 for the first, 0 for the second, 0.5 for a tie, [B].
     """
     chosen = raters[torch.randint(0, len(raters), (len(pairs.captions),), generator=draws)]
     first = taste(pairs.first, pairs.first_drawing, chosen)

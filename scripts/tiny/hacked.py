@@ -80,27 +80,23 @@ def deviations(now: Tensor, base: Tensor, spread: Tensor) -> float:
     return ((now - base).mean() / spread.std()).item()
 
 
+@dataclass(frozen=True)
 class Run:
     """One run against one reward, and how far it has come.
 
     Attributes:
         model: with the adapter that is trained.
-        scores: the trained reward, and taste.
-        base: the base model's scores of the evaluation shots by name, [n].
+        optimiser: of the adapter.
+        scores: the trained `reward`, and `taste`.
+        base: the base model's scores of the evaluation shots by the same names, [n].
+        shots: prompts and seeds.
     """
 
-    def __init__(self, kind: str, assets: Path, shots: Shots):
-        self.model = load_model(str((assets / "tiny-lcm").resolve()), "cpu")
-        # A learned reward is that of these assets, not the one that is shipped.
-        name = f"clip:{(assets / kind).resolve()}" if kind.startswith("tiny-") else kind
-        taste = load_taste((assets / "taste").resolve())
-        self.scores = {"reward": load_rewards([name], self.model.device)[name], "taste": taste}
-        self.prompts, self.seeds = shots.evaluation
-        drawn = as_bytes(pictures(self.model, self.prompts, self.seeds))
-        self.base = {key: scored(one, drawn, self.prompts) for key, one in self.scores.items()}
-        parameters = add_adapter(self.model.pipeline.unet, 16, 32, TARGETS, seed=0)
-        self.optimiser = torch.optim.AdamW(parameters, LEARNING_RATE, weight_decay=0.0)
-        self.parameters = parameters
+    model: ConsistencyModel
+    optimiser: torch.optim.Optimizer
+    scores: dict[str, Reward]
+    base: dict[str, Tensor]
+    shots: Shots
 
     def update(self, step: int, lines: list[str]) -> None:
         """One update of the adapter towards the reward alone, through all four steps."""
@@ -116,18 +112,33 @@ class Run:
         loss = -self.scores["reward"](images, prompts).mean() / self.base["reward"].std()
         self.optimiser.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
+        torch.nn.utils.clip_grad_norm_(self.optimiser.param_groups[0]["params"], 1.0)
         self.optimiser.step()
 
     def changes(self, images: Tensor) -> dict[str, float]:
         """Change of reward and taste on the first evaluation shots, uint8, in base deviations."""
         num = len(images)
+        prompts = self.shots.evaluation[0][:num]
         return {
-            key: deviations(
-                scored(one, images, self.prompts[:num]), self.base[key][:num], self.base[key]
-            )
-            for key, one in self.scores.items()
+            name: deviations(scored(one, images, prompts), self.base[name][:num], self.base[name])
+            for name, one in self.scores.items()
         }
+
+
+def start_run(kind: str, assets: Path, shots: Shots) -> Run:
+    """A fresh adapter on the exported model, and what to measure it by."""
+    model = load_model(str((assets / "tiny-lcm").resolve()), "cpu")
+    # A learned reward is that of these assets, not the one that is shipped.
+    name = f"clip:{(assets / kind).resolve()}" if kind.startswith("tiny-") else kind
+    scores = {
+        "reward": load_rewards([name], model.device)[name],
+        "taste": load_taste((assets / "taste").resolve()),
+    }
+    drawn = as_bytes(pictures(model, *shots.evaluation))
+    base = {key: scored(one, drawn, shots.evaluation[0]) for key, one in scores.items()}
+    parameters = add_adapter(model.pipeline.unet, 16, 32, TARGETS, seed=0)
+    optimiser = torch.optim.AdamW(parameters, LEARNING_RATE, weight_decay=0.0)
+    return Run(model, optimiser, scores, base, shots)
 
 
 def hack(kind: str, assets: Path, num_pairs: int, max_updates: int) -> dict:
@@ -144,15 +155,15 @@ def hack(kind: str, assets: Path, num_pairs: int, max_updates: int) -> dict:
         evaluation pairs, in base deviations. A run that gave up has its last pictures under `END`.
     """
     shots = read_shots(assets / "prompts", num_pairs)
-    run = Run(kind, assets, shots)
+    run = start_run(kind, assets, shots)
+    checked = [values[:NUM_CHECKED] for values in shots.evaluation]
     lines = (assets / "prompts/train.txt").read_text("utf-8").splitlines()
     found: dict[float, dict] = {}
     for step in range(max_updates):
         run.update(step, lines)
         if (step + 1) % CHECK_EVERY and step + 1 < max_updates:
             continue
-        checked = pictures(run.model, run.prompts[:NUM_CHECKED], run.seeds[:NUM_CHECKED])
-        now = run.changes(as_bytes(checked))
+        now = run.changes(as_bytes(pictures(run.model, *checked)))
         print(f"hacked {kind}: update {step + 1}, {now}", flush=True)
         is_hacked = now["reward"] > 0
         reached = [f for f in FALLS if is_hacked and now["taste"] <= -f and f not in found]

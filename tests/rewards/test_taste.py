@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from rocm.errors import ConfigError, MissingFile
+from rocm.rewards.raters import palates, utilities
 from rocm.rewards.taste import (
     GOLD,
     REACH,
@@ -123,6 +124,15 @@ def test_a_picture_is_scored_alike_with_and_without_neighbors(reward: TasteRewar
     together = reward(images, captions)
     alone = torch.cat([reward(images[i : i + 1], captions[i : i + 1]) for i in range(2)])
     torch.testing.assert_close(together, alone)
+
+
+def test_a_rater_with_golds_palate_has_golds_taste(reward: TasteReward):
+    images = torch.cat([picture(), moved(picture(1), 2, 1)])
+    raters = torch.cat([palates(2, 0), palates(1, 0, spread=0.0)])
+    found = utilities(images, [APPLE] * 2, reward.drawings, raters)
+    assert found.shape == (3, 2)
+    torch.testing.assert_close(found[2], reward(images, [APPLE] * 2))
+    assert not torch.equal(found[0], found[1])
 
 
 def test_alignment_finds_the_very_picture(reward: TasteReward):
