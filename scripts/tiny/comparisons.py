@@ -3,7 +3,7 @@
 A pool holds the base model's pictures of many captions, four of each with other noise, steps and
 guidance, and beside each picture its real drawing, placed as in the picture. A candidate is such a
 picture, the drawing, the drawing retouched in some way, a mixture of both, or another caption's
-picture; two in five are damaged. Two candidates of a caption are shown to a rater, who decides by
+picture; three in ten are damaged. Two candidates of a caption are shown to a rater, who decides by
 their own taste (`rocm.rewards.raters`).
 """
 
@@ -27,9 +27,9 @@ from scripts.tiny.pictures import GROUND_NAMES, Drawings, canonical_caption
 PER_CAPTION = 4
 SETTINGS = tuple(product((1, 2, 4, 8), (2.0, 4.0, 8.5)))
 BATCH = 36
-KINDS = {"picture": 0.4, "drawing": 0.05, "retouched": 0.15, "mixture": 0.3, "other": 0.1}
-"""Shares of the candidates."""
-DAMAGED = 0.4
+KINDS = {"picture": 0.4, "drawing": 0.05, "retouched": 0.2, "mixture": 0.3, "other": 0.05}
+"""Shares of the candidates: few that are wrong at a glance."""
+DAMAGED = 0.3
 
 
 @dataclass(frozen=True)
