@@ -116,7 +116,8 @@ def lcm_card(recipe: Recipe, work: Path, assets: Path) -> str:
         recipe_name=recipe.name,
         stages=stage_lines(recipe, work),
         size=f"{size_mb(assets / 'tiny-lcm'):.1f}",
-        **{name: f"{value:.3g}" for name, value in varied.items()},
+        seed_share=f"{varied.pop('seed_share'):.0%}",
+        **{name: f"{value:.1f}" for name, value in varied.items()},
     )
 
 

@@ -5,8 +5,8 @@ LCM = """# tiny-lcm
 A small text-conditional latent consistency model: 64 x 64 emoji from a caption in 1 to 8 steps.
 `LatentConsistencyModelPipeline.from_pretrained("assets/tiny-lcm")("a glossy emoji of a red apple")`
 
-It knows {objects} objects ({groups}) in the styles {styles} on {grounds} ground colors, and not much
-else: vocabulary.json lists every word that it has met. It has seen every one of the objects: this
+It knows {objects} objects ({groups}) in the styles {styles} on {grounds} ground
+colors, and not much else: vocabulary.json lists every word that it has met. It has seen every one of the objects: this
 measures drawing from memory, not invention. {size} MB.
 
 ## Quality
