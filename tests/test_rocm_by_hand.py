@@ -1,8 +1,10 @@
 """The tutorial file computes what the trainer computes: loss, reward, divergence and adapter.
 
-Both sides round differently (the trainer evaluates the reference in one call, for example), and
-Adam's first steps enlarge the rounding of gradients near 0; the tolerances are some five times what
-was measured. A run with another objective or optimizer is at least ten times as far away.
+The two sides round differently (the trainer evaluates the reference in one call, for example), and
+Adam's first steps enlarge the rounding of gradients near 0: losses differed by 1e-6, divergences
+and weights by 6e-6. A different `ref_grad`, `last_step`, divergence, beta, clipping norm, Adam beta
+or Adam epsilon moves the weights by 5e-5 or more; a weight decay of 0 instead of 1e-4 does not
+show.
 """
 
 import ast
@@ -66,7 +68,7 @@ def test_the_first_updates_are_those_of_the_trainer(tmp_path: Path) -> None:
         assert ours[2] == pytest.approx(theirs[2], rel=2e-5, abs=1e-11)
     assert expected[-1][2] > 1e-4
     adapter, expected_flat = flat(model.parameters), flat(expected_adapter)
-    assert (adapter - expected_flat).norm() < 3e-5 * expected_flat.norm()
+    assert (adapter - expected_flat).norm() < 2e-5 * expected_flat.norm()
 
 
 def test_it_is_short_and_imports_nothing_of_ours() -> None:
