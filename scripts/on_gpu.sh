@@ -3,10 +3,10 @@
 #
 # In turn: the GPU tests; `bench step` at real size, which judges compiled blocks and the CUDA graph
 # against plain updates; `bench generate` at real size; a training run of fifty updates on random
-# weights of LCM Dreamshaper's shapes; and the recipe of the embedded model for the time that is left.
-# Each part has a time limit and does not depend on the others. Logs, tables and the run are written
-# to $OUT as they are made, one line per part to $OUT/summary.txt. The exit code is 1 if a part failed
-# or ran out of time; the recipe may, since the same command continues it.
+# weights of LCM Dreamshaper's shapes; and the recipe of the embedded model for the time that is
+# left. Each part has a time limit; a part that fails does not stop the others. Logs, tables and the
+# run are written to $OUT as they are made, and one line per part to $OUT/summary.txt. The exit code
+# is 1 if a part failed or ran out of time; the recipe may, since the same command continues it.
 #
 # Environment:
 #   OUT       folder of the results (./gpu-results)
@@ -33,8 +33,10 @@ work=$(mktemp -d)                    # the random model, which is too large to b
 trap 'rm -rf "$work"' EXIT
 echo '*' >"$OUT/.gitignore"
 : >"$OUT/summary.txt"
+rm -rf "$OUT/run" "$OUT"/step-*.json # of an earlier call
 failed=0
 
+# What is said is printed and kept.
 say() { printf '%s\n' "$*" | tee -a "$OUT/summary.txt"; }
 
 part() { # part NAME PERCENT COMMAND...: run it for at most that share of the time, and go on
@@ -55,13 +57,13 @@ part() { # part NAME PERCENT COMMAND...: run it for at most that share of the ti
 }
 
 last_line() { # last_line FILE: without the carriage returns of progress bars, at most 160 characters
-    tr '\r' '\n' <"$1" | grep -v '^[[:space:]]*$' | tail -n 1 | cut -c 1-160
+    tr '\r' '\n' <"$1" | grep -v '^[[:space:]]*$' | tail -n 1 | tr -s ' ' | cut -c 1-160
 }
 
 # Files, not the folder: collecting all tests takes longer than running these.
 mapfile -t gpu_tests < <(grep -rlE 'mark\.gpu' tests --include='test_*.py')
 pytest_options=(-m gpu --durations=5)
-precision=bf16 updates=50 settings=(--num-inference-steps 8 --guidance-scale 7.5 --batch-size 1)
+precision=bf16 rounds=5 updates=50 settings=(--num-inference-steps 8 --guidance-scale 7.5 --batch-size 1)
 recipe=(--recipe full --device cuda --bf16)
 if [ "$DEVICE" = cpu ]; then
     pytest_options=(-m gpu --collect-only -q)
@@ -69,7 +71,7 @@ if [ "$DEVICE" = cpu ]; then
     recipe=(--recipe full --device cpu)
 fi
 if [ "$SIZE" = small ]; then
-    updates=4 settings=(--num-inference-steps 2 --batch-size 1)
+    rounds=2 updates=4 settings=(--num-inference-steps 2 --batch-size 1)
     recipe=(--recipe reduced --device "$DEVICE")
     for change in vae_batch=2 vae_updates=2 clip_batch=4 clip_updates=2 captions=2 teacher_batch=4 \
         teacher_updates=2 distill_batch=4 distill_updates=2 num_questions=20 num_pairs=4 \
@@ -85,13 +87,12 @@ for variant in $VARIANTS; do
     share=14
     [ "$variant" = regional ] && share=22  # it compiles
     part "step-$variant" $share "$PYTHON" -m rocm bench step --size "$SIZE" --batch 1 --ref-grad exact \
-        --rounds 5 --variants plain flat "$variant" --json "$OUT/step-$variant.json"
+        --rounds "$rounds" --variants plain flat "$variant" --json "$OUT/step-$variant.json"
 done
-part generate 8 "$PYTHON" -m rocm bench generate --size "$SIZE" --rounds 5 --batch 1 4 \
+part generate 8 "$PYTHON" -m rocm bench generate --size "$SIZE" --rounds "$rounds" --batch 1 4 \
     --json "$OUT/generate.json"
 part random-model 8 "$PYTHON" -m scripts.random_model "$work/model" --size "$SIZE" \
     --precision "$precision"
-rm -rf "$OUT/run"                    # of an earlier call
 part fifty-updates 16 "$PYTHON" -m rocm train tiny-rocm-kl --run-dir "$OUT/run" \
     --model "$work/model" --device "$DEVICE" --precision "$precision" "${settings[@]}" \
     --num-steps "$updates" --eval-every "$updates" --checkpoint-every "$updates" \
@@ -100,6 +101,7 @@ drawings="$OUT/tiny/work/emoji64.npz"
 if [ -f "$DRAWINGS" ] && [ ! -f "$drawings" ]; then
     mkdir -p "$OUT/tiny/work" && cp "$DRAWINGS" "$drawings"
 fi
+# --seconds holds for each stage; a stage that the limit cuts off loses at most 90 s of updates.
 if [ -d "$NPM" ] || [ -f "$drawings" ]; then
     part recipe 100 "$PYTHON" -m scripts.tiny all "${recipe[@]}" --npm "$NPM" \
         --work "$OUT/tiny/work" --assets "$OUT/tiny/assets" \

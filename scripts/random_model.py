@@ -76,9 +76,11 @@ def main() -> None:
     parser.add_argument("--size", choices=sorted(SIZES), default="real")
     parser.add_argument("--precision", choices=sorted(DTYPES), default="bf16")
     options = parser.parse_args()
-    pipeline = random_pipeline(options.size).to(DTYPES[options.precision])
-    pipeline.save_pretrained(options.folder)
+    pipeline = random_pipeline(options.size)
     networks = (pipeline.unet, pipeline.vae, pipeline.text_encoder)
+    for network in networks:
+        torch.nn.Module.to(network, DTYPES[options.precision])  # diffusers' own warns needlessly
+    pipeline.save_pretrained(options.folder)
     count = sum(parameter.numel() for one in networks for parameter in one.parameters())
     print(f"{count:,} random weights in {options.folder}")
 
