@@ -25,7 +25,9 @@ def call(out: Path, **settings: str) -> subprocess.CompletedProcess[str]:
 def statuses(out: Path) -> dict[str, str]:
     """How each part ended, by name."""
     text = (out / "summary.txt").read_text(encoding="utf-8")
-    return {name: status for status, name in re.findall(r"^(\S+) +\S+ +s? *(\S+): ", text, re.M)}
+    return {
+        name: status for status, name in re.findall(r"^(\S+) +(?:-|\d+ s) +(\S+): ", text, re.M)
+    }
 
 
 @pytest.mark.slow
