@@ -43,7 +43,8 @@ part() { # part NAME PERCENT COMMAND...: run it for at most that share of the ti
     local name=$1 limit=$((TOTAL_S * $2 / 100)) left=$((TOTAL_S - SECONDS - RESERVE_S))
     local began=$SECONDS status=passed code
     shift 2
-    ((limit > left)) && limit=$left
+    # A rehearsal shows that the parts run, on a machine that may be busy with other work.
+    if ((limit > left)) || [ "$SIZE" = small ]; then limit=$left; fi
     if ((limit < 1)); then
         say "$(printf '%-9s %5s    %s' skipped - "$name: no time is left")"
         return
