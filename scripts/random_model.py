@@ -19,9 +19,9 @@ from diffusers import (
 )
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from rocm.bench.random_model import BETAS, NUM_TOKENS, SIZES
-from rocm.config import ROOT
+from rocm.experiments.bench.random_model import BETAS, NUM_TOKENS, SIZES
 from rocm.models.pipelines import DTYPES, NO_CHECKER
+from rocm.storage.paths import ROOT
 
 TOKENIZER = ROOT / "assets" / "tiny-lcm" / "tokenizer"
 # Hidden width, layers, heads, vocabulary; the width is the U-Net's cross_attention_dim.

@@ -16,8 +16,8 @@ import pytest
 import torch
 
 from rocm.config import RunConfig
+from rocm.runs.run_dir import RunDir
 from rocm.training.loop import train
-from rocm.training.run_dir import RunDir
 
 PATH = Path(__file__).resolve().parents[1] / "docs" / "rocm_by_hand.py"
 NUM_UPDATES, BATCH_SIZE, NUM_BASE = 3, 2, 4
