@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 
 from rocm.evaluation.intervals import Interval
-from rocm.evaluation.table import Row, Table
+from rocm.evaluation.table import Row, ComparisonTable
 
 NOTE = (
     "Mean over prompts ({num_prompts} prompts, seeds of each: {num_seeds}), +- half of its 95 % "
@@ -15,7 +15,7 @@ NOTE = (
 )
 
 
-def to_csv(table: Table) -> str:
+def to_csv(table: ComparisonTable) -> str:
     """One line for each arm and measure: mean and difference with their ends."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -32,12 +32,12 @@ def to_csv(table: Table) -> str:
     return text.getvalue()
 
 
-def to_json(table: Table) -> str:
+def to_json(table: ComparisonTable) -> str:
     """The whole table."""
     return json.dumps(asdict(table), indent=1) + "\n"
 
 
-def to_markdown(table: Table) -> str:
+def to_markdown(table: ComparisonTable) -> str:
     """A table in GitHub's Markdown."""
     heads = ["arm", *(name.replace("_", " ") for name in table.measures)]
     lines = [f"| {' | '.join(heads)} |", f"| --- |{' ---: |' * len(table.measures)}"]
@@ -49,7 +49,7 @@ def to_markdown(table: Table) -> str:
     return "\n".join([*lines, "", _note(table)]) + "\n"
 
 
-def to_latex(table: Table) -> str:
+def to_latex(table: ComparisonTable) -> str:
     r"""A `tabular` that needs no package."""
     heads = ["arm", *table.measures]
     lines = [
@@ -65,7 +65,7 @@ def to_latex(table: Table) -> str:
     return "\n".join([*lines, "\\hline", "\\end{tabular}"]) + "\n"
 
 
-FORMATS: dict[str, Callable[[Table], str]] = {
+FORMATS: dict[str, Callable[[ComparisonTable], str]] = {
     "csv": to_csv,
     "json": to_json,
     "md": to_markdown,
@@ -81,13 +81,13 @@ def words(one: Interval | None, is_difference: bool = False) -> str:
     return f"{one.mean:{'+' if is_difference else ''}.3g}{half}"
 
 
-def _cells(table: Table, row: Row) -> list[str]:
+def _cells(table: ComparisonTable, row: Row) -> list[str]:
     return [
         words(row.means[name]) + ("*" if name in row.trained else "") for name in table.measures
     ]
 
 
-def _differences(table: Table, row: Row) -> list[str]:
+def _differences(table: ComparisonTable, row: Row) -> list[str]:
     return [words(row.differences[name], is_difference=True) for name in table.measures]
 
 
@@ -100,7 +100,7 @@ def _latex(text: str) -> str:
     return "".join(special.get(sign, f"\\{sign}" if sign in "#$%&_{}" else sign) for sign in text)
 
 
-def _note(table: Table) -> str:
+def _note(table: ComparisonTable) -> str:
     note = NOTE.format(
         num_prompts=table.num_prompts,
         num_seeds=table.num_seeds,

@@ -16,8 +16,7 @@ from rocm import __version__
 from rocm.errors import MissingFile
 from rocm.evaluation.diversity import read_picture
 from rocm.evaluation.formats import FORMATS
-from rocm.evaluation.plan import Plan
-from rocm.evaluation.store import Result
+from rocm.evaluation.plan import ComparisonPlan, Result
 from rocm.evaluation.table import make_table
 
 TILE, LABEL, GAP, HEAD, FOOT = 160, 230, 10, 52, 34
@@ -26,7 +25,7 @@ INK, GREY, PAPER = "#1c2430", "#5b6675", "#ffffff"
 PACKAGES = ("torch", "diffusers", "peft", "transformers")
 
 
-def sheet(plan: Plan, results: list[Result]) -> bytes:
+def sheet(plan: ComparisonPlan, results: list[Result]) -> bytes:
     """One PNG: rows are prompts and seeds, columns arms, under each picture reward and judge.
 
     Args:
@@ -65,7 +64,7 @@ def sheet(plan: Plan, results: list[Result]) -> bytes:
     return file.getvalue()
 
 
-def bundle(plan: Plan, results: list[Result], path: Path) -> Path:
+def bundle(plan: ComparisonPlan, results: list[Result], path: Path) -> Path:
     """Write a zip with every picture, results.csv, the table in each format and manifest.json.
 
     Args:
@@ -92,7 +91,7 @@ def bundle(plan: Plan, results: list[Result], path: Path) -> Path:
     return path
 
 
-def results_csv(plan: Plan, results: list[Result]) -> str:
+def results_csv(plan: ComparisonPlan, results: list[Result]) -> str:
     """One line for each picture: arm, prompt, seed, file, measures."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -104,7 +103,7 @@ def results_csv(plan: Plan, results: list[Result]) -> str:
     return text.getvalue()
 
 
-def manifest(plan: Plan, results: list[Result]) -> dict[str, object]:
+def manifest(plan: ComparisonPlan, results: list[Result]) -> dict[str, object]:
     """The plan with its adapters' hashes, what is drawn of it, and the versions that drew it."""
     versions = {"rocm": __version__, "python": platform.python_version()}
     versions |= {name: version(name) for name in PACKAGES}
@@ -128,7 +127,7 @@ def _tile(
     pen: ImageDraw.ImageDraw,
     place: tuple[int, int],
     result: Result | None,
-    plan: Plan,
+    plan: ComparisonPlan,
 ) -> None:
     left, top = place
     if result is None:

@@ -12,8 +12,7 @@ import numpy as np
 
 from rocm.evaluation.diversity import by_prompt, thumbnail
 from rocm.evaluation.intervals import Interval, interval, paired_difference
-from rocm.evaluation.plan import Plan
-from rocm.evaluation.store import Result
+from rocm.evaluation.plan import ComparisonPlan, Result
 
 DIVERSITY = "diversity"
 MIN_PROMPTS, MAX_DIVERSE = 3, 128
@@ -42,7 +41,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Table:
+class ComparisonTable:
     """A comparison in figures.
 
     Attributes:
@@ -75,7 +74,7 @@ class Table:
         return f"Unfinished, prompts so far: {', '.join(lacking)}. " if lacking else ""
 
 
-def make_table(plan: Plan, results: list[Result]) -> Table:
+def make_table(plan: ComparisonPlan, results: list[Result]) -> ComparisonTable:
     """The table of what is drawn so far.
 
     Args:
@@ -99,11 +98,11 @@ def make_table(plan: Plan, results: list[Result]) -> Table:
     ]
     rows = [_row(plan, columns, column) for column in range(len(columns))]
     sizes = (len(plan.prompts), len(plan.seeds))
-    return Table(measures, plan.judge, tuple(rows), *sizes, plan.official)
+    return ComparisonTable(measures, plan.judge, tuple(rows), *sizes, plan.official)
 
 
 def by_prompt_mean(
-    plan: Plan, scores: Mapping[int, Mapping[str, float]], column: int, name: str
+    plan: ComparisonPlan, scores: Mapping[int, Mapping[str, float]], column: int, name: str
 ) -> Values:
     """A measure of each prompt, the mean over its seeds.
 
@@ -123,7 +122,7 @@ def by_prompt_mean(
     return values
 
 
-def _row(plan: Plan, columns: list[dict[str, Values]], column: int) -> Row:
+def _row(plan: ComparisonPlan, columns: list[dict[str, Values]], column: int) -> Row:
     own, base = columns[column], plan.base_of(column)
     has_other = base is not None and not plan.columns[column].is_base
     row = Row(
@@ -142,7 +141,7 @@ def _row(plan: Plan, columns: list[dict[str, Values]], column: int) -> Row:
     return replace(row, differences=found)
 
 
-def _diversity(plan: Plan, files: Mapping[int, Path], column: int) -> Values:
+def _diversity(plan: ComparisonPlan, files: Mapping[int, Path], column: int) -> Values:
     indices = _indices(plan, column)
     chosen = indices[:MAX_DIVERSE]
     if len(chosen) < MIN_PROMPTS or any(one not in files for row in chosen for one in row):
@@ -152,7 +151,7 @@ def _diversity(plan: Plan, files: Mapping[int, Path], column: int) -> Values:
     return [*values, *([None] * (len(indices) - len(chosen)))]
 
 
-def _indices(plan: Plan, column: int) -> list[list[int]]:
+def _indices(plan: ComparisonPlan, column: int) -> list[list[int]]:
     """Of the pictures of a column: by prompt, seed by seed."""
     size = len(plan.seeds)
     first = column * len(plan.prompts) * size

@@ -31,6 +31,7 @@ from rocm.rewards.load import load_rewards
 from rocm.rewards.names import KL, OFFICIAL
 from rocm.rewards.official import OfficialReward
 from rocm.rewards.preprocess import to_pil
+from rocm.storage.paths import ROOT
 
 MAX_MODELS = 2
 MAX_ADAPTERS = 8
@@ -138,7 +139,7 @@ class Sampler:
         loaded = self._model(first.model)
         model, unet = loaded.model, loaded.model.pipeline.unet
         if first.adapter:
-            name = self._adapter(first.model, loaded, Path(os.path.expanduser(first.adapter)))
+            name = self._adapter(first.model, loaded, ROOT / os.path.expanduser(first.adapter))
             unet.set_adapters([name], [first.adapter_strength])
         sampling = Sampling(
             first.num_inference_steps, first.guidance_scale, first.grid, len(indices)
