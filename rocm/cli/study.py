@@ -6,45 +6,54 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from rocm.cli.lazy import lazy
 from rocm.config import RunConfig
 from rocm.errors import StudyError
-from rocm.generation.queue import DrawingQueue
 from rocm.storage.files import make_folder, write_atomic
-from rocm.study.archive.bin import DraftBin
-from rocm.study.archive.export import export
-from rocm.study.archive.pack import pack, unpack
-from rocm.study.archive.preferences import PREFIX, with_votes
-from rocm.study.archive.verify import verify
-from rocm.study.design import lifecycle
-from rocm.study.design.build import Build, build
-from rocm.study.design.outlook import SECONDS_PER_PAIR, outlook
-from rocm.study.design.recipe import Recipe
-from rocm.study.report.progress import summary
-from rocm.study.report.stored import study_report
-from rocm.study.store import erase, invitations
-from rocm.study.store.backup import Backup
-from rocm.study.store.pictures import Pictures
-from rocm.study.store.simulated_raters import simulate_raters
-from rocm.study.store.store import Store
-from rocm.study.store.studies import named
+
+if TYPE_CHECKING:
+    from rocm.study.store.pictures import Pictures
+    from rocm.study.store.store import Store
+
+DrawingQueue = lazy("rocm.generation.queue:DrawingQueue")
+DraftBin = lazy("rocm.study.archive.bin:DraftBin")
+export = lazy("rocm.study.archive.export:export")
+pack = lazy("rocm.study.archive.pack:pack")
+unpack = lazy("rocm.study.archive.pack:unpack")
+with_votes = lazy("rocm.study.archive.preferences:with_votes")
+verify = lazy("rocm.study.archive.verify:verify")
+lifecycle = lazy("rocm.study.design.lifecycle")
+build = lazy("rocm.study.design.build")
+outlook = lazy("rocm.study.design.outlook")
+load_recipe = lazy("rocm.study.design.recipe:Recipe.load")
+summary = lazy("rocm.study.report.progress:summary")
+study_report = lazy("rocm.study.report.stored:study_report")
+erase = lazy("rocm.study.store.erase")
+invitations = lazy("rocm.study.store.invitations")
+Backup = lazy("rocm.study.store.backup:Backup")
+open_pictures = lazy("rocm.study.store.pictures:Pictures")
+simulate_raters = lazy("rocm.study.store.simulated_raters:simulate_raters")
+open_store = lazy("rocm.study.store.store:Store.open")
+named = lazy("rocm.study.store.studies:named")
 
 
 @dataclass(frozen=True)
-class Desk:
+class OpenHome:
     """What the commands work with: the home folder, its store and its pictures."""
 
     home: Path
-    store: Store
-    pictures: Pictures
+    store: "Store"
+    pictures: "Pictures"
 
 
-Action = Callable[[Desk, argparse.Namespace], str]
+Action = Callable[[OpenHome, argparse.Namespace], str]
 
 
 def add_study_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `study`."""
+    parser.set_defaults(run=run)
     actions = parser.add_subparsers(metavar="ACTION", required=True)
     one = _action(actions, "build", _build, "draw a study's pictures; goes on where it stopped")
     one.add_argument("recipe", type=Path, help="study.yaml")
@@ -55,7 +64,7 @@ def add_study_arguments(parser: argparse.ArgumentParser) -> None:
     one.add_argument("pair", type=int)
     one.add_argument("reason", help="stays in the manifest; empty takes the pair in again")
     one = _of_study(actions, "power", _power, "what the design takes and can tell")
-    one.add_argument("--seconds-per-pair", type=float, default=SECONDS_PER_PAIR)
+    one.add_argument("--seconds-per-pair", type=float, help="default: 20")
     one.add_argument("--pay-per-hour", type=float, default=0.0, help="in any currency")
     _of_study(actions, "delete", _delete, "move a draft to the bin; of pilots nothing is kept")
     _action(actions, "bin", _list_bin, "list deleted drafts")
@@ -92,19 +101,11 @@ def add_study_arguments(parser: argparse.ArgumentParser) -> None:
     one.add_argument("--to", type=Path, default=Path("report"), help="folder")
 
 
-def run(home: Path, options: argparse.Namespace) -> str:
-    """Run one action.
-
-    Args:
-        home: folder of everything.
-        options: parsed.
-
-    Returns:
-        What to print.
-    """
-    with desk(home) as opened:
+def run(options: argparse.Namespace, rest: list[str], home: Path) -> None:
+    """Run one action on the studies of `home` and print its answer."""
+    with open_home(home) as opened:
         action: Action = options.action
-        return action(opened, options)
+        print(action(opened, options))
 
 
 def trained_on_votes(config: RunConfig, home: Path) -> RunConfig:
@@ -117,16 +118,14 @@ def trained_on_votes(config: RunConfig, home: Path) -> RunConfig:
     Returns:
         The settings, as given where no study is named.
     """
-    if not config.preferences.startswith(PREFIX):
-        return config
-    with desk(home) as opened:
+    with open_home(home) as opened:
         changed, words = with_votes(config, opened.store, home)
     print(words, flush=True)
     return changed
 
 
 @contextmanager
-def desk(home: Path) -> Iterator[Desk]:
+def open_home(home: Path) -> Iterator[OpenHome]:
     """The store and pictures of a home.
 
     Args:
@@ -136,9 +135,9 @@ def desk(home: Path) -> Iterator[Desk]:
         What the commands work with.
     """
     home.mkdir(parents=True, exist_ok=True)
-    store = Store.open(os.environ.get("DATABASE_URL") or home / "study.sqlite3")
+    store = open_store(os.environ.get("DATABASE_URL") or home / "study.sqlite3")
     try:
-        yield Desk(home, store, Pictures(home / "study-pictures"))
+        yield OpenHome(home, store, open_pictures(home / "study-pictures"))
     finally:
         store.close()
 
@@ -157,17 +156,17 @@ def _of_study(actions: Any, name: str, function: Action, text: str) -> argparse.
     return parser
 
 
-def _id(at: Desk, options: argparse.Namespace) -> str:
+def _id(at: OpenHome, options: argparse.Namespace) -> str:
     """The study that an id, or its beginning, stands for."""
     return named(at.store.studies(), options.study).study_id
 
 
-def _build(at: Desk, options: argparse.Namespace) -> str:
-    recipe = Recipe.load(options.recipe)
+def _build(at: OpenHome, options: argparse.Namespace) -> str:
+    recipe = load_recipe(options.recipe)
     queue = DrawingQueue(at.home / "studies" / "worker.log")
     try:
         say: Callable[[str], None] = lambda line: print(line, flush=True)  # noqa: E731
-        study_id = build(Build(at.home, at.store, at.pictures, queue, say), recipe)
+        study_id = build.build(build.Build(at.home, at.store, at.pictures, queue, say), recipe)
     finally:
         queue.close()
     return (
@@ -176,14 +175,14 @@ def _build(at: Desk, options: argparse.Namespace) -> str:
     )
 
 
-def _status(at: Desk, options: argparse.Namespace) -> str:
+def _status(at: OpenHome, options: argparse.Namespace) -> str:
     if options.study:
         return summary(at.store, _id(at, options))
     lines = [f"{one.study_id}  {one.status:7} {one.title}" for one in at.store.studies()]
     return "\n".join(lines) or "No studies. Build one: python -m rocm study build study.yaml"
 
 
-def _pairs(at: Desk, options: argparse.Namespace) -> str:
+def _pairs(at: OpenHome, options: argparse.Namespace) -> str:
     rows = lifecycle.pairs(at.store, _id(at, options))
     return "\n".join(
         f"{row.id:6} {row.kind:8} {row.picture_a} {row.picture_b} {row.text}"
@@ -192,32 +191,33 @@ def _pairs(at: Desk, options: argparse.Namespace) -> str:
     )
 
 
-def _strike(at: Desk, options: argparse.Namespace) -> str:
+def _strike(at: OpenHome, options: argparse.Namespace) -> str:
     lifecycle.strike(at.store, _id(at, options), options.pair, options.reason or None)
     return f"Pair {options.pair} is {'left out' if options.reason else 'in again'}."
 
 
-def _power(at: Desk, options: argparse.Namespace) -> str:
-    return outlook(at.store, _id(at, options), options.seconds_per_pair, options.pay_per_hour)
+def _power(at: OpenHome, options: argparse.Namespace) -> str:
+    seconds = options.seconds_per_pair or outlook.SECONDS_PER_PAIR
+    return str(outlook.outlook(at.store, _id(at, options), seconds, options.pay_per_hour))
 
 
-def _open(at: Desk, options: argparse.Namespace) -> str:
+def _open(at: OpenHome, options: argparse.Namespace) -> str:
     study_id = _id(at, options)
     return f"Open. Manifest: {lifecycle.open_study(at.store, study_id)}"
 
 
-def _delete(at: Desk, options: argparse.Namespace) -> str:
+def _delete(at: OpenHome, options: argparse.Namespace) -> str:
     study_id = _id(at, options)
     DraftBin(at.home, at.store).put(study_id)
     return f"In the bin. Take it out: python -m rocm study restore {study_id}"
 
 
-def _list_bin(at: Desk, options: argparse.Namespace) -> str:
+def _list_bin(at: OpenHome, options: argparse.Namespace) -> str:
     found = DraftBin(at.home, at.store).drafts()
     return "\n".join(f"{one.study_id}  {one.title}" for one in found) or "The bin is empty."
 
 
-def _restore(at: Desk, options: argparse.Namespace) -> str:
+def _restore(at: OpenHome, options: argparse.Namespace) -> str:
     deleted = DraftBin(at.home, at.store)
     fitting = [one.study_id for one in deleted.drafts() if one.study_id.startswith(options.study)]
     study_id = fitting[0] if len(fitting) == 1 else options.study
@@ -225,54 +225,54 @@ def _restore(at: Desk, options: argparse.Namespace) -> str:
     return summary(at.store, study_id)
 
 
-def _empty_bin(at: Desk, options: argparse.Namespace) -> str:
+def _empty_bin(at: OpenHome, options: argparse.Namespace) -> str:
     return f"Deleted for good: {DraftBin(at.home, at.store).empty()} drafts."
 
 
-def _pause(at: Desk, options: argparse.Namespace) -> str:
+def _pause(at: OpenHome, options: argparse.Namespace) -> str:
     lifecycle.pause(at.store, _id(at, options))
     return summary(at.store, _id(at, options))
 
 
-def _resume(at: Desk, options: argparse.Namespace) -> str:
+def _resume(at: OpenHome, options: argparse.Namespace) -> str:
     lifecycle.resume(at.store, _id(at, options))
     return summary(at.store, _id(at, options))
 
 
-def _close(at: Desk, options: argparse.Namespace) -> str:
+def _close(at: OpenHome, options: argparse.Namespace) -> str:
     lifecycle.close(at.store, _id(at, options))
     return summary(at.store, _id(at, options))
 
 
-def _simulate(at: Desk, options: argparse.Namespace) -> str:
+def _simulate(at: OpenHome, options: argparse.Namespace) -> str:
     study_id = _id(at, options)
     done = simulate_raters(at.store, study_id, options.raters, options.score, options.seed)
     return f"{done} trials are answered, all simulated.\n{summary(at.store, study_id)}"
 
 
-def _add_raters(at: Desk, options: argparse.Namespace) -> str:
+def _add_raters(at: OpenHome, options: argparse.Namespace) -> str:
     more = lifecycle.add_raters(at.store, _id(at, options), options.num)
     return f"{more} more votes are planned.\n{summary(at.store, _id(at, options))}"
 
 
-def _invite(at: Desk, options: argparse.Namespace) -> str:
+def _invite(at: OpenHome, options: argparse.Namespace) -> str:
     study_id = _id(at, options)
     place = f"{options.address.rstrip('/')}/study/{study_id}"
     codes = invitations.invite(at.store, study_id, options.num)
     return "\n".join(f"{place}#invite={code}" for code in codes)
 
 
-def _pack(at: Desk, options: argparse.Namespace) -> str:
+def _pack(at: OpenHome, options: argparse.Namespace) -> str:
     key = pack(at.store, at.pictures, _id(at, options), options.to, options.votes)
     return f"{options.to}\nKeep back, it names the arms: {key}"
 
 
-def _unpack(at: Desk, options: argparse.Namespace) -> str:
+def _unpack(at: OpenHome, options: argparse.Namespace) -> str:
     study_id = unpack(at.store, at.pictures, options.zip, options.key)
     return summary(at.store, study_id)
 
 
-def _verify(at: Desk, options: argparse.Namespace) -> str:
+def _verify(at: OpenHome, options: argparse.Namespace) -> str:
     study_id = _id(at, options)
     wrong = verify(at.store, at.pictures, study_id)
     if wrong:
@@ -280,24 +280,24 @@ def _verify(at: Desk, options: argparse.Namespace) -> str:
     return f"Study {study_id} holds: hashes, pictures, places and votes."
 
 
-def _erase(at: Desk, options: argparse.Namespace) -> str:
+def _erase(at: OpenHome, options: argparse.Namespace) -> str:
     number = erase.erase(at.store, _id(at, options), options.rater)
     if folder := os.environ.get("ROCM_BACKUP"):
         Backup(at.store.database, Path(folder)).forget_the_past()
     return f"Rater {options.rater} is erased, with {number} votes."
 
 
-def _forget(at: Desk, options: argparse.Namespace) -> str:
+def _forget(at: OpenHome, options: argparse.Namespace) -> str:
     return f"{erase.forget_payments(at.store, _id(at, options))} ids are deleted."
 
 
-def _export(at: Desk, options: argparse.Namespace) -> str:
+def _export(at: OpenHome, options: argparse.Namespace) -> str:
     study_id = _id(at, options)
     question = options.question or at.store.study(study_id).config["primary_question"]
     return str(export(at.store, at.pictures, study_id, options.to, question))
 
 
-def _report(at: Desk, options: argparse.Namespace) -> str:
+def _report(at: OpenHome, options: argparse.Namespace) -> str:
     found = study_report(at.store, _id(at, options))
     make_folder(options.to)
     write_atomic(options.to / "report.html", found.to_html())

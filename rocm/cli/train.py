@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from rocm.cli import models as cli_models
 from rocm.cli import runs as cli_runs
-from rocm.cli import study as cli_study
 from rocm.config import RunConfig
 from rocm.config.presets import preset_groups, preset_names
 from rocm.distributed import ALONE, Ranks, joined
@@ -31,6 +30,7 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--run-dir", type=Path, help="where the run is kept")
     parser.add_argument("--resume", type=Path, metavar="DIR", help="continue a run")
     cli_models.add_train_arguments(parser)
+    parser.set_defaults(run=train)
 
 
 def _settings_help() -> str:
@@ -93,7 +93,7 @@ def _created(options: argparse.Namespace, rest: list[str], home: Path, ranks: Ra
     if not options.source:
         raise ConfigError(f"Which preset or file? Presets: {', '.join(preset_names())}.")
     config = RunConfig.load(source_of(options.source, home), **cli_runs.settings(rest))
-    config = cli_study.trained_on_votes(cli_models.adjusted(config, options), home)
+    config = cli_runs.with_votes(cli_models.adjusted(config, options), home)
     ranks.local(config)  # no run is made that cannot be shared
     preset = Path(options.source).stem
     name = f"{preset}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"

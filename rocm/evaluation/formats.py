@@ -7,12 +7,16 @@ from collections.abc import Callable
 from dataclasses import asdict
 
 from rocm.evaluation.intervals import Interval
-from rocm.evaluation.table import Row, ComparisonTable
+from rocm.evaluation.table import ComparisonTable, Row
+from rocm.storage.numbers import plus_minus, signed
 
 NOTE = (
-    "Mean over prompts ({num_prompts} prompts, seeds of each: {num_seeds}), +- half of its 95 % "
-    "interval; below it the paired difference to base. * trained on this reward, {judge} held out."
+    "Mean \N{PLUS-MINUS SIGN} half of its 95 % interval over {num_prompts} prompts, {num_seeds} "
+    "seeds each; below: paired difference to base. * trained on this reward, {judge} held out."
 )
+# Decimals of a measure; rewards have three.
+DECIMALS = {"kl_nats": 1, "color_entropy": 2, "aesthetic": 2, "pickscore": 2}
+LATEX_SIGNS = {ord("\N{PLUS-MINUS SIGN}"): r" \pm ", ord("\N{MINUS SIGN}"): "-"}
 
 
 def to_csv(table: ComparisonTable) -> str:
@@ -53,7 +57,7 @@ def to_latex(table: ComparisonTable) -> str:
     r"""A `tabular` that needs no package."""
     heads = ["arm", *table.measures]
     lines = [
-        f"% {_note(table)}",
+        f"% {_note(table)}".replace("\N{PLUS-MINUS SIGN}", "+-"),
         f"\\begin{{tabular}}{{l{'r' * len(table.measures)}}}",
         "\\hline",
         " & ".join(_latex(one.replace("_", " ")) for one in heads) + r" \\ \hline",
@@ -73,26 +77,32 @@ FORMATS: dict[str, Callable[[ComparisonTable], str]] = {
 }
 
 
-def words(one: Interval | None, is_difference: bool = False) -> str:
-    """Mean and half of the interval with three digits, such as `0.703 +- 0.021`."""
-    if one is None:
-        return "-"
-    half = "" if one.high is None else f" +- {one.high - one.mean:.2g}"
-    return f"{one.mean:{'+' if is_difference else ''}.3g}{half}"
+def interval_text(measure: str, interval: Interval | None, is_difference: bool = False) -> str:
+    """Mean and half-width of an interval, such as `0.703 \N{PLUS-MINUS SIGN} 0.021`."""
+    if interval is None:
+        return "\N{EN DASH}"
+    decimals = DECIMALS.get(measure, 3)
+    half = None if interval.high is None else interval.high - interval.mean
+    text = plus_minus(interval.mean, half, decimals)
+    is_positive = is_difference and signed(interval.mean, decimals).startswith("+")
+    return f"+{text}" if is_positive else text
 
 
 def _cells(table: ComparisonTable, row: Row) -> list[str]:
     return [
-        words(row.means[name]) + ("*" if name in row.trained else "") for name in table.measures
+        interval_text(name, row.means[name]) + ("*" if name in row.trained else "")
+        for name in table.measures
     ]
 
 
 def _differences(table: ComparisonTable, row: Row) -> list[str]:
-    return [words(row.differences[name], is_difference=True) for name in table.measures]
+    return [
+        interval_text(name, row.differences[name], is_difference=True) for name in table.measures
+    ]
 
 
 def _math(cells: list[str]) -> list[str]:
-    return [f"${cell.replace('+-', chr(92) + 'pm')}$" if cell != "-" else "--" for cell in cells]
+    return ["--" if cell == "\N{EN DASH}" else f"${cell.translate(LATEX_SIGNS)}$" for cell in cells]
 
 
 def _latex(text: str) -> str:

@@ -172,8 +172,8 @@ def make_plan(request: Request, runs: Path, is_public: bool = False) -> Comparis
     )
     if is_public and plan.num_pictures > MAX_PUBLIC:
         raise ConfigError(
-            f"{_product(plan)} are {plan.num_pictures:,} pictures; on a public page a comparison has "
-            f"at most {MAX_PUBLIC}. Use fewer prompts, seeds or arms."
+            f"{_product(plan)} are {plan.num_pictures:,} pictures; a public page "
+            f"draws at most {MAX_PUBLIC}. Use fewer prompts, seeds or arms."
         )
     return plan
 

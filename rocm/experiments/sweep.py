@@ -29,7 +29,7 @@ from rocm.storage.files import make_folder, read_json, write_atomic
 MAX_RUNS = 1000
 
 
-class Plan(BaseModel):
+class SweepPlan(BaseModel):
     """What sweep.json holds: the settings that all runs share, those of each cell, the seeds."""
 
     preset: str
@@ -95,7 +95,7 @@ class Sweeps:
     def __init__(self, home: Path, queue: Queue):
         """Keep plans below `home`/sweeps and put runs into `queue`."""
         self.path = home / "sweeps"
-        self._queue = queue
+        self.queue = queue
 
     def ids(self) -> list[str]:
         """Ids of all sweeps, newest first, damaged ones at the end."""
@@ -144,10 +144,10 @@ class Sweeps:
         sweep_id = self.plan(preset, config, grid, seeds)
         for run, settings in self.open_runs(sweep_id):
             if run.written_state():
-                self._queue.add(run)
+                self.queue.add(run)
             else:
                 self.create(sweep_id, run, settings, place=time.time())
-        self._queue.ensure_worker()
+        self.queue.ensure_worker()
         return sweep_id
 
     def open_runs(self, sweep_id: str) -> list[tuple[RunDir, RunConfig]]:
@@ -189,7 +189,7 @@ class Sweeps:
         write_atomic(folder / "report.json", to_json(report))
         return folder
 
-    def _plan(self, sweep_id: str) -> Plan:
+    def _plan(self, sweep_id: str) -> SweepPlan:
         if sweep_id not in self.ids():
             raise MissingFile(f"There is no sweep '{sweep_id[:100]}' in {self.path}.")
         return _read_plan(self.path / sweep_id / "sweep.json")
@@ -201,7 +201,7 @@ class Sweeps:
         pairs = product(plan.cells, range(plan.num_seeds))
         return [
             (
-                RunDir(self._queue.runs / f"{sweep_id}-{number:03d}"),
+                RunDir(self.queue.runs / f"{sweep_id}-{number:03d}"),
                 RunConfig.load(base.model_dump(), **{**settings, "seed": base.seed + seed}),
             )
             for number, (settings, seed) in enumerate(pairs)
@@ -348,9 +348,9 @@ def _created(path: Path) -> float:
         return 0.0
 
 
-def _read_plan(path: Path) -> Plan:
+def _read_plan(path: Path) -> SweepPlan:
     try:
-        return Plan.model_validate(read_json(path))
+        return SweepPlan.model_validate(read_json(path))
     except ValidationError as error:
         name = ".".join(map(str, error.errors()[0]["loc"])) or "it is no object of JSON"
         raise RunError(f"{path} is damaged ({name}). Delete its folder; runs are kept.") from error

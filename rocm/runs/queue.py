@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import psutil
@@ -30,6 +31,7 @@ TRAINER = (sys.executable, "-m", "rocm")
 STOP_GRACE_S = 60.0
 LOOK_EVERY_S = 0.3
 RETRY_AFTER_S = 10.0
+WATCH_EVERY_S = 3.0
 UNSETTLED = ("queued", "starting", "running", "stopping")
 FORCED = "The trainer did not stop by itself and was ended by force."
 
@@ -145,6 +147,24 @@ class Queue:
         """Write down what became of runs whose trainer is gone."""
         with self.locked():
             self._settle()
+
+    def reconcile(self) -> None:
+        """Record what became of runs, and let the queue go on."""
+        self.settle()
+        self.ensure_worker()
+
+    def watch(self) -> None:
+        """Reconcile now, then keep the queue going from a thread as long as this process lives."""
+        self.reconcile()
+        Thread(target=self._keep_going, name="queue watch", daemon=True).start()
+
+    def _keep_going(self) -> None:
+        while True:
+            time.sleep(WATCH_EVERY_S)
+            try:
+                self.ensure_worker()
+            except (RocmError, OSError) as error:  # such as a full disk: tried again soon
+                _say(f"The queue cannot go on: {error}")
 
     @contextmanager
     def locked(self) -> Iterator[None]:

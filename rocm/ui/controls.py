@@ -42,15 +42,12 @@ def basics() -> list[str]:
 
 
 def control(name: str, value: Any, suggestions: Sequence[str] = ()) -> Component:
-    """The control of one setting. Bounds are checked by `RunConfig`, which says them in words.
+    """The control of a setting in the open block; `RunConfig` checks its bounds.
 
     Args:
         name: of the setting.
-        value: shown at first.
-        suggestions: what a free text may be; others can be typed.
-
-    Returns:
-        The component, made in the current Gradio block.
+        value: shown first.
+        suggestions: choices for a free text; other values can be typed.
     """
     field = FIELDS[name]
     label = label_of(name)
@@ -76,18 +73,18 @@ def control(name: str, value: Any, suggestions: Sequence[str] = ()) -> Component
 
 
 def label_of(name: str) -> str:
-    """What stands above a setting's control."""
+    """The label of a setting's control."""
     return LABELS.get(name, name.replace("_", " ").capitalize())
 
 
 def labelled(words: str) -> str:
-    """A sentence that begins with a setting's name, with its control's label before it."""
+    """A sentence that starts with a setting's name, preceded by its control's label."""
     name = re.split(r"\W", words, maxsplit=1)[0]
     return f"{label_of(name)}: {words}" if name in FIELDS else words
 
 
 def fits(name: str, value: Any) -> bool:
-    """Whether a value is within a setting's type and bounds, so that its control can show it."""
+    """Whether a value fits a setting's type and bounds, so that its control can show it."""
     field = FIELDS[name]
     try:
         TypeAdapter(Annotated[field.annotation, field]).validate_python(value)
@@ -97,7 +94,7 @@ def fits(name: str, value: Any) -> bool:
 
 
 def _range(field: FieldInfo) -> str:
-    """The bounds of a number in words; both ends are told where there are both."""
+    """The bounds of a number in words."""
     at_least, above, at_most = bound(field, Ge), bound(field, Gt), bound(field, Le)
     if at_least is None and above is None:
         return ""

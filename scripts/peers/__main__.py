@@ -43,7 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.what = "step"
     try:
         print(
-            cli_bench.bench(options, lambda b: load_peers(options.peer, b, options.peer_own_work))
+            cli_bench.bench_text(
+                options, lambda b: load_peers(options.peer, b, options.peer_own_work)
+            )
         )
     except RocmError as error:
         print(f"peers: {error}", file=sys.stderr)

@@ -6,12 +6,12 @@ import shutil
 from dataclasses import asdict
 
 import pytest
+from rocm.evaluation.service import CompareDesk
 
 from rocm.config import RunConfig
 from rocm.errors import ConfigError, RocmError
 from rocm.evaluation.plan import Pace, Plan, describe, plan
 from rocm.evaluation.request import JUDGE, Request, prompt_set
-from rocm.evaluation.service import CompareDesk
 from rocm.generation.queue import DrawingQueue
 from rocm.runs.adapters import WEIGHTS
 from rocm.runs.run_dir import RunDir

@@ -8,12 +8,12 @@ import zipfile
 
 import pytest
 from PIL import Image
+from rocm.evaluation.service import CompareDesk
 
 from rocm.errors import DrawingError, MissingFile, RunError
 from rocm.evaluation import store
 from rocm.evaluation.plan import Column, Plan
 from rocm.evaluation.request import Request
-from rocm.evaluation.service import CompareDesk
 from rocm.evaluation.sheet import sheet
 from rocm.evaluation.store import Comparisons
 from rocm.evaluation.table import make_table

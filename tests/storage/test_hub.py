@@ -21,7 +21,7 @@ from rocm.runs.adapters import SHIPPED, check_fit, find_arm, fingerprint
 from rocm.storage import hub as hub_module
 from rocm.storage.hub import PINNED, Download, announcement, repository, size
 from rocm.storage.paths import ROOT
-from rocm.studio import Services
+from rocm.studio import Studio
 from tests.hub_server import COMMIT, serving
 from tests.tiny_pipeline import random_diffusion, save_lcm_lora
 
@@ -193,7 +193,7 @@ def test_no_network_is_one_sentence_and_nothing_else(cache, is_offline, pinned_o
 def test_a_missing_model_is_a_problem_before_the_start(cache):
     config = RunConfig.load("tiny-rocm-kl", model="somebody/sd")
     words = "model=somebody/sd is not on this disk, and somebody/sd@main cannot be reached: HF_HUB"
-    assert Services(cache).problems(config)[0].startswith(words)
+    assert Studio(cache).problems(config)[0].startswith(words)
 
 
 def test_the_problem_says_how_much_there_is_to_download(cache, monkeypatch):

@@ -8,7 +8,7 @@ import urllib.request
 import pytest
 
 from rocm.errors import RunError
-from rocm.studio import Services
+from rocm.studio import Studio
 from rocm.ui.access import Access, access, is_loopback
 from rocm.ui.app import CLOSED, build
 
@@ -73,7 +73,7 @@ def serve(tmp_path):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        pages.append(build(Services(tmp_path), rule))
+        pages.append(build(Studio(tmp_path), rule))
         _, url, _ = pages[-1].launch(
             server_port=port, prevent_thread_lock=True, quiet=True, **CLOSED
         )

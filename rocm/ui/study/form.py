@@ -7,7 +7,7 @@ import gradio as gr
 from gradio.components import Component
 from pydantic import BaseModel
 
-from rocm.evaluation.service import CompareDesk
+from rocm.evaluation.store import Comparisons
 from rocm.study.service import TYPED, WISHES, Consent, Question, Recipe, Wish
 from rocm.ui.compare.form import arm_choices
 from rocm.ui.generate.page import STEPS
@@ -74,7 +74,7 @@ def wish(values: tuple[Any, ...]) -> Wish:
     return Wish(**given)
 
 
-def build_form(desk: CompareDesk) -> Form:
+def build_form(desk: Comparisons) -> Form:
     """Make the form.
 
     Args:
@@ -96,7 +96,7 @@ def build_form(desk: CompareDesk) -> Form:
     return Form(box, ways, wishes, build, as_text, text, file, build_text)
 
 
-def _build_wishes(desk: CompareDesk) -> dict[str, Component]:
+def _build_wishes(desk: Comparisons) -> dict[str, Component]:
     wishes = _build_first(desk) | _build_prompts()
     with gr.Accordion("Questions and answers", open=False, elem_id="study_questions_box"):
         wishes |= _build_questions()
@@ -140,7 +140,7 @@ def _number(name: str, label: str, value: Any = None, scale: int = 1) -> gr.Numb
     )
 
 
-def _build_first(desk: CompareDesk) -> dict[str, Component]:
+def _build_first(desk: Comparisons) -> dict[str, Component]:
     first = [name for name in desk.first_request().arms if name != "base"]
     return {
         "title": gr.Textbox(

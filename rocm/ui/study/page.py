@@ -12,7 +12,7 @@ import gradio as gr
 from gradio.components import Component
 
 from rocm.errors import ConfigError, RocmError, StudyError
-from rocm.evaluation.service import CompareDesk
+from rocm.evaluation.store import Comparisons
 from rocm.study.service import Look, Recipe, StudyDesk
 from rocm.ui.access import Access
 from rocm.ui.compare.form import arm_choices
@@ -42,7 +42,7 @@ SHOWN = {
 }
 
 
-def build(desk: StudyDesk, arms: CompareDesk, access: Access, tab: gr.Tab) -> None:
+def build(desk: StudyDesk, arms: Comparisons, access: Access, tab: gr.Tab) -> None:
     """Make the page.
 
     Args:
@@ -74,7 +74,7 @@ class Handlers:
     def __init__(
         self,
         desk: StudyDesk,
-        arms: CompareDesk,
+        arms: Comparisons,
         access: Access,
         form: Form,
         view: View,

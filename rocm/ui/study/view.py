@@ -13,7 +13,7 @@ from rocm.study.service import (
     Widths,
     precision,
 )
-from rocm.ui.generate.view import fault
+from rocm.ui.handlers import fault
 
 VOTES = "study"
 """Where the voting pages stand, relative to this one."""

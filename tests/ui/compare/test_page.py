@@ -5,11 +5,11 @@ import urllib.request
 
 import gradio as gr
 import pytest
+from rocm.evaluation.service import AXES, CompareDesk, Request
 
 from rocm.errors import ConfigError
 from rocm.evaluation.efficiency import Curve
 from rocm.evaluation.intervals import Interval
-from rocm.evaluation.service import AXES, CompareDesk, Request
 from rocm.evaluation.table import Row, Table
 from rocm.generation.queue import DrawingQueue
 from rocm.ui.access import access

@@ -9,7 +9,7 @@ import gradio as gr
 import pytest
 
 from rocm.errors import RocmError
-from rocm.studio import Services
+from rocm.studio import Studio
 from rocm.study.server.app import PLACE
 from rocm.study.service import WISHES, PairView, StudyDesk, Widths
 from rocm.study.store.store import Store
@@ -30,38 +30,38 @@ ACTIONS = [
 
 
 @pytest.fixture
-def services(tmp_path):
-    return Services(tmp_path)
+def studio(tmp_path):
+    return Studio(tmp_path)
 
 
 @pytest.fixture
-def desk(tmp_path, services):
+def desk(tmp_path, studio):
     store = Store.open(tmp_path / "study.sqlite3")
-    yield StudyDesk(tmp_path, store, services.desk.queue)
+    yield StudyDesk(tmp_path, store, studio.generation.queue)
     store.close()
 
 
 @pytest.fixture
-def served(services, desk):
+def served(studio, desk):
     """The page where a token is asked for; its address."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    page = build(services, access("0.0.0.0", False, "secret"), desk)
+    page = build(studio, access("0.0.0.0", False, "secret"), desk)
     _, url, _ = page.launch(server_port=port, prevent_thread_lock=True, quiet=True, **CLOSED)
     yield url
     page.close()
 
 
 @pytest.fixture
-def parts(services, desk):
+def parts(studio, desk):
     rule = access("0.0.0.0", False, "secret")
     with gr.Blocks() as page:
         token = gr.Textbox()
-        form = build_form(services.compare)
+        form = build_form(studio.comparisons)
         view, _, screening = build_view(token, rule)
     assert page
-    return Handlers(desk, services.compare, rule, form, view, screening), view, form
+    return Handlers(desk, studio.comparisons, rule, form, view, screening), view, form
 
 
 def draft(desk):
@@ -82,8 +82,8 @@ def test_without_the_token_nobody_acts_on_a_study(served, desk):
     assert desk.studies() == []
 
 
-def test_where_nobody_may_train_there_is_no_study_page(services, desk):
-    public = build(services, access("0.0.0.0", False, ""), desk)
+def test_where_nobody_may_train_there_is_no_study_page(studio, desk):
+    public = build(studio, access("0.0.0.0", False, ""), desk)
     named = {function.api_name for function in public.fns.values()}
     assert not named & set(ACTIONS)
 
