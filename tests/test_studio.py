@@ -36,10 +36,10 @@ def end_all(studio):
     """End worker and trainers of a home, and wait until they are gone."""
     for run_id in [report.run_id for report in studio.runs.waiting()]:
         studio.runs.queue.cancel(studio.runs.run(run_id))
-    for run in studio._queue._unsettled():
+    for run in studio.runs.queue._unsettled():
         for process in run.processes():
             process.kill()
-    for child in studio._queue._children:
+    for child in studio.runs.queue._children:
         child.wait(timeout=30)
 
 
@@ -234,7 +234,7 @@ def test_a_damaged_run_is_listed_with_its_fault_and_stops_no_queue(service, file
 def test_a_run_deleted_while_it_is_listed_does_not_hide_the_others(service, monkeypatch):
     studio = service()
     gone = RunDir(studio.runs.folder / "gone")
-    monkeypatch.setattr(studio._queue, "all_runs", lambda: [gone])
+    monkeypatch.setattr(studio.runs.queue, "all_runs", lambda: [gone])
     assert [report.run_id for report in studio.runs.all()] == ["gone"]
 
 
@@ -244,6 +244,6 @@ def test_a_full_disk_does_not_end_the_watch_over_the_queue(service, monkeypatch,
     def full():
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(studio._queue, "ensure_worker", full)
-    studio._look_after_queue()
+    monkeypatch.setattr(studio.runs.queue, "ensure_worker", full)
+    studio.runs.queue.look_after()
     assert "No space left" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""A comparison to take away: one labelled picture, or a zip with pictures, tables and manifest."""
+"""A comparison as files: one labeled picture, or a zip with pictures, tables and manifest."""
 
 import csv
 import io
@@ -26,17 +26,9 @@ PACKAGES = ("torch", "diffusers", "peft", "transformers")
 
 
 def sheet(plan: ComparisonPlan, results: list[Result]) -> bytes:
-    """One PNG: rows are prompts and seeds, columns arms, under each picture reward and judge.
+    """A PNG with prompts and seeds as rows and arms as columns; with reward and judge.
 
-    Args:
-        plan: of the comparison.
-        results: its pictures; those that are not drawn stay grey.
-
-    Returns:
-        The file; at most 600 pictures, as many whole rows as that allows.
-
-    Raises:
-        MissingFile: nothing is drawn yet.
+    It has at most 600 pictures, in whole rows; missing ones are gray. MissingFile if none is drawn.
     """
     _check_drawn(results)
     drawn = {one.index: one for one in results}
@@ -65,19 +57,7 @@ def sheet(plan: ComparisonPlan, results: list[Result]) -> bytes:
 
 
 def bundle(plan: ComparisonPlan, results: list[Result], path: Path) -> Path:
-    """Write a zip with every picture, results.csv, the table in each format and manifest.json.
-
-    Args:
-        plan: of the comparison.
-        results: its pictures.
-        path: of the zip.
-
-    Returns:
-        The zip.
-
-    Raises:
-        MissingFile: nothing is drawn yet.
-    """
+    """Write a zip of every picture, results.csv, the tables and manifest.json to `path`."""
     _check_drawn(results)
     table = make_table(plan, results)
     with ZipFile(path, "w", ZIP_DEFLATED) as file:

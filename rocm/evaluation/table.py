@@ -1,6 +1,6 @@
 """Rows of arms, columns of measures: mean and paired difference to the base model, with intervals.
 
-A prompt's value is the mean over its seeds; intervals are Student's over prompts, 95 %.
+The value of a prompt is the mean over its seeds; intervals are Student's over prompts, 95 %.
 """
 
 from collections.abc import Mapping
@@ -23,14 +23,13 @@ Values = list[float | None]
 
 @dataclass(frozen=True)
 class Row:
-    """One column of the grid as a row of the table.
+    """A column of the grid as a row of the table.
 
     Attributes:
         title: of the arm and its value of the axis.
         trained: rewards that it was trained on.
-        is_base: whether it is the model without adapter.
-        means: by measure; None where nothing is drawn.
-        differences: to the base model, by measure; None for the base model and without one.
+        means: by measure; None if nothing is drawn.
+        differences: to the base model, by measure; None for the base model, or without it.
     """
 
     title: str
@@ -45,10 +44,9 @@ class ComparisonTable:
     """A comparison in figures.
 
     Attributes:
-        measures: names, in order.
-        judge: the held-out reward among them, or empty.
+        judge: the held-out reward among the measures, or empty.
         rows: one for each column of the grid.
-        num_prompts: asked for.
+        num_prompts: requested.
         num_seeds: of each prompt.
         official: package and checkpoint of each official score.
     """
@@ -62,12 +60,12 @@ class ComparisonTable:
 
     @property
     def computed(self) -> str:
-        """A sentence on each official score: by which package, from which checkpoint."""
+        """Package and checkpoint of each official score, as sentences."""
         return "".join(f" {name} by {words}." for name, words in self.official.items())
 
     @property
     def unfinished(self) -> str:
-        """A sentence on the arms that lack prompts, so that no mean passes for one over all."""
+        """A sentence on arms with missing prompts, whose means are not over all prompts."""
         means = {row.title: row.means[self.measures[0]] for row in self.rows}
         drawn = {title: one.num if one else 0 for title, one in means.items()}
         lacking = [f"{title} {num}" for title, num in drawn.items() if num < self.num_prompts]
@@ -75,14 +73,9 @@ class ComparisonTable:
 
 
 def make_table(plan: ComparisonPlan, results: list[Result]) -> ComparisonTable:
-    """The table of what is drawn so far.
+    """The table of the pictures drawn so far.
 
-    Args:
-        plan: of the comparison.
-        results: its pictures.
-
-    Returns:
-        Means over the prompts that are complete; differences over those complete in both arms.
+    Means are over the prompts that are complete, differences over those complete in both arms.
     """
     scores = {one.index: one.scores for one in results}
     files = {one.index: one.file for one in results}
@@ -104,17 +97,7 @@ def make_table(plan: ComparisonPlan, results: list[Result]) -> ComparisonTable:
 def by_prompt_mean(
     plan: ComparisonPlan, scores: Mapping[int, Mapping[str, float]], column: int, name: str
 ) -> Values:
-    """A measure of each prompt, the mean over its seeds.
-
-    Args:
-        plan: of the comparison.
-        scores: by picture.
-        column: of the grid.
-        name: of the measure.
-
-    Returns:
-        P values; None where a seed is not drawn.
-    """
+    """A measure of each of P prompts, the mean over its seeds; None if a seed is missing."""
     values: Values = []
     for indices in _indices(plan, column):
         known = [scores[index][name] for index in indices if index in scores]

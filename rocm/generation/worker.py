@@ -26,7 +26,7 @@ from rocm.storage.files import write_atomic
 
 
 def main(idle_s: float) -> None:
-    """Answer requests until the app is gone or `idle_s` seconds brought none."""
+    """Answer requests until the app is gone, or none came for `idle_s` seconds."""
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     # What a library prints belongs into the log and not among the answers.
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())

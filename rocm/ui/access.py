@@ -16,7 +16,7 @@ HOW_TO_ALLOW = (
 class Access:
     """Whether handlers that train or touch files exist, and the token that each call must bring.
 
-    `is_local` says that the visitor sits at the machine itself, so that a folder can be opened.
+    `is_local` means that the visitor sits at this machine, so that a folder can be opened.
     """
 
     may_train: bool
@@ -29,14 +29,7 @@ class Access:
         return self.may_train and (not self.token or right)
 
     def check(self, given: str) -> None:
-        """Refuse a call whose token is not the right one; to be called by every such handler.
-
-        Args:
-            given: what the visitor typed.
-
-        Raises:
-            RunError: the token is wrong, or there is none to be right.
-        """
+        """RunError if the token is wrong; every handler that changes something calls this."""
         if not self.may_train:
             raise RunError(HOW_TO_ALLOW)
         if not self.allows(given):
@@ -47,15 +40,9 @@ class Access:
 
 
 def access(host: str, is_space: bool, token: str) -> Access:
-    """The rule: open on loopback, off elsewhere; where a token is set, it is always asked for.
+    """Allow training on a loopback address; elsewhere only with a token, which is then required.
 
-    Args:
-        host: address that the page listens on.
-        is_space: whether this is a Hugging Face Space, whatever the address.
-        token: ROCM_ADMIN_TOKEN, or an empty text.
-
-    Returns:
-        What to build.
+    `is_space`: this is a Hugging Face Space, whatever its address.
     """
     is_local = is_loopback(host) and not is_space
     return Access(may_train=bool(token) or is_local, token=token, is_local=is_local)

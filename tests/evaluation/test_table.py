@@ -17,7 +17,7 @@ from rocm.evaluation.efficiency import WINDOW, curve
 from rocm.evaluation.formats import to_csv, to_json, to_latex, to_markdown
 from rocm.evaluation.intervals import student_quantile
 from rocm.evaluation.metrics import diversity
-from rocm.evaluation.plan import Column, Plan
+from rocm.evaluation.plan import Column, ComparisonPlan
 from rocm.evaluation.store import Result
 from rocm.evaluation.table import make_table
 from rocm.generation.picture import Picture
@@ -34,7 +34,7 @@ def plan():
         Column("a_b & 50%", "", SHAPE, trained=("reward",)),
     )
     prompts = tuple(f"prompt {number}" for number in range(NUM_PROMPTS))
-    return Plan(
+    return ComparisonPlan(
         columns, prompts, tuple(range(NUM_SEEDS)), "", ("reward", "tiny-judge"), "tiny-judge"
     )
 

@@ -151,21 +151,21 @@ def test_the_worker_ends_when_nothing_is_left_to_do(studio):
 
 
 def test_a_failed_run_does_not_hold_up_the_next(studio):
-    studio._queue._command = (*FAKE_TRAINER, "nan")
+    studio.runs.queue._command = (*FAKE_TRAINER, "nan")
     first, second = (studio.start_run(RunConfig(num_steps=9)) for _ in range(2))
     assert "not finite" in wait_for(studio, first, "failed").error
     assert "not finite" in wait_for(studio, second, "failed").error
 
 
 def test_a_trainer_that_cannot_be_started_says_so(studio):
-    studio._queue._command = ("/no/such/python",)
+    studio.runs.queue._command = ("/no/such/python",)
     run_id = studio.start_run(RunConfig())
     assert "could not be started" in wait_for(studio, run_id, "failed").error
 
 
 def test_a_full_disk_is_one_sentence_and_changes_nothing_that_waits(tmp_path, monkeypatch):
     studio = Studio(tmp_path)
-    studio._queue.ensure_worker = lambda: None
+    studio.runs.queue.ensure_worker = lambda: None
     ids = [studio.start_run(RunConfig(), name) for name in "ab"]
 
     def full(descriptor):
@@ -186,7 +186,7 @@ def test_a_full_disk_is_one_sentence_and_changes_nothing_that_waits(tmp_path, mo
 
 
 def test_a_worker_that_cannot_write_waits_and_loses_no_run(studio):
-    ensure, studio._queue.ensure_worker = studio._queue.ensure_worker, lambda: None
+    ensure, studio.runs.queue.ensure_worker = studio.runs.queue.ensure_worker, lambda: None
     run_id = studio.start_run(RunConfig(num_steps=2))
 
     def no_file_over_10_bytes():
@@ -206,7 +206,7 @@ def test_a_worker_that_cannot_write_waits_and_loses_no_run(studio):
 
 def test_an_order_of_waiting_runs_can_be_changed_at_will(tmp_path):
     studio = Studio(tmp_path)
-    studio._queue.ensure_worker = lambda: None  # they shall go on waiting
+    studio.runs.queue.ensure_worker = lambda: None  # they shall go on waiting
     ids = [studio.start_run(RunConfig(), name) for name in "abcd"]
     assert [report.run_id for report in studio.runs.waiting()] == ids
     studio.runs.queue.move(studio.runs.run(ids[3]), 1)
@@ -243,7 +243,7 @@ def test_requests_go_to_a_run_at_work_only(studio):
 def test_the_command_line_lists_moves_and_cancels(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("ROCM_HOME", str(tmp_path))
     studio = Studio(tmp_path)
-    studio._queue.ensure_worker = lambda: None
+    studio.runs.queue.ensure_worker = lambda: None
     ids = [studio.start_run(RunConfig(), name) for name in "ab"]
     assert main(["queue", "move", ids[1], "0"]) == 0
     listed = capsys.readouterr().out.splitlines()

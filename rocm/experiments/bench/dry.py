@@ -29,18 +29,7 @@ MIB = 2**20
 def bench_dry(
     base: RunConfig, size: Size, variants: Sequence[Variant], ref_grads: Sequence[str], batch: int
 ) -> Report:
-    """Count the parts of an update, then whole updates.
-
-    Args:
-        base: settings that all variants share.
-        size: of the networks.
-        variants: ways to do the update.
-        ref_grads: values of `ref_grad`.
-        batch: pictures of an update.
-
-    Returns:
-        The table; what a row does not count is None.
-    """
+    """Count the parts of an update, then whole updates; None for what a row does not count."""
     parts, updates = [], []
     with like_cuda():
         for ref_grad, variant in product(ref_grads, variants):
@@ -61,7 +50,7 @@ def bench_dry(
 
 
 def figures(report: Report) -> dict[str, Row]:
-    """The report's rows by what they count, such as `update/plain/exact`."""
+    """The rows of a report by name, such as `update/plain/exact`."""
     words = ("what", "variant", "ref_grad")
     return {
         "/".join(str(row[word]) for word in words if row[word]): {

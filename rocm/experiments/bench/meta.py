@@ -29,18 +29,10 @@ def flash_attention(
     *others: Any,
     **options: Any,
 ) -> Tensor:
-    """Attention as one flash kernel, where CUDA has one: half precision and no mask.
+    """Attention as one flash kernel if CUDA has one: half precision and no mask.
 
-    Args:
-        query: as in `torch.nn.functional.scaled_dot_product_attention`, with the others.
-        key: keys.
-        value: values.
-        attn_mask: mask.
-        *others: dropout, 0 in evaluation, and whether the mask is causal.
-        **options: the same by name; of all these, `is_causal` and `scale` reach the kernel.
-
-    Returns:
-        As torch's function.
+    Takes the arguments of `torch.nn.functional.scaled_dot_product_attention`, of which `is_causal`
+    and `scale` reach the kernel.
     """
     options |= dict(zip(("dropout_p", "is_causal"), others, strict=False))
     if attn_mask is not None or query.dtype not in (torch.bfloat16, torch.float16):
@@ -50,24 +42,14 @@ def flash_attention(
 
 
 class Autocast(TorchFunctionMode):
-    """Stands for `torch.autocast` on the meta device, with CUDA's lists and cache.
-
-    Attributes:
-        entered: those that are entered and not left.
-    """
+    """Replaces `torch.autocast` on the meta device, with CUDA's lists and cache."""
 
     entered: ClassVar[list["Autocast"]] = []
 
     def __init__(
         self, device_type: str, dtype: torch.dtype = torch.bfloat16, enabled: bool = True
     ) -> None:
-        """As `torch.autocast`.
-
-        Args:
-            device_type: not used.
-            dtype: of the lowered operations.
-            enabled: off, nothing is changed.
-        """
+        """As `torch.autocast`; `device_type` is not used."""
         super().__init__()
         self.dtype, self.enabled = dtype, enabled
         self._weights: dict[int, Tensor] = {}
@@ -118,12 +100,9 @@ def _is_floating(value: Any) -> bool:
 
 @contextmanager
 def like_cuda() -> Iterator[None]:
-    """Inside, networks on the meta device take the kernels and formats that they take on CUDA.
+    """Inside, networks on the meta device use the kernels and formats they use on CUDA.
 
-    Replaced for the while, not hooked: what is recomputed in backward runs outside of any hook.
-
-    Yields:
-        Nothing.
+    Torch's functions are replaced, not hooked: recomputation in backward runs outside of any hook.
     """
     autocast = (torch.autocast, torch.is_autocast_enabled, torch.get_autocast_dtype)
     is_enabled, dtype_of = autocast[1:]

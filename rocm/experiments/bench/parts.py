@@ -1,4 +1,4 @@
-"""What one training update costs, part by part, on the work that training really does."""
+"""Cost of a training update, part by part, on the work that training really does."""
 
 import time
 from collections.abc import Callable
@@ -23,10 +23,7 @@ PARTS = ("policy", "decode", "reward", "reference", "other forward", "backward",
 class Stopwatch:
     """Milliseconds by part of one update, with the device's queue emptied at every reading.
 
-    Attributes:
-        device: that computes.
-        spent: milliseconds by part.
-        peak_mb: largest memory in use at any reading; the end of the forward pass is one.
+    `peak_mb` is the largest memory in use at any reading; the end of the forward pass is one.
     """
 
     device: torch.device
@@ -57,8 +54,6 @@ class PartsBench:
     """Timings of one configuration.
 
     Attributes:
-        config: the settings.
-        device: in words.
         rounds: milliseconds by part, one dictionary per timed update.
         peak_mb: peak of allocated memory on CUDA; on a CPU the largest resident set of the process
             at the ends of the parts.
@@ -73,18 +68,7 @@ class PartsBench:
 
 
 def bench_parts(config: RunConfig, num_rounds: int) -> PartsBench:
-    """Time updates of a run's settings, after one that is not counted.
-
-    Args:
-        config: the settings.
-        num_rounds: timed updates.
-
-    Returns:
-        The timings.
-
-    Raises:
-        ConfigError: the update is not ROCM's, whose parts these are.
-    """
+    """Time updates after a first one that does not count; ConfigError unless they are ROCM's."""
     if config.algorithm != "rocm":
         raise ConfigError(
             f"algorithm={config.algorithm} cannot be timed part by part; only rocm can. "

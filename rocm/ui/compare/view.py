@@ -63,9 +63,9 @@ def table_html(table: ComparisonTable) -> str:
     note = (
         f"Mean \N{PLUS-MINUS SIGN} half of its 95 % interval over "
         f"{_counted(table.num_prompts, 'prompt')}, {_counted(table.num_seeds, 'seed')} each. "
-        "Below: paired difference to the base model; bold: significant at 95 %. Blue: the arm was trained "
-        "on this reward. Reward hacking changes saturation, contrast, edge density and color "
-        "entropy, and lowers diversity."
+        "Below: paired difference to the base model; bold: significant at 95 %. Blue: the arm was "
+        "trained on this reward. Reward hacking changes saturation, contrast, edge density and "
+        "color entropy, and lowers diversity."
     )
     note = escape(f"{table.unfinished}{note}{table.computed}")
     return (
