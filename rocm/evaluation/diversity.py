@@ -30,7 +30,8 @@ def distances(pictures: np.ndarray) -> np.ndarray:
     """Root-mean-square differences (P, P) of P flat pictures (P, D)."""
     squares = (pictures**2).sum(1)
     gram = squares[:, None] + squares[None] - 2 * pictures @ pictures.T
-    return np.sqrt(np.maximum(gram, 0) / pictures.shape[1])
+    roots: np.ndarray = np.sqrt(np.maximum(gram, 0) / pictures.shape[1])
+    return roots
 
 
 def by_prompt(pictures: Sequence[np.ndarray]) -> list[float]:

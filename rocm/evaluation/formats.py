@@ -112,9 +112,7 @@ def _latex(text: str) -> str:
 
 def _note(table: ComparisonTable) -> str:
     note = NOTE.format(
-        num_prompts=table.num_prompts,
-        num_seeds=table.num_seeds,
-        judge=table.judge or "nothing",
+        num_prompts=table.num_prompts, num_seeds=table.num_seeds, judge=table.judge or "nothing"
     )
     return table.unfinished + note + table.computed
 

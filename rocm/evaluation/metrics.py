@@ -13,11 +13,7 @@ from rocm.models.consistency import ConsistencyModel
 from rocm.rewards.base import Reward, Scale
 from rocm.rewards.color import at_limit, contrast, edge_density, saturation
 
-STATISTICS = {
-    "saturation": saturation,
-    "contrast": contrast,
-    "edge_density": edge_density,
-}
+STATISTICS = {"saturation": saturation, "contrast": contrast, "edge_density": edge_density}
 
 
 @dataclass(frozen=True)

@@ -103,9 +103,15 @@ class ComparisonPlan:
             Column(**{**c, "picture": Picture(**c["picture"]), "trained": tuple(c["trained"])})
             for c in record["columns"]
         ]
-        lists = {name: tuple(record[name]) for name in ("prompts", "seeds", "rewards")}
-        rest = {"axis": record["axis"], "judge": record["judge"]}
-        return cls(tuple(columns), **lists, **rest, official=record.get("official", {}))
+        return cls(
+            columns=tuple(columns),
+            prompts=tuple(record["prompts"]),
+            seeds=tuple(record["seeds"]),
+            axis=record["axis"],
+            rewards=tuple(record["rewards"]),
+            judge=record["judge"],
+            official=record.get("official", {}),
+        )
 
     @property
     def key(self) -> str:
@@ -196,7 +202,7 @@ def _columns(request: Request, arms: list[Adapter], model: str) -> list[Column]:
     for arm in arms:
         for value, words, folder in _along(request, arm):
             is_setting = words and request.axis != "checkpoint"
-            varied = {request.axis: value} if is_setting else {}
+            varied: dict[str, Any] = {request.axis: value} if is_setting else {}
             if folder:
                 check_fit(arm, folder, model)
             picture = replace(first, adapter=folder, **varied).checked()

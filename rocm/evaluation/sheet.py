@@ -35,10 +35,7 @@ def sheet(plan: ComparisonPlan, results: list[Result]) -> bytes:
     columns, seeds = len(plan.columns), len(plan.seeds)
     rows = [(p, s) for p in range(len(plan.prompts)) for s in range(seeds)]
     rows = rows[: max(1, MAX_TILES // columns)]
-    size = (
-        LABEL + columns * (TILE + GAP) + GAP,
-        HEAD + len(rows) * (TILE + FOOT + GAP) + GAP,
-    )
+    size = (LABEL + columns * (TILE + GAP) + GAP, HEAD + len(rows) * (TILE + FOOT + GAP) + GAP)
     page = Image.new("RGB", size, PAPER)
     pen = ImageDraw.Draw(page)
     for k, column in enumerate(plan.columns):
@@ -125,10 +122,6 @@ def _tile(
 
 
 def _write(
-    pen: ImageDraw.ImageDraw,
-    place: tuple[int, int],
-    lines: list[str],
-    size: int,
-    ink: str = INK,
+    pen: ImageDraw.ImageDraw, place: tuple[int, int], lines: list[str], size: int, ink: str = INK
 ) -> None:
     pen.multiline_text(place, "\n".join(lines), ink, ImageFont.load_default(size), spacing=3)

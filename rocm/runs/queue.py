@@ -265,11 +265,9 @@ def _end(run: RunDir, how: Any) -> None:
 
 def _detached(command: Sequence[str], log: Any) -> subprocess.Popen[bytes]:
     """A process that outlives this one and gets none of its signals."""
-    group = (
-        subprocess.DETACHED_PROCESS | subprocess.CREATE_NEW_PROCESS_GROUP
-        if sys.platform == "win32"
-        else 0
-    )
+    group = 0
+    if sys.platform == "win32":
+        group = subprocess.DETACHED_PROCESS | subprocess.CREATE_NEW_PROCESS_GROUP
     return subprocess.Popen(
         command,
         cwd=ROOT,

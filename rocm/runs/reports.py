@@ -124,16 +124,18 @@ class Reports:
             status, about, results = RunStatus("failed", error=str(error)), {}, {}
             thumbnail = None
         stat = _stat(run.path / "config.yaml")  # None if it was deleted since it was listed
-        words = {name: about.get(name) or "" for name in ("title", "note", "preset", "sweep")}
         return RunReport(
             run_id=run.path.name,
             created=about.get("created") or (stat.st_mtime if stat else 0.0),
             status=status,
+            title=about.get("title") or "",
+            note=about.get("note") or "",
+            preset=about.get("preset") or "",
+            sweep=about.get("sweep") or "",
             reward=results.get("reward"),
             judge=results.get("judge"),
             thumbnail=thumbnail,
             config=self._config(run),
-            **words,
         )
 
     def _config(self, run: RunDir) -> RunConfig | None:
@@ -187,8 +189,10 @@ class Reports:
         if run.path not in self._followed:
             config = run.config()
             num = config.batch_size * config.gradient_accumulation
-            names = ("metrics.jsonl", "events.jsonl")
-            self._followed[run.path] = _Followed(*(Follower(run.path / n) for n in names), num)
+            metrics, events = (
+                Follower(run.path / f"{name}.jsonl") for name in ("metrics", "events")
+            )
+            self._followed[run.path] = _Followed(metrics, events, num)
         self._followed.move_to_end(run.path)
         while len(self._followed) > NUM_FOLLOWED:
             self._followed.popitem(last=False)

@@ -70,12 +70,7 @@ class RunDir:
 
     @classmethod
     def create(
-        cls,
-        path: Path,
-        config: RunConfig,
-        preset: str = "",
-        place: float = 0.0,
-        sweep: str = "",
+        cls, path: Path, config: RunConfig, preset: str = "", place: float = 0.0, sweep: str = ""
     ) -> Self:
         """A new run at `path`; one that exists and has not started is kept.
 
@@ -164,7 +159,7 @@ class RunDir:
         append_json_line(self._file("metrics.jsonl"), {"time": time.time(), **row})
 
     def append_event(self, kind: str, **fields: Any) -> None:
-        """Append a started, resumed, checkpoint, sample, warning, stopped, failed or finished event.
+        """Append an event, such as started, checkpoint, sample, warning, failed or finished.
 
         `fields` are `step`, `message` (a sentence for the reader) and others.
         """
@@ -217,7 +212,7 @@ class RunDir:
 
     def place(self) -> float:
         """Place of a waiting run: smaller is earlier."""
-        return self._state().get("place", 0.0)
+        return float(self._state().get("place", 0.0))
 
     def stop_asked(self) -> dict[str, float] | None:
         """When a stop was requested (`time`) and how long it may take (`grace_s`), in seconds."""
@@ -250,7 +245,7 @@ class RunDir:
 
     def written_state(self) -> str:
         """The last written state, true or not; empty before there is one."""
-        return self._state().get("state", "")
+        return str(self._state().get("state", ""))
 
     def written_or_damaged(self) -> str:
         """The last written state; `damaged` if it cannot be read."""

@@ -124,11 +124,11 @@ def saved_bytes(call: Callable[[], object]) -> int:
 def _is_read_out(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     """Whether values leave a device that is not the CPU."""
     if func is aten._local_scalar_dense.default:
-        return args[0].device.type != "cpu"
+        return bool(args[0].device.type != "cpu")
     target = kwargs.get("device")
     if func is not aten._to_copy.default or target is None:
         return False
-    return torch.device(target).type == "cpu" and args[0].device.type != "cpu"
+    return bool(torch.device(target).type == "cpu" and args[0].device.type != "cpu")
 
 
 def _read_out(func: Any, tensor: Tensor, kwargs: dict[str, Any]) -> Any:

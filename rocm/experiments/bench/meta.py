@@ -6,8 +6,9 @@ stays: gradients are clipped tensor by tensor, two operations for each, where CU
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, ClassVar, Self
+from unittest.mock import patch
 
 import torch
 from torch import Tensor
@@ -38,7 +39,10 @@ def flash_attention(
     if attn_mask is not None or query.dtype not in (torch.bfloat16, torch.float16):
         return attention(query, key, value, attn_mask, **options)
     kept = {name: options[name] for name in ("is_causal", "scale") if name in options}
-    return torch.ops.aten._scaled_dot_product_flash_attention(query, key, value, **kept)[0]
+    attended: Tensor = torch.ops.aten._scaled_dot_product_flash_attention(
+        query, key, value, **kept
+    )[0]
+    return attended
 
 
 class Autocast(TorchFunctionMode):
@@ -57,7 +61,8 @@ class Autocast(TorchFunctionMode):
     def __enter__(self) -> Self:
         self._weights = {}
         self.entered.append(self)
-        return super().__enter__()
+        super().__enter__()
+        return self
 
     def __exit__(self, *error: Any) -> None:
         self.entered.pop()
@@ -104,8 +109,7 @@ def like_cuda() -> Iterator[None]:
 
     Torch's functions are replaced, not hooked: recomputation in backward runs outside of any hook.
     """
-    autocast = (torch.autocast, torch.is_autocast_enabled, torch.get_autocast_dtype)
-    is_enabled, dtype_of = autocast[1:]
+    is_enabled, dtype_of = torch.is_autocast_enabled, torch.get_autocast_dtype
 
     def is_autocast_enabled(device: str | None = None) -> bool:
         if device != "meta":
@@ -115,10 +119,9 @@ def like_cuda() -> Iterator[None]:
     def get_autocast_dtype(device: str) -> torch.dtype:
         return Autocast.entered[-1].dtype if device == "meta" else dtype_of(device)
 
-    torch.autocast, F.scaled_dot_product_attention = Autocast, flash_attention
-    torch.is_autocast_enabled, torch.get_autocast_dtype = is_autocast_enabled, get_autocast_dtype
-    try:
+    with ExitStack() as stack:
+        stack.enter_context(patch.object(torch, "autocast", Autocast))
+        stack.enter_context(patch.object(torch, "is_autocast_enabled", is_autocast_enabled))
+        stack.enter_context(patch.object(torch, "get_autocast_dtype", get_autocast_dtype))
+        stack.enter_context(patch.object(F, "scaled_dot_product_attention", flash_attention))
         yield
-    finally:
-        torch.autocast, torch.is_autocast_enabled, torch.get_autocast_dtype = autocast
-        F.scaled_dot_product_attention = attention

@@ -65,11 +65,7 @@ def _vae(channels: tuple[int, ...], layers: int, groups: int) -> dict[str, Any]:
 
 SD15 = Size(
     "real",
-    unet={
-        "sample_size": 64,
-        "cross_attention_dim": 768,
-        "time_cond_proj_dim": 256,
-    },
+    unet={"sample_size": 64, "cross_attention_dim": 768, "time_cond_proj_dim": 256},
     vae=_vae((128, 256, 512, 512), layers=2, groups=32),
 )
 SMALL = Size(

@@ -29,7 +29,8 @@ def interleaved(
 
     Each round starts with another call.
     """
-    names, spent = list(calls), {name: [] for name in calls}
+    names = list(calls)
+    spent: dict[str, list[float]] = {name: [] for name in names}
     for number in range(num_rounds):
         first = number % len(names)
         for name in names[first:] + names[:first]:

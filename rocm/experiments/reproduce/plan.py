@@ -131,8 +131,9 @@ class Plan:
         ]
         for key in SECOND_METHODS:
             # The weight of the divergence that belongs to this reward.
-            settings = {"beta": RunConfig.load("tiny-rocm-kl-clip").beta} if key == kl.key else {}
-            settings |= {"reward": SECOND_REWARD, "learning_rate": chosen[key]}
+            settings: dict[str, Any] = {"reward": SECOND_REWARD, "learning_rate": chosen[key]}
+            if key == kl.key:
+                settings["beta"] = RunConfig.load("tiny-rocm-kl-clip").beta
             jobs += [
                 self._job(by_key[key], "second", seed, **settings) for seed in range(self.num_seeds)
             ]

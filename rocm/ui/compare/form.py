@@ -147,10 +147,7 @@ def build_form(comparisons: Comparisons, is_public: bool) -> CompareForm:
             first.num_seeds, label="Seeds per prompt", precision=0, elem_id="compare_seeds", **small
         )
     steps = gr.Dropdown(
-        STEPS,
-        value=first.num_inference_steps,
-        label="Sampler steps (N)",
-        elem_id="compare_steps",
+        STEPS, value=first.num_inference_steps, label="Sampler steps (N)", elem_id="compare_steps"
     )
     guidance = gr.Slider(
         1, 20, first.guidance_scale, step=0.5, label="Guidance scale", elem_id="compare_guidance"
