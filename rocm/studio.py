@@ -14,8 +14,8 @@ from rocm.generation.queue import DrawingQueue
 from rocm.runs.library import Runs
 from rocm.runs.queue import TRAINER
 from rocm.study.archive.preferences import with_votes
-from rocm.study.report.results import ResultsDesk
-from rocm.study.service import StudyDesk
+from rocm.study.report.results import Results
+from rocm.study.service import Studies
 from rocm.study.store.backup import Backup
 from rocm.study.store.store import Store
 from rocm.training.estimate import Estimate, estimate
@@ -50,8 +50,8 @@ class Studio:
         drawing = DrawingQueue(self.home / "generated" / "worker.log")
         self.generation = Orders(self.home, drawing)
         self.comparisons = Comparisons(self.home, drawing)
-        self.results = ResultsDesk(self.home, votes)
-        self.studies = StudyDesk(self.home, votes, drawing, backup) if votes else None
+        self.results = Results(self.home, votes)
+        self.studies = Studies(self.home, votes, drawing, backup) if votes else None
 
     def estimate(self, config: RunConfig) -> Estimate:
         """Expected time and memory of a run, from earlier runs on this machine."""

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from reprlib import repr as shortened
 
-from rocm.errors import ConfigError, MissingFile
+from rocm.errors import ConfigError, MissingFile, RocmError
 from rocm.prompts.files import MAX_FILE_BYTES, check_prompt
-from rocm.storage.paths import ROOT
+from rocm.runs.adapters import find_adapter
 
 BASE = "base"
 COLUMNS = ("prompt", "seed", "winner", "loser")
@@ -146,14 +146,18 @@ def _seed(value: object) -> int:
 
 
 def _arm(text: str, folder: Path) -> str:
+    """`base`, or the absolute folder of an adapter; also a folder relative to the table's."""
     name = text.strip()
-    if name == BASE:
-        return BASE
-    for parent in (folder, Path.cwd(), ROOT):
-        place = parent / os.path.expanduser(name)
-        if name and os.path.isfile(place / ADAPTER_FILE):
-            return str(place.resolve())
-    raise ConfigError(
-        f"{shortened(name)} is neither 'base' nor a folder with {ADAPTER_FILE}. "
-        "Give the adapter folder that drew the picture, such as a run's."
-    )
+    place = folder / os.path.expanduser(name)
+    if name and os.path.isfile(place / ADAPTER_FILE):
+        return str(place.resolve())
+    try:
+        if not name:
+            raise ConfigError("The name is empty.")
+        adapter = find_adapter(name, folder)
+    except RocmError as error:
+        raise ConfigError(
+            f"{shortened(name)} is neither 'base' nor a folder with {ADAPTER_FILE}. "
+            "Give the adapter folder that drew the picture, such as a run's."
+        ) from error
+    return str(adapter.path.resolve()) if adapter.folder else BASE

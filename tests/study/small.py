@@ -35,8 +35,9 @@ def config(**design) -> dict:
 
 def fill(store: Store, num_pairs: int = 6, settings: dict | None = None, **design) -> str:
     """A draft with main pairs, one check and one practice pair."""
-    lifecycle.create(store, STUDY, config(**design) | (settings or {}))
     with store.database.write() as w:
+        plan = config(**design) | (settings or {})
+        lifecycle.insert_draft(w, STUDY, plan, store.stamp())
         arms = [
             w.insert(
                 arm, study_id=STUDY, code=f"{number:08x}", role=role, name=name, method=name,

@@ -1,7 +1,6 @@
-"""What the Study page asks for: builds that are cancelled and go on, forms, figures, widths."""
+"""What the Study page needs: builds that are canceled and resumed, forms, figures, widths."""
 
 import time
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from threading import Event
 
@@ -9,71 +8,51 @@ import pytest
 
 from rocm.errors import ConfigError, DrawingError, RocmError, StudyError
 from rocm.study.design import lifecycle
-from rocm.study.design.background import Builder
-from rocm.study.design.form import Wish, recipe_of
+from rocm.study.design.form import form_recipe
 from rocm.study.design.recipe import Recipe
 from rocm.study.report.effects import widths
-from rocm.study.report.progress import standing
-from rocm.study.service import PER_PAGE, StudyDesk
+from rocm.study.report.progress import study_progress
+from rocm.study.service import PER_PAGE, Studies
 from rocm.study.store.backup import BackupStatus
 from rocm.study.store.simulated_raters import simulate_raters
 from rocm.study.store.store import Store
 from tests.study.design.test_build import RECIPE, FakeQueue
 from tests.study.small import STUDY, fill, rater, work
 
-WISH = Wish(
-    title="Which picture?",
-    arms=("base", "assets/adapters/tiny-rocm-kl", "assets/adapters/tiny-rlcm"),
-    comparisons="all",
-    prompt_set="own",
-    num_prompts=10,
-    prompts="",
-    prompt_source="",
-    seed=4,
-    seeds_per_prompt=1,
-    num_inference_steps=4,
-    guidance_scale=8.5,
-    rewards=("colorfulness",),
-    questions=("overall", "appeal"),
-    allow_tie=False,
-    allow_skip=True,
-    votes_per_pair=3,
-    main_per_rater=15,
-    checks_per_rater=1,
-    repeats_per_rater=2,
-    practice=1,
-    lease_minutes=20,
-    min_check_share=0.25,
-    min_median_ms=300,
-    peeking="hidden",
-    instructions="Choose one.",
-    pays=False,
-    completion_url="https://app.prolific.com/submissions/complete?cc=C0DE",
-    screen_out_url="",
-    version="1",
-    text="You may stop.",
-    contact="a@b.c",
-    min_age="18",
-    ethics="none: a test",
-    pay="unpaid",
-    retention="one year",
-)
+FORM = {
+    "title": "Which picture?",
+    "arms": ["base", "assets/adapters/tiny-rocm-kl", "assets/adapters/tiny-rlcm"],
+    "comparisons": "all",
+    "prompts.set": "own",
+    "prompts.num": 10,
+    "prompts.typed": None,
+    "prompts.source": "",
+    "seed": 4,
+    "arms.num_inference_steps": 2,
+    "arms.guidance_scale": 8.5,
+    "questions": ["overall", "appeal"],
+    "allow_tie": False,
+    "main_per_rater": 15,
+    "checks_per_rater": 1,
+    "repeats_per_rater": 2,
+    "practice": 1,
+} | {f"consent.{name}": value for name, value in RECIPE["consent"].items()}
 
 
 class HeldQueue(FakeQueue):
-    """Draws four pictures, then waits until it is let go or cancelled."""
+    """Draws four pictures, then waits until it is released or canceled."""
 
     def __init__(self):
         super().__init__()
         self.go, self.cancelled = Event(), Event()
 
     def results(self, number):
-        for one in super().results(number):
+        for picture in super().results(number):
             if self.drawn == 5:
                 self.go.wait(60)
             if self.cancelled.is_set():
                 raise DrawingError("The request was cancelled.")
-            yield one
+            yield picture
 
     def cancel(self, number):
         self.cancelled.set()
@@ -94,153 +73,151 @@ def until(holds) -> None:
         time.sleep(0.01)
 
 
-def ended(desk: StudyDesk, study_id: str) -> StudyDesk:
-    until(lambda: desk.look(study_id).building.state != "drawing")
-    return desk
+def ended(studies: Studies, study_id: str) -> Studies:
+    until(lambda: not studies.builds.is_drawing(study_id))
+    return studies
 
 
-def test_a_cancelled_build_is_kept_and_goes_on_in_another_app(votes, tmp_path):
-    queue = HeldQueue()
-    desk = StudyDesk(tmp_path, votes, queue)
-    study_id = desk.build(Recipe.load(RECIPE))
-    until(lambda: desk.look(study_id).building.done == 4)
-    assert desk.look(study_id).building.total == 2 * 15
+def test_a_cancelled_build_is_kept_and_resumed_in_another_app(votes, tmp_path):
+    studies = Studies(tmp_path, votes, HeldQueue())
+    builds = studies.builds
+    study_id = builds.start(Recipe.load(RECIPE))
+    until(lambda: builds.status(study_id).done == 4)
+    assert builds.status(study_id).total == 2 * 15
     with pytest.raises(StudyError, match="Another study is being built"):
-        desk.build(Recipe.load(RECIPE | {"seed": 9}))
-    desk.cancel(study_id)
-    found = ended(desk, study_id).look(study_id)
-    assert (found.state, found.building.state) == ("unfinished", "cancelled")
-    assert found.building.error == ""
-    with pytest.raises(StudyError, match="not drawn to the end"):
-        desk.open(study_id)
+        builds.start(Recipe.load(RECIPE | {"seed": 9}))
+    with pytest.raises(StudyError, match="Cancel the build"):
+        studies.delete(study_id)
+    builds.cancel(study_id)
+    details = ended(studies, study_id).details(study_id)
+    assert (details.state, details.build.state, details.build.error) == (
+        "unfinished", "cancelled", "",
+    )  # fmt: skip
+    with pytest.raises(StudyError, match="Resume its build"):
+        studies.open(study_id)
 
-    again = StudyDesk(tmp_path, votes, FakeQueue())
-    again.go_on(study_id)
-    assert ended(again, study_id).look(study_id).state == "draft"
-    assert again._builder._queue.drawn == 2 * 15 - 4
+    queue = FakeQueue()
+    again = Studies(tmp_path, votes, queue)
+    again.builds.resume(study_id)
+    assert ended(again, study_id).details(study_id).state == "draft"
+    assert queue.drawn == 2 * 15 - 4
     again.open(study_id)
-    assert again.look(study_id).state == "open"
+    assert again.details(study_id).state == "open"
     with pytest.raises(StudyError, match="is open already"):
-        again.go_on(study_id)
+        again.builds.resume(study_id)
 
 
-def test_a_build_that_fails_says_why(votes, tmp_path):
-    desk = StudyDesk(tmp_path, votes, FakeQueue(most=3))
-    study_id = desk.build(Recipe.load(RECIPE))
-    found = ended(desk, study_id).look(study_id).building
-    assert (found.state, found.done) == ("failed", 3)
-    assert found.error == "The drawing process died."
-
-
-def test_a_changed_adapter_does_not_go_into_a_begun_study(votes, tmp_path):
+def test_a_failed_build_says_why_and_takes_no_changed_adapter(votes, tmp_path):
     adapter = tmp_path / "adapter"
     adapter.mkdir()
     file = adapter / "pytorch_lora_weights.safetensors"
     file.write_bytes(b"one")
     arms = [{"name": "base"}, {"name": "mine", "adapter": str(adapter)}]
-    builder = Builder(tmp_path, votes, FakeQueue(most=3))
-    study_id = builder.start(Recipe.load(RECIPE | {"arms": arms}))
-    until(lambda: builder.status(study_id).state == "failed")
+    studies = Studies(tmp_path, votes, FakeQueue(most=3))
+    study_id = studies.builds.start(Recipe.load(RECIPE | {"arms": arms}))
+    build = ended(studies, study_id).builds.status(study_id)
+    assert (build.state, build.done, build.error) == ("failed", 3, "The drawing process died.")
     file.write_bytes(b"two")
-    with pytest.raises(StudyError, match="is not what it was"):
-        builder.go_on(study_id)
+    with pytest.raises(StudyError, match="adapter of this study has changed"):
+        studies.builds.resume(study_id)
 
 
-def test_the_demonstration_is_built_once_and_anew_after_it_is_closed(votes, tmp_path):
-    desk = StudyDesk(tmp_path, votes, FakeQueue())
-    first = desk.demo()
-    ended(desk, first)
-    assert desk.demo() == first
-    assert desk.look(first).about.is_demo
-    desk.open(first)
-    assert desk.demo() == first
-    desk.close(first)
-    second = desk.demo()
+def test_the_demo_is_built_once_and_again_after_it_is_closed(votes, tmp_path):
+    studies = Studies(tmp_path, votes, FakeQueue())
+    first = studies.demo()
+    ended(studies, first)
+    assert studies.demo() == first
+    assert studies.details(first).info.is_demo
+    studies.open(first)
+    assert studies.demo() == first
+    lifecycle.close(votes, first)
+    second = studies.demo()
     assert second != first
-    assert ended(desk, second).look(second).state == "draft"
+    assert ended(studies, second).details(second).state == "draft"
 
 
 def test_pairs_are_shown_by_page_without_a_name_of_an_arm(votes, tmp_path):
-    desk = StudyDesk(tmp_path, votes, FakeQueue())
-    recipe = Recipe.load(RECIPE | {"prompts": {"num": PER_PAGE + 1}})
-    study_id = desk.build(recipe)
-    ended(desk, study_id)
-    first, num_pages = desk.pairs(study_id, "to be voted on", 0)
-    last, _ = desk.pairs(study_id, "to be voted on", 99)
+    studies = Studies(tmp_path, votes, FakeQueue())
+    study_id = studies.builds.start(Recipe.load(RECIPE | {"prompts": {"num": PER_PAGE + 1}}))
+    ended(studies, study_id)
+    first, num_pages = studies.pairs(study_id, "main", 0)
+    last, _ = studies.pairs(study_id, "main", 99)
     assert (len(first), len(last), num_pages) == (PER_PAGE, 1, 2)
     assert "secretname" not in str(first)
-    desk.strike(study_id, last[0].pair_id, "shows text")
-    assert [one.struck for one in desk.pairs(study_id, "struck", 0)[0]] == ["shows text"]
-    desk.strike(study_id, last[0].pair_id, None)
-    assert desk.pairs(study_id, "struck", 0) == ([], 1)
-    counts = [len(desk.pairs(study_id, kind, 0)[0]) for kind in ("practice", "checks", "all")]
+    lifecycle.strike(votes, study_id, last[0].pair_id, "shows text")
+    assert [row.struck for row in studies.pairs(study_id, "excluded", 0)[0]] == ["shows text"]
+    lifecycle.strike(votes, study_id, last[0].pair_id, None)
+    assert studies.pairs(study_id, "excluded", 0) == ([], 1)
+    counts = [len(studies.pairs(study_id, kind, 0)[0]) for kind in ("practice", "checks", "all")]
     assert counts == [1, 2, PER_PAGE]
 
 
 def test_a_form_becomes_a_recipe_that_its_text_gives_again(tmp_path):
-    recipe = recipe_of(WISH, tmp_path)
+    recipe = form_recipe(FORM, tmp_path)
     assert Recipe.parse(recipe.text()) == recipe
-    assert [one.name for one in recipe.arms] == ["base", "tiny-rocm-kl", "tiny-rlcm"]
-    assert [one.method for one in recipe.arms] == ["", "rocm", "rlcm"]
-    asked = {one.key: one.allow_tie for one in recipe.questions}
-    assert asked == {"appeal": False, "overall": False}
-    assert (recipe.consent.contact, recipe.consent.min_age) == ("a@b.c", 18)
-    smaller = replace(WISH, main_per_rater=10, repeats_per_rater=0)
-    paper = recipe_of(replace(smaller, comparisons="paper-figure-3"), tmp_path)
+    assert [arm.name for arm in recipe.arms] == ["base", "tiny-rocm-kl", "tiny-rlcm"]
+    assert [arm.method for arm in recipe.arms] == ["", "rocm", "rlcm"]
+    assert {arm.num_inference_steps for arm in recipe.arms} == {2}
+    ties = {question.key: question.allow_tie for question in recipe.questions}
+    assert ties == {"appeal": False, "overall": False}
+    assert (recipe.primary_question, recipe.consent.min_age) == ("overall", 18)
+    smaller = FORM | {"main_per_rater": 10, "repeats_per_rater": 0}
+    paper = form_recipe(smaller | {"comparisons": "paper-figure-3"}, tmp_path)
     assert paper.compared() == [("rocm-colorfulness", "rlcm-colorfulness")]
 
 
-def test_typed_prompts_leave_some_to_practice_and_checks(tmp_path):
+def test_practice_and_checks_use_some_of_the_typed_prompts(tmp_path):
     typed = "\n".join(f"picture {number}" for number in range(13))
-    wish = replace(WISH, prompt_set="typed", prompts=typed)
-    recipe = recipe_of(wish, tmp_path)
+    form = FORM | {"prompts.set": "typed", "prompts.typed": typed}
+    recipe = form_recipe(form, tmp_path)
     assert recipe.prompts.num == 13 - 1 - 2
-    assert len(Recipe.parse(recipe.text()).prompts.file) > 0
-    with pytest.raises(ConfigError, match="take 3 prompts of their own, and 2 are typed"):
-        recipe_of(replace(wish, prompts="one\ntwo"), tmp_path)
+    with open(Recipe.parse(recipe.text()).prompts.file) as file:
+        assert file.read() == typed + "\n"
+    with pytest.raises(ConfigError, match="2 prompts are typed"):
+        form_recipe(form | {"prompts.typed": "one\ntwo"}, tmp_path)
 
 
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        ({"title": "  "}, "The title is missing"),
-        ({"arms": ("base",)}, "compares two arms or more"),
-        ({"arms": ("base", "run:../../etc")}, "has no adapter"),
-        ({"questions": ()}, "No question is chosen"),
-        ({"contact": ""}, "Consent, contact, is not filled in"),
-        ({"min_age": " "}, "Consent, min age, is not filled in"),
-        ({"main_per_rater": 99}, "there are 30 pairs in all"),
+        ({"title": "  "}, "title is missing"),
+        ({"arms": ["base"]}, "at least two arms"),
+        ({"arms": ["base", "run:../../etc"]}, "has no adapter"),
+        ({"questions": []}, "No question is chosen"),
+        ({"consent.contact": ""}, "consent.contact is missing"),
+        ({"consent.min_age": None}, "consent.min_age is missing"),
+        ({"main_per_rater": 99}, "has only 30 pairs"),
         ({"votes_per_pair": 0}, "votes_per_pair"),
-        ({"min_age": "grown up"}, "consent.min_age"),
+        ({"consent.min_age": "grown up"}, "consent.min_age"),
     ],
 )
-def test_what_is_wrong_in_a_form_is_one_sentence(tmp_path, changed, words):
+def test_a_mistake_in_a_form_is_a_sentence(tmp_path, changed, words):
     with pytest.raises(RocmError, match=words):
-        recipe_of(replace(WISH, **changed), tmp_path)
+        form_recipe(FORM | changed, tmp_path)
 
 
-def test_figures_count_raters_votes_and_the_last_minutes(store, clock):
+def test_progress_counts_raters_votes_and_the_last_minutes(store, clock):
     lifecycle.open_study(store, fill(store))
     done = work(store, rater(store))
     rater(store, "pilot")
-    found = standing(store, STUDY)
-    assert found.raters == {"complete": 1}
-    assert (found.num_pilots, found.num_raters_needed) == (1, 4)
-    assert (found.num_votes, found.num_recent) == (3 * done, 3 * done)
-    assert (found.num_pairs, found.num_open_places) == (6, 6 * 2 - 3)
+    progress = study_progress(store, STUDY)
+    assert progress.raters == {"complete": 1}
+    assert (progress.num_pilots, progress.num_raters_needed) == (1, 4)
+    assert (progress.num_votes, progress.num_recent) == (3 * done, 3 * done)
+    assert (progress.num_pairs, progress.num_open_places) == (6, 6 * 2 - 3)
     clock.forward(6)
-    assert standing(store, STUDY).num_recent == 0
+    assert study_progress(store, STUDY).num_recent == 0
 
 
 def test_more_raters_narrow_the_interval_and_an_early_end_widens_it(votes, tmp_path):
-    desk = StudyDesk(tmp_path, votes, FakeQueue())
+    studies = Studies(tmp_path, votes, FakeQueue())
     recipe = RECIPE | {"votes_per_pair": 6, "prompts": {"num": 30}, "main_per_rater": 30}
-    study_id = desk.build(Recipe.load(recipe))
-    ended(desk, study_id).open(study_id)
+    study_id = studies.builds.start(Recipe.load(recipe))
+    ended(studies, study_id).open(study_id)
     assert widths(votes, study_id, 6, 5).now is None
     simulate_raters(votes, study_id, 3, 0.6, seed=1)
-    found = desk.widths(study_id, 6)
-    assert found.more < found.planned < found.now
+    predicted = studies.widths(study_id, 6)
+    assert predicted.more < predicted.planned < predicted.now
 
 
 def test_the_backup_is_told_in_words():
@@ -251,9 +228,9 @@ def test_the_backup_is_told_in_words():
     assert failed == "last backup never, 4 votes unsaved. The last try failed: No space left."
 
 
-def test_a_text_that_is_no_recipe_is_one_sentence():
+def test_a_text_that_is_no_recipe_is_a_sentence():
     for text in ("a: [", "just words", "- a\n- b"):
         with pytest.raises(ConfigError, match="The text "):
             Recipe.parse(text)
-    with pytest.raises(ConfigError, match="consent"):
+    with pytest.raises(ConfigError, match="consent is missing"):
         Recipe.parse("title: x\narms: [{name: a}, {name: b}]\n")

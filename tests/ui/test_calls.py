@@ -12,7 +12,6 @@ from rocm.errors import DrawingError
 from rocm.generation.queue import DrawingQueue
 from rocm.runs.queue import Queue
 from rocm.studio import Studio
-from rocm.study.service import StudyDesk
 from rocm.study.store.store import Store
 from rocm.ui.access import access
 from rocm.ui.app import MAX_WAITING, build
@@ -40,8 +39,7 @@ def pages(tmp_path, monkeypatch):
     monkeypatch.setattr("rocm.runs.library.shutil.which", lambda _: None)
     store = Store.open(tmp_path / "study.sqlite3")
     studio = Studio(tmp_path, votes=store)
-    studies = StudyDesk(tmp_path, store, studio.generation.queue)
-    yield build(studio, access("127.0.0.1", False, ""), studies)
+    yield build(studio, access("127.0.0.1", False, ""))
     store.close()
 
 

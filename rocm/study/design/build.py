@@ -1,40 +1,39 @@
 """From study.yaml to a draft with all its pictures: drawn over the drawing queue, resumable.
 
-A study's id is a hash of its recipe, so the same command goes on where it was stopped. A picture is
+A study's id is a hash of its recipe, so the same command resumes an unfinished build. A picture is
 in the database only once its file is there.
 """
 
 import json
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 from sqlalchemy import Row, select
 
-from rocm.config import RunConfig
 from rocm.errors import ConfigError, MissingFile, StudyError
 from rocm.generation.picture import Picture
 from rocm.generation.queue import DrawingQueue
-from rocm.runs.run_dir import RunDir
+from rocm.runs.adapters import RUN, find_adapter, fingerprint
 from rocm.storage.files import make_folder, write_atomic
 from rocm.storage.paths import find_folder
 from rocm.study.design import lifecycle
 from rocm.study.design.manifest import canonical, digest
 from rocm.study.design.pairing import add_damaged, add_pairs, arms_and_prompts, noise_seeds
-from rocm.study.design.prompts import Sample, sample
-from rocm.study.design.recipe import Arm, Recipe, num_check_prompts
+from rocm.study.design.prompts import sample
+from rocm.study.design.recipe import Recipe, StudyArm, num_check_prompts
 from rocm.study.store import studies
-from rocm.study.store.database import Writing
 from rocm.study.store.pictures import Pictures
 from rocm.study.store.store import Store
 from rocm.study.store.tables import arm, image, prompt, score
 
-WEIGHTS = "pytorch_lora_weights.safetensors"
-BATCH = 64  # pictures of one request, so that others who draw meanwhile get their turn
+BATCH = 64  # pictures of one request, so that other drawings get their turn
+DRAWN_WITH = (
+    "model", "adapter", "num_inference_steps", "guidance_scale", "grid", "adapter_strength",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -42,27 +41,27 @@ class Build:
     """What a build works with.
 
     Attributes:
-        home: folder of runs; drawings lie under `studies/` until they are stored.
+        home: folder of runs; drawings lie in `studies/` until they are stored.
         store: of the votes.
         pictures: of all studies.
         queue: that draws.
-        say: gets a line now and then.
-        on_request: gets the number of each request to the queue before it is waited for.
-        on_picture: gets how many pictures are stored, and of how many.
+        say: called with a line of progress.
+        on_request: called with the number of each request before it is waited for.
+        on_picture: called with the number of stored pictures and the total.
     """
 
     home: Path
     store: Store
     pictures: Pictures
     queue: DrawingQueue
-    say: Callable[[str], None]
+    say: Callable[[str], None] = lambda line: None
     on_request: Callable[[int], None] = lambda number: None
     on_picture: Callable[[int, int], None] = lambda done, total: None
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """A picture that is still to be drawn: of which arm and prompt, and how."""
+class MissingPicture:
+    """A picture that is still to be drawn."""
 
     arm_id: int
     prompt_id: int
@@ -70,18 +69,11 @@ class Wanted:
 
 
 def build(work: Build, recipe: Recipe) -> str:
-    """Make a draft, or go on with it.
-
-    Args:
-        work: where and with what.
-        recipe: what the study is.
-
-    Returns:
-        Id of the study: a draft with every picture and pair.
+    """Make a draft with every picture and pair, or resume it; returns the study's id.
 
     Raises:
-        StudyError: a study of this recipe has been opened already.
-        RocmError: a model, adapter or prompt list is missing; drawing failed.
+        StudyError: a study of this recipe was opened before.
+        RocmError: a model, adapter or prompt list is missing, or drawing failed.
     """
     study_id = begin(work.home, work.store, recipe)
     finish(work, study_id, recipe)
@@ -89,70 +81,49 @@ def build(work: Build, recipe: Recipe) -> str:
 
 
 def begin(home: Path, store: Store, recipe: Recipe) -> str:
-    """Check a recipe, store its draft and the recipe itself; draw nothing yet.
-
-    Args:
-        home: folder of runs.
-        store: of the votes.
-        recipe: what the study is.
-
-    Returns:
-        Id of the study.
+    """Check a recipe, store its draft and the recipe itself, without drawing; returns the id.
 
     Raises:
-        StudyError: a study of this recipe has been opened already.
+        StudyError: a study of this recipe was opened before.
         RocmError: a model, adapter or prompt list is missing.
     """
     study_id, arms = identified(home, recipe)
-    known = {one.study_id: one.status for one in store.studies()}
-    if known.get(study_id, "draft") != "draft":
+    statuses = {study.study_id: study.status for study in store.studies()}
+    if statuses.get(study_id, "draft") != "draft":
         raise StudyError(
-            f"Study {study_id} of this recipe is {known[study_id]} already. For another one, "
-            "change its title or seed."
+            f"Study {study_id} of this recipe is {statuses[study_id]} already. Change the title or "
+            "seed to build another one."
         )
-    if study_id not in known:
-        _begin(store, study_id, recipe, arms)
-    kept = recipe_file(home, study_id)
-    make_folder(kept.parent)
-    write_atomic(kept, recipe.text())
+    if study_id not in statuses:
+        _insert(store, study_id, recipe, arms)
+    file = recipe_file(home, study_id)
+    make_folder(file.parent)
+    write_atomic(file, recipe.text())
     return study_id
 
 
 def finish(work: Build, study_id: str, recipe: Recipe) -> None:
-    """Draw what is missing of a draft, and pair it.
-
-    Args:
-        work: where and with what.
-        study_id: of the draft.
-        recipe: that it was begun with.
+    """Draw the missing pictures of a draft, and pair them.
 
     Raises:
-        RocmError: drawing failed or was cancelled, or the disk is full; what is drawn is kept.
+        RocmError: drawing failed or was canceled, or the disk is full; finished pictures are kept.
     """
     _draw(work, study_id, recipe)
-    work.store.study(study_id)  # deleted by somebody else meanwhile
+    work.store.study(study_id)  # raises if the draft was deleted meanwhile
     add_damaged(work.store, work.pictures, study_id)
     add_pairs(work.store, study_id, recipe)
 
 
 def identified(home: Path, recipe: Recipe) -> tuple[str, list[dict[str, Any]]]:
-    """The id of a recipe's study, with the compared arms as `resolved` has them.
+    """Id of a recipe's study (12 hexadecimal digits) and its compared arms, as `resolved`.
 
-    Args:
-        home: folder of runs.
-        recipe: what the study is.
-
-    Returns:
-        12 hexadecimal digits, which change with an adapter's file, and the arms.
-
-    Raises:
-        MissingFile: a model, run or adapter is not there.
+    The id changes with an adapter's file. MissingFile if a model, run or adapter does not exist.
     """
-    names = {name for two in recipe.compared() for name in two}
+    compared = {name for pair in recipe.compared() for name in pair}
     arms = [
-        {**resolved(home, one), "place": place}
-        for place, one in enumerate(recipe.arms)
-        if one.name in names
+        {**resolved(home, arm), "place": place}
+        for place, arm in enumerate(recipe.arms)
+        if arm.name in compared
     ]
     return digest([recipe.model_dump(mode="json"), arms])[:12], arms
 
@@ -162,68 +133,50 @@ def recipe_file(home: Path, study_id: str) -> Path:
     return home / "studies" / study_id / "study.yaml"
 
 
-def resolved(home: Path, one: Arm) -> dict[str, Any]:
-    """What an arm depends on, with hashes of its files.
-
-    Args:
-        home: folder of runs.
-        one: as the recipe has it.
-
-    Returns:
-        Plain data: the arm, its adapter's folder and sha256.
-
-    Raises:
-        MissingFile: there is no such model, run or adapter.
-    """
-    values = one.model_dump(mode="json")
-    find_folder(one.model)
-    folder = ""
-    if one.adapter.startswith("run:"):
-        run = home / "runs" / Path(one.adapter.removeprefix("run:")).name
-        folder = str(run / "adapter")
-        if (run / "config.yaml").is_file():
-            config: RunConfig = RunDir(run).config()
-            values |= {
-                "method": one.method or config.algorithm,
-                "reward": one.reward or config.reward,
-                "beta": config.beta,
-            }
-    elif one.adapter:
-        folder = str(find_folder(one.adapter))
-    file = Path(folder) / WEIGHTS
-    if folder and not file.is_file():
-        raise MissingFile(f"arm {one.name}: there is no {WEIGHTS} in {folder}. Give its folder.")
-    hashed = sha256(file.read_bytes()).hexdigest() if folder else None
+def resolved(home: Path, given: StudyArm) -> dict[str, Any]:
+    """The arm as plain data, with the folder and sha256 of its adapter; MissingFile as above."""
+    values = given.model_dump(mode="json")
+    find_folder(given.model)
+    try:
+        adapter = find_adapter(given.adapter, home / "runs")
+    except MissingFile as error:
+        raise MissingFile(f"Arm {given.name}: {error}") from error
+    folder = adapter.folder
+    if adapter.run and adapter.config:
+        if "@" not in given.adapter and given.adapter.startswith(RUN):
+            folder = str(adapter.run.path / "adapter")  # as in the ids of earlier studies
+        values |= {
+            "method": given.method or adapter.config.algorithm,
+            "reward": given.reward or adapter.config.reward,
+            "beta": adapter.config.beta,
+        }
+    hashed = fingerprint(folder) if folder else None
     return {**values, "adapter": folder, "adapter_sha256": hashed}
 
 
-def _begin(store: Store, study_id: str, recipe: Recipe, arms: list[dict[str, Any]]) -> None:
+def _insert(store: Store, study_id: str, recipe: Recipe, arms: list[dict[str, Any]]) -> None:
     """Store the draft, its prompts and its arms, whose codes are random and in random order."""
     num_checks = num_check_prompts(recipe.checks_per_rater)
     chosen = sample(recipe.prompts, recipe.practice + num_checks, recipe.seed)
-    names = {one["name"] for one in arms}
+    if "damaged" in [values["name"] for values in arms]:
+        raise ConfigError("An arm cannot be called 'damaged'. Choose another name.")
     plan = recipe.plan() | {
         "prompt_set": {
             "name": recipe.prompts.set,
             "sha256": chosen.sha256,
             "blocked": chosen.num_blocked,
-            "num": len(chosen.analysed),
+            "num": len(chosen.analyzed),
         }
     }
+    rows = [("compared", values) for values in sorted(arms, key=lambda _: secrets.token_hex(8))]
+    if num_checks:
+        damaged = {"name": "damaged", "method": "damaged", "place": len(recipe.arms)}
+        rows.append(("damaged", damaged))
     with store.database.write() as w:
         lifecycle.insert_draft(w, study_id, plan, store.stamp())
-        _insert_prompts(w, study_id, chosen)
-        damaged_arm = (
-            {"name": "damaged", "method": "damaged", "place": len(recipe.arms)}
-            if num_checks
-            else None
-        )
-        if "damaged" in names:
-            raise ConfigError("An arm may not be called 'damaged'. Choose another name.")
-        shuffled = sorted(arms, key=lambda one: secrets.token_hex(8))
-        for role, values in [("compared", one) for one in shuffled] + (
-            [("damaged", damaged_arm)] if damaged_arm else []
-        ):
+        prompts = chosen.analyzed + chosen.extra
+        w.insert_many(prompt, [{"study_id": study_id, **vars(row)} for row in prompts])
+        for role, values in rows:
             w.insert(
                 arm,
                 study_id=study_id,
@@ -238,80 +191,49 @@ def _begin(store: Store, study_id: str, recipe: Recipe, arms: list[dict[str, Any
             )
 
 
-def _insert_prompts(w: Writing, study_id: str, chosen: Sample) -> None:
-    w.insert_many(
-        prompt, [{"study_id": study_id, **vars(one)} for one in chosen.analysed + chosen.extra]
-    )
-
-
-def num_pictures(store: Store, study_id: str, recipe: Recipe) -> int:
-    """How many pictures a draft's compared arms draw in all."""
+def _missing(store: Store, study_id: str, recipe: Recipe) -> tuple[list[MissingPicture], int]:
+    """Pictures that are not stored yet, and the number of all pictures of the compared arms."""
     arms, prompts = arms_and_prompts(store, study_id)
-    compared: int = sum(one.role == "compared" for one in arms)
-    seeds = [noise_seeds(recipe, number, one.text) for number, one in enumerate(prompts)]
-    return compared * sum(len(one) for one in seeds)
-
-
-def _wanted(store: Store, study_id: str, recipe: Recipe) -> list[Wanted]:
-    """Pictures that are not stored yet."""
-    arms, prompts = arms_and_prompts(store, study_id)
+    columns = select(image.c.arm_id, image.c.prompt_id, image.c.seed)
     with store.database.read() as connection:
-        have = set(
-            connection.execute(
-                select(image.c.arm_id, image.c.prompt_id, image.c.seed).where(
-                    image.c.study_id == study_id
-                )
-            ).all()
-        )
-    return [
-        Wanted(one.id, text.id, _picture(one, text.text, seed))
-        for one in arms
-        if one.role == "compared"
+        stored = set(connection.execute(columns.where(image.c.study_id == study_id)).all())
+    pictures = [
+        MissingPicture(row.id, text.id, _picture(row, text.text, seed))
+        for row in arms
+        if row.role == "compared"
         for number, text in enumerate(prompts)
         for seed in noise_seeds(recipe, number, text.text)
-        if (one.id, text.id, seed) not in have
     ]
+    missing = [p for p in pictures if (p.arm_id, p.prompt_id, p.picture.seed) not in stored]
+    return missing, len(pictures)
 
 
-def _picture(one: Row[Any], text: str, seed: int) -> Picture:
-    values = json.loads(one.params_json)
-    names = (
-        "model",
-        "adapter",
-        "num_inference_steps",
-        "guidance_scale",
-        "grid",
-        "adapter_strength",
-    )
-    return Picture(text, seed, **{name: values[name] for name in names}).checked()
+def _picture(row: Row[Any], text: str, seed: int) -> Picture:
+    values = json.loads(row.params_json)
+    return Picture(text, seed, **{name: values[name] for name in DRAWN_WITH}).checked()
 
 
 def _draw(work: Build, study_id: str, recipe: Recipe) -> None:
-    wanted = _wanted(work.store, study_id, recipe)
-    if wanted:
-        work.say(f"{study_id}: {len(wanted)} pictures to draw")
-    total = num_pictures(work.store, study_id, recipe)
-    before = total - len(wanted)
+    missing, total = _missing(work.store, study_id, recipe)
+    if missing:
+        work.say(f"{study_id}: {len(missing)} pictures to draw")
+    before = total - len(missing)
     work.on_picture(before, total)
-    for first in range(0, len(wanted), BATCH):
-        batch = wanted[first : first + BATCH]
-        drawn = _drawn(work, study_id, batch, recipe.rewards)
-        for count, (number, file, scores) in enumerate(drawn, start=before + first + 1):
-            _keep(work, study_id, batch[number], file, scores)
-            work.on_picture(count, total)
-        work.say(f"{study_id}: {first + len(batch)} of {len(wanted)} drawn")
-
-
-def _drawn(
-    work: Build, study_id: str, batch: list[Wanted], rewards: tuple[str, ...]
-) -> Iterator[tuple[int, Path, dict[str, float]]]:
     folder = work.home / "studies" / study_id / "drawn"
-    number = work.queue.submit([one.picture for one in batch], folder, rewards)
-    work.on_request(number)
-    yield from work.queue.results(number)
+    for first in range(0, len(missing), BATCH):
+        batch = missing[first : first + BATCH]
+        request = work.queue.submit([item.picture for item in batch], folder, recipe.rewards)
+        work.on_request(request)
+        drawn = work.queue.results(request)
+        for count, (index, file, scores) in enumerate(drawn, start=before + first + 1):
+            _keep(work, study_id, batch[index], file, scores)
+            work.on_picture(count, total)
+        work.say(f"{study_id}: {first + len(batch)} of {len(missing)} drawn")
 
 
-def _keep(work: Build, study_id: str, one: Wanted, file: Path, scores: dict[str, float]) -> None:
+def _keep(
+    work: Build, study_id: str, item: MissingPicture, file: Path, scores: dict[str, float]
+) -> None:
     """Store one picture; the drawn file, whose metadata names the adapter, is deleted."""
     with Image.open(file) as drawn:
         drawn.load()
@@ -321,19 +243,14 @@ def _keep(work: Build, study_id: str, one: Wanted, file: Path, scores: dict[str,
         row = w.insert(
             image,
             study_id=study_id,
-            arm_id=one.arm_id,
-            prompt_id=one.prompt_id,
-            seed=one.picture.seed,
+            arm_id=item.arm_id,
+            prompt_id=item.prompt_id,
+            seed=item.picture.seed,
             picture_id=picture_id,
             sha256=hashed,
             width=drawn.width,
             height=drawn.height,
         )
-        w.insert_many(
-            score,
-            [
-                {"image_id": row.id, "reward": name, "value": value}
-                for name, value in scores.items()
-            ],
-        )
+        values = [{"image_id": row.id, "reward": name, "value": v} for name, v in scores.items()]
+        w.insert_many(score, values)
     file.unlink()

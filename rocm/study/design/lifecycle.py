@@ -1,10 +1,10 @@
-"""From draft to closed: strike pairs, freeze and open, pause, resume, add raters, close."""
+"""From draft to closed: exclude pairs, freeze and open, pause, resume, add raters, close."""
 
 import json
 import secrets
 from typing import Any
 
-from sqlalchemy import Row, select
+from sqlalchemy import Row, Select, select
 
 from rocm.errors import StudyError
 from rocm.study.design.manifest import canonical, digest, key, manifest
@@ -15,20 +15,15 @@ from rocm.study.store.store import Store
 from rocm.study.store.tables import event, image, pair, prompt, question, study, trial
 
 
-def create(store: Store, study_id: str, config: dict[str, Any]) -> None:
-    """Make a draft.
+def insert_draft(w: Writing, study_id: str, config: dict[str, Any], created_at: str) -> None:
+    """Store a draft.
 
     Args:
-        store: of the votes.
+        w: transaction.
         study_id: 12 hexadecimal digits.
-        config: what is planned (docs/study.md): title, seed, is_demo, questions, design, consent.
+        config: the plan (docs/study.md): title, seed, is_demo, questions, design, consent.
+        created_at: ISO time.
     """
-    with store.database.write() as w:
-        insert_draft(w, study_id, config, store.stamp())
-
-
-def insert_draft(w: Writing, study_id: str, config: dict[str, Any], created_at: str) -> None:
-    """As `create`, within a transaction."""
     w.insert(
         study,
         id=study_id,
@@ -53,7 +48,7 @@ def insert_draft(w: Writing, study_id: str, config: dict[str, Any], created_at: 
 
 
 def pairs(store: Store, study_id: str) -> list[Row[Any]]:
-    """Every pair of a study: id, kind, struck, text, picture_a, picture_b, in order."""
+    """Every pair of a study in order: id, kind, struck, text, picture_a, picture_b."""
     a, b = image.alias("a"), image.alias("b")
     statement = (
         select(pair.c.id, pair.c.kind, pair.c.struck, prompt.c.text)
@@ -69,47 +64,43 @@ def pairs(store: Store, study_id: str) -> list[Row[Any]]:
 
 
 def strike(store: Store, study_id: str, pair_id: int, reason: str | None) -> None:
-    """Leave a pair out, both pictures together, before the study opens.
+    """Exclude a pair of a draft, or include it again.
 
     Args:
         store: of the votes.
         study_id: a draft.
         pair_id: of the study.
-        reason: up to 500 characters, kept in the manifest; None takes the pair in again.
+        reason: up to 500 characters, kept in the manifest; None includes the pair again.
 
     Raises:
-        StudyError: the study is frozen, the pair is not of it, or the reason is empty or too long.
+        StudyError: the study is frozen, has no such pair, or the reason is empty or too long.
     """
     if reason is not None and not 1 <= len(reason.strip()) <= 500:
-        raise StudyError("A pair is struck with a reason, 1 to 500 characters. Write one.")
+        raise StudyError("Excluding a pair needs a reason of 1 to 500 characters.")
     with store.database.write() as w:
         _draft(w, study_id)
         mine = (pair.c.id == pair_id, pair.c.study_id == study_id)
         if not w.update(pair, *mine, struck=reason and reason.strip()):
-            raise StudyError(f"Pair {pair_id} is not of study {study_id}.")
+            raise StudyError(f"Study {study_id} has no pair {pair_id}.")
 
 
 def open_study(store: Store, study_id: str) -> str:
     """Freeze a draft, plan every rater's work, and let raters in.
 
-    Args:
-        store: of the votes.
-        study_id: a draft with its pictures.
-
     Returns:
         sha256 of the manifest.
 
     Raises:
-        StudyError: not a draft, or too few pairs for what a rater is to judge.
+        StudyError: not a draft, or fewer pairs than a rater is to see.
     """
     with store.database.write() as w:
         row = _draft(w, study_id)
-        pairs = _main_pairs(w, study_id)
-        numbers = assignment.design(row)
-        if len(pairs) < numbers["main_per_rater"]:
+        pairs = list(w.execute(_main_pairs(study_id).order_by(pair.c.id)).scalars())
+        size = assignment.design(row)["main_per_rater"]
+        if len(pairs) < size:
             raise StudyError(
-                f"The study has {len(pairs)} pairs, but a rater is to judge "
-                f"{numbers['main_per_rater']} different ones. Build more, or lower main_per_rater."
+                f"The study has {len(pairs)} pairs, fewer than main_per_rater={size}. Build more "
+                "pairs, or lower main_per_rater."
             )
         w.update(study, study.c.id == study_id, key_nonce=secrets.token_hex(16))
         key_sha256 = digest(key(w.connection, study_id))
@@ -123,12 +114,9 @@ def open_study(store: Store, study_id: str) -> str:
             config_sha256=digest(document),
             key_sha256=key_sha256,
         )[0]
-        blocks = balanced_blocks(
-            pairs, row.votes_per_pair, numbers["main_per_rater"], f"{row.seed}/{study_id}"
-        )
-        first = assignment.next_number(
-            w, assignment.block, study_id
-        )  # pilots of the draft have some
+        blocks = balanced_blocks(pairs, row.votes_per_pair, size, f"{row.seed}/{study_id}")
+        # Pilots of the draft have blocks already.
+        first = assignment.next_number(w, assignment.block, study_id)
         for number, sided in enumerate(blocks, start=first):
             assignment.store_block(w, row, number, "planned", sided)
         _note(w, store, study_id, "opened", {"blocks": len(blocks)})
@@ -136,7 +124,7 @@ def open_study(store: Store, study_id: str) -> str:
 
 
 def pause(store: Store, study_id: str) -> None:
-    """Give out no more trials; those that are open can still be answered."""
+    """Stop giving out trials; open trials can still be answered."""
     _step(store, study_id, "open", "paused")
 
 
@@ -146,21 +134,19 @@ def resume(store: Store, study_id: str) -> None:
 
 
 def close(store: Store, study_id: str) -> None:
-    """End a study for good: no trial, no vote; open trials expire."""
+    """End a study for good: no trials, no votes; open trials expire."""
     with store.database.write() as w:
-        row = studies.locked(w, study_id, for_update=True)
-        if row.status not in ("open", "paused"):
-            raise StudyError(f"The study is {row.status}; only one that is open can be closed.")
-        gone = w.update(
+        _running(w, study_id)
+        expired = w.update(
             trial, trial.c.study_id == study_id, trial.c.state == "issued", state="expired"
         )
-        assignment.give_back(w, assignment.counted_pairs(w, gone))
+        assignment.give_back(w, assignment.counted_pairs(w, expired))
         w.update(study, study.c.id == study_id, status="closed", closed_at=store.stamp())
-        _note(w, store, study_id, "closed", {"expired": len(gone)})
+        _note(w, store, study_id, "closed", {"expired": len(expired)})
 
 
 def add_raters(store: Store, study_id: str, num_raters: int) -> int:
-    """Plan work for more raters than the design had: their pairs get one more place each.
+    """Plan work for more raters than the design had: their pairs get one more vote each.
 
     The manifest stays; the change is an event, which every export repeats.
 
@@ -170,33 +156,25 @@ def add_raters(store: Store, study_id: str, num_raters: int) -> int:
         num_raters: 1 to 1,000.
 
     Returns:
-        Votes that the study collects more.
+        Number of additional votes.
 
     Raises:
-        StudyError: not running, or no such number.
+        StudyError: not open or paused, or a number that is not allowed.
     """
     if not 1 <= num_raters <= 1000:
-        raise StudyError(f"{num_raters} raters cannot be added at once: give 1 to 1000.")
+        raise StudyError(f"{num_raters} raters cannot be added at once. Give 1 to 1000.")
     with store.database.write() as w:
-        row = studies.locked(w, study_id, for_update=True)
-        if row.status not in ("open", "paused"):
-            raise StudyError(f"The study is {row.status}; raters are added to one that runs.")
+        row = _running(w, study_id)
         size: int = assignment.design(row)["main_per_rater"]
         number = assignment.next_number(w, assignment.block, study_id)
+        fewest = _main_pairs(study_id).order_by(pair.c.target, pair.c.id).limit(size)
         for offset in range(num_raters):
-            fewest = (
-                select(pair.c.id)
-                .where(pair.c.study_id == study_id, pair.c.kind == "main", pair.c.struck.is_(None))
-                .order_by(pair.c.target, pair.c.id)
-                .limit(size)
-            )
             chosen = list(w.execute(fewest).scalars())
             w.update(pair, pair.c.id.in_(chosen), target=pair.c.target + 1)
             sided = sided_for_need(chosen, *assignment.planned_sides(w, chosen))
             assignment.store_block(w, row, number + offset, "planned", sided)
-        _note(
-            w, store, study_id, "raters added", {"raters": num_raters, "votes": num_raters * size}
-        )
+        data = {"raters": num_raters, "votes": num_raters * size}
+        _note(w, store, study_id, "raters added", data)
     return num_raters * size
 
 
@@ -204,25 +182,30 @@ def _draft(w: Writing, study_id: str) -> Row[Any]:
     row = studies.locked(w, study_id, for_update=True)
     if row.status != "draft":
         raise StudyError(
-            f"The study is {row.status}, and so frozen. Build another one for another design."
+            f"The study is {row.status}, and its design is frozen. Build a new study to change it."
         )
     return row
 
 
-def _main_pairs(w: Writing, study_id: str) -> list[int]:
-    unstruck = (
-        select(pair.c.id)
-        .where(pair.c.study_id == study_id, pair.c.kind == "main", pair.c.struck.is_(None))
-        .order_by(pair.c.id)
-    )
-    return list(w.execute(unstruck).scalars())
+def _running(w: Writing, study_id: str) -> Row[Any]:
+    row = studies.locked(w, study_id, for_update=True)
+    if row.status not in ("open", "paused"):
+        raise StudyError(f"The study is {row.status}. Only an open or paused study allows this.")
+    return row
+
+
+def _main_pairs(study_id: str) -> Select[tuple[int]]:
+    kept = (pair.c.study_id == study_id, pair.c.kind == "main", pair.c.struck.is_(None))
+    return select(pair.c.id).where(*kept)
 
 
 def _step(store: Store, study_id: str, before: str, after: str) -> None:
     with store.database.write() as w:
         row = studies.locked(w, study_id, for_update=True)
         if row.status != before:
-            raise StudyError(f"The study is {row.status}; only one that is {before} can do that.")
+            raise StudyError(
+                f"The study is {row.status}. Only a study that is {before} allows this."
+            )
         w.update(study, study.c.id == study_id, status=after)
         _note(w, store, study_id, after, {})
 

@@ -1,4 +1,4 @@
-"""What a study is, as one document with a hash, and the key that says which arm is which.
+"""The design of a study as row document with a hash, and the key that names its arms.
 
 The manifest names arms by random codes, so it can travel with the pictures. The key names model,
 adapter and settings of each code; the manifest holds its hash, so neither can be changed later.
@@ -16,7 +16,7 @@ ARM_FIELDS = ("role", "name", "method", "reward", "base_model", "adapter_sha256"
 
 
 def canonical(document: Any) -> str:
-    """The one text of a document of plain data: keys sorted, no spaces, UTF-8, no NaN."""
+    """The row text of a document of plain data: keys sorted, no spaces, UTF-8, no NaN."""
     return json.dumps(
         document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
     )
@@ -28,36 +28,19 @@ def digest(document: Any) -> str:
 
 
 def key(connection: Connection, study_id: str) -> dict[str, Any]:
-    """What each arm's code stands for.
-
-    Args:
-        connection: to read through.
-        study_id: of the study.
-
-    Returns:
-        Study, nonce (so that nobody finds the key by trying), and arms by code.
-    """
+    """Study, nonce (so that nobody can guess the key), and the arms by their codes."""
     nonce = connection.execute(select(study.c.key_nonce).where(study.c.id == study_id)).scalar()
     rows = connection.execute(select(arm).where(arm.c.study_id == study_id).order_by(arm.c.id))
-    return {"study": study_id, "nonce": nonce, "arms": {row.code: _arm(row) for row in rows}}
-
-
-def _arm(row: Row[Any]) -> dict[str, Any]:
-    fields = {name: getattr(row, name) for name in ARM_FIELDS}
-    return {**fields, "params": json.loads(row.params_json) if row.params_json else None}
+    arms = {
+        row.code: {name: getattr(row, name) for name in ARM_FIELDS}
+        | {"params": json.loads(row.params_json) if row.params_json else None}
+        for row in rows
+    }
+    return {"study": study_id, "nonce": nonce, "arms": arms}
 
 
 def manifest(connection: Connection, row: Row[Any], key_sha256: str) -> dict[str, Any]:
-    """The whole design as it will be frozen.
-
-    Args:
-        connection: to read through.
-        row: of the study, a draft.
-        key_sha256: of the key.
-
-    Returns:
-        What was planned, with arms' codes, prompts, pairs and pictures' hashes.
-    """
+    """The frozen design of the draft `row`: plan, codes of the arms, prompts, pairs, pictures."""
     arms = connection.execute(select(arm).where(arm.c.study_id == row.id).order_by(arm.c.id)).all()
     prompts = connection.execute(
         select(prompt).where(prompt.c.study_id == row.id).order_by(prompt.c.id)
@@ -66,36 +49,36 @@ def manifest(connection: Connection, row: Row[Any], key_sha256: str) -> dict[str
     return {
         **plan,
         "study": row.id,
-        "arms": [{"code": one.code, "role": one.role} for one in arms],
+        "arms": [{"code": row.code, "role": row.role} for row in arms],
         "key_sha256": key_sha256,
         "prompts": [
-            {name: getattr(one, name) for name in ("source", "source_row", "category", "text")}
-            for one in prompts
+            {name: getattr(p, name) for name in ("source", "source_row", "category", "text")}
+            for p in prompts
         ],
-        "pairs": _pairs(connection, row.id, [one.id for one in prompts], arms),
+        "pairs": _pairs(connection, row.id, [p.id for p in prompts], arms),
     }
 
 
 def _pairs(
     connection: Connection, study_id: str, prompts: list[int], arms: Any
 ) -> list[dict[str, Any]]:
-    codes = {one.id: one.code for one in arms}
+    codes = {row.id: row.code for row in arms}
     numbers = {prompt_id: number for number, prompt_id in enumerate(prompts)}
     pictures = {
-        one.id: one for one in connection.execute(select(image).where(image.c.study_id == study_id))
+        row.id: row for row in connection.execute(select(image).where(image.c.study_id == study_id))
     }
     rows = connection.execute(select(pair).where(pair.c.study_id == study_id).order_by(pair.c.id))
     return [
         {
-            "prompt": numbers[one.prompt_id],
-            "seed": one.seed,
-            "kind": one.kind,
-            "expected": one.expected,
-            "struck": one.struck,
-            "a": {"arm": codes[one.arm_a], **_picture(pictures[one.image_a])},
-            "b": {"arm": codes[one.arm_b], **_picture(pictures[one.image_b])},
+            "prompt": numbers[row.prompt_id],
+            "seed": row.seed,
+            "kind": row.kind,
+            "expected": row.expected,
+            "struck": row.struck,
+            "a": {"arm": codes[row.arm_a], **_picture(pictures[row.image_a])},
+            "b": {"arm": codes[row.arm_b], **_picture(pictures[row.image_b])},
         }
-        for one in rows
+        for row in rows
     ]
 
 

@@ -1,6 +1,5 @@
 """Noise, pairs and attention checks of a study whose pictures are drawn."""
 
-import json
 from hashlib import sha256
 from typing import Any
 
@@ -10,7 +9,7 @@ from sqlalchemy import Row, select
 from rocm.study.design.recipe import Recipe
 from rocm.study.store.pictures import Pictures, damaged
 from rocm.study.store.store import Store
-from rocm.study.store.tables import arm, image, pair, prompt, study
+from rocm.study.store.tables import arm, image, pair, prompt
 
 
 def arms_and_prompts(store: Store, study_id: str) -> tuple[list[Row[Any]], list[Row[Any]]]:
@@ -26,15 +25,9 @@ def arms_and_prompts(store: Store, study_id: str) -> tuple[list[Row[Any]], list[
 
 
 def noise_seeds(recipe: Recipe, number: int, text: str) -> list[int]:
-    """Seeds of the noise of a study's prompt, the same for every arm, below 2**48.
+    """Noise seeds of prompt `number`, the same for every arm, below 2**48.
 
-    Args:
-        recipe: of the study.
-        number: of the prompt; those after the analysed ones, for practice and checks, get one.
-        text: of the prompt.
-
-    Returns:
-        One seed, or `seeds_per_prompt`.
+    An analyzed prompt has `seeds_per_prompt` of them, a prompt of practice or checks one.
     """
     num = recipe.seeds_per_prompt if number < recipe.prompts.num else 1
     return [
@@ -43,105 +36,85 @@ def noise_seeds(recipe: Recipe, number: int, text: str) -> list[int]:
     ]
 
 
-def _extra(recipe: Recipe, prompts: list[Row[Any]]) -> tuple[list[Row[Any]], list[Row[Any]]]:
-    """Prompts of practice pairs, and of checks; they follow the analysed ones."""
-    after = prompts[recipe.prompts.num :]
-    return after[: recipe.practice], after[recipe.practice :]
-
-
 def checked_arm(arms: list[Row[Any]], seed: int, text: str) -> int:
     """Id of the compared arm whose picture a check shows beside its damaged copy.
 
-    Another one by prompt: if it were always the first, a rater who recognises a check would know
-    which arm drew it.
-
-    Args:
-        arms: of the study.
-        seed: of the study.
-        text: the check's prompt.
-
-    Returns:
-        The id.
+    It depends on the prompt: if it were always the first, a rater who recognizes a check would
+    know which arm drew the picture.
     """
-    compared: list[int] = sorted(one.id for one in arms if one.role == "compared")
+    compared: list[int] = sorted(row.id for row in arms if row.role == "compared")
     digest = sha256(f"{seed}|check|{text}".encode()).digest()
     return compared[int.from_bytes(digest[:6], "big") % len(compared)]
 
 
 def add_damaged(store: Store, pictures: Pictures, study_id: str) -> None:
     """Make the damaged copy of an arm's picture for each check."""
-    arms, _ = arms_and_prompts(store, study_id)
-    spoilt = next((one for one in arms if one.role == "damaged"), None)
-    if spoilt is None:
+    arms, prompts = arms_and_prompts(store, study_id)
+    copies = next((row for row in arms if row.role == "damaged"), None)
+    if copies is None:
         return
+    config = store.study(study_id).config
     with store.database.read() as connection:
-        config = json.loads(
-            connection.execute(
-                select(study.c.config_json).where(study.c.id == study_id)
-            ).scalar_one()
-        )
         images = connection.execute(
             select(image).where(image.c.study_id == study_id).order_by(image.c.prompt_id)
         ).all()
-    done = {(one.prompt_id, one.seed) for one in images if one.arm_id == spoilt.id}
-    _, prompts = arms_and_prompts(store, study_id)
+    done = {(row.prompt_id, row.seed) for row in images if row.arm_id == copies.id}
     checked = {
-        one.id: checked_arm(arms, config["seed"], one.text)
-        for one in prompts[config["prompt_set"]["num"] + config["design"]["practice"] :]
+        row.id: checked_arm(arms, config["seed"], row.text)
+        for row in prompts[config["prompt_set"]["num"] + config["design"]["practice"] :]
     }
-    for one in images:
-        if one.arm_id != checked.get(one.prompt_id):
+    for row in images:
+        if row.arm_id != checked.get(row.prompt_id) or (row.prompt_id, row.seed) in done:
             continue
-        if (one.prompt_id, one.seed) not in done:
-            with Image.open(pictures.file(one.picture_id)) as whole:
-                copy = damaged(whole, one.seed)
-            picture_id, hashed = pictures.add(copy)
-            kept = {
-                name: getattr(one, name)
-                for name in ("study_id", "prompt_id", "seed", "width", "height")
-            }
-            with store.database.write() as w:
-                w.insert(image, arm_id=spoilt.id, picture_id=picture_id, sha256=hashed, **kept)
+        with Image.open(pictures.file(row.picture_id)) as original:
+            copy = damaged(original, row.seed)
+        picture_id, hashed = pictures.add(copy)
+        names = ("study_id", "prompt_id", "seed", "width", "height")
+        kept = {name: getattr(row, name) for name in names}
+        with store.database.write() as w:
+            w.insert(image, arm_id=copies.id, picture_id=picture_id, sha256=hashed, **kept)
 
 
 def add_pairs(store: Store, study_id: str, recipe: Recipe) -> None:
-    """Store the pairs that are not stored yet: analysed, practice, checks."""
+    """Store the pairs that are not stored yet: analyzed, practice, checks."""
     arms, prompts = arms_and_prompts(store, study_id)
-    ids = {one.name: one.id for one in arms}
-    practice, checks = _extra(recipe, prompts)
-    compared = [tuple(sorted((ids[one], ids[other]))) for one, other in recipe.compared()]
-    wanted = [("main", one, two) for one in prompts[: recipe.prompts.num] for two in compared]
-    wanted += [
-        ("practice", one, compared[number % len(compared)]) for number, one in enumerate(practice)
-    ]
-    wanted += [
-        ("check", one, (checked_arm(arms, recipe.seed, one.text), ids["damaged"])) for one in checks
-    ]
-    numbers = {one.id: number for number, one in enumerate(prompts)}
+    ids = {row.name: row.id for row in arms}
+    compared = [tuple(sorted((ids[a], ids[b]))) for a, b in recipe.compared()]
+    first_check = recipe.prompts.num + recipe.practice
+    wanted: list[tuple[str, int, tuple[int, ...]]] = []
+    for number, text in enumerate(prompts):
+        if number < recipe.prompts.num:
+            wanted += [("main", number, two) for two in compared]
+        elif number < first_check:
+            two = compared[(number - recipe.prompts.num) % len(compared)]
+            wanted.append(("practice", number, two))
+        else:
+            original = checked_arm(arms, recipe.seed, text.text)
+            wanted.append(("check", number, (original, ids["damaged"])))
     with store.database.write() as w:
         images = {
-            (one.arm_id, one.prompt_id, one.seed): one.id
-            for one in w.execute(select(image).where(image.c.study_id == study_id))
+            (row.arm_id, row.prompt_id, row.seed): row.id
+            for row in w.execute(select(image).where(image.c.study_id == study_id))
         }
-        have = {
-            (one.image_a, one.image_b)
-            for one in w.execute(select(pair).where(pair.c.study_id == study_id))
+        stored = {
+            (row.image_a, row.image_b)
+            for row in w.execute(select(pair).where(pair.c.study_id == study_id))
         }
         rows = [
             {
                 "study_id": study_id,
-                "prompt_id": one.id,
+                "prompt_id": prompts[number].id,
                 "seed": seed,
                 "arm_a": a,
                 "arm_b": b,
-                "image_a": images[a, one.id, seed],
-                "image_b": images[b, one.id, seed],
+                "image_a": images[a, prompts[number].id, seed],
+                "image_b": images[b, prompts[number].id, seed],
                 "kind": kind,
                 "expected": "a" if kind == "check" else None,
                 "target": recipe.votes_per_pair if kind == "main" else None,
                 "issued": 0,
             }
-            for kind, one, (a, b) in wanted
-            for seed in noise_seeds(recipe, numbers[one.id], one.text)
+            for kind, number, (a, b) in wanted
+            for seed in noise_seeds(recipe, number, prompts[number].text)
         ]
-        w.insert_many(pair, [row for row in rows if (row["image_a"], row["image_b"]) not in have])
+        w.insert_many(pair, [row for row in rows if (row["image_a"], row["image_b"]) not in stored])

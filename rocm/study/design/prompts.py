@@ -1,13 +1,13 @@
-"""Prompts of a study: lists that others publish are read from a folder or the hub, never shipped.
+"""Prompts of a study: published lists are read from a folder or the hub, never shipped.
 
-Not given in the paper: which 100 PartiPrompts and 200 HPS prompts. Ours are those whose
-sha256(seed | prompt) comes first, so the sample is the same with every version of every library.
+Not given in the paper: which 100 PartiPrompts and 200 HPS prompts. Ours are those with the smallest
+sha256(seed | prompt), so the sample is the same with every version of every library.
 """
 
 import csv
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -17,13 +17,19 @@ from rocm.prompts.split import EMBEDDED
 from rocm.study.design.recipe import Prompts
 
 STYLES = ("anime", "concept-art", "paintings", "photo")
+FILES = {
+    "parti": "PartiPrompts.tsv",
+    "imagereward": "ImageReward_benchmark-prompts.json",
+    "spo": "SPO_4k_training_prompts.json",
+}
+REPOSITORIES = {"parti": "nateraw/parti-prompts", "hps": "zhwang/HPDv2"}
 SHARES = {
     "own": {"own": 1},
     "paper": {"parti": 1, "hps": 2},
     "offline": {"parti": 1, "imagereward": 1, "spo": 1},
     "file": {"file": 1},
 }
-# Whole words; a prompt with one is left out, because raters did not ask for such pictures.
+# Whole words; a prompt with such a word is excluded: raters did not agree to such pictures.
 BLOCKED = frozenset(
     "nude naked nudity nsfw topless porn porno pornographic sex sexy sexual erotic erotica hentai "
     "lingerie bikini boobs breast breasts nipple nipples penis vagina genitals orgasm fetish "
@@ -33,15 +39,8 @@ BLOCKED = frozenset(
 
 
 @dataclass(frozen=True)
-class Chosen:
-    """A prompt and where it comes from.
-
-    Attributes:
-        source: name of the list.
-        source_row: its row there, from 0.
-        category: as the list says, or empty.
-        text: the prompt.
-    """
+class SampledPrompt:
+    """A prompt and its source: the list's name, the row there (from 0), and its category or ""."""
 
     source: str
     source_row: int
@@ -54,61 +53,61 @@ class Sample:
     """Prompts of a study.
 
     Attributes:
-        analysed: in the order of the sample.
+        analyzed: in the order of the sample.
         extra: more of the same, for practice and checks.
         sha256: of each list that was read, by its name.
-        num_blocked: prompts left out because of a word.
+        num_blocked: prompts excluded because of a word.
     """
 
-    analysed: tuple[Chosen, ...]
-    extra: tuple[Chosen, ...]
+    analyzed: tuple[SampledPrompt, ...]
+    extra: tuple[SampledPrompt, ...]
     sha256: dict[str, str]
     num_blocked: int
 
 
 def sample(prompts: Prompts, num_extra: int, seed: int) -> Sample:
-    """A seeded sample of a set.
+    """A seeded sample of a prompt set, without duplicates.
 
     Args:
         prompts: which set and how many.
-        num_extra: prompts besides, for practice and checks.
+        num_extra: additional prompts, for practice and checks.
         seed: of the sample.
-
-    Returns:
-        The prompts, none twice.
 
     Raises:
         MissingFile: a list is not there.
         ConfigError: too few prompts, or a list that cannot be read.
     """
-    blocked = BLOCKED | _words(prompts.blocked_words)
-    shares = SHARES[prompts.set]
+    more = prompts.blocked_words
+    blocked = BLOCKED | set(_words(_text(Path(more))) if more else ())
     num_blocked, seen = 0, set[str]()
-    analysed: list[Chosen] = []
-    extra: list[Chosen] = []
+    analyzed: list[SampledPrompt] = []
+    extra: list[SampledPrompt] = []
     hashes: dict[str, str] = {}
-    wanted = _split(prompts.num, shares)
-    for name, num in wanted.items():
+
+    def rank(row: SampledPrompt) -> bytes:
+        return sha256(f"{seed}|{row.text}".encode()).digest()
+
+    for name, num in _split(prompts.num, SHARES[prompts.set]).items():
         rows, hashes[name] = _read(name, prompts)
         fresh = [row for row in rows if row.text not in seen]
-        allowed = [row for row in fresh if not blocked & set(_tokens(row.text))]
+        allowed = [row for row in fresh if not blocked & set(_words(row.text))]
         num_blocked += len(fresh) - len(allowed)
-        ordered = sorted(allowed, key=lambda row: _rank(seed, row.text))
-        if len(ordered) < num:
+        if len(allowed) < num:
             raise ConfigError(
-                f"prompts.num={prompts.num} asks for {num} prompts of {name}, which has "
-                f"{len(ordered)}. Lower it."
+                f"prompts.num={prompts.num} needs {num} prompts of {name}, which has "
+                f"{len(allowed)}. Lower prompts.num."
             )
-        analysed += ordered[:num]
-        extra += ordered[num:]
+        allowed.sort(key=rank)
+        analyzed += allowed[:num]
+        extra += allowed[num:]
         seen |= {row.text for row in rows}
     if len(extra) < num_extra:
         raise ConfigError(
-            f"{num_extra} prompts are needed for practice and checks, besides the {prompts.num} "
-            f"that are analysed; {len(extra)} are left. Lower prompts.num, practice or checks."
+            f"Practice and checks need {num_extra} prompts in addition to the {prompts.num} "
+            f"analyzed ones, but only {len(extra)} are left. Lower prompts.num, practice or checks."
         )
-    extra.sort(key=lambda row: _rank(seed, row.text))
-    return Sample(tuple(analysed), tuple(extra[:num_extra]), hashes, num_blocked)
+    extra.sort(key=rank)
+    return Sample(tuple(analyzed), tuple(extra[:num_extra]), hashes, num_blocked)
 
 
 def _split(num: int, shares: dict[str, int]) -> dict[str, int]:
@@ -119,29 +118,20 @@ def _split(num: int, shares: dict[str, int]) -> dict[str, int]:
     return counts
 
 
-def _rank(seed: int, text: str) -> bytes:
-    return sha256(f"{seed}|{text}".encode()).digest()
-
-
-def _tokens(text: str) -> list[str]:
+def _words(text: str) -> list[str]:
     return re.findall(r"[a-z]+", text.lower())
 
 
-def _words(path: str) -> set[str]:
-    return set(_tokens(_text(Path(path)))) if path else set()
-
-
-def _read(name: str, prompts: Prompts) -> tuple[list[Chosen], str]:
-    """Rows of a list, without doubles, and the sha256 of its files."""
-    files = _files(name, prompts)
-    rows: dict[str, Chosen] = {}
+def _read(name: str, prompts: Prompts) -> tuple[list[SampledPrompt], str]:
+    """Rows of a list, without duplicates, and the sha256 of its files."""
+    rows: dict[str, SampledPrompt] = {}
     digest = sha256()
     number = 0
-    for category, file in files:
+    for category, file in _files(name, prompts):
         content = _text(file)
         digest.update(content.encode())
         for text, own_category in _parse(name, file, content):
-            row = Chosen(name, number, own_category or category, text.strip())
+            row = SampledPrompt(name, number, own_category or category, text.strip())
             number += 1
             if 1 <= len(row.text) <= 1000:
                 rows.setdefault(row.text, row)
@@ -149,52 +139,40 @@ def _read(name: str, prompts: Prompts) -> tuple[list[Chosen], str]:
 
 
 def _files(name: str, prompts: Prompts) -> list[tuple[str, Path]]:
+    """Categories and files of a list."""
     if name == "own":
         return [("", EMBEDDED / "eval.txt")]
     if name == "file":
         return [("", Path(prompts.file).expanduser())]
-    find: Callable[[str], Path] = _in_folder(prompts.folder) if prompts.folder else _on_hub(name)
+    find = _in_folder if prompts.folder else _on_hub
     if name == "hps":
-        return [(style, find(f"benchmark/{style}.json")) for style in STYLES]
-    listed = {
-        "parti": "PartiPrompts.tsv",
-        "imagereward": "ImageReward_benchmark-prompts.json",
-        "spo": "SPO_4k_training_prompts.json",
-    }
-    return [("", find(listed[name]))]
+        return [(s, find(name, f"benchmark/{s}.json", prompts.folder)) for s in STYLES]
+    return [("", find(name, FILES[name], prompts.folder))]
 
 
-def _in_folder(folder: str) -> Callable[[str], Path]:
-    def find(file: str) -> Path:
-        for path in (Path(folder).expanduser() / file, Path(folder).expanduser() / Path(file).name):
-            if path.is_file():
-                return path
-        raise MissingFile(
-            f"prompts.folder={folder} has no {file}. Put it there, leave prompts.folder out to "
-            "load it from the Hugging Face hub, or choose prompts.set: own."
-        )
-
-    return find
+def _in_folder(name: str, file: str, folder: str) -> Path:
+    for path in (Path(folder).expanduser() / file, Path(folder).expanduser() / Path(file).name):
+        if path.is_file():
+            return path
+    raise MissingFile(
+        f"prompts.folder={folder} has no {file}. Put the file there, leave prompts.folder empty to "
+        "load it from the Hugging Face hub, or set prompts.set: own."
+    )
 
 
-def _on_hub(name: str) -> Callable[[str], Path]:
+def _on_hub(name: str, file: str, folder: str) -> Path:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
 
-    repositories = {"parti": "nateraw/parti-prompts", "hps": "zhwang/HPDv2"}
-
-    def find(file: str) -> Path:
-        if name not in repositories:
-            raise MissingFile(f"The list {file} is on no hub. Give its folder as prompts.folder.")
-        try:
-            return Path(hf_hub_download(repositories[name], file, repo_type="dataset"))
-        except (LocalEntryNotFoundError, EntryNotFoundError, HfHubHTTPError, OSError) as error:
-            raise MissingFile(
-                f"{file} could not be loaded from the hub's {repositories[name]}. Give a folder "
-                "with it as prompts.folder, or choose prompts.set: own."
-            ) from error
-
-    return find
+    if name not in REPOSITORIES:
+        raise MissingFile(f"{file} is not on the hub. Give its folder as prompts.folder.")
+    try:
+        return Path(hf_hub_download(REPOSITORIES[name], file, repo_type="dataset"))
+    except (LocalEntryNotFoundError, EntryNotFoundError, HfHubHTTPError, OSError) as error:
+        raise MissingFile(
+            f"{file} could not be loaded from the hub's {REPOSITORIES[name]}. Give a folder "
+            "with it as prompts.folder, or set prompts.set: own."
+        ) from error
 
 
 def _parse(name: str, file: Path, content: str) -> Iterable[tuple[str, str]]:
@@ -204,16 +182,16 @@ def _parse(name: str, file: Path, content: str) -> Iterable[tuple[str, str]]:
             rows = csv.DictReader(content.splitlines(), delimiter="\t", quoting=csv.QUOTE_NONE)
             return [(row["Prompt"], row["Category"]) for row in rows]
         if file.suffix == ".json":
-            return [(_prompt_of(one), "") for one in json.loads(content)]
+            return [(_prompt_of(row), "") for row in json.loads(content)]
     except (ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"{file} is not the list of {name} as it is published.") from error
+        raise ConfigError(f"{file} does not have the published format of {name}.") from error
     return [(line, "") for line in content.splitlines() if line.strip()]
 
 
-def _prompt_of(one: object) -> str:
-    if isinstance(one, dict):
-        return str(one["prompt"] if "prompt" in one else one["caption"])
-    return str(one)
+def _prompt_of(row: object) -> str:
+    if isinstance(row, dict):
+        return str(row["prompt"] if "prompt" in row else row["caption"])
+    return str(row)
 
 
 def _text(path: Path) -> str:

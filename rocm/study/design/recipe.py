@@ -1,4 +1,7 @@
-"""study.yaml: everything that a researcher decides, with its default and bounds written once."""
+"""study.yaml: everything that a researcher decides, with its label, help, default and bounds.
+
+The Study page's form and the checks of a file are both made from these fields.
+"""
 
 import itertools
 from pathlib import Path
@@ -6,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from rocm.errors import ConfigError, MissingFile
 from rocm.storage.files import SHORT
@@ -20,10 +24,18 @@ PLAN_TEXTS = (
     "instructions", "peeking", "min_check_share", "min_median_ms", "rewards", "pays",
     "completion_url", "screen_out_url",
 )  # fmt: skip
+ANSWERS, SIZE = "Questions and answers", "Sample size and quality checks"
+TEXTS = "Instructions and redirects"
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,59}$")]
 Address = Annotated[str, Field(pattern=r"^(https?://\S+)?$", max_length=500)]
 Text = Annotated[str, Field(min_length=1, max_length=20_000)]
+
+
+def _field(default: Any, label: str, help_text: str, group: str = "", **bounds: Any) -> Any:
+    """A field of the recipe; `group` is the part of the form that it is folded into."""
+    extra = {"group": group}
+    return Field(default, title=label, description=help_text, json_schema_extra=extra, **bounds)
 
 
 class Part(BaseModel):
@@ -32,61 +44,86 @@ class Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
 
-class Arm(Part):
+class StudyArm(Part):
     """A model to be compared: base model, adapter, and how it draws."""
 
-    name: Name = Field(description="Unique; never leaves the server.")
-    adapter: str = Field(
-        "", max_length=1000, description="Folder of a LoRA adapter, run:ID, or empty for none."
+    name: Name = _field(..., "Name", "Unique name of the arm; it never leaves the server.")
+    adapter: str = _field(
+        "", "Adapter", "Folder of a LoRA adapter, run:ID, or empty for none.", max_length=1000
     )
-    model: str = Field("assets/tiny-lcm", description="Base model's folder.")
-    method: str = Field("", max_length=60, description="How it was trained, such as rocm or rlcm.")
-    reward: str = Field("", max_length=200, description="The reward that it was trained on.")
-    num_inference_steps: int = Field(4, ge=1, le=16, description="N.")
-    guidance_scale: float = Field(8.5, ge=0, le=30, description="In diffusers' convention.")
-    grid: str = Field("current", description="Of timesteps, as the setting of a run.")
-    adapter_strength: float = Field(1.0, ge=0, le=2, description="1 is as trained.")
+    model: str = _field("assets/tiny-lcm", "Model", "Folder of the base model.")
+    method: str = _field("", "Method", "Training method, such as rocm or rlcm.", max_length=60)
+    reward: str = _field("", "Reward", "Reward that the arm was trained on.", max_length=200)
+    num_inference_steps: int = _field(
+        4, "Sampler steps (N)", "More steps take longer to draw.", ge=1, le=16
+    )
+    guidance_scale: float = _field(
+        8.5, "Guidance scale", "Higher values follow the prompt more closely.", ge=0, le=30
+    )
+    grid: str = _field("current", "Grid", "Timestep grid, as in the settings of a run.")
+    adapter_strength: float = _field(
+        1.0, "Adapter strength", "0 is the base model, 1 the adapter as trained.", ge=0, le=2
+    )
 
 
 class Prompts(Part):
     """Which prompts, and how many."""
 
-    set: Literal["own", "paper", "offline", "file"] = Field(
+    set: Literal["own", "paper", "offline", "file"] = _field(
         "own",
-        description="own: the embedded model's. paper: PartiPrompts and HPS 1 to 2. offline: "
-        "PartiPrompts, ImageReward's, SPO's, 1 to 1 to 1. file: one prompt per line.",
+        "Prompt set",
+        "own: the embedded model's prompts. paper: PartiPrompts and HPS, 1 to 2. offline: "
+        "PartiPrompts, ImageReward and SPO in equal parts. file: one prompt per line.",
     )
-    num: int = Field(40, ge=1, le=5000, description="Prompts that are analysed.")
-    folder: str = Field("", description="Of the lists; empty: the Hugging Face hub.")
-    file: str = Field("", description="Text file of set file.")
-    blocked_words: str = Field("", description="Text file of words to leave out besides ours.")
+    num: int = _field(
+        40, "Prompts", "Analyzed prompts; practice and checks use additional ones.", ge=1, le=5000
+    )
+    folder: str = _field(
+        "", "Folder", "Local folder of the prompt lists; empty: the Hugging Face hub."
+    )
+    file: str = _field("", "File", "Text file with one prompt per line, for set file.")
+    blocked_words: str = _field(
+        "", "Blocked words", "Text file of words to exclude, in addition to the built-in list."
+    )
 
 
-class Question(Part):
-    """What raters are asked of every pair."""
+class StudyQuestion(Part):
+    """A question that raters answer for every pair."""
 
-    key: Name = Field(description="Short name in exports.")
-    text: str = Field(min_length=1, max_length=500, description="As raters read it.")
-    show_prompt: bool = Field(True, description="false: asked before the prompt is shown.")
-    allow_tie: bool = Field(True, description="Whether no preference is an answer.")
+    key: Name = _field(..., "Key", "Short name in exports.")
+    text: str = _field(..., "Text", "The question as raters read it.", min_length=1, max_length=500)
+    show_prompt: bool = _field(True, "Show prompt", "false: asked before the prompt is shown.")
+    allow_tie: bool = _field(True, "Allow ties", "Raters may answer 'no preference'.")
 
 
 class Consent(Part):
-    """What raters agree to. Every field is asked for: an ethics committee asks for it too."""
+    """What raters agree to. Every field is required; ethics committees ask for the same."""
 
-    version: str = Field(min_length=1, max_length=40, description="Stored with each consent.")
-    text: Text = Field(description="What taking part means, and that one may stop at any time.")
-    contact: str = Field(min_length=3, max_length=200, description="Whom raters can write to.")
-    min_age: int = Field(ge=0, le=120, description="Age from which one may take part.")
-    ethics: str = Field(
-        min_length=1, max_length=500, description="Approval's reference, or why none."
+    text: Text = _field(..., "Text", "What raters do, and that they can stop at any time.")
+    version: str = _field(
+        ..., "Version", "Stored with each rater's consent.", min_length=1, max_length=40
     )
-    pay: str = Field(min_length=1, max_length=200, description="What raters get, or 'unpaid'.")
-    retention: str = Field(min_length=1, max_length=500, description="How long votes are kept.")
+    contact: str = _field(
+        ..., "Contact", "Address that raters can write to.", min_length=3, max_length=200
+    )
+    min_age: int = _field(..., "Minimum age", "Age in years to take part.", ge=0, le=120)
+    ethics: str = _field(
+        ...,
+        "Ethics approval",
+        "Reference, or the reason why there is none.",
+        min_length=1,
+        max_length=500,
+    )
+    pay: str = _field(
+        ..., "Payment", "What raters receive, or 'unpaid'.", min_length=1, max_length=200
+    )
+    retention: str = _field(
+        ..., "Retention", "How long votes are kept.", min_length=1, max_length=500
+    )
 
 
 QUESTIONS = tuple(
-    Question.model_validate({"key": key, "text": text, "show_prompt": show_prompt})
+    StudyQuestion.model_validate({"key": key, "text": text, "show_prompt": show_prompt})
     for key, text, show_prompt in (
         ("appeal", "Which picture is more appealing, whatever it shows?", False),
         ("overall", "Which picture do you prefer, given this description?", True),
@@ -98,57 +135,99 @@ QUESTIONS = tuple(
 class Recipe(Part):
     """A whole study before anything is drawn."""
 
-    title: str = Field(min_length=1, max_length=200, description="Raters read it: name no arm.")
-    seed: int = Field(0, ge=0, le=2**53 - 1, description="Of prompts, noise, order and sides.")
-    is_demo: bool = Field(False, description="Votes are marked as a demonstration's.")
-    arms: tuple[Arm, ...] = Field(min_length=2, max_length=40, description="Compared models.")
-    comparisons: Literal["all", "paper-figure-3"] | tuple[tuple[Name, Name], ...] = Field(
+    title: str = _field(
+        ..., "Title", "Raters see the title; name no arm.", min_length=1, max_length=200
+    )
+    arms: tuple[StudyArm, ...] = _field(
+        ..., "Arms", "Models to compare.", min_length=2, max_length=40
+    )
+    comparisons: Literal["all", "paper-figure-3"] | tuple[tuple[Name, Name], ...] = _field(
         "all",
-        description="Pairs of arms; all; or paper-figure-3: rocm-REWARD with rlcm-REWARD for each.",
+        "Comparisons",
+        "all: every two arms. paper-figure-3: rocm-REWARD with rlcm-REWARD for each reward. "
+        "Or a list of pairs of arms.",
     )
-    prompts: Prompts = Field(Prompts.model_validate({}), description="Which prompts, and how many.")
-    seeds_per_prompt: int = Field(1, ge=1, le=16, description="Pictures of each arm by prompt.")
-    rewards: tuple[str, ...] = Field((), description="Rewards measured on every picture.")
-    questions: tuple[Question, ...] = Field(
-        QUESTIONS, min_length=1, max_length=6, description="Order kept."
+    prompts: Prompts = _field(Prompts(), "Prompts", "Which prompts, and how many.")
+    seed: int = _field(0, "Seed", "Seed of prompts, noise, order and sides.", ge=0, le=2**53 - 1)
+    seeds_per_prompt: int = _field(
+        1, "Seeds per prompt", "Pictures that each arm draws for a prompt.", ge=1, le=16
     )
-    primary_question: Name = Field("overall", description="The one that the claim rests on.")
-    votes_per_pair: int = Field(5, ge=1, le=99, description="Distinct raters of every pair.")
-    main_per_rater: int = Field(40, ge=1, le=400, description="Analysed pairs that a rater judges.")
-    checks_per_rater: int = Field(2, ge=0, le=20, description="Pairs with a known answer.")
-    repeats_per_rater: int = Field(3, ge=0, le=40, description="Pairs shown again, sides flipped.")
-    allow_skip: bool = Field(True, description="Whether raters may leave a pair unjudged.")
-    practice: int = Field(2, ge=0, le=10, description="Pairs to begin with, not analysed.")
-    lease_minutes: int = Field(15, ge=1, le=1440, description="How long an open pair is held.")
-    min_check_share: float = Field(0.5, ge=0, le=1, description="Right checks, else left out.")
-    min_median_ms: int = Field(800, ge=0, le=60_000, description="Faster answers are flagged.")
-    peeking: Literal["hidden", "evidence"] = Field(
-        "hidden", description="Results while open: hidden, or as anytime-valid evidence."
+    rewards: tuple[str, ...] = _field(
+        (), "Rewards", "Measured on every picture and compared with the votes."
     )
-    consent: Consent = Field(description="What raters agree to.")
-    instructions: Text = Field(
+    questions: tuple[StudyQuestion, ...] = _field(
+        QUESTIONS,
+        "Questions",
+        "Asked for every pair, in this order.",
+        ANSWERS,
+        min_length=1,
+        max_length=6,
+    )
+    primary_question: Name = _field(
+        "overall", "Primary question", "Key of the question that the conclusion rests on."
+    )
+    allow_skip: bool = _field(True, "Allow skips", "Raters may skip a pair.", ANSWERS)
+    peeking: Literal["hidden", "evidence"] = _field(
+        "hidden",
+        "Results while open",
+        "hidden: no results before the study is closed. evidence: anytime-valid e-values only.",
+        ANSWERS,
+    )
+    votes_per_pair: int = _field(
+        5, "Votes per pair", "More votes give narrower intervals.", SIZE, ge=1, le=99
+    )
+    main_per_rater: int = _field(
+        40, "Pairs per rater", "Analyzed pairs; more pairs need fewer raters.", SIZE, ge=1, le=400
+    )
+    checks_per_rater: int = _field(
+        2, "Checks per rater", "Attention checks with a known answer.", SIZE, ge=0, le=20
+    )
+    repeats_per_rater: int = _field(
+        3, "Repeats per rater", "Pairs shown again with the sides flipped.", SIZE, ge=0, le=40
+    )
+    practice: int = _field(
+        2, "Practice pairs", "Pairs shown first and not analyzed.", SIZE, ge=0, le=10
+    )
+    lease_minutes: int = _field(
+        15, "Minutes per pair", "Then another rater gets the pair.", SIZE, ge=1, le=1440
+    )
+    min_check_share: float = _field(
+        0.5, "Minimum check share", "Raters with a lower share are excluded.", SIZE, ge=0, le=1
+    )
+    min_median_ms: int = _field(
+        800, "Fast answers (ms)", "Faster answers are flagged.", SIZE, ge=0, le=60_000
+    )
+    instructions: Text = _field(
         "You will see two pictures at a time. Answer each question by choosing one of them, or "
         "no preference. If you cannot judge a pair, skip it.",
-        description="Shown before the first pair.",
+        "Instructions",
+        "Shown before the first pair.",
+        TEXTS,
     )
-    pays: bool = Field(False, description="Keep outside ids in a table of their own, to pay.")
-    completion_url: Address = Field("", description="Where raters go at the end.")
-    screen_out_url: Address = Field("", description="Where those go who decline.")
+    pays: bool = _field(
+        False, "Paid raters", "Store platform ids in a separate table for payment.", TEXTS
+    )
+    completion_url: Address = _field(
+        "", "Completion URL", "Raters are sent here at the end.", TEXTS
+    )
+    screen_out_url: Address = _field("", "Decline URL", "Raters who decline are sent here.", TEXTS)
+    consent: Consent = _field(..., "Consent form", "What raters agree to.")
+    is_demo: bool = _field(False, "Demo", "Votes are marked as votes of a demonstration.")
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
         names = [arm.name for arm in self.arms]
-        _distinct("arms", names)
-        _distinct("questions", [question.key for question in self.questions])
+        _check_distinct("arms", names)
+        _check_distinct("questions", [question.key for question in self.questions])
         if self.primary_question not in [question.key for question in self.questions]:
-            raise ValueError(f"primary_question={self.primary_question} is no question's key")
-        strangers = {name for two in self.compared() for name in two} - set(names)
-        if strangers:
-            raise ValueError(f"comparisons name {sorted(strangers)}, but the arms are {names}")
+            raise ValueError(f"primary_question={self.primary_question} is not a question's key")
+        unknown = {name for pair in self.compared() for name in pair} - set(names)
+        if unknown:
+            raise ValueError(f"comparisons name {sorted(unknown)}, but the arms are {names}")
         num_pairs = self.prompts.num * self.seeds_per_prompt * len(self.compared())
         if self.main_per_rater > num_pairs:
             raise ValueError(
-                f"main_per_rater={self.main_per_rater}, but there are {num_pairs} pairs in all"
+                f"main_per_rater={self.main_per_rater}, but the study has only {num_pairs} pairs"
             )
         if self.repeats_per_rater > max(0, self.main_per_rater - MIN_GAP):
             raise ValueError(
@@ -174,59 +253,60 @@ class Recipe(Part):
     def load(cls, source: Path | dict[str, Any]) -> "Recipe":
         """A recipe from a YAML file or plain data.
 
-        Args:
-            source: file or values.
-
-        Returns:
-            The recipe, every value in its bounds.
-
         Raises:
-            MissingFile: no such file.
-            ConfigError: no YAML, an unknown name, or a value that is not allowed.
+            MissingFile: the file cannot be read.
+            ConfigError: not YAML, an unknown name, or a value that is not allowed.
         """
         values = source if isinstance(source, dict) else _read(source)
-        return cls._of(values)
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise ConfigError(_sentence(error.errors()[0])) from error
 
     @classmethod
     def parse(cls, text: str) -> "Recipe":
         """A recipe from the text of a study.yaml; ConfigError as `load`."""
-        return cls._of(_values(text, "The text"))
+        return cls.load(_values(text, "The text"))
 
     def text(self) -> str:
-        """The text of a study.yaml that gives this recipe again; what is default is left out."""
+        """The text of a study.yaml that gives this recipe again; defaults are left out."""
         values = self.model_dump(mode="json", exclude_defaults=True)
         return yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=96)
 
-    @classmethod
-    def _of(cls, values: dict[str, Any]) -> "Recipe":
-        try:
-            return cls.model_validate(values)
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"]) or "study.yaml"
-            message = first["msg"].removeprefix("Value error, ")
-            is_named = first["loc"] and first["type"] != "missing"
-            given = f" (given: {SHORT.repr(first['input'])})" if is_named else ""
-            raise ConfigError(f"{where}: {message}{given}. See docs/study.md.") from error
-
     def plan(self) -> dict[str, Any]:
-        """What a draft stores and the manifest begins with; the arms stay out of it."""
-        whole = self.model_dump(mode="json")
+        """What a draft stores and the manifest begins with; the arms are not part of it."""
+        values = self.model_dump(mode="json")
         return {
             "format": 1,
-            **{name: whole[name] for name in PLAN_TEXTS},
-            "design": {name: whole[name] for name in PLAN_NUMBERS},
+            **{name: values[name] for name in PLAN_TEXTS},
+            "design": {name: values[name] for name in PLAN_NUMBERS},
         }
 
 
+PARTS = {"arms": StudyArm, "prompts": Prompts, "questions": StudyQuestion, "consent": Consent}
+
+
 def num_check_prompts(checks_per_rater: int) -> int:
-    """Prompts that the checks take for themselves, besides the analysed ones."""
+    """Number of prompts that the checks use, in addition to the analyzed ones."""
     return min(20, 2 * checks_per_rater)
 
 
-def _distinct(what: str, names: list[str]) -> None:
+def _check_distinct(label: str, names: list[str]) -> None:
     if len(set(names)) < len(names):
-        raise ValueError(f"two of the {what} have the same name")
+        raise ValueError(f"two of the {label} have the same name")
+
+
+def _sentence(error: ErrorDetails) -> str:
+    """A validation error in one sentence: where, what is allowed, what was given."""
+    loc = error["loc"]
+    name = ".".join(map(str, loc)) or "study.yaml"
+    if error["type"] == "missing" or (loc and error["input"] in ("", None)):
+        fields = (PARTS[str(loc[0])] if len(loc) > 1 else Recipe).model_fields
+        help_text = fields[str(loc[-1])].description if str(loc[-1]) in fields else ""
+        return f"{name} is missing. {help_text} See docs/study.md."
+    message = error["msg"].removeprefix("Value error, ")
+    given = f" (given: {SHORT.repr(error['input'])})" if loc else ""
+    return f"{name}: {message}{given}. See docs/study.md."
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -245,5 +325,5 @@ def _values(text: str, name: str) -> dict[str, Any]:
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"{name} is not valid YAML. See docs/study.md for an example.") from error
     if not isinstance(values, dict):
-        raise ConfigError(f"{name} holds no settings. See docs/study.md for an example.")
+        raise ConfigError(f"{name} has no settings. See docs/study.md for an example.")
     return values

@@ -40,68 +40,43 @@ class Paragraph:
 
 
 @dataclass(frozen=True)
-class Table:
-    """Rows of words under a header; the first column is on the left."""
+class TextTable:
+    """Rows of text with a header; the first column is aligned left."""
 
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
 
 
 @dataclass(frozen=True)
-class Figure:
-    """A drawing as SVG text, with a caption; Markdown shows the caption alone."""
+class Drawing:
+    """SVG text with a caption; Markdown shows the caption only."""
 
     svg: str
     caption: str
 
 
-Block = Heading | Paragraph | Table | Figure
+Block = Heading | Paragraph | TextTable | Drawing
 
 
 def to_html(title: str, marks: Sequence[str], blocks: Sequence[Block]) -> str:
-    """One self-contained page.
-
-    Args:
-        title: of the page.
-        marks: warnings that stand above everything, such as "SIMULATED".
-        blocks: the content.
-
-    Returns:
-        HTML text.
-    """
-    banner = "".join(f'<p class="mark" role="note">{escape(mark)}</p>' for mark in marks)
-    body = "\n".join(_html(block) for block in blocks)
+    """One self-contained page, with the content of `to_fragment`."""
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
         f"<title>{escape(title)}</title><style>{STYLE}</style></head>\n"
-        f"<body><main>{banner}<h1>{escape(title)}</h1>\n{body}\n{banner}</main></body></html>\n"
+        f"<body><main>{to_fragment(title, marks, blocks)}</main></body></html>\n"
     )
 
 
-def content_of(page: str) -> str:
-    """What a page of `to_html` shows, as HTML to be put into another page.
-
-    Args:
-        page: that `to_html` made.
-
-    Returns:
-        Everything within `main`, without the style.
-    """
-    return page.partition("<main>")[2].rpartition("</main>")[0]
+def to_fragment(title: str, marks: Sequence[str], blocks: Sequence[Block]) -> str:
+    """The content as HTML without a style, for another page; marks are warnings above and below."""
+    banner = "".join(f'<p class="mark" role="note">{escape(mark)}</p>' for mark in marks)
+    body = "\n".join(_html(block) for block in blocks)
+    return f"{banner}<h1>{escape(title)}</h1>\n{body}\n{banner}"
 
 
 def to_markdown(title: str, marks: Sequence[str], blocks: Sequence[Block]) -> str:
-    """The same content as Markdown, without the drawings.
-
-    Args:
-        title: of the document.
-        marks: warnings that stand above everything.
-        blocks: the content.
-
-    Returns:
-        Markdown text.
-    """
+    """The same content as Markdown, without the drawings."""
     parts = [f"# {_plain(title)}", *(f"> **{_plain(mark)}**" for mark in marks)]
     return "\n\n".join([*parts, *(_markdown(block) for block in blocks)]) + "\n"
 
@@ -111,12 +86,12 @@ def _html(block: Block) -> str:
         return f"<h2>{escape(block.text)}</h2>"
     if isinstance(block, Paragraph):
         return f"<p>{escape(block.text)}</p>"
-    if isinstance(block, Figure):
+    if isinstance(block, Drawing):
         caption = f"<figcaption>{escape(block.caption)}</figcaption>"
         return f"<figure>{block.svg}{caption}</figure>"
-    head = "".join(f'<th scope="col">{escape(word)}</th>' for word in block.header)
+    head = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in block.header)
     rows = "".join(
-        "<tr>" + "".join(f"<td>{escape(word)}</td>" for word in row) + "</tr>" for row in block.rows
+        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in block.rows
     )
     return (
         f'<div class="table"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody>'
@@ -129,10 +104,10 @@ def _markdown(block: Block) -> str:
         return f"## {_plain(block.text)}"
     if isinstance(block, Paragraph):
         return _plain(block.text)
-    if isinstance(block, Figure):
+    if isinstance(block, Drawing):
         return f"*{_plain(block.caption)} (drawn in the HTML report)*"
     lines = [block.header, ["---"] * len(block.header), *block.rows]
-    return "\n".join("| " + " | ".join(_plain(word) for word in line) + " |" for line in lines)
+    return "\n".join("| " + " | ".join(_plain(cell) for cell in line) + " |" for line in lines)
 
 
 def _plain(text: str) -> str:

@@ -1,9 +1,8 @@
-"""What an administrator may know of votes before the results: flags, and widths of intervals.
+"""What may be known of votes before the results: flagged raters, and widths of intervals.
 
-Nothing here says which arm is ahead.
+Nothing here tells which arm is ahead.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from rocm.study.statistics.flags import FASTEST_MS, rater_reports
@@ -16,13 +15,14 @@ from rocm.study.store.store import Store
 
 @dataclass(frozen=True)
 class Widths:
-    """Width of the headline interval of the comparison that is known least, about the primary
-    question, as the votes so far foretell it; None where they are too few to tell.
+    """Width of the widest headline interval on the primary question, predicted from the votes.
+
+    Shares of 1; None where there are too few votes.
 
     Attributes:
         now: with the raters and votes so far.
         planned: when the design is complete.
-        more: with more raters.
+        more: with additional raters.
     """
 
     now: float | None
@@ -31,29 +31,27 @@ class Widths:
 
 
 def num_flagged(store: Store, study_id: str) -> int:
-    """How many raters have something unusual about them, pilots and withdrawn ones apart."""
-    votes = _primary(store, study_id)
+    """Number of flagged raters, without pilots and raters who withdrew."""
+    votes = _primary_votes(store, study_id)
     fastest_ms = store.study(study_id).config.get("min_median_ms", FASTEST_MS)
-    return sum(bool(one.flags) for one in rater_reports(votes, fastest_ms)) if len(votes) else 0
+    reports = rater_reports(votes, fastest_ms) if len(votes) else []
+    return sum(bool(report.flags) for report in reports)
 
 
 def widths(store: Store, study_id: str, num_planned: int, num_more: int) -> Widths:
-    """What closing now, going on, and more raters make of the intervals.
+    """Predicted widths if the study closes now, goes on, or gets more raters.
 
     Args:
         store: of the votes.
         study_id: of the study.
-        num_planned: raters that the design takes, at least 1.
-        num_more: raters besides.
-
-    Returns:
-        The widths, as shares of 1.
+        num_planned: raters that the design needs, at least 1.
+        num_more: additional raters.
     """
-    votes = _primary(store, study_id).kept().opinions()
+    votes = _primary_votes(store, study_id).kept().opinions()
     votes_per_pair = store.study(study_id).votes_per_pair
-    parts = [votes.where(votes.comparison == name) for name in set(votes.comparison.tolist())]
-    foretold = []
-    for part in parts:
+    predicted = []
+    for name in set(votes.comparison.tolist()):
+        part = votes.where(votes.comparison == name)
         num_pairs = len(set(part.pair.tolist()))
         num_raters = len(set(part.rater.tolist()))
         whole = Design(num_pairs, num_planned, votes_per_pair)
@@ -63,20 +61,19 @@ def widths(store: Store, study_id: str, num_planned: int, num_more: int) -> Widt
             whole,
             replace(whole, num_raters=num_planned + num_more, votes_per_pair=max(1, round(grown))),
         )
-        foretold.append([width_when_complete(part, one) for one in designs])
-    return Widths(*(_widest(one) for one in zip(*foretold, strict=True))) if foretold else NOTHING
+        predicted.append([width_when_complete(part, design) for design in designs])
+    if not predicted:
+        return Widths(None, None, None)
+    return Widths(*(_widest(column) for column in zip(*predicted, strict=True)))
 
 
-NOTHING = Widths(None, None, None)
+def _widest(column: tuple[float | None, ...]) -> float | None:
+    known = [width for width in column if width is not None]
+    return max(known) if len(known) == len(column) else None
 
 
-def _widest(found: Iterable[float | None]) -> float | None:
-    known = list(found)
-    return None if None in known else max(one for one in known if one is not None)
-
-
-def _primary(store: Store, study_id: str) -> Votes:
-    """Votes about the primary question, without those of pilots and those taken back."""
+def _primary_votes(store: Store, study_id: str) -> Votes:
+    """Votes on the primary question, without those of pilots and withdrawn raters."""
     primary = store.study(study_id).config.get("primary_question", "overall")
-    kept = (one for one in store.votes(study_id) if is_reportable(one) and one.question == primary)
-    return Votes.from_rows({**vars(one), "expected": one.expected or ""} for one in kept)
+    votes = (v for v in store.votes(study_id) if is_reportable(v) and v.question == primary)
+    return Votes.from_rows({**vars(vote), "expected": vote.expected or ""} for vote in votes)

@@ -1,11 +1,12 @@
 """The report's figures as SVG: the paper's Figures 3 and 4, drawn from votes.
 
-Every drawing carries the study's marks, so that one cut out of the report still says what it is.
+Every drawing carries the study's marks, so that a copy cut out of the report still shows them.
 """
 
 from collections.abc import Sequence
 from html import escape
 
+from rocm.study.report.cells import percent
 from rocm.study.statistics.beta_curve import BetaPoint
 from rocm.study.statistics.intervals import Interval
 from rocm.study.statistics.outcomes import Outcome
@@ -13,151 +14,140 @@ from rocm.study.statistics.reward_agreement import CurvePoint
 
 FONT = 'font-family="system-ui,sans-serif" font-size="12"'
 WIN, TIE, LOSS = "#2b6cb0", "#c9d1da", "#c2571a"
+INK, FRAME = "#1c2430", "#8a95a3"
 SHADES = ("#2b6cb0", "#c2571a", "#2f7d4f", "#7a4aa0", "#8a6d00", "#b03060")
-"""Colours of the rewards in Figure 4, told apart by shape as well."""
+"""Colors of the rewards in Figure 4, which also differ by shape."""
 SHAPES = ("circle", "square", "triangle")
+TICKS = (0, 0.25, 0.5, 0.75, 1)
+LEFT, TOP = 70, 20
 
 
 def share_bars(outcomes: Sequence[Outcome], marks: Sequence[str]) -> str:
-    """Figure 3: one bar per comparison, split into wins, ties and losses; the score with interval.
+    """Figure 3 as an SVG element: a bar of wins, ties and losses per comparison, and the score.
 
     Args:
-        outcomes: about one question, with votes.
-        marks: words that must stand in the drawing.
-
-    Returns:
-        An SVG element.
+        outcomes: of one question, with votes.
+        marks: warnings written into the drawing.
     """
     left, width, step, top = 210, 400, 44, 34
     height = top + step * len(outcomes) + 40
-    parts = [_legend(left)]
-    for number, one in enumerate(outcomes):
-        y = top + step * number
-        parts.append(_text(left - 10, y + 15, one.comparison, "end"))
+    parts = []
+    for i, (word, color) in enumerate((("arm a", WIN), ("tie", TIE), ("arm b", LOSS))):
+        parts.append(_bar(left + 80 * i, 6, 12, 12, color))
+        parts.append(_text(left + 80 * i + 18, 16, word, "start"))
+    for row, outcome in enumerate(outcomes):
+        y = top + step * row
+        parts.append(_text(left - 10, y + 15, outcome.comparison, "end"))
         start = float(left)
-        for count, colour in ((one.wins, WIN), (one.ties, TIE), (one.losses, LOSS)):
-            share = width * count / one.num_votes
-            parts.append(
-                f'<rect x="{start:.1f}" y="{y}" width="{share:.1f}" height="22" fill="{colour}"/>'
-            )
+        for count, color in ((outcome.wins, WIN), (outcome.ties, TIE), (outcome.losses, LOSS)):
+            share = width * count / outcome.num_votes
+            parts.append(_bar(start, y, share, 22, color))
             start += share
-        if one.score is not None:
-            parts.append(_whisker(left, width, y + 30, one.score, one.interval))
-            parts.append(_text(left + width + 12, y + 15, _label(one), "start"))
+        if outcome.score is None:
+            continue
+        label, interval = percent(outcome.score), outcome.interval
+        if interval is not None:
+            low, high = left + width * interval.low, left + width * interval.high
+            parts.append(_line(low, y + 30, high, y + 30, INK, 'stroke-width="2"'))
+            label += f" ({percent(interval.low)}, {percent(interval.high)})"
+        x = left + width * outcome.score
+        parts.append(f'<circle cx="{x:.1f}" cy="{y + 30}" r="4" fill="{INK}"/>')
+        parts.append(_text(left + width + 12, y + 15, label, "start"))
     middle = left + width / 2
-    parts.append(
-        f'<line x1="{middle}" y1="{top - 6}" x2="{middle}" y2="{height - 34}" stroke="#1c2430" '
-        'stroke-dasharray="3 3"/>'
-    )
-    parts += [
-        _text(left + width * tick, height - 18, f"{tick:.0%}", "middle") for tick in (0, 0.5, 1)
-    ]
-    return _svg(left + width + 150, height, "Wins, ties and losses by comparison", parts, marks)
+    parts.append(_line(middle, top - 6, middle, height - 34, INK, 'stroke-dasharray="3 3"'))
+    for tick in (0, 0.5, 1):
+        parts.append(_text(left + width * tick, height - 18, f"{100 * tick:.0f} %", "middle"))
+    return _svg(left + width + 170, height, "Wins, ties and losses by comparison", parts, marks)
 
 
 def hacking_chart(points: Sequence[CurvePoint], marks: Sequence[str]) -> str:
-    """Figure 4: how often a reward prefers arm a (across) and what people say (up).
+    """Figure 4 as an SVG element: how often a reward (across) and people (up) prefer arm a.
 
-    Points of one reward are joined in their order, from the largest beta to the smallest; on the
-    diagonal reward and people agree, below it the reward is more pleased than people are.
+    Points of a reward are joined in their order, from the largest beta to the smallest. On the
+    diagonal reward and people agree; below it the reward prefers arm a more often than people do.
 
     Args:
         points: by reward, in order.
-        marks: words that must stand in the drawing.
-
-    Returns:
-        An SVG element.
+        marks: warnings written into the drawing.
     """
-    left, top, size = 70, 20, 340
-    parts = [
-        f'<rect x="{left}" y="{top}" width="{size}" height="{size}" fill="none" stroke="#8a95a3"/>',
-        f'<line x1="{left}" y1="{top + size}" x2="{left + size}" y2="{top}" stroke="#8a95a3" '
-        'stroke-dasharray="3 3"/>',
-        _text(
-            left + size / 2, top + size + 38, "pairs in which the reward prefers arm a", "middle"
-        ),
-        f'<text transform="translate(18 {top + size / 2}) rotate(-90)" text-anchor="middle" {FONT}>'
-        "people's score of arm a</text>",
-    ]
-    for tick in (0, 0.25, 0.5, 0.75, 1):
-        parts.append(_text(left + size * tick, top + size + 18, f"{tick:.0%}", "middle"))
-        parts.append(_text(left - 8, top + size * (1 - tick) + 4, f"{tick:.0%}", "end"))
-    names = list(dict.fromkeys(point.reward for point in points))
-    dots: list[str] = []  # over all error bars: points of two rewards often share a place
-    for number, name in enumerate(names):
-        colour = SHADES[number % len(SHADES)]
-        shape = SHAPES[number % len(SHAPES)]
+    size = 340
+    parts = _frame(size, size, "pairs in which the reward prefers arm a")
+    parts.append(
+        _line(LEFT, TOP + size, LEFT + size, TOP, FRAME, 'stroke-dasharray="3 3"')
+        + f'<text transform="translate(18 {TOP + size / 2}) rotate(-90)" text-anchor="middle" '
+        f"{FONT}>people's score of arm a</text>"
+    )
+    for tick in TICKS:
+        x = LEFT + size * tick
+        parts.append(_text(x, TOP + size + 18, f"{100 * tick:.0f} %", "middle"))
+    dots: list[str] = []  # over all error bars: points of two rewards often coincide
+    for row, name in enumerate(dict.fromkeys(point.reward for point in points)):
+        color, shape = SHADES[row % len(SHADES)], SHAPES[row % len(SHAPES)]
         own = [point for point in points if point.reward == name]
-        spots = [
-            (left + size * one.reward_share, top + size * (1 - one.human_score)) for one in own
-        ]
-        if all(one.beta is not None for one in own):
-            path = " ".join(f"{x:.1f},{y:.1f}" for x, y in spots)
-            parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}"/>')
-        for one, (x, y) in zip(own, spots, strict=True):
-            parts.append(_error_bar(x, top, size, one.interval, colour))
-            dots.append(_spot(x, y, shape, colour, f"{name}, {one.comparison}"))
-        parts.append(_spot(left + size + 24, top + 12 + 20 * number, shape, colour, name))
-        parts.append(_text(left + size + 36, top + 16 + 20 * number, name, "start"))
-    parts += dots
-    return _svg(left + size + 200, top + size + 60, "Rewards against people", parts, marks)
+        spots = [(LEFT + size * p.reward_share, TOP + size * (1 - p.human_score)) for p in own]
+        if all(point.beta is not None for point in own):
+            parts.append(_path(spots, color))
+        for point, (x, y) in zip(own, spots, strict=True):
+            parts.append(_error_bar(x, size, point.interval, color))
+            dots.append(_spot(x, y, shape, color, f"{name}, {point.comparison}"))
+        y = TOP + 12 + 20 * row
+        parts.append(_spot(LEFT + size + 24, y, shape, color, name))
+        parts.append(_text(LEFT + size + 36, y + 4, name, "start"))
+    return _svg(LEFT + size + 200, TOP + size + 60, "Rewards and people", [*parts, *dots], marks)
 
 
 def beta_chart(points: Sequence[BetaPoint], marks: Sequence[str]) -> str:
-    """Win rate, and each reward's agreement with people, against beta, which falls to the right.
+    """Win rate, and agreement of each reward with people, by falling beta, as an SVG element.
 
-    Betas stand at equal distances, so that 0 and 0.001 are told apart.
+    Betas are at equal distances, so that 0 and 0.001 can be distinguished.
 
     Args:
         points: by falling beta.
-        marks: words that must stand in the drawing.
-
-    Returns:
-        An SVG element.
+        marks: warnings written into the drawing.
     """
-    left, top, size, width = 70, 20, 260, 420
-    betas = list(dict.fromkeys(one.beta for one in points))
+    size, width = 260, 420
+    betas = list(dict.fromkeys(point.beta for point in points))
     step = width / len(betas)
-    across = [left + step * (betas.index(one.beta) + 0.5) for one in points]
-    parts = [
-        f'<rect x="{left}" y="{top}" width="{width}" height="{size}" fill="none" '
-        'stroke="#8a95a3"/>',
-        _text(left + width / 2, top + size + 38, "beta", "middle"),
-    ]
-    parts += [
-        _text(left + step * (place + 0.5), top + size + 18, f"{beta:g}", "middle")
-        for place, beta in enumerate(betas)
-    ]
-    for tick in (0, 0.25, 0.5, 0.75, 1):
-        parts.append(_text(left - 8, top + size * (1 - tick) + 4, f"{tick:.0%}", "end"))
-    for x, one in zip(across, points, strict=True):
-        parts.append(_error_bar(x, top, size, one.interval, "#1c2430"))
+    across = [LEFT + step * (betas.index(point.beta) + 0.5) for point in points]
+    parts = _frame(width, size, "beta")
+    for place, beta in enumerate(betas):
+        parts.append(_text(LEFT + step * (place + 0.5), TOP + size + 18, f"{beta:g}", "middle"))
+    for x, point in zip(across, points, strict=True):
+        parts.append(_error_bar(x, size, point.interval, INK))
     lines: dict[str, list[float | None]] = {"people's win rate": [p.win_rate for p in points]}
     for name in points[0].agreed:
-        lines[f"{name} agrees with people"] = [one.agreed[name].share for one in points]
-    for number, (name, values) in enumerate(lines.items()):
-        colour = ("#1c2430", *SHADES)[number % (len(SHADES) + 1)]
-        shape = SHAPES[number % len(SHAPES)]
+        lines[f"{name} agrees with people"] = [point.agreed[name].share for point in points]
+    for row, (name, values) in enumerate(lines.items()):
+        color = (INK, *SHADES)[row % (len(SHADES) + 1)]
+        shape = SHAPES[row % len(SHAPES)]
         spots = [
-            (x, top + size * (1 - value))
+            (x, TOP + size * (1 - value))
             for x, value in zip(across, values, strict=True)
             if value is not None
         ]
-        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in spots)
-        dashes = 'stroke-dasharray="5 4"' if number else ""
-        parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" {dashes}/>')
-        parts += [_spot(x, y, shape, colour, name) for x, y in spots]
-        below = top + size + 62 + 20 * number
-        parts.append(_spot(left + 6, below - 4, shape, colour, name))
-        parts.append(_text(left + 18, below, name, "start"))
-    height = top + size + 76 + 20 * len(lines)
-    return _svg(left + width + 40, height, "People and rewards against beta", parts, marks)
+        parts.append(_path(spots, color, 'stroke-dasharray="5 4"' if row else ""))
+        parts += [_spot(x, y, shape, color, name) for x, y in spots]
+        below = TOP + size + 62 + 20 * row
+        parts.append(_spot(LEFT + 6, below - 4, shape, color, name))
+        parts.append(_text(LEFT + 18, below, name, "start"))
+    height = TOP + size + 76 + 20 * len(lines)
+    return _svg(LEFT + width + 40, height, "People and rewards by beta", parts, marks)
+
+
+def _frame(width: float, size: float, label: str) -> list[str]:
+    """The frame of a chart at (LEFT, TOP), its vertical ticks in percent, its horizontal label."""
+    frame = (
+        f'<rect x="{LEFT}" y="{TOP}" width="{width}" height="{size}" fill="none" stroke="{FRAME}"/>'
+    )
+    ticks = [
+        _text(LEFT - 8, TOP + size * (1 - tick) + 4, f"{100 * tick:.0f} %", "end") for tick in TICKS
+    ]
+    return [frame, *ticks, _text(LEFT + width / 2, TOP + size + 38, label, "middle")]
 
 
 def _svg(
     width: float, height: float, title: str, parts: Sequence[str], marks: Sequence[str]
 ) -> str:
-    label = escape(title, quote=True)
     banner = ""
     if marks:
         banner = (
@@ -166,7 +156,7 @@ def _svg(
         )
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" '
-        f'width="{width:.0f}" role="img" aria-label="{label}">{"".join(parts)}{banner}</svg>'
+        f'width="{width:.0f}" role="img" aria-label="{title}">{"".join(parts)}{banner}</svg>'
     )
 
 
@@ -174,47 +164,34 @@ def _text(x: float, y: float, text: str, anchor: str) -> str:
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" {FONT}>{escape(text)}</text>'
 
 
-def _legend(left: float) -> str:
-    words = (("arm a", WIN), ("tie", TIE), ("arm b", LOSS))
-    return "".join(
-        f'<rect x="{left + 80 * i}" y="6" width="12" height="12" fill="{colour}"/>'
-        + _text(left + 80 * i + 18, 16, word, "start")
-        for i, (word, colour) in enumerate(words)
-    )
+def _bar(x: float, y: float, width: float, height: float, color: str) -> str:
+    return f'<rect x="{x:.1f}" y="{y}" width="{width:.1f}" height="{height}" fill="{color}"/>'
 
 
-def _label(one: Outcome) -> str:
-    if one.interval is None:
-        return f"{one.score:.1%}"
-    return f"{one.score:.1%} ({one.interval.low:.1%}, {one.interval.high:.1%})"
+def _line(x1: float, y1: float, x2: float, y2: float, color: str, more: str = "") -> str:
+    ends = f'x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"'
+    return f'<line {ends} stroke="{color}" {more}/>'
 
 
-def _whisker(left: float, width: float, y: float, score: float, interval: Interval | None) -> str:
-    dot = f'<circle cx="{left + width * score:.1f}" cy="{y}" r="4" fill="#1c2430"/>'
-    if interval is None:
-        return dot
-    low, high = left + width * interval.low, left + width * interval.high
-    return (
-        f'<line x1="{low:.1f}" y1="{y}" x2="{high:.1f}" y2="{y}" stroke="#1c2430" '
-        f'stroke-width="2"/>{dot}'
-    )
+def _path(spots: Sequence[tuple[float, float]], color: str, more: str = "") -> str:
+    points = " ".join(f"{x:.1f},{y:.1f}" for x, y in spots)
+    return f'<polyline points="{points}" fill="none" stroke="{color}" {more}/>'
 
 
-def _error_bar(x: float, top: float, size: float, interval: Interval | None, colour: str) -> str:
+def _error_bar(x: float, size: float, interval: Interval | None, color: str) -> str:
     if interval is None:
         return ""
-    high, low = top + size * (1 - interval.high), top + size * (1 - interval.low)
-    return f'<line x1="{x:.1f}" y1="{high:.1f}" x2="{x:.1f}" y2="{low:.1f}" stroke="{colour}"/>'
+    return _line(x, TOP + size * (1 - interval.high), x, TOP + size * (1 - interval.low), color)
 
 
-def _spot(x: float, y: float, shape: str, colour: str, name: str) -> str:
+def _spot(x: float, y: float, shape: str, color: str, name: str) -> str:
     title = f"<title>{escape(name)}</title>"
     if shape == "circle":
-        return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="{colour}">{title}</circle>'
+        return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="{color}">{title}</circle>'
     if shape == "square":
         return (
-            f'<rect x="{x - 5:.1f}" y="{y - 5:.1f}" width="10" height="10" fill="{colour}">'
+            f'<rect x="{x - 5:.1f}" y="{y - 5:.1f}" width="10" height="10" fill="{color}">'
             f"{title}</rect>"
         )
     corners = f"{x:.1f},{y - 6:.1f} {x - 6:.1f},{y + 5:.1f} {x + 6:.1f},{y + 5:.1f}"
-    return f'<polygon points="{corners}" fill="{colour}">{title}</polygon>'
+    return f'<polygon points="{corners}" fill="{color}">{title}</polygon>'

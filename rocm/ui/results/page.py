@@ -1,23 +1,25 @@
-"""The page that shows what a study's votes say: headline, report, downloads, verification.
+"""The Results page: headline, report, downloads, and verification of a study's votes.
 
-Counting is a process of its own; a timer looks at it until it has ended. Which study is shown
-stands in the address.
+Results are computed by a process of their own; a timer polls it until it ends. The address names
+the study that is shown.
 """
 
 import json
+from html import escape
 from typing import Any
 
 import gradio as gr
 from gradio.components import Component
 
 from rocm.errors import StudyError
-from rocm.study.report.results import Results, ResultsDesk
+from rocm.study.report.results import Results, StudyResult
 from rocm.ui.access import Access
 from rocm.ui.figures import score_figure
 from rocm.ui.handlers import QUIET, in_words
 from rocm.ui.plot import live_plot
 from rocm.ui.results import view
 
+Changes = dict[Component, Any]
 # The address keeps the study as long as the page is shown.
 PUT_INTO_ADDRESS = """(study) => {
   const url = new URL(window.location.href);
@@ -27,19 +29,14 @@ PUT_INTO_ADDRESS = """(study) => {
 
 
 class ResultsPage:
-    """The page's parts and handlers; each handler asks the desk and converts its answer."""
+    """The page's components and handlers; each handler asks the results, converts the answer."""
 
-    def __init__(self, desk: ResultsDesk, access: Access):
-        """Make the parts in the current Gradio block.
-
-        Args:
-            desk: that counts.
-            access: the token that every handler checks.
-        """
-        self._desk, self._access = desk, access
+    def __init__(self, results: Results, access: Access):
+        """Make the components in the current Gradio block; every handler checks `access`."""
+        self._results, self._access = results, access
         self._token = gr.Textbox(
             label="Admin token",
-            info="Results are shown to whoever has it.",
+            info="The value of ROCM_ADMIN_TOKEN where the app was started.",
             type="password",
             visible=bool(access.token),
             elem_id="results_token",
@@ -69,7 +66,7 @@ class ResultsPage:
         self._timer = gr.Timer(1.0, active=False)
 
     def wire(self, tab: gr.Tab) -> None:
-        """Bind the handlers; `tab` is the tab that the page stands in."""
+        """Bind the handlers; `tab` is the tab of the page."""
         asked = [self._token, self._study]
         changed = [
             *(self._study, self._refresh, self._verify, self._prepare, self._state, self._said),
@@ -87,82 +84,81 @@ class ResultsPage:
         self._verify.click(in_words(self._check), asked, self._said, **named)
         self._prepare.click(in_words(self._pack), asked, [self._downloads, self._files], **named)
 
-    def _enter(self, token: str, study: str | None, request: gr.Request) -> dict[Component, Any]:
+    def _enter(self, token: str, study: str | None, request: gr.Request) -> Changes:
         if not self._access.allows(token):
             return {self._state: view.NOT_HERE}
         return self._listed(study or request.query_params.get("results"))
 
-    def _choose_first(self, token: str, study: str | None) -> dict[Component, Any]:
+    def _choose_first(self, token: str, study: str | None) -> Changes:
         self._access.check(token)
         return self._listed(study)
 
-    def _choose(self, token: str, study: str | None) -> dict[Component, Any]:
+    def _choose(self, token: str, study: str | None) -> Changes:
         self._access.check(token)
-        return self._shown(self._desk.look(study)) if study else {self._timer: gr.skip()}
+        return self._shown(self._results.look(study)) if study else {self._timer: gr.skip()}
 
-    def _count_anew(self, token: str, study: str | None) -> dict[Component, Any]:
-        return self._shown(self._desk.look(self._of(token, study), anew=True))
+    def _count_anew(self, token: str, study: str | None) -> Changes:
+        return self._shown(self._results.look(self._chosen(token, study), anew=True))
 
-    def _poll(self, token: str, study: str | None) -> dict[Component, Any]:
-        found = self._desk.look(self._of(token, study))
-        return {self._timer: gr.skip()} if found.state == "counting" else self._shown(found)
+    def _poll(self, token: str, study: str | None) -> Changes:
+        result = self._results.look(self._chosen(token, study))
+        return {self._timer: gr.skip()} if result.state == "counting" else self._shown(result)
 
     def _check(self, token: str, study: str | None) -> str:
-        return view.said(self._desk.verify(self._of(token, study)))
+        words = self._results.verify(self._chosen(token, study))
+        return f'<div class="note going">{escape(words)}</div>'
 
-    def _pack(self, token: str, study: str | None) -> dict[Component, Any]:
-        files = [str(file) for file in self._desk.files(self._of(token, study))]
+    def _pack(self, token: str, study: str | None) -> Changes:
+        files = [str(file) for file in self._results.files(self._chosen(token, study))]
         return {self._downloads: gr.update(visible=True), self._files: files}
 
-    def _of(self, token: str, study: str | None) -> str:
-        """The study that is chosen, for who may see it."""
+    def _chosen(self, token: str, study: str | None) -> str:
+        """The chosen study, after a check of the token."""
         self._access.check(token)
         if not study:
-            raise StudyError("No study is chosen. Choose one first.")
+            raise StudyError("No study is chosen. Choose a study first.")
         return study
 
-    def _listed(self, wanted: str | None) -> dict[Component, Any]:
-        """The studies to choose from, and the wanted one shown, or else the newest."""
-        studies = self._desk.studies()
+    def _listed(self, wanted: str | None) -> Changes:
+        """The studies to choose from; the wanted study, or else the newest, is shown."""
+        studies = self._results.studies()
         if not studies:
             return {self._state: view.NO_STUDY}
         study = wanted if wanted in studies else next(iter(studies))
-        choices = [(words, key) for key, words in studies.items()]
-        shown = self._shown(self._desk.look(study))
+        choices = [(label, study_id) for study_id, label in studies.items()]
+        shown = self._shown(self._results.look(study))
         return shown | {self._study: gr.update(choices=choices, value=study)}
 
-    def _shown(self, found: Results) -> dict[Component, Any]:
+    def _shown(self, result: StudyResult) -> Changes:
         """Everything but the list of studies."""
-        is_ready, content = found.state == "ready", found.content
-        changes: dict[Component, Any] = {
-            self._refresh: gr.update(interactive=found.status != "draft"),
-            self._verify: gr.update(interactive=found.status != "draft"),
+        is_ready, is_draft = result.state == "ready", result.status == "draft"
+        changes: Changes = {
+            self._refresh: gr.update(interactive=not is_draft),
+            self._verify: gr.update(interactive=not is_draft),
             self._prepare: gr.update(interactive=is_ready),
-            self._state: view.state_html(found),
+            self._state: view.state_html(result),
             self._said: "",
             self._downloads: gr.update(visible=False),
             self._headline: "",
             self._charts: gr.update(visible=is_ready),
             self._rules: "",
             self._report: "",
-            self._timer: gr.Timer(active=found.state == "counting"),
+            self._timer: gr.Timer(active=result.state == "counting"),
         }
-        if found.state == "evidence":
-            changes[self._headline] = view.evidence_html(content)
-        if not is_ready:
+        content = result.content
+        if not content:
             return changes
-        return (
-            changes
-            | self._figures(content)
-            | {
-                self._headline: view.headline_html(content),
-                self._rules: view.rules_line(content),
-                self._report: view.report_html(found),
-            }
-        )
+        if not is_ready:
+            return changes | {self._headline: view.evidence_html(content)}
+        return changes | {
+            **self._figures(content),
+            self._headline: view.headline_html(content),
+            self._rules: view.rules_line(content),
+            self._report: f'<div class="paper">{result.report}</div>',
+        }
 
-    def _figures(self, content: dict[str, Any]) -> dict[Component, Any]:
-        """Figure 3 with the exclusion rules applied, and without them where that differs."""
+    def _figures(self, content: dict[str, Any]) -> Changes:
+        """Figure 3 with the exclusion rules applied, and without them if that differs."""
         results, marks = content["results"], content["marks"]
         kept = score_figure(results["outcomes"], marks, "Exclusion rules applied")
         every = score_figure(results["outcomes_of_all"], marks, "All votes")
@@ -173,16 +169,16 @@ class ResultsPage:
         }
 
 
-def build(desk: ResultsDesk, access: Access, tab: gr.Tab) -> None:
+def build(results: Results, access: Access, tab: gr.Tab) -> None:
     """Make the page.
 
     Args:
-        desk: that counts.
+        results: of the studies.
         access: whether results are shown here, and the token that each call must bring.
-        tab: that the page stands in; it is read when the tab is turned to.
+        tab: of the page; its selection shows a study.
     """
     with gr.Column(elem_classes="right"):
         if access.may_train:
-            ResultsPage(desk, access).wire(tab)
+            ResultsPage(results, access).wire(tab)
         else:
             gr.HTML(view.NOT_HERE, elem_id="results_state")

@@ -1,32 +1,37 @@
-"""The Study page: build a study, look through it, open it, send its link, watch it.
+"""The Study page: build a study, check its pairs, open it, send its link, watch it.
 
-Every handler asks `access` first: what a study's pairs and figures are is nobody else's business.
+Every handler checks `access` first: a study's pairs and figures are private.
 """
 
-from collections.abc import Callable
-from dataclasses import fields
+from collections.abc import Callable, Sequence
 from html import escape
 from typing import Any
 
 import gradio as gr
 from gradio.components import Component
+from pydantic import BaseModel
 
 from rocm.errors import ConfigError, RocmError, StudyError
 from rocm.evaluation.store import Comparisons
-from rocm.study.service import Look, Recipe, StudyDesk
+from rocm.storage.numbers import number
+from rocm.study.design import lifecycle
+from rocm.study.design.cost import study_cost
+from rocm.study.design.form import form_recipe
+from rocm.study.design.recipe import Recipe
+from rocm.study.service import Studies, StudyDetails
+from rocm.study.store.invitations import invite
 from rocm.ui.access import Access
 from rocm.ui.compare.form import arm_choices
 from rocm.ui.handlers import HIDDEN, QUIET, in_words, told
-from rocm.ui.study import view as study_view
-from rocm.ui.study.form import Form, OpenedFile, build_form, wish
-from rocm.ui.study.parts import ChosenStudy, View, bin_choices, build_view
-from rocm.ui.study.screening import Screening
+from rocm.ui.study import view
+from rocm.ui.study.form import StudyForm, build_form
+from rocm.ui.study.panel import ChosenStudy, bin_choices, build_panel
+from rocm.ui.study.questions import QUESTIONS, whole
 
 MAX_TEXT = 200_000
 BASE = "() => new URL('.', window.location.href.split(/[?#]/)[0]).href"
 RUNNING = ("open", "paused")
-FROZEN = (*RUNNING, "closed")
-# Which buttons and boxes there are in which state.
+# The states in which a button or box is shown.
 SHOWN = {
     "delete": ("unfinished", "draft"),
     "draft_box": ("draft",),
@@ -38,350 +43,294 @@ SHOWN = {
     "invite_box": ("draft", *RUNNING),
     "running_box": RUNNING,
     "close": RUNNING,
-    "pack": FROZEN,
+    "pack": (*RUNNING, "closed"),
 }
 
+Changes = dict[Component, Any]
 
-def build(desk: StudyDesk, arms: Comparisons, access: Access, tab: gr.Tab) -> None:
+
+class OpenedFile(BaseModel):
+    """A file that the browser has read."""
+
+    text: str
+
+
+def build(studies: Studies, compare: Comparisons, access: Access, tab: gr.Tab) -> None:
     """Make the page.
 
     Args:
-        desk: the studies.
-        arms: that knows what can be compared.
-        access: the token that every handler asks for.
-        tab: that the page stands in; its first selection opens the study of the address.
+        studies: of the home.
+        compare: that knows the arms to choose from.
+        access: the token that every handler checks.
+        tab: of the page; its first selection shows the study of the address.
     """
     with gr.Row(elem_classes="page"):
         with gr.Column(scale=1, min_width=320, elem_classes="left"):
             token = gr.Textbox(
                 label="Admin token",
-                info="ROCM_ADMIN_TOKEN where the app was started.",
+                info="The value of ROCM_ADMIN_TOKEN where the app was started.",
                 type="password",
                 visible=bool(access.token),
                 elem_id="study_token",
             )
-            demo = gr.Button("Build the demo study", variant="primary", elem_id="study_demo")
-            form = build_form(arms)
+            demo = gr.Button("Build demo study", variant="primary", elem_id="study_demo")
+            form = build_form(compare)
         with gr.Column(scale=3, min_width=320, elem_classes="right"):
-            view, buttons, screening = build_view(token, access)
-    handlers = Handlers(desk, arms, access, form, view, screening)
-    handlers.wire(tab, buttons | {"demo": demo})
+            panel = build_panel(studies, token, access)
+    StudyPage(studies, access, form, panel).wire(compare, tab, demo)
 
 
-class Handlers:
-    """The page's handlers; each asks `access`, then the desk, and converts its answer."""
+class StudyPage:
+    """The page's handlers; each checks `access`, asks a part of the study, converts the answer."""
 
     def __init__(
-        self,
-        desk: StudyDesk,
-        arms: Comparisons,
-        access: Access,
-        form: Form,
-        view: View,
-        screening: Screening,
+        self, studies: Studies, access: Access, form: StudyForm, panel: dict[str, Any]
     ) -> None:
-        """Bind the parts of one page.
+        """Bind the studies to the form of a new study and to the right column."""
+        self._studies, self._access = studies, access
+        self._form, self._panel = form, panel
+        self._base = gr.Textbox(visible="hidden", label="Address", container=False)
+        self._at = [panel["token"], panel["selected"], self._base]
 
-        Args:
-            desk: to ask.
-            arms: that knows what can be compared.
-            access: that allows.
-            form: of a new study.
-            view: right column.
-            screening: pairs to look through.
-        """
-        self._desk, self._arms, self._access = desk, arms, access
-        self._form, self._view, self._screening = form, view, screening
-
-    def wire(self, tab: gr.Tab, buttons: dict[str, gr.Button]) -> None:
+    def wire(self, compare: Comparisons, tab: gr.Tab, demo: gr.Button) -> None:
         """Bind the handlers to their events."""
-        view, form = self._view, self._form
-        base = gr.Textbox(visible="hidden", label="Address", container=False)
-        self._at = [view.token, view.selected, base]
-        self._all = [getattr(view, one.name) for one in fields(View)]
-        self._screening.wire(self._desk, self._access, view.token, view.selected, view.phase)
-        tab.select(None, None, base, js=BASE, api_visibility="private").then(
-            self._enter, [view.token, view.selected, base], self._all, **QUIET
+        panel, form, at, builds = self._panel, self._form, self._at, self._studies.builds
+        token, everything = panel["token"], {"outputs": list(panel.values()), **QUIET}
+        tab.select(None, None, self._base, js=BASE, api_visibility="private").then(
+            self._enter, at, **everything
         )
-        everything = {"inputs": [*self._at, view.seen], "outputs": self._all, **QUIET}
-        gr.on([view.timer.tick, view.token.change], self._poll, **everything)
-        view.studies.choose(in_words(self._choose), [view.token, base], self._all, **QUIET)
-        self._on(buttons["demo"], lambda _, *__: self._desk.demo(), [], "study_demo")
-        self._on(form.build, self._build, form.controls, "study_build")
-        self._on(form.build_text, self._build_text, [form.text], "study_build_text")
-        self._on(view.go_on, self._go_on, [], "study_go_on")
-        self._on(view.cancel, lambda one: self._desk.cancel(one), [], "study_cancel")
-        for name in ("pause", "resume"):
-            act = getattr(self._desk, name)
-            self._on(getattr(view, name), lambda one, act=act: act(one), [], f"study_{name}")
-        self._on(view.restore, self._take_back, [view.deleted], "study_restore")
-        view.bin.expand(self._look_into_bin, view.token, view.deleted, **QUIET)
-        for name in ("open", "close", "more", "delete", "empty", "invite"):
-            number = view.num_invited if name == "invite" else view.num_more
-            asking = {"inputs": [*self._at, number], "outputs": self._all}
-            getattr(view, name).click(in_words(self._asker(name)), **asking, **QUIET)
-        self._on(buttons["sure"], self._agreed, [view.pending], "study_sure")
-        buttons["not_now"].click(lambda: gr.update(visible=False), None, view.question, **QUIET)
-        self._wire_texts()
+        gr.on([panel["timer"].tick, token.change], self._poll, [*at, panel["seen"]], **everything)
+        panel["studies"].choose(in_words(self._choose), [token, self._base], **everything)
+        self._on(demo, "study_demo", lambda _: self._studies.demo())
+        self._on(form.build, "study_build", self._build, list(form.fields.values()))
+        self._on(form.build_text, "study_build_text", self._build_text, [form.text])
+        self._on(panel["go_on"], "study_go_on", builds.resume)
+        self._on(panel["cancel"], "study_cancel", builds.cancel)
+        for name, step in (("pause", lifecycle.pause), ("resume", lifecycle.resume)):
+            act = lambda study_id, step=step: step(self._studies.store, study_id)  # noqa: E731
+            self._on(panel[name], f"study_{name}", act)
+        self._on(panel["restore"], "study_restore", self._restore, [panel["deleted"]])
+        panel["bin"].expand(self._look_into_bin, token, panel["deleted"], **QUIET)
+        for name in QUESTIONS:
+            num = panel["num_invited"] if name == "invite" else panel["num_more"]
+            ask = in_words(self._asker(name))
+            panel[name].click(ask, [*at, num], **everything)
+        self._on(panel["sure"], "study_sure", self._confirmed, [panel["pending"]])
+        panel["not_now"].click(lambda: gr.update(visible=False), None, panel["question"], **QUIET)
+        self._wire_texts(compare)
 
-    def _wire_texts(self) -> None:
-        view, form = self._view, self._form
-        named = {"api_visibility": "private"}
-        asked = [view.token, view.selected, view.seconds, view.pay]
-        view.foresee.click(in_words(self._foresee), asked, view.outlook, **named)
-        view.pack.click(in_words(self._pack), [view.token, view.selected], view.archive, **named)
-        texts = [form.text, form.ways, form.box]
-        view.as_new.click(in_words(self._as_new), [view.token, view.selected], texts, **QUIET)
-        form.as_text.click(in_words(self._as_text), [view.token, *form.controls], texts, **QUIET)
+    def _wire_texts(self, compare: Comparisons) -> None:
+        panel, form = self._panel, self._form
+        chosen = self._at[:2]
+        asked = [*chosen, panel["seconds"], panel["pay"]]
+        panel["calculate"].click(in_words(self._calculate), asked, panel["cost"], **HIDDEN)
+        panel["pack"].click(in_words(self._pack), chosen, panel["archive"], **HIDDEN)
+        texts = [form.text, form.tabs, form.box]
+        panel["as_new"].click(in_words(self._as_new), chosen, texts, **QUIET)
+        fields = [panel["token"], *form.fields.values()]
+        form.as_text.click(in_words(self._as_text), fields, texts, **QUIET)
         form.file.read(in_words(_read), None, form.text, **QUIET)
         form.file.too_large(in_words(_too_large), None, None, **QUIET)
-        arms = form.wishes["arms"]
-        arms.focus(lambda: gr.update(choices=arm_choices(self._arms)), None, arms, **QUIET)
+        arms = form.fields["arms"]
+        arms.focus(lambda: gr.update(choices=arm_choices(compare)), None, arms, **QUIET)
 
     def _on(
-        self, button: gr.Button, act: Callable[..., Any], more: list[Component], name: str
+        self,
+        button: gr.Button,
+        name: str,
+        act: Callable[..., Any],
+        more: Sequence[Component] = (),
     ) -> None:
-        """A press acts on the study that is looked at.
+        """A click acts on the selected study.
 
-        A text that `act` returns is looked at instead; a dictionary is what else changes.
+        If `act` returns a text, that study is shown instead; a dictionary is further changes.
         """
 
-        def handle(token: str, selected: str, base: str, *values: Any) -> dict[Component, Any]:
+        def handle(token: str, selected: str, base: str, *values: Any) -> Changes:
             self._access.check(token)
-            found = act(selected, *values)
-            shown = self._shown(found if isinstance(found, str) else selected, base)
+            result = act(selected, *values)
+            shown = self._shown(result if isinstance(result, str) else selected, base)
             return shown | {
-                self._view.question: gr.update(visible=False),
-                self._view.deleted: bin_choices(self._desk.deleted()),
-                **(found if isinstance(found, dict) else {}),
+                self._panel["question"]: gr.update(visible=False),
+                self._panel["deleted"]: bin_choices(self._studies.bin.drafts()),
+                **(result if isinstance(result, dict) else {}),
             }
 
-        asked, named = [*self._at, *more], HIDDEN | {"api_name": name}
-        button.click(in_words(handle), asked, self._all, **named)
+        outputs = list(self._panel.values())
+        button.click(in_words(handle), [*self._at, *more], outputs, api_name=name, **HIDDEN)
 
     # Looking
 
-    def _enter(
-        self, token: str, selected: str, base: str, request: gr.Request
-    ) -> dict[Component, Any]:
+    def _enter(self, token: str, selected: str, base: str, request: gr.Request) -> Changes:
         wanted = selected or request.query_params.get("study", "")
-        timer = {self._view.timer: gr.Timer(active=True)}
+        timer = {self._panel["timer"]: gr.Timer(active=True)}
         if not self._access.allows(token):
             return self._locked() | timer
-        known = [one.study_id for one in self._desk.studies()]
+        known = [info.study_id for info in self._studies.store.studies()]
         if wanted and wanted not in known:
             gr.Warning(escape(f"There is no study '{wanted[:40]}' here."))
         first = wanted if wanted in known else next(iter(known), "")
         return self._shown(first, base) | timer
 
-    def _choose(self, token: str, base: str, event: gr.EventData) -> dict[Component, Any]:
+    def _choose(self, token: str, base: str, event: gr.EventData) -> Changes:
         if not self._access.allows(token):
             return self._locked()
-        hidden = dict.fromkeys(
-            (self._view.question, self._view.invitations), gr.update(visible=False)
-        )
+        boxes = (self._panel["question"], self._panel["invitations"])
+        hidden = dict.fromkeys(boxes, gr.update(visible=False))
         return self._shown(told(event, ChosenStudy).study, base) | hidden
 
-    def _poll(
-        self, token: str, selected: str, base: str, seen: tuple[Any, ...]
-    ) -> dict[Component, Any]:
+    def _poll(self, token: str, selected: str, base: str, seen: tuple[Any, ...]) -> Changes:
         if not self._access.allows(token):
-            return self._locked() if seen else {self._view.seen: ()}
+            return self._locked() if seen else {self._panel["seen"]: ()}
         changes = self._shown(selected, base, seen)
-        # What was chosen while this poll was on its way stays chosen; the next poll shows it.
-        changes.pop(self._view.selected, None)
+        # A study that was chosen during this poll stays chosen; the next poll shows it.
+        changes.pop(self._panel["selected"], None)
         return changes
 
-    def _locked(self) -> dict[Component, Any]:
-        view = self._view
+    def _locked(self) -> Changes:
+        panel = self._panel
         names = (*SHOWN, "as_new", "cancel", "go_on", "question", "invitations")
-        hidden = {getattr(view, name): gr.update(visible=False) for name in names}
-        return hidden | {
-            view.studies: study_view.NO_LIST,
-            view.state: study_view.NO_TOKEN,
-            view.phase: "",
-            view.seen: (),
+        return {panel[name]: gr.update(visible=False) for name in names} | {
+            panel["studies"]: view.NO_LIST,
+            panel["state"]: view.NO_TOKEN,
+            panel["phase"]: "",
+            panel["seen"]: (),
         }
 
-    def _shown(self, selected: str, base: str, seen: tuple[Any, ...] = ()) -> dict[Component, Any]:
-        """The page with a study looked at; nothing but what is new since `seen`."""
-        view = self._view
-        studies = self._desk.studies()
+    def _shown(self, selected: str, base: str, seen: tuple[Any, ...] = ()) -> Changes:
+        """The page with the selected study; only what is new since `seen`."""
+        panel = self._panel
+        statuses = self._studies.statuses()
         try:
-            look = self._desk.look(selected) if selected else None
-        except StudyError:  # deleted since the list was drawn
-            look, selected = None, ""
-        listed = study_view.study_list(studies, selected)
-        nothing = study_view.NOT_CHOSEN if studies else ""
-        text = study_view.panel(look) if look else nothing
-        state = look.state if look else ""
-        key = (selected, state, listed, text, _is_at_work(look))
+            study = self._studies.details(selected) if selected else None
+        except StudyError:  # deleted since the list was shown
+            study, selected = None, ""
+        listed = view.study_list(statuses, selected)
+        text = view.details(study) if study else view.NOT_CHOSEN if statuses else ""
+        state, is_drawing = (study.state, study.is_drawing) if study else ("", False)
+        key = (selected, state, listed, text, is_drawing)
         if key == seen:
-            return {view.seen: gr.skip()}
-        changes = {view.selected: selected, view.studies: listed, view.state: text, view.seen: key}
-        if not seen or (selected, state, _is_at_work(look)) != (*seen[:2], seen[4]):
-            changes |= self._controls(look, base)
+            return {panel["seen"]: gr.skip()}
+        changes = {
+            panel["selected"]: selected,
+            panel["studies"]: listed,
+            panel["state"]: text,
+            panel["seen"]: key,
+        }
+        if not seen or (selected, state, is_drawing) != (*seen[:2], seen[4]):
+            changes |= self._controls(study, base)
         return changes
 
-    def _controls(self, look: Look | None, base: str) -> dict[Component, Any]:
-        view = self._view
-        state, is_at_work = look.state if look else "", _is_at_work(look)
-        changes: dict[Component, Any] = {
-            getattr(view, name): gr.update(visible=state in states and not is_at_work)
-            for name, states in SHOWN.items()
+    def _controls(self, study: StudyDetails | None, base: str) -> Changes:
+        panel = self._panel
+        state, is_drawing = (study.state, study.is_drawing) if study else ("", False)
+        visible = {name: state in states and not is_drawing for name, states in SHOWN.items()}
+        visible |= {
+            "cancel": is_drawing,
+            "go_on": state == "unfinished" and not is_drawing,
+            "as_new": study is not None,
+            "archive": False,
         }
-        changes |= {
-            view.cancel: gr.update(visible=is_at_work),
-            view.go_on: gr.update(visible=state == "unfinished" and not is_at_work),
-            view.as_new: gr.update(visible=bool(look)),
-            view.phase: f"{look.about.study_id} {state}" if look else "",
-            view.archive: gr.update(visible=False),
-        }
-        if look:
-            address = _address(base, look.about.study_id)
-            is_open_to_all = state in RUNNING and not look.num_invited
-            changes[view.link] = gr.update(value=address, visible=is_open_to_all)
-            if look.about.is_demo:
-                changes[view.invite_box] = gr.update(visible=False)
-            changes[view.pilot] = gr.update(
-                value=f"{address}?pilot", visible=state in SHOWN["pilot"] and not is_at_work
-            )
+        if study:
+            visible["link"] = state in RUNNING and not study.num_invited
+            visible["invite_box"] = visible["invite_box"] and not study.info.is_demo
+        changes = {panel[name]: gr.update(visible=value) for name, value in visible.items()}
+        changes[panel["phase"]] = f"{study.info.study_id} {state}" if study else ""
+        if study:
+            address = _address(base, study.info.study_id)
+            changes[panel["link"]] = gr.update(value=address, visible=visible["link"])
+            pilot = f"{address}?pilot"
+            changes[panel["pilot"]] = gr.update(value=pilot, visible=visible["pilot"])
         return changes
 
     def _look_into_bin(self, token: str) -> Any:
-        found = self._desk.deleted() if self._access.allows(token) else []
-        return bin_choices(found)
+        return bin_choices(self._studies.bin.drafts() if self._access.allows(token) else [])
 
     # Acting
 
+    def _recipe(self, values: tuple[Any, ...]) -> Recipe:
+        fields = dict(zip(self._form.fields, values, strict=True))
+        return form_recipe(fields, self._studies.home)
+
     def _build(self, _: str, *values: Any) -> str:
-        return self._desk.build(self._desk.recipe_of(wish(values)))
+        return self._studies.builds.start(self._recipe(values))
 
     def _build_text(self, _: str, text: str) -> str:
         if not (text or "").strip():
             raise ConfigError("There is no study.yaml. Paste one, open a file, or use the form.")
-        return self._desk.build(Recipe.parse(text[:MAX_TEXT]))
+        return self._studies.builds.start(Recipe.parse(text[:MAX_TEXT]))
 
-    def _go_on(self, selected: str) -> None:
-        self._desk.go_on(selected)
-
-    def _take_back(self, _: str, study_id: str | None) -> str:
+    def _restore(self, _: str, study_id: str | None) -> str:
         if not study_id:
-            raise StudyError("No draft is chosen. Open the bin, choose one, then take it back.")
-        self._desk.take_back(study_id)
+            raise StudyError("No draft is chosen. Open the bin and choose a draft to restore.")
+        self._studies.bin.take_out(study_id)
         return study_id
 
-    def _invite(self, study_id: str, num: int, base: str) -> dict[Component, Any]:
-        place = _address(base, study_id)
-        links = [f"{place}#invite={code}" for code in self._desk.invite(study_id, num)]
-        words = {
-            "label": f"Invitations to {study_id}",
-            "info": "One for each rater. Copy them now: only their hashes are stored.",
-        }
-        return {self._view.invitations: gr.update(value="\n".join(links), visible=True, **words)}
-
-    def _asker(self, name: str) -> Callable[..., dict[Component, Any]]:
-        def ask(token: str, selected: str, base: str, num: Any) -> dict[Component, Any]:
+    def _asker(self, name: str) -> Callable[..., Changes]:
+        def ask(token: str, selected: str, base: str, num: Any) -> Changes:
             self._access.check(token)
-            words = getattr(self, f"_ask_{name}")(selected, num)
-            view = self._view
+            panel = self._panel
             return {
-                view.question: gr.update(visible=True),
-                view.asked: escape(words),
-                view.pending: (name, selected, num, base),
+                panel["asked"]: escape(QUESTIONS[name](self._studies, selected, num)),
+                panel["question"]: gr.update(visible=True),
+                panel["pending"]: (name, selected, num, base),
             }
 
         return ask
 
-    def _ask_open(self, selected: str, _: Any) -> str:
-        now = self._desk.look(selected).now
-        return (
-            f"Open the study with {now.num_pairs} pairs, {now.num_struck} struck? Its manifest is "
-            "then frozen: nothing of its design can be changed any more."
-        )
-
-    def _ask_close(self, selected: str, _: Any) -> str:
-        now = self._desk.look(selected).now
-        words = study_view.effect(self._desk.widths(selected, 0))
-        return f"Close for good, with {now.num_open_places} places open? {words}"
-
-    def _ask_more(self, selected: str, num: Any) -> str:
-        more = _whole(num)
-        words = study_view.effect(self._desk.widths(selected, more), more)
-        return (
-            f"Plan work for {more} more raters? Pairs then have unequal numbers of votes. {words}"
-        )
-
-    def _ask_delete(self, selected: str, _: Any) -> str:
-        num = self._desk.look(selected).now.num_pilots
-        pilots = f" The votes of its pilots ({num}) are deleted for good." if num else ""
-        return f"Move the draft to the bin? It can be taken back from there.{pilots}"
-
-    def _ask_empty(self, selected: str, _: Any) -> str:
-        num = len(self._desk.deleted())
-        if not num:
-            raise StudyError("The bin is empty.")
-        return f"Delete what is in the bin, {num} in number, for good? This cannot be undone."
-
-    def _ask_invite(self, selected: str, num: Any) -> str:
-        words = f"Make {_whole(num)} invitation links?"
-        if self._desk.look(selected).num_invited:
-            return words
-        return f"{words} Nobody else but pilots comes in then, and that cannot be undone."
-
-    def _agreed(self, selected: str, pending: tuple[str, str, Any, str]) -> Any:
-        """Do what was asked about, to the study that it was asked about."""
+    def _confirmed(self, selected: str, pending: tuple[str, str, Any, str]) -> Any:
+        """Do the pending action, to the study that the question was about."""
         name, study_id, num, base = pending
+        studies = self._studies
         if name == "open":
-            gr.Info(f"Open. Manifest: {self._desk.open(study_id)}")
+            gr.Info(f"The study is open. Manifest: {studies.open(study_id)}")
         elif name == "close":
-            self._desk.close(study_id)
+            lifecycle.close(studies.store, study_id)
         elif name == "delete":
-            self._desk.delete(study_id)
+            studies.delete(study_id)
         elif name == "empty":
-            self._desk.empty_bin()
+            studies.bin.empty()
         elif name == "invite":
-            return self._invite(study_id, _whole(num), base)
+            return self._invite(study_id, whole(num), base)
         elif name == "more":
-            gr.Info(f"{self._desk.add_raters(study_id, _whole(num))} more votes are planned.")
+            votes = lifecycle.add_raters(studies.store, study_id, whole(num))
+            gr.Info(f"{votes} additional votes are planned.")
         return study_id or selected
 
-    def _foresee(self, token: str, selected: str, seconds: Any, pay: Any) -> str:
+    def _invite(self, study_id: str, num: int, base: str) -> Changes:
+        codes = invite(self._studies.store, study_id, num)
+        links = "\n".join(f"{_address(base, study_id)}#invite={code}" for code in codes)
+        label = f"Invitations to {study_id}"
+        info = "One link per rater. Copy the links now: they are not stored."
+        shown = gr.update(value=links, visible=True, label=label, info=info)
+        return {self._panel["invitations"]: shown}
+
+    def _calculate(self, token: str, selected: str, seconds: Any, pay: Any) -> str:
         self._access.check(token)
-        return study_view.outlook(self._desk.outlook(selected, seconds or 0, pay or 0))
+        cost = study_cost(self._studies.store, selected, seconds or 0, pay or 0)
+        return view.cost_and_power(cost, self._studies.power(cost))
 
     def _pack(self, token: str, selected: str) -> Any:
         self._access.check(token)
-        path = self._desk.pack(selected)
-        words = f"Download {path.stat().st_size / 1e6:.1f} MB"
-        return gr.update(value=str(path), label=words, visible=True)
+        path = self._studies.pack(selected)
+        label = f"Download {number(path.stat().st_size / 1e6, 1)} MB"
+        return gr.update(value=str(path), label=label, visible=True)
 
     def _as_new(self, token: str, selected: str) -> tuple[Any, ...]:
         self._access.check(token)
-        return _shown_text(self._desk.recipe_text(selected))
+        return _shown_text(self._studies.builds.recipe(selected).text())
 
     def _as_text(self, token: str, *values: Any) -> tuple[Any, ...]:
         self._access.check(token)
-        return _shown_text(self._desk.recipe_of(wish(values)).text())
+        return _shown_text(self._recipe(values).text())
 
 
 def _address(base: str, study_id: str) -> str:
-    return f"{base}{study_view.VOTES}/{study_id}"
-
-
-def _is_at_work(look: Look | None) -> bool:
-    return bool(look and look.building and look.building.state == "drawing")
-
-
-def _whole(number: Any) -> int:
-    try:
-        return int(number)
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"{number!r} is no number of raters. Give 1 to 1000.") from error
+    return f"{base}{view.VOTES}/{study_id}"
 
 
 def _shown_text(text: str) -> tuple[Any, ...]:
-    """A study.yaml where it can be edited: the box is open, and its tab is in front."""
+    """A study.yaml in its text box: the box is open, and its tab is in front."""
     return text, gr.update(selected="text"), gr.update(open=True)
 
 
@@ -390,4 +339,4 @@ def _read(event: gr.EventData) -> str:
 
 
 def _too_large() -> None:
-    raise RocmError("The file is larger than 200 kB. A study.yaml is a short text.")
+    raise RocmError("The file is larger than 200 kB. Open a study.yaml.")

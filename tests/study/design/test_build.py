@@ -364,11 +364,11 @@ def test_the_sample_does_not_depend_on_the_order_of_the_list(tmp_path):
     one.write_text("\n".join(lines))
     other.write_text("\n".join(reversed(lines)))
     picked = [
-        [row.text for row in sample(Prompts(set="file", file=str(f), num=10), 2, 1).analysed]
+        [row.text for row in sample(Prompts(set="file", file=str(f), num=10), 2, 1).analyzed]
         for f in (one, other)
     ]
     assert picked[0] == picked[1]
-    again = sample(Prompts(set="file", file=str(one), num=10), 2, 2).analysed
+    again = sample(Prompts(set="file", file=str(one), num=10), 2, 2).analyzed
     assert [row.text for row in again] != picked[0]
 
 
@@ -376,7 +376,7 @@ def test_a_blocked_word_keeps_a_prompt_out(tmp_path):
     file = tmp_path / "a.txt"
     file.write_text("a NUDE portrait\na nudelsuppe\na car\na horse")
     found = sample(Prompts(set="file", file=str(file), num=3), 0, 1)
-    assert {row.text for row in found.analysed} == {"a nudelsuppe", "a car", "a horse"}
+    assert {row.text for row in found.analyzed} == {"a nudelsuppe", "a car", "a horse"}
     assert found.num_blocked == 1
     extra = tmp_path / "words.txt"
     extra.write_text("horse")
@@ -394,11 +394,11 @@ def test_the_papers_prompts_are_one_third_parti(tmp_path):
     for style in ("anime", "concept-art", "paintings", "photo"):
         (tmp_path / f"{style}.json").write_text(json.dumps([f"{style} {n}" for n in range(10)]))
     found = sample(prompts, 3, 1)
-    assert [row.source for row in found.analysed].count("parti") == 10
-    assert [row.source for row in found.analysed].count("hps") == 20
-    assert {row.category for row in found.analysed} >= {"Arts"}
+    assert [row.source for row in found.analyzed].count("parti") == 10
+    assert [row.source for row in found.analyzed].count("hps") == 20
+    assert {row.category for row in found.analyzed} >= {"Arts"}
     assert len(found.extra) == 3
-    assert not {row.text for row in found.extra} & {row.text for row in found.analysed}
+    assert not {row.text for row in found.extra} & {row.text for row in found.analyzed}
 
 
 PUBLISHED = Path(__file__).resolve().parents[4] / "shared/data/prompts"
@@ -408,9 +408,9 @@ def test_the_published_lists_are_read_where_they_are():
     if not PUBLISHED.is_dir():
         return
     found = sample(Prompts(set="offline", folder=str(PUBLISHED), num=300), 20, 0)
-    sources = [row.source for row in found.analysed]
+    sources = [row.source for row in found.analyzed]
     assert [sources.count(name) for name in ("parti", "imagereward", "spo")] == [100] * 3
-    assert len({row.text for row in found.analysed + found.extra}) == 320
+    assert len({row.text for row in found.analyzed + found.extra}) == 320
     assert found.num_blocked > 0
 
 
@@ -419,11 +419,11 @@ def test_the_published_lists_are_read_where_they_are():
     [
         ({"headline": "x"}, "headline"),
         ({"consent": {"version": "1"}}, "consent.text"),
-        ({"main_per_rater": 99}, "there are 12 pairs"),
+        ({"main_per_rater": 99}, "has only 12 pairs"),
         ({"repeats_per_rater": 9}, "larger by at least 10"),
         ({"comparisons": [["base", "other"]]}, "comparisons name"),
         ({"comparisons": "paper-figure-3"}, "needs arms rocm-REWARD"),
-        ({"primary_question": "beauty"}, "no question's key"),
+        ({"primary_question": "beauty"}, "not a question's key"),
         ({"arms": [{"name": "a"}, {"name": "a"}]}, "same name"),
         ({"arms": [{"name": "a"}, {"name": "<b>"}]}, "arms.1.name"),
     ],
@@ -441,7 +441,7 @@ def test_figure_3_compares_each_reward_with_its_own():
 
 def test_a_missing_adapter_is_named(work):
     arms = [{"name": "base"}, {"name": "lost", "adapter": "run:nothing"}]
-    with pytest.raises(MissingFile, match="arm lost"):
+    with pytest.raises(MissingFile, match="Arm lost"):
         build(work, Recipe.load(RECIPE | {"arms": arms}))
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import gradio as gr
 import pytest
+from rocm.ui.study.parts import build_view
 
 from rocm.errors import RocmError
 from rocm.studio import Studio
@@ -18,7 +19,6 @@ from rocm.ui.app import CLOSED, build
 from rocm.ui.study import view as study_view
 from rocm.ui.study.form import build_form, wish
 from rocm.ui.study.page import Handlers
-from rocm.ui.study.parts import build_view
 from tests.study.small import STUDY, fill
 from tests.ui.test_access import post
 

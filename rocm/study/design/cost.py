@@ -1,0 +1,111 @@
+"""Cost and power of a study, before it opens: raters, minutes, pay, and what it can detect."""
+
+import math
+from dataclasses import dataclass
+
+from sqlalchemy import func, select
+
+from rocm.errors import StudyError
+from rocm.storage.numbers import number
+from rocm.study.statistics.power import NUM_SIMULATIONS, Power, Workload, power, workload
+from rocm.study.statistics.simulate import Design, Utility
+from rocm.study.store.store import Store
+from rocm.study.store.tables import pair
+
+SECONDS_PER_PAIR = 20.0
+
+
+@dataclass(frozen=True)
+class StudyCost:
+    """What a design costs; plain data, whose power can be simulated in any process.
+
+    Attributes:
+        sizes: number of pairs of each comparison.
+        votes: of every pair.
+        num_raters: that the design needs.
+        work: of one rater, and the total pay.
+        seconds_per_pair: for all questions about a pair.
+        pay_per_hour: in any currency.
+    """
+
+    sizes: tuple[int, ...]
+    votes: int
+    num_raters: int
+    work: Workload
+    seconds_per_pair: float
+    pay_per_hour: float
+
+    def power(self, num_simulations: int = NUM_SIMULATIONS) -> list[Power]:
+        """Power of the smallest comparison, which has the least, at several true scores."""
+        design = Design(min(self.sizes), self.num_raters, self.votes)
+        return power(design, len(self.sizes), Utility(), num_simulations=num_simulations)
+
+    def words(self) -> str:
+        """Pairs, raters, minutes and pay in a sentence or two."""
+        pay = f" Total pay at {number(self.pay_per_hour, 2)} per hour: {number(self.work.cost, 2)}."
+        return (
+            f"{sum(self.sizes)} pairs in {len(self.sizes)} comparisons, {self.votes} votes each: "
+            f"{self.num_raters} raters with {self.work.trials_per_rater} pairs each, about "
+            f"{number(self.work.minutes_per_rater, 0)} min per rater at "
+            f"{number(self.seconds_per_pair, 0)} s per pair.{pay if self.pay_per_hour else ''}"
+        )
+
+    def assumptions(self, num_simulations: int = NUM_SIMULATIONS) -> str:
+        """What the simulation assumes."""
+        assumed = Utility()
+        return (
+            f"{num_simulations} simulated studies per row, {min(self.sizes)} pairs per comparison; "
+            f"spread {number(assumed.prompt_sd, 2)} over prompts, {number(assumed.rater_sd, 2)} "
+            "over raters"
+        )
+
+
+def study_cost(
+    store: Store,
+    study_id: str,
+    seconds_per_pair: float = SECONDS_PER_PAIR,
+    pay_per_hour: float = 0.0,
+) -> StudyCost:
+    """The cost of a study that is built.
+
+    Args:
+        store: of the study.
+        study_id: of the study.
+        seconds_per_pair: for all questions about a pair, > 0.
+        pay_per_hour: in any currency, >= 0.
+
+    Raises:
+        StudyError: all pairs are excluded, or a number is out of bounds.
+    """
+    design = store.study(study_id).config["design"]
+    sizes_by_comparison = (
+        select(func.count())
+        .where(pair.c.study_id == study_id, pair.c.kind == "main", pair.c.struck.is_(None))
+        .group_by(pair.c.arm_a, pair.c.arm_b)
+    )
+    with store.database.read() as connection:
+        sizes = tuple(int(size) for size in connection.execute(sizes_by_comparison).scalars())
+    if not sizes:
+        raise StudyError(f"Study {study_id} has no pairs to vote on. Build it first.")
+    votes = int(design["votes_per_pair"])
+    num_pairs = sum(sizes)
+    num_raters = max(math.ceil(num_pairs * votes / design["main_per_rater"]), votes)
+    extra = design["repeats_per_rater"] + design["checks_per_rater"]
+    whole = Design(num_pairs, num_raters, votes, num_repeats=extra)
+    work = workload(whole, 1, seconds_per_pair, pay_per_hour)
+    return StudyCost(sizes, votes, num_raters, work, seconds_per_pair, pay_per_hour)
+
+
+def cost_and_power(cost: StudyCost, num_simulations: int = NUM_SIMULATIONS) -> str:
+    """Lines of text: the cost, and the power at several true scores."""
+    lines = [
+        cost.words(),
+        f"Power ({cost.assumptions(num_simulations)}):",
+        "true score  interval excludes 50 %  significant after Holm  interval width",
+    ]
+    lines += [
+        f"{100 * row.score:8.0f} %  {100 * row.interval:20.0f} %  {100 * row.sign_test:20.0f} %"
+        f"  {100 * row.width:.0f} points"
+        for row in cost.power(num_simulations)
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,64 @@
+"""The results process: one request as JSON on its command line, one answer as JSON on its output.
+
+    python -m rocm.study.report.process '{"action": "report", "study": "ID", "folder": "PATH"}'
+
+The answer is {"error": ""} and the action's values, or {"error": "a sentence"}. The database and
+the home are those of DATABASE_URL and ROCM_HOME.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from rocm.errors import RocmError
+from rocm.study.archive.export import export
+from rocm.study.archive.pack import pack
+from rocm.study.archive.verify import verify
+from rocm.study.report.stored import study_report
+from rocm.study.store.pictures import Pictures
+from rocm.study.store.store import Store
+
+
+def answer(store: Store, pictures: Pictures, request: dict[str, str]) -> dict[str, Any]:
+    """The answer to a request.
+
+    Args:
+        store: of the votes.
+        pictures: of all studies.
+        request: `action` is report (writes the report, gives its content), export (writes votes,
+            pictures and the packed study) or verify (gives its faults); `study` is an id, `folder`
+            is where files are written.
+
+    Raises:
+        RocmError: the study has no results, or a file cannot be written.
+    """
+    study_id, folder = request["study"], Path(request.get("folder", ""))
+    if request["action"] == "verify":
+        return {"faults": verify(store, pictures, study_id)}
+    if request["action"] == "export":
+        question = store.study(study_id).config["primary_question"]
+        export(store, pictures, study_id, folder, question)
+        pack(store, pictures, study_id, folder / "study.zip", with_votes=True)
+        return {}
+    report = study_report(store, study_id)
+    report.write(folder)
+    return {"content": report.content(), "html": report.to_fragment()}
+
+
+def main() -> None:
+    """Answer the request of the command line; a bug ends with its traceback."""
+    home = Path(os.environ["ROCM_HOME"])
+    store = Store.open(os.environ.get("DATABASE_URL") or home / "study.sqlite3")
+    try:
+        result = answer(store, Pictures(home / "study-pictures"), json.loads(sys.argv[1]))
+    except RocmError as error:
+        result = {"error": str(error)}
+    finally:
+        store.close()
+    sys.stdout.write(json.dumps({"error": "", **result}, allow_nan=False) + "\n")
+
+
+if __name__ == "__main__":
+    main()

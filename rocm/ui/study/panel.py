@@ -1,0 +1,167 @@
+"""The right column of the Study page: list, state, actions, links, cost and power."""
+
+from typing import Any
+
+import gradio as gr
+from pydantic import BaseModel
+
+from rocm.storage.paths import ROOT
+from rocm.study.archive.bin import Deleted
+from rocm.study.design.cost import SECONDS_PER_PAIR
+from rocm.study.service import Studies
+from rocm.ui.access import Access
+from rocm.ui.study import view
+from rocm.ui.study.screening import build_screening
+
+SCRIPT = ROOT / "assets" / "studies.js"
+POLL_S = 2.0
+ONLY_HERE = "Works on this machine only. docs/deploy.md explains how remote raters reach a study."
+SEND_IT = (
+    "Everyone with the link can vote. For Prolific append ?PROLIFIC_PID={{%PROLIFIC_PID%}}; "
+    "Mechanical Turk uses the link as it is."
+)
+EMPTY_BIN = [("The bin is empty.", "")]
+LIST = '<div class="run-list" tabindex="0" role="region" aria-label="Studies"></div>'
+COST = """<div class="subtle">Raters, minutes, pay, and the probability to detect a difference.
+Simulating some hundred studies takes up to half a minute.</div>"""
+
+
+class ChosenStudy(BaseModel):
+    """The study that is clicked."""
+
+    study: str
+
+
+def build_panel(studies: Studies, token: gr.Textbox, access: Access) -> dict[str, Any]:
+    """Make the right column in the current Gradio block.
+
+    Args:
+        studies: of the home.
+        token: of the left column.
+        access: whether only this machine can reach the page.
+
+    Returns:
+        Its components by name. `phase` changes with the selected study and its state only.
+    """
+    panel: dict[str, Any] = {
+        "token": token,
+        "selected": gr.State(""),
+        "phase": gr.State(""),
+        "seen": gr.State(()),
+        "pending": gr.State(("", "", 0, "")),
+        "studies": gr.HTML(
+            html_template=LIST,
+            js_on_load=SCRIPT.read_text(encoding="utf-8"),
+            apply_default_css=False,
+            elem_id="studies",
+        ),
+    }
+    panel |= _build_bin()
+    panel["state"] = gr.HTML(view.NOT_CHOSEN, elem_id="study_state")
+    with gr.Row(visible=False, elem_classes="question", elem_id="study_question") as question:
+        panel["asked"] = gr.HTML()
+        panel["sure"] = _button("Yes", "study_sure", "stop")
+        panel["not_now"] = _button("Cancel", "study_not_now")
+    panel["question"] = question
+    with gr.Row(elem_classes="buttons"):
+        for name, words, look in (
+            ("cancel", "Cancel build", "stop"),
+            ("go_on", "Resume build", "primary"),
+            ("open", "Open study", "primary"),
+            ("pause", "Pause", "secondary"),
+            ("resume", "Resume", "primary"),
+            ("close", "Close", "stop"),
+            ("pack", "Pack as zip", "secondary"),
+            ("delete", "Delete", "stop"),
+        ):
+            panel[name] = _button(words, f"study_{name}", look, visible=False)
+        panel["archive"] = gr.DownloadButton(
+            "Download", visible=False, size="md", min_width=96, scale=0, elem_id="study_archive"
+        )
+        panel["as_new"] = _button("Copy as new study.yaml", "study_as_new", visible=False)
+    panel |= _build_links(access) | _build_raters()
+    with gr.Column(visible=False, elem_id="study_draft") as panel["draft_box"]:
+        panel |= _build_cost()
+        build_screening(studies, access, token, panel["selected"], panel["phase"])
+    panel["timer"] = gr.Timer(POLL_S, active=False)
+    return panel
+
+
+def bin_choices(deleted: list[Deleted]) -> Any:
+    """Deleted drafts to choose from; the last deleted one is chosen."""
+    choices = [
+        (f"{row.title} ({row.study_id}, {row.deleted_at:%d %b %H:%M} UTC)", row.study_id)
+        for row in deleted
+    ] or EMPTY_BIN
+    return gr.update(choices=choices, value=choices[0][1])
+
+
+def _button(words: str, name: str, look: str = "secondary", **options: Any) -> gr.Button:
+    return gr.Button(words, variant=look, size="md", min_width=96, scale=0, elem_id=name, **options)
+
+
+def _build_bin() -> dict[str, Any]:
+    with (
+        gr.Accordion("Bin", open=False, elem_id="study_bin") as box,
+        gr.Row(elem_classes="buttons"),
+    ):
+        deleted = gr.Dropdown(
+            EMPTY_BIN, value="", label="Deleted draft", show_label=False, container=False,
+            elem_id="study_deleted",
+        )  # fmt: skip
+        restore = _button("Restore", "study_restore")
+        empty = _button("Empty bin", "study_empty", "stop")
+    return {"bin": box, "deleted": deleted, "restore": restore, "empty": empty}
+
+
+def _build_links(access: Access) -> dict[str, Any]:
+    looks = {"interactive": False, "visible": False, "buttons": ["copy"]}
+    link = gr.Textbox(
+        label="Voting link",
+        info=ONLY_HERE if access.is_local else SEND_IT,
+        max_lines=1,
+        elem_id="study_link",
+        **looks,
+    )
+    pilot = gr.Textbox(
+        label="Pilot link",
+        info="For trying out the study: pilots' votes are never analyzed.",
+        max_lines=1,
+        elem_id="study_pilot",
+        **looks,
+    )
+    with gr.Row(visible=False, elem_classes="buttons", elem_id="study_inviting") as box:
+        num_invited = _count(10, "Raters to invite", "study_num_invited")
+        invite = _button("Invite raters", "study_invite")
+    links = gr.Textbox(label="Invitations", max_lines=8, elem_id="study_invitations", **looks)
+    return {
+        "link": link, "pilot": pilot, "invite_box": box, "num_invited": num_invited,
+        "invite": invite, "invitations": links,
+    }  # fmt: skip
+
+
+def _build_raters() -> dict[str, Any]:
+    with gr.Row(visible=False, elem_classes="buttons", elem_id="study_running") as box:
+        num_more = _count(5, "Additional raters", "study_num_more")
+        more = _button("Add raters", "study_more")
+    return {"running_box": box, "num_more": num_more, "more": more}
+
+
+def _count(value: int, label: str, name: str) -> gr.Number:
+    return gr.Number(
+        value, precision=0, minimum=1, show_label=False, container=False, label=label,
+        scale=0, min_width=76, elem_id=name,
+    )  # fmt: skip
+
+
+def _build_cost() -> dict[str, Any]:
+    gr.HTML("<h2>Cost and power</h2>", elem_classes="overline")
+    with gr.Row(elem_id="study_assumed"):
+        seconds = gr.Number(
+            SECONDS_PER_PAIR, label="Seconds per pair", min_width=130, elem_id="study_seconds"
+        )
+        pay = gr.Number(0, label="Pay per hour", min_width=130, elem_id="study_pay")
+    with gr.Row(elem_classes="buttons"):
+        calculate = _button("Calculate", "study_calculate")
+    cost = gr.HTML(COST, elem_id="study_power")
+    return {"seconds": seconds, "pay": pay, "calculate": calculate, "cost": cost}
