@@ -22,9 +22,10 @@ from statistics import median
 from playwright.sync_api import Page, sync_playwright
 
 from rocm.config import RunConfig
+from rocm.runs.feed import Bookmark
 from rocm.runs.run_dir import RunDir
 from rocm.storage.paths import ROOT
-from rocm.studio import Bookmark, Studio
+from rocm.studio import Studio
 from rocm.ui.access import Access
 from rocm.ui.train.page import Seen, changed
 

@@ -134,13 +134,13 @@ def test_a_run_survives_the_app_and_a_new_app_finds_it(service):
     run_id = first.start_run(RunConfig(num_steps=10_000))
     pid = wait_for(first, run_id, "running", step=1).pid
     second = service()
-    second.reconcile()
-    assert [report.run_id for report in second.list_runs()] == [run_id]
-    assert second.run_status(run_id).status.state == "running"
+    second.runs.queue.reconcile()
+    assert [report.run_id for report in second.runs.all()] == [run_id]
+    assert second.runs.report(run_id).status.state == "running"
     os.kill(pid, signal.SIGKILL)
     wait_for(first, run_id, "interrupted")
-    second.reconcile()
-    assert '"interrupted"' in (second.runs / run_id / "state.json").read_text()
+    second.runs.queue.reconcile()
+    assert '"interrupted"' in (second.runs.folder / run_id / "state.json").read_text()
 
 
 def test_what_happened_in_words_and_numbers(service):

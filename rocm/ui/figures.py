@@ -5,8 +5,8 @@ Colors work on light and dark backgrounds; backgrounds are transparent.
 
 from typing import Any
 
-from rocm.evaluation.service import Curve
-from rocm.studio import SweepReport
+from rocm.evaluation.efficiency import Curve
+from rocm.experiments.sweep import SweepReport
 
 Figure = dict[str, Any]
 

@@ -111,7 +111,7 @@ def test_after_a_crash_of_the_app_it_reads_as_unfinished_and_goes_on(kept):
 
 def test_more_than_four_at_once_are_refused(kept):
     keys = [kept.draw(planned("slow", str(number)), ASKED) for number in range(4)]
-    with pytest.raises(DrawingError, match="4 comparisons are being drawn already"):
+    with pytest.raises(DrawingError, match="4 comparisons are being drawn"):
         kept.draw(planned("five"), ASKED)
     for key in keys:
         kept.cancel(key)

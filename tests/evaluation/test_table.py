@@ -22,6 +22,7 @@ from rocm.evaluation.store import Result
 from rocm.evaluation.table import make_table
 from rocm.generation.picture import Picture
 from rocm.rewards.color import color_entropy
+from rocm.storage.numbers import plus_minus, signed
 
 NUM_PROMPTS, NUM_SEEDS = 7, 3
 SHAPE = Picture("")
@@ -144,8 +145,8 @@ def test_every_format_holds_the_same_figures_and_marks_the_trained_reward(plan, 
     record = json.loads(to_json(table))
     assert record["rows"][1]["differences"]["reward"]["high"] == difference.high
     markdown, latex = to_markdown(table), to_latex(table)
-    assert f"{mean.mean:.3g} +- {mean.high - mean.mean:.2g}*" in markdown
-    assert f"{difference.mean:+.3g}" in markdown
+    assert f"{plus_minus(mean.mean, mean.high - mean.mean, 3)}*" in markdown
+    assert signed(difference.mean, 3) in markdown
     assert r"a\_b \& 50\%" in latex
     assert latex.count(r"\\") == 4
     assert r"\pm" in latex

@@ -66,17 +66,17 @@ def test_a_new_evaluation_shows_in_the_list(studio, run):
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda one: one.rename_run("mine", "x" * 121), "The title has 121 characters"),
-        (lambda one: one.annotate_run("mine", "x" * 10_001), "The note has 10,001 characters"),
-        (lambda one: one.continue_run("mine", 0), "num_more=0 is not allowed"),
-        (lambda one: one.continue_run("mine", 10**7), "num_steps=10000002 is not allowed"),
-        (lambda one: one.restore_run("mine"), "There is no run 'mine' in the bin"),
-        (lambda one: one.restore_run("../runs/mine"), "in the bin"),
-        (lambda one: one.save_preset("../x", RunConfig(), ""), "cannot name a preset"),
-        (lambda one: one.save_preset("", RunConfig(), ""), "cannot name a preset"),
-        (lambda one: one.save_preset("Tiny-ROCM-kl", RunConfig(), ""), "a preset 'Tiny-ROCM-kl' a"),
+        (lambda one: one.runs.rename("mine", "x" * 121), "The title has 121 characters"),
+        (lambda one: one.runs.annotate("mine", "x" * 10_001), "The note has 10,001 characters"),
+        (lambda one: one.runs.extend("mine", 0), "num_more=0 is not allowed"),
+        (lambda one: one.runs.extend("mine", 10**7), "num_steps=10000002 is not allowed"),
+        (lambda one: one.runs.restore("mine"), "There is no run 'mine' in the bin"),
+        (lambda one: one.runs.restore("../runs/mine"), "in the bin"),
+        (lambda one: one.presets.save("../x", RunConfig(), ""), "cannot name a preset"),
+        (lambda one: one.presets.save("", RunConfig(), ""), "cannot name a preset"),
+        (lambda one: one.presets.save("Tiny-ROCM-kl", RunConfig(), ""), "preset 'Tiny-ROCM-kl' a"),
         (lambda one: one.presets.command_line(RunConfig(), "none"), "There is no preset 'none'"),
-        (lambda one: one.sweep_report("none"), "There is no sweep 'none'"),
+        (lambda one: one.sweeps.report("none"), "There is no sweep 'none'"),
     ],
 )
 def test_bad_input_is_one_sentence(studio, run, call, words):

@@ -236,7 +236,7 @@ def test_requests_go_to_a_run_at_work_only(studio):
     ]
     studio.runs.stop(run_id)
     wait_for(studio, run_id, "stopped")
-    with pytest.raises(RunError, match="is stopped: only a run at work"):
+    with pytest.raises(RunError, match="only while it is training"):
         studio.runs.ask(run_id, "save_now")
 
 
