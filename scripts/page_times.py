@@ -72,7 +72,7 @@ def poll_times(studio: Studio, runs: list[RunDir]) -> list[float]:
     for number in range(NUM_POLLS):
         runs[0].append_metrics(row(NUM_UPDATES + number))
         began = time.process_time()
-        _, seen = changed(studio, Access(is_local=True, may_train=True), shown, seen)
+        _, seen = changed(studio.runs, Access(is_local=True, may_train=True), shown, seen)
         marks[shown[0]] = studio.runs.feed(shown[0], marks[shown[0]]).page.bookmark
         times.append(time.process_time() - began)
     return times
