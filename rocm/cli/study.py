@@ -202,27 +202,31 @@ def _open(at: StudyHome, options: argparse.Namespace) -> str:
     return f"The study is open. Manifest: {lifecycle.open_study(at.store, _id(at, options))}"
 
 
+def _bin(at: StudyHome) -> Any:
+    return DraftBin(at.home, at.store)
+
+
 def _delete(at: StudyHome, options: argparse.Namespace) -> str:
     study_id = _id(at, options)
-    DraftBin(at.home, at.store).put(study_id)
+    _bin(at).put(study_id)
     return f"The draft is in the bin. Restore it: python -m rocm study restore {study_id}"
 
 
 def _list_bin(at: StudyHome, options: argparse.Namespace) -> str:
-    drafts = DraftBin(at.home, at.store).drafts()
+    drafts = _bin(at).drafts()
     return "\n".join(f"{row.study_id}  {row.title}" for row in drafts) or "The bin is empty."
 
 
 def _restore(at: StudyHome, options: argparse.Namespace) -> str:
-    deleted = DraftBin(at.home, at.store)
-    matches = [row.study_id for row in deleted.drafts() if row.study_id.startswith(options.study)]
+    ids = [row.study_id for row in _bin(at).drafts()]
+    matches = [study_id for study_id in ids if study_id.startswith(options.study)]
     study_id = matches[0] if len(matches) == 1 else options.study
-    deleted.take_out(study_id)
+    _bin(at).take_out(study_id)
     return _summary(at, study_id)
 
 
 def _empty_bin(at: StudyHome, options: argparse.Namespace) -> str:
-    return f"Permanently deleted drafts: {DraftBin(at.home, at.store).empty()}."
+    return f"Permanently deleted drafts: {_bin(at).empty()}."
 
 
 def _step(at: StudyHome, options: argparse.Namespace) -> str:

@@ -38,34 +38,21 @@ PER_PAGE = 24
 
 @dataclass(frozen=True)
 class StudyStatus:
-    """A study at one moment.
+    """A study at one moment."""
 
-    Attributes:
-        info: title, manifest, texts.
-        state: `unfinished` (pictures are missing), draft, open, paused or closed.
-        progress: counts of pairs, raters and votes.
-    """
-
-    info: StudyInfo
-    state: str
-    progress: StudyProgress
+    info: StudyInfo  # title, manifest, texts
+    state: str  # `unfinished` (pictures are missing), draft, open, paused or closed
+    progress: StudyProgress  # counts of pairs, raters and votes
 
 
 @dataclass(frozen=True)
 class StudyDetails(StudyStatus):
-    """A study as the page shows it.
+    """A study as the page shows it."""
 
-    Attributes:
-        build: its build, if this app has one.
-        num_flagged: flagged raters; None for a draft.
-        num_invited: invitations; from the first one on, nobody else can take part.
-        backup: state of the backup in words; empty without one.
-    """
-
-    build: BuildStatus | None
-    num_flagged: int | None
-    num_invited: int
-    backup: str
+    build: BuildStatus | None  # its build, if this app has one
+    num_flagged: int | None  # flagged raters; None for a draft
+    num_invited: int  # invitations; from the first one on, nobody else can take part
+    backup: str  # state of the backup in words; empty without one
 
     @property
     def is_drawing(self) -> bool:
@@ -86,14 +73,7 @@ class PairRow:
 
 
 class Studies:
-    """Studies of one home; one per app.
-
-    Attributes:
-        home: folder of everything.
-        store: of the votes.
-        builds: that draw in the background.
-        bin: of deleted drafts.
-    """
+    """Studies of one home; one per app. `builds` draw in the background, `bin` has drafts."""
 
     def __init__(
         self, home: Path, store: Store, queue: DrawingQueue, backup: Backup | None = None
@@ -152,14 +132,7 @@ class Studies:
         return rows[first : first + PER_PAGE], num_pages
 
     def demo(self) -> str:
-        """Build the demo study, or find the one that exists and is not closed.
-
-        Returns:
-            Id of the study; an open or paused one is left as it is.
-
-        Raises:
-            RocmError: another study is being built, or a shipped adapter is missing.
-        """
+        """Id of the demo study that is not closed; a missing one is built, as `Builds.start`."""
         recipe = Recipe.load(DEMO)
         by_seed = {
             int(status.info.config["seed"]): status

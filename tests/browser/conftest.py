@@ -129,6 +129,27 @@ def visit(browser, address):
     assert faults == []
 
 
+@pytest.fixture
+def visitors(browser):
+    """Opens the page of one more person; no page may raise an error, nor log if `is_strict`."""
+    contexts, faults = [], []
+
+    def open_page(address, is_strict=True, **options):
+        contexts.append(browser.new_context(**options))
+        page = contexts[-1].new_page()
+        page.set_default_timeout(90_000)
+        if is_strict:
+            page.on("console", lambda message: faults.append(f"{message.type}: {message.text}"))
+        page.on("pageerror", lambda error: faults.append(f"error: {error}"))
+        page.goto(address)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert faults == []
+
+
 def nameless(page):
     """Roles of controls and pictures without an accessible name, as Chromium computes names."""
     session = page.context.new_cdp_session(page)

@@ -22,11 +22,11 @@ def test_the_demo_study_from_one_click_to_a_voting_page(visit):
     expect(first).to_have_js_property("complete", True)
     assert first.evaluate("image => image.naturalWidth") > 0
 
-    # Struck with a reason, taken in again, struck for good.
+    # Excluded with a reason, included again, excluded for good.
     button = page.locator("#study_pairs button[data-pair]").first
     button.click()
-    expect(page.locator("#study_pairs .struck small").last).to_have_text(re.compile("^Struck: "))
-    expect(page.locator("#study_state .facts")).to_contain_text("1 struck")
+    expect(page.locator("#study_pairs .struck small").last).to_have_text(re.compile("^Excluded: "))
+    expect(page.locator("#study_state .facts")).to_contain_text("1 excluded")
     button.click()
     expect(page.locator("#study_pairs .struck")).to_have_count(0)
     button.click()
@@ -37,12 +37,12 @@ def test_the_demo_study_from_one_click_to_a_voting_page(visit):
     page.fill("#study_title textarea, #study_title input", "Kept")
     wait_for_contrast(page)
     page.click("#study_build")
-    expect(page.locator(".toast-body")).to_contain_text("Consent, contact, is not filled in")
+    expect(page.locator(".toast-body")).to_contain_text("consent.contact is missing")
     page.locator(".toast-close").first.click()
     expect(page.locator("#study_title textarea, #study_title input")).to_have_value("Kept")
 
     page.click("#study_open")
-    expect(page.locator("#study_question")).to_contain_text("59 pairs, 1 struck")
+    expect(page.locator("#study_question")).to_contain_text("59 pairs (1 excluded)")
     page.click("#study_sure")
     expect(page.locator("#study_state .badge")).to_have_text("open")
     expect(page.locator("#study_state code")).to_have_text(re.compile("^[0-9a-f]{64}$"))

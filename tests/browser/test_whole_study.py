@@ -53,32 +53,12 @@ def place(tmp_path):
         store.close()
 
 
-@pytest.fixture
-def visitors(browser):
-    """Opens the page for one more rater; nothing that a page says may be an error."""
-    contexts, faults = [], []
-
-    def open_page(address, **options):
-        contexts.append(browser.new_context(**options))
-        page = contexts[-1].new_page()
-        page.set_default_timeout(60_000)
-        page.on("console", lambda message: faults.append(f"{message.type}: {message.text}"))
-        page.on("pageerror", lambda error: faults.append(f"error: {error}"))
-        page.goto(address)
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert faults == []
-
-
 def drawn(home, store, pictures):
     """A draft over the three shipped adapters, with real pictures."""
     recipe = yaml.safe_load((ROOT / "assets" / "demo-study.yaml").read_text()) | SMALL
     queue = DrawingQueue(home / "worker.log")
     try:
-        return build(Build(home, store, pictures, queue, print), Recipe.load(recipe))
+        return build(Build(home, store, pictures, queue), Recipe.load(recipe))
     finally:
         queue.close()
 
@@ -120,31 +100,26 @@ def side_of(vote):
     return "left" if vote.choice == vote.left_is else "right"
 
 
-def serve_and_vote(home, study_id, monkeypatch, visitors):
-    """A server of studies in a process of its own, as long as raters need it."""
-    monkeypatch.setenv("ROCM_MODE", "study")
-    app = App(home)
-    try:
-        app.start()
-        vote_through(visitors, f"{app.url}study/{study_id}")
-    finally:
-        app.end()
-    assert "Traceback" not in app.log.read_text()
-
-
 def test_a_study_goes_from_recipe_to_report_through_real_browsers(
     place, visitors, tmp_path, monkeypatch
 ):
     home, lab, pictures = place("lab")
     study_id = drawn(home, lab, pictures)
-    main = [one for one in lifecycle.pairs(lab, study_id) if one.kind == "main"]
+    main = [row for row in lifecycle.pairs(lab, study_id) if row.kind == "main"]
     lifecycle.strike(lab, study_id, main[0].id, "too alike")
     lifecycle.open_study(lab, study_id)
     key = pack(lab, pictures, study_id, tmp_path / "study.zip")
 
     away, voting, sent = place("away")
     assert unpack(voting, sent, tmp_path / "study.zip") == study_id
-    serve_and_vote(away, study_id, monkeypatch, visitors)
+    monkeypatch.setenv("ROCM_MODE", "study")
+    app = App(away)
+    try:
+        app.start()
+        vote_through(visitors, f"{app.url}study/{study_id}")
+    finally:
+        app.end()
+    assert "Traceback" not in app.log.read_text()
     assert verify(voting, sent, study_id) == []
     assert not ARMS & set(chain(*((one.arm_a, one.arm_b) for one in voting.votes(study_id))))
     pack(voting, sent, study_id, tmp_path / "votes.zip", with_votes=True)

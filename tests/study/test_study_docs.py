@@ -1,11 +1,11 @@
-"""What the study's tables, settings and commands are called stands in docs/study.md."""
+"""docs/study.md names the study's tables, settings and commands."""
 
 import argparse
 import re
 from pathlib import Path
 
 from rocm.cli import study as cli_study
-from rocm.study.design.recipe import Arm, Consent, Prompts, Question, Recipe
+from rocm.study.design.recipe import PARTS, Recipe
 from rocm.study.store.columns import metadata
 
 TEXT = (Path(__file__).resolve().parents[2] / "docs" / "study.md").read_text(encoding="utf-8")
@@ -28,8 +28,7 @@ def test_every_setting_of_a_recipe_is_described():
     table = TEXT.split("| setting | meaning |")[1].split("\n\n")[0]
     rows = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", table, re.M))
     assert set(rows) == set(Recipe.model_fields)
-    parts = {"arms": Arm, "prompts": Prompts, "consent": Consent, "questions": Question}
-    for name, model in parts.items():
+    for name, model in PARTS.items():
         assert set(re.findall(r"`(\w+)`", rows[name])) == set(model.model_fields), name
 
 

@@ -19,21 +19,13 @@ from rocm.study.store.store import Store
 
 @dataclass(frozen=True)
 class BuildStatus:
-    """A build at one moment.
+    """A build at one moment."""
 
-    Attributes:
-        study_id: of the draft.
-        state: of the build.
-        done: stored pictures.
-        total: pictures of the whole study; 0 until that is known.
-        error: a sentence, if the build failed.
-    """
-
-    study_id: str
-    state: Literal["drawing", "finished", "cancelled", "failed"] = "drawing"
-    done: int = 0
-    total: int = 0
-    error: str = ""
+    study_id: str  # of the draft
+    state: Literal["drawing", "finished", "cancelled", "failed"] = "drawing"  # of the build
+    done: int = 0  # stored pictures
+    total: int = 0  # pictures of the whole study; 0 until that is known
+    error: str = ""  # a sentence, if the build failed
 
 
 class Builds:
@@ -61,12 +53,8 @@ class Builds:
     def start(self, recipe: Recipe) -> str:
         """Check a recipe, store its draft, and draw it in the background.
 
-        Returns:
-            Id of the study; a draft of the same recipe is resumed.
-
-        Raises:
-            StudyError: another study is being built, or this one was opened.
-            RocmError: a model, adapter or prompt list is missing.
+        Returns the study's id; a draft of the same recipe is resumed. RocmError as `begin`, or if
+        another study is being built.
         """
         with self._lock:
             if self._now and self._now.state == "drawing":
@@ -81,11 +69,7 @@ class Builds:
         return study_id
 
     def resume(self, study_id: str) -> None:
-        """Draw the missing pictures of a draft.
-
-        Raises:
-            StudyError: the recipe is not here, an adapter changed, or another study is being built.
-        """
+        """Draw the missing pictures of a draft; RocmError as `start`, or if an adapter changed."""
         recipe = self.recipe(study_id)
         if identified(self._home, recipe)[0] != study_id:
             raise StudyError(

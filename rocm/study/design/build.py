@@ -38,24 +38,16 @@ DRAWN_WITH = (
 
 @dataclass(frozen=True)
 class Build:
-    """What a build works with.
+    """What a build works with."""
 
-    Attributes:
-        home: folder of runs; drawings lie in `studies/` until they are stored.
-        store: of the votes.
-        pictures: of all studies.
-        queue: that draws.
-        say: called with a line of progress.
-        on_request: called with the number of each request before it is waited for.
-        on_picture: called with the number of stored pictures and the total.
-    """
-
-    home: Path
-    store: Store
-    pictures: Pictures
-    queue: DrawingQueue
-    say: Callable[[str], None] = lambda line: None
+    home: Path  # folder of runs; drawings lie in `studies/` until they are stored
+    store: Store  # of the votes
+    pictures: Pictures  # of all studies
+    queue: DrawingQueue  # that draws
+    say: Callable[[str], None] = lambda line: None  # called with a line of progress
+    # called with the number of each request before it is waited for
     on_request: Callable[[int], None] = lambda number: None
+    # called with the number of stored pictures and the total
     on_picture: Callable[[int, int], None] = lambda done, total: None
 
 
@@ -69,12 +61,7 @@ class MissingPicture:
 
 
 def build(work: Build, recipe: Recipe) -> str:
-    """Make a draft with every picture and pair, or resume it; returns the study's id.
-
-    Raises:
-        StudyError: a study of this recipe was opened before.
-        RocmError: a model, adapter or prompt list is missing, or drawing failed.
-    """
+    """Make a draft with every picture and pair, or resume it: `begin`, then `finish`."""
     study_id = begin(work.home, work.store, recipe)
     finish(work, study_id, recipe)
     return study_id
@@ -83,9 +70,7 @@ def build(work: Build, recipe: Recipe) -> str:
 def begin(home: Path, store: Store, recipe: Recipe) -> str:
     """Check a recipe, store its draft and the recipe itself, without drawing; returns the id.
 
-    Raises:
-        StudyError: a study of this recipe was opened before.
-        RocmError: a model, adapter or prompt list is missing.
+    RocmError if a study of it was opened before, or a model, adapter or prompt list is missing.
     """
     study_id, arms = identified(home, recipe)
     statuses = {study.study_id: study.status for study in store.studies()}
@@ -105,8 +90,7 @@ def begin(home: Path, store: Store, recipe: Recipe) -> str:
 def finish(work: Build, study_id: str, recipe: Recipe) -> None:
     """Draw the missing pictures of a draft, and pair them.
 
-    Raises:
-        RocmError: drawing failed or was canceled, or the disk is full; finished pictures are kept.
+    RocmError if drawing fails or is canceled, or the disk is full; finished pictures are kept.
     """
     _draw(work, study_id, recipe)
     work.store.study(study_id)  # raises if the draft was deleted meanwhile

@@ -17,23 +17,14 @@ SECONDS_PER_PAIR = 20.0
 
 @dataclass(frozen=True)
 class StudyCost:
-    """What a design costs; plain data, whose power can be simulated in any process.
+    """What a design costs; plain data, whose power can be simulated in any process."""
 
-    Attributes:
-        sizes: number of pairs of each comparison.
-        votes: of every pair.
-        num_raters: that the design needs.
-        work: of one rater, and the total pay.
-        seconds_per_pair: for all questions about a pair.
-        pay_per_hour: in any currency.
-    """
-
-    sizes: tuple[int, ...]
-    votes: int
-    num_raters: int
-    work: Workload
-    seconds_per_pair: float
-    pay_per_hour: float
+    sizes: tuple[int, ...]  # number of pairs of each comparison
+    votes: int  # of every pair
+    num_raters: int  # that the design needs
+    work: Workload  # of one rater, and the total pay
+    seconds_per_pair: float  # for all questions about a pair
+    pay_per_hour: float  # in any currency
 
     def power(self, num_simulations: int = NUM_SIMULATIONS) -> list[Power]:
         """Power of the smallest comparison, which has the least, at several true scores."""
@@ -66,16 +57,9 @@ def study_cost(
     seconds_per_pair: float = SECONDS_PER_PAIR,
     pay_per_hour: float = 0.0,
 ) -> StudyCost:
-    """The cost of a study that is built.
+    """The cost of a study that is built, for seconds > 0 and a pay >= 0 in any currency.
 
-    Args:
-        store: of the study.
-        study_id: of the study.
-        seconds_per_pair: for all questions about a pair, > 0.
-        pay_per_hour: in any currency, >= 0.
-
-    Raises:
-        StudyError: all pairs are excluded, or a number is out of bounds.
+    StudyError if it has no pairs, or a number is out of bounds.
     """
     design = store.study(study_id).config["design"]
     sizes_by_comparison = (

@@ -16,14 +16,7 @@ from rocm.study.store.tables import event, image, pair, prompt, question, study,
 
 
 def insert_draft(w: Writing, study_id: str, config: dict[str, Any], created_at: str) -> None:
-    """Store a draft.
-
-    Args:
-        w: transaction.
-        study_id: 12 hexadecimal digits.
-        config: the plan (docs/study.md): title, seed, is_demo, questions, design, consent.
-        created_at: ISO time.
-    """
+    """Store a draft; `config` has title, seed, is_demo, questions, design and consent."""
     w.insert(
         study,
         id=study_id,
@@ -64,16 +57,9 @@ def pairs(store: Store, study_id: str) -> list[Row[Any]]:
 
 
 def strike(store: Store, study_id: str, pair_id: int, reason: str | None) -> None:
-    """Exclude a pair of a draft, or include it again.
+    """Exclude a pair of a draft, or include it again; StudyError if that is not possible.
 
-    Args:
-        store: of the votes.
-        study_id: a draft.
-        pair_id: of the study.
-        reason: up to 500 characters, kept in the manifest; None includes the pair again.
-
-    Raises:
-        StudyError: the study is frozen, has no such pair, or the reason is empty or too long.
+    The reason of up to 500 characters is kept in the manifest; None includes the pair again.
     """
     if reason is not None and not 1 <= len(reason.strip()) <= 500:
         raise StudyError("Excluding a pair needs a reason of 1 to 500 characters.")
@@ -87,11 +73,8 @@ def strike(store: Store, study_id: str, pair_id: int, reason: str | None) -> Non
 def open_study(store: Store, study_id: str) -> str:
     """Freeze a draft, plan every rater's work, and let raters in.
 
-    Returns:
-        sha256 of the manifest.
-
-    Raises:
-        StudyError: not a draft, or fewer pairs than a rater is to see.
+    Returns the sha256 of the manifest. StudyError if it is no draft, or has fewer pairs than a
+    rater is to see.
     """
     with store.database.write() as w:
         row = _draft(w, study_id)
@@ -146,20 +129,10 @@ def close(store: Store, study_id: str) -> None:
 
 
 def add_raters(store: Store, study_id: str, num_raters: int) -> int:
-    """Plan work for more raters than the design had: their pairs get one more vote each.
+    """Plan work for 1 to 1,000 more raters: their pairs get one more vote each.
 
-    The manifest stays; the change is an event, which every export repeats.
-
-    Args:
-        store: of the votes.
-        study_id: open or paused.
-        num_raters: 1 to 1,000.
-
-    Returns:
-        Number of additional votes.
-
-    Raises:
-        StudyError: not open or paused, or a number that is not allowed.
+    Returns the number of additional votes. The manifest stays; the change is an event, which every
+    export repeats. StudyError if the study is not open or paused.
     """
     if not 1 <= num_raters <= 1000:
         raise StudyError(f"{num_raters} raters cannot be added at once. Give 1 to 1000.")

@@ -50,32 +50,18 @@ class SampledPrompt:
 
 @dataclass(frozen=True)
 class Sample:
-    """Prompts of a study.
+    """Prompts of a study."""
 
-    Attributes:
-        analyzed: in the order of the sample.
-        extra: more of the same, for practice and checks.
-        sha256: of each list that was read, by its name.
-        num_blocked: prompts excluded because of a word.
-    """
-
-    analyzed: tuple[SampledPrompt, ...]
-    extra: tuple[SampledPrompt, ...]
-    sha256: dict[str, str]
-    num_blocked: int
+    analyzed: tuple[SampledPrompt, ...]  # in the order of the sample
+    extra: tuple[SampledPrompt, ...]  # more of the same, for practice and checks
+    sha256: dict[str, str]  # of each list that was read, by its name
+    num_blocked: int  # prompts excluded because of a word
 
 
 def sample(prompts: Prompts, num_extra: int, seed: int) -> Sample:
-    """A seeded sample of a prompt set, without duplicates.
+    """A seeded sample of a prompt set, without duplicates; `num_extra` for practice and checks.
 
-    Args:
-        prompts: which set and how many.
-        num_extra: additional prompts, for practice and checks.
-        seed: of the sample.
-
-    Raises:
-        MissingFile: a list is not there.
-        ConfigError: too few prompts, or a list that cannot be read.
+    MissingFile if a list is not there, ConfigError if it is invalid or has too few prompts.
     """
     more = prompts.blocked_words
     blocked = BLOCKED | set(_words(_text(Path(more))) if more else ())

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic.config import JsonDict
 from pydantic_core import ErrorDetails
 
 from rocm.errors import ConfigError, MissingFile
@@ -29,12 +30,14 @@ TEXTS = "Instructions and redirects"
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,59}$")]
 Address = Annotated[str, Field(pattern=r"^(https?://\S+)?$", max_length=500)]
+Line = Annotated[str, Field(min_length=1, max_length=200)]
+Sentences = Annotated[str, Field(min_length=1, max_length=500)]
 Text = Annotated[str, Field(min_length=1, max_length=20_000)]
 
 
 def _field(default: Any, label: str, help_text: str, group: str = "", **bounds: Any) -> Any:
     """A field of the recipe; `group` is the part of the form that it is folded into."""
-    extra = {"group": group}
+    extra: JsonDict = {"group": group}
     return Field(default, title=label, description=help_text, json_schema_extra=extra, **bounds)
 
 
@@ -91,7 +94,7 @@ class StudyQuestion(Part):
     """A question that raters answer for every pair."""
 
     key: Name = _field(..., "Key", "Short name in exports.")
-    text: str = _field(..., "Text", "The question as raters read it.", min_length=1, max_length=500)
+    text: Sentences = _field(..., "Text", "The question as raters read it.")
     show_prompt: bool = _field(True, "Show prompt", "false: asked before the prompt is shown.")
     allow_tie: bool = _field(True, "Allow ties", "Raters may answer 'no preference'.")
 
@@ -107,19 +110,11 @@ class Consent(Part):
         ..., "Contact", "Address that raters can write to.", min_length=3, max_length=200
     )
     min_age: int = _field(..., "Minimum age", "Age in years to take part.", ge=0, le=120)
-    ethics: str = _field(
-        ...,
-        "Ethics approval",
-        "Reference, or the reason why there is none.",
-        min_length=1,
-        max_length=500,
+    ethics: Sentences = _field(
+        ..., "Ethics approval", "Reference, or the reason why there is none."
     )
-    pay: str = _field(
-        ..., "Payment", "What raters receive, or 'unpaid'.", min_length=1, max_length=200
-    )
-    retention: str = _field(
-        ..., "Retention", "How long votes are kept.", min_length=1, max_length=500
-    )
+    pay: Line = _field(..., "Payment", "What raters receive, or 'unpaid'.")
+    retention: Sentences = _field(..., "Retention", "How long votes are kept.")
 
 
 QUESTIONS = tuple(
@@ -135,9 +130,7 @@ QUESTIONS = tuple(
 class Recipe(Part):
     """A whole study before anything is drawn."""
 
-    title: str = _field(
-        ..., "Title", "Raters see the title; name no arm.", min_length=1, max_length=200
-    )
+    title: Line = _field(..., "Title", "Raters see the title; name no arm.")
     arms: tuple[StudyArm, ...] = _field(
         ..., "Arms", "Models to compare.", min_length=2, max_length=40
     )
@@ -251,12 +244,7 @@ class Recipe(Part):
 
     @classmethod
     def load(cls, source: Path | dict[str, Any]) -> "Recipe":
-        """A recipe from a YAML file or plain data.
-
-        Raises:
-            MissingFile: the file cannot be read.
-            ConfigError: not YAML, an unknown name, or a value that is not allowed.
-        """
+        """A recipe from a YAML file or plain data; MissingFile or ConfigError if it is invalid."""
         values = source if isinstance(source, dict) else _read(source)
         try:
             return cls.model_validate(values)
@@ -283,7 +271,12 @@ class Recipe(Part):
         }
 
 
-PARTS = {"arms": StudyArm, "prompts": Prompts, "questions": StudyQuestion, "consent": Consent}
+PARTS: dict[str, type[BaseModel]] = {
+    "arms": StudyArm,
+    "prompts": Prompts,
+    "questions": StudyQuestion,
+    "consent": Consent,
+}
 
 
 def num_check_prompts(checks_per_rater: int) -> int:

@@ -89,12 +89,17 @@ def _html(block: Block) -> str:
     if isinstance(block, Drawing):
         caption = f"<figcaption>{escape(block.caption)}</figcaption>"
         return f"<figure>{block.svg}{caption}</figure>"
-    head = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in block.header)
-    rows = "".join(
-        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in block.rows
+    return table_html(block.header, block.rows)
+
+
+def table_html(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table that scrolls by itself if it is too wide."""
+    head = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in header)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
     )
     return (
-        f'<div class="table"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody>'
+        f'<div class="table"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody>'
         "</table></div>"
     )
 

@@ -17,17 +17,11 @@ from rocm.study.store.store import Store
 class Widths:
     """Width of the widest headline interval on the primary question, predicted from the votes.
 
-    Shares of 1; None where there are too few votes.
+    Shares of 1; None where there are too few votes."""
 
-    Attributes:
-        now: with the raters and votes so far.
-        planned: when the design is complete.
-        more: with additional raters.
-    """
-
-    now: float | None
-    planned: float | None
-    more: float | None
+    now: float | None  # with the raters and votes so far
+    planned: float | None  # when the design is complete
+    more: float | None  # with additional raters
 
 
 def num_flagged(store: Store, study_id: str) -> int:
@@ -39,13 +33,9 @@ def num_flagged(store: Store, study_id: str) -> int:
 
 
 def widths(store: Store, study_id: str, num_planned: int, num_more: int) -> Widths:
-    """Predicted widths if the study closes now, goes on, or gets more raters.
+    """Predicted widths if the study closes now, is completed, or gets `num_more` raters.
 
-    Args:
-        store: of the votes.
-        study_id: of the study.
-        num_planned: raters that the design needs, at least 1.
-        num_more: additional raters.
+    `num_planned`, at least 1, is the number of raters that the design needs.
     """
     votes = _primary_votes(store, study_id).kept().opinions()
     votes_per_pair = store.study(study_id).votes_per_pair

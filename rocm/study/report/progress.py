@@ -17,31 +17,18 @@ RECENT_MINUTES = 5
 
 @dataclass(frozen=True)
 class StudyProgress:
-    """A study at one moment.
+    """A study at one moment."""
 
-    Attributes:
-        num_pairs: main pairs that are not excluded.
-        num_struck: excluded pairs of any kind.
-        num_prompts: prompts of those main pairs.
-        num_complete: prompts whose pairs all have their votes.
-        num_open_places: votes on main pairs that are still missing.
-        raters: number of raters by status, without pilots.
-        num_pilots: raters whose votes are not analyzed.
-        num_votes: stored answers, including those of pilots, checks and practice.
-        num_recent: answers of the last `RECENT_MINUTES` minutes.
-        num_raters_needed: raters that the design needs; 0 before there are pairs.
-    """
-
-    num_pairs: int
-    num_struck: int
-    num_prompts: int
-    num_complete: int
-    num_open_places: int
-    raters: dict[str, int]
-    num_pilots: int
-    num_votes: int
-    num_recent: int
-    num_raters_needed: int
+    num_pairs: int  # main pairs that are not excluded
+    num_struck: int  # excluded pairs of any kind
+    num_prompts: int  # prompts of those main pairs
+    num_complete: int  # prompts whose pairs all have their votes
+    num_open_places: int  # votes on main pairs that are still missing
+    raters: dict[str, int]  # number of raters by status, without pilots
+    num_pilots: int  # raters whose votes are not analyzed
+    num_votes: int  # stored answers, including those of pilots, checks and practice
+    num_recent: int  # answers of the last `RECENT_MINUTES` minutes
+    num_raters_needed: int  # raters that the design needs; 0 before there are pairs
 
 
 def half_width(num_prompts: int) -> float:

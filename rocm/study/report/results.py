@@ -33,33 +33,28 @@ REPORTS = ("report.html", "report.md", "report.json")
 REPORT_FORMAT = 3
 """Raised whenever the same votes give another report, so that no older report is shown."""
 COMMAND = (sys.executable, "-m", "rocm.study.report.process")
+EMPTY = {
+    "draft": "The study is a draft. Check its pairs and open it on the Study tab.",
+    "closed": "The study was closed without votes.",
+}
+NO_VOTES = "No votes yet. Send raters the link on the Study tab."
 ENDED = "The results process ended unexpectedly; see the log of the app. Refresh to try again."
 
 
 @dataclass(frozen=True)
 class StudyResult:
-    """What may be shown of a study now.
+    """What may be shown of a study now."""
 
-    Attributes:
-        study_id: of the study.
-        title: that raters read.
-        status: draft, open, paused or closed.
-        state: `absent` (no results, or they are hidden), `counting`, `failed`, `evidence` (open
-            study: e-values only) or `ready`.
-        words: why there are no results, or what is going on.
-        num_new: votes that came after those that are shown.
-        content: figures of the report; None if nothing is shown.
-        report: the report as HTML, all text escaped; empty unless `ready`.
-    """
-
-    study_id: str
-    title: str
-    status: str
+    study_id: str  # of the study
+    title: str  # that raters read
+    status: str  # draft, open, paused or closed
+    # `absent` (no results, or they are hidden), `counting`, `failed`, `evidence` (open study:
+    # e-values only) or `ready`
     state: str = "absent"
-    words: str = ""
-    num_new: int = 0
-    content: dict[str, Any] | None = None
-    report: str = ""
+    words: str = ""  # why there are no results, or what is going on
+    num_new: int = 0  # votes that came after those that are shown
+    content: dict[str, Any] | None = None  # figures of the report; None if nothing is shown
+    report: str = ""  # the report as HTML, all text escaped; empty unless `ready`
 
 
 class Results:
@@ -89,18 +84,13 @@ class Results:
     def look(self, study_id: str, anew: bool = False) -> StudyResult:
         """What may be shown of a study; starts to compute missing results; returns at once.
 
-        Args:
-            study_id: of the study.
-            anew: compute again if that failed, or if an open study has new votes.
-
-        Raises:
-            StudyError: there is no such study.
+        `anew` computes again if that failed, or if an open study has new votes.
         """
         info = self.store.study(study_id)
         result = StudyResult(study_id, info.title, info.status)
         num_votes, folder = self._version(study_id, info.status)
         if not num_votes:
-            return replace(result, words=_why_empty(info.status))
+            return replace(result, words=EMPTY.get(info.status, NO_VOTES))
         is_closed = info.status == "closed"
         if not is_closed and info.config.get("peeking", "hidden") == "hidden":
             words = "Results are hidden until the study is closed. Close it on the Study tab."
@@ -124,10 +114,8 @@ class Results:
     def files(self, study_id: str) -> list[Path]:
         """Report, exports, and the study with its votes and key, in the temporary folder.
 
-        The files stay until they are made again or the app ends.
-
-        Raises:
-            StudyError: the study is not closed, has no results yet, or a file cannot be written.
+        The files stay until they are made again or the app ends. StudyError if the study is not
+        closed, has no results yet, or a file cannot be written.
         """
         result = self.look(study_id)
         if result.status != "closed":
@@ -205,14 +193,6 @@ def verdict(study_id: str, faults: list[str]) -> str:
     if faults:
         raise StudyError(f"Study {study_id} is damaged: {' '.join(faults[:20])}")
     return f"Study {study_id} is intact: hashes, pictures, pairs and votes."
-
-
-def _why_empty(status: str) -> str:
-    if status == "draft":
-        return "The study is a draft. Check its pairs and open it on the Study tab."
-    if status == "closed":
-        return "The study was closed without votes."
-    return "No votes yet. Send raters the link on the Study tab."
 
 
 def _latest(folder: Path) -> Path:

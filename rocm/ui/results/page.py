@@ -43,7 +43,12 @@ class ResultsPage:
         )
         with gr.Row(elem_classes="results-bar"):
             self._study = gr.Dropdown([], label="Study", elem_id="results_study")
-            looks = {"scale": 0, "size": "md", "min_width": 90, "interactive": False}
+            looks: dict[str, Any] = {
+                "scale": 0,
+                "size": "md",
+                "min_width": 90,
+                "interactive": False,
+            }
             self._refresh = gr.Button("Refresh", elem_id="results_refresh", **looks)
             self._verify = gr.Button("Verify", elem_id="results_verify", **looks)
             self._prepare = gr.Button("Prepare downloads", elem_id="results_prepare", **looks)
@@ -78,7 +83,7 @@ class ResultsPage:
         chosen = self._study.input(in_words(self._choose), asked, changed, **QUIET)
         for event in (entered, typed, chosen):
             event.then(None, self._study, None, js=PUT_INTO_ADDRESS, api_visibility="private")
-        named = {"api_visibility": "private", "concurrency_limit": None}
+        named: dict[str, Any] = {"api_visibility": "private", "concurrency_limit": None}
         self._refresh.click(in_words(self._count_anew), asked, changed, **QUIET)
         self._timer.tick(in_words(self._poll), asked, changed, **QUIET)
         self._verify.click(in_words(self._check), asked, self._said, **named)

@@ -5,6 +5,7 @@ from typing import Any
 
 from rocm.storage.numbers import number
 from rocm.study.report.cells import e_value, p_value, percent
+from rocm.study.report.document import table_html
 from rocm.study.report.results import StudyResult
 
 NO_STUDY = """
@@ -70,7 +71,6 @@ def headline_html(content: dict[str, Any]) -> str:
 
 def evidence_html(content: dict[str, Any]) -> str:
     """E-values of an open study, and nothing else."""
-    heads = ("comparison", "E now", "largest E", "decided", "note")
     rows = [
         (
             name,
@@ -81,14 +81,8 @@ def evidence_html(content: dict[str, Any]) -> str:
         )
         for name, row in content["results"]["evidence"].items()
     ]
-    head = "".join(f'<th scope="col">{cell}</th>' for cell in heads)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
-    )
-    return (
-        f'<p class="subtle">{EVIDENCE}</p><div class="paper"><div class="table"><table><thead><tr>'
-        f"{head}</tr></thead><tbody>{body}</tbody></table></div></div>"
-    )
+    table = table_html(("comparison", "E now", "largest E", "decided", "note"), rows)
+    return f'<p class="subtle">{EVIDENCE}</p><div class="paper">{table}</div>'
 
 
 def rules_line(content: dict[str, Any]) -> str:

@@ -58,7 +58,7 @@ class StudyForm:
 
     box: gr.Accordion
     tabs: gr.Tabs
-    fields: dict[str, Component]
+    fields: dict[str, Any]
     build: gr.Button
     as_text: gr.Button
     text: gr.Textbox
@@ -192,8 +192,8 @@ def _control(name: str) -> Component:
     part, _, key = name.rpartition(".")
     models: dict[str, type[BaseModel]] = {"consent": Consent, "prompts": Prompts, "arms": StudyArm}
     field = (models[part] if part else Recipe).model_fields[key]
-    value = FIRST.get(name, None if field.is_required() else field.default)
-    words = {
+    value: Any = FIRST.get(name, None if field.is_required() else field.default)
+    words: dict[str, Any] = {
         "label": field.title,
         "info": field.description,
         "elem_id": f"study_{name.replace('.', '_')}",

@@ -234,7 +234,9 @@ class StudyPage:
         if study:
             visible["link"] = state in RUNNING and not study.num_invited
             visible["invite_box"] = visible["invite_box"] and not study.info.is_demo
-        changes = {panel[name]: gr.update(visible=value) for name, value in visible.items()}
+        changes: Changes = {
+            panel[name]: gr.update(visible=value) for name, value in visible.items()
+        }
         changes[panel["phase"]] = f"{study.info.study_id} {state}" if study else ""
         if study:
             address = _address(base, study.info.study_id)

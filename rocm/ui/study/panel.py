@@ -96,7 +96,7 @@ def bin_choices(deleted: list[Deleted]) -> Any:
     return gr.update(choices=choices, value=choices[0][1])
 
 
-def _button(words: str, name: str, look: str = "secondary", **options: Any) -> gr.Button:
+def _button(words: str, name: str, look: Any = "secondary", **options: Any) -> gr.Button:
     return gr.Button(words, variant=look, size="md", min_width=96, scale=0, elem_id=name, **options)
 
 
@@ -115,7 +115,7 @@ def _build_bin() -> dict[str, Any]:
 
 
 def _build_links(access: Access) -> dict[str, Any]:
-    looks = {"interactive": False, "visible": False, "buttons": ["copy"]}
+    looks: dict[str, Any] = {"interactive": False, "visible": False, "buttons": ["copy"]}
     link = gr.Textbox(
         label="Voting link",
         info=ONLY_HERE if access.is_local else SEND_IT,

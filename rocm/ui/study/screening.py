@@ -61,7 +61,7 @@ def build_screening(
         elem_id="study_pairs",
     )  # fmt: skip
     with gr.Row(elem_classes="buttons"):
-        looks = {"size": "md", "min_width": 96, "scale": 0}
+        looks: dict[str, Any] = {"size": "md", "min_width": 96, "scale": 0}
         before = gr.Button("Previous", elem_id="pairs_before", **looks)
         after = gr.Button("Next", elem_id="pairs_after", **looks)
     number = gr.State(0)
@@ -86,7 +86,7 @@ def build_screening(
     asked = [token, selected, kind, number]
     outputs = {"outputs": [grid, number], **QUIET}
     changes = [kind.change, phase.change]
-    gr.on(changes, in_words(lambda *at: show(*at[:3], 0)), asked, **outputs)
-    before.click(in_words(lambda *at: show(*at[:3], at[3] - 1)), asked, **outputs)
-    after.click(in_words(lambda *at: show(*at[:3], at[3] + 1)), asked, **outputs)
+    gr.on(changes, in_words(lambda t, s, k, _: show(t, s, k, 0)), asked, **outputs)
+    before.click(in_words(lambda t, s, k, page: show(t, s, k, page - 1)), asked, **outputs)
+    after.click(in_words(lambda t, s, k, page: show(t, s, k, page + 1)), asked, **outputs)
     grid.strike(in_words(strike), [*asked, reason], **outputs)

@@ -1,11 +1,14 @@
-"""A study from its recipe to verified votes elsewhere, without a model: the queue is a fake."""
+"""A study from its recipe to verified votes elsewhere, with a fake drawing queue."""
 
 import csv
+import io
 import json
 import random
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
+import pyarrow.parquet
 import pytest
 from PIL import Image
 from sqlalchemy import select
@@ -16,7 +19,7 @@ from rocm.study.archive.export import csv_text, export
 from rocm.study.archive.pack import pack, unpack
 from rocm.study.archive.verify import verify
 from rocm.study.design import lifecycle
-from rocm.study.design.build import Build, build
+from rocm.study.design.build import Build, build, identified
 from rocm.study.design.manifest import digest
 from rocm.study.design.prompts import sample
 from rocm.study.design.recipe import Prompts, Recipe
@@ -79,7 +82,7 @@ class FakeQueue:
 def work(fresh, tmp_path) -> Build:
     store = Store.open(fresh())
     pictures = Pictures(tmp_path / "pictures")
-    yield Build(tmp_path, store, pictures, FakeQueue(), lambda line: None)
+    yield Build(tmp_path, store, pictures, FakeQueue())
     store.close()
 
 
@@ -115,12 +118,11 @@ def test_a_built_study_is_voted_through_and_verified(work):
     study_id = opened(work)
     vote_through(work.store, study_id)
     votes = work.store.votes(study_id)
-    main = [one for one in votes if one.kind == "main" and one.repetition == 0]
+    main = [vote for vote in votes if vote.kind == "main" and vote.repetition == 0]
     assert len(main) == 12 * 2 * 3
-    assert {one.comparison for one in main} == {"base:rocm-secretname"}
-    assert {one.kind for one in votes} == {"main", "check", "practice"}
+    assert {vote.comparison for vote in main} == {"base:rocm-secretname"}
+    assert {vote.kind for vote in votes} == {"main", "check", "practice"}
     columns = Votes.from_rows(vars(one) for one in votes).opinions("base:rocm-secretname", "appeal")
-    assert len(columns) == 12 * 2
     assert sorted(columns.choice) == sorted(o.choice for o in main if o.question == "appeal")
     assert work.store.scores(study_id)[main[0].image_a] == {"colorfulness": 0.5}
     assert verify(work.store, work.pictures, study_id) == []
@@ -140,13 +142,13 @@ def test_both_pictures_of_a_pair_are_drawn_from_the_same_noise(work):
 
 
 def test_a_build_goes_on_where_it_stopped(work):
-    stopped = Build(work.home, work.store, work.pictures, FakeQueue(most=10), work.say)
+    stopped = replace(work, queue=FakeQueue(most=10))
     with pytest.raises(DrawingError):
         build(stopped, Recipe.load(RECIPE))
     study_id = build(work, Recipe.load(RECIPE))
     assert len(rows(work.store, tables.image)) == 2 * 15 + 2
     assert stopped.queue.drawn + work.queue.drawn == 2 * 15
-    again = Build(work.home, work.store, work.pictures, FakeQueue(), work.say)
+    again = replace(work, queue=FakeQueue())
     assert build(again, Recipe.load(RECIPE)) == study_id
     assert again.queue.drawn == 0
     lifecycle.open_study(work.store, study_id)
@@ -166,41 +168,30 @@ def test_stored_pictures_have_no_metadata_and_the_drawn_files_are_gone(work):
     assert not list((work.home / "studies" / study_id / "drawn").iterdir())
 
 
-def test_encoding_keeps_every_pixel():
+def test_encoding_keeps_every_pixel_and_damage_moves_them():
     image = Image.frombytes("RGB", (16, 16), random.Random(1).randbytes(768))
     image.info["comment"] = "made by rocm"
     assert b"rocm" not in encoded(image)
-    from io import BytesIO  # noqa: PLC0415
-
-    with Image.open(BytesIO(encoded(image))) as back:
+    with Image.open(io.BytesIO(encoded(image))) as back:
         assert back.convert("RGB").tobytes() == image.tobytes()
+    copy = damaged(image, 5)
+    assert copy.tobytes() == damaged(image, 5).tobytes() != image.tobytes()
+    assert sorted(copy.get_flattened_data()) == sorted(image.get_flattened_data())
 
 
-def test_a_damaged_copy_has_the_same_colours_elsewhere():
-    image = Image.frombytes("RGB", (16, 16), random.Random(1).randbytes(768))
-    spoilt = damaged(image, 5)
-    assert spoilt.tobytes() != image.tobytes()
-    assert sorted(spoilt.get_flattened_data()) == sorted(image.get_flattened_data())
-    assert damaged(image, 5).tobytes() == spoilt.tobytes()
-
-
-def test_the_manifest_names_no_arm_and_its_hash_is_that_of_its_text(work):
-    study_id = opened(work)
-    about = work.store.study(study_id)
-    assert digest(about.config) == about.config_sha256
-    text = json.dumps(about.config)
-    assert "secretname" not in text
-    assert "tiny-rocm" not in text
-    assert len(about.config["pairs"]) == 12 + 1 + 2
-
-
-def test_a_struck_pair_and_its_reason_stay_in_the_manifest(work):
+def test_the_manifest_names_no_arm_and_keeps_excluded_pairs_with_their_reason(work):
     study_id = build(work, Recipe.load(RECIPE | {"main_per_rater": 11, "repeats_per_rater": 1}))
-    first = next(one for one in lifecycle.pairs(work.store, study_id) if one.kind == "main")
+    first = next(row for row in lifecycle.pairs(work.store, study_id) if row.kind == "main")
+    for reason in ("", "x" * 501):
+        with pytest.raises(StudyError, match="needs a reason"):
+            lifecycle.strike(work.store, study_id, first.id, reason)
     lifecycle.strike(work.store, study_id, first.id, "shows text")
     lifecycle.open_study(work.store, study_id)
-    struck = [one for one in work.store.study(study_id).config["pairs"] if one["struck"]]
-    assert [one["struck"] for one in struck] == ["shows text"]
+    info = work.store.study(study_id)
+    assert digest(info.config) == info.config_sha256
+    assert not any(name in json.dumps(info.config) for name in ("secretname", "tiny-rocm"))
+    assert len(info.config["pairs"]) == 12 + 1 + 2
+    assert [pair["struck"] for pair in info.config["pairs"] if pair["struck"]] == ["shows text"]
     with pytest.raises(StudyError, match="frozen"):
         lifecycle.strike(work.store, study_id, first.id, None)
 
@@ -255,28 +246,26 @@ def test_a_wrong_key_is_refused(work, fresh, tmp_path):
     store.close()
 
 
-@pytest.mark.parametrize("harm", ["picture", "manifest", "path", "extra", "text"])
+@pytest.mark.parametrize("harm", ["picture", "manifest", "path", "extra"])
 def test_a_zip_that_was_changed_is_refused(work, fresh, tmp_path, harm):
     study_id = opened(work)
     pack(work.store, work.pictures, study_id, tmp_path / "out.zip")
     with zipfile.ZipFile(tmp_path / "out.zip") as bundle:
         content = {name: bundle.read(name) for name in bundle.namelist()}
-    picture = min(name for name in content if name.startswith("pictures/"))
+    pictures = sorted(name for name in content if name.startswith("pictures/"))
     if harm == "picture":  # in place of another: only the hash tells
-        content[picture] = content[max(name for name in content if name.startswith("pictures/"))]
+        content[pictures[0]] = content[pictures[-1]]
     elif harm == "manifest":
         content["manifest.json"] = content["manifest.json"].replace(b'"seed":3', b'"seed":4')
     elif harm == "path":
-        content["../evil.webp"] = content.pop(picture)
-    elif harm == "extra":
-        content["pictures/index.html"] = b"<script>"
+        content["../evil.webp"] = content.pop(pictures[0])
     else:
-        content = {"study.json": b"{}", "manifest.json": b"{}"}
+        content["pictures/index.html"] = b"<script>"
     with zipfile.ZipFile(tmp_path / "bad.zip", "w") as bundle:
         for name, data in content.items():
             bundle.writestr(name, data)
     store = Store.open(fresh())
-    with pytest.raises(StudyError, match="no whole zip"):
+    with pytest.raises(StudyError):
         unpack(store, Pictures(tmp_path / "p"), tmp_path / "bad.zip")
     assert store.studies() == []
     store.close()
@@ -328,8 +317,6 @@ def test_exports_agree_with_the_votes(work, tmp_path):
         table = list(csv.DictReader(file))
     assert [row["trial"] for row in table] == [one.trial for one in votes]
     assert {row["manifest"] for row in table} == {sha}
-    import pyarrow.parquet  # noqa: PLC0415
-
     assert pyarrow.parquet.read_table(folder / "votes.parquet").num_rows == len(votes)
     chosen = [
         o for o in votes if o.question == "overall" and o.kind == "main" and o.repetition == 0
@@ -358,18 +345,17 @@ def test_no_cell_is_a_formula(text):
     assert csv_text(["a"], [{"a": 5}]).splitlines()[1] == "5"
 
 
-def test_the_sample_does_not_depend_on_the_order_of_the_list(tmp_path):
+def test_the_sample_depends_on_the_seed_and_not_on_the_order_of_the_list(tmp_path):
     lines = [f"prompt {number}" for number in range(50)]
-    one, other = tmp_path / "a.txt", tmp_path / "b.txt"
-    one.write_text("\n".join(lines))
-    other.write_text("\n".join(reversed(lines)))
-    picked = [
-        [row.text for row in sample(Prompts(set="file", file=str(f), num=10), 2, 1).analyzed]
-        for f in (one, other)
-    ]
-    assert picked[0] == picked[1]
-    again = sample(Prompts(set="file", file=str(one), num=10), 2, 2).analyzed
-    assert [row.text for row in again] != picked[0]
+    a, b = tmp_path / "a.txt", tmp_path / "b.txt"
+    a.write_text("\n".join(lines))
+    b.write_text("\n".join(reversed(lines)))
+
+    def picked(file, seed):
+        prompts = Prompts(set="file", file=str(file), num=10)
+        return [row.text for row in sample(prompts, 2, seed).analyzed]
+
+    assert picked(a, 1) == picked(b, 1) != picked(a, 2)
 
 
 def test_a_blocked_word_keeps_a_prompt_out(tmp_path):
@@ -404,9 +390,8 @@ def test_the_papers_prompts_are_one_third_parti(tmp_path):
 PUBLISHED = Path(__file__).resolve().parents[4] / "shared/data/prompts"
 
 
-def test_the_published_lists_are_read_where_they_are():
-    if not PUBLISHED.is_dir():
-        return
+@pytest.mark.skipif(not PUBLISHED.is_dir(), reason="the published lists are not here")
+def test_the_published_lists_are_read_as_they_are():
     found = sample(Prompts(set="offline", folder=str(PUBLISHED), num=300), 20, 0)
     sources = [row.source for row in found.analyzed]
     assert [sources.count(name) for name in ("parti", "imagereward", "spo")] == [100] * 3
@@ -426,23 +411,18 @@ def test_the_published_lists_are_read_where_they_are():
         ({"primary_question": "beauty"}, "not a question's key"),
         ({"arms": [{"name": "a"}, {"name": "a"}]}, "same name"),
         ({"arms": [{"name": "a"}, {"name": "<b>"}]}, "arms.1.name"),
+        ({"arms": [{"name": "a"}, {"name": "lost", "adapter": "run:nothing"}]}, "Arm lost"),
     ],
 )
-def test_a_recipe_that_is_not_allowed_is_one_sentence(change, words):
-    with pytest.raises(ConfigError, match=words):
-        Recipe.load(RECIPE | change)
+def test_a_recipe_that_is_not_allowed_is_a_sentence(tmp_path, change, words):
+    with pytest.raises((ConfigError, MissingFile), match=words):
+        identified(tmp_path, Recipe.load(RECIPE | change))
 
 
 def test_figure_3_compares_each_reward_with_its_own():
     arms = [{"name": f"{m}-{r}"} for m in ("rocm", "rlcm") for r in ("clip", "hps")]
     recipe = Recipe.load(RECIPE | {"arms": arms, "comparisons": "paper-figure-3"})
     assert recipe.compared() == [("rocm-clip", "rlcm-clip"), ("rocm-hps", "rlcm-hps")]
-
-
-def test_a_missing_adapter_is_named(work):
-    arms = [{"name": "base"}, {"name": "lost", "adapter": "run:nothing"}]
-    with pytest.raises(MissingFile, match="Arm lost"):
-        build(work, Recipe.load(RECIPE | {"arms": arms}))
 
 
 def test_checks_show_pictures_of_all_arms(work):

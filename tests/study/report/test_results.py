@@ -1,7 +1,9 @@
 """What the Results page is told of a study, and when."""
 
+import json
 import shutil
 import sys
+import time
 from dataclasses import replace
 
 import pytest
@@ -12,22 +14,19 @@ from rocm.errors import StudyError
 from rocm.runs.run_dir import RunDir
 from rocm.storage.paths import ROOT
 from rocm.study.design import lifecycle
-from rocm.study.report.results import Results, ResultsDesk
+from rocm.study.report.results import Results, StudyResult
 from rocm.study.report.stored import study_report
 from rocm.study.statistics.analysis import INTERIM, MARKS
 from rocm.study.store.simulated_raters import simulate_raters
 from tests.study.voted import draft, voted
 
-# Instead of `python -m rocm`: notes that it was asked, and writes the report of this file's folder.
+# Instead of the results process: notes that it was asked, and answers with this folder's file.
 COUNTER = """
-import pathlib, shutil, sys
+import pathlib, sys
 folder = pathlib.Path(__file__).parent
 with open(folder / "asked.txt", "a") as log:
-    print(*sys.argv[1:4], file=log)
-if (folder / "broken").exists():
-    sys.exit("rocm: The disk is full.")
-for name in ("report.html", "report.json"):
-    shutil.copy(folder / name, sys.argv[5])
+    print(*sys.argv[1:], file=log)
+print((folder / "answer.json").read_text(), end="")
 """
 
 
@@ -42,22 +41,25 @@ def closed(tmp_path_factory):
 
 
 class Counted:
-    """A desk whose counting process copies a report that was made once."""
+    """Results whose process gives an answer that was made once."""
 
     def __init__(self, folder, home, made):
         self.folder = folder
         (folder / "count.py").write_text(COUNTER)
-        (folder / "report.html").write_text(made.to_html())
-        (folder / "report.json").write_text(made.to_json())
-        self.desk = ResultsDesk(home, command=(sys.executable, str(folder / "count.py")))
+        self.answer({"error": "", "content": made.content(), "html": made.to_fragment()})
+        self.command = (sys.executable, str(folder / "count.py"))
+        self.results = Results(home, command=self.command)
 
-    def look(self, study_id, anew=False) -> Results:
-        """What is there when the counting that this starts has ended."""
-        found = self.desk.look(study_id, anew)
-        if found.state == "counting":
-            self.desk._counts[study_id][1].wait(60)
-            found = self.desk.look(study_id)
-        return found
+    def answer(self, answer):
+        (self.folder / "answer.json").write_text(json.dumps(answer) + "\n" if answer else "")
+
+    def look(self, study_id, anew=False) -> StudyResult:
+        """The result when the process that this starts has ended."""
+        result = self.results.look(study_id, anew)
+        while result.state == "counting":
+            time.sleep(0.02)
+            result = self.results.look(study_id)
+        return result
 
     @property
     def num_counts(self):
@@ -70,51 +72,57 @@ def counted(closed, tmp_path):
     home, store, study_id = closed
     found = Counted(tmp_path, home, study_report(store, study_id))
     yield found
-    found.desk.store.close()
+    found.results.store.close()
     shutil.rmtree(home / "studies" / study_id / "reports", ignore_errors=True)
 
 
 def test_a_closed_study_is_counted_once_and_the_count_outlives_the_app(counted, closed):
     home, _, study_id = closed
-    assert counted.desk.look(study_id).state == "counting"
-    found = counted.look(study_id)
-    assert (found.state, found.num_new) == ("ready", 0)
-    assert found.content["results"]["outcomes"]
-    assert "<h2>Results</h2>" in found.report
-    assert "<style" not in found.report
-    assert counted.look(study_id) == found
-    another = ResultsDesk(home, counted.desk.store, counted.desk._command)
-    assert another.look(study_id) == found
+    assert counted.results.look(study_id).state == "counting"
+    result = counted.look(study_id)
+    assert (result.state, result.num_new) == ("ready", 0)
+    assert result.content["results"]["outcomes"]
+    assert "<h2>Results</h2>" in result.report
+    assert "<style" not in result.report
+    another = Results(home, counted.results.store, counted.command)
+    assert another.look(study_id) == counted.look(study_id) == result
     assert counted.num_counts == 1
 
 
-def test_a_count_that_fails_is_said_in_its_own_words_and_can_be_asked_again(counted, closed):
+@pytest.mark.parametrize("answer", [{"error": "The disk is full."}, None])
+def test_a_failed_count_says_why_and_can_be_repeated(counted, closed, answer):
+    """Without an answer the process crashed."""
     _, _, study_id = closed
-    (counted.folder / "broken").touch()
-    found = counted.look(study_id)
-    assert (found.state, found.words, found.content) == ("failed", "The disk is full.", None)
+    whole = json.loads((counted.folder / "answer.json").read_text())
+    counted.answer(answer)
+    result = counted.look(study_id)
+    assert (result.state, result.content) == ("failed", None)
+    assert (answer or {"error": "ended unexpectedly"})["error"] in result.words
     assert counted.look(study_id).state == "failed"
+    with pytest.raises(StudyError, match=r"full|ended"):
+        counted.results.files(study_id)
     assert counted.num_counts == 1
-    (counted.folder / "broken").unlink()
+    counted.answer(whole)
     assert counted.look(study_id, anew=True).state == "ready"
 
 
-def test_a_study_that_runs_shows_nothing_where_its_manifest_hides_results(tmp_path):
+def test_an_open_study_shows_nothing_if_its_manifest_hides_results(tmp_path):
     store, study_id = draft(tmp_path)
-    desk = ResultsDesk(tmp_path, store, ("no such program",))
-    assert "draft" in desk.look(study_id).words
+    results = Results(tmp_path, store, ("no such program",))
+    assert "draft" in results.look(study_id).words
     lifecycle.open_study(store, study_id)
-    assert "No votes yet" in desk.look(study_id).words
+    assert "No votes yet" in results.look(study_id).words
     simulate_raters(store, study_id, 1, 0.6)
-    found = desk.look(study_id, anew=True)
-    assert (found.state, found.content, found.report) == ("absent", None, "")
-    assert "hides results until the study is closed" in found.words
+    result = results.look(study_id, anew=True)
+    assert (result.state, result.content, result.report) == ("absent", None, "")
     with pytest.raises(StudyError, match="Close it first"):
-        desk.files(study_id)
+        results.files(study_id)
+    with pytest.raises(StudyError, match="There is no study"):
+        results.look("../../etc")
     store.close()
 
 
-def test_a_study_that_runs_shows_e_values_only_and_counts_anew_only_when_asked(closed, tmp_path):
+def test_an_open_study_shows_e_values_only_and_counts_new_votes_only_when_asked(closed, tmp_path):
     _, store, demo = closed
     made = study_report(store, demo)
     home = tmp_path / "home"
@@ -133,7 +141,7 @@ def test_a_study_that_runs_shows_e_values_only_and_counts_anew_only_when_asked(c
     lifecycle.close(store, study_id)
     assert counted.look(study_id).state == "ready"
     assert counted.num_counts == 3
-    counted.desk.store.close()
+    counted.results.store.close()
     store.close()
 
 
@@ -148,16 +156,21 @@ def test_arms_that_are_runs_bring_their_beta_into_the_report(tmp_path):
     found = study_report(store, study_id)
     assert [(one.arm, one.beta) for one in found.analysis.betas] == list(betas.items())
     assert set(found.analysis.betas[0].agreed) == {"colorfulness", "tiny-clip"}
-    assert "## People against beta" in found.to_markdown()
+    assert "## Win rate by beta" in found.to_markdown()
     store.close()
 
 
-def test_what_does_not_exist_is_one_sentence(tmp_path):
-    desk = ResultsDesk(tmp_path)
-    assert desk.studies() == {}
-    with pytest.raises(StudyError, match="There is no study"):
-        desk.look("../../etc")
-    desk.store.close()
+def test_the_process_reports_exports_and_verifies(closed, tmp_path):
+    home, store, study_id = closed
+    results = Results(home, store)
+    assert study_id in results.studies()
+    while (result := results.look(study_id)).state == "counting":
+        time.sleep(0.1)
+    assert result.content == study_report(store, study_id).content()
+    names = {file.name for file in results.files(study_id)}
+    assert names >= {"report.html", "report.md", "report.json", "votes.csv", "study.zip"}
+    assert "is intact" in results.verify(study_id)
+    shutil.rmtree(home / "studies" / study_id / "reports")
 
 
 def test_a_packed_study_in_an_empty_store_gives_the_same_report(
@@ -172,7 +185,7 @@ def test_a_packed_study_in_an_empty_store_gives_the_same_report(
     assert main(["study", "unpack", str(tmp_path / "study.zip"), "--key", key]) == 0
     assert main(["study", "report", study_id[:4], "--to", str(tmp_path / "again")]) == 0
     assert main(["study", "verify", study_id]) == 0
-    assert "holds" in capsys.readouterr().out
+    assert "is intact" in capsys.readouterr().out
     for name in ("report.html", "report.md", "report.json"):
         here, again = ((tmp_path / folder / name).read_bytes() for folder in ("here", "again"))
         assert here == again

@@ -4,7 +4,7 @@ import gradio as gr
 import pytest
 
 from rocm.errors import RunError
-from rocm.study.report.results import Results, ResultsDesk
+from rocm.study.report.results import Results, StudyResult
 from rocm.ui.access import Access
 from rocm.ui.figures import score_figure
 from rocm.ui.results import view
@@ -54,52 +54,47 @@ CONTENT = {
 @pytest.fixture
 def page(tmp_path):
     """A page that asks for a token, over an empty home."""
-    desk = ResultsDesk(tmp_path)
+    results = Results(tmp_path)
     with gr.Blocks():
-        yield ResultsPage(desk, Access(may_train=True, token="secret"))
-    desk.store.close()
+        yield ResultsPage(results, Access(may_train=True, token="secret"))
+    results.store.close()
 
 
-@pytest.mark.parametrize("name", ["_choose", "_choose_first", "_count_anew", "_poll", "_check"])
+@pytest.mark.parametrize("name", "choose choose_first count_anew poll check pack".split())
 @pytest.mark.parametrize("token", ["", "wrong"])
 def test_every_handler_asks_for_the_token(page, name, token):
     with pytest.raises(RunError, match="token"):
-        getattr(page, name)(token, "0123456789ab")
+        getattr(page, f"_{name}")(token, "0123456789ab")
 
 
-def test_files_and_the_first_look_ask_for_the_token_too(page):
-    with pytest.raises(RunError, match="token"):
-        page._pack("", "0123456789ab")
+def test_a_visitor_without_the_token_and_an_empty_home_read_what_to_do(page):
     assert page._enter("", None, None) == {page._state: view.NOT_HERE}
-
-
-def test_an_empty_home_says_what_to_do(page):
     assert page._choose_first("secret", None) == {page._state: view.NO_STUDY}
 
 
-def test_the_headline_is_about_the_primary_question_and_says_where_half_lies():
+def test_the_headline_is_about_the_primary_question_and_compares_with_half():
     text = view.headline_html(CONTENT)
     assert "<strong>x</strong> against <strong>y</strong>: <b>70.0 %</b>" in text
-    assert "60.0 to 80.0 % lies above 50 %" in text
+    assert "60.0 to 80.0 % is above 50 %" in text
     assert "40.0 to 60.0 % includes 50 %" in text
     assert "<strong>z</strong>: No votes yet." in text
     assert "30.0 %" not in text
     assert "Only 2 raters &amp; few." in text
 
 
-def test_a_study_that_runs_shows_no_share():
+def test_an_open_study_shows_no_score():
     text = view.evidence_html(CONTENT)
-    assert "<td>12.5</td><td>25</td><td>yes, after 180 votes</td>" in text
+    assert "<td>12.50</td><td>25.00</td><td>yes, after 180 votes</td>" in text
     assert "Too few raters." in text
     assert "<b>" not in text
     assert "70" not in text
 
 
-def test_marks_and_news_stand_above_everything_and_nothing_is_taken_for_html():
-    found = Results("0" * 12, "<script>", "open", "evidence", num_new=7, content=CONTENT)
-    text = view.state_html(found)
+def test_marks_and_new_votes_are_shown_and_text_is_escaped():
+    result = StudyResult("0" * 12, "<script>", "open", "evidence", num_new=7, content=CONTENT)
+    text = view.state_html(result)
     assert f'<div class="mark" role="note">{MARK}</div>' in text
-    assert "7 votes came since" in text
+    assert "7 new votes" in text
     assert "<script>" not in text
 
 

@@ -3,74 +3,82 @@
 import json
 import socket
 import urllib.request
-from dataclasses import replace
 
 import gradio as gr
 import pytest
-from rocm.ui.study.parts import build_view
 
 from rocm.errors import RocmError
 from rocm.studio import Studio
+from rocm.study.design import lifecycle
+from rocm.study.design.form import form_recipe
+from rocm.study.design.recipe import Recipe
+from rocm.study.report.effects import Widths
 from rocm.study.server.app import PLACE
-from rocm.study.service import WISHES, PairView, StudyDesk, Widths
+from rocm.study.service import PairRow
 from rocm.study.store.store import Store
 from rocm.ui.access import access
 from rocm.ui.app import CLOSED, build
-from rocm.ui.study import view as study_view
-from rocm.ui.study.form import build_form, wish
-from rocm.ui.study.page import Handlers
+from rocm.ui.study import view
+from rocm.ui.study.form import build_form
+from rocm.ui.study.page import StudyPage
+from rocm.ui.study.panel import build_panel
+from tests.study.design.test_build import RECIPE
 from tests.study.small import STUDY, fill
 from tests.ui.test_access import post
 
 ACTIONS = [
     *("study_demo", "study_build", "study_build_text", "study_go_on", "study_cancel"),
-    *("study_pause", "study_resume", "study_sure"),
-    "study_restore",
+    *("study_pause", "study_resume", "study_sure", "study_restore"),
 ]
+SHOWN = "open pause resume close pack link pilot draft_box delete invite_box".split()
 
 
 @pytest.fixture
 def studio(tmp_path):
-    return Studio(tmp_path)
-
-
-@pytest.fixture
-def desk(tmp_path, studio):
     store = Store.open(tmp_path / "study.sqlite3")
-    yield StudyDesk(tmp_path, store, studio.generation.queue)
+    yield Studio(tmp_path, votes=store)
     store.close()
 
 
 @pytest.fixture
-def served(studio, desk):
-    """The page where a token is asked for; its address."""
+def studies(studio):
+    return studio.studies
+
+
+@pytest.fixture
+def served(studio, studies):
+    """The address of the page where a token is required."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    page = build(studio, access("0.0.0.0", False, "secret"), desk)
+    page = build(studio, access("0.0.0.0", False, "secret"))
     _, url, _ = page.launch(server_port=port, prevent_thread_lock=True, quiet=True, **CLOSED)
     yield url
     page.close()
 
 
 @pytest.fixture
-def parts(studio, desk):
+def page(studio, studies):
+    """The page's handlers, over a draft."""
+    fill(studies.store)
     rule = access("0.0.0.0", False, "secret")
-    with gr.Blocks() as page:
-        token = gr.Textbox()
+    with gr.Blocks():
         form = build_form(studio.comparisons)
-        view, _, screening = build_view(token, rule)
-    assert page
-    return Handlers(desk, studio.comparisons, rule, form, view, screening), view, form
+        yield StudyPage(studies, rule, form, build_panel(studies, gr.Textbox(), rule))
 
 
-def draft(desk):
-    fill(desk._store)
-    return STUDY
+@pytest.fixture
+def panel(page):
+    return page._panel
+
+
+def ask(page, name, num=5, study=STUDY):
+    """Press a button that asks first."""
+    return page._asker(name)("secret", study, "http://x/", num)
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_without_the_token_nobody_acts_on_a_study(served, desk):
+def test_without_the_token_nobody_acts_on_a_study(served, studies):
     with urllib.request.urlopen(f"{served}config") as answer:
         config = json.load(answer)
     values = {item["id"]: item["props"].get("value") for item in config["components"]}
@@ -79,123 +87,114 @@ def test_without_the_token_nobody_acts_on_a_study(served, desk):
         data = [values.get(number) for number in entries[name]["inputs"]]
         status, text = post(served, name, ["wrong", *data[1:]])
         assert (status, "token is not right" in text) == (200, True), name
-    assert desk.studies() == []
+    assert studies.statuses() == []
 
 
-def test_where_nobody_may_train_there_is_no_study_page(studio, desk):
-    public = build(studio, access("0.0.0.0", False, ""), desk)
+def test_a_public_page_has_no_study_page(studio, studies):
+    public = build(studio, access("0.0.0.0", False, ""))
     named = {function.api_name for function in public.fns.values()}
     assert not named & set(ACTIONS)
 
 
-def test_without_the_token_nobody_sees_a_study(parts, desk):
-    handlers, view, _ = parts
-    study_id = draft(desk)
+def test_without_the_token_nobody_sees_a_study(page, panel):
     for changes in (
-        handlers._poll("wrong", study_id, "http://x/", ("seen",)),
-        handlers._choose("", "http://x/", gr.EventData(None, {"study": study_id})),
+        page._poll("wrong", STUDY, "http://x/", ("seen",)),
+        page._choose("", "http://x/", gr.EventData(None, {"study": STUDY})),
     ):
-        assert study_id not in str(list(changes.values()))
-        assert changes[view.state] == study_view.NO_TOKEN
-    assert study_id in handlers._poll("secret", study_id, "http://x/", ())[view.studies]
+        assert STUDY not in str(list(changes.values()))
+        assert changes[panel["state"]] == view.NO_TOKEN
+    assert STUDY in page._poll("secret", STUDY, "http://x/", ())[panel["studies"]]
 
 
-def test_a_poll_on_its_way_does_not_undo_a_choice(parts, desk):
-    handlers, view, _ = parts
-    draft(desk)
-    assert view.selected not in handlers._poll("secret", "", "http://x/", ())
-    shown = handlers._shown(STUDY, "http://x/")
-    assert shown[view.selected] == STUDY
-    again = handlers._poll("secret", STUDY, "http://x/", shown[view.seen])
-    assert list(again) == [view.seen]  # nothing is new, so nothing is sent
+def test_a_poll_does_not_undo_a_choice(page, panel):
+    assert panel["selected"] not in page._poll("secret", "", "http://x/", ())
+    shown = page._shown(STUDY, "http://x/")
+    assert shown[panel["selected"]] == STUDY
+    again = page._poll("secret", STUDY, "http://x/", shown[panel["seen"]])
+    assert list(again) == [panel["seen"]]  # nothing is new, so nothing is sent
 
 
-def test_buttons_and_links_are_those_of_the_state(parts, desk):
-    handlers, view, _ = parts
-    draft(desk)
-
+def test_buttons_and_links_are_those_of_the_state(page, panel, studies):
     def visible():
-        shown = handlers._shown(STUDY, "http://x/")
-        names = "open pause resume close pack link pilot draft_box delete invite_box".split()
-        return {name for name in names if shown[getattr(view, name)]["visible"]}, shown
+        shown = page._shown(STUDY, "http://x/")
+        return {name for name in SHOWN if shown[panel[name]]["visible"]}, shown
 
+    running = {"close", "pack", "link", "pilot", "invite_box"}
     assert visible()[0] == {"open", "pilot", "draft_box", "delete", "invite_box"}
-    desk.open(STUDY)
+    studies.open(STUDY)
     names, shown = visible()
-    assert names == {"pause", "close", "pack", "link", "pilot", "invite_box"}
-    assert shown[view.link]["value"] == f"http://x{PLACE}/{STUDY}"
-    assert shown[view.pilot]["value"] == f"http://x{PLACE}/{STUDY}?pilot"
-    desk.pause(STUDY)
-    assert visible()[0] == {"resume", "close", "pack", "link", "pilot", "invite_box"}
-    desk.close(STUDY)
+    assert names == running | {"pause"}
+    assert shown[panel["link"]]["value"] == f"http://x{PLACE}/{STUDY}"
+    assert shown[panel["pilot"]]["value"] == f"http://x{PLACE}/{STUDY}?pilot"
+    lifecycle.pause(studies.store, STUDY)
+    assert visible()[0] == running | {"resume"}
+    lifecycle.close(studies.store, STUDY)
     assert visible()[0] == {"pack"}
 
 
-def test_what_is_agreed_to_happens_to_the_study_that_was_asked_about(parts, desk):
-    handlers, view, _ = parts
-    draft(desk)
-    asked = handlers._asker("open")("secret", STUDY, "http://x/", 5)
-    assert "6 pairs, 0 struck" in asked[view.asked]
-    handlers._agreed("0" * 12, asked[view.pending])
-    assert desk.look(STUDY).state == "open"
-    assert "6 more raters" in handlers._asker("more")("secret", STUDY, "", 6)[view.asked]
+def test_a_confirmed_action_goes_to_the_study_of_the_question(page, panel, studies):
+    asked = ask(page, "open")
+    assert "6 pairs (0 excluded)" in asked[panel["asked"]]
+    page._confirmed("0" * 12, asked[panel["pending"]])
+    assert studies.details(STUDY).state == "open"
+    assert "6 raters" in ask(page, "more", 6)[panel["asked"]]
 
 
-def test_invitations_are_shown_once_and_take_the_open_links_place(parts, desk):
-    handlers, view, _ = parts
-    draft(desk)
-    desk.open(STUDY)
-    asked = handlers._asker("invite")("secret", STUDY, "http://x/", 2)
-    assert "cannot be undone" in asked[view.asked]
-    links = handlers._agreed(STUDY, asked[view.pending])[view.invitations]["value"].split()
-    assert all(one.startswith(f"http://x{PLACE}/{STUDY}#invite=") for one in links)
-    later = handlers._shown(STUDY, "http://x/")
-    assert (len(set(links)), later[view.link]["visible"]) == (2, False)
-    assert "2 invitations: nobody else comes in" in later[view.state]
-    assert not any(one.partition("=")[2] in str(later.values()) for one in links)
-    with pytest.raises(RocmError, match="no number of raters"):
-        handlers._asker("invite")("secret", STUDY, "http://x/", None)
+def test_invitations_are_shown_once_and_replace_the_open_link(page, panel, studies):
+    studies.open(STUDY)
+    asked = ask(page, "invite", 2)
+    assert "cannot be undone" in asked[panel["asked"]]
+    links = page._confirmed(STUDY, asked[panel["pending"]])[panel["invitations"]]["value"].split()
+    assert all(link.startswith(f"http://x{PLACE}/{STUDY}#invite=") for link in links)
+    later = page._shown(STUDY, "http://x/")
+    assert (len(set(links)), later[panel["link"]]["visible"]) == (2, False)
+    assert "invitations: 2" in later[panel["state"]]
+    assert not any(link.partition("=")[2] in str(later.values()) for link in links)
+    with pytest.raises(RocmError, match="not a number of raters"):
+        ask(page, "invite", None)
 
 
-def test_a_deleted_draft_is_in_the_bin_until_that_is_emptied(parts, desk):
-    handlers, view, _ = parts
-    draft(desk)
-    asked = handlers._asker("delete")("secret", STUDY, "http://x/", 5)
-    handlers._agreed("0" * 12, asked[view.pending])
-    assert STUDY not in handlers._shown(STUDY, "http://x/")[view.studies]
-    assert handlers._look_into_bin("secret")["value"] == STUDY
-    assert STUDY not in str(handlers._look_into_bin("wrong"))
-    assert handlers._take_back("", STUDY) == STUDY
-    assert desk.look(STUDY).state == "draft"
-    handlers._agreed(STUDY, ("delete", STUDY, 5, ""))
-    asked = handlers._asker("empty")("secret", "", "http://x/", 5)
-    handlers._agreed("", asked[view.pending])
+def test_a_deleted_draft_can_be_restored_until_the_bin_is_emptied(page, panel, studies):
+    page._confirmed("0" * 12, ask(page, "delete")[panel["pending"]])
+    assert STUDY not in page._shown(STUDY, "http://x/")[panel["studies"]]
+    assert page._look_into_bin("secret")["value"] == STUDY
+    assert STUDY not in str(page._look_into_bin("wrong"))
+    assert page._restore("", STUDY) == STUDY
+    assert studies.details(STUDY).state == "draft"
+    page._confirmed(STUDY, ("delete", STUDY, 5, ""))
+    page._confirmed("", ask(page, "empty", study="")[panel["pending"]])
     with pytest.raises(RocmError, match="The bin is empty"):
-        handlers._asker("empty")("secret", "", "http://x/", 5)
+        ask(page, "empty", study="")
 
 
-def test_the_forms_values_become_a_wish(parts):
-    _, _, form = parts
-    values = {name: form.wishes[name].value for name in WISHES}
-    assert list(form.wishes.keys() - set(WISHES)) == []
-    found = wish(tuple(values[name] for name in WISHES))
-    assert found.arms[0].startswith("assets/adapters/")
-    assert replace(found, title="x").title == "x"
+def test_the_form_as_it_opens_lacks_only_the_consent(page, tmp_path):
+    values = {name: control.value for name, control in page._form.fields.items()}
+    with pytest.raises(RocmError, match=r"consent\.contact is missing"):
+        form_recipe(values, tmp_path)
+    consent = {f"consent.{name}": value for name, value in RECIPE["consent"].items()}
+    recipe = form_recipe(values | consent, tmp_path)
+    defaults = {name: field.default for name, field in Recipe.model_fields.items()}
+    for name in ("votes_per_pair", "lease_minutes", "min_check_share", "peeking", "instructions"):
+        assert getattr(recipe, name) == defaults[name]
 
 
 def test_prompts_titles_and_reasons_are_never_html():
     evil = "<img src=x onerror=alert(1)>"
-    row = PairView(3, "main", evil, evil, "a" * 32, "b" * 32)
+    row = PairRow(3, "main", evil, evil, "a" * 32, "b" * 32)
     for is_draft in (True, False):
-        grid = study_view.pair_grid([row], 0, 1, is_draft)
+        grid = view.pair_grid([row], 0, 1, is_draft)
         assert evil not in grid
         assert ("data-pair" in grid) == is_draft
-    assert f'{study_view.VOTES}/picture/{"a" * 32}"' in study_view.pair_grid([row], 0, 1, True)
+        assert f'{view.VOTES}/picture/{"a" * 32}"' in grid
 
 
-def test_an_effect_is_a_width_in_points_or_said_to_be_unknown():
-    assert "10 points wide as planned, and 8 with 5 more" in study_view.effect(
-        Widths(0.2, 0.1, 0.08), 5
-    )
-    assert "and 20 if you close now" in study_view.effect(Widths(0.2, 0.1, 0.08))
-    assert "too few to foretell" in study_view.effect(Widths(None, None, None))
+@pytest.mark.parametrize(
+    ("widths", "num_more", "words"),
+    [
+        (Widths(0.2, 0.1, 0.08), 5, "10 points as planned, 8 points with 5 more raters"),
+        (Widths(0.2, 0.1, 0.08), 0, "20 points if you close now"),
+        (Widths(None, None, None), 0, "too few votes"),
+    ],
+)
+def test_an_effect_is_a_width_in_points_or_unknown(widths, num_more, words):
+    assert words in view.effect(widths, num_more)
