@@ -107,7 +107,7 @@ def test_a_deaf_trainer_is_ended_by_force(service):
     studio.runs.stop(run_id, grace_s=0.5)
     assert studio.runs.report(run_id).status.state == "stopping"
     status = wait_for(studio, run_id, "stopped")
-    assert "ended by force" in status.error
+    assert "was killed" in status.error
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
 
@@ -178,19 +178,6 @@ def test_a_run_id_from_outside_cannot_leave_the_runs_folder(tmp_path, run_id):
 def test_a_preset_is_a_name_and_not_a_path(tmp_path):
     with pytest.raises(MissingFile, match="There is no preset"):
         Studio(tmp_path).presets.load("../presets/tiny-rocm-kl")
-
-
-def test_a_damaged_run_is_listed_with_its_fault_and_hides_no_other(service):
-    studio = service()
-    run_id = studio.start_run(RunConfig(num_steps=2))
-    wait_for(studio, run_id, "finished")
-    broken = studio.runs.folder / "broken"
-    broken.mkdir()
-    (broken / "config.yaml").write_text("beta: 1")
-    (broken / "state.json").write_text("{")
-    reports = {report.run_id: report.status for report in studio.runs.all()}
-    assert reports[run_id].state == "finished"
-    assert "damaged" in reports["broken"].error
 
 
 def test_no_zombie_is_left(service):

@@ -245,9 +245,9 @@ class DrawingQueue:
                     return "cancelled", ""
                 if is_last:
                     return "failed", (
-                        f"The drawing process ended unexpectedly, twice ({gone}). What was drawn "
-                        f"is kept. Its last words are in {self._log}. Try again, or ask for fewer "
-                        "pictures or a smaller model."
+                        f"The drawing process crashed twice ({gone}). Drawn pictures are kept, and "
+                        f"its output is in {self._log}. Try again, with fewer pictures or a smaller "
+                        "model."
                     )
         raise AssertionError("the loop always returns")
 

@@ -117,9 +117,9 @@ class Sampler:
             self._models.clear()
             self._rewards.clear()
             raise DrawingError(
-                f"The memory is full (device {resolve_device(self._device)}); what was loaded for "
-                "drawing is let go. Draw again with fewer rewards or a smaller model, or when no "
-                "training runs beside it."
+                f"The memory is full (device {resolve_device(self._device)}). The loaded models were "
+                "released. Draw again with fewer rewards or a smaller model, or when no run is "
+                "training."
             ) from error
 
     def _draw_batch(

@@ -28,7 +28,7 @@ class Bin:
         if state == "queued":
             raise RunError(f"{run.path.name} waits and cannot be deleted. Cancel it first.")
         if state == "at work" or (state != "damaged" and run.status().is_active):
-            raise RunError(f"{run.path.name} is at work and cannot be deleted. Stop it first.")
+            raise RunError(f"{run.path.name} is training and cannot be deleted. Stop it first.")
         make_folder(self.path)
         write_atomic(run.path / "deleted", f"{time.time()}")
         _move(run.path, self.path / run.path.name)

@@ -106,7 +106,7 @@ def judge(record: dict[str, Any], launch: dict[str, Any] | None) -> tuple[State,
     if record.get("pid"):
         if is_alive(record["pid"], record.get("create_time") or 0.0):
             return state, error
-        return "interrupted", "The training process ended without a word; log.txt may say why."
+        return "interrupted", "The training process ended unexpectedly; see log.txt."
     if launch:
         if is_alive(launch["pid"], launch["create_time"]):
             return state, error

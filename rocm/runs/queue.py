@@ -33,7 +33,7 @@ LOOK_EVERY_S = 0.3
 RETRY_AFTER_S = 10.0
 WATCH_EVERY_S = 3.0
 UNSETTLED = ("queued", "starting", "running", "stopping")
-FORCED = "The trainer did not stop by itself and was ended by force."
+FORCED = "The trainer did not stop and was killed."
 
 
 class Queue:
@@ -85,7 +85,7 @@ class Queue:
         with self.locked():
             if self._state(run) != "queued":
                 raise RunError(
-                    f"{run.path.name} is {self._state(run)} and waits no more. Stop it instead."
+                    f"{run.path.name} is {self._state(run)} already. Stop it instead."
                     if run.status().is_active
                     else f"{run.path.name} is {self._state(run)}: there is nothing to cancel."
                 )

@@ -226,7 +226,7 @@ class RunDir:
             record = self._state()  # its last words may have come between the reading and its end
             state, error = judge(record, self._launch())
         if state == "failed" and not error:
-            error = self.log_tail(1) or "The training process ended before it began."
+            error = self.log_tail(1) or "The training process ended before the first update."
         if state in ACTIVE and self._request("stop").exists():
             state = "stopping"
         return RunStatus(

@@ -375,15 +375,6 @@ def test_a_logarithm_never_hides_a_judge_that_is_negative(visit, home):
     assert "no log" in page.evaluate(f"() => {PLOT}._fullLayout.yaxis2.title.text")
 
 
-def test_a_warning_stands_on_the_chart_and_in_words(visit, finished):
-    page = visit(f"?run={finished}")
-    wait_for_points(page, 4)
-    page.wait_for_selector("#warnings:has-text('Update 2: Reward hacking: the judge <b>fell</b>.')")
-    marks = f"() => {PLOT}.layout.annotations.map(a => [a.x, a.text])"
-    page.wait_for_function(f"() => ({marks})().length == 1")
-    assert page.evaluate(marks) == [[2, "\N{BLACK UP-POINTING TRIANGLE} hacking"]]
-
-
 def test_the_slider_goes_through_the_previews_by_keyboard(visit, finished):
     page = visit(f"?run={finished}")
     page.wait_for_selector(".preview-step:has-text('after update 4 (newest)')")
@@ -424,25 +415,6 @@ def test_bad_input_is_one_sentence_and_the_form_is_kept(visit, home):
     assert len(Studio(home).runs.all()) == runs
 
 
-def test_what_cannot_work_says_so_before_start_and_is_not_started(visit, home):
-    page = visit()
-    wait_until_form_is_filled(page)
-    runs = len(Studio(home).runs.all())
-    page.fill("#setting_reward input", "colourfulness")
-    page.press("#setting_reward input", "Enter")
-    page.wait_for_selector("#forecast .note.error:has-text('colourfulness')")
-    page.click("#start")
-    assert "colourfulness" in toast(page)
-    assert page.input_value("#setting_reward input") == "colourfulness"
-    assert len(Studio(home).runs.all()) == runs
-
-
-def test_an_unknown_run_in_the_address_is_said_and_harmless(visit, finished):
-    page = visit("?run=<b>none</b>")
-    assert "There is no run '<b>none</b>' here." in toast(page)
-    wait_for_points(page, 1)
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_everything_fits_any_width_and_stays_where_it_is(visit, finished, scheme):
     size = {"width": 390, "height": 844}
@@ -469,25 +441,3 @@ def test_everything_fits_any_width_and_stays_where_it_is(visit, finished, scheme
     before = page.evaluate(top)
     page.wait_for_timeout(2500)
     assert page.evaluate(top) == before
-
-
-def test_a_refusal_is_said_once_and_covers_nothing(visit):
-    page = visit()
-    wait_until_form_is_filled(page)
-    page.get_by_role("button", name="Save as a preset").click()
-    page.click("#save_preset")
-    page.wait_for_selector(".toast-body:has-text('cannot name a preset')")
-    page.wait_for_selector("[data-testid='status-tracker'] .error", state="attached")
-    assert not page.locator("[data-testid='status-tracker'] .error:visible").count()
-    page.click("#preset input")
-
-
-def test_the_list_is_scrolled_to_the_run_of_the_address(visit, home):
-    for number in range(12):
-        write_run(home, f"many-{number}", num_steps=3)
-    page = visit("?run=many-0")
-    page.wait_for_selector("#runs tr.chosen")
-    list_, row = (page.locator(part).bounding_box() for part in (".run-list", "#runs tr.chosen"))
-    assert list_["y"] < row["y"]
-    assert row["y"] + row["height"] <= list_["y"] + list_["height"]
-    assert page.evaluate("() => window.scrollY") == 0

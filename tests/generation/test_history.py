@@ -191,10 +191,3 @@ def test_the_address_holds_the_order_and_a_strange_one_is_refused(orders, run_id
 def test_an_adapter_that_can_be_no_path_is_a_missing_file(orders, adapter):
     with pytest.raises(MissingFile):
         orders.check(replace(APPLE, adapter=adapter))
-
-
-@pytest.mark.parametrize("text", ["[1]", '{"pictures": []}', "{}", "{"])
-def test_a_damaged_entry_hides_no_other(orders, tmp_path, text):
-    kept, damaged = orders.draw(APPLE), orders.draw(APPLE)
-    (tmp_path / "generated" / damaged / "entry.json").write_text(text)
-    assert [entry.entry_id for entry in orders.history()] == [kept]

@@ -104,7 +104,7 @@ def test_a_deleted_run_goes_to_the_bin_and_comes_back_whole(studio, run):
 
 def test_a_run_that_works_or_waits_is_not_deleted(studio, run):
     run.write_state("running")
-    with pytest.raises(RunError, match=r"is at work and cannot be deleted\. Stop it first"):
+    with pytest.raises(RunError, match=r"is training and cannot be deleted"):
         studio.runs.delete("mine")
     run.mark_waiting(place=1)
     with pytest.raises(RunError, match=r"waits and cannot be deleted\. Cancel it first"):

@@ -37,12 +37,6 @@ def test_training_is_for_loopback_or_a_token(host, is_space, token, may_train):
     assert access(host, is_space, token).may_train == may_train
 
 
-def test_folders_are_opened_for_who_sits_at_the_machine():
-    assert access("127.0.0.1", False, "secret").is_local
-    assert not access("0.0.0.0", False, "secret").is_local
-    assert not access("127.0.0.1", True, "secret").is_local
-
-
 def test_an_address_that_only_looks_like_loopback_is_not():
     assert not is_loopback("127.0.0.1.example.org")
     assert not is_loopback("")

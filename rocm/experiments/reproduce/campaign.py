@@ -84,7 +84,7 @@ class _Progress:
         for rows in spend(run, plan.budget):  # noqa: B007, the last rows count
             pass
         if not is_spent(rows, plan.budget):
-            raise RunError("Stopped. The same command goes on from here.")
+            raise RunError("Stopped. Run the same command to continue.")
         for checkpoint in run.checkpoints()[:-1]:
             shutil.rmtree(checkpoint)
         self._seconds.append(time.monotonic() - began)
