@@ -245,8 +245,8 @@ class DrawingQueue:
                     return "cancelled", ""
                 if is_last:
                     return "failed", (
-                        f"The drawing process crashed twice ({gone}). Drawn pictures are kept, and "
-                        f"its output is in {self._log}. Try again, with fewer pictures or a smaller "
+                        f"The drawing process crashed twice ({gone}). Drawn pictures are kept; its "
+                        f"output is in {self._log}. Try again, with fewer pictures or a smaller "
                         "model."
                     )
         raise AssertionError("the loop always returns")

@@ -117,7 +117,7 @@ class Sampler:
             self._models.clear()
             self._rewards.clear()
             raise DrawingError(
-                f"The memory is full (device {resolve_device(self._device)}). The loaded models were "
+                f"The memory is full (device {resolve_device(self._device)}). Loaded models were "
                 "released. Draw again with fewer rewards or a smaller model, or when no run is "
                 "training."
             ) from error

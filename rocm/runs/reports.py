@@ -92,7 +92,6 @@ class Reports:
         self._lock = Lock()
         self._followed: OrderedDict[Path, _Followed] = OrderedDict()
         self._reported: dict[Path, tuple[Any, RunReport]] = {}
-        self._configs: dict[Path, tuple[Any, RunConfig | None]] = {}
         self._results: dict[Path, tuple[tuple[int, int], dict[str, float | None]]] = {}
 
     def run(self, run_id: str) -> RunDir:
@@ -135,16 +134,8 @@ class Reports:
             reward=results.get("reward"),
             judge=results.get("judge"),
             thumbnail=thumbnail,
-            config=self._config(run),
+            config=_readable_config(run),
         )
-
-    def _config(self, run: RunDir) -> RunConfig | None:
-        """The run's settings, read again only when their file has changed."""
-        stat = _stat(run.path / "config.yaml")
-        key = (stat.st_mtime_ns, stat.st_ino) if stat else None
-        if run.path not in self._configs or self._configs[run.path][0] != key:
-            self._configs[run.path] = (key, _readable_config(run))
-        return self._configs[run.path][1]
 
     def pace(self, run_id: str) -> RunPace:
         """Warnings, speed and time left; the cost does not grow with the run."""
@@ -215,7 +206,7 @@ class Reports:
 def _readable_config(run: RunDir) -> RunConfig | None:
     try:
         return run.config()
-    except RocmError:  # said where the run is looked at
+    except RocmError:  # reported where the run is shown
         return None
 
 
