@@ -64,7 +64,7 @@ Parameters = list[torch.Tensor]
 
 def trained(setup: Setup, num_updates: int = 2) -> tuple[list[dict], Parameters, Parameters]:
     """Rows of a few updates, the adapter after them, and the value where there is one."""
-    mixture = setup.mixture({name: Scale(0.5, 0.1) for name in setup.weights})
+    mixture = setup.rewards.mixture({name: Scale(0.5, 0.1) for name in setup.rewards.weights})
     with parting(setup.ranks):
         rows = [update(setup, mixture, step) for step in range(1, num_updates + 1)]
     critic = setup.learner.critic
@@ -121,9 +121,12 @@ def test_a_memory_that_is_full_in_one_process_makes_all_of_them_step_down(
     setups = crowded_pair(config, num=3)
     with ThreadPoolExecutor(2) as pool:
         (_, parameters, _), (_, others, _) = pool.map(trained, setups, (1, 1))
-    ways = [(one.lean, one.checkpointing, one.parts) for one in (two.economy for two in setups)]
+    ways = [
+        (one.lean, one.checkpointing, one.parts)
+        for one in (two.execution.economy for two in setups)
+    ]
     assert ways == [(True, True, 2)] * 2
-    assert list(setups[0].economy.sentences) == [
+    assert list(setups[0].execution.economy.sentences) == [
         "memory-lean",
         "memory-checkpointing",
         "memory-batches",
@@ -148,8 +151,10 @@ def test_processes_begin_as_sparing_of_memory_as_the_most_sparing_one(
     small_config: Callable[..., RunConfig],
 ) -> None:
     setup = set_up(small_config())
-    setup.economy.join(setup.model, [setup.economy, Economy(lean=True, checkpointing=True)])
-    assert setup.economy == Economy(lean=True, checkpointing=True)
+    setup.execution.economy.join(
+        setup.model, [setup.execution.economy, Economy(lean=True, checkpointing=True)]
+    )
+    assert setup.execution.economy == Economy(lean=True, checkpointing=True)
     assert any(isinstance(one, LeanConv2d) for one in setup.model.pipeline.unet.modules())
 
 
@@ -334,7 +339,7 @@ def free_port() -> str:
 
 
 def trains(run: RunDir) -> list[str]:
-    return ["train", str(run.path / "config.yaml"), "--run-dir", str(run.path)]
+    return ["train", "--resume", str(run.path)]
 
 
 def launched(*commands: list[str]) -> list[subprocess.Popen[str]]:

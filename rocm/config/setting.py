@@ -1,4 +1,4 @@
-"""What one setting is made of."""
+"""The parts of one setting."""
 
 from typing import Any, Literal
 
@@ -6,7 +6,7 @@ from pydantic import Field
 from pydantic.config import JsonDict
 
 Group = Literal[
-    "Objective", "Policy gradient", "Generation", "Optimiser", "Adapter", "Evaluation", "Machine"
+    "Objective", "Policy gradient", "Generation", "Optimizer", "Adapter", "Evaluation", "Machine"
 ]
 
 

@@ -1,54 +1,73 @@
-"""How a run learns, what it changes, and how it is watched."""
+"""Settings of the optimizer, the adapter and the evaluations."""
 
 from pydantic import BaseModel
 
 from rocm.config.setting import setting
 
 
-class OptimiserSettings(BaseModel):
+class OptimizerSettings(BaseModel):
     """Batches and AdamW."""
 
     num_steps: int = setting(
-        80, "Optimiser", "Number of optimiser updates.", basic=True, ge=1, le=1_000_000
+        80, "Optimizer", "Number of optimizer updates.", basic=True, ge=1, le=1_000_000
     )
     batch_size: int = setting(
-        4, "Optimiser", "Pictures per backward pass (paper: 1).", ge=1, le=1024
+        4,
+        "Optimizer",
+        "Pictures per backward pass (paper: 1). A larger batch needs more memory.",
+        ge=1,
+        le=1024,
     )
     gradient_accumulation: int = setting(
-        1, "Optimiser", "Backward passes per update.", ge=1, le=1024
+        1,
+        "Optimizer",
+        "Backward passes per update. More passes take more time but no more memory.",
+        ge=1,
+        le=1024,
     )
     pictures_per_prompt: int = setting(
-        1, "Optimiser", "Pictures drawn of a prompt before the next one's turn.", ge=1, le=1024
+        1, "Optimizer", "Pictures drawn of each prompt before the next prompt.", ge=1, le=1024
     )
     learning_rate: float = setting(
-        6e-5, "Optimiser", "AdamW's learning rate (paper: 6e-5).", basic=True, gt=0, le=1
+        6e-5,
+        "Optimizer",
+        "AdamW's learning rate (paper: 6e-5). A larger rate learns faster and less stably.",
+        basic=True,
+        gt=0,
+        le=1,
     )
     adam_beta1: float = setting(
-        0.9, "Optimiser", "AdamW's first beta (SPO default, not the paper's).", ge=0, lt=1
+        0.9, "Optimizer", "AdamW's first beta (SPO default, not the paper's).", ge=0, lt=1
     )
     adam_beta2: float = setting(
-        0.999, "Optimiser", "AdamW's second beta (SPO default, not the paper's).", ge=0, lt=1
+        0.999, "Optimizer", "AdamW's second beta (SPO default, not the paper's).", ge=0, lt=1
     )
     adam_epsilon: float = setting(
-        1e-8, "Optimiser", "AdamW's epsilon (SPO default, not the paper's).", gt=0, le=1
+        1e-8, "Optimizer", "AdamW's epsilon (SPO default, not the paper's).", gt=0, le=1
     )
     weight_decay: float = setting(
-        1e-4, "Optimiser", "AdamW's weight decay (SPO default, not the paper's).", ge=0, le=1
+        1e-4, "Optimizer", "AdamW's weight decay (SPO default, not the paper's).", ge=0, le=1
     )
     max_grad_norm: float = setting(
         1.0,
-        "Optimiser",
+        "Optimizer",
         "Gradients with a larger norm are scaled down to it (SPO default, not the paper's).",
         gt=0,
         le=1e6,
     )
-    seed: int = setting(0, "Optimiser", "Seed of prompts, noise and adapter.", ge=0, le=2**31 - 1)
+    seed: int = setting(0, "Optimizer", "Seed of prompts, noise and adapter.", ge=0, le=2**31 - 1)
 
 
 class AdapterSettings(BaseModel):
     """The LoRA adapter."""
 
-    lora_rank: int = setting(16, "Adapter", "Rank of the LoRA adapter (paper: 16).", ge=1, le=256)
+    lora_rank: int = setting(
+        16,
+        "Adapter",
+        "Rank of the LoRA adapter (paper: 16). A larger rank has more parameters.",
+        ge=1,
+        le=256,
+    )
     lora_alpha: float = setting(
         32,
         "Adapter",
@@ -70,32 +89,31 @@ class EvaluationSettings(BaseModel):
     num_eval_prompts: int = setting(
         32,
         "Evaluation",
-        "Fixed prompts, never trained on, that every evaluation draws with fixed noise.",
+        "Number of held-out prompts that every evaluation draws with fixed noise. More prompts are "
+        "slower and more precise.",
         ge=2,
         le=4096,
     )
     eval_every: int = setting(
-        20, "Evaluation", "Updates between evaluations; step 0 and the end always.", ge=1
+        20, "Evaluation", "Updates between evaluations; step 0 and the end always count.", ge=1
     )
     num_samples: int = setting(
-        8, "Evaluation", "Evaluation pictures that are saved as previews.", ge=1, le=64
+        8, "Evaluation", "Number of evaluation pictures saved as previews.", ge=1, le=64
     )
     track: str = setting(
         "auto",
         "Evaluation",
-        "Rewards measured at every evaluation besides the trained one, separated by commas. auto: "
-        "tiny-clip, colorfulness and saturation; with another model than the embedded one, or a "
-        "published reward trained, also every published reward whose files are here.",
+        "Rewards measured at every evaluation besides the trained reward, separated by commas. "
+        "auto: tiny-clip, colorfulness and saturation; for another model than the embedded model, "
+        "or if a published reward is trained, also every published reward on this disk.",
     )
     judge: str = setting(
-        "tiny-judge",
-        "Evaluation",
-        "Held-out reward that nothing is trained against; empty for none.",
+        "tiny-judge", "Evaluation", "Held-out reward that is never trained on; empty for none."
     )
     checkpoint_every: int = setting(20, "Evaluation", "Updates between checkpoints.", ge=1)
     stop_on_warning: bool = setting(
         False,
         "Evaluation",
-        "Stop at the first warning (hacking, collapse, saturation) and keep the checkpoint that "
-        "the judge liked best as the adapter.",
+        "Stop at the first warning (hacking, collapse, saturation) and keep the checkpoint with "
+        "the judge's highest score as the adapter.",
     )

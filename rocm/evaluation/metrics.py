@@ -43,6 +43,10 @@ class Evaluation:
         values = self.scores[name]
         return Scale(values.mean().item(), max(values.std().item(), 1e-6))
 
+    def scales(self) -> dict[str, Scale]:
+        """`scale` of every reward by name."""
+        return {name: self.scale(name) for name in self.scores}
+
 
 @dataclass(frozen=True)
 class Scored:

@@ -27,6 +27,7 @@ from rocm.evaluation.request import (
 from rocm.generation.picture import MAX_SEED, Picture, whole_number
 from rocm.rewards.names import CLIP_FOLDERS, KL, PIXEL_NAMES, STATISTIC_NAMES, check_measured
 from rocm.rewards.official_versions import official_versions
+from rocm.rewards.user_files import is_user_reward, user_versions
 from rocm.runs.adapters import Arm, check_fit, check_same_model, find_arm, fingerprint
 
 FREE = (*PIXEL_NAMES, *CLIP_FOLDERS)
@@ -71,7 +72,7 @@ class Plan:
         axis: of `AXES`, or empty.
         rewards: measured, in order.
         judge: the held-out one of them.
-        official: package and checkpoint of each official score among them.
+        official: package and checkpoint of each official score; file of each user reward.
     """
 
     columns: tuple[Column, ...]
@@ -166,8 +167,13 @@ def plan(request: Request, runs: Path, is_public: bool = False) -> Plan:
         axis=request.axis,
         rewards=tuple(dict.fromkeys(rewards)),
         judge="" if JUDGE in trained else JUDGE,
-        official=official_versions(dict.fromkeys(rewards)),
+        official=official_versions(dict.fromkeys(rewards)) | user_versions(rewards),
     )
+    if is_public and any(is_user_reward(name) for name in rewards):
+        raise ConfigError(
+            "A run that was trained on a reward of the user's own file cannot be compared here. "
+            "Choose other runs."
+        )
     if is_public and made.num_pictures > MAX_PUBLIC:
         raise ConfigError(
             f"{_product(made)} are {made.num_pictures:,} pictures; where others can reach the page "

@@ -51,7 +51,7 @@ class Table:
         rows: one for each column of the grid.
         num_prompts: asked for.
         num_seeds: of each prompt.
-        official: package and checkpoint of each official score.
+        official: package and checkpoint of each official score; file of each user reward.
     """
 
     measures: tuple[str, ...]

@@ -22,6 +22,8 @@ from rocm.models.lean_layers import make_lean
 from rocm.models.lora import adapter_off
 from rocm.models.pipelines import DTYPES, freeze, load_few_step
 
+KEPT_BYTES = 64_000_000
+
 
 @dataclass
 class Passes:
@@ -49,6 +51,7 @@ class ConsistencyModel:
         note: what must be said of the model; empty if it is a consistency model.
         reference_batch: most states of one call of the reference; None for no limit.
         lender: of the adapter's weights to a pass; None where each layer casts its own.
+        features: kept text features (1, L, D) by prompt, the oldest first.
     """
 
     pipeline: DiffusionPipeline
@@ -59,6 +62,7 @@ class ConsistencyModel:
     note: str = ""
     reference_batch: int | None = None
     lender: Lender | None = None
+    features: dict[str, Tensor] = field(default_factory=dict)
 
     @property
     def prediction_type(self) -> str:
@@ -70,6 +74,11 @@ class ConsistencyModel:
         """(C, H, W) of one picture's latent."""
         config = self.pipeline.unet.config
         return (config.in_channels, config.sample_size, config.sample_size)
+
+    @property
+    def picture_size(self) -> int:
+        """Side of a picture in pixels."""
+        return int(self.latent_shape[1] * self.pipeline.vae_scale_factor)
 
     def schedule(self, num_inference_steps: int, grid: str = "current") -> tuple[Step, ...]:
         """The model's own N-step schedule; ConfigError if it has fewer steps than that."""
@@ -99,6 +108,16 @@ class ConsistencyModel:
         with zeros behind them.
         """
         return self._features(list(prompts), is_empty=False)
+
+    def encode_each(self, prompts: Sequence[str]) -> Tensor:
+        """As `encode`, each prompt by itself and once only: up to 64 MB of features are kept."""
+        for prompt in prompts:
+            if prompt not in self.features:
+                self.features[prompt] = self.encode([prompt])
+        found = [self.features[prompt] for prompt in prompts]
+        while len(self.features) > KEPT_BYTES // found[0].nbytes:
+            del self.features[next(iter(self.features))]
+        return torch.cat(found)
 
     @torch.no_grad()
     def encode_nothing(self) -> Tensor:
@@ -220,9 +239,8 @@ class ConsistencyModel:
         width = self._pooled_width
         if not width:
             return context, None
-        side = self.latent_shape[1] * self.pipeline.vae_scale_factor
         # Original size, crop and target size, as the stock pipeline's defaults: the whole picture.
-        sizes = context.new_full((len(context), 6), side)
+        sizes = context.new_full((len(context), 6), self.picture_size)
         sizes[:, 2:4] = 0
         added = {"text_embeds": context[:, -1, :width], "time_ids": sizes}
         return context[:, :-1], added

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from rocm.rewards.names import WITHOUT_GRADIENT
+from rocm.rewards.user import UserReward
 
 
 class Reward(Protocol):
@@ -81,6 +82,16 @@ class Scale:
     deviation: float
 
 
+RAW = Scale(0.0, 1.0)
+
+
+def has_gradient(reward: Reward) -> bool:
+    """Whether a reward is differentiable in the pictures."""
+    if isinstance(reward, UserReward):
+        return reward.has_gradient
+    return reward.name not in WITHOUT_GRADIENT
+
+
 @dataclass(frozen=True)
 class Mixture:
     r"""The trained reward: a weighted sum of (standardised) rewards.
@@ -115,7 +126,7 @@ class Mixture:
 
     def blind(self, parts: dict[str, Tensor]) -> Tensor:
         """The terms (B,) of the weighted sum that have no gradient, at least one."""
-        names = [name for name in self.weights if name in WITHOUT_GRADIENT]
+        names = [name for name in self.weights if not has_gradient(self.rewards[name])]
         return torch.stack([self._term(name, parts) for name in names]).sum(0)
 
     def _term(self, name: str, parts: dict[str, Tensor]) -> Tensor:

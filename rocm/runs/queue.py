@@ -6,7 +6,7 @@ none is at work, sees to it that a stop is obeyed, writes down what became of ru
 died, and ends when nothing is left to do. Page, command line and every trainer at its end start it
 again where work waits without one, so that the death of any one process stops nothing.
 
-    python -m rocm.runs.queue HOME COMMAND...     the worker; a trainer is COMMAND train ...
+    python -m rocm.runs.queue HOME COMMAND...     the worker; a trainer is COMMAND DIR
 """
 
 import os
@@ -26,7 +26,7 @@ from rocm.runs.run_dir import RunDir
 from rocm.storage.files import make_folder
 from rocm.storage.paths import ROOT
 
-TRAINER = (sys.executable, "-m", "rocm")
+TRAINER = (sys.executable, "-m", "rocm.cli.trainer")
 STOP_GRACE_S = 60.0
 LOOK_EVERY_S = 0.3
 RETRY_AFTER_S = 10.0
@@ -42,7 +42,7 @@ class Queue:
 
         Args:
             home: folder of all that is stored; made when the first run comes.
-            command: how a trainer is started; `train ...` is added.
+            command: starts a trainer; the run's directory is added.
         """
         self.home = Path(home).resolve()
         self.runs = self.home / "runs"
@@ -193,13 +193,10 @@ class Queue:
                 run.mark_ended(status.state, status.error)
 
     def _launch(self, run: RunDir) -> None:
-        words = ["train", str(run.path / "config.yaml"), "--run-dir", str(run.path)]
-        if run.checkpoints():
-            words = ["train", "--resume", str(run.path)]
         run.mark_waiting()
         try:
             with open(run.path / "log.txt", "ab") as log:
-                child = _detached([*self._command, *words], log)
+                child = _detached([*self._command, str(run.path)], log)
         except OSError as error:
             run.mark_ended("failed", f"The trainer could not be started: {error}.")
             return

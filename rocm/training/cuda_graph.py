@@ -96,7 +96,7 @@ class Recording:
         self.lr, self.beta, self.is_rehearsal = numbers
         self._penalty = replace(setup.penalty, live_beta=self.beta)
         num = config.num_inference_steps
-        self._schedule = model.schedule(num, config.grid)
+        self._schedule = setup.schedule
         self._path = gradient_path(config.backprop, num, config.backprop_steps)
         self._scores: list[dict[str, Tensor]] = [{} for _ in given]
         self._problems = [
@@ -181,11 +181,15 @@ def recorded_update(setup: Setup, mixture: Mixture, step: int) -> dict[str, floa
     Returns:
         The row of metrics, as that of an update that is not recorded.
     """
-    config, recorded = setup.config, setup.recorded
+    config, recorded = setup.config, setup.execution.recorded
     given = [_given(setup, mixture, batch) for batch in draw_batches(setup, step)]
     # Without a divergence nothing of it is computed.
     settings = config.model_copy(update={"beta": float(config.beta > 0)})
-    way = (setup.model.use_checkpointing, setup.economy.lean, tuple(mixture.scales.items()))
+    way = (
+        setup.model.use_checkpointing,
+        setup.execution.economy.lean,
+        tuple(mixture.scales.items()),
+    )
     if (settings, way) not in recorded:
         recorded.clear()
         recorded[settings, way] = Recording(setup, mixture, given)

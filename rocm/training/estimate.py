@@ -70,22 +70,21 @@ EMBEDDED = Rate(train_s=0.0155, draw_s=0.012, start_s=9.0, pass_mb=7.4, fixed_mb
 def passes(config: RunConfig) -> float:
     """Network passes per picture of an update, the decoding counted as one."""
     num = config.num_inference_steps
-    if config.algorithm in ("rocm", "hybrid"):
-        kept = kept_passes(config)
+    if config.method.is_backprop:
         num_kept_of_reference = num - 1 if _has_reference_graph(config) else 0
-        return kept + FORWARD_SHARE * (num - num_kept_of_reference)
-    has_reference = config.beta > 0 or config.algorithm == "d3po"
+        return kept_passes(config) + FORWARD_SHARE * (num - num_kept_of_reference)
+    has_reference = config.beta > 0 or config.method.needs_reference
     return FORWARD_SHARE * (num * (2 if has_reference else 1) + 1) + num * config.inner_epochs
 
 
 def kept_passes(config: RunConfig) -> float:
     """Those of `passes` whose activations are kept until backward."""
     num = config.num_inference_steps
-    if config.algorithm not in ("rocm", "hybrid"):
+    if not config.method.is_backprop:
         return num
     is_repeated = config.ref_grad == "detach" and config.beta > 0
     first_order = num + 1 + num * is_repeated + (num - 1) * _has_reference_graph(config)
-    return first_order + (num - 1 if config.algorithm == "hybrid" else 0)
+    return first_order + (num - 1 if config.method.estimates_blind else 0)
 
 
 def _has_reference_graph(config: RunConfig) -> bool:

@@ -20,10 +20,12 @@ from rocm.evaluation.metrics import Evaluation
 from rocm.models.memory import is_memory_full
 from rocm.rewards.base import Mixture, Scale
 from rocm.rewards.preprocess import to_pil
+from rocm.rewards.user_files import user_copies
 from rocm.runs.run_dir import RunDir
 from rocm.storage.files import replace_folder
 from rocm.training.checkpoint import load_checkpoint, publish_adapter, save_checkpoint
-from rocm.training.setup import EVALUATION_BATCH, Setup, describe, recall_start, set_up
+from rocm.training.manifest import describe, recall_start
+from rocm.training.setup import EVALUATION_BATCH, Setup, set_up
 from rocm.training.update import update
 from rocm.training.warnings import warnings
 
@@ -96,8 +98,8 @@ def follow(ranks: Ranks) -> None:
     Raises:
         RocmError: what went wrong, here or in another process.
     """
-    settings, measured = ranks.gather(None)[0]
-    setup = _agreed(set_up(RunConfig.load(settings), measured, ranks))
+    settings, measured, copies = ranks.gather(None)[0]
+    setup = _agreed(set_up(RunConfig.load(settings), measured, ranks, copies))
     while True:
         order, details = ranks.gather(None)[0]
         ORDERS[order](setup, *details)
@@ -105,7 +107,8 @@ def follow(ranks: Ranks) -> None:
 
 def _agreed(setup: Setup) -> Setup:
     """The setup, as sparing of memory as that of every other process."""
-    setup.economy.join(setup.model, setup.ranks.gather(setup.economy))
+    economy = setup.execution.economy
+    economy.join(setup.model, setup.ranks.gather(economy))
     return setup
 
 
@@ -114,7 +117,7 @@ def _load(setup: Setup, run: Path) -> int:
 
 
 def _update(setup: Setup, scales: dict[str, Scale], step: int) -> dict[str, Any]:
-    return update(setup, setup.mixture(scales), step)
+    return update(setup, setup.rewards.mixture(scales), step)
 
 
 ORDERS: dict[str, Callable[..., Any]] = {
@@ -133,8 +136,9 @@ def _together(setup: Setup, order: str, *details: Any) -> Any:
 def _train(run: RunDir, resume: bool, ranks: Ranks) -> Iterator[Progress]:
     config = run.config()
     measured = list(recall_start(run).scores) if resume else ()
-    ranks.gather((config.model_dump(), measured))
-    setup = _agreed(set_up(config, measured, ranks))
+    copies = user_copies(run.rewards_dir)
+    ranks.gather((config.model_dump(), measured, copies))
+    setup = _agreed(set_up(config, measured, ranks, copies))
     session, first = _resume(run, setup) if resume else _begin(run, setup)
     num_steps = setup.config.num_steps
     if first is not None:
@@ -157,7 +161,7 @@ def _train(run: RunDir, resume: bool, ranks: Ranks) -> Iterator[Progress]:
 
 def _tell_economy(session: _Session) -> None:
     """Write down how updates came to need less memory."""
-    sentences = session.setup.economy.sentences
+    sentences = session.setup.execution.economy.sentences
     for kind, message in sentences.items():
         session.run.append_event("warning", step=session.step, warning=kind, message=message)
     sentences.clear()
@@ -171,9 +175,8 @@ def _begin(run: RunDir, setup: Setup) -> tuple[_Session, dict[str, Any]]:
         run.append_event("warning", step=0, warning="model", message=words)
     start = _together(setup, "evaluate")
     _check_start(setup, start)
-    run.write_manifest(describe(setup, start))
-    scales = {name: start.scale(name) for name in setup.weights}
-    session = _Session(run, setup, start, setup.mixture(scales), step=0)
+    run.write_manifest(describe(setup, start, run))
+    session = _Session(run, setup, start, setup.rewards.mixture(start.scales()), step=0)
     row = {"step": 0, **_evaluation_row(session, start)}
     _save_samples(session, start)
     run.append_metrics(row)
@@ -184,10 +187,9 @@ def _begin(run: RunDir, setup: Setup) -> tuple[_Session, dict[str, Any]]:
 def _resume(run: RunDir, setup: Setup) -> tuple[_Session, None]:
     step = _together(setup, "load", run.path)
     start = recall_start(run)
-    scales = {name: start.scale(name) for name in setup.weights}
     run.truncate_metrics(step)
     run.append_event("resumed", step=step)
-    return _Session(run, setup, start, setup.mixture(scales), step), None
+    return _Session(run, setup, start, setup.rewards.mixture(start.scales()), step), None
 
 
 def _after_update(session: _Session, row: dict[str, Any]) -> bool:
@@ -233,12 +235,11 @@ def _trained_reward(session: _Session, evaluation: Evaluation) -> float:
 
 def _combined(session: _Session, evaluation: Evaluation) -> torch.Tensor:
     """The trained reward of each evaluation picture, (P,)."""
-    parts = {name: evaluation.scores[name] for name in session.setup.weights}
-    return session.mixture.combine(parts)
+    return session.mixture.combine(evaluation.scores)
 
 
 def _save_samples(session: _Session, now: Evaluation) -> None:
-    prompts, run = session.setup.prompts.evaluation, session.run
+    prompts, run = session.setup.data.prompts.evaluation, session.run
     records = []
     with replace_folder(run.samples_dir(session.step)) as folder:
         for index, image in enumerate(now.images[: session.setup.config.num_samples]):

@@ -15,6 +15,7 @@ from rocm.models.files import check_model
 from rocm.prompts.split import prompts_of
 from rocm.rewards.files import PUBLISHED, find_weights
 from rocm.rewards.names import check_gradient, check_reward, parse_mixture, tracked
+from rocm.rewards.user_files import is_user_reward
 from rocm.storage.paths import find_folder
 from rocm.training.estimate import Estimate
 from rocm.training.preferences import load_preferences
@@ -34,7 +35,7 @@ def problems(config: RunConfig, forecast: Estimate) -> list[str]:
         lambda: check_model(config.model),
         lambda: prompts_of(config),
         *(lambda name=name: _check_reward(name) for name in _named(config)),
-        lambda: check_gradient(parse_mixture(config.reward), config.algorithm),
+        lambda: check_gradient(parse_mixture(config.reward), config.method),
         *([lambda: load_preferences(config.preferences, ())] if config.preferences else []),
         lambda: check_precision(config, None if config.device == "cpu" else card_capability()),
         lambda: check_compiler(config),
@@ -114,7 +115,6 @@ def _too_large(config: RunConfig, forecast: Estimate) -> str:
     )
 
 
-WITHOUT_FEATURES = ("imagereward",)  # rewards that read a prompt anew beside every picture
 BFLOAT16_SINCE = 8.0  # compute capability of Ampere; older cards emulate it slowly or not at all
 
 
@@ -160,6 +160,11 @@ def check_compiler(config: RunConfig) -> None:
         )
 
 
+def _reads_prompts(name: str) -> bool:
+    """Whether a reward reads a prompt again beside every picture, instead of kept features."""
+    return name == "imagereward" or is_user_reward(name)
+
+
 def check_recording(config: RunConfig, is_cuda: bool, num_processes: int = 1) -> None:
     """Refuse to record an update that cannot be repeated as it was.
 
@@ -173,12 +178,12 @@ def check_recording(config: RunConfig, is_cuda: bool, num_processes: int = 1) ->
     """
     if not config.cuda_graph:
         return
-    unread = [name for name in parse_mixture(config.reward) if name in WITHOUT_FEATURES]
+    unread = [name for name in parse_mixture(config.reward) if _reads_prompts(name)]
     is_sampled = config.divergence == "js" and config.js_estimator == "sampled"
     obstacles = (
         (not is_cuda, "no CUDA device is used here", "Use device=cuda on a machine that has one"),
-        (config.algorithm != "rocm", f"algorithm={config.algorithm} scores pictures between passes"
-         " of the network", "Set algorithm=rocm"),
+        (not config.method.needs_gradient, f"algorithm={config.algorithm} scores pictures between "
+         "passes of the network", "Set algorithm=rocm"),
         (config.backprop in ("random_k", "refl", "draft_lv"), f"backprop={config.backprop} draws "
          "anew what an update does", "Set backprop to full, last_k or drtune"),
         (is_sampled, "js_estimator=sampled draws on the CPU", "Set js_estimator=quadrature"),

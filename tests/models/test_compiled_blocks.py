@@ -10,7 +10,6 @@ from rocm.config import RunConfig
 from rocm.errors import ConfigError
 from rocm.experiments.bench.random_model import SMALL, random_setup
 from rocm.models import compiled_blocks
-from rocm.rewards.base import Scale
 from rocm.training.setup import Setup
 from rocm.training.update import update
 
@@ -23,7 +22,7 @@ def small_setup(**settings: Any) -> Setup:
 
 
 def two_updates(setup: Setup) -> tuple[list[float], torch.Tensor]:
-    mixture = setup.mixture(dict.fromkeys(setup.weights, Scale(0.0, 1.0)))
+    mixture = setup.rewards.mixture()
     rows = [update(setup, mixture, step) for step in (1, 2)]
     figures = [row[name] for row in rows for name in ("loss", "divergence", "grad_norm")]
     return figures, torch.cat([one.detach().flatten() for one in setup.learner.parameters])
@@ -56,7 +55,7 @@ def test_compiled_blocks_give_the_same_update_and_evaluations_compile_nothing(
 
 def test_blocks_of_unet_decoder_and_picture_towers_are_found_and_those_of_words_are_not() -> None:
     setup = small_setup()
-    (reward,) = setup.rewards.values()
+    (reward,) = setup.rewards.by_name.values()
     (towers,) = compiled_blocks.networks_in(reward)
     unet, vae = setup.model.pipeline.unet, setup.model.pipeline.vae
     kinds = [

@@ -9,7 +9,6 @@ import torch
 
 from rocm.config import RunConfig
 from rocm.errors import ConfigError
-from rocm.rewards.base import Scale
 from rocm.training.cuda_graph import Recording
 from rocm.training.estimate import Estimate
 from rocm.training.preflight import check_recording, problems
@@ -22,7 +21,7 @@ FIGURES = ("loss", "divergence", "kl_nats", "grad_norm", "reward", "unet_forward
 
 def changed_updates(setup: Setup, steps: int) -> tuple[list[list[float]], torch.Tensor]:
     """Figures of some updates, each with another beta and learning rate, and the adapter then."""
-    mixture = setup.mixture(dict.fromkeys(setup.weights, Scale(0.0, 1.0)))
+    mixture = setup.rewards.mixture()
     rows = []
     for step in range(1, steps + 1):
         setup.learner.optimizer.param_groups[0]["lr"] = 0.01 * step
@@ -69,7 +68,7 @@ def test_a_repeated_function_does_the_updates_with_any_learning_rate_and_beta(
     wanted, before = changed_updates(set_up(config), 3)
     setup = recorded(set_up(config))
     found, after = changed_updates(setup, 3)
-    assert len(setup.recorded) == 1  # the other two updates repeated the first's
+    assert len(setup.execution.recorded) == 1  # the other two updates repeated the first's
     for one, other in zip(found, wanted, strict=True):
         assert one == pytest.approx(other, rel=1e-4, abs=1e-6)
     torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-6)
@@ -80,7 +79,7 @@ def test_a_rehearsal_and_a_gradient_that_is_not_finite_change_nothing(
 ) -> None:
     setup = recorded(set_up(make(small_config)))
     changed_updates(setup, 1)
-    (recording,) = setup.recorded.values()
+    (recording,) = setup.execution.recorded.values()
     start = adapter(setup)
     state = {name: value.clone() for name, value in recorded_state(setup).items()}
     recording.is_rehearsal.fill_(1)
@@ -104,7 +103,7 @@ def test_a_checkpoint_of_a_recorded_run_is_read_by_one_that_is_not(
     changed_updates(setup, 1)
     other = set_up(config)
     other.learner.load_state_dict(setup.learner.state_dict())
-    mixture = setup.mixture(dict.fromkeys(setup.weights, Scale(0.0, 1.0)))
+    mixture = setup.rewards.mixture()
     rows = [update(one, mixture, 2) for one in (setup, other)]
     assert rows[0]["grad_norm"] == pytest.approx(rows[1]["grad_norm"], rel=1e-4)
     torch.testing.assert_close(adapter(setup), adapter(other), rtol=1e-4, atol=1e-6)

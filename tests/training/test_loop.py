@@ -18,7 +18,7 @@ from rocm.cli.main import main
 from rocm.errors import ConfigError, RunError, TrainingError
 from rocm.models.lora import WEIGHTS
 from rocm.rewards import load
-from rocm.rewards.base import Scale, limit_pixels
+from rocm.rewards.base import limit_pixels
 from rocm.runs.run_dir import RunDir
 from rocm.training import batch as batches
 from rocm.training.batch import draw_batch, make_problem
@@ -170,8 +170,7 @@ def test_after_a_failure_before_the_first_checkpoint_resume_begins_anew(
 def test_kill_9_loses_nothing_that_was_checkpointed(new_run: MakeRun) -> None:
     run = new_run("run", num_steps=500, eval_every=5)
     command = [sys.executable, "-m", "rocm", "train", "--resume", str(run.path)]
-    first = [*command[:4], str(run.path / "config.yaml"), "--run-dir", str(run.path)]
-    process = subprocess.Popen(first, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
     while len(run.metrics()) < 8 and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -283,7 +282,7 @@ def test_all_algorithms_begin_with_the_same_pictures(
 
 def test_refl_scores_the_clean_estimate_where_its_chain_ends(small_config) -> None:
     setup = set_up(small_config(track="", backprop="refl", num_inference_steps=4, beta=0))
-    mixture = setup.mixture({"colorfulness": Scale(0.0, 1.0)})
+    mixture = setup.rewards.mixture()
     batch = draw_batch(setup, first=0)
     problem = make_problem(setup, mixture, batch, {})
     whole = rollout(problem.policy, batch.noise, setup.model.schedule(4), problem.prediction_type)
@@ -382,9 +381,8 @@ def test_a_full_disk_is_one_sentence_and_loses_no_row(new_run: MakeRun) -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))
 
-    command = [sys.executable, "-m", "rocm", "train", str(run.path / "config.yaml")]
     answer = subprocess.run(
-        [*command, "--run-dir", str(run.path)],
+        [sys.executable, "-m", "rocm.cli.trainer", str(run.path)],
         capture_output=True,
         text=True,
         preexec_fn=no_file_over_30_kb,

@@ -38,7 +38,7 @@ MakeRun = Callable[..., RunDir]
 def two_updates(config: RunConfig) -> tuple[list[float], torch.Tensor]:
     """Loss, divergence and gradient norm of two updates, and the adapter after them."""
     setup = set_up(config)
-    mixture = setup.mixture(dict.fromkeys(setup.weights, Scale(0.0, 1.0)))
+    mixture = setup.rewards.mixture()
     rows = [updates.update(setup, mixture, step) for step in (1, 2)]
     figures = [row[name] for row in rows for name in ("loss", "divergence", "grad_norm")]
     return figures, torch.cat([one.detach().flatten() for one in setup.learner.parameters])
@@ -111,7 +111,7 @@ def test_states_before_the_reference_are_seen_in_calls_of_the_size_that_is_set(
     setup, sizes = set_up(config), []
     layer = setup.model.pipeline.unet.conv_in
     layer.register_forward_pre_hook(lambda module, inputs: sizes.append(len(inputs[0])))
-    updates.update(setup, setup.mixture({"colorfulness": Scale(0.0, 1.0)}), 1)
+    updates.update(setup, setup.rewards.mixture(), 1)
     assert sizes == [2] * 8 + [2, 6, 6, 2]  # the policy's; then the noise alone, then the rest
 
 
@@ -196,7 +196,7 @@ def test_a_memory_that_is_full_in_every_allowed_way_fails_with_what_to_do(
     ) in run.status().error
     assert "too few for batch_size=1 with latents 8 wide" in run.status().error
     assert [one.config.batch_size for one in attempts] == [2, 2, 1]
-    assert not any(one.economy.lean or one.model.use_checkpointing for one in attempts)
+    assert not any(one.execution.economy.lean or one.model.use_checkpointing for one in attempts)
     assert run.status().state == "failed"
 
 
@@ -246,7 +246,7 @@ def test_the_first_way_that_fits_is_taken(
         monkeypatch.setattr(memory, "free_bytes", lambda device: 1e12 if lean else 0)
     else:
         monkeypatch.setattr(memory, "free_bytes", lambda device: free)
-    economy = set_up(small_config(track="", **settings)).economy
+    economy = set_up(small_config(track="", **settings)).execution.economy
     assert (economy.lean, economy.checkpointing) == way
     by_itself = way[0] and "lean_layers" not in settings
     assert economy.decode_batch == (1 if by_itself else None)
@@ -298,7 +298,7 @@ def test_a_tiny_decoder_decodes_what_is_trained_on_and_nothing_else(
     assert torch.equal(*pictures)
     state = torch.linspace(-1, 1, 4 * 64).view(1, 4, 8, 8)
     stock = AutoencoderTiny.from_pretrained(tiny_decoder_dir).decode(state).sample / 2 + 0.5
-    torch.testing.assert_close(tiny.decoder(state), stock)
+    torch.testing.assert_close(tiny.execution.decoder(state), stock)
 
 
 def test_a_decoder_that_is_missing_or_another_kind_is_refused_in_a_sentence(

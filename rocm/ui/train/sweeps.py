@@ -3,10 +3,11 @@
 import json
 from collections.abc import Callable
 from html import escape
-from typing import Any, get_args
+from typing import Any
 
 import gradio as gr
 
+from rocm.config.run_config import choices
 from rocm.errors import RocmError
 from rocm.studio import Interval, Services, SweepCell, SweepReport
 from rocm.ui import controls
@@ -17,7 +18,7 @@ from rocm.ui.plot import live_plot
 from rocm.ui.train.form import FIRST_PRESET, Form, read_form
 from rocm.ui.train.view import fault
 
-DIVERGENCES = list(get_args(controls.FIELDS["divergence"].annotation))
+DIVERGENCES = list(choices("divergence"))
 NO_SWEEP = (
     '<div class="empty"><strong>No sweep yet.</strong> Give values of beta and press <em>Queue '
     "the sweep</em>: the form's other settings are trained at each of them, one by one.</div>"
@@ -95,6 +96,7 @@ def _starter(services: Services, access: Access) -> Callable[..., Any]:
         access.check(token)
         filled, *settings = values
         config = read_form(preset, filled, tuple(settings))
+        access.check_settings(config)
         grid: dict[str, list[Any]] = {"beta": [part.strip() for part in betas.split(",")]}
         if divergences:
             grid["divergence"] = list(divergences)
