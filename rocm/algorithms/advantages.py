@@ -25,15 +25,9 @@ class PromptStatistics:
         self._rewards: dict[str, deque[float]] = {}
 
     def advantages(self, prompts: Sequence[str], rewards: Tensor, limit: float) -> Tensor:
-        """Take in a round of rewards and compare them.
+        """Take in the rewards (B,) of B prompts' pictures and compare them.
 
-        Args:
-            prompts: B texts.
-            rewards: (B,), of their pictures.
-            limit: largest absolute advantage.
-
-        Returns:
-            (B,), without gradient, in [-limit, limit].
+        Returns (B,), without gradient, in [-limit, limit].
         """
         rewards = rewards.detach()
         for prompt, reward in zip(prompts, rewards.tolist(), strict=True):

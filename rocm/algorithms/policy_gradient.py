@@ -84,15 +84,8 @@ def view(
 ) -> PolicyView:
     """Evaluate the policy at the states of an episode, all decisions in one call of the network.
 
-    Args:
-        problem: the policy; nothing else of it is used.
-        scored: the pictures' episode and reference.
-        schedule: N steps.
-        penalty: weight and kind of the divergence, and the last step's Gaussian.
-        generator: of the draws of the sampled Jensen-Shannon estimator; not used otherwise.
-
-    Returns:
-        The view.
+    `penalty` gives the divergence and the last step's Gaussian, `generator` the draws of the
+    sampled Jensen-Shannon estimator; of `problem` only the policy is used.
     """
     gaussians = decisions(schedule, penalty.last_step, penalty.sigma_floor)
     states, steps = scored.episode.states, schedule[: len(gaussians)]
@@ -110,15 +103,9 @@ def view(
 
 
 def objective_of(loss: Tensor, seen: PolicyView, is_clipped: Tensor | None) -> PolicyObjective:
-    """An algorithm's loss with the penalty added, and its measurements.
+    """A loss (0-d) with the penalty of `seen` added, and its measurements.
 
-    Args:
-        loss: 0-d, of the algorithm.
-        seen: what it was computed from.
-        is_clipped: (K, B), whether a ratio is outside the clip range; None without clipping.
-
-    Returns:
-        The objective.
+    `is_clipped` is (K, B), whether a ratio is outside the clip range; None without clipping.
     """
     share = None if is_clipped is None else is_clipped.float().mean()
     return PolicyObjective(

@@ -32,16 +32,11 @@ class Problem:
     at_once: int = 0
 
     def scored(self, latents: Tensor) -> tuple[Tensor, Tensor]:
-        """Pictures and their rewards.
+        """Pictures (B, 3, H', W') of clean latents (B, C, H, W), and their rewards (B,).
 
-        A reward depends on its own picture alone. So with `at_once` its gradient is taken as soon
-        as it is known, and nothing of the decoder and the reward is kept for backward.
-
-        Args:
-            latents: clean, (B, C, H, W).
-
-        Returns:
-            Pictures (B, 3, H', W'), with `at_once` without gradient; rewards (B,).
+        A reward depends on its own picture alone. So with `at_once` its gradient is computed at
+        once, and nothing of the decoder and the reward is kept for backward; the pictures then have
+        no gradient.
         """
         if not self.at_once:
             images = self.decode(latents)

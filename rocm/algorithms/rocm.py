@@ -91,20 +91,12 @@ def renoised_objectives(
     penalty: Penalty,
     generator: torch.Generator,
 ) -> Iterator[Objective]:
-    r"""DRaFT-LV: the last step once more, from pictures that are noised again.
+    r"""DRaFT-LV: the last step again, from pictures that are noised `num_draws` times.
 
     .. math:: x = \alpha_t\,\mathrm{stop}(x_N) + \sigma_t z', \qquad x_N' = f_\theta(x, t)
 
-    Args:
-        problem: networks, decoder and reward.
-        latents: x_N, (B, C, H, W), without gradient.
-        last: the chain's last step, t its timestep.
-        num_draws: how often noise z' is drawn.
-        penalty: weight and kind of the divergence.
-        generator: of the noise, and of what `rocm_objective` draws.
-
-    Yields:
-        The one-step objective of each draw.
+    `latents` is x_N, (B, C, H, W), without gradient, and t the timestep of the chain's `last` step;
+    `generator` draws z'. Yields the one-step objective of each draw.
     """
     path = GradientPath((True,))
     for _ in range(num_draws):

@@ -152,9 +152,8 @@ class RunConfig(
     def load(cls, source: str | Path | dict[str, Any], **overrides: Any) -> Self:
         """Settings from a preset's name, a YAML file or a dictionary, with overrides.
 
-        Raises:
-            MissingFile: no such preset or file.
-            ConfigError: broken YAML, unknown setting, or a value that is not allowed.
+        Raises `MissingFile` without the preset or file, `ConfigError` for broken YAML, an unknown
+        setting or a value that is not allowed.
         """
         values = dict(source) if isinstance(source, dict) else read_settings(source)
         values |= overrides

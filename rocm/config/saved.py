@@ -66,16 +66,7 @@ class Presets:
 
 
 def command_line(config: RunConfig, preset: str, base: RunConfig) -> str:
-    """The command that trains with these settings, naming only what differs from the preset.
-
-    Args:
-        config: the settings.
-        preset: its name.
-        base: its settings.
-
-    Returns:
-        One line for a POSIX shell.
-    """
+    """The shell command that trains with these settings, naming what differs from the preset's."""
     words = ["python", "-m", "rocm", "train", preset]
     for name, value in config.model_dump(exclude={"description"}).items():
         if value != getattr(base, name):

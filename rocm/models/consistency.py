@@ -128,14 +128,9 @@ class ConsistencyModel:
         return self._features([""], is_empty=True)
 
     def policy(self, context: Tensor, guidance_scale: float) -> Network:
-        """The network with the adapter on.
+        """The network with the adapter on, from float32 states to float32 outputs.
 
-        Args:
-            context: text features (B, L, D); calls with M = n * B states repeat it n times.
-            guidance_scale: in diffusers' convention.
-
-        Returns:
-            A network from float32 states to float32 outputs.
+        Calls with M = n * B states repeat the text features `context`, (B, L, D), n times.
         """
         return self._network(context, guidance_scale, is_reference=False)
 
@@ -186,16 +181,10 @@ class ConsistencyModel:
         context: Tensor,
         timestep_cond: Tensor | None = None,
     ) -> Tensor:
-        """One call of the U-Net, counted in `passes`.
+        """One call of the U-Net, counted in `passes`; returns (M, C, H, W).
 
-        Args:
-            state: (M, C, H, W).
-            timesteps: (M,).
-            context: text features (M, L, D), as `encode` gives them.
-            timestep_cond: embedding of the guidance (M, E), where the model has one.
-
-        Returns:
-            (M, C, H, W).
+        `state` is (M, C, H, W), `timesteps` (M,), `context` (M, L, D) as `encode` gives it, and
+        `timestep_cond` (M, E) the embedding of the guidance of models that have one.
         """
 
         def count_backward(gradient: Tensor) -> None:
@@ -291,17 +280,7 @@ class ConsistencyModel:
 
 
 def resolve_device(device: str) -> torch.device:
-    """The device that a `device` setting names.
-
-    Args:
-        device: `auto` (CUDA where present), `cpu` or `cuda`.
-
-    Returns:
-        The device.
-
-    Raises:
-        ConfigError: cuda was asked for and there is none.
-    """
+    """The device of a `device` setting; `auto` is CUDA if present, `cuda` raises without it."""
     if device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("device=cuda, but no CUDA device is visible. Use device=cpu or auto.")
     if device == "auto":
@@ -315,11 +294,9 @@ def load_model(
     """Load a few-step model and freeze it; nothing is downloaded.
 
     Args:
-        model: as in `RunConfig`: a folder in diffusers' layout, absolute, or relative to the
-            working directory or to the project, or a repository in the hub's cache; with an
-            LCM-LoRA or LCM U-Net behind a plus.
+        model: as in `RunConfig`.
         device: `auto`, `cpu` or `cuda`.
-        precision: `fp32`, `bf16` or `fp16`; with fp16 the autoencoder stays in fp32, as it must.
+        precision: `fp32`, `bf16` or `fp16`; with fp16 the autoencoder stays in fp32.
         use_checkpointing: recompute network passes in backward.
 
     Returns:
@@ -327,8 +304,7 @@ def load_model(
 
     Raises:
         MissingFile: it is not on this disk, or a file in it is missing.
-        ConfigError: no few-step model, its scheduler clamps or is another one, or a file is
-            damaged or a pickle.
+        ConfigError: not a few-step model, an unsuitable scheduler, or a damaged file or pickle.
     """
     target, dtype = resolve_device(device), DTYPES[precision]
     pipeline, note = load_few_step(model, precision)

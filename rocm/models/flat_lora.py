@@ -59,14 +59,7 @@ class FlatAdamW(torch.optim.AdamW):
         return super().step(closure)
 
     def cast(self, cast: Tensor) -> list[Tensor]:
-        """The parameters in another format; a gradient in them reaches the vector's.
-
-        Args:
-            cast: (P,), takes the values; all passes of an update share it.
-
-        Returns:
-            Views of it in the parameters' shapes.
-        """
+        """Views of `cast` (P,), which takes the values; gradients in them reach the vector."""
         return self._parts(_Cast.apply(self.vector, cast))
 
     def state_dict(self) -> dict[str, Any]:
@@ -179,10 +172,9 @@ class LeanLora(lora.Linear):
 
 
 def make_lean_lora(network: nn.Module) -> None:
-    """Exchange the adapted linear layers of a network; nothing that is computed changes.
+    """Replace the adapted linear layers of a network; the result stays the same.
 
-    Args:
-        network: with an adapter as `add_adapter` makes it: no dropout, no bias, no variant.
+    The adapter is as `add_adapter` makes it: no dropout, no bias, no variant.
     """
     for module in network.modules():
         if type(module) is lora.Linear:
@@ -193,13 +185,7 @@ class Lender:
     """Lends the layers of a network their trained weights, all of them in one cast."""
 
     def __init__(self, network: nn.Module, optimizer: FlatAdamW, dtype: torch.dtype):
-        """Find each layer's weights in the vector.
-
-        Args:
-            network: whose layers `make_lean_lora` has exchanged.
-            optimizer: over the adapter's weights.
-            dtype: of the network's passes.
-        """
+        """Find each layer's weights in the vector of `optimizer`; `dtype` is that of the passes."""
         self._optimizer = optimizer
         self._cast = torch.empty_like(optimizer.vector, dtype=dtype, requires_grad=False)
         places = {id(one): number for number, one in enumerate(optimizer.parameters)}

@@ -110,11 +110,7 @@ class LeanGEGLU(GEGLU):
 
 
 def make_lean(network: nn.Module) -> None:
-    """Exchange the layers of a U-Net or decoder; nothing that is computed changes.
-
-    Args:
-        network: of diffusers, frozen but for adapters, in evaluation mode.
-    """
+    """Replace the layers of a frozen U-Net or decoder of diffusers; the result stays the same."""
     for module in network.modules():
         if type(module) is nn.Conv2d and _is_plain(module):
             module.__class__ = LeanConv2d

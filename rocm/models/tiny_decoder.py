@@ -15,20 +15,11 @@ from rocm.storage.paths import find_folder
 def load_decoder(
     folder: str, device: torch.device, dtype: torch.dtype, latent_channels: int
 ) -> Callable[[Tensor], Tensor]:
-    """Load a tiny autoencoder's decoder, frozen.
+    """Load the decoder of an `AutoencoderTiny` in diffusers' layout, frozen.
 
-    Args:
-        folder: of an `AutoencoderTiny` in diffusers' layout, found as a model's folder is.
-        device: where to compute.
-        dtype: of its weights.
-        latent_channels: of the model whose latents it decodes.
-
-    Returns:
-        Latents (B, C, h, w) to pictures (B, 3, H, W), float32, nominally in [0, 1].
-
-    Raises:
-        MissingFile: the folder, or a file in it, is missing.
-        ConfigError: it is another kind of autoencoder, damaged, or for other latents.
+    It maps latents (B, C, h, w) to pictures (B, 3, H, W), float32, nominally in [0, 1]. Raises
+    `MissingFile` without the folder or a file, `ConfigError` for another kind of autoencoder, a
+    damaged file or other latents.
     """
     path = _folder(folder)
     if (

@@ -47,17 +47,7 @@ class HubPrompts:
 
 
 def check_prompt(prompt: str) -> str:
-    """The prompt without surrounding white space.
-
-    Args:
-        prompt: as the user gave it.
-
-    Returns:
-        The prompt to draw.
-
-    Raises:
-        ConfigError: empty, longer than 1,000 characters, or no text.
-    """
+    """The prompt without surrounding white space; ConfigError if empty, too long or not text."""
     text = check_text("prompt", prompt).strip()
     if not text:
         raise ConfigError(
@@ -72,18 +62,12 @@ def check_prompt(prompt: str) -> str:
 
 
 def read_prompts(path: Path, column: str = "") -> list[str]:
-    """The prompts of a file.
+    """The prompts of a file, in order, with repetitions.
 
-    Args:
-        path: .csv, .tsv, .json or .jsonl; any other name is text with one prompt per line.
-        column: of a table, or key of objects; empty: the first of prompt, caption, text.
-
-    Returns:
-        The prompts in order, as often as they stand there.
-
-    Raises:
-        MissingFile: no such file.
-        ConfigError: not readable as its name says, no such column, or a prompt is not allowed.
+    .csv, .tsv, .json and .jsonl are tables, of which `column` (or a key of that name) is read, by
+    default the first of prompt, caption, text; other files have one prompt per line. Raises
+    `MissingFile` without the file, `ConfigError` if it cannot be read so or a prompt is not
+    allowed.
     """
     if not os.path.exists(path):
         raise MissingFile(
@@ -112,18 +96,10 @@ def read_prompts(path: Path, column: str = "") -> list[str]:
 
 
 def find_hub_prompts(source: str, column: str) -> HubPrompts:
-    """What was read of a data set earlier, without a look at the network.
+    """The prompts of a data set that were read earlier; never uses the network.
 
-    Args:
-        source: `hub:owner/name`, with `@revision` and `:pattern` of file names if need be.
-        column: as in `read_prompts`.
-
-    Returns:
-        The prompts.
-
-    Raises:
-        MissingFile: they are not on this disk.
-        ConfigError: not of that form.
+    `source` is `hub:owner/name`, optionally with `@revision` and `:pattern` of file names. Raises
+    `MissingFile` if they are not on this disk, `ConfigError` if the text has another form.
     """
     wanted, pattern = _data_set(source)
     path = _stored(wanted, pattern, column)
@@ -143,18 +119,9 @@ def find_hub_prompts(source: str, column: str) -> HubPrompts:
 def fetch_hub_prompts(source: str, column: str, announce: Callable[[str], None]) -> HubPrompts:
     """Read a column of a data set from the hub, and keep it; arguments as in `find_hub_prompts`.
 
-    Args:
-        source: as there.
-        column: as there.
-        announce: takes a sentence with the size before the reading begins, and one at the end.
-
-    Returns:
-        The prompts.
-
-    Raises:
-        MissingFile: no network, no such data set, or no file that fits.
-        ConfigError: no such column, or a file is damaged.
-        RunError: what was read cannot be kept.
+    `announce` takes sentences on the progress. Raises `MissingFile` without network or a fitting
+    file, `ConfigError` without the column or for a damaged file, `RunError` if the prompts cannot
+    be kept.
     """
     from huggingface_hub import HfApi, HfFileSystem
 

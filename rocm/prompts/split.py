@@ -52,8 +52,11 @@ def load_prompts(
         column: of a table or data set; empty: the first of prompt, caption, text.
         num_prompts: number of prompts to train on; 0: all the others.
 
+    Returns:
+        The prompts.
+
     Raises:
-        MissingFile: no such file, or the data set is not on this disk.
+        MissingFile: the file or data set is not on this disk.
         ConfigError: a prompt is not allowed, or there are too few.
     """
     revision = ""

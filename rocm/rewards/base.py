@@ -20,15 +20,7 @@ class Reward(Protocol):
     name: str
 
     def __call__(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
-        """Score B pictures.
-
-        Args:
-            images: (B, 3, H, W), float32, in [0, 1].
-            prompts: B texts.
-
-        Returns:
-            (B,).
-        """
+        """Score B pictures (B, 3, H, W), float32 in [0, 1], with their B prompts; returns (B,)."""
         ...
 
 
@@ -61,9 +53,9 @@ class _LimitPixels(torch.autograd.Function):
 def limit_pixels(images: Tensor) -> Tensor:
     """Clamp pictures to [0, 1] as a screen does, keeping the gradient that leads back inside.
 
-    A plain clamp freezes saturated pixels for ever; no clamp rewards colours that no screen shows.
-    Here a pixel outside the range feels the gradient of a minimised loss only where that moves it
-    back into the range. Ours, not the paper's.
+    A plain clamp freezes saturated pixels for ever; without a clamp the reward rises with colors
+    that no screen shows. Here a pixel outside the range receives the gradient of a minimized loss
+    only if that moves it back into the range. Ours, not the paper's.
 
     Args:
         images: (B, 3, H, W), any range.

@@ -67,17 +67,9 @@ class ClipReward:
 def load_clip(name: str, folder: str, device: torch.device) -> ClipReward:
     """Load a CLIP, frozen, in float32.
 
-    Args:
-        name: of the reward.
-        folder: transformers' CLIPModel or VisionTextDualEncoderModel, and a tokenizer.
-        device: of the model.
-
-    Returns:
-        The reward.
-
-    Raises:
-        MissingFile: the folder, or a file in it, is missing.
-        ConfigError: a file is damaged or a pickle, or the folder holds another kind of network.
+    The folder holds transformers' CLIPModel or VisionTextDualEncoderModel, and a tokenizer. Raises
+    `MissingFile` without the folder or a file, `ConfigError` if a file is damaged or a pickle, or
+    the network is another kind.
     """
     path = _folder(name, folder)
     what = f"reward={name}"

@@ -14,18 +14,12 @@ EPSILON = 1e-6
 
 
 def colorfulness(images: Tensor) -> Tensor:
-    r"""Colourfulness M3 of Hasler and Suesstrunk (2003), on the 0-255 scale.
+    r"""Colorfulness M3 of Hasler and Suesstrunk (2003) on the 0-255 scale, (B,), >= 0.
 
     .. math:: rg = R - G,\ yb = (R + G)/2 - B,\quad
               M = \sqrt{\sigma_{rg}^2 + \sigma_{yb}^2} + 0.3 \sqrt{\mu_{rg}^2 + \mu_{yb}^2}
 
-    Their scale: 15 slightly, 45 averagely, 82 highly, 109 extremely colourful.
-
-    Args:
-        images: (B, 3, H, W) in [0, 1].
-
-    Returns:
-        (B,), >= 0.
+    Their scale: 15 slightly, 45 averagely, 82 highly, 109 extremely colorful.
     """
     red, green, blue = (255 * images).flatten(2).unbind(1)
     rg, yb = red - green, (red + green) / 2 - blue
@@ -35,27 +29,13 @@ def colorfulness(images: Tensor) -> Tensor:
 
 
 def saturation(images: Tensor) -> Tensor:
-    """Mean HSV saturation, (max - min) / max over the channels of each pixel.
-
-    Args:
-        images: (B, 3, H, W) in [0, 1].
-
-    Returns:
-        (B,) in [0, 1].
-    """
+    """Mean HSV saturation, (max - min) / max over the channels of each pixel, (B,) in [0, 1]."""
     high, low = images.amax(1), images.amin(1)
     return ((high - low) / (high + EPSILON)).flatten(1).mean(1)
 
 
 def smoothness(images: Tensor) -> Tensor:
-    """Negative total variation: minus the mean absolute difference of neighbouring pixels.
-
-    Args:
-        images: (B, 3, H, W) in [0, 1].
-
-    Returns:
-        (B,) in [-1, 0].
-    """
+    """Minus the mean absolute difference of neighboring pixels, (B,) in [-1, 0]."""
     right = (images[..., 1:] - images[..., :-1]).abs().flatten(1).mean(1)
     down = (images[..., 1:, :] - images[..., :-1, :]).abs().flatten(1).mean(1)
     return -(right + down) / 2
@@ -113,12 +93,5 @@ def color_entropy(images: Tensor) -> Tensor:
 
 
 def at_limit(images: Tensor) -> Tensor:
-    """Share of channel values at or beyond the ends of the range, (B,) in [0, 1].
-
-    Args:
-        images: (B, 3, H, W), not clamped.
-
-    Returns:
-        (B,).
-    """
+    """Share of channel values at or beyond the ends of [0, 1], (B,); pictures are not clamped."""
     return ((images <= 0) | (images >= 1)).float().flatten(1).mean(1)

@@ -136,17 +136,7 @@ def weights_folder() -> Path:
 
 
 def find_weights(name: str) -> list[Path]:
-    """The files of a published reward.
-
-    Args:
-        name: of `PUBLISHED`.
-
-    Returns:
-        Their paths, the checkpoint first.
-
-    Raises:
-        MissingFile: one of them is not on this disk; says how large it is and what to do.
-    """
+    """The files of a published reward, the checkpoint first; MissingFile says what to download."""
     published = PUBLISHED[name]
     paths = [file.find() for file in published.files]
     missing = [file for file, path in zip(published.files, paths, strict=True) if path is None]
@@ -171,15 +161,9 @@ def size_text(files: Sequence[WeightFile]) -> str:
 def download(name: str, fetch: Callable[[str, str, str], None]) -> Iterator[WeightFile]:
     """Fetch what a published reward lacks: from the hub into its cache, the rest into its folder.
 
-    Args:
-        name: of `PUBLISHED`.
-        fetch: downloads an address to a file and checks its sha256 (empty: unknown).
-
-    Yields:
-        Each file before its download begins.
-
-    Raises:
-        MissingFile: no network, the server does not have the file, or another content came.
+    `fetch` downloads an address to a file and checks its sha256 (empty: unknown). Yields each file
+    before its download begins. Raises `MissingFile` without network, without the file, or if other
+    content arrived.
     """
     for file in PUBLISHED[name].files:
         if file.find():

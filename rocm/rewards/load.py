@@ -25,17 +25,11 @@ PIXEL_REWARDS = {
 def load_rewards(
     names: Iterable[str], device: torch.device, copies: Mapping[str, Path] | None = None
 ) -> dict[str, Reward]:
-    """Load rewards, in order.
+    """Load rewards, in order; their networks compute on `device`.
 
-    Args:
-        names: of `NAMES`, `clip:FOLDER` for any small CLIP in transformers' layout, or
-            `path/to/file.py:name`.
-        device: of their networks.
-        copies: files that stand for the user's own, by name of the reward.
-
-    Raises:
-        ConfigError: unknown name.
-        MissingFile: a network's folder or file is missing.
+    Names are of `NAMES`, `clip:FOLDER` for any small CLIP in transformers' layout, or
+    `path/to/file.py:name`, for whose file `copies` may give another by name. Raises `ConfigError`
+    for an unknown name, `MissingFile` without a network's file.
     """
     return {name: _load(name, device, copies or {}) for name in names}
 

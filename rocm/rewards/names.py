@@ -61,10 +61,7 @@ def check_gradient(
 ) -> None:
     """Refuse a reward without gradient if the algorithm needs one, or with one if it needs none.
 
-    Args:
-        names: of the trained rewards.
-        algorithm: of the run.
-        blind: those of the user's own rewards that have no gradient; None while that is not known.
+    `blind` are those of the user's own rewards that have no gradient; None while that is not known.
     """
     missing = [name for name in names if name in {*WITHOUT_GRADIENT, *(blind or ())}]
     if missing and algorithm.needs_gradient:
@@ -97,8 +94,7 @@ def usable_published() -> list[str]:
 def parse_mixture(text: str) -> dict[str, float]:
     """Weights by name from text such as `0.7*tiny-clip+0.3*colorfulness`, in order.
 
-    Raises:
-        ConfigError: not of that form, a name twice, or every weight 0.
+    Raises `ConfigError` if it has another form, a name twice, or only weights of 0.
     """
     weights: dict[str, float] = {}
     for term in re.split(r"\s*\+\s*", text.strip()):

@@ -19,17 +19,10 @@ ASK = (
 
 
 def official_versions(measures: Iterable[str]) -> dict[str, str]:
-    """Package, torch and checkpoint of each official score.
+    """Package, torch and checkpoint of each official score among `measures`, in words by name.
 
-    Args:
-        measures: names, the official ones checked by `rocm.rewards.names.check_measured`.
-
-    Returns:
-        Words by name of an official score; empty where there is none.
-
-    Raises:
-        MissingDependency: the environment lacks the packages.
-        MissingFile: a checkpoint is not on this disk.
+    Raises `MissingDependency` if the environment lacks the packages, `MissingFile` without a
+    checkpoint.
     """
     official = [name for name in measures if name in OFFICIAL]
     if not official:

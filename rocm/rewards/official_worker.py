@@ -43,11 +43,7 @@ class Scorers:
     """The packages' scorers; the last one of each kind stays loaded."""
 
     def __init__(self, folder: Path):
-        """Load nothing yet.
-
-        Args:
-            folder: empty, becomes the working directory: `bert-base-uncased` is looked for there.
-        """
+        """Use the empty `folder` as working directory: `bert-base-uncased` is looked for there."""
         self.folder = folder
         self.loaded: dict[str, tuple[str, Any]] = {}
         os.chdir(folder)
@@ -113,13 +109,7 @@ def _write_gradient(model: Any, image: str, prompt: str, path: str) -> None:
 
 
 def serve(lines: TextIO, answers: TextIO, folder: Path) -> None:
-    """Answer requests until the input ends.
-
-    Args:
-        lines: requests.
-        answers: of this process to its parent.
-        folder: empty, for what the packages expect to find on disk.
-    """
+    """Answer the requests of `lines` in `answers`; the packages find their files in `folder`."""
     scorers = Scorers(folder)
     names = ("hpsv2", "image-reward", "torch", "transformers")
     print(json.dumps({"versions": {name: version(name) for name in names}}), file=answers)

@@ -45,14 +45,14 @@ def score_in_micro_batches(
 ) -> Tensor:
     """Score pictures a few at a time; scores and gradients are those of the whole batch.
 
-    A batch of several parts keeps nothing of the towers for backward but the pictures, and computes
-    each part again there: memory is that of one part, whatever the batch.
+    A batch of several parts keeps only the pictures for backward and computes each part again
+    there, so its memory is that of one part.
 
     Args:
         score: of pictures and prompts, (B,).
         images: (B, 3, H, W) in [0, 1].
-        prompts: B texts, or what is known of them, (B, D).
-        micro_batch: most pictures that the towers see at once.
+        prompts: B texts, or their features, (B, D).
+        micro_batch: maximum number of pictures in one call.
 
     Returns:
         (B,), float32.
@@ -123,11 +123,7 @@ class Head(nn.Module):
     """Five linear layers without activation, width to 1, in float32 (Aesthetic, ImageReward)."""
 
     def __init__(self, width: int):
-        """Random weights.
-
-        Args:
-            width: of the features.
-        """
+        """Random weights for features of `width`."""
         super().__init__()
         # The published keys count the dropouts, which do nothing in evaluation.
         dropout = nn.Identity

@@ -15,23 +15,17 @@ PROMPTS = ("a red apple", "a blue car")
 
 
 class UserReward:
-    """A function of a Python file as a `Reward`; running the file runs the user's code.
+    """A function of a Python file as a `Reward`; running the file runs the user's code."""
 
-    Attributes:
-        name: `path/to/file.py:name`.
-        has_gradient: whether its values depend on the pictures differentiably; set by `probe`.
-    """
+    name: str
+    has_gradient: bool
+    """Whether its values depend on the pictures differentiably; `probe` finds out."""
 
     def __init__(self, name: str, file: Path | None = None):
-        """Run the file.
+        """Run the file, or the copy `file` of it.
 
-        Args:
-            name: of the reward.
-            file: a copy of its file that is used instead.
-
-        Raises:
-            MissingFile: there is no such file.
-            ConfigError: it has no function of pictures and prompts of that name.
+        Raises `MissingFile` without the file, `ConfigError` without a function of pictures and
+        prompts of that name.
         """
         if file is None:
             check_user_reward(name)
@@ -41,8 +35,7 @@ class UserReward:
     def __call__(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
         """Score B pictures (B, 3, H, W) in [0, 1]; returns (B,).
 
-        Raises:
-            TrainingError: the function returns another shape, or values that are not finite.
+        Raises `TrainingError` if the function returns another shape, or values that are not finite.
         """
         values = self._function(images, prompts)
         shape = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
@@ -61,9 +54,7 @@ class UserReward:
     def probe(self, device: torch.device, size: int) -> None:
         """Call the function on two pictures (3, size, size) and see whether it has a gradient.
 
-        Raises:
-            TrainingError: as the call.
-            ConfigError: the gradient is not finite.
+        Raises as the call, and `ConfigError` if the gradient is not finite.
         """
         pixels = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0))
         images = pixels.to(device).requires_grad_()

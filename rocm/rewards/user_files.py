@@ -40,9 +40,8 @@ def find_user_file(name: str) -> Path:
 def check_user_reward(name: str) -> None:
     """Refuse a missing or broken file and a missing or wrong function, without running the file.
 
-    Raises:
-        MissingFile: there is no such file.
-        ConfigError: the file is not Python, or has no function of two arguments of that name.
+    Raises `MissingFile` without the file, `ConfigError` if it is not Python or has no function of
+    two arguments of that name.
     """
     path, function = find_user_file(name), name.rpartition(":")[2]
     try:

@@ -29,12 +29,7 @@ WARNING = {"step": int, "warning": str, "message": str}
 def write_atomic(path: Path, content: str | bytes) -> None:
     """Replace a file whole: a reader sees the old content or the new, even after a power cut.
 
-    Args:
-        path: the file; its folder exists.
-        content: text (stored as UTF-8) or bytes.
-
-    Raises:
-        TrainingError: the disk is full or the folder cannot be written; the old file is untouched.
+    Raises `TrainingError` if the disk is full or the folder cannot be written; the old file stays.
     """
     data = content.encode() if isinstance(content, str) else content
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -51,18 +46,10 @@ def write_atomic(path: Path, content: str | bytes) -> None:
 
 @contextmanager
 def replace_folder(path: Path) -> Iterator[Path]:
-    """Write a folder under another name and give it its own at the end, so it is never half there.
+    """Write a folder under another name and rename it at the end, so it is never half there.
 
     Its files are on the disk before that: a power cut leaves the old folder or the new one, whole.
-
-    Args:
-        path: the folder's final name; an older one is replaced.
-
-    Yields:
-        The empty folder to write into.
-
-    Raises:
-        TrainingError: the disk is full; the old folder is untouched.
+    Yields the empty folder. Raises `TrainingError` if the disk is full; the old folder stays.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     old = path.with_name(f".{path.name}.{os.getpid()}.old")
@@ -84,14 +71,10 @@ def replace_folder(path: Path) -> Iterator[Path]:
 
 
 def append_json_line(path: Path, row: dict[str, Any]) -> None:
-    """Add one line in one write; if the disk is full, the file stays as it was.
+    """Add one line in one write; a number that is not finite is stored as null.
 
-    Args:
-        path: a .jsonl file, made if absent.
-        row: plain data; a number that is not finite is stored as null.
-
-    Raises:
-        TrainingError: the disk is full or the file cannot be written.
+    Raises `TrainingError` if the disk is full or the file cannot be written; the file stays as it
+    was.
     """
     data = json_line(row).encode()
     try:
@@ -105,17 +88,7 @@ def append_json_line(path: Path, row: dict[str, Any]) -> None:
 
 
 def read_json_lines(path: Path) -> list[dict[str, Any]]:
-    """All complete lines of a .jsonl file, none if it does not exist.
-
-    Args:
-        path: the file; a last line without its end is being written, and is left out.
-
-    Returns:
-        One dictionary per line.
-
-    Raises:
-        RunError: a complete line is not JSON.
-    """
+    """The complete lines of a .jsonl file, none without the file; RunError if one is not JSON."""
     try:
         complete = path.read_bytes().rpartition(b"\n")[0]
     except FileNotFoundError:
@@ -124,18 +97,7 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
 
 
 def parse_lines(path: Path, text: bytes) -> list[dict[str, Any]]:
-    """One dictionary per line of metrics.jsonl, events.jsonl or another file.
-
-    Args:
-        path: where the text stands.
-        text: complete lines.
-
-    Returns:
-        The lines' objects.
-
-    Raises:
-        RunError: a line is no object of JSON, or lacks what every line of that file has.
-    """
+    """The objects of the complete lines of file `path`; RunError if one lacks a required key."""
     try:
         rows = [json.loads(line) for line in text.splitlines()]
     except ValueError as error:
@@ -180,17 +142,10 @@ def read_json(path: Path) -> Any:
 
 
 def read_record(path: Path, kinds: dict[str, Any]) -> dict[str, Any] | None:
-    """The object that a .json file holds.
+    """The object of a .json file, None without the file.
 
-    Args:
-        path: the file.
-        kinds: types by name; a name that may be absent allows None.
-
-    Returns:
-        The object, None if the file does not exist.
-
-    Raises:
-        RunError: damaged, or a value is of another type.
+    `kinds` are types by name; a name that may be absent allows None. Raises `RunError` if the file
+    is damaged or a value has another type.
     """
     record = read_json(path)
     if record is None and not path.exists():
@@ -253,18 +208,7 @@ def _cannot_write(path: Path, error: OSError) -> TrainingError:
 
 
 def check_text(name: str, text: str) -> str:
-    """The text, if it can be stored and sent.
-
-    Args:
-        name: what it is, for the sentence.
-        text: as the user gave it.
-
-    Returns:
-        The same text.
-
-    Raises:
-        ConfigError: it holds half a character, as a terminal of another encoding gives.
-    """
+    """The text; ConfigError if it holds half a character, as a terminal of another encoding gives."""
     try:
         text.encode()
     except UnicodeEncodeError as error:

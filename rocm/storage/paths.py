@@ -9,17 +9,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def find_folder(model: str) -> Path:
-    """The folder of a model or reward.
-
-    Args:
-        model: path, absolute, or relative to the working directory or to the project.
-
-    Returns:
-        An existing folder.
-
-    Raises:
-        MissingFile: neither the working directory nor the project has it.
-    """
+    """A model's or reward's folder from the working directory or the project; or MissingFile."""
     for folder in (Path(os.path.expanduser(model)), ROOT / model):
         if os.path.isdir(folder):  # unlike Path.is_dir, also for a text that can be no path
             if not os.access(folder, os.R_OK | os.X_OK):

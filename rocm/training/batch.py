@@ -131,6 +131,9 @@ def measurements(
         divergences: (K, B) of each batch, of the first K <= N steps; the others count as 0. None
             without a reference, then the divergence is left out.
         num_inference_steps: N.
+
+    Returns:
+        Values by name.
     """
     row = {"reward": torch.cat(list(rewards)).mean().item()}
     for name in scores[0]:

@@ -29,8 +29,8 @@ NUM_UPDATES = 20
 def calibrated_beta(config: RunConfig, share: float) -> float:
     """Train twenty updates; the beta that gives the divergence the share s, in (0, 1).
 
-    Raises:
-        ConfigError: not a run of ROCM with a divergence, or the divergence had no gradient.
+    Raises `ConfigError` if the run is not ROCM with a divergence, or the divergence had no
+    gradient.
     """
     if not config.method.needs_gradient or config.beta == 0 or not 0 < share < 1:
         raise ConfigError(

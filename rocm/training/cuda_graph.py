@@ -82,13 +82,7 @@ class Recording:
     is_rehearsal: Tensor
 
     def __init__(self, setup: Setup, mixture: Mixture, given: Sequence[Given]):
-        """Take places for what is given.
-
-        Args:
-            setup: a run's parts, its adapter one vector.
-            mixture: the trained reward.
-            given: of each batch.
-        """
+        """Allocate places for what each batch is given; the adapter is one vector."""
         config, model = setup.config, setup.model
         self._setup, self._optimizer = setup, _on_device(setup.learner.optimizer)
         self._given = [one.copy() for one in given]
@@ -171,15 +165,10 @@ class Recording:
 
 
 def recorded_update(setup: Setup, mixture: Mixture, step: int) -> dict[str, float]:
-    """One update by a recording, which is made anew when what it depends on has changed.
+    """Update `step` (from 1) by a recording, made anew when what it depends on has changed.
 
-    Args:
-        setup: the run's parts; learning rate and beta may be others in every update.
-        mixture: the trained reward.
-        step: number of this update, from 1.
-
-    Returns:
-        The row of metrics, as that of an update that is not recorded.
+    Learning rate and beta may differ in every update. Returns the row of an update that is not
+    recorded.
     """
     config, recorded = setup.config, setup.execution.recorded
     given = [_given(setup, mixture, batch) for batch in draw_batches(setup, step)]

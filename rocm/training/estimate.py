@@ -98,15 +98,7 @@ def _update_passes(config: RunConfig) -> float:
 
 
 def estimate(config: RunConfig, runs: list[RunDir]) -> Estimate:
-    """Time and memory of a run.
-
-    Args:
-        config: its settings.
-        runs: earlier runs of this machine.
-
-    Returns:
-        The estimate; without a basis it holds no figures.
-    """
+    """Time and memory of a run, from earlier `runs` of this machine; None where not known."""
     newest_first = sorted(runs, key=lambda run: run.path.stat().st_mtime, reverse=True)
     for run in newest_first[:NUM_EXAMINED]:
         rate = _rate_of(run, config)

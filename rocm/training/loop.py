@@ -90,14 +90,7 @@ def train(run: RunDir, resume: bool = False, ranks: Ranks = ALONE) -> Iterator[P
 
 
 def follow(ranks: Ranks) -> None:
-    """Do what the leading process says until it ends, which is raised as `Parted`.
-
-    Args:
-        ranks: where this process is not the first.
-
-    Raises:
-        RocmError: what went wrong, here or in another process.
-    """
+    """Do what the leading process says until it ends, which is raised as `Parted`."""
     settings, measured, copies = ranks.gather(None)[0]
     setup = _agreed(set_up(RunConfig.load(settings), measured, ranks, copies))
     while True:

@@ -43,9 +43,8 @@ Advantages = Callable[[Setup, Sequence[Drawn]], tuple[list[Tensor], dict[str, fl
 def policy_update(setup: Setup, mixture: Mixture, step: int) -> dict[str, float]:
     """Draw the pictures of update `step` once and take `inner_epochs` optimizer steps on them.
 
-    Returns:
-        Measurements: of the pictures and their policy at the first optimizer step,
-        `clip_fraction` at the last, `grad_norm` averaged over the steps.
+    Returns measurements: of the pictures and their policy at the first optimizer step,
+    `clip_fraction` at the last, `grad_norm` averaged over the steps.
     """
     config = setup.config
     drawn = [draw_episode(setup, mixture, batch) for batch in draw_batches(setup, step)]

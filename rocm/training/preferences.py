@@ -35,20 +35,20 @@ class Preference:
 
 
 def load_preferences(source: str, held_out: Collection[str]) -> tuple[Preference, ...]:
-    """Read and check a table.
+    """Read and check a table of preferences, in order.
 
     Args:
         source: a .csv file with a header, or a .jsonl file with an object per line; other columns
-            are passed over. Adapter folders are absolute, or relative to the table's folder, the
+            are ignored. Adapter folders are absolute, or relative to the table's folder, the
             working directory or the project.
-        held_out: prompts of the evaluation, which nothing may be trained on.
+        held_out: prompts of the evaluation, which no row may use.
 
     Returns:
-        The rows, in order.
+        The rows.
 
     Raises:
         MissingFile: there is no such file.
-        ConfigError: it is no such table, or a value is not allowed; names the line.
+        ConfigError: not such a table, or a value that is not allowed; names the line.
     """
     path = Path(os.path.expanduser(source))
     found = []

@@ -22,15 +22,7 @@ from rocm.training.preferences import load_preferences
 
 
 def problems(config: RunConfig, forecast: Estimate) -> list[str]:
-    """Why a run with these settings would fail or teach nothing.
-
-    Args:
-        config: the settings.
-        forecast: what it will take.
-
-    Returns:
-        One sentence each; empty if nothing is known.
-    """
+    """One sentence for each reason that a run with these settings would fail or learn nothing."""
     checks: list[Callable[[], object]] = [
         lambda: check_model(config.model),
         lambda: prompts_of(config),
@@ -119,15 +111,7 @@ BFLOAT16_SINCE = 8.0  # compute capability of Ampere; older cards emulate it slo
 
 
 def check_precision(config: RunConfig, capability: float | None) -> None:
-    """Refuse bfloat16 on a card that has none.
-
-    Args:
-        config: of a run.
-        capability: CUDA's compute capability of the card that computes; None without one.
-
-    Raises:
-        ConfigError: says which cards have it, and what to set instead.
-    """
+    """Refuse bfloat16 on a card without it, by CUDA's compute capability; None without a card."""
     if config.precision == "bf16" and capability is not None and capability < BFLOAT16_SINCE:
         raise ConfigError(
             f"precision=bf16 needs a card of compute capability {BFLOAT16_SINCE:.1f} (Ampere) or "
@@ -137,14 +121,7 @@ def check_precision(config: RunConfig, capability: float | None) -> None:
 
 
 def check_compiler(config: RunConfig) -> None:
-    """Refuse to compile blocks where no compiler is.
-
-    Args:
-        config: of a run.
-
-    Raises:
-        ConfigError: a C++ compiler or Python's headers are missing.
-    """
+    """Refuse to compile blocks without a C++ compiler and Python's headers."""
     if not config.compile_blocks:
         return
     compiler = os.environ.get("CXX", "g++")  # as torch looks for it
@@ -166,16 +143,7 @@ def _reads_prompts(name: str) -> bool:
 
 
 def check_recording(config: RunConfig, is_cuda: bool, num_processes: int = 1) -> None:
-    """Refuse to record an update that cannot be repeated as it was.
-
-    Args:
-        config: of a run.
-        is_cuda: whether it computes on CUDA.
-        num_processes: that share it.
-
-    Raises:
-        ConfigError: says what cannot be recorded, and what can.
-    """
+    """Refuse to record an update that cannot be repeated as it was; says what can be recorded."""
     if not config.cuda_graph:
         return
     unread = [name for name in parse_mixture(config.reward) if _reads_prompts(name)]

@@ -149,6 +149,9 @@ def set_up(
         ranks: the processes that share the run.
         copies: the run's own copies of reward files, by name of the reward.
 
+    Returns:
+        The parts.
+
     Raises:
         ConfigError: a setting does not fit the model, the rewards or the machine, or a reward has
             no gradient and the algorithm needs one.

@@ -28,12 +28,9 @@ from rocm.training.setup import Setup
 def update(setup: Setup, mixture: Mixture, step: int) -> dict[str, Any]:
     """Do update `step` (from 1) and measure it; with less memory and again if the memory is full.
 
-    Returns:
-        The update's row of metrics. If `loss` is not finite, the adapter is not to be kept; if
-        `grad_norm` is not, the optimizer left the step out.
-
-    Raises:
-        TrainingError: the memory is too small in every way that the settings allow.
+    Returns the update's row of metrics. If `loss` is not finite, the adapter is not to be kept; if
+    `grad_norm` is not, the optimizer left the step out. Raises `TrainingError` if the memory is too
+    small in every way that the settings allow.
     """
     # A policy gradient, and another process, may have learned before the memory is full here.
     is_kept = setup.ranks.size > 1 or not setup.config.method.is_backprop
