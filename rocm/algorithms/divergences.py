@@ -16,6 +16,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy
 import torch
@@ -61,7 +62,7 @@ class _JensenShannon(torch.autograd.Function):
     # The slope in closed form: nothing of the 64-fold size is kept for backward, and no root is
     # differentiated at 0, which is where training starts.
     @staticmethod
-    def forward(ctx: torch.autograd.function.FunctionCtx, d2: Tensor) -> Tensor:
+    def forward(ctx: Any, d2: Tensor) -> Tensor:
         nodes, weights = _gauss_hermite(d2.device, d2.dtype)
         log_ratio = d2.sqrt()[..., None] * nodes - d2[..., None] / 2
         ctx.save_for_backward((torch.sigmoid(log_ratio).square() * weights).sum(-1) / 2)
@@ -71,7 +72,7 @@ class _JensenShannon(torch.autograd.Function):
         return (torch.where(d2[..., None] < 1, near, far) * weights).sum(-1)
 
     @staticmethod
-    def backward(ctx: torch.autograd.function.FunctionCtx, gradient: Tensor) -> Tensor:
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
         (slope,) = ctx.saved_tensors
         return gradient * slope
 

@@ -36,9 +36,10 @@ class Value(nn.Module):
         """Take latents of `num_channels` and text features of `num_features`."""
         super().__init__()
         width = num_channels * POOLED**2 + 1 + num_features
-        self.layers = nn.Sequential(nn.Linear(width, HIDDEN), nn.SiLU(), nn.Linear(HIDDEN, 1))
-        nn.init.zeros_(self.layers[2].weight)
-        nn.init.zeros_(self.layers[2].bias)
+        last = nn.Linear(HIDDEN, 1)
+        self.layers = nn.Sequential(nn.Linear(width, HIDDEN), nn.SiLU(), last)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
 
     def forward(
         self, states: Sequence[Tensor], timesteps: Sequence[int], context: Tensor

@@ -78,9 +78,15 @@ def rocm_objective(
         divergences, kl_nats = step_divergences(policy, reference, schedule, penalty, generator)
 
     loss = -rewards.mean() + penalty.weight * divergences.sum(0).mean()
-    measured = (rewards, divergences, kl_nats, images, trajectory.latents)
-    states = tuple(state.detach() for state in trajectory.states)
-    return Objective(loss, *(value.detach() for value in measured), states)
+    return Objective(
+        loss,
+        rewards.detach(),
+        divergences.detach(),
+        kl_nats.detach(),
+        images.detach(),
+        trajectory.latents.detach(),
+        tuple(state.detach() for state in trajectory.states),
+    )
 
 
 def renoised_objectives(

@@ -8,6 +8,7 @@ guidance is classifier-free, as in stock diffusers: above 1 the U-Net sees each 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from diffusers import DiffusionPipeline
@@ -257,11 +258,11 @@ class ConsistencyModel:
         def checkpointed(state: Tensor, timesteps: Tensor) -> Tensor:
             # One batch at a time, so that backward holds the activations of one batch only.
             batches = zip(state.split(len(context)), timesteps.split(len(context)), strict=True)
-            options = {"use_reentrant": False, "preserve_rng_state": False}
-            return torch.cat([checkpoint(call, *batch, **options) for batch in batches])
+            light = partial(checkpoint, call, use_reentrant=False, preserve_rng_state=False)
+            return torch.cat([light(*batch) for batch in batches])
 
         def in_parts(state: Tensor, timesteps: Tensor) -> Tensor:
-            size = max(1, self.reference_batch // len(context)) * len(context)
+            size = max(1, (self.reference_batch or 0) // len(context)) * len(context)
             parts = zip(state.split(size), timesteps.split(size), strict=True)
             return torch.cat([call(*part) for part in parts])
 

@@ -49,6 +49,7 @@ class FlatAdamW(torch.optim.AdamW):
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Set the gradient to zero; it is kept, whatever `set_to_none` says."""
+        assert self.vector.grad is not None, "allocated when the optimizer was made"
         self.vector.grad.zero_()
         for parameter, view in zip(self.parameters, self._gradients, strict=True):
             parameter.grad = view

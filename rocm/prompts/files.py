@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -137,9 +138,7 @@ def fetch_hub_prompts(source: str, column: str, announce: Callable[[str], None])
     texts: list[str] = []
     for number, file in enumerate(files, start=1):
         announce(f"{source}: file {number} of {len(files)}, {file}")
-        texts += asked(
-            source, lambda file=file: list(_column(system, root, file, column, announce))
-        )
+        texts += asked(source, partial(_column, system, root, file, column, announce))
     usable = [" ".join(text.split()) for text in texts if 0 < len(text.strip()) <= MAX_CHARACTERS]
     found = HubPrompts(
         str(info.sha), column, files, len(texts) - len(usable), list(dict.fromkeys(usable))

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor
@@ -38,12 +38,12 @@ class Recordable(Reward, Protocol):
 
 class _LimitPixels(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: torch.autograd.function.FunctionCtx, images: Tensor) -> Tensor:
+    def forward(ctx: Any, images: Tensor) -> Tensor:
         ctx.save_for_backward(images)
         return images.clamp(0, 1)
 
     @staticmethod
-    def backward(ctx: torch.autograd.function.FunctionCtx, gradient: Tensor) -> Tensor:
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
         (images,) = ctx.saved_tensors
         # Descent moves against the gradient: drop what would push a pixel further out.
         outward = ((images > 1) & (gradient < 0)) | ((images < 0) & (gradient > 0))
@@ -106,11 +106,12 @@ class Mixture:
 
     def texts(self, prompts: Sequence[str]) -> dict[str, Tensor]:
         """What every reward, each a `Recordable`, takes of B prompts, (B, D)."""
-        return {name: self.rewards[name].texts(prompts) for name in self.weights}
+        return {name: cast(Recordable, self.rewards[name]).texts(prompts) for name in self.weights}
 
     def parts_of(self, images: Tensor, texts: dict[str, Tensor]) -> dict[str, Tensor]:
         """Raw values (B,) as `parts` gives them, of pictures and `texts`."""
-        return {name: self.rewards[name].score(images, texts[name]) for name in self.weights}
+        rewards = {name: cast(Recordable, self.rewards[name]) for name in self.weights}
+        return {name: reward.score(images, texts[name]) for name, reward in rewards.items()}
 
     def combine(self, parts: dict[str, Tensor]) -> Tensor:
         """The weighted sum (B,) of raw values."""

@@ -9,6 +9,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from http.client import HTTPException
 from pathlib import Path
 
@@ -175,7 +176,7 @@ def download(name: str, fetch: Callable[[str, str, str], None]) -> Iterator[Weig
                 fetch(file.url, str(file.folder / file.name), file.sha256)
             else:
                 name = f"{file.name} of {file.repository}"
-                asked(name, lambda file=file: _download_from_hub(file))
+                asked(name, partial(_download_from_hub, file))
         except MissingFile as error:
             raise MissingFile(f"{error} Or put the file into {file.folder}.") from error
         except (HTTPException, OSError, RuntimeError) as error:

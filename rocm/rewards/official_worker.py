@@ -116,7 +116,7 @@ def serve(lines: TextIO, answers: TextIO, folder: Path) -> None:
     for line in lines:
         request = json.loads(line)
         try:
-            answer = {"scores": scorers.score(request)}
+            answer: dict[str, Any] = {"scores": scorers.score(request)}
         except Exception as error:  # noqa: BLE001, another's code: its failure is the answer
             answer = {"error": f"{type(error).__name__}: {error}"}
         print(json.dumps({"id": request["id"], **answer}), file=answers)

@@ -98,10 +98,9 @@ def load_clip_encoder(
     key = (weights, device, dtype)
     model = _LOADED.get(key)
     if model is None:
-        model = CLIPModel(_read_config(config))
-        state = read_state(weights)
+        model, state = CLIPModel(_read_config(config)), read_state(weights)
         fit(model, {name: state[name] for name in state if name not in _STALE}, weights)
-        model = _LOADED[key] = freeze(model, device, dtype)
+        _LOADED[key] = freeze(model, device, dtype)
     return ClipEncoder(model)
 
 

@@ -8,7 +8,7 @@ rounded to steps of 0.002.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ from torch.utils.checkpoint import checkpoint
 from rocm.rewards.preprocess import full_precision
 
 MICRO_BATCH = 8
+Network = TypeVar("Network", bound=nn.Module)
 
 
 class Encoder(Protocol):
@@ -143,6 +144,6 @@ class Head(nn.Module):
         return self.layers(full_precision(features))[:, 0]
 
 
-def freeze(network: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Module:
+def freeze(network: Network, device: torch.device, dtype: torch.dtype) -> Network:
     """The network on the device, in evaluation mode, without gradients of its own weights."""
     return network.to(device, dtype).eval().requires_grad_(False)

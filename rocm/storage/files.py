@@ -114,7 +114,7 @@ def _is_whole(file: str, row: dict[str, Any]) -> bool:
     """Whether a row has what all readers of that file rely on."""
     if file == "metrics.jsonl" and not all(isinstance(one, NUMBER) for one in row.values()):
         return False
-    needed = LINES.get(file, {})
+    needed: dict[str, Any] = LINES.get(file, {})
     if row.get("kind") == "warning":
         needed = needed | WARNING
     return all(isinstance(row.get(name), kind) for name, kind in needed.items())

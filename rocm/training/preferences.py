@@ -9,6 +9,7 @@ import csv
 import io
 import json
 import os
+import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,16 +134,17 @@ def _preference(row: dict[str, object], folder: Path, held_out: Collection[str])
 
 
 def _seed(value: object) -> int:
-    digits = value.strip() if isinstance(value, str) else value
-    is_whole = isinstance(digits, int) and not isinstance(digits, bool)
-    if isinstance(digits, str) and digits.isascii() and digits.isdigit() and len(digits) < 20:
-        digits, is_whole = int(digits), True
-    if not is_whole or not 0 <= digits <= MAX_SEED:
+    number = -1
+    if isinstance(value, int) and not isinstance(value, bool):
+        number = value
+    elif isinstance(value, str) and re.fullmatch(r"\s*[0-9]{1,19}\s*", value):
+        number = int(value)
+    if not 0 <= number <= MAX_SEED:
         raise ConfigError(
-            f"seed={shortened(value)} is no whole number from 0 to {MAX_SEED}. "
+            f"seed={shortened(value)} is not a whole number from 0 to {MAX_SEED}. "
             "Give the noise seed that both pictures were drawn with."
         )
-    return digits
+    return number
 
 
 def _arm(text: str, folder: Path) -> str:

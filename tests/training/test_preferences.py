@@ -49,10 +49,10 @@ def test_csv_and_json_lines_give_the_same_rows_and_other_columns_are_passed_over
     [
         (" ,0,mine,base", "Line 2 of .*The prompt is empty"),
         (f"{'x' * 1001},0,mine,base", "at most 1,000 are allowed"),
-        ("apple,-1,mine,base", "seed='-1' is no whole number from 0 to"),
-        ("apple,1.5,mine,base", "seed='1.5' is no whole number"),
-        (f"apple,{2**63},mine,base", "is no whole number from 0 to 9223372036854775807"),
-        ("apple,,mine,base", "seed='' is no whole number"),
+        ("apple,-1,mine,base", "seed='-1' is not a whole number from 0 to"),
+        ("apple,1.5,mine,base", "seed='1.5' is not a whole number"),
+        (f"apple,{2**63},mine,base", "is not a whole number from 0 to 9223372036854775807"),
+        ("apple,,mine,base", "seed='' is not a whole number"),
         ("apple,0,mine,mine", "winner and loser are both .*Leave ties out"),
         ("apple,0,base,base", "winner and loser are both base"),
         ("apple,0,mine,theirs", "'theirs' is neither 'base' nor a folder with pytorch_lora"),
@@ -80,7 +80,7 @@ def test_a_bad_row_is_named_with_its_line(folder, row, words):
         (
             "table.jsonl",
             '{"prompt": "a", "seed": true, "winner": "mine", "loser": "base"}',
-            "seed=True is no whole number",
+            "seed=True is not a whole number",
         ),
         (
             "table.jsonl",
