@@ -1,4 +1,4 @@
-"""What every algorithm optimises: two networks, a decoder and a reward, as functions of tensors."""
+"""What every algorithm optimizes: two networks, a decoder and a reward, as functions of tensors."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -51,13 +51,13 @@ class Problem:
 
     def _scored_part(self, latents: Tensor, rows: slice) -> tuple[Tensor, Tensor, Tensor]:
         """Pictures, rewards and the rewards' gradient in the latents, of some pictures."""
-        is_learnt = torch.is_grad_enabled() and latents.requires_grad
-        part = latents[rows].detach().requires_grad_(is_learnt)
+        is_learned = torch.is_grad_enabled() and latents.requires_grad
+        part = latents[rows].detach().requires_grad_(is_learned)
         images = self.decode(part)
         rewards = self.reward(images, rows)
         gradient = torch.zeros_like(part)
         if rewards.requires_grad:
-            # Of what is minimised: the limit of pixels lets no other gradient back.
+            # Of what is minimized: the limit of pixels lets no other gradient back.
             (descent,) = torch.autograd.grad(-rewards.sum(), part)
             gradient = -descent
         return images.detach(), rewards.detach(), gradient

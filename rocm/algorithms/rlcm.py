@@ -1,6 +1,6 @@
 r"""RLCM: policy gradients of a consistency model (arXiv 2404.03673), zeroth order, by two losses.
 
-Proximal policy optimisation:
+Proximal policy optimization:
 
 .. math:: L(\theta) = \frac1{KB} \sum_{n,b} \max\big(-A_b\, r_{nb},\
           -A_b\, \mathrm{clip}(r_{nb}, 1 - \epsilon, 1 + \epsilon)\big)

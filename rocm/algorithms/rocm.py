@@ -1,4 +1,4 @@
-r"""ROCM: first-order reward optimisation through the whole generation (arXiv 2503.06171).
+r"""ROCM: first-order reward optimization through the whole generation (arXiv 2503.06171).
 
 .. math:: L(\theta) = E_{c,z}\Big[ -R(x_0, c)
           + \beta \sum_n D\big(\pi_\theta(\cdot|x_n) \,\|\, \pi_{ref}(\cdot|x_n)\big) \Big]

@@ -3,7 +3,7 @@ r"""Differentiable multistep consistency sampling: the chain that ROCM back-prop
 .. math:: x_{n+1} = \sqrt{\bar\alpha_{s_n}} f_\theta(x_n, t_n) + \sqrt{1 - \bar\alpha_{s_n}} z_n,
           \qquad x_N = f_\theta(x_{N-1}, t_{N-1})
 
-The noise z is an argument, drawn once per picture and held fixed (reparameterisation). The network
+The noise z is an argument, drawn once per picture and held fixed (reparameterization). The network
 is any function of (state, timesteps); models, adapters and checkpointing live elsewhere.
 Shapes: B pictures, C x H x W latents, N steps.
 """

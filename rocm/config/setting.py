@@ -11,7 +11,7 @@ Group = Literal[
 
 
 def setting(
-    default: Any, group: Group, help_text: str, *, basic: bool = False, **bounds: Any
+    group: Group, default: Any, help_text: str, *, basic: bool = False, **bounds: Any
 ) -> Any:
     """A field of `RunConfig`; the page always shows `basic` settings and folds the rest."""
     extra: JsonDict = {"group": group, "basic": basic}

@@ -1,83 +1,71 @@
 """Settings of the optimizer, the adapter and the evaluations."""
 
+from functools import partial
+
 from pydantic import BaseModel
 
 from rocm.config.setting import setting
+
+optimizer = partial(setting, "Optimizer")
+adapter = partial(setting, "Adapter")
+evaluation = partial(setting, "Evaluation")
 
 
 class OptimizerSettings(BaseModel):
     """Batches and AdamW."""
 
-    num_steps: int = setting(
-        80, "Optimizer", "Number of optimizer updates.", basic=True, ge=1, le=1_000_000
+    num_steps: int = optimizer(80, "Number of optimizer updates.", basic=True, ge=1, le=1_000_000)
+    batch_size: int = optimizer(
+        4, "Pictures per backward pass (paper: 1). A larger batch needs more memory.", ge=1, le=1024
     )
-    batch_size: int = setting(
-        4,
-        "Optimizer",
-        "Pictures per backward pass (paper: 1). A larger batch needs more memory.",
-        ge=1,
-        le=1024,
-    )
-    gradient_accumulation: int = setting(
+    gradient_accumulation: int = optimizer(
         1,
-        "Optimizer",
         "Backward passes per update. More passes take more time but no more memory.",
         ge=1,
         le=1024,
     )
-    pictures_per_prompt: int = setting(
-        1, "Optimizer", "Pictures drawn of each prompt before the next prompt.", ge=1, le=1024
+    pictures_per_prompt: int = optimizer(
+        1, "Pictures drawn of each prompt before the next prompt.", ge=1, le=1024
     )
-    learning_rate: float = setting(
+    learning_rate: float = optimizer(
         6e-5,
-        "Optimizer",
         "AdamW's learning rate (paper: 6e-5). A larger rate learns faster and less stably.",
         basic=True,
         gt=0,
         le=1,
     )
-    adam_beta1: float = setting(
-        0.9, "Optimizer", "AdamW's first beta (SPO default, not the paper's).", ge=0, lt=1
+    adam_beta1: float = optimizer(
+        0.9, "AdamW's first beta (SPO default, not the paper's).", ge=0, lt=1
     )
-    adam_beta2: float = setting(
-        0.999, "Optimizer", "AdamW's second beta (SPO default, not the paper's).", ge=0, lt=1
+    adam_beta2: float = optimizer(
+        0.999, "AdamW's second beta (SPO default, not the paper's).", ge=0, lt=1
     )
-    adam_epsilon: float = setting(
-        1e-8, "Optimizer", "AdamW's epsilon (SPO default, not the paper's).", gt=0, le=1
+    adam_epsilon: float = optimizer(
+        1e-8, "AdamW's epsilon (SPO default, not the paper's).", gt=0, le=1
     )
-    weight_decay: float = setting(
-        1e-4, "Optimizer", "AdamW's weight decay (SPO default, not the paper's).", ge=0, le=1
+    weight_decay: float = optimizer(
+        1e-4, "AdamW's weight decay (SPO default, not the paper's).", ge=0, le=1
     )
-    max_grad_norm: float = setting(
+    max_grad_norm: float = optimizer(
         1.0,
-        "Optimizer",
         "Gradients with a larger norm are scaled down to it (SPO default, not the paper's).",
         gt=0,
         le=1e6,
     )
-    seed: int = setting(0, "Optimizer", "Seed of prompts, noise and adapter.", ge=0, le=2**31 - 1)
+    seed: int = optimizer(0, "Seed of prompts, noise and adapter.", ge=0, le=2**31 - 1)
 
 
 class AdapterSettings(BaseModel):
     """The LoRA adapter."""
 
-    lora_rank: int = setting(
-        16,
-        "Adapter",
-        "Rank of the LoRA adapter (paper: 16). A larger rank has more parameters.",
-        ge=1,
-        le=256,
+    lora_rank: int = adapter(
+        16, "Rank of the LoRA adapter (paper: 16). A larger rank has more parameters.", ge=1, le=256
     )
-    lora_alpha: float = setting(
-        32,
-        "Adapter",
-        "LoRA alpha; the update is scaled by alpha / rank (paper: 32).",
-        gt=0,
-        le=1024,
+    lora_alpha: float = adapter(
+        32, "LoRA alpha; the update is scaled by alpha / rank (paper: 32).", gt=0, le=1024
     )
-    lora_targets: str = setting(
+    lora_targets: str = adapter(
         "to_q,to_k,to_v,to_out.0",
-        "Adapter",
         "U-Net modules that get an adapter, separated by commas (attention projections, as RLCM).",
         min_length=1,
     )
@@ -86,34 +74,31 @@ class AdapterSettings(BaseModel):
 class EvaluationSettings(BaseModel):
     """Evaluations, previews, checkpoints."""
 
-    num_eval_prompts: int = setting(
+    num_eval_prompts: int = evaluation(
         32,
-        "Evaluation",
         "Number of held-out prompts that every evaluation draws with fixed noise. More prompts are "
         "slower and more precise.",
         ge=2,
         le=4096,
     )
-    eval_every: int = setting(
-        20, "Evaluation", "Updates between evaluations; step 0 and the end always count.", ge=1
+    eval_every: int = evaluation(
+        20, "Updates between evaluations; step 0 and the end always count.", ge=1
     )
-    num_samples: int = setting(
-        8, "Evaluation", "Number of evaluation pictures saved as previews.", ge=1, le=64
+    num_samples: int = evaluation(
+        8, "Number of evaluation pictures saved as previews.", ge=1, le=64
     )
-    track: str = setting(
+    track: str = evaluation(
         "auto",
-        "Evaluation",
         "Rewards measured at every evaluation besides the trained reward, separated by commas. "
         "auto: tiny-clip, colorfulness and saturation; for another model than the embedded model, "
         "or if a published reward is trained, also every published reward on this disk.",
     )
-    judge: str = setting(
-        "tiny-judge", "Evaluation", "Held-out reward that is never trained on; empty for none."
+    judge: str = evaluation(
+        "tiny-judge", "Held-out reward that is never trained on; empty for none."
     )
-    checkpoint_every: int = setting(20, "Evaluation", "Updates between checkpoints.", ge=1)
-    stop_on_warning: bool = setting(
+    checkpoint_every: int = evaluation(20, "Updates between checkpoints.", ge=1)
+    stop_on_warning: bool = evaluation(
         False,
-        "Evaluation",
         "Stop at the first warning (hacking, collapse, saturation) and keep the checkpoint with "
         "the judge's highest score as the adapter.",
     )

@@ -2,7 +2,7 @@ r"""The adapter as one vector, and its layers with fewer operations.
 
 .. math:: y = W x + b + s B A x, \qquad s = \alpha / r
 
-The weights of all layers are views of one vector, their gradients of another, so that the optimiser
+The weights of all layers are views of one vector, their gradients of another, so that the optimizer
 and the gradient's norm take one tensor instead of hundreds. A pass casts that vector once to its
 own number format and lends the layers views of the cast; their gradients come back as one tensor
 too, and add up in float32. Names, files and figures are PEFT's.

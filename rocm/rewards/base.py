@@ -86,7 +86,7 @@ def has_gradient(reward: Reward) -> bool:
 
 @dataclass(frozen=True)
 class Mixture:
-    r"""The trained reward: a weighted sum of (standardised) rewards.
+    r"""The trained reward: a weighted sum of (standardized) rewards.
 
     .. math:: R = \sum_k w_k (R_k - \mu_k) / \sigma_k
 

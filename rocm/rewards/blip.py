@@ -151,7 +151,7 @@ class BlipEncoder:
 
 @dataclass(frozen=True)
 class ImageReward:
-    r"""ImageReward: how much people like a picture of its prompt, standardised, about -2.3 to 2.
+    r"""ImageReward: how much people like a picture of its prompt, standardized, about -2.3 to 2.
 
     .. math:: r(x, c) = (\mathrm{head}(h(x, c)) - 0.1672) / 1.0333
 

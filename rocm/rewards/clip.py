@@ -20,7 +20,7 @@ PARTS = ("vision_model", "text_model", "visual_projection", "text_projection")
 class ClipReward:
     """Cosine of a picture's and its prompt's embeddings, in [-1, 1].
 
-    Pixels are normalised as (x - 0.5) / 0.5, the convention of the embedded CLIPs; text embeddings
+    Pixels are normalized as (x - 0.5) / 0.5, the convention of the embedded CLIPs; text embeddings
     are kept, since prompts repeat.
     """
 

@@ -1,4 +1,4 @@
-"""Rewards without a network: they see colours and edges, never the prompt, and invite hacking.
+"""Rewards without a network: they see colors and edges, never the prompt, and invite hacking.
 
 Each takes pictures (B, 3, H, W) in [0, 1] and returns (B,).
 """
@@ -62,10 +62,10 @@ class PixelReward:
 
 
 def edge_density(images: Tensor) -> Tensor:
-    """Share of pixels whose brightness is over 0.1 from a neighbour's, (B,) in [0, 1]."""
-    grey = images.mean(1)
-    right = (grey[:, :-1, 1:] - grey[:, :-1, :-1]).abs()
-    down = (grey[:, 1:, :-1] - grey[:, :-1, :-1]).abs()
+    """Share of pixels whose brightness is over 0.1 from a neighbor's, (B,) in [0, 1]."""
+    gray = images.mean(1)
+    right = (gray[:, :-1, 1:] - gray[:, :-1, :-1]).abs()
+    down = (gray[:, 1:, :-1] - gray[:, :-1, :-1]).abs()
     return (torch.maximum(right, down) > 0.1).float().flatten(1).mean(1)
 
 
@@ -75,7 +75,7 @@ def contrast(images: Tensor) -> Tensor:
 
 
 def color_entropy(images: Tensor) -> Tensor:
-    r"""Shannon entropy of a picture's colours, in bits, over 8 x 8 x 8 equal boxes of RGB.
+    r"""Shannon entropy of a picture's colors, in bits, over 8 x 8 x 8 equal boxes of RGB.
 
     .. math:: H = -\sum_k p_k \log_2 p_k
 
@@ -83,7 +83,7 @@ def color_entropy(images: Tensor) -> Tensor:
         images: (B, 3, H, W) in [0, 1].
 
     Returns:
-        (B,) in [0, 9]; 0 for one flat colour.
+        (B,) in [0, 9]; 0 for one flat color.
     """
     red, green, blue = (images * 8).long().clamp(0, 7).flatten(2).unbind(1)
     boxes = 64 * red + 8 * green + blue

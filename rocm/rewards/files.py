@@ -209,7 +209,7 @@ def _sentence(name: str, missing: list[WeightFile]) -> str:
     mistaken = first.find_mistaken()
     if mistaken:
         return (
-            f"reward={name}: {mistaken} holds the optimiser besides the model and is not read. "
+            f"reward={name}: {mistaken} holds the optimizer besides the model and is not read. "
             f"Use {first.name} of {first.repository} ({size_text([first])}): "
             f"python -m rocm rewards --download {name}"
         )

@@ -7,7 +7,7 @@ each line of the input is a request and each line of the output an answer:
      "gradient"}                     ->    {"id", "scores"}    or    {"id", "error"}
 
 `vocabulary` is a folder with vocab.txt (not for hpsv2). `gradient` may name a .npy file, into which
-imagereward then writes the first score's gradient by the normalised pixels.
+imagereward then writes the first score's gradient by the normalized pixels.
 """
 
 import json

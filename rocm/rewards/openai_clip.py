@@ -1,6 +1,6 @@
 """PickScore (arXiv 2305.01569), CLIPScore and LAION's aesthetic predictor, on transformers' CLIP.
 
-All take the centre of a picture and OpenAI's tokens, which open_clip carries, so no tokenizer is
+All take the center of a picture and OpenAI's tokens, which open_clip carries, so no tokenizer is
 needed from the hub.
 """
 

@@ -1,6 +1,6 @@
 """The published rewards' picture preparation as tensor operations that keep the gradient.
 
-Pictures are (B, 3, H, W) in [0, 1]; results (B, 3, size, size), normalised by CLIP's mean and
+Pictures are (B, 3, H, W) in [0, 1]; results (B, 3, size, size), normalized by CLIP's mean and
 deviation. Resizing is bicubic with antialiasing, in float32 at least: without antialiasing HPSv2
 moves by 1.4e-3 to 2.6e-3, more than many runs gain.
 """

@@ -208,7 +208,7 @@ def _cannot_write(path: Path, error: OSError) -> TrainingError:
 
 
 def check_text(name: str, text: str) -> str:
-    """The text; ConfigError if it holds half a character, as a terminal of another encoding gives."""
+    """The text; ConfigError if it holds half a character, as from a wrongly encoded terminal."""
     try:
         text.encode()
     except UnicodeEncodeError as error:

@@ -32,7 +32,7 @@ NUM_RESUMABLE = 2
 
 @dataclass(frozen=True)
 class Critic:
-    """DPOK's value network and its optimiser."""
+    """DPOK's value network and its optimizer."""
 
     value: Value
     optimizer: Optimizer

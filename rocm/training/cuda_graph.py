@@ -74,7 +74,7 @@ class Recording:
     Attributes:
         lr: 0-d, of the next update.
         beta: 0-d, of the next update.
-        is_rehearsal: 0-d; 1 leaves the adapter and the optimiser as they are.
+        is_rehearsal: 0-d; 1 leaves the adapter and the optimizer as they are.
     """
 
     lr: Tensor
@@ -150,7 +150,7 @@ class Recording:
         self._graph = graph
 
     def _descend(self) -> Tensor:
-        """Clip, and one step of the optimiser where the gradient is finite; returns the norm."""
+        """Clip, and one step of the optimizer where the gradient is finite; returns the norm."""
         optimizer, config = self._optimizer, self._setup.config
         norm = torch.nn.utils.clip_grad_norm_([optimizer.vector], config.max_grad_norm)
         # Fused AdamW changes nothing where this is 1, the count of its steps included.
@@ -198,7 +198,7 @@ def _given(setup: Setup, mixture: Mixture, batch: Batch) -> Given:
 
 
 def _on_device(optimizer: FlatAdamW) -> FlatAdamW:
-    """The same optimiser, fused: it takes its learning rate and its count from the device."""
+    """The same optimizer, fused: it takes its learning rate and its count from the device."""
     (group,) = optimizer.param_groups
     group.update(fused=True, foreach=False, capturable=True)
     for state in optimizer.state.values():

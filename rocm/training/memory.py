@@ -106,7 +106,7 @@ def full_memory(
     return (
         "The memory is full, also in the most sparing way that the settings allow. Of "
         f"{total:,.0f} MB the model's weights take {base:,.0f}, the rewards' {judges:,.0f}, "
-        f"adapter and optimiser {trained:,.0f}; the other {rest:,.0f}, less what other programs "
+        f"adapter and optimizer {trained:,.0f}; the other {rest:,.0f}, less what other programs "
         f"use, are too few for batch_size={batch_size} with latents {side} wide. Leave "
         "lean_layers and gradient_checkpointing at auto, lower batch_size and raise "
         "gradient_accumulation, or take a smaller model or fewer rewards, and start again."
