@@ -19,7 +19,7 @@ SHORT.maxlevel, SHORT.maxstring, SHORT.maxother = 2, 200, 200
 STEP_FOLDER = re.compile(r"step_(\d{6,})")
 NUMBER = int | float | None
 # Types of what stands in every line of a file, and of what a warning has besides.
-LINES = {
+LINES: dict[str, dict[str, Any]] = {
     "metrics.jsonl": {"step": int, "time": int | float},
     "events.jsonl": {"kind": str, "time": int | float},
 }

@@ -29,9 +29,7 @@ def two_updates(setup: Setup) -> tuple[list[float], torch.Tensor]:
 
 
 @pytest.mark.slow
-def test_compiled_blocks_give_the_same_update_and_evaluations_compile_nothing(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_compiled_blocks_give_the_same_update_and_evaluations_compile_nothing(monkeypatch):
     compiled = []
 
     def backend(graph: torch.fx.GraphModule, inputs: list[torch.Tensor]) -> Any:
@@ -53,7 +51,7 @@ def test_compiled_blocks_give_the_same_update_and_evaluations_compile_nothing(
     torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-6)
 
 
-def test_blocks_of_unet_decoder_and_picture_towers_are_found_and_those_of_words_are_not() -> None:
+def test_blocks_of_unet_decoder_and_picture_towers_are_found_and_those_of_words_are_not():
     setup = small_setup()
     (reward,) = setup.rewards.by_name.values()
     (towers,) = compiled_blocks.networks_in(reward)
@@ -69,7 +67,7 @@ def test_blocks_of_unet_decoder_and_picture_towers_are_found_and_those_of_words_
     assert next(compiled_blocks.repeated_blocks(towers)) is towers.visual.transformer.resblocks[0]
 
 
-def test_blocks_are_not_compiled_without_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_are_not_compiled_without_a_compiler(monkeypatch):
     monkeypatch.setenv("CXX", "no-such-compiler")
     with pytest.raises(ConfigError, match="no-such-compiler cannot be found"):
         small_setup(compile_blocks=True)

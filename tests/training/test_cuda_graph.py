@@ -62,8 +62,8 @@ def make(small_config: MakeConfig, **settings: Any) -> RunConfig:
     ids=["accumulated", "last-step", "recomputed"],
 )
 def test_a_repeated_function_does_the_updates_with_any_learning_rate_and_beta(
-    small_config: MakeConfig, called_again: None, settings: dict[str, Any]
-) -> None:
+    small_config, called_again, settings
+):
     config = make(small_config, **settings)
     wanted, before = changed_updates(set_up(config), 3)
     setup = recorded(set_up(config))
@@ -74,9 +74,7 @@ def test_a_repeated_function_does_the_updates_with_any_learning_rate_and_beta(
     torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-6)
 
 
-def test_a_rehearsal_and_a_gradient_that_is_not_finite_change_nothing(
-    small_config: MakeConfig, called_again: None
-) -> None:
+def test_a_rehearsal_and_a_gradient_that_is_not_finite_change_nothing(small_config, called_again):
     setup = recorded(set_up(make(small_config)))
     changed_updates(setup, 1)
     (recording,) = setup.execution.recorded.values()
@@ -95,9 +93,7 @@ def recorded_state(setup: Setup) -> dict[str, torch.Tensor]:
     return setup.learner.optimizer.state[setup.learner.optimizer.vector]
 
 
-def test_a_checkpoint_of_a_recorded_run_is_read_by_one_that_is_not(
-    small_config: MakeConfig, called_again: None
-) -> None:
+def test_a_checkpoint_of_a_recorded_run_is_read_by_one_that_is_not(small_config, called_again):
     config = make(small_config)
     setup = recorded(set_up(config))
     changed_updates(setup, 1)
@@ -121,20 +117,18 @@ def test_a_checkpoint_of_a_recorded_run_is_read_by_one_that_is_not(
         ({"flat_lora": False}, "without flat_lora"),
     ],
 )
-def test_what_cannot_be_recorded_is_refused_in_a_sentence(
-    settings: dict[str, Any], sentence: str
-) -> None:
+def test_what_cannot_be_recorded_is_refused_in_a_sentence(settings, sentence):
     config = RunConfig.load("tiny-rocm-kl", cuda_graph=True, **settings)
     with pytest.raises(ConfigError, match=rf"cuda_graph=true .* {sentence}.* cuda_graph=false\."):
         check_recording(config, is_cuda=bool(settings))
 
 
-def test_a_run_in_several_processes_is_not_recorded() -> None:
+def test_a_run_in_several_processes_is_not_recorded():
     with pytest.raises(ConfigError, match="shared by 2 processes"):
         check_recording(RunConfig.load("tiny-rocm-kl", cuda_graph=True), True, num_processes=2)
 
 
-def test_no_run_starts_that_cannot_be_recorded(small_config: MakeConfig) -> None:
+def test_no_run_starts_that_cannot_be_recorded(small_config):
     config = small_config(cuda_graph=True)
     with pytest.raises(ConfigError, match="no CUDA device"):
         set_up(config)
@@ -144,9 +138,7 @@ def test_no_run_starts_that_cannot_be_recorded(small_config: MakeConfig) -> None
 @pytest.mark.gpu
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("settings", [{}, {"compile_blocks": True}], ids=["plain", "compiled"])
-def test_a_recorded_update_is_the_one_that_is_not_recorded(
-    small_config: MakeConfig, precision: str, settings: dict[str, Any]
-) -> None:
+def test_a_recorded_update_is_the_one_that_is_not_recorded(small_config, precision, settings):
     fixed = {"device": "cuda", "precision": precision, "gradient_accumulation": 2}
     plain = set_up(make(small_config, **fixed))
     start = adapter(plain)

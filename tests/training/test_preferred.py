@@ -10,7 +10,6 @@ import torch
 from rocm.algorithms.d3po import preferences
 from rocm.algorithms.mdp import decisions, log_probs
 from rocm.algorithms.trajectory import denoised_along
-from rocm.config import RunConfig
 from rocm.errors import ConfigError
 from rocm.generation.draw import Sampling, draw
 from rocm.models.consistency import load_model
@@ -45,8 +44,8 @@ def settings(table: Path) -> dict:
 
 
 def test_pictures_of_a_table_are_those_that_were_judged(
-    small_config: Callable[..., RunConfig], settings: dict, table: Path, tiny_pipeline_dir: Path
-) -> None:
+    small_config, settings, table, tiny_pipeline_dir
+):
     setup = set_up(small_config(**settings, batch_size=4))
     mixture = setup.rewards.mixture()
     (batch,) = draw_batches(setup, 1)
@@ -71,9 +70,7 @@ def test_pictures_of_a_table_are_those_that_were_judged(
     assert advantages.tolist() == [1, -1, 1, -1]
 
 
-def test_updates_make_the_winners_likelier_than_the_losers(
-    small_config: Callable[..., RunConfig], settings: dict
-) -> None:
+def test_updates_make_the_winners_likelier_than_the_losers(small_config, settings):
     setup = set_up(small_config(**settings, batch_size=4, preference_beta=10.0))
     mixture = setup.rewards.mixture()
     schedule = setup.model.schedule(2)
@@ -94,9 +91,7 @@ def test_updates_make_the_winners_likelier_than_the_losers(
     assert margin() > before
 
 
-def test_training_on_a_table_leaves_its_adapters_as_they_are_and_resumes(
-    new_run: MakeRun, settings: dict
-) -> None:
+def test_training_on_a_table_leaves_its_adapters_as_they_are_and_resumes(new_run, settings):
     setup = set_up(new_run("other", **settings).config())
     mixture = setup.rewards.mixture()
     trained = {id(parameter) for parameter in setup.learner.parameters}
@@ -127,7 +122,7 @@ def test_training_on_a_table_leaves_its_adapters_as_they_are_and_resumes(
     assert rows[0] == rows[1]
 
 
-def test_a_table_with_an_evaluation_prompt_is_refused(new_run: MakeRun, settings: dict) -> None:
+def test_a_table_with_an_evaluation_prompt_is_refused(new_run, settings):
     run = new_run("run", **settings)
     held_out = set_up(run.config()).data.prompts.evaluation[0]
     with open(settings["preferences"], "a", newline="") as file:

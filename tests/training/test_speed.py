@@ -64,9 +64,7 @@ def two_updates(config: RunConfig) -> tuple[list[float], torch.Tensor]:
     ],
     ids=lambda settings: ",".join(f"{name}={value}" for name, value in settings.items()),
 )
-def test_a_setting_of_speed_or_memory_changes_no_update(
-    small_config: MakeConfig, settings: dict[str, Any]
-) -> None:
+def test_a_setting_of_speed_or_memory_changes_no_update(small_config, settings):
     common = {**PLAIN, "num_inference_steps": 3, "track": "", "reward": "saturation"}
     # Adam divides by the gradient's size: a large epsilon keeps its noise from being blown up.
     common |= {"adam_epsilon": 1e-3, "max_grad_norm": 1e6}
@@ -78,18 +76,14 @@ def test_a_setting_of_speed_or_memory_changes_no_update(
 
 
 @pytest.mark.parametrize(("setting", "is_last"), [("auto", True), ("on", True), ("off", False)])
-def test_channels_lie_as_the_setting_says_and_last_on_a_cpu(
-    small_config: MakeConfig, setting: str, is_last: bool
-) -> None:
+def test_channels_lie_as_the_setting_says_and_last_on_a_cpu(small_config, setting, is_last):
     pipeline = set_up(small_config(channels_last=setting, track="")).model.pipeline
     for weight in (pipeline.unet.conv_in.weight, pipeline.vae.decoder.conv_in.weight):
         assert weight.is_contiguous(memory_format=torch.channels_last) == is_last
         assert weight.is_contiguous() != is_last
 
 
-def test_a_prompt_is_encoded_once_until_others_have_taken_its_place(
-    small_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_prompt_is_encoded_once_until_others_have_taken_its_place(small_config, monkeypatch):
     setup, encoded = set_up(small_config(track="")), []
     encode = ConsistencyModel.encode
     monkeypatch.setattr(batch, "KEPT_BYTES", 2 * setup.model.encode(["a"]).nbytes)
@@ -104,9 +98,7 @@ def test_a_prompt_is_encoded_once_until_others_have_taken_its_place(
     assert encoded == ["a", "b", "c", "a"]
 
 
-def test_states_before_the_reference_are_seen_in_calls_of_the_size_that_is_set(
-    small_config: MakeConfig,
-) -> None:
+def test_states_before_the_reference_are_seen_in_calls_of_the_size_that_is_set(small_config):
     config = small_config(num_inference_steps=8, reference_batch=7, track="")
     setup, sizes = set_up(config), []
     layer = setup.model.pipeline.unet.conv_in
@@ -115,9 +107,7 @@ def test_states_before_the_reference_are_seen_in_calls_of_the_size_that_is_set(
     assert sizes == [2] * 8 + [2, 6, 6, 2]  # the policy's; then the noise alone, then the rest
 
 
-def test_a_run_goes_on_with_and_without_one_vector_from_the_same_checkpoint(
-    new_run: MakeRun, small_config: MakeConfig
-) -> None:
+def test_a_run_goes_on_with_and_without_one_vector_from_the_same_checkpoint(new_run, small_config):
     for is_flat in (True, False):
         run = new_run(f"{is_flat}", num_steps=1, flat_lora=is_flat)
         list(train(run))
@@ -154,8 +144,8 @@ def full_at(monkeypatch: pytest.MonkeyPatch, num: int) -> list[Setup]:
 
 @pytest.mark.parametrize("settings", [{}, DPOK], ids=["rocm", "dpok"])
 def test_a_full_memory_steps_down_with_a_sentence_each_and_the_same_result(
-    new_run: MakeRun, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any]
-) -> None:
+    new_run, monkeypatch, settings
+):
     fixed = {"num_steps": 2, "batch_size": 4, "adam_epsilon": 1e-3, **settings}
     calm, full = new_run("calm", **fixed), new_run("full", **fixed)
     list(train(calm))
@@ -177,9 +167,7 @@ def test_a_full_memory_steps_down_with_a_sentence_each_and_the_same_result(
             assert one[name] == pytest.approx(other[name], rel=1e-4, abs=1e-6), name
 
 
-def test_a_memory_that_is_full_in_every_allowed_way_fails_with_what_to_do(
-    new_run: MakeRun, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_memory_that_is_full_in_every_allowed_way_fails_with_what_to_do(new_run, monkeypatch):
     run = new_run("run", lean_layers="off", gradient_checkpointing="off", batch_size=2)
     attempts = full_at(monkeypatch, num=9)
     monkeypatch.setattr(memory, "total_bytes", lambda device: 12_000_000)
@@ -200,18 +188,14 @@ def test_a_memory_that_is_full_in_every_allowed_way_fails_with_what_to_do(
     assert run.status().state == "failed"
 
 
-def test_memory_that_torch_has_taken_and_does_not_use_is_free(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_memory_that_torch_has_taken_and_does_not_use_is_free(monkeypatch):
     told = {"mem_get_info": (30, 90), "memory_reserved": 50, "memory_allocated": 45}
     for name, value in told.items():
         monkeypatch.setattr(torch.cuda, name, lambda device, value=value: value)
     assert memory.free_bytes(torch.device("cuda")) == 35
 
 
-def test_batches_that_an_algorithm_compares_within_are_not_divided(
-    small_config: MakeConfig,
-) -> None:
+def test_batches_that_an_algorithm_compares_within_are_not_divided(small_config):
     config = small_config(algorithm="d3po", pictures_per_prompt=2, batch_size=6)
     economy = memory.Economy(lean=True, checkpointing=True)
     assert economy.step_down(None, config)
@@ -230,13 +214,7 @@ def test_batches_that_an_algorithm_compares_within_are_not_divided(
         ("between", {}, (True, False)),
     ],
 )
-def test_the_first_way_that_fits_is_taken(
-    small_config: MakeConfig,
-    monkeypatch: pytest.MonkeyPatch,
-    free: float | str,
-    settings: dict[str, str],
-    way: tuple[bool, bool],
-) -> None:
+def test_the_first_way_that_fits_is_taken(small_config, monkeypatch, free, settings, way):
     lean: list[ConsistencyModel] = []
     make_lean = ConsistencyModel.make_lean
     monkeypatch.setattr(
@@ -253,9 +231,7 @@ def test_the_first_way_that_fits_is_taken(
     assert bool(lean) == way[0]
 
 
-def test_memory_is_planned_for_what_an_update_keeps_and_not_for_weights(
-    small_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_memory_is_planned_for_what_an_update_keeps_and_not_for_weights(small_config, monkeypatch):
     config = small_config(track="", lean_layers="off", gradient_checkpointing="off")
     model = replace(set_up(config).model, lender=None)  # memory is planned before there is one
     state = torch.zeros((1, *model.latent_shape), requires_grad=True)
@@ -282,9 +258,7 @@ def tiny_decoder_dir(tmp_path_factory) -> Path:
     return folder
 
 
-def test_a_tiny_decoder_decodes_what_is_trained_on_and_nothing_else(
-    small_config: MakeConfig, tiny_decoder_dir: Path
-) -> None:
+def test_a_tiny_decoder_decodes_what_is_trained_on_and_nothing_else(small_config, tiny_decoder_dir):
     own, tiny = (
         set_up(small_config(decoder=name, track="")) for name in ("", str(tiny_decoder_dir))
     )
@@ -302,8 +276,8 @@ def test_a_tiny_decoder_decodes_what_is_trained_on_and_nothing_else(
 
 
 def test_a_decoder_that_is_missing_or_another_kind_is_refused_in_a_sentence(
-    small_config: MakeConfig, tiny_pipeline_dir: Path
-) -> None:
+    small_config, tiny_pipeline_dir
+):
     with pytest.raises(MissingFile, match=r"decoder=no/taesd is no folder on this disk\. Give"):
         set_up(small_config(decoder="no/taesd"))
     with pytest.raises(ConfigError, match="is no AutoencoderTiny"):

@@ -27,31 +27,29 @@ def evaluation(judge: float = 0.0, diversity: float = 0.4, at_limit: float = 0.1
         (evaluation(at_limit=0.34), 1.0, set()),
     ],
 )
-def test_each_warning_holds_exactly_where_it_should(
-    now: Evaluation, gain: float, expected: set[str]
-) -> None:
+def test_each_warning_holds_exactly_where_it_should(now, gain, expected):
     assert set(warnings(evaluation(), now, "judge", gain, EARLIER)) == expected
 
 
-def test_without_a_judge_there_is_no_hacking_warning() -> None:
+def test_without_a_judge_there_is_no_hacking_warning():
     assert warnings(evaluation(), evaluation(judge=-1.0), "", 1.0, EARLIER) == {}
 
 
-def test_a_noisy_fall_of_the_judge_is_no_hacking() -> None:
+def test_a_noisy_fall_of_the_judge_is_no_hacking():
     now = evaluation()
     noise = torch.randn(32, generator=torch.Generator().manual_seed(0))
     now.scores["judge"] = now.scores["judge"] - 0.1 + noise
     assert warnings(evaluation(), now, "judge", 1.0, EARLIER) == {}
 
 
-def test_diversity_is_the_mean_distance_and_zero_for_one_picture() -> None:
+def test_diversity_is_the_mean_distance_and_zero_for_one_picture():
     black, white = torch.zeros(3, 64, 64), torch.ones(3, 64, 64)
     assert diversity(torch.stack([black, black, black])) == 0
     assert diversity(torch.stack([black, white])) == pytest.approx(1)
     assert diversity(torch.stack([black, black, white])) == pytest.approx(2 / 3)
 
 
-def test_the_fall_is_given_in_the_judge_s_own_deviations_too() -> None:
+def test_the_fall_is_given_in_the_judge_s_own_deviations_too():
     start = evaluation()
     fall = 2.5 * start.scale("judge").deviation
     words = warnings(start, evaluation(judge=-fall), "judge", 1.0, EARLIER)["hacking"]
