@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
-from scipy.special import stdtrit
-
 LEVEL = 0.95
 
 
@@ -31,6 +29,8 @@ class Interval:
 
 def student_quantile(num: int) -> float:
     """Two-sided 95 % quantile of Student's t of a mean over `num` values, at least 2."""
+    from scipy.special import stdtrit
+
     return float(stdtrit(num - 1, (1 + LEVEL) / 2))
 
 
