@@ -140,8 +140,8 @@ class Ranks:
             distributed.all_gather_object(answers, message)
         except RuntimeError as error:
             raise Parted(
-                "Another process of the run has died without a word; what it printed may say why. "
-                "Start it again; training goes on with --resume."
+                "Another process of the run has died without a message; its output may say why. "
+                "Start the run again; --resume continues it."
             ) from error
         return answers
 

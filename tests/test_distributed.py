@@ -413,7 +413,7 @@ def test_accelerate_launch_trains_and_a_killed_process_ends_the_other(new_run):
             if rank_of(process) == "1":
                 process.kill()
         _, said = started.communicate(timeout=PATIENCE_S)
-    lost = "Another process of the run has died without a word"
+    lost = "Another process of the run has died without a message"
     assert f"rocm: {lost}" in said
     assert str(ROOT / "rocm") not in said, "a traceback of ours"
     assert started.returncode == 1

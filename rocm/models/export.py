@@ -90,8 +90,8 @@ def read_adapter(folder: Path) -> tuple[dict[str, Tensor], LoraConfig]:
     config = adapter_config(path)
     if config is None or not all(name.startswith("unet.") for name in tensors):
         raise ConfigError(
-            f"{path} is no adapter of ours: it lacks its rank and alpha, or changes more than the "
-            "U-Net. Give a run or the adapter folder of a run."
+            f"{path} is not an adapter of this program: it lacks its rank and alpha, or changes "
+            "more than the U-Net. Give a run or the adapter folder of a run."
         )
     return {_peft_name(name): value for name, value in tensors.items()}, config
 

@@ -118,7 +118,7 @@ def order_channels(pipeline: DiffusionPipeline, is_last: bool) -> None:
 def _check_layout(model: str, base: Path) -> None:
     if not (base / "model_index.json").is_file():
         raise MissingFile(
-            f"model={model} is no model in diffusers' layout: {base} has no model_index.json. "
+            f"model={model} is not a model in diffusers' layout: {base} has no model_index.json. "
             "A single checkpoint file has to be converted to that layout first."
         )
 
@@ -162,7 +162,7 @@ def _check_numbers(model: str, pipeline: DiffusionPipeline) -> None:
     kind = pipeline.scheduler.config.get("prediction_type", "epsilon")
     if not isinstance(side, int) or side < 1:
         raise ConfigError(
-            f"model={model}: sample_size={side} in unet/config.json is no whole number above 0. "
+            f"model={model}: sample_size={side} in unet/config.json is not a whole number above 0. "
             "Set it to the latents' width, such as 64 for pictures of 512 pixels."
         )
     if not isinstance(factor, int | float):

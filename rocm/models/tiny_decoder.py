@@ -27,7 +27,7 @@ def load_decoder(
         != "AutoencoderTiny"
     ):
         raise ConfigError(
-            f"decoder={folder} is no AutoencoderTiny. Give TAESD, or leave decoder empty."
+            f"decoder={folder} is not an AutoencoderTiny. Give TAESD, or leave decoder empty."
         )
     network = load_network(AutoencoderTiny, path, f"decoder={folder}", dtype)
     if network.config.latent_channels != latent_channels:
@@ -50,6 +50,6 @@ def _folder(folder: str) -> Path:
         return find_folder(folder)
     except MissingFile as error:
         raise MissingFile(
-            f"decoder={folder[:200]} is no folder on this disk. Give the folder of an "
+            f"decoder={folder[:200]} is not a folder on this disk. Give the folder of an "
             "AutoencoderTiny, such as madebyollin/taesd once downloaded, or leave decoder empty."
         ) from error

@@ -244,7 +244,7 @@ def _parse(name: str, content: str, column: str) -> list[str]:
             lines = [line for line in _lines(content) if line.strip()]
             return _of_objects(name, [json.loads(line) for line in lines], column)
     except (ValueError, RecursionError, csv.Error) as error:
-        raise _unusable(name, f"it is no {suffix} ({error})") from error
+        raise _unusable(name, f"it is not a {suffix} file ({error})") from error
     return _lines(content)
 
 
@@ -255,7 +255,7 @@ def _lines(content: str) -> list[str]:
 
 def _of_objects(name: str, rows: object, column: str) -> list[str]:
     if not isinstance(rows, list):
-        raise _unusable(name, "it holds no list")
+        raise _unusable(name, "it does not hold a list")
     if all(isinstance(row, str) for row in rows):
         return rows
     if not all(isinstance(row, dict) for row in rows):

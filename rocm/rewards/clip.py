@@ -91,6 +91,6 @@ def _folder(name: str, folder: str) -> Path:
         return find_folder(folder)
     except MissingFile as error:
         raise MissingFile(
-            f"reward={name} needs a folder of a CLIP, and '{folder[:200]}' is none. Write "
+            f"reward={name} needs the folder of a CLIP, but '{folder[:200]}' is not one. Write "
             "clip:FOLDER, such as clip:assets/tiny-clip."
         ) from error

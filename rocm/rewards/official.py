@@ -136,7 +136,7 @@ class ReferenceScorer:
     def _last_words(self) -> str:
         self._process.wait()
         self._log.seek(0)
-        return (self._log.read().strip().splitlines() or ["without a word"])[-1]
+        return (self._log.read().strip().splitlines() or ["no message"])[-1]
 
 
 _ADVICE = "Create the environment: python -m scripts.reference FOLDER"

@@ -47,7 +47,7 @@ def _packages(python: str) -> dict[str, str]:
         done = subprocess.run([python, "-c", ASK], capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError) as error:
         raise MissingDependency(
-            f"ROCM_REFERENCE_PYTHON={python} is no environment of the official packages. Run: "
+            f"ROCM_REFERENCE_PYTHON={python} is not an environment of the official packages. Run: "
             "python -m scripts.reference FOLDER, and set the variable as it says."
         ) from error
     return json.loads(done.stdout)

@@ -137,5 +137,5 @@ def _read_config(path: Path) -> CLIPConfig:
         return CLIPConfig.from_dict(json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError, StrictDataclassError) as error:
         raise ConfigError(
-            f"{path} is no configuration of a CLIP. Delete it and download it again."
+            f"{path} is not the configuration of a CLIP. Delete it and download it again."
         ) from error

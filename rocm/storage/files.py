@@ -101,9 +101,9 @@ def parse_lines(path: Path, text: bytes) -> list[dict[str, Any]]:
     try:
         rows = [json.loads(line) for line in text.splitlines()]
     except ValueError as error:
-        raise RunError(f"{path} is damaged: a line of it is not JSON.") from error
+        raise RunError(f"{path} is damaged: a line is not JSON.") from error
     if not all(isinstance(row, dict) for row in rows):
-        raise RunError(f"{path} is damaged: a line of it is no object of JSON.")
+        raise RunError(f"{path} is damaged: a line is not a JSON object.")
     damaged = next((row for row in rows if not _is_whole(path.name, row)), None)
     if damaged is not None:
         raise RunError(f"{path} is damaged: a line of it is {SHORT.repr(damaged)}.")
@@ -151,7 +151,7 @@ def read_record(path: Path, kinds: dict[str, Any]) -> dict[str, Any] | None:
     if record is None and not path.exists():
         return None
     if not isinstance(record, dict):
-        raise RunError(f"{path} is damaged: it holds no object of JSON.")
+        raise RunError(f"{path} is damaged: it does not hold a JSON object.")
     for name, kind in kinds.items():
         if not isinstance(record.get(name), kind):
             raise RunError(f"{path} is damaged: {name}={SHORT.repr(record.get(name))}.")
@@ -164,9 +164,9 @@ def read_pictures(path: Path) -> list[dict[str, Any]]:
     try:
         wanted = [(one["file"], one["prompt"], one["seed"]) for one in records]
     except (TypeError, KeyError) as error:
-        raise RunError(f"{path} is damaged: it is no list of pictures.") from error
+        raise RunError(f"{path} is damaged: it is not a list of pictures.") from error
     if not all(isinstance(name, str) for name, _, _ in wanted):
-        raise RunError(f"{path} is damaged: a picture's file is no text.")
+        raise RunError(f"{path} is damaged: a picture's file is not text.")
     return list(records)
 
 
@@ -203,7 +203,7 @@ def make_folder(path: Path) -> None:
 def _cannot_write(path: Path, error: OSError) -> TrainingError:
     return TrainingError(
         f"Cannot write {path}: {error.strerror}. Nothing half-written was left there. "
-        "Free some space or mend the folder, then resume."
+        "Free some space or fix the folder, then resume."
     )
 
 
@@ -213,6 +213,6 @@ def check_text(name: str, text: str) -> str:
         text.encode()
     except UnicodeEncodeError as error:
         raise ConfigError(
-            f"The {name} holds {text[error.start]!a}, which is no character. Type it in UTF-8."
+            f"The {name} holds {text[error.start]!a}, which is not a character. Type it in UTF-8."
         ) from error
     return text

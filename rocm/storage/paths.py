@@ -13,7 +13,7 @@ def find_folder(model: str) -> Path:
     for folder in (Path(os.path.expanduser(model)), ROOT / model):
         if os.path.isdir(folder):  # unlike Path.is_dir, also for a text that can be no path
             if not os.access(folder, os.R_OK | os.X_OK):
-                raise MissingFile(f"{folder} may not be read by this user. Mend its rights.")
+                raise MissingFile(f"{folder} is not readable by this user. Change its permissions.")
             return folder
     if os.path.isfile(os.path.expanduser(model)):
         raise MissingFile(

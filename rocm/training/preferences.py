@@ -97,7 +97,7 @@ def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, object]]]:
         for row in reader:
             yield reader.line_num, row
     except csv.Error as error:
-        raise ConfigError(f"Line {reader.line_num} of {path} is no CSV: {error}.") from error
+        raise ConfigError(f"Line {reader.line_num} of {path} is not valid CSV: {error}.") from error
 
 
 def _json_rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, object]]]:
@@ -110,7 +110,7 @@ def _json_rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, object]]]
             row = None
         if not isinstance(row, dict):
             raise ConfigError(
-                f"Line {number} of {path} is no JSON object. Write lines like "
+                f"Line {number} of {path} is not a JSON object. Write lines like "
                 '{"prompt": "a red apple", "seed": 0, "winner": "base", "loser": "my-adapter"}.'
             )
         yield number, row
@@ -120,7 +120,7 @@ def _preference(row: dict[str, object], folder: Path, held_out: Collection[str])
     texts = {name: row.get(name) for name in COLUMNS}
     for name in ("prompt", "winner", "loser"):
         if not isinstance(texts[name], str):
-            raise ConfigError(f"{name}={shortened(texts[name])} is no text. Give a text.")
+            raise ConfigError(f"{name}={shortened(texts[name])} is not text. Give text.")
     prompt = check_prompt(str(texts["prompt"]))
     if prompt in held_out:
         raise ConfigError(

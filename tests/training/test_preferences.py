@@ -57,7 +57,7 @@ def test_csv_and_json_lines_give_the_same_rows_and_other_columns_are_passed_over
         ("apple,0,base,base", "winner and loser are both base"),
         ("apple,0,mine,theirs", "'theirs' is neither 'base' nor a folder with pytorch_lora"),
         ("apple,0,,base", "'' is neither 'base' nor a folder"),
-        ("apple,0,mine", "loser=None is no text"),
+        ("apple,0,mine", "loser=None is not text"),
         ("held out,0,mine,base", "'held out' is also evaluated on"),
     ],
 )
@@ -74,9 +74,9 @@ def test_a_bad_row_is_named_with_its_line(folder, row, words):
         ("table.csv", "prompt,seed,chosen,rejected\n", "lacks the column 'winner'"),
         ("table.csv", HEADER, "has no rows. Give at least one preference"),
         ("table.jsonl", "\n", "has no rows"),
-        ("table.jsonl", '{"prompt": "a"}\n[1]\n', "Line 1 .*winner=None is no text"),
-        ("table.jsonl", "[1]\n", "Line 1 of .* is no JSON object. Write lines like"),
-        ("table.jsonl", '{"prompt":', "Line 1 of .* is no JSON object"),
+        ("table.jsonl", '{"prompt": "a"}\n[1]\n', "Line 1 .*winner=None is not text"),
+        ("table.jsonl", "[1]\n", "Line 1 of .* is not a JSON object. Write lines like"),
+        ("table.jsonl", '{"prompt":', "Line 1 of .* is not a JSON object"),
         (
             "table.jsonl",
             '{"prompt": "a", "seed": true, "winner": "mine", "loser": "base"}',
@@ -85,7 +85,7 @@ def test_a_bad_row_is_named_with_its_line(folder, row, words):
         (
             "table.jsonl",
             '{"prompt": 5, "seed": 1, "winner": "mine", "loser": "base"}',
-            "prompt=5 is no text",
+            "prompt=5 is not text",
         ),
     ],
 )

@@ -13,8 +13,8 @@ from diffusers import AutoencoderTiny, LatentConsistencyModelPipeline
 from rocm.config import RunConfig
 from rocm.errors import ConfigError, MissingFile, TrainingError
 from rocm.experiments.bench.counter import saved_bytes as counted_bytes
+from rocm.models import consistency
 from rocm.models.consistency import ConsistencyModel
-from rocm.rewards.base import Scale
 from rocm.runs.run_dir import RunDir
 from rocm.training import batch, memory
 from rocm.training import update as updates
@@ -86,7 +86,7 @@ def test_channels_lie_as_the_setting_says_and_last_on_a_cpu(small_config, settin
 def test_a_prompt_is_encoded_once_until_others_have_taken_its_place(small_config, monkeypatch):
     setup, encoded = set_up(small_config(track="")), []
     encode = ConsistencyModel.encode
-    monkeypatch.setattr(batch, "KEPT_BYTES", 2 * setup.model.encode(["a"]).nbytes)
+    monkeypatch.setattr(consistency, "KEPT_BYTES", 2 * setup.model.encode(["a"]).nbytes)
     monkeypatch.setattr(
         ConsistencyModel, "encode", lambda self, asked: encoded.extend(asked) or encode(self, asked)
     )
@@ -179,7 +179,7 @@ def test_a_memory_that_is_full_in_every_allowed_way_fails_with_what_to_do(new_ru
     weights = sum(one.nbytes for one in attempts[0].learner.parameters) / 1e6
     adapter = 3 * weights  # and Adam's two moments
     assert (
-        f"Of 12 MB the model's weights take {base:.0f}, the rewards' 0, adapter and optimiser "
+        f"Of 12 MB the model's weights take {base:.0f}, the rewards' 0, adapter and optimizer "
         f"{adapter:.0f}; the other {12 - base - adapter:.0f}"
     ) in run.status().error
     assert "too few for batch_size=1 with latents 8 wide" in run.status().error
@@ -262,7 +262,7 @@ def test_a_tiny_decoder_decodes_what_is_trained_on_and_nothing_else(small_config
     own, tiny = (
         set_up(small_config(decoder=name, track="")) for name in ("", str(tiny_decoder_dir))
     )
-    mixture = own.mixture({"colorfulness": Scale(0.0, 1.0)})
+    mixture = own.rewards.mixture()
     rewards = [updates.update(one, mixture, 1)["reward"] for one in (own, tiny)]
     assert rewards[0] != pytest.approx(rewards[1], rel=1e-3)
     pictures = [
@@ -278,7 +278,7 @@ def test_a_tiny_decoder_decodes_what_is_trained_on_and_nothing_else(small_config
 def test_a_decoder_that_is_missing_or_another_kind_is_refused_in_a_sentence(
     small_config, tiny_pipeline_dir
 ):
-    with pytest.raises(MissingFile, match=r"decoder=no/taesd is no folder on this disk\. Give"):
+    with pytest.raises(MissingFile, match=r"decoder=no/taesd is not a folder on this disk\. Give"):
         set_up(small_config(decoder="no/taesd"))
-    with pytest.raises(ConfigError, match="is no AutoencoderTiny"):
+    with pytest.raises(ConfigError, match="is not an AutoencoderTiny"):
         set_up(small_config(decoder=str(tiny_pipeline_dir / "vae")))
