@@ -6,7 +6,7 @@ guidance is classifier-free, as in stock diffusers: above 1 the U-Net sees each 
 """
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -252,7 +252,8 @@ class ConsistencyModel:
 
         def call(state: Tensor, timesteps: Tensor) -> Tensor:
             # The adapter is switched here, inside the checkpointed function: see adapter_off.
-            with adapter_off(unet) if is_reference else self._lent(), self._autocast():
+            lent = self.lender.lent() if self.lender else nullcontext()
+            with adapter_off(unet) if is_reference else lent, self._autocast():
                 return guided(state, timesteps).float()
 
         def checkpointed(state: Tensor, timesteps: Tensor) -> Tensor:
@@ -269,9 +270,6 @@ class ConsistencyModel:
         if self.use_checkpointing:
             return checkpointed
         return in_parts if is_reference and self.reference_batch else call
-
-    def _lent(self) -> AbstractContextManager[None]:
-        return self.lender.lent() if self.lender else nullcontext()
 
     def _autocast(self) -> torch.autocast:
         # Not for bfloat16, whose range is float32's: norms sum in float32 by themselves, and their

@@ -164,15 +164,13 @@ ADVANTAGES: dict[str, Advantages] = {
 }
 
 
-def _d3po(config: RunConfig) -> Callable[..., PolicyObjective]:
-    return partial(d3po_objective, rule=PairRule(config.preference_beta, config.clip_range))
-
-
 # The objective of (problem, scored, schedule, penalty, generator), by the name of the loss.
 LOSSES: dict[str, Callable[[RunConfig], Callable[..., PolicyObjective]]] = {
     "ppo": lambda config: partial(ppo_objective, clip_range=config.clip_range),
     "rebel": lambda config: partial(rebel_objective, eta=config.rebel_eta),
-    "d3po": _d3po,
+    "d3po": lambda config: partial(
+        d3po_objective, rule=PairRule(config.preference_beta, config.clip_range)
+    ),
     "dpok": lambda config: partial(dpok_objective, clip_range=config.clip_range),
 }
 

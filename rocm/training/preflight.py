@@ -31,7 +31,9 @@ def problems(config: RunConfig, forecast: Estimate) -> list[str]:
         *([lambda: load_preferences(config.preferences, ())] if config.preferences else []),
         lambda: check_precision(config, None if config.device == "cpu" else card_capability()),
         lambda: check_compiler(config),
-        lambda: check_recording(config, is_cuda=_has_card(config)),
+        lambda: check_recording(
+            config, is_cuda=config.device != "cpu" and card_mb("memory.free") is not None
+        ),
     ]
     found = [_sentence(check) for check in checks]
     found += [_judge_is_trained(config), _no_card(config), _too_large(config, forecast)]
@@ -82,10 +84,6 @@ def _judge_is_trained(config: RunConfig) -> str:
         f"judge={config.judge} is also trained, so nothing is held out. "
         "Choose another judge, or leave it empty."
     )
-
-
-def _has_card(config: RunConfig) -> bool:
-    return config.device != "cpu" and card_mb("memory.free") is not None
 
 
 def _no_card(config: RunConfig) -> str:

@@ -182,7 +182,8 @@ def prepare(
     """Add adapter and optimizer to a loaded model without adapter; raises as `set_up`."""
     check_compiler(config)
     _check_machine(config, model.device)
-    weights, targets = parse_mixture(config.reward), _split(config.lora_targets)
+    weights = parse_mixture(config.reward)
+    targets = [part.strip() for part in config.lora_targets.split(",") if part.strip()]
     own = [rewards[name] for name in weights]
     blind = probe_rewards(own, model.device, model.picture_size)
     check_gradient(weights, config.method, blind)
@@ -268,7 +269,3 @@ def _load_adapters(model: ConsistencyModel, preferences: Sequence[Preference]) -
     if names:
         model.pipeline.unet.set_adapter(NAME)
     return names
-
-
-def _split(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
