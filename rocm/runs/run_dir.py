@@ -97,6 +97,8 @@ class RunDir:
                 f"{run.path} already holds a run. Continue it with --resume {run.path}, or "
                 "choose another --run-dir."
             )
+        if run.path.is_file():
+            raise RunError(f"{run.path} is a file. Choose an empty or new --run-dir.")
         if run.path.exists() and any(run.path.iterdir()):
             raise RunError(f"{run.path} holds other files. Choose an empty or new --run-dir.")
         copy_user_files(config.user_rewards, run.rewards_dir)
