@@ -41,7 +41,7 @@ class OthersFull(Exception):
 
 @dataclass(frozen=True)
 class _Full:
-    """What a process whose memory is full says in the place of its next value."""
+    """The message of a process whose memory is full, in place of its next value."""
 
 
 @dataclass(frozen=True)
@@ -249,7 +249,7 @@ def parting(ranks: Ranks) -> Iterator[None]:
 
 
 def _backend(place: int) -> str:
-    """Where values travel: always over gloo, which notices a death; gradients of CUDA over NCCL."""
+    """The transport: gloo, which notices a dead process; NCCL for gradients on CUDA."""
     import torch
 
     if not torch.cuda.is_available():

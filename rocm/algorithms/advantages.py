@@ -1,4 +1,4 @@
-r"""How much better a picture is than what its prompt usually earns.
+r"""Per-prompt advantages: the reward of a picture relative to the usual reward of its prompt.
 
 .. math:: A = \mathrm{clip}\Big(\frac{R - \mu}{s + 10^{-6}},\ \pm A_{max}\Big)
 """

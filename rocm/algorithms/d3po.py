@@ -27,7 +27,7 @@ from rocm.algorithms.schedule import Step
 
 @dataclass(frozen=True)
 class PairRule:
-    """How pairs are judged: `temperature` is tau, `clip_range` epsilon."""
+    """The comparison of pairs: `temperature` is tau, `clip_range` epsilon."""
 
     temperature: float
     clip_range: float

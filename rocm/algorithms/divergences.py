@@ -115,7 +115,7 @@ DIVERGENCES: dict[str, Divergence] = {
 
 @dataclass(frozen=True)
 class Penalty:
-    """How policy and reference are compared; the fields are the settings of the same names."""
+    """The comparison of policy and reference; the fields are the settings of the same names."""
 
     beta: float
     divergence: str = "kl"
@@ -130,7 +130,7 @@ class Penalty:
 
     @property
     def weight(self) -> float | Tensor:
-        """What the divergence is multiplied by."""
+        """The factor of the divergence in the loss."""
         return self.beta if self.live_beta is None else self.live_beta
 
 

@@ -1,4 +1,4 @@
-r"""The chain as a Markov decision process: what policy gradients need (RLCM, arXiv 2404.03673).
+r"""The chain as a Markov decision process, for policy gradients (RLCM, arXiv 2404.03673).
 
 .. math:: \pi_\theta(a_n \mid x_n) = N\big(\alpha_{s_n} f_\theta(x_n, t_n),\ \sigma_{s_n}^2 I\big),
           \qquad x_{n+1} = a_n
@@ -27,11 +27,11 @@ Gaussians = tuple[tuple[float, float], ...]
 
 @dataclass(frozen=True)
 class Episode:
-    """What the policy saw, did and drew; nothing in it carries a gradient.
+    """States, actions and latents of a chain, without gradient.
 
     Attributes:
         states: K tensors (B, C, H, W).
-        actions: K tensors (B, C, H, W), the next states less what a step carries over from x_n,
+        actions: K tensors (B, C, H, W), the next states minus the part carried over from x_n,
             which is fixed and changes no density.
         latents: (B, C, H, W), clean, of the pictures.
     """
@@ -61,7 +61,7 @@ def play(
     prediction_type: str,
     gaussians: Gaussians,
 ) -> Episode:
-    """Draw B pictures and keep what was decided on the way.
+    """Draw B pictures and keep the states and actions.
 
     Args:
         network: the policy.

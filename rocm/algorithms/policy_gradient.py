@@ -1,4 +1,4 @@
-"""Pictures that were drawn before, what came of them, and what the policy now makes of them.
+"""Policy gradients on drawn pictures: their episodes, and the present policy at their states.
 
 Policy gradients share this and nothing else. The states and actions of an episode are fixed:
 nothing here sends a gradient into them. Shapes: B pictures, N steps, K decisions.
@@ -19,7 +19,7 @@ from rocm.algorithms.trajectory import denoised_along
 
 @dataclass(frozen=True)
 class ScoredEpisode:
-    """Pictures that were drawn, and what came of them.
+    """Drawn pictures with their advantages.
 
     Attributes:
         episode: states and actions.
@@ -38,7 +38,7 @@ class ScoredEpisode:
 
 @dataclass(frozen=True)
 class PolicyView:
-    """What the present policy makes of an episode.
+    """The present policy at the states of an episode.
 
     Attributes:
         log_probs: (K, B), of the actions, differentiable.
@@ -58,7 +58,7 @@ class PolicyView:
 
 @dataclass(frozen=True)
 class PolicyObjective:
-    """The loss of one batch and what it is made of; only the loss carries a gradient.
+    """The loss of one batch and its parts; only the loss carries a gradient.
 
     Attributes:
         loss: 0-d.

@@ -1,4 +1,4 @@
-"""What every algorithm optimizes: two networks, a decoder and a reward, as functions of tensors."""
+"""The problem that every algorithm optimizes: networks, decoder and reward as functions."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from rocm.algorithms.trajectory import Network
 
 @dataclass(frozen=True)
 class Problem:
-    """The policy to train, what it is kept near, and what its pictures are worth.
+    """The policy, its reference, the decoder and the reward.
 
     Attributes:
         policy: network with gradient to its parameters.

@@ -24,7 +24,7 @@ from rocm.algorithms.trajectory import GradientPath, Trajectory, denoised_along,
 
 @dataclass(frozen=True)
 class Objective:
-    """The loss of one batch and what it is made of.
+    """The loss of one batch and its parts.
 
     Attributes:
         loss: 0-d, differentiable.

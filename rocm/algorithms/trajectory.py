@@ -23,7 +23,7 @@ Network = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class GradientPath:
-    """Where the gradient may flow along the chain.
+    """The path of the gradient along the chain.
 
     Attributes:
         trained: for each of the N steps, whether the network's parameters receive a gradient.
@@ -37,7 +37,7 @@ class GradientPath:
 
 @dataclass(frozen=True)
 class Trajectory:
-    """What one rollout visited.
+    """The states of one rollout.
 
     Attributes:
         states: N tensors (B, C, H, W), the network's inputs x_0 .. x_{N-1}.

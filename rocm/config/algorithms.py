@@ -1,4 +1,4 @@
-"""The algorithms that train a run and what each of them needs; no other file compares their names.
+"""The algorithms and their needs; no other file compares an algorithm with a name.
 
 `RunConfig.method` gives the entry of a run. docs/extending.md adds one.
 """
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Algorithm:
-    """What an algorithm needs, and which functions of `rocm.training.policy_update` it uses.
+    """The needs of an algorithm, and its functions in `rocm.training.policy_update`.
 
     Attributes:
         is_backprop: the update back-propagates the reward through the generation.

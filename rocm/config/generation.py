@@ -1,4 +1,4 @@
-"""How pictures are drawn, and of which prompts."""
+"""Settings of the model, the prompts and the sampler."""
 
 from functools import partial
 from typing import Literal

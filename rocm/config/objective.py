@@ -1,4 +1,4 @@
-"""What a run optimizes: reward, divergence, and the path of the gradient."""
+"""Settings of the loss: reward, divergence, and the path of the gradient."""
 
 from functools import partial
 from typing import Literal

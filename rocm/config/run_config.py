@@ -56,7 +56,7 @@ class RunConfig(
 
     @property
     def method(self) -> Algorithm:
-        """What the run's algorithm needs."""
+        """The needs of the run's algorithm."""
         algorithm = ALGORITHMS[self.algorithm]
         return algorithm.variants.get(self.policy_loss, algorithm)
 

@@ -28,7 +28,7 @@ KEPT_BYTES = 64_000_000
 
 @dataclass
 class Passes:
-    """How many states the U-Net has seen, a call with M states counting M.
+    """Numbers of states in the calls of the U-Net.
 
     Attributes:
         forward: by policy and reference, recomputation in backward included.
@@ -49,7 +49,7 @@ class ConsistencyModel:
         dtype: of the network passes; inputs and outputs of the methods are float32.
         use_checkpointing: recompute network passes in backward.
         passes: counted since the model was loaded.
-        note: what must be said of the model; empty if it is a consistency model.
+        note: a remark on the model; empty if it is a consistency model.
         reference_batch: most states of one call of the reference; None for no limit.
         lender: of the adapter's weights to a pass; None where each layer casts its own.
         features: kept text features (1, L, D) by prompt, the oldest first.
@@ -67,7 +67,7 @@ class ConsistencyModel:
 
     @property
     def prediction_type(self) -> str:
-        """What the network predicts, as in diffusers' scheduler config."""
+        """The network's prediction, as in diffusers' scheduler config."""
         return self.pipeline.scheduler.config.prediction_type
 
     @property
@@ -122,7 +122,7 @@ class ConsistencyModel:
 
     @torch.no_grad()
     def encode_nothing(self) -> Tensor:
-        """What classifier-free guidance leads away from, (1, L, D): the empty prompt.
+        """Features (1, L, D) of the empty prompt, for classifier-free guidance.
 
         Stable Diffusion XL takes zeros instead where its own configuration says so.
         """
@@ -147,7 +147,7 @@ class ConsistencyModel:
         return pictures.float() / 2 + 0.5
 
     def make_lean(self) -> None:
-        """Let the frozen layers keep only what backward needs; what is computed stays the same."""
+        """Let the frozen layers keep only what backward needs; results stay the same."""
         make_lean(self.pipeline.unet)
         make_lean(self.pipeline.vae)
 
@@ -225,7 +225,7 @@ class ConsistencyModel:
         return torch.cat([features, row[:, None]], 1)
 
     def _unpacked(self, context: Tensor) -> tuple[Tensor, dict[str, Tensor] | None]:
-        """What the U-Net takes of `encode`'s answer: text features, and SDXL's added conditions."""
+        """Text features for the U-Net, and SDXL's added conditions, from `encode`'s answer."""
         width = self._pooled_width
         if not width:
             return context, None

@@ -1,4 +1,4 @@
-"""What the setting `model` names, and where its files lie; read without torch.
+"""The files of the setting `model`; no torch.
 
 A model is one place, or two joined by a plus: a base, and what makes a consistency model of it,
 an LCM-LoRA or an LCM U-Net. A place is a folder in diffusers' layout or a repository of the hub.
@@ -79,7 +79,7 @@ def check_model(model: str) -> None:
 
 @lru_cache(maxsize=64)
 def _missing(model: str, period: int) -> str:
-    """What is missing of a model, in one sentence; `period` makes the answer age."""
+    """One sentence on the missing files of a model; `period` makes the answer age."""
     try:
         missing = model_size(model).missing
     except MissingFile as error:

@@ -159,7 +159,7 @@ def adapter_config(path: Path) -> LoraConfig | None:
 
 
 def _checked(path: Path) -> int:
-    """How many tensors the file holds; all of them are finite, and there are some."""
+    """The number of tensors in the file; ConfigError if one is not finite or there are none."""
     try:
         with safe_open(path, "pt") as file:
             names = file.keys()
@@ -177,7 +177,7 @@ def _checked(path: Path) -> int:
 
 
 def _difference(path: Path, unet: UNet2DConditionModel) -> str:
-    """How an adapter and a U-Net differ: by family if their text features do."""
+    """The difference of an adapter and a U-Net: the family, if their text features differ."""
     with safe_open(path, "pt") as file:
         names = [name for name in file.keys() if "attn2.to_k" in name and "down" in name]  # noqa: SIM118
         widths = [file.get_slice(name).get_shape()[-1] for name in names]

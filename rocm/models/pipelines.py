@@ -175,7 +175,7 @@ def _check_numbers(model: str, pipeline: DiffusionPipeline) -> None:
 
 
 def _merge_lora(model: str, pipeline: DiffusionPipeline, part: Path) -> None:
-    """Fold an LCM-LoRA into the weights: what is trained later starts from the sum."""
+    """Fold an LCM-LoRA into the weights; training starts from the sum."""
     path = part / LORA_FILE
     if not path.is_file():
         raise MissingFile(
@@ -246,7 +246,7 @@ def _give_scheduler(model: str, pipeline: DiffusionPipeline, has_part: bool) -> 
 
 
 def _check_fit(model: str, pipeline: DiffusionPipeline) -> None:
-    """The U-Net must take what the text encoders give."""
+    """Refuse a U-Net for text features of another width than the encoders'."""
     encoders = [pipeline.components.get(name) for name in ("text_encoder", "text_encoder_2")]
     given = sum(encoder.config.hidden_size for encoder in encoders if encoder is not None)
     taken = pipeline.unet.config.cross_attention_dim

@@ -30,7 +30,7 @@ HUB = "hub:"
 
 @dataclass(frozen=True)
 class HubPrompts:
-    """What was read of a data set.
+    """The prompts of a data set.
 
     Attributes:
         commit: of the data set.

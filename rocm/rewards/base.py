@@ -1,4 +1,4 @@
-"""What a reward is, how rewards are mixed, how pixels are limited and yet keep a gradient."""
+"""The interface of a reward, mixtures of rewards, and pixel limits that keep a gradient."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,10 +25,10 @@ class Reward(Protocol):
 
 
 class Recordable(Reward, Protocol):
-    """A reward whose update can be recorded: what it knows of the prompts is a tensor."""
+    """A reward whose update can be recorded: its knowledge of the prompts is a tensor."""
 
     def texts(self, prompts: Sequence[str]) -> Tensor:
-        """What the score takes of B prompts, (B, D); D is 0 where it takes nothing."""
+        """Features (B, D) of B prompts for `score`; D is 0 if it ignores the prompts."""
         ...
 
     def score(self, images: Tensor, texts: Tensor) -> Tensor:
@@ -105,7 +105,7 @@ class Mixture:
         return {name: self.rewards[name](images, prompts) for name in self.weights}
 
     def texts(self, prompts: Sequence[str]) -> dict[str, Tensor]:
-        """What every reward, each a `Recordable`, takes of B prompts, (B, D)."""
+        """`texts` of every reward, each a `Recordable`."""
         return {name: cast(Recordable, self.rewards[name]).texts(prompts) for name in self.weights}
 
     def parts_of(self, images: Tensor, texts: dict[str, Tensor]) -> dict[str, Tensor]:

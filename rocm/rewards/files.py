@@ -152,7 +152,7 @@ def is_usable(name: str) -> bool:
 
 
 def size_text(files: Sequence[WeightFile]) -> str:
-    """How large files are together, in words."""
+    """The total size of files, in words."""
     megabytes = sum(file.megabytes for file in files)
     if not all(file.megabytes for file in files):
         return "size not stated"

@@ -1,4 +1,4 @@
-"""What computes an official score: its package's version and its checkpoint's hash; no torch."""
+"""Package version and checkpoint hash of official scores; no torch."""
 
 import hashlib
 import json

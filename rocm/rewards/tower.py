@@ -1,4 +1,4 @@
-"""What the published rewards share: precision, micro-batches, cosines of embeddings, heads.
+"""Shared parts of the published rewards: precision, micro-batches, cosines, heads.
 
 The networks ("towers") compute in the number format of their weights, bfloat16 on CUDA; what comes
 after - norms, products, scales, heads - computes in float32, where a cosine near 0.28 is not

@@ -130,7 +130,7 @@ def json_line(row: dict[str, Any]) -> str:
 
 
 def read_json(path: Path) -> Any:
-    """What a .json file holds, None if it does not exist; damaged is a RunError."""
+    """The content of a .json file, None without the file; RunError if it is damaged."""
     try:
         return json.loads(path.read_bytes())
     except FileNotFoundError:
@@ -159,7 +159,7 @@ def read_record(path: Path, kinds: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def read_pictures(path: Path) -> list[dict[str, Any]]:
-    """What a manifest lists, each with `file`, `prompt` and `seed`; nothing without a manifest."""
+    """The pictures of a manifest with `file`, `prompt` and `seed`; none without a manifest."""
     records = read_json(path) or []
     try:
         wanted = [(one["file"], one["prompt"], one["seed"]) for one in records]

@@ -1,4 +1,4 @@
-"""Repositories of the Hugging Face hub: what they are called, what of them lies on this disk.
+"""Repositories of the Hugging Face hub: their names, and their files on this disk.
 
 Needs no torch. Nothing is downloaded but by `fetch`; everybody else asks `local_snapshot`, which
 never goes to the network. `HF_ENDPOINT`, `HF_HOME`, `HF_HUB_OFFLINE` and `HF_TOKEN` mean what they
@@ -76,7 +76,7 @@ class Repository:
 
 @dataclass(frozen=True)
 class Download:
-    """What fetching a repository would take, in bytes."""
+    """The size of a download, in bytes."""
 
     total: int
     missing: int
@@ -143,7 +143,7 @@ def fetch(wanted: Repository, announce: Callable[[str], None]) -> Path:
 
 
 def announcement(wanted: Repository, needed: Download) -> str:
-    """One sentence on what a download will take."""
+    """One sentence on the size of a download."""
     if not needed.missing:
         return f"{wanted}: {megabytes(needed.total)}, all of it here already."
     here = needed.total - needed.missing

@@ -76,7 +76,7 @@ def check_no_pickle(folder: Path, what: str) -> None:
 
 
 def first_line(error: BaseException) -> str:
-    """What an error of a library says first, without its full stop."""
+    """The first line of a library's error, without its full stop."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(". ")
 
 

@@ -1,4 +1,4 @@
-"""Where the project lies, and folders of models and rewards in it or beside it."""
+"""The folder of the project, and folders of models and rewards."""
 
 import os
 from pathlib import Path

@@ -49,7 +49,7 @@ class Critic:
 
 @dataclass(frozen=True)
 class Learner:
-    """What training changes.
+    """The state that training changes.
 
     Attributes:
         parameters: of the adapter, in a fixed order.

@@ -25,12 +25,12 @@ NUM_REHEARSALS = 2
 
 @dataclass(frozen=True)
 class Given:
-    """What a batch is given anew in every update.
+    """The inputs of a batch that are new in every update.
 
     Attributes:
         noise: (N + 1, B, C, H, W).
         context: text features (B, L, D).
-        texts: what each reward takes of the prompts, (B, D) by name.
+        texts: each reward's features of the prompts, (B, D) by name.
     """
 
     noise: Tensor
@@ -55,7 +55,7 @@ class Given:
 
 @dataclass(frozen=True)
 class Measured:
-    """What an update has measured, still on the device.
+    """The measurements of an update, still on the device.
 
     Attributes:
         objectives: of each batch, without gradient.

@@ -1,4 +1,4 @@
-"""What a run will take, told from what earlier runs took.
+"""Estimates of a run's time and memory, from earlier runs.
 
 The unit is one network pass over one picture, back-propagated through. An update of ROCM does N of
 them for the policy (2 N with ref_grad detach and beta > 0), one decoding counted as a pass and N
@@ -30,7 +30,7 @@ EMBEDDED_MODEL = "assets/tiny-lcm"
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a run is expected to take, and how that is known.
+    """Expected time and memory of a run, and their basis.
 
     Attributes:
         seconds: from Start to the end, None if unknown.
@@ -45,7 +45,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Rate:
-    """What work on one model costs.
+    """The cost of work on one model.
 
     Attributes:
         train_s: seconds of one pass over one picture in an update, backward included; what a call
@@ -92,7 +92,7 @@ def _has_reference_graph(config: RunConfig) -> bool:
 
 
 def _update_passes(config: RunConfig) -> float:
-    """What the time of an update goes with: its passes over pictures, and over batches."""
+    """Passes over pictures and batches, which the time of an update is proportional to."""
     besides = CALL_PICTURES if config.model == EMBEDDED_MODEL else 0.0
     return passes(config) * config.gradient_accumulation * (config.batch_size + besides)
 
@@ -120,7 +120,7 @@ def _estimate(config: RunConfig, rate: Rate, words: str) -> Estimate:
 
 
 def _rate_of(run: RunDir, config: RunConfig) -> Rate | None:
-    """What a run tells about the model of `config`; None if it is another one, or too short."""
+    """The rate of a run; None if its model is not that of `config`, or it is too short."""
     metrics = run.path / "metrics.jsonl"
     try:
         stat = metrics.stat()

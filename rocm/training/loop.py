@@ -32,7 +32,7 @@ from rocm.training.warnings import warnings
 
 @dataclass(frozen=True)
 class Progress:
-    """What one update (or step 0) measured; `row` is its line in metrics.jsonl."""
+    """The measurements of one update (or step 0); `row` is its line in metrics.jsonl."""
 
     step: int
     num_steps: int
@@ -41,7 +41,7 @@ class Progress:
 
 @dataclass
 class _Session:
-    """One process's work on a run: the parts, what it compares with, what it warned of."""
+    """One process's work on a run: its parts, step 0's evaluation, and the warnings so far."""
 
     run: RunDir
     setup: Setup
@@ -63,7 +63,7 @@ def train(run: RunDir, resume: bool = False, ranks: Ranks = ALONE) -> Iterator[P
         Progress after step 0's evaluation (of a new run) and after every update.
 
     Raises:
-        RocmError: what went wrong and what to do; the run's state is then `failed`.
+        RocmError: the reason and what to do; the run's state is then `failed`.
     """
     with run.acquire_lock():
         config = run.config()
@@ -90,7 +90,7 @@ def train(run: RunDir, resume: bool = False, ranks: Ranks = ALONE) -> Iterator[P
 
 
 def follow(ranks: Ranks) -> None:
-    """Do what the leading process says until it ends, which is raised as `Parted`."""
+    """Follow the orders of the leading process until it ends, which is raised as `Parted`."""
     settings, measured, copies = ranks.gather(None)[0]
     setup = _agreed(set_up(RunConfig.load(settings), measured, ranks, copies))
     while True:
@@ -121,7 +121,7 @@ ORDERS: dict[str, Callable[..., Any]] = {
 
 
 def _together(setup: Setup, order: str, *details: Any) -> Any:
-    """Let every process do the same; what it gave here."""
+    """Let every process do the same; returns the result of this process."""
     setup.ranks.gather((order, details))
     return ORDERS[order](setup, *details)
 
@@ -186,7 +186,7 @@ def _resume(run: RunDir, setup: Setup) -> tuple[_Session, None]:
 
 
 def _after_update(session: _Session, row: dict[str, Any]) -> bool:
-    """Evaluate, record and save what is due; returns whether there was a new warning."""
+    """Evaluate, record and save if due; returns whether there was a new warning."""
     config, run, step = session.setup.config, session.run, session.step
     is_asked = run.take_control("sample_now")
     is_evaluated = is_asked or step % config.eval_every == 0 or step == config.num_steps

@@ -17,14 +17,14 @@ SHARE_OF_FREE = 0.8
 
 @dataclass
 class Economy:
-    """How updates spend memory. When it is full, one of the ways to need less is taken for good.
+    """Use of memory by updates. When it is full, a way to need less is chosen for good.
 
     Attributes:
         lean: frozen layers keep only what backward needs.
         checkpointing: network passes are computed again in backward.
         decode_batch: as in `RunConfig`; None as set there.
         parts: into how many micro-batches a batch is divided.
-        sentences: what was done, by kind, until the loop has said it.
+        sentences: messages by kind, until the loop has written them down.
     """
 
     lean: bool = False

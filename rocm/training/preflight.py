@@ -1,4 +1,4 @@
-"""What cannot work, said before a run starts: the checks that need neither a model nor torch."""
+"""Checks before a run starts, which need neither a model nor torch."""
 
 import os
 import shutil

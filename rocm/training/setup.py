@@ -74,7 +74,7 @@ class RewardSet:
 
 @dataclass(frozen=True)
 class Execution:
-    """How updates are computed; what they compute stays the same.
+    """The way updates are computed; their results stay the same.
 
     Attributes:
         economy: use of memory; it steps down when the memory is full.
