@@ -28,7 +28,7 @@ make_work = lazy("rocm.experiments.bench.step:Work")
 bench_dry = lazy("rocm.experiments.bench.dry:bench_dry")
 random_model = lazy("rocm.experiments.bench.random_model")
 resolve_device = lazy("rocm.models.consistency:resolve_device")
-silence_libraries = lazy("rocm.cli.train:silence_libraries")
+silence_libraries = lazy("rocm.cli.trainer:silence_libraries")
 
 WORDS = ("step", "parts", "generate", "reward", "draw", "dry")
 SIZES = ("embedded", "small", "real")

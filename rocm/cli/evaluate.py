@@ -34,7 +34,7 @@ open_sampler = lazy("rocm.generation.sampler:Sampler")
 make_sampling = lazy("rocm.generation.draw:Sampling")
 load_model = lazy("rocm.models.consistency:load_model")
 load_clip = lazy("rocm.rewards.clip:load_clip")
-silence_libraries = lazy("rocm.cli.train:silence_libraries")
+silence_libraries = lazy("rocm.cli.trainer:silence_libraries")
 
 POLL_S = 0.5
 ENDINGS = ("csv", "json", "md", "tex", "png", "zip")

@@ -8,7 +8,7 @@ from rocm.errors import ConfigError
 
 run_campaign = lazy("rocm.experiments.reproduce.campaign:reproduce")
 make_plan = lazy("rocm.experiments.reproduce.plan:make_plan")
-silence_libraries = lazy("rocm.cli.train:silence_libraries")
+silence_libraries = lazy("rocm.cli.trainer:silence_libraries")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

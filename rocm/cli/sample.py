@@ -11,7 +11,7 @@ from rocm.generation.picture import SAMPLING, Picture, png_bytes
 from rocm.runs.adapters import find_adapter
 
 Sampler = lazy("rocm.generation.sampler:Sampler")
-silence_libraries = lazy("rocm.cli.train:silence_libraries")
+silence_libraries = lazy("rocm.cli.trainer:silence_libraries")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

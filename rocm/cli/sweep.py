@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 open_sweeps = lazy("rocm.experiments.sweep:Sweeps")
 table = lazy("rocm.experiments.sweep:table")
-watch = lazy("rocm.cli.train:watch")
+watch = lazy("rocm.cli.trainer:watch")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

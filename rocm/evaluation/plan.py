@@ -27,6 +27,7 @@ from rocm.evaluation.request import (
 from rocm.generation.picture import MAX_SEED, Picture, whole_number
 from rocm.rewards.names import CLIP_FOLDERS, KL, PIXEL_NAMES, STATISTIC_NAMES, check_measured
 from rocm.rewards.official_versions import official_versions
+from rocm.rewards.user_files import is_user_reward, user_versions
 from rocm.runs.adapters import Adapter, check_fit, check_same_model, find_adapter, fingerprint
 from rocm.storage.numbers import duration
 
@@ -75,7 +76,7 @@ class ComparisonPlan:
         axis: of `AXES`, or empty.
         rewards: measured, in order.
         judge: the held-out reward among them, or empty.
-        official: package and checkpoint of each official score among them.
+        official: package and checkpoint of each official score; file of each user reward.
     """
 
     columns: tuple[Column, ...]
@@ -174,8 +175,13 @@ def make_plan(request: Request, runs: Path, is_public: bool = False) -> Comparis
         axis=request.axis,
         rewards=tuple(dict.fromkeys(rewards)),
         judge="" if JUDGE in trained else JUDGE,
-        official=official_versions(dict.fromkeys(rewards)),
+        official=official_versions(dict.fromkeys(rewards)) | user_versions(rewards),
     )
+    if is_public and any(is_user_reward(name) for name in rewards):
+        raise ConfigError(
+            "A run that was trained on a reward of the user's own file cannot be compared here. "
+            "Choose other runs."
+        )
     if is_public and plan.num_pictures > MAX_PUBLIC:
         raise ConfigError(
             f"{_product(plan)} are {plan.num_pictures:,} pictures; a public page "

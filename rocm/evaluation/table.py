@@ -48,7 +48,7 @@ class ComparisonTable:
         rows: one for each column of the grid.
         num_prompts: requested.
         num_seeds: of each prompt.
-        official: package and checkpoint of each official score.
+        official: package and checkpoint of each official score; file of each user reward.
     """
 
     measures: tuple[str, ...]

@@ -16,6 +16,7 @@ from rocm.config import RunConfig
 from rocm.errors import ConfigError, MissingFile, RunError
 from rocm.models.files import adapter_repository, find_model
 from rocm.rewards.names import parse_mixture
+from rocm.rewards.user_files import name_now
 from rocm.runs.run_dir import RunDir
 from rocm.storage.hub import is_repository, local_snapshot
 from rocm.storage.paths import ROOT
@@ -54,7 +55,8 @@ class Adapter:
     @property
     def trained(self) -> tuple[str, ...]:
         """Names of the rewards it was trained on; empty if unknown."""
-        return tuple(parse_mixture(self.config.reward)) if self.config else ()
+        names = parse_mixture(self.config.reward) if self.config else ()
+        return tuple(name_now(name, self.run.rewards_dir) if self.run else name for name in names)
 
     def checkpoint(self, step: int) -> str:
         """Folder of the adapter after `step` updates; MissingFile without such a checkpoint."""

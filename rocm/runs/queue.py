@@ -6,7 +6,7 @@ training, enforces stops, records what became of runs whose trainer died, and en
 left to do. Page, command line and every trainer at its end start it again if work waits without a
 worker, so that the death of any one process stops nothing.
 
-    python -m rocm.runs.queue HOME COMMAND...     the worker; a trainer is COMMAND train ...
+    python -m rocm.runs.queue HOME COMMAND...     the worker; a trainer is COMMAND DIR
 """
 
 import os
@@ -27,7 +27,7 @@ from rocm.runs.run_dir import RunDir
 from rocm.storage.files import make_folder
 from rocm.storage.paths import ROOT
 
-TRAINER = (sys.executable, "-m", "rocm")
+TRAINER = (sys.executable, "-m", "rocm.cli.trainer")
 STOP_GRACE_S = 60.0
 LOOK_EVERY_S = 0.3
 RETRY_AFTER_S = 10.0
@@ -40,7 +40,7 @@ class Queue:
     """The waiting runs below `home`/runs, and the worker that starts them."""
 
     def __init__(self, home: Path, command: Sequence[str] = TRAINER):
-        """Serve `home`, made when the first run comes; `command` starts a trainer."""
+        """Serve `home`, made when the first run comes; `command DIR` trains the run in DIR."""
         self.home = Path(home).resolve()
         self.runs = self.home / "runs"
         self._command = tuple(command)
@@ -188,13 +188,10 @@ class Queue:
                 run.mark_ended(status.state, status.error)
 
     def _launch(self, run: RunDir) -> None:
-        words = ["train", str(run.path / "config.yaml"), "--run-dir", str(run.path)]
-        if run.checkpoints():
-            words = ["train", "--resume", str(run.path)]
         run.mark_waiting()
         try:
             with open(run.path / "log.txt", "ab") as log:
-                child = _detached([*self._command, *words], log)
+                child = _detached([*self._command, str(run.path)], log)
         except OSError as error:
             run.mark_ended("failed", f"The trainer could not be started: {error}.")
             return

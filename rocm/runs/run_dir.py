@@ -12,6 +12,7 @@
     events.jsonl     started, resumed, checkpoint, sample, warning, stopped, failed, finished
     samples/step_000000/       pictures, and manifest.json (written last) with file, prompt, seed
     checkpoints/step_000000/   written under another name, then renamed: never half there
+    rewards/         copies of the user's own reward files, and files.json with their SHA-256
     adapter/         the newest adapter in diffusers' LoRA layout
     log.txt          what the trainer printed
 
@@ -31,6 +32,7 @@ from filelock import AcquireReturnProxy, FileLock, Timeout
 
 from rocm.config import RunConfig
 from rocm.errors import MissingFile, RunError
+from rocm.rewards.user_files import copy_user_files
 from rocm.runs.liveness import (
     ABOUT,
     ACTIVE,
@@ -42,7 +44,6 @@ from rocm.runs.liveness import (
     State,
     birth,
     family,
-    is_alive,
     judge,
 )
 from rocm.storage.files import (
@@ -72,29 +73,35 @@ class RunDir:
     def create(
         cls, path: Path, config: RunConfig, preset: str = "", place: float = 0.0, sweep: str = ""
     ) -> Self:
-        """A new run at `path`; one that exists and has not started is kept.
+        """A new run at `path`, with copies of the user's own reward files.
 
         Args:
-            path: the run's directory; its parents are created.
+            path: the run's directory, new or empty; its parents are created.
             config: the settings, written to config.yaml.
             preset: name of the settings it starts from.
             place: in the queue; 0 if its trainer starts at once.
             sweep: id of its sweep.
 
         Raises:
-            RunError: `path` holds a run that has started, or other files.
+            RunError: `path` holds a run or other files.
+            RocmError: a reward file is missing or wrong.
         """
         run = cls(Path(path))
-        run._refuse_if_begun()
-        if run.path.exists() and any(run.path.iterdir()) and not run._file("config.yaml").exists():
+        if run._file("config.yaml").exists():
+            raise RunError(
+                f"{run.path} already holds a run. Continue it with --resume {run.path}, or "
+                "choose another --run-dir."
+            )
+        if run.path.is_file():
+            raise RunError(f"{run.path} is a file. Choose an empty or new --run-dir.")
+        if run.path.exists() and any(run.path.iterdir()):
             raise RunError(f"{run.path} holds other files. Choose an empty or new --run-dir.")
+        copy_user_files(config.user_rewards, run.rewards_dir)
         for folder in ("control", "samples", "checkpoints"):
             make_folder(run.path / folder)
-        if not run._file("about.json").exists():
-            run.describe(preset=preset, sweep=sweep, created=time.time())
+        run.describe(preset=preset, sweep=sweep, created=time.time())
         # The state goes first: whoever sees config.yaml sees a run, and must not take it for dead.
-        if not run._file("state.json").exists():
-            run.mark_waiting(place, num_steps=config.num_steps)
+        run.mark_waiting(place, num_steps=config.num_steps)
         write_atomic(run._file("config.yaml"), config.to_yaml())
         return run
 
@@ -180,6 +187,11 @@ class RunDir:
         if name == "stop":
             self.write_state("stopping")
         return True
+
+    @property
+    def rewards_dir(self) -> Path:
+        """Folder of the copies of the user's own reward files; absent without any."""
+        return self.path / "rewards"
 
     def samples_dir(self, step: int) -> Path:
         """Folder of the previews drawn after `step` updates."""
@@ -326,17 +338,6 @@ class RunDir:
         self.request("stop")
 
     # Shared
-
-    def _refuse_if_begun(self) -> None:
-        record = self._state()
-        pid = record.get("pid")
-        if pid and pid != os.getpid() and is_alive(pid, record.get("create_time") or 0.0):
-            raise RunError(self._in_use())
-        if record.get("state", "queued") not in ("queued", "starting"):
-            raise RunError(
-                f"{self.path} already holds a run. Continue it with --resume {self.path}, or "
-                "choose another --run-dir."
-            )
 
     def _file(self, name: str) -> Path:
         return self.path / name

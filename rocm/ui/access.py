@@ -4,7 +4,8 @@ import hmac
 import ipaddress
 from dataclasses import dataclass
 
-from rocm.errors import RunError
+from rocm.config import RunConfig
+from rocm.errors import ConfigError, RunError
 
 HOW_TO_ALLOW = (
     "Training is off here because others can reach this page. To train, run your own copy "
@@ -36,6 +37,14 @@ class Access:
             words = "The admin token is not right." if given else "Type the admin token first."
             raise RunError(
                 f"{words} It is the value of ROCM_ADMIN_TOKEN where the app was started."
+            )
+
+    def check_settings(self, config: RunConfig) -> None:
+        """Refuse settings that run the code of a file, where others can reach the page."""
+        if config.user_rewards and not self.is_local:
+            raise ConfigError(
+                f"reward={config.user_rewards[0]} runs the code of a file, which is allowed on "
+                "the command line and on a page at a loopback address only. Choose another reward."
             )
 
 

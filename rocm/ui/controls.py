@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any
 
 import gradio as gr
 from annotated_types import Ge, Gt, Le
@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from rocm.config import RunConfig
+from rocm.config.run_config import choices
 
 FIELDS = {name: field for name, field in RunConfig.model_fields.items() if name != "description"}
 LABELS = {
@@ -55,11 +56,10 @@ def control(name: str, value: Any, suggestions: Sequence[str] = ()) -> Component
         "*", "\N{ASTERISK OPERATOR}"
     )  # a plain one is emphasis here
     words = {"label": label, "info": info, "elem_id": f"setting_{name}"}
-    if get_origin(field.annotation) is Literal:
-        return gr.Dropdown(list(get_args(field.annotation)), value=value, **words)
+    if names := choices(name):
+        return gr.Dropdown(list(names), value=value, **words)
     if suggestions:
-        choices = list(suggestions)
-        return gr.Dropdown(choices, value=value, allow_custom_value=True, **words)
+        return gr.Dropdown(list(suggestions), value=value, allow_custom_value=True, **words)
     if field.annotation is bool:
         return gr.Checkbox(value=value, **words)
     if field.annotation is str:

@@ -105,7 +105,7 @@ def toast(page):
 def fill_small(page, num_steps):
     """Settings of a run that evaluates little."""
     fill(page, "num_steps", num_steps)
-    for group in ("Evaluation", "Optimiser"):
+    for group in ("Evaluation", "Optimizer"):
         page.get_by_role("button", name=group).click()
     for name, value in SMALL.items():
         fill(page, name, value)

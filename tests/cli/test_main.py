@@ -50,7 +50,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["train", "tiny-rocm-kl", "--num-inference-steps", "9"], "9 is outside 1-8 and 16"),
         (["train", "tiny-rocm-kl", "--divergence", "kll"], "'kl', 'js', 'hellinger'"),
         (["train", "tiny-rocm-lk"], "neither a preset nor a file. Did you mean 'tiny-rocm-kl'?"),
-        (["train"], "Which preset or file?"),
+        (["train"], "Give a preset or a file"),
         (["train", "broken.yaml"], "broken.yaml is not valid YAML in line 1"),
         (["train", "list.yaml"], "list.yaml holds no settings"),
         (["train", "unknown.yaml"], "Did you mean 'beta'?"),

@@ -121,7 +121,7 @@ def test_the_presets_of_the_embedded_model_have_no_problem(studio):
     [
         ({"model": "no/model"}, "model=no/model is not on this disk"),
         ({"reward": "colourfulness"}, "Did you mean 'colorfulness'?"),
-        ({"reward": "compressibility"}, "compressibility has no gradient, and algorithm=rocm"),
+        ({"reward": "compressibility"}, "compressibility has no gradient, but algorithm=rocm"),
         ({"reward": "2*3*saturation"}, "cannot be read"),
         ({"track": "tiny-clip,tiny-clop"}, "Unknown reward 'tiny-clop'"),
         ({"judge": "clip:no/clip"}, "No folder 'no/clip'"),

@@ -11,7 +11,6 @@ import torch
 from rocm.config import RunConfig
 from rocm.errors import ConfigError
 from rocm.models.memory import used_mb
-from rocm.rewards.base import Scale
 from rocm.training.batch import draw_batch, make_problem
 from rocm.training.setup import Setup, set_up
 from rocm.training.update import batch_objective
@@ -69,13 +68,13 @@ class PartsBench:
 
 def bench_parts(config: RunConfig, num_rounds: int) -> PartsBench:
     """Time updates after a first one that does not count; ConfigError unless they are ROCM's."""
-    if config.algorithm != "rocm":
+    if not config.method.needs_gradient:
         raise ConfigError(
             f"algorithm={config.algorithm} cannot be timed part by part; only rocm can. "
             "Train it and read `seconds` in metrics.jsonl, or choose another preset."
         )
     setup = set_up(config)
-    setup = replace(setup, config=setup.economy.settings(config))
+    setup = replace(setup, config=setup.execution.economy.settings(config))
     device = setup.model.device
     watches = [_timed_update(setup, step) for step in range(num_rounds + 1)]
     rounds = [watch.spent for watch in watches[1:]]
@@ -104,7 +103,7 @@ def parts_table(bench: PartsBench) -> str:
 
 def _timed_update(setup: Setup, step: int) -> Stopwatch:
     watch, learner = Stopwatch(setup.model.device), setup.learner
-    mixture = setup.mixture(dict.fromkeys(setup.weights, Scale(0.0, 1.0)))
+    mixture = setup.rewards.mixture()
     batch = draw_batch(setup, step * setup.config.batch_size)
     problem = make_problem(setup, mixture, batch, {})
     problem = replace(

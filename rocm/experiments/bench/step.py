@@ -29,7 +29,6 @@ from rocm.experiments.bench.variants import NAIVE, PLAIN, Variant, settings_of
 from rocm.models.compiled_blocks import networks_in
 from rocm.models.consistency import resolve_device
 from rocm.models.pipelines import DTYPES
-from rocm.rewards.base import Scale
 from rocm.training.setup import Setup, set_up
 from rocm.training.update import update
 
@@ -82,7 +81,7 @@ class Arm:
         if self.change:
             self.change(self.step)
             return
-        mixture = self.setup.mixture(dict.fromkeys(self.setup.weights, Scale(0.0, 1.0)))
+        mixture = self.setup.rewards.mixture()
         update(self.setup, mixture, self.step)
 
 
@@ -123,7 +122,7 @@ def make_arm(work: Work, config: RunConfig) -> Arm:
 
 def weights_bytes(setup: Setup) -> int:
     """Bytes of all weights that a run holds: U-Net, autoencoder, text encoders, rewards."""
-    holders = [*setup.model.pipeline.components.values(), *setup.rewards.values()]
+    holders = [*setup.model.pipeline.components.values(), *setup.rewards.by_name.values()]
     storages = {
         tensor.untyped_storage()._cdata: tensor.untyped_storage().nbytes()
         for holder in holders

@@ -158,6 +158,7 @@ def _starter(studio: Studio, access: Access) -> Callable[..., str]:
     def start(token: str, preset: str, filled: str, *values: Any) -> str:
         access.check(token)
         config = read_form(preset, filled, values)
+        access.check_settings(config)
         problems = studio.problems(config)
         if problems:
             raise RunError(problems[0])

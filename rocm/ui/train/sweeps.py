@@ -3,10 +3,11 @@
 import json
 from collections.abc import Callable
 from html import escape
-from typing import Any, get_args
+from typing import Any
 
 import gradio as gr
 
+from rocm.config.run_config import choices
 from rocm.errors import RocmError
 from rocm.evaluation.intervals import Interval
 from rocm.experiments.sweep import SweepCell, SweepReport, Sweeps
@@ -19,7 +20,7 @@ from rocm.ui.handlers import HIDDEN, QUIET, fault, in_words
 from rocm.ui.plot import live_plot
 from rocm.ui.train.form import FIRST_PRESET, TrainForm, read_form
 
-DIVERGENCES = list(get_args(controls.FIELDS["divergence"].annotation))
+DIVERGENCES = list(choices("divergence"))
 NO_SWEEP = (
     '<div class="empty"><strong>No sweep yet.</strong> Give values of beta and press <em>Queue '
     "sweep</em>. Each value is trained with the other settings of the form.</div>"
@@ -89,6 +90,7 @@ def _starter(studio: Studio, access: Access) -> Callable[..., Any]:
         access.check(token)
         filled, *settings = values
         config = read_form(preset, filled, tuple(settings))
+        access.check_settings(config)
         grid: dict[str, list[Any]] = {"beta": [part.strip() for part in betas.split(",")]}
         if divergences:
             grid["divergence"] = list(divergences)
