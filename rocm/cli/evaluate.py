@@ -122,7 +122,7 @@ def read_request(options: argparse.Namespace) -> Request:
     except ValueError as error:
         raise ConfigError(f"--axis {options.axis}: give numbers, such as {axis}=1,2,4.") from error
     return Request(
-        arms=(BASE, *options.arms),
+        arms=tuple(dict.fromkeys([BASE, *options.arms])),
         prompts=tuple(prompt_set(options.prompts, options.num_prompts, options.prompt_seed)),
         seed=options.seed,
         num_seeds=options.seeds,

@@ -9,7 +9,7 @@ import torch
 from rocm.config import RunConfig
 from rocm.config.algorithms import ALGORITHMS
 from rocm.errors import ConfigError, MissingFile, RocmError, RunError, TrainingError
-from rocm.evaluation.plan import plan
+from rocm.evaluation.plan import make_plan
 from rocm.evaluation.request import Request
 from rocm.rewards.load import load_rewards, probe_rewards
 from rocm.rewards.names import check_gradient, check_reward, parse_mixture
@@ -147,6 +147,6 @@ def test_compare_measures_a_run_by_the_file_that_it_was_trained_on(file, small_c
 
 def test_a_public_page_compares_by_no_file(file, tmp_path):
     request = Request(arms=("base",), rewards=("mine.py:warmth",), prompts=("a red apple",))
-    assert "mine.py with SHA-256" in plan(request, tmp_path).official["mine.py:warmth"]
+    assert "mine.py with SHA-256" in make_plan(request, tmp_path).official["mine.py:warmth"]
     with pytest.raises(RocmError, match="named rewards"):
-        plan(request, tmp_path, is_public=True)
+        make_plan(request, tmp_path, is_public=True)
