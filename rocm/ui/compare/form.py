@@ -118,6 +118,28 @@ def build_form(comparisons: Comparisons, is_public: bool) -> CompareForm:
         max_lines=12,
         elem_id="compare_prompts",
     )
+    choice = _build_set(is_public)
+    with gr.Row(elem_id="compare_seed_row"):
+        seed = gr.Number(
+            first.seed, label="First seed", precision=0, elem_id="compare_seed", **small
+        )
+        num_seeds = gr.Number(
+            first.num_seeds, label="Seeds per prompt", precision=0, elem_id="compare_seeds", **small
+        )
+    steps = gr.Dropdown(
+        STEPS, value=first.num_inference_steps, label="Sampler steps (N)", elem_id="compare_steps"
+    )
+    guidance = gr.Slider(
+        1, 20, first.guidance_scale, step=0.5, label="Guidance scale", elem_id="compare_guidance"
+    )
+    axis, values = _build_axis()
+    rewards, model = _build_measures(first.rewards, is_public)
+    drawn = (seed, num_seeds, steps, guidance, axis, values, rewards, model, compare)
+    return CompareForm(arms, prompts, *choice, *drawn)
+
+
+def _build_set(is_public: bool) -> tuple[gr.Dropdown, gr.Number, gr.Number, gr.Button]:
+    small = {"scale": 1, "min_width": 90}
     with gr.Row(elem_id="compare_set_row"):
         prompt_set = gr.Dropdown(
             list(SETS),
@@ -139,24 +161,14 @@ def build_form(comparisons: Comparisons, is_public: bool) -> CompareForm:
         )
         draw_seed = gr.Number(0, label="Prompt seed", precision=0, elem_id="compare_draw", **small)
     fill = gr.Button("Fill in from the set", size="md", elem_id="compare_fill")
-    with gr.Row(elem_id="compare_seed_row"):
-        seed = gr.Number(
-            first.seed, label="First seed", precision=0, elem_id="compare_seed", **small
-        )
-        num_seeds = gr.Number(
-            first.num_seeds, label="Seeds per prompt", precision=0, elem_id="compare_seeds", **small
-        )
-    steps = gr.Dropdown(
-        STEPS, value=first.num_inference_steps, label="Sampler steps (N)", elem_id="compare_steps"
-    )
-    guidance = gr.Slider(
-        1, 20, first.guidance_scale, step=0.5, label="Guidance scale", elem_id="compare_guidance"
-    )
-    axis, values = _build_axis()
+    return prompt_set, num, draw_seed, fill
+
+
+def _build_measures(chosen: tuple[str, ...], is_public: bool) -> tuple[gr.Dropdown, gr.Textbox]:
     with gr.Accordion("Rewards and model", open=False, visible=not is_public):
         rewards = gr.Dropdown(
             measurable(),
-            value=list(first.rewards),
+            value=list(chosen),
             multiselect=True,
             allow_custom_value=True,
             label="Rewards",
@@ -168,8 +180,7 @@ def build_form(comparisons: Comparisons, is_public: bool) -> CompareForm:
             info="Model folder. Default: the arms' own model.",
             elem_id="compare_model",
         )
-    drawn = (seed, num_seeds, steps, guidance, axis, values, rewards, model, compare)
-    return CompareForm(arms, prompts, prompt_set, num, draw_seed, fill, *drawn)
+    return rewards, model
 
 
 def _build_axis() -> tuple[gr.Dropdown, gr.Textbox]:

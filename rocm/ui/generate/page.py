@@ -155,6 +155,19 @@ def _build_form(runs: Path, is_public: bool) -> tuple[GenerateForm, gr.Button]:
         info="Higher values follow the prompt more closely; the embedded model expects 8.5.",
         elem_id="guidance_scale",
     )
+    choice = _build_adapter(runs, is_public)
+    example.input(None, [example, prompt], [prompt, example], js=EXAMPLE, api_visibility="private")
+    prompts = json.dumps(examples)
+    surprise.click(
+        None, None, prompt, js=SURPRISE.format(prompts=prompts), api_visibility="private"
+    )
+    dice.click(None, None, seed, js=DICE, api_visibility="private")
+    return GenerateForm(prompt, seed, num_pictures, steps, guidance, *choice), draw
+
+
+def _build_adapter(
+    runs: Path, is_public: bool
+) -> tuple[gr.Dropdown, gr.Slider, gr.Checkbox, gr.Textbox]:
     adapter = gr.Dropdown(
         _adapter_choices(runs),
         value=BASE,
@@ -185,16 +198,7 @@ def _build_form(runs: Path, is_public: bool) -> tuple[GenerateForm, gr.Button]:
             placeholder="assets/tiny-lcm",
             elem_id="model",
         )
-    example.input(None, [example, prompt], [prompt, example], js=EXAMPLE, api_visibility="private")
-    prompts = json.dumps(examples)
-    surprise.click(
-        None, None, prompt, js=SURPRISE.format(prompts=prompts), api_visibility="private"
-    )
-    dice.click(None, None, seed, js=DICE, api_visibility="private")
-    form = GenerateForm(
-        prompt, seed, num_pictures, steps, guidance, adapter, strength, with_base, model
-    )
-    return form, draw
+    return adapter, strength, with_base, model
 
 
 def _build_view(draw: gr.Button) -> GenerateView:
