@@ -86,6 +86,8 @@ def labelled(words: str) -> str:
 def fits(name: str, value: Any) -> bool:
     """Whether a value fits a setting's type and bounds, so that its control can show it."""
     field = FIELDS[name]
+    if names := choices(name):
+        return value in names
     try:
         TypeAdapter(Annotated[field.annotation, field]).validate_python(value)
     except ValidationError:
