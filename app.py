@@ -1,4 +1,4 @@
-"""Starts the page: reads the environment, builds services and pages, launches.
+"""Starts the page: reads the environment, builds studio and pages, launches.
 
 ROCM_HOME is where runs are kept, ROCM_ADMIN_TOKEN allows training where others can reach the page,
 ROCM_ALLOWED_HOSTS names it; GRADIO_SERVER_NAME and PORT say where it listens. ROCM_MODE=study, or
@@ -74,14 +74,12 @@ def serve_lab(
     host: str, port: int, home: Path, rule: Access, votes: Server, guard: Middleware
 ) -> None:
     """Serve the pages, and raters beside them."""
-    from rocm.studio import Services
-    from rocm.study.service import Studies
+    from rocm.studio import Studio
     from rocm.ui.app import CLOSED, STYLE, build, theme
 
-    services = Services(home, votes=votes.api.store)
-    services.watch_queue()
-    studies = Studies(home, votes.api.store, services.desk.queue, votes.backup)
-    build(services, rule, studies).launch(
+    studio = Studio(home, votes=votes.api.store, backup=votes.backup)
+    studio.runs.queue.watch()
+    build(studio, rule).launch(
         server_name=host,
         server_port=port,
         quiet=True,

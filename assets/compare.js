@@ -9,7 +9,8 @@ let isBusy = false, opened = null, told = 0;  // told: rows of scores received
 
 const pick = name => element.querySelector(`[name=${name}]`);
 const at = (column, row) => column * plan.rows.length + row;
-const figure = value => value === undefined || value === null ? '' : Number(value.toPrecision(3)).toString();
+const figure = value => value === undefined || value === null ? ''
+  : value.toFixed(Math.abs(value) < 100 ? 3 : 1).replace('-', '\u2212');
 
 function make(tag, properties = {}, ...children) {
   const node = Object.assign(document.createElement(tag), properties);

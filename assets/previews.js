@@ -2,6 +2,7 @@
 // are asked for when they are shown, and kept. The slider follows new ones while it stands at the end.
 const slider = element.querySelector('input'), place = element.querySelector('.preview-step');
 const bar = element.querySelector('.preview-bar'), grid = element.querySelector('.previews'), empty = element.querySelector('.empty');
+const figure = value => value.toFixed(3).replace('-', '\u2212');
 const kept = new Map();  // "run step" -> [{prompt, src, scores}]
 let now = {run: '', steps: [], scores: []}, wanted = '';
 
@@ -69,7 +70,7 @@ function put(card, side, picture, words) {
 function scores(first, picture) {
   const shown = now.scores.filter(name => typeof picture.scores[name] === 'number').map(name => {
     const was = first?.scores[name], is = picture.scores[name];
-    return `${name} ${typeof was !== 'number' || was === is ? '' : was.toPrecision(3) + ' \u2192 '}${is.toPrecision(3)}`;
+    return `${name} ${typeof was !== 'number' || was === is ? '' : figure(was) + ' \u2192 '}${figure(is)}`;
   });
   return shown.join(' \u00b7 ');
 }

@@ -41,7 +41,7 @@ class OthersFull(Exception):
 
 @dataclass(frozen=True)
 class _Full:
-    """What a process whose memory is full says in the place of its next value."""
+    """The message of a process whose memory is full, in place of its next value."""
 
 
 @dataclass(frozen=True)
@@ -57,17 +57,10 @@ class Ranks:
     size: int = 1
 
     def gather(self, value: Any) -> list[Any]:
-        """Exchange one value with every process; all of them call this, and wait for each other.
+        """Exchange one value with every process, which all call this and wait for each other.
 
-        Args:
-            value: that can be pickled; tensors on the CPU.
-
-        Returns:
-            The value of each process, by rank.
-
-        Raises:
-            Parted: a process has ended instead.
-            OthersFull: the memory of a process is full.
+        The value can be pickled, with tensors on the CPU; returns the values by rank. Raises
+        `Parted` if a process has ended instead, `OthersFull` if the memory of one is full.
         """
         return [value] if self.size == 1 else self._exchange(value, None)
 
@@ -84,10 +77,9 @@ class Ranks:
                 self._exchange(_Full(), None)
 
     def average_gradients(self, parameters: Sequence[Any]) -> None:
-        """Replace the gradients of parameters by their means over the processes.
+        """Replace the gradients of parameters, the same in every process, by their means.
 
-        Args:
-            parameters: tensors, the same ones in every process; one without a gradient counts as 0.
+        A parameter without a gradient counts as 0.
         """
         if self.size == 1:
             return
@@ -111,14 +103,7 @@ class Ranks:
     def local(self, config: RunConfig) -> RunConfig:
         """The settings of one process: its share of an update, in batches no larger than before.
 
-        Args:
-            config: the run's settings.
-
-        Returns:
-            The same with other `batch_size` and `gradient_accumulation`.
-
-        Raises:
-            ConfigError: the pictures of an update or of an evaluation cannot be shared.
+        Raises `ConfigError` if the pictures of an update or of an evaluation cannot be shared.
         """
         if self.size == 1:
             return config
@@ -155,8 +140,8 @@ class Ranks:
             distributed.all_gather_object(answers, message)
         except RuntimeError as error:
             raise Parted(
-                "Another process of the run has died without a word; what it printed may say why. "
-                "Start it again; training goes on with --resume."
+                "Another process of the run has died without a message; its output may say why. "
+                "Start the run again; --resume continues it."
             ) from error
         return answers
 
@@ -170,13 +155,9 @@ ALONE = Ranks()
 
 
 def merged(rows: Sequence[dict[str, float]]) -> dict[str, float]:
-    """Measurements of an update from those of its processes.
+    """Measurements of an update from those of its processes, each of equally many pictures.
 
-    Args:
-        rows: by rank, each of equally many pictures.
-
-    Returns:
-        Counts and speed added up, the longest time, the largest memory, means of the others.
+    Counts and speed are summed, the longest time and largest memory taken, the others averaged.
     """
     return {name: _merged(name, [row[name] for row in rows]) for name in rows[0]}
 
@@ -189,19 +170,12 @@ def _merged(name: str, values: list[float]) -> float:
 
 @contextmanager
 def joined(environment: MutableMapping[str, str] = os.environ) -> Iterator[Ranks]:
-    """Meet the processes that a launcher has started, if one has, and part from them in good order.
+    """Meet the processes that a launcher has started, if any, and part from them in good order.
 
-    Args:
-        environment: as the launcher made it; its variables are taken out, so that processes
-            started from here are no part of the run.
-
-    Yields:
-        This process's place.
-
-    Raises:
-        ConfigError: fewer CUDA devices than processes, or a launcher's variables are missing.
-        TrainingError: the processes cannot reach each other.
-        Parted: another process failed.
+    Yields this process's place. The launcher's variables are removed from `environment`, so that
+    processes started from here are no part of the run. Raises `ConfigError` for fewer CUDA devices
+    than processes or missing variables, `TrainingError` if the processes cannot reach each other,
+    `Parted` if another process failed.
     """
     size = num_started(environment)
     if size <= 1:
@@ -222,18 +196,7 @@ def joined(environment: MutableMapping[str, str] = os.environ) -> Iterator[Ranks
 
 
 def num_started(environment: Mapping[str, str] = os.environ) -> int:
-    """How many processes a launcher has started; 1 without one.
-
-    Args:
-        environment: as the launcher made it.
-
-    Returns:
-        S, 1 or more.
-
-    Raises:
-        ConfigError: WORLD_SIZE is no number, or accelerate has started one process in place of
-            several.
-    """
+    """Number of processes that a launcher has started, 1 without; ConfigError if not clear."""
     if "WORLD_SIZE" in environment:
         return _number("WORLD_SIZE", environment)
     # accelerate's launcher of single processes names a meeting point only if asked for several.
@@ -271,17 +234,7 @@ def _meet(backend: str, environment: Mapping[str, str]) -> None:
 
 @contextmanager
 def parting(ranks: Ranks) -> Iterator[None]:
-    """Tell the others when this process ends, however it does; end when they have.
-
-    Args:
-        ranks: whom to tell.
-
-    Yields:
-        Nothing.
-
-    Raises:
-        Parted: another process failed.
-    """
+    """Tell the others when this process ends, and end when they have; `Parted` if one failed."""
     try:
         yield
     except Parted as parted:
@@ -296,7 +249,7 @@ def parting(ranks: Ranks) -> Iterator[None]:
 
 
 def _backend(place: int) -> str:
-    """Where values travel: always over gloo, which notices a death; gradients of CUDA over NCCL."""
+    """The transport: gloo, which notices a dead process; NCCL for gradients on CUDA."""
     import torch
 
     if not torch.cuda.is_available():

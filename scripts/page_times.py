@@ -22,9 +22,10 @@ from statistics import median
 from playwright.sync_api import Page, sync_playwright
 
 from rocm.config import RunConfig
+from rocm.runs.feed import Bookmark
 from rocm.runs.run_dir import RunDir
 from rocm.storage.paths import ROOT
-from rocm.studio import Bookmark, Services
+from rocm.studio import Studio
 from rocm.ui.access import Access
 from rocm.ui.train.page import Seen, changed
 
@@ -37,11 +38,11 @@ USABLE = """() => document.querySelector('#reward_chart .main-svg')
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
 
-def make_runs(services: Services) -> list[RunDir]:
+def make_runs(studio: Studio) -> list[RunDir]:
     """Finished runs of a home; the first five are long."""
     runs = []
     for number in range(NUM_RUNS):
-        run = RunDir.create(services.runs / f"run-{number:03d}", RunConfig(), "tiny-rocm-kl")
+        run = RunDir.create(studio.runs.folder / f"run-{number:03d}", RunConfig(), "tiny-rocm-kl")
         for step in range(NUM_UPDATES if number < NUM_DRAWN else 20):
             run.append_metrics(row(step))
         run.write_state("finished", step=NUM_UPDATES)
@@ -59,20 +60,20 @@ def row(step: int) -> dict[str, float]:
     return found
 
 
-def poll_times(services: Services, runs: list[RunDir]) -> list[float]:
+def poll_times(studio: Studio, runs: list[RunDir]) -> list[float]:
     """Seconds of the server's processor in each poll and the rows that follow, one run growing."""
     shown = tuple(run.path.name for run in runs[:NUM_DRAWN])
     seen, marks = Seen(), {name: Bookmark() for name in shown}
     for name in shown:  # what is there already travels once, in pages
-        while (page := services.run_feed(name, marks[name]).page).has_more:
+        while (page := studio.runs.feed(name, marks[name]).page).has_more:
             marks[name] = page.bookmark
         marks[name] = page.bookmark
     times = []
     for number in range(NUM_POLLS):
         runs[0].append_metrics(row(NUM_UPDATES + number))
         began = time.process_time()
-        _, seen = changed(services, Access(is_local=True, may_train=True), shown, seen)
-        marks[shown[0]] = services.run_feed(shown[0], marks[shown[0]]).page.bookmark
+        _, seen = changed(studio.runs, Access(is_local=True, may_train=True), shown, seen)
+        marks[shown[0]] = studio.runs.feed(shown[0], marks[shown[0]]).page.bookmark
         times.append(time.process_time() - began)
     return times
 
@@ -120,9 +121,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     rounds = parser.parse_args().rounds
     with tempfile.TemporaryDirectory() as folder:
-        services = Services(Path(folder))
-        runs = make_runs(services)
-        polls = poll_times(services, runs)
+        studio = Studio(Path(folder))
+        runs = make_runs(studio)
+        polls = poll_times(studio, runs)
         found = [page_times(Path(folder)) for _ in range(rounds)]
     starts, reloads = zip(*found, strict=True)
     figures = {

@@ -3,12 +3,12 @@
 The tables stand between two marker lines; the words around them are written by hand.
 """
 
-import typing
 from itertools import groupby
 
 from pydantic.fields import FieldInfo
 
 from rocm.config import RunConfig
+from rocm.config.run_config import choices
 from rocm.storage.paths import ROOT
 
 PATH = ROOT / "docs" / "settings.md"
@@ -16,11 +16,10 @@ START, END = "<!-- tables: start -->\n", "<!-- tables: end -->\n"
 BOUNDS = {"ge": ">= {}", "gt": "> {}", "le": "<= {}", "lt": "< {}", "min_length": "not empty"}
 
 
-def allowed(field: FieldInfo) -> str:
+def allowed(name: str, field: FieldInfo) -> str:
     """The values that a setting takes, in words."""
-    choices = typing.get_args(field.annotation)
-    if choices:
-        return ", ".join(f"`{choice}`" for choice in choices)
+    if names := choices(name):
+        return ", ".join(f"`{choice}`" for choice in names)
     if field.annotation is bool:
         return "`true`, `false`"
     bounds = [
@@ -52,7 +51,7 @@ def tables() -> str:
         ]
         for name, field in members:
             help_text = field.description.replace("|", "\\|").replace("*", "\\*")
-            lines.append(f"| `{name}` | {default(field)} | {allowed(field)} | {help_text} |")
+            lines.append(f"| `{name}` | {default(field)} | {allowed(name, field)} | {help_text} |")
     return "\n".join(lines).lstrip("\n") + "\n"
 
 

@@ -1,7 +1,7 @@
 """A trainer without a model: writes the same run directory, twenty updates a second.
 
-Understands `train CONFIG --run-dir DIR` and `train --resume DIR`. The first argument says how it
-behaves: `good`, `deaf` (ignores stop and SIGTERM), `broken` (dies before it begins), `nan`.
+Called as MANNER DIR, like `rocm.cli.trainer`. Manners: `good`, `deaf` (ignores stop and SIGTERM),
+`broken` (dies before it begins), `nan`.
 """
 
 import json
@@ -21,17 +21,14 @@ from rocm.storage.files import replace_folder
 PROMPTS = ["a glossy emoji of a red apple", "a <b>flat</b> emoji of a cat & a dog", "a blue whale"]
 
 
-def main(manner: str, arguments: list[str]) -> None:
+def main(manner: str, folder: str) -> None:
     if manner == "broken":
         sys.exit("There is no model at assets/none.")
     if manner == "deaf":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    is_resumed = arguments[1] == "--resume"
-    run = RunDir(Path(arguments[2 if is_resumed else 3]))
-    if not is_resumed:
-        RunDir.create(run.path, RunConfig.load(arguments[1]))
+    run = RunDir(Path(folder))
     with run.acquire_lock():
-        train(run, is_resumed, manner)
+        train(run, bool(run.checkpoints()), manner)
 
 
 def train(run: RunDir, is_resumed: bool, manner: str) -> None:
@@ -102,4 +99,4 @@ def end(run: RunDir, state: str, step: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2:])
+    main(sys.argv[1], sys.argv[2])

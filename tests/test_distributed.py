@@ -5,11 +5,10 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from threading import Lock
 from typing import Any
 
@@ -64,7 +63,7 @@ Parameters = list[torch.Tensor]
 
 def trained(setup: Setup, num_updates: int = 2) -> tuple[list[dict], Parameters, Parameters]:
     """Rows of a few updates, the adapter after them, and the value where there is one."""
-    mixture = setup.mixture({name: Scale(0.5, 0.1) for name in setup.weights})
+    mixture = setup.rewards.mixture({name: Scale(0.5, 0.1) for name in setup.rewards.weights})
     with parting(setup.ranks):
         rows = [update(setup, mixture, step) for step in range(1, num_updates + 1)]
     critic = setup.learner.critic
@@ -73,9 +72,7 @@ def trained(setup: Setup, num_updates: int = 2) -> tuple[list[dict], Parameters,
 
 
 @pytest.mark.parametrize("settings", ALGORITHMS.values(), ids=ALGORITHMS)
-def test_a_batch_split_over_two_processes_gives_the_update_of_one(
-    small_config: Callable[..., RunConfig], settings: dict
-) -> None:
+def test_a_batch_split_over_two_processes_gives_the_update_of_one(small_config, settings):
     config = small_config(batch_size=4, **PROPORTIONAL, **settings)
     rows, expected, _ = trained(set_up(config))
     setups = [set_up(config, (), ranks) for ranks in pair()]
@@ -113,17 +110,18 @@ def crowded_pair(config: RunConfig, num: int) -> list[Setup]:
 
 
 @pytest.mark.parametrize("settings", [{}, ALGORITHMS["dpok"]], ids=["rocm", "dpok"])
-def test_a_memory_that_is_full_in_one_process_makes_all_of_them_step_down(
-    small_config: Callable[..., RunConfig], settings: dict
-) -> None:
+def test_a_memory_that_is_full_in_one_process_makes_all_of_them_step_down(small_config, settings):
     config = small_config(batch_size=4, **PROPORTIONAL, **settings)
     _, expected, _ = trained(set_up(config), 1)
     setups = crowded_pair(config, num=3)
     with ThreadPoolExecutor(2) as pool:
         (_, parameters, _), (_, others, _) = pool.map(trained, setups, (1, 1))
-    ways = [(one.lean, one.checkpointing, one.parts) for one in (two.economy for two in setups)]
+    ways = [
+        (one.lean, one.checkpointing, one.parts)
+        for one in (two.execution.economy for two in setups)
+    ]
     assert ways == [(True, True, 2)] * 2
-    assert list(setups[0].economy.sentences) == [
+    assert list(setups[0].execution.economy.sentences) == [
         "memory-lean",
         "memory-checkpointing",
         "memory-batches",
@@ -133,9 +131,7 @@ def test_a_memory_that_is_full_in_one_process_makes_all_of_them_step_down(
         torch.testing.assert_close(one, alone, rtol=1e-4, atol=2e-6)
 
 
-def test_a_memory_that_stays_full_ends_all_processes_with_where_it_has_gone(
-    small_config: Callable[..., RunConfig],
-) -> None:
+def test_a_memory_that_stays_full_ends_all_processes_with_where_it_has_gone(small_config):
     setups = crowded_pair(small_config(), num=9)
     with ThreadPoolExecutor(2) as pool:
         ends = [pool.submit(trained, one, 1) for one in setups]
@@ -144,18 +140,16 @@ def test_a_memory_that_stays_full_ends_all_processes_with_where_it_has_gone(
                 end.result(PATIENCE_S)
 
 
-def test_processes_begin_as_sparing_of_memory_as_the_most_sparing_one(
-    small_config: Callable[..., RunConfig],
-) -> None:
+def test_processes_begin_as_sparing_of_memory_as_the_most_sparing_one(small_config):
     setup = set_up(small_config())
-    setup.economy.join(setup.model, [setup.economy, Economy(lean=True, checkpointing=True)])
-    assert setup.economy == Economy(lean=True, checkpointing=True)
+    setup.execution.economy.join(
+        setup.model, [setup.execution.economy, Economy(lean=True, checkpointing=True)]
+    )
+    assert setup.execution.economy == Economy(lean=True, checkpointing=True)
     assert any(isinstance(one, LeanConv2d) for one in setup.model.pipeline.unet.modules())
 
 
-def test_an_evaluation_split_over_two_processes_is_that_of_one(
-    small_config: Callable[..., RunConfig],
-) -> None:
+def test_an_evaluation_split_over_two_processes_is_that_of_one(small_config):
     config = small_config(num_eval_prompts=5)
     alone = set_up(config).evaluate()
     with ThreadPoolExecutor(2) as pool:
@@ -167,9 +161,7 @@ def test_an_evaluation_split_over_two_processes_is_that_of_one(
 
 
 @pytest.mark.usefixtures("in_turn")
-def test_a_process_that_fails_ends_the_leading_one_with_its_words(
-    new_run: Callable[..., RunDir], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_process_that_fails_ends_the_leading_one_with_its_words(new_run, monkeypatch):
     def failing(setup: Setup, mixture: Any, step: int) -> dict[str, Any]:
         if setup.ranks.rank == 1 and step == 2:
             raise ValueError("a fault of the second process")
@@ -195,7 +187,7 @@ def test_a_process_that_fails_ends_the_leading_one_with_its_words(
 
 
 @pytest.mark.usefixtures("in_turn")
-def test_a_stop_ends_both_processes_after_the_same_update(new_run: Callable[..., RunDir]) -> None:
+def test_a_stop_ends_both_processes_after_the_same_update(new_run):
     run, (leader, other) = new_run("run", num_steps=50), pair()
 
     def second() -> None:
@@ -213,7 +205,7 @@ def test_a_stop_ends_both_processes_after_the_same_update(new_run: Callable[...,
     assert run.metrics()[-1]["step"] == 2
 
 
-def test_shares_are_disjoint_whole_and_even() -> None:
+def test_shares_are_disjoint_whole_and_even():
     shares = [Ranks(rank, 3).share(8) for rank in range(3)]
     assert [index for share in shares for index in share] == list(range(8))
     assert {len(share) for share in shares} == {2, 3}
@@ -224,12 +216,7 @@ def test_shares_are_disjoint_whole_and_even() -> None:
     ("batch_size", "accumulation", "local"),
     [(4, 1, (2, 1)), (1, 4, (1, 2)), (4, 3, (2, 3)), (4, 2, (4, 1))],
 )
-def test_no_batch_of_a_process_is_larger_than_before(
-    small_config: Callable[..., RunConfig],
-    batch_size: int,
-    accumulation: int,
-    local: tuple[int, int],
-) -> None:
+def test_no_batch_of_a_process_is_larger_than_before(small_config, batch_size, accumulation, local):
     config = small_config(batch_size=batch_size, gradient_accumulation=accumulation)
     own = Ranks(1, 2).local(config)
     assert (own.batch_size, own.gradient_accumulation) == local
@@ -246,21 +233,15 @@ def test_no_batch_of_a_process_is_larger_than_before(
         ),
     ],
 )
-def test_an_update_that_cannot_be_shared_is_refused(
-    small_config: Callable[..., RunConfig], settings: dict, message: str
-) -> None:
+def test_an_update_that_cannot_be_shared_is_refused(small_config, settings, message):
     with pytest.raises(ConfigError, match=message):
         Ranks(0, 2).local(small_config(**settings))
 
 
 @pytest.mark.parametrize("begin", ["config", "--resume"])
 def test_a_run_that_cannot_be_shared_is_refused_before_anything_is_written(
-    new_run: Callable[..., RunDir],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    begin: str,
-) -> None:
+    new_run, tmp_path, monkeypatch, capsys, begin
+):
     monkeypatch.setattr(cli_train, "joined", lambda: nullcontext(Ranks(0, 2)))
     given, path = new_run("given", batch_size=3), tmp_path / "never"
     before = given.state_file.read_bytes()
@@ -284,7 +265,7 @@ def test_a_run_that_cannot_be_shared_is_refused_before_anything_is_written(
     ],
     ids=["size", "place", "accelerate-cpu"],
 )
-def test_what_a_launcher_has_left_out_is_named(environment: dict[str, str], message: str) -> None:
+def test_what_a_launcher_has_left_out_is_named(environment, message):
     with pytest.raises(ConfigError, match=message), joined(environment):
         pass
 
@@ -292,12 +273,12 @@ def test_what_a_launcher_has_left_out_is_named(environment: dict[str, str], mess
 @pytest.mark.parametrize(
     "environment", [{}, {"WORLD_SIZE": "1"}, {"ACCELERATE_MIXED_PRECISION": "no"}]
 )
-def test_a_process_by_itself_meets_nobody(environment: dict[str, str]) -> None:
+def test_a_process_by_itself_meets_nobody(environment):
     with joined(environment) as ranks:
         assert ranks is ALONE
 
 
-def test_a_meeting_point_in_use_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_meeting_point_in_use_is_named(monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(taken.getsockname()[1])}
         for name, value in {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0", **place}.items():
@@ -309,8 +290,8 @@ def test_a_meeting_point_in_use_is_named(monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.mark.parametrize("words", [["study", "bin"], ["doctor"], ["runs"]])
 def test_a_command_that_processes_cannot_share_is_refused_where_several_were_started(
-    words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+    words, monkeypatch, capsys
+):
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert main(words) == 2
     captured = capsys.readouterr()
@@ -318,7 +299,7 @@ def test_a_command_that_processes_cannot_share_is_refused_where_several_were_sta
     assert captured.out == ""
 
 
-def test_counts_add_up_and_times_do_not() -> None:
+def test_counts_add_up_and_times_do_not():
     rows = [
         {"reward": 1.0, "reward_queries": 2, "seconds": 3.0, "memory_mb": 5.0},
         {"reward": 2.0, "reward_queries": 2, "seconds": 4.0, "memory_mb": 4.0},
@@ -334,7 +315,7 @@ def free_port() -> str:
 
 
 def trains(run: RunDir) -> list[str]:
-    return ["train", str(run.path / "config.yaml"), "--run-dir", str(run.path)]
+    return ["train", "--resume", str(run.path)]
 
 
 def launched(*commands: list[str]) -> list[subprocess.Popen[str]]:
@@ -372,9 +353,7 @@ def one_thread() -> Iterator[None]:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("one_thread")
-def test_two_processes_over_gloo_train_draw_and_evaluate_as_one(
-    new_run: Callable[..., RunDir], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_two_processes_over_gloo_train_draw_and_evaluate_as_one(new_run, tmp_path, monkeypatch):
     monkeypatch.setenv("ROCM_HOME", str(tmp_path / "home"))
     settings = {"batch_size": 4, "num_steps": 2, **PROPORTIONAL}
     alone, shared = new_run("alone", **settings), new_run("shared", **settings)
@@ -421,9 +400,7 @@ def rank_of(process: psutil.Process) -> str | None:
 
 
 @pytest.mark.slow
-def test_accelerate_launch_trains_and_a_killed_process_ends_the_other(
-    new_run: Callable[..., RunDir],
-) -> None:
+def test_accelerate_launch_trains_and_a_killed_process_ends_the_other(new_run):
     run = new_run("run", num_steps=500)
     launcher = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu"]
     alone = ["--num_processes", "2", "--num_machines", "1", "--main_process_port", "0"]
@@ -436,7 +413,7 @@ def test_accelerate_launch_trains_and_a_killed_process_ends_the_other(
             if rank_of(process) == "1":
                 process.kill()
         _, said = started.communicate(timeout=PATIENCE_S)
-    lost = "Another process of the run has died without a word"
+    lost = "Another process of the run has died without a message"
     assert f"rocm: {lost}" in said
     assert str(ROOT / "rocm") not in said, "a traceback of ours"
     assert started.returncode == 1

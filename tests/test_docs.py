@@ -5,13 +5,14 @@ import subprocess
 import sys
 from itertools import product
 from pathlib import Path
-from typing import get_args
 
 import pytest
 
 from rocm.algorithms.divergences import DIVERGENCES
 from rocm.config import RunConfig
+from rocm.config.algorithms import ALGORITHMS
 from rocm.config.presets import preset_names
+from rocm.config.run_config import choices
 from rocm.rewards.files import PUBLISHED
 from rocm.rewards.names import NAMES
 from rocm.runs.run_dir import RunDir
@@ -63,8 +64,7 @@ def test_every_choice_of_the_objective_is_explained():
         "policy_loss",
         "sampler",
     ):
-        choices = get_args(RunConfig.model_fields[setting].annotation)
-        missing = [choice for choice in choices if f"`{choice}`" not in text]
+        missing = [choice for choice in choices(setting) if f"`{choice}`" not in text]
         assert not missing, f"{setting}: {missing}"
 
 
@@ -93,7 +93,7 @@ def test_every_metric_of_a_run_is_described(tmp_path, tiny_pipeline_dir):
     prompts = tmp_path / "prompts.txt"
     prompts.write_text("one\ntwo\nthree\nfour\n")
     measured = set()
-    for algorithm in get_args(RunConfig.model_fields["algorithm"].annotation):
+    for algorithm in ALGORITHMS:
         measured |= measured_by(algorithm, tmp_path, str(prompts), str(tiny_pipeline_dir))
     described = {name for name in measured if any(re.fullmatch(p, name) for p in patterns)}
     assert measured == described

@@ -1,4 +1,4 @@
-r"""How much better a picture is than what its prompt usually earns.
+r"""Per-prompt advantages: the reward of a picture relative to the usual reward of its prompt.
 
 .. math:: A = \mathrm{clip}\Big(\frac{R - \mu}{s + 10^{-6}},\ \pm A_{max}\Big)
 """
@@ -25,15 +25,9 @@ class PromptStatistics:
         self._rewards: dict[str, deque[float]] = {}
 
     def advantages(self, prompts: Sequence[str], rewards: Tensor, limit: float) -> Tensor:
-        """Take in a round of rewards and compare them.
+        """Take in the rewards (B,) of B prompts' pictures and compare them.
 
-        Args:
-            prompts: B texts.
-            rewards: (B,), of their pictures.
-            limit: largest absolute advantage.
-
-        Returns:
-            (B,), without gradient, in [-limit, limit].
+        Returns (B,), without gradient, in [-limit, limit].
         """
         rewards = rewards.detach()
         for prompt, reward in zip(prompts, rewards.tolist(), strict=True):

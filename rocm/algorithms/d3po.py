@@ -27,20 +27,16 @@ from rocm.algorithms.schedule import Step
 
 @dataclass(frozen=True)
 class PairRule:
-    """How pairs are judged: `temperature` is tau, `clip_range` epsilon."""
+    """The comparison of pairs: `temperature` is tau, `clip_range` epsilon."""
 
     temperature: float
     clip_range: float
 
 
 def preferences(values: Tensor) -> Tensor:
-    """+1 for the better and -1 for the worse picture of each pair, (B,); 0 for both of a tie.
+    """+1 for the better and -1 for the worse picture of each pair, 0 for both of a tie.
 
-    Args:
-        values: (B,), of pairs (0, 1), (2, 3), ...; higher is better.
-
-    Returns:
-        (B,), without gradient.
+    Values (B,) of pairs (0, 1), (2, 3), ..., higher is better; returns (B,), without gradient.
     """
     sign = (values[0::2] - values[1::2]).detach().sign()
     return torch.stack([sign, -sign], dim=1).flatten()
@@ -54,18 +50,9 @@ def d3po_objective(
     penalty: Penalty,
     generator: torch.Generator | None = None,
 ) -> PolicyObjective:
-    """The preference loss of one batch of pairs.
+    """The preference loss of B pictures, B even, averaged over decisions and pairs.
 
-    Args:
-        problem: the policy; nothing else of it is used.
-        scored: episode and reference of B pictures, B even; as advantages, their `preferences`.
-        schedule: N steps.
-        rule: temperature and clip range.
-        penalty: weight and kind of the divergence, and the last step's Gaussian.
-        generator: of the draws of the sampled Jensen-Shannon estimator; not used otherwise.
-
-    Returns:
-        The objective, averaged over decisions and pairs.
+    The advantages of `scored` are their `preferences`; of `problem` only the policy is used.
     """
     assert scored.reference is not None, "D3PO compares with the reference"
     seen = view(problem, scored, schedule, penalty, generator)
@@ -77,15 +64,10 @@ def d3po_objective(
 
 
 def preference_loss(ratio: Tensor, preferred: Tensor, rule: PairRule) -> Tensor:
-    """Mean over decisions and pairs that are no ties, 0-d; 0 if all are.
+    """Mean over decisions and pairs that are no ties, 0-d, >= 0; 0 if all are ties.
 
-    Args:
-        ratio: (K, B), policy to reference.
-        preferred: (B,), of `preferences`.
-        rule: temperature and clip range.
-
-    Returns:
-        >= 0; log 2 where policy and reference agree.
+    `ratio` is policy to reference, (K, B); `preferred` (B,) is from `preferences`. The loss is log
+    2 where policy and reference agree.
     """
     log_ratio = ratio.clamp(1 - rule.clip_range, 1 + rule.clip_range).log() * preferred
     margin = rule.temperature * (log_ratio[:, 0::2] + log_ratio[:, 1::2])

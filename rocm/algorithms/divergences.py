@@ -16,6 +16,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy
 import torch
@@ -29,63 +30,27 @@ Divergence = Callable[[Tensor, float], Tensor]
 
 
 def kl(d2: Tensor, sigma: float) -> Tensor:
-    r"""Kullback-Leibler divergence, in nats; both directions coincide.
-
-    .. math:: \mathrm{KL} = d^2 / 2
-
-    Args:
-        d2: squared separation, any shape, >= 0.
-        sigma: not used; every divergence has this signature.
-
-    Returns:
-        Shape of d2, in [0, inf).
-    """
+    """Kullback-Leibler divergence in nats, d^2 / 2, in [0, inf); both directions coincide."""
     return d2 / 2
 
 
 def hellinger(d2: Tensor, sigma: float) -> Tensor:
-    r"""Squared Hellinger distance, one minus the Bhattacharyya coefficient.
-
-    .. math:: H^2 = 1 - \exp(-d^2 / 8)
-
-    Args:
-        d2: squared separation, any shape, >= 0.
-        sigma: not used; every divergence has this signature.
-
-    Returns:
-        Shape of d2, in [0, 1].
-    """
+    """Squared Hellinger distance, 1 - exp(-d^2 / 8), in [0, 1]."""
     return -torch.expm1(-d2 / 8)
 
 
 def fisher(d2: Tensor, sigma: float) -> Tensor:
-    r"""Fisher divergence E_p ||grad log p - grad log q||^2: KL times 2 / sigma^2, no f-divergence.
+    """Fisher divergence E_p ||grad log p - grad log q||^2 = d^2 / sigma^2, in [0, inf).
 
-    .. math:: J = d^2 / \sigma^2
-
-    Args:
-        d2: squared separation, any shape, >= 0.
-        sigma: noise level of the step, > 0.
-
-    Returns:
-        Shape of d2, in [0, inf).
+    It is KL times 2 / sigma^2, and no f-divergence.
     """
     return d2 / sigma**2
 
 
 def total_variation(d2: Tensor, sigma: float) -> Tensor:
-    r"""Total variation distance.
+    """Total variation distance, erf(d / (2 sqrt 2)), in [0, 1].
 
-    .. math:: \mathrm{TV} = \mathrm{erf}(d / (2 \sqrt 2))
-
-    It has a kink where policy == reference; the slope there is taken as 0.
-
-    Args:
-        d2: squared separation, any shape, >= 0.
-        sigma: not used; every divergence has this signature.
-
-    Returns:
-        Shape of d2, in [0, 1].
+    It has a kink where policy == reference; the slope there is set to 0.
     """
     apart = d2 > 0
     # Both selections are needed: the root's infinite slope at 0 times 0 would be NaN.
@@ -97,7 +62,7 @@ class _JensenShannon(torch.autograd.Function):
     # The slope in closed form: nothing of the 64-fold size is kept for backward, and no root is
     # differentiated at 0, which is where training starts.
     @staticmethod
-    def forward(ctx: torch.autograd.function.FunctionCtx, d2: Tensor) -> Tensor:
+    def forward(ctx: Any, d2: Tensor) -> Tensor:
         nodes, weights = _gauss_hermite(d2.device, d2.dtype)
         log_ratio = d2.sqrt()[..., None] * nodes - d2[..., None] / 2
         ctx.save_for_backward((torch.sigmoid(log_ratio).square() * weights).sum(-1) / 2)
@@ -107,42 +72,31 @@ class _JensenShannon(torch.autograd.Function):
         return (torch.where(d2[..., None] < 1, near, far) * weights).sum(-1)
 
     @staticmethod
-    def backward(ctx: torch.autograd.function.FunctionCtx, gradient: Tensor) -> Tensor:
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
         (slope,) = ctx.saved_tensors
         return gradient * slope
 
 
 def jensen_shannon(d2: Tensor, sigma: float) -> Tensor:
-    r"""Jensen-Shannon divergence, in nats, by 64-node Gauss-Hermite quadrature.
+    r"""Jensen-Shannon divergence in nats, in [0, log 2], by 64-node Gauss-Hermite quadrature.
 
     .. math:: \mathrm{JS} = \log 2 - E_{z \sim N(0,1)} \operatorname{softplus}(u), \quad
               \frac{d\,\mathrm{JS}}{d\,d^2} = \frac12 E_z \operatorname{sigmoid}(u)^2, \quad
               u = d z - \frac{d^2}{2}
 
-    Below d = 1 the value is taken as d^2/4 - E log cosh(u/2), equal because E z = 0, which does not
-    cancel there. The slope is that of the exact divergence (Stein's lemma).
-
-    Args:
-        d2: squared separation, any shape, >= 0.
-        sigma: not used; every divergence has this signature.
-
-    Returns:
-        Shape of d2, in [0, log 2].
+    Below d = 1 the value is computed as d^2/4 - E log cosh(u/2), equal because E z = 0, which does
+    not cancel there. The slope is that of the exact divergence (Stein's lemma).
     """
     return _JensenShannon.apply(d2)
 
 
 def js_sampled(d2: Tensor, draws: Tensor) -> Tensor:
-    r"""Unbiased sampled Jensen-Shannon divergence, in nats (the paper's way).
+    r"""Unbiased sampled Jensen-Shannon divergence in nats (the paper's way).
 
     .. math:: \log 2 - \frac1S \sum_s \operatorname{softplus}(d z_s - d^2/2)
 
-    Args:
-        d2: squared separation, any shape, >= 0.
-        draws: standard normal, shape of d2 with one more dimension of S draws at the end.
-
-    Returns:
-        Shape of d2; single values can be negative.
+    `draws` are standard normal, the shape of d2 with S draws in one more dimension; single values
+    can be negative.
     """
     # sqrt has an infinite slope at 0, which is where training starts.
     d = (d2 + torch.finfo(d2.dtype).eps).sqrt()
@@ -161,7 +115,7 @@ DIVERGENCES: dict[str, Divergence] = {
 
 @dataclass(frozen=True)
 class Penalty:
-    """How policy and reference are compared; the fields are the settings of the same names."""
+    """The comparison of policy and reference; the fields are the settings of the same names."""
 
     beta: float
     divergence: str = "kl"
@@ -176,36 +130,26 @@ class Penalty:
 
     @property
     def weight(self) -> float | Tensor:
-        """What the divergence is multiplied by."""
+        """The factor of the divergence in the loss."""
         return self.beta if self.live_beta is None else self.live_beta
 
 
 def squared_separation(policy: Tensor, reference: Tensor, alpha: float, sigma: float) -> Tensor:
-    r"""d2 of every latent element, (alpha * (f_policy - f_ref) / sigma)^2.
+    """d2 of every latent element, (alpha * (f_policy - f_ref) / sigma)^2, (B, C, H, W), >= 0.
 
-    Args:
-        policy: denoised latents of the policy, (B, C, H, W).
-        reference: denoised latents of the reference at the same states, (B, C, H, W).
-        alpha: sqrt(ab_s), the factor from denoised latent to transition mean.
-        sigma: sqrt(1 - ab_s) > 0, the noise level of the transition.
-
-    Returns:
-        (B, C, H, W), >= 0.
+    `policy` and `reference` are denoised latents (B, C, H, W) at the same states, alpha =
+    sqrt(ab_s) leads from them to the transition's mean, sigma = sqrt(1 - ab_s) > 0 is its noise
+    level.
     """
     return ((policy - reference) * (alpha / sigma)).square()
 
 
 def reduce_divergence(divergence: Callable[[Tensor], Tensor], d2: Tensor, reduction: str) -> Tensor:
-    """One number per picture from the squared separations of its latent elements.
+    """One number per picture, (B,), from the squared separations (B, C, H, W) of its latents.
 
-    Args:
-        divergence: function of d2 alone.
-        d2: (B, C, H, W).
-        reduction: `mean` averages the divergence of each element; `joint` is the divergence of the
-            whole latent, at the summed d2; `tempered` takes the formula at the mean d2.
-
-    Returns:
-        (B,). For KL and Fisher, `mean` and `tempered` equal `joint` / (C H W).
+    `mean` averages the divergence of each element; `joint` is the divergence of the whole latent,
+    at the summed d2; `tempered` is the formula at the mean d2. For KL and Fisher, `mean` and
+    `tempered` equal `joint` / (C H W).
     """
     flat = d2.flatten(1)
     if reduction == "mean":
@@ -221,17 +165,8 @@ def transition(
     """(alpha, sigma) of the Gaussian that a step's divergence compares, or None to leave it out.
 
     The last step draws no noise; with sigma = 0 KL would be infinite and the bounded divergences
-    stuck at their maximum.
-
-    Args:
-        step: coefficients of the step.
-        is_last: whether it is the chain's last.
-        last_step: `smooth` uses the noise level of the last timestep itself (as RLCM's scheduler
-            does), `floor` alpha = 1 and sigma_floor, `skip` leaves the step out.
-        sigma_floor: noise level for `floor`, > 0.
-
-    Returns:
-        alpha and sigma > 0, or None.
+    stuck at their maximum. `smooth` uses the noise level of the last timestep itself (as RLCM's
+    scheduler does), `floor` alpha = 1 and sigma_floor > 0, `skip` leaves the step out.
     """
     if not is_last:
         return step.alpha_next, step.sigma_next
@@ -247,7 +182,9 @@ def step_divergences(
     penalty: Penalty,
     generator: torch.Generator | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Divergence of every step and picture, and the KL in nats.
+    """Divergence of every step and picture, (K, B), and the KL in nats.
+
+    The KL is summed over elements and steps, and averaged over pictures.
 
     Args:
         policy: denoised latents (B, C, H, W) of the first K <= N steps.
@@ -257,7 +194,7 @@ def step_divergences(
         generator: of the draws of the sampled Jensen-Shannon estimator; not used otherwise.
 
     Returns:
-        Divergences (K, B), and the KL in nats: summed over elements and steps, mean over pictures.
+        Divergences and KL.
     """
     divergences, kl_nats = [], policy[0].new_zeros(())
     for n in range(len(policy)):

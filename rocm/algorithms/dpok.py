@@ -36,23 +36,15 @@ class Value(nn.Module):
         """Take latents of `num_channels` and text features of `num_features`."""
         super().__init__()
         width = num_channels * POOLED**2 + 1 + num_features
-        self.layers = nn.Sequential(nn.Linear(width, HIDDEN), nn.SiLU(), nn.Linear(HIDDEN, 1))
-        nn.init.zeros_(self.layers[2].weight)
-        nn.init.zeros_(self.layers[2].bias)
+        last = nn.Linear(HIDDEN, 1)
+        self.layers = nn.Sequential(nn.Linear(width, HIDDEN), nn.SiLU(), last)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
 
     def forward(
         self, states: Sequence[Tensor], timesteps: Sequence[int], context: Tensor
     ) -> Tensor:
-        """Values of all states.
-
-        Args:
-            states: K tensors (B, C, H, W).
-            timesteps: K integers.
-            context: text features (B, L, F).
-
-        Returns:
-            (K, B).
-        """
+        """Values (K, B) of K states (B, C, H, W), their K timesteps and text features (B, L, F)."""
         text = context.float().mean(1)
         rows = []
         for state, timestep in zip(states, timesteps, strict=True):
@@ -70,18 +62,10 @@ def dpok_objective(
     penalty: Penalty,
     generator: torch.Generator | None = None,
 ) -> PolicyObjective:
-    """The clipped objective of one batch of pictures.
+    """The clipped objective of B pictures, averaged over decisions and pictures.
 
-    Args:
-        problem: the policy; nothing else of it is used.
-        scored: the pictures' episode and reference; advantages (K, B).
-        schedule: N steps.
-        clip_range: epsilon.
-        penalty: weight and kind of the divergence, and the last step's Gaussian.
-        generator: of the draws of the sampled Jensen-Shannon estimator; not used otherwise.
-
-    Returns:
-        The objective, averaged over decisions and pictures; the divergence summed over decisions.
+    The advantages of `scored` are (K, B), `clip_range` is epsilon; of `problem` only the policy is
+    used. The divergence is summed over decisions.
     """
     seen = view(problem, scored, schedule, penalty, generator)
     ratio = (seen.log_probs - seen.old_log_probs).exp()
@@ -90,14 +74,8 @@ def dpok_objective(
 
 
 def clamped_loss(ratio: Tensor, advantages: Tensor, clip_range: float) -> Tensor:
-    """Minus the mean of advantage times clipped ratio, 0-d.
+    """Minus the mean of advantage (K, B) times clipped ratio (K, B), 0-d.
 
-    Args:
-        ratio: (K, B), 1 where the policy has not moved.
-        advantages: (K, B).
-        clip_range: epsilon.
-
-    Returns:
-        Mean over decisions and pictures.
+    The ratio is 1 where the policy has not moved; the mean is over decisions and pictures.
     """
     return -(advantages * ratio.clamp(1 - clip_range, 1 + clip_range)).mean()

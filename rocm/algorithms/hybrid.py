@@ -34,10 +34,10 @@ def hybrid_objective(
     blind: Tensor,
     group_size: int,
 ) -> Objective:
-    """ROCM's objective with the policy gradient of what its reward cannot differentiate.
+    """ROCM's objective with the policy gradient of the rewards that have no gradient.
 
     Args:
-        problem: the policy; nothing else of it is used.
+        problem: only its policy is used.
         first_order: ROCM's objective of the whole reward R, in which U is a constant.
         schedule: N steps.
         blind: U of its pictures, (B,).
@@ -58,13 +58,8 @@ def hybrid_objective(
 def score_loss(joint_log_prob: Tensor, rewards: Tensor, group_size: int) -> Tensor:
     """Minus the mean of advantage times log-density, 0-d; its gradient is the policy gradient's.
 
-    Args:
-        joint_log_prob: (B,), of the trajectories' draws.
-        rewards: (B,).
-        group_size: pictures that are compared with each other, consecutive ones.
-
-    Returns:
-        A number whose value means nothing.
+    `joint_log_prob` (B,) is of the trajectories' draws, `rewards` is (B,); consecutive groups of
+    `group_size` pictures are compared. The loss's value has no meaning.
     """
     groups = rewards.detach().view(-1, group_size)
     others = (groups.sum(1, keepdim=True) - groups) / (group_size - 1)

@@ -1,4 +1,4 @@
-r"""The chain as a Markov decision process: what policy gradients need (RLCM, arXiv 2404.03673).
+r"""The chain as a Markov decision process, for policy gradients (RLCM, arXiv 2404.03673).
 
 .. math:: \pi_\theta(a_n \mid x_n) = N\big(\alpha_{s_n} f_\theta(x_n, t_n),\ \sigma_{s_n}^2 I\big),
           \qquad x_{n+1} = a_n
@@ -27,11 +27,11 @@ Gaussians = tuple[tuple[float, float], ...]
 
 @dataclass(frozen=True)
 class Episode:
-    """What the policy saw, did and drew; nothing in it carries a gradient.
+    """States, actions and latents of a chain, without gradient.
 
     Attributes:
         states: K tensors (B, C, H, W).
-        actions: K tensors (B, C, H, W), the next states less what a step carries over from x_n,
+        actions: K tensors (B, C, H, W), the next states minus the part carried over from x_n,
             which is fixed and changes no density.
         latents: (B, C, H, W), clean, of the pictures.
     """
@@ -42,15 +42,9 @@ class Episode:
 
 
 def decisions(schedule: Sequence[Step], last_step: str, sigma_floor: float) -> Gaussians:
-    """Which steps are decisions, and their Gaussians.
+    """(alpha, sigma) of the steps that are decisions: all N, or N - 1 with last_step `skip`.
 
-    Args:
-        schedule: N steps.
-        last_step: as in `transition`.
-        sigma_floor: as in `transition`.
-
-    Returns:
-        (alpha, sigma) of N steps, or of N - 1 with last_step `skip`.
+    `last_step` and `sigma_floor` are as in `transition`.
     """
     found = [
         transition(step, n + 1 == len(schedule), last_step, sigma_floor)
@@ -67,7 +61,7 @@ def play(
     prediction_type: str,
     gaussians: Gaussians,
 ) -> Episode:
-    """Draw B pictures and keep what was decided on the way.
+    """Draw B pictures and keep the states and actions.
 
     Args:
         network: the policy.
@@ -91,17 +85,10 @@ def episode_of(
     gaussians: Gaussians,
     last_noise: Tensor | None = None,
 ) -> Episode:
-    """What was decided in a chain that has been drawn.
+    """The decisions of a chain that has been drawn.
 
-    Args:
-        states: x_0 .. x_{N-1}, (B, C, H, W), without gradient.
-        latents: x_N, which is f at the last state.
-        schedule: N steps.
-        gaussians: of the K decisions.
-        last_noise: draw of the last action (B, C, H, W), where K = N.
-
-    Returns:
-        The episode.
+    `states` are x_0 .. x_{N-1}, (B, C, H, W), without gradient, `latents` is x_N, f at the last
+    state, and `last_noise` (B, C, H, W) the draw of the last action if K = N.
     """
     actions = [
         following - step.carry * state if step.carry else following
@@ -114,21 +101,13 @@ def episode_of(
 
 
 def log_prob(denoised: Tensor, action: Tensor, alpha: float, sigma: float) -> Tensor:
-    r"""Log-density of an action, averaged over its D = C H W elements as RLCM and DDPO do.
+    r"""Log-density of an action, averaged over its D = C H W elements as RLCM and DDPO do, (B,).
 
     .. math:: \frac1D \sum_j \Big[-\frac{(a_j - \alpha f_j)^2}{2 \sigma^2}
               - \log\sigma - \tfrac12\log 2\pi\Big]
 
-    The joint log-density is D times it, and so is the joint log-ratio of two policies.
-
-    Args:
-        denoised: f at the state, (B, C, H, W).
-        action: (B, C, H, W).
-        alpha: from denoised latent to mean.
-        sigma: noise level, > 0.
-
-    Returns:
-        (B,).
+    `denoised` is f at the state and `action` a, both (B, C, H, W); sigma > 0. The joint log-density
+    is D times it, and so is the joint log-ratio of two policies.
     """
     exponent = (action - alpha * denoised).square() / (2 * sigma**2)
     return -exponent.flatten(1).mean(1) - math.log(sigma) - math.log(2 * math.pi) / 2

@@ -1,4 +1,4 @@
-"""Pictures that were drawn before, what came of them, and what the policy now makes of them.
+"""Policy gradients on drawn pictures: their episodes, and the present policy at their states.
 
 Policy gradients share this and nothing else. The states and actions of an episode are fixed:
 nothing here sends a gradient into them. Shapes: B pictures, N steps, K decisions.
@@ -19,7 +19,7 @@ from rocm.algorithms.trajectory import denoised_along
 
 @dataclass(frozen=True)
 class ScoredEpisode:
-    """Pictures that were drawn, and what came of them.
+    """Drawn pictures with their advantages.
 
     Attributes:
         episode: states and actions.
@@ -38,7 +38,7 @@ class ScoredEpisode:
 
 @dataclass(frozen=True)
 class PolicyView:
-    """What the present policy makes of an episode.
+    """The present policy at the states of an episode.
 
     Attributes:
         log_probs: (K, B), of the actions, differentiable.
@@ -58,7 +58,7 @@ class PolicyView:
 
 @dataclass(frozen=True)
 class PolicyObjective:
-    """The loss of one batch and what it is made of; only the loss carries a gradient.
+    """The loss of one batch and its parts; only the loss carries a gradient.
 
     Attributes:
         loss: 0-d.
@@ -84,15 +84,8 @@ def view(
 ) -> PolicyView:
     """Evaluate the policy at the states of an episode, all decisions in one call of the network.
 
-    Args:
-        problem: the policy; nothing else of it is used.
-        scored: the pictures' episode and reference.
-        schedule: N steps.
-        penalty: weight and kind of the divergence, and the last step's Gaussian.
-        generator: of the draws of the sampled Jensen-Shannon estimator; not used otherwise.
-
-    Returns:
-        The view.
+    `penalty` gives the divergence and the last step's Gaussian, `generator` the draws of the
+    sampled Jensen-Shannon estimator; of `problem` only the policy is used.
     """
     gaussians = decisions(schedule, penalty.last_step, penalty.sigma_floor)
     states, steps = scored.episode.states, schedule[: len(gaussians)]
@@ -110,15 +103,9 @@ def view(
 
 
 def objective_of(loss: Tensor, seen: PolicyView, is_clipped: Tensor | None) -> PolicyObjective:
-    """An algorithm's loss with the penalty added, and its measurements.
+    """A loss (0-d) with the penalty of `seen` added, and its measurements.
 
-    Args:
-        loss: 0-d, of the algorithm.
-        seen: what it was computed from.
-        is_clipped: (K, B), whether a ratio is outside the clip range; None without clipping.
-
-    Returns:
-        The objective.
+    `is_clipped` is (K, B), whether a ratio is outside the clip range; None without clipping.
     """
     share = None if is_clipped is None else is_clipped.float().mean()
     return PolicyObjective(

@@ -1,4 +1,4 @@
-"""What every algorithm optimises: two networks, a decoder and a reward, as functions of tensors."""
+"""The problem that every algorithm optimizes: networks, decoder and reward as functions."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from rocm.algorithms.trajectory import Network
 
 @dataclass(frozen=True)
 class Problem:
-    """The policy to train, what it is kept near, and what its pictures are worth.
+    """The policy, its reference, the decoder and the reward.
 
     Attributes:
         policy: network with gradient to its parameters.
@@ -32,16 +32,11 @@ class Problem:
     at_once: int = 0
 
     def scored(self, latents: Tensor) -> tuple[Tensor, Tensor]:
-        """Pictures and their rewards.
+        """Pictures (B, 3, H', W') of clean latents (B, C, H, W), and their rewards (B,).
 
-        A reward depends on its own picture alone. So with `at_once` its gradient is taken as soon
-        as it is known, and nothing of the decoder and the reward is kept for backward.
-
-        Args:
-            latents: clean, (B, C, H, W).
-
-        Returns:
-            Pictures (B, 3, H', W'), with `at_once` without gradient; rewards (B,).
+        A reward depends on its own picture alone. So with `at_once` its gradient is computed at
+        once, and nothing of the decoder and the reward is kept for backward; the pictures then have
+        no gradient.
         """
         if not self.at_once:
             images = self.decode(latents)
@@ -56,13 +51,13 @@ class Problem:
 
     def _scored_part(self, latents: Tensor, rows: slice) -> tuple[Tensor, Tensor, Tensor]:
         """Pictures, rewards and the rewards' gradient in the latents, of some pictures."""
-        is_learnt = torch.is_grad_enabled() and latents.requires_grad
-        part = latents[rows].detach().requires_grad_(is_learnt)
+        is_learned = torch.is_grad_enabled() and latents.requires_grad
+        part = latents[rows].detach().requires_grad_(is_learned)
         images = self.decode(part)
         rewards = self.reward(images, rows)
         gradient = torch.zeros_like(part)
         if rewards.requires_grad:
-            # Of what is minimised: the limit of pixels lets no other gradient back.
+            # Of what is minimized: the limit of pixels lets no other gradient back.
             (descent,) = torch.autograd.grad(-rewards.sum(), part)
             gradient = -descent
         return images.detach(), rewards.detach(), gradient

@@ -1,6 +1,6 @@
 r"""RLCM: policy gradients of a consistency model (arXiv 2404.03673), zeroth order, by two losses.
 
-Proximal policy optimisation:
+Proximal policy optimization:
 
 .. math:: L(\theta) = \frac1{KB} \sum_{n,b} \max\big(-A_b\, r_{nb},\
           -A_b\, \mathrm{clip}(r_{nb}, 1 - \epsilon, 1 + \epsilon)\big)
@@ -41,18 +41,10 @@ def ppo_objective(
     penalty: Penalty,
     generator: torch.Generator | None = None,
 ) -> PolicyObjective:
-    """The clipped objective of one batch of pictures.
+    """The clipped objective of B pictures, averaged over decisions and pictures.
 
-    Args:
-        problem: the policy; nothing else of it is used.
-        scored: the pictures' episode, advantages and reference.
-        schedule: N steps.
-        clip_range: epsilon.
-        penalty: weight and kind of the divergence, and the last step's Gaussian.
-        generator: of the draws of the sampled Jensen-Shannon estimator; not used otherwise.
-
-    Returns:
-        The objective, averaged over decisions and pictures; the divergence summed over decisions.
+    `clip_range` is epsilon; of `problem` only the policy is used. The divergence is summed over
+    decisions.
     """
     seen = view(problem, scored, schedule, penalty, generator)
     ratio = (seen.log_probs - seen.old_log_probs).exp()
@@ -63,13 +55,8 @@ def ppo_objective(
 def clipped_loss(ratio: Tensor, advantages: Tensor, clip_range: float) -> Tensor:
     """PPO's pessimistic loss, 0-d: the larger of the plain and the clipped one.
 
-    Args:
-        ratio: (K, B), 1 where the policy has not moved.
-        advantages: (B,), positive for pictures better than usual.
-        clip_range: epsilon.
-
-    Returns:
-        Mean over decisions and pictures.
+    `ratio` is (K, B), 1 where the policy has not moved; `advantages` is (B,), positive for pictures
+    better than usual. Mean over decisions and pictures.
     """
     clipped = ratio.clamp(1 - clip_range, 1 + clip_range)
     return torch.maximum(-advantages * ratio, -advantages * clipped).mean()
@@ -83,18 +70,9 @@ def rebel_objective(
     penalty: Penalty,
     generator: torch.Generator | None = None,
 ) -> PolicyObjective:
-    """The regression of one batch of pairs.
+    """The regression of B pictures in pairs, B even, averaged over pairs.
 
-    Args:
-        problem: the policy; nothing else of it is used.
-        scored: episode and reference of B pictures, B even, and their advantages.
-        schedule: N steps.
-        eta: advantage that a log-ratio of 1 stands for.
-        penalty: weight and kind of the divergence, and the last step's Gaussian.
-        generator: of the draws of the sampled Jensen-Shannon estimator; not used otherwise.
-
-    Returns:
-        The objective, averaged over pairs.
+    `eta` is the advantage of a log-ratio of 1; of `problem` only the policy is used.
     """
     seen = view(problem, scored, schedule, penalty, generator)
     log_ratio = (seen.log_probs - seen.old_log_probs).sum(0)
@@ -102,15 +80,10 @@ def rebel_objective(
 
 
 def regression_loss(log_ratio: Tensor, advantages: Tensor, eta: float) -> Tensor:
-    """Mean over pairs of the squared residual, 0-d.
+    """Mean over pairs of the squared residual, 0-d, >= 0.
 
-    Args:
-        log_ratio: (B,), of the trajectories; 0 where the policy has not moved.
-        advantages: (B,).
-        eta: as in `rebel_objective`.
-
-    Returns:
-        >= 0.
+    `log_ratio` is (B,), of the trajectories, 0 where the policy has not moved; `advantages` is
+    (B,).
     """
     explained = eta * (log_ratio[0::2] - log_ratio[1::2])
     return (explained - (advantages[0::2] - advantages[1::2])).square().mean()

@@ -1,4 +1,4 @@
-r"""ROCM: first-order reward optimisation through the whole generation (arXiv 2503.06171).
+r"""ROCM: first-order reward optimization through the whole generation (arXiv 2503.06171).
 
 .. math:: L(\theta) = E_{c,z}\Big[ -R(x_0, c)
           + \beta \sum_n D\big(\pi_\theta(\cdot|x_n) \,\|\, \pi_{ref}(\cdot|x_n)\big) \Big]
@@ -24,7 +24,7 @@ from rocm.algorithms.trajectory import GradientPath, Trajectory, denoised_along,
 
 @dataclass(frozen=True)
 class Objective:
-    """The loss of one batch and what it is made of.
+    """The loss of one batch and its parts.
 
     Attributes:
         loss: 0-d, differentiable.
@@ -78,9 +78,15 @@ def rocm_objective(
         divergences, kl_nats = step_divergences(policy, reference, schedule, penalty, generator)
 
     loss = -rewards.mean() + penalty.weight * divergences.sum(0).mean()
-    measured = (rewards, divergences, kl_nats, images, trajectory.latents)
-    states = tuple(state.detach() for state in trajectory.states)
-    return Objective(loss, *(value.detach() for value in measured), states)
+    return Objective(
+        loss,
+        rewards.detach(),
+        divergences.detach(),
+        kl_nats.detach(),
+        images.detach(),
+        trajectory.latents.detach(),
+        tuple(state.detach() for state in trajectory.states),
+    )
 
 
 def renoised_objectives(
@@ -91,20 +97,12 @@ def renoised_objectives(
     penalty: Penalty,
     generator: torch.Generator,
 ) -> Iterator[Objective]:
-    r"""DRaFT-LV: the last step once more, from pictures that are noised again.
+    r"""DRaFT-LV: the last step again, from pictures that are noised `num_draws` times.
 
     .. math:: x = \alpha_t\,\mathrm{stop}(x_N) + \sigma_t z', \qquad x_N' = f_\theta(x, t)
 
-    Args:
-        problem: networks, decoder and reward.
-        latents: x_N, (B, C, H, W), without gradient.
-        last: the chain's last step, t its timestep.
-        num_draws: how often noise z' is drawn.
-        penalty: weight and kind of the divergence.
-        generator: of the noise, and of what `rocm_objective` draws.
-
-    Yields:
-        The one-step objective of each draw.
+    `latents` is x_N, (B, C, H, W), without gradient, and t the timestep of the chain's `last` step;
+    `generator` draws z'. Yields the one-step objective of each draw.
     """
     path = GradientPath((True,))
     for _ in range(num_draws):

@@ -46,7 +46,7 @@ def timestep_grid(
     original_inference_steps: int = 50,
     num_train_timesteps: int = 1000,
 ) -> list[int]:
-    """Timesteps of an N-step chain, descending.
+    """Timesteps of an N-step chain, descending, in [0, num_train_timesteps).
 
     Args:
         num_inference_steps: N, at least 1 and at most original_inference_steps.
@@ -56,7 +56,7 @@ def timestep_grid(
         num_train_timesteps: length of the diffusion chain.
 
     Returns:
-        N timesteps in [0, num_train_timesteps).
+        N timesteps.
     """
     stride = num_train_timesteps // original_inference_steps
     origin = [stride * (k + 1) - 1 for k in reversed(range(original_inference_steps))]
@@ -71,18 +71,12 @@ def timestep_grid(
 def lcm_schedule(
     alphas_cumprod: Sequence[float], timesteps: Sequence[int], timestep_scaling: float = 10.0
 ) -> tuple[Step, ...]:
-    r"""Coefficients of the chain through `timesteps`.
+    r"""Coefficients of the chain through descending `timesteps`; ab_t for every training timestep.
 
     .. math:: c_{skip} = \frac{\sigma_d^2}{(10 t)^2 + \sigma_d^2}, \quad
               c_{out} = \frac{10 t}{\sqrt{(10 t)^2 + \sigma_d^2}}, \quad \sigma_d = 1/2
 
-    Args:
-        alphas_cumprod: ab_t for every training timestep.
-        timesteps: descending grid, from `timestep_grid`.
-        timestep_scaling: the factor 10 above.
-
-    Returns:
-        One `Step` per timestep.
+    `timestep_scaling` is the factor 10.
     """
     steps = []
     for n, t in enumerate(timesteps):
@@ -113,13 +107,6 @@ def ddim_schedule(alphas_cumprod: Sequence[float], timesteps: Sequence[int]) -> 
     The clean estimate stands for f (c_skip = 0, c_out = 1). Departure: the last step goes to
     ab_s = 1, so that it draws no noise and ends at the clean estimate, also for a scheduler with
     `set_alpha_to_one` false, which would add noise of its smallest level.
-
-    Args:
-        alphas_cumprod: ab_t for every training timestep.
-        timesteps: descending, each step leads to the next one.
-
-    Returns:
-        One `Step` per timestep.
     """
     steps = []
     for n, t in enumerate(timesteps):

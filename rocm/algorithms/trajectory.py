@@ -3,7 +3,7 @@ r"""Differentiable multistep consistency sampling: the chain that ROCM back-prop
 .. math:: x_{n+1} = \sqrt{\bar\alpha_{s_n}} f_\theta(x_n, t_n) + \sqrt{1 - \bar\alpha_{s_n}} z_n,
           \qquad x_N = f_\theta(x_{N-1}, t_{N-1})
 
-The noise z is an argument, drawn once per picture and held fixed (reparameterisation). The network
+The noise z is an argument, drawn once per picture and held fixed (reparameterization). The network
 is any function of (state, timesteps); models, adapters and checkpointing live elsewhere.
 Shapes: B pictures, C x H x W latents, N steps.
 """
@@ -23,7 +23,7 @@ Network = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class GradientPath:
-    """Where the gradient may flow along the chain.
+    """The path of the gradient along the chain.
 
     Attributes:
         trained: for each of the N steps, whether the network's parameters receive a gradient.
@@ -37,7 +37,7 @@ class GradientPath:
 
 @dataclass(frozen=True)
 class Trajectory:
-    """What one rollout visited.
+    """The states of one rollout.
 
     Attributes:
         states: N tensors (B, C, H, W), the network's inputs x_0 .. x_{N-1}.
@@ -51,7 +51,7 @@ class Trajectory:
 
 
 def gradient_path(backprop: str, num_inference_steps: int, num_trained: int) -> GradientPath:
-    """The gradient's way through the chain.
+    """The gradient's path through the chain of N steps.
 
     Args:
         backprop: `full`; `last_k` and `random_k` train the last K steps only (DRaFT-K,
@@ -75,18 +75,11 @@ def gradient_path(backprop: str, num_inference_steps: int, num_trained: int) -> 
 
 
 def picture_noise(seed: int, num_inference_steps: int, shape: Sequence[int]) -> Tensor:
-    """All noise of one picture, in the order in which diffusers' pipeline draws it for one picture.
+    """All noise of one picture, in the order in which diffusers' pipeline draws it.
 
-    The draw depends on the seed only, never on batch, device, adapter or the picture's neighbours.
-
-    Args:
-        seed: of a CPU generator, 0 to 2**63 - 1.
-        num_inference_steps: N.
-        shape: (C, H, W) of a latent.
-
-    Returns:
-        Standard normal (N, C, H, W), float32, CPU: the initial state, then one draw for each step
-        but the last.
+    Standard normal (N, C, H, W), float32, CPU: the initial state, then one draw for each step but
+    the last. It depends on the seed, 0 to 2**63 - 1, only, never on batch, device, adapter or
+    neighbors.
     """
     generator = torch.Generator("cpu").manual_seed(seed)
     return torch.cat(
@@ -100,19 +93,12 @@ def batch_noise(seeds: Sequence[int], num_inference_steps: int, shape: Sequence[
 
 
 def clean_estimate(output: Tensor, state: Tensor, step: Step, prediction_type: str) -> Tensor:
-    r"""The clean latent that a raw network output stands for.
+    r"""The clean latent (B, C, H, W) that a raw network output stands for.
 
     .. math:: \epsilon:\ (x - \sigma_t \epsilon)/\alpha_t, \qquad v:\ \alpha_t x - \sigma_t v,
               \qquad sample:\ output
 
-    Args:
-        output: of the network, (B, C, H, W).
-        state: x_t, (B, C, H, W).
-        step: coefficients at t.
-        prediction_type: `epsilon`, `v_prediction` or `sample`, as in diffusers' scheduler config.
-
-    Returns:
-        (B, C, H, W).
+    `prediction_type` is `epsilon`, `v_prediction` or `sample`, as in diffusers' scheduler config.
     """
     if prediction_type == "epsilon":
         return (state - step.sigma * output) / step.alpha
@@ -173,19 +159,10 @@ def denoised_along(
     prediction_type: str,
     detach_input: bool = False,
 ) -> tuple[Tensor, ...]:
-    """f of another network at states that are already known, all N steps in one call.
+    """f of another network at N known states (B, C, H, W), all steps in one call.
 
-    Used for the reference at the policy's own states; the gradient into the states is kept.
-
-    Args:
-        network: the reference (or the policy).
-        states: N tensors (B, C, H, W).
-        schedule: N steps.
-        prediction_type: of the network, as in `clean_estimate`.
-        detach_input: the network sees the states without gradient, as in `GradientPath`.
-
-    Returns:
-        N tensors (B, C, H, W).
+    Used for the reference at the policy's own states; the gradient into the states is kept unless
+    `detach_input`, as in `GradientPath`. Returns N tensors (B, C, H, W).
     """
     seen = torch.cat([state.detach() if detach_input else state for state in states])
     repeats = [len(state) for state in states]

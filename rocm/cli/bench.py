@@ -5,8 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rocm.cli.lazy import lazy
 from rocm.config import RunConfig
 from rocm.errors import ConfigError
+from rocm.experiments.bench.variants import COUNTED, VARIANTS, chosen
 from rocm.generation.picture import Picture
 
 if TYPE_CHECKING:
@@ -16,6 +18,18 @@ if TYPE_CHECKING:
 
     Load = Callable[[RunConfig], tuple[Variant, ...]]
 
+bench_drawing = lazy("rocm.experiments.bench.generation:bench_drawing")
+latency_table = lazy("rocm.experiments.bench.generation:latency_table")
+bench_parts = lazy("rocm.experiments.bench.parts:bench_parts")
+parts_table = lazy("rocm.experiments.bench.parts:parts_table")
+bench_scoring = lazy("rocm.experiments.bench.scoring:bench_scoring")
+bench_steps = lazy("rocm.experiments.bench.step:bench_steps")
+make_work = lazy("rocm.experiments.bench.step:Work")
+bench_dry = lazy("rocm.experiments.bench.dry:bench_dry")
+random_model = lazy("rocm.experiments.bench.random_model")
+resolve_device = lazy("rocm.models.consistency:resolve_device")
+silence_libraries = lazy("rocm.cli.trainer:silence_libraries")
+
 WORDS = ("step", "parts", "generate", "reward", "draw", "dry")
 SIZES = ("embedded", "small", "real")
 NUM_INFERENCE_STEPS = {"real": 8, "small": 2}
@@ -23,11 +37,7 @@ LARGEST = 1000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what `bench` takes.
-
-    Args:
-        parser: of the command.
-    """
+    """The arguments of `bench`."""
     parser.add_argument(
         "what",
         choices=WORDS,
@@ -40,50 +50,47 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=["tiny-clip", "tiny-judge", "colorfulness"],
         metavar="NAME",
-        help="that are timed by reward",
+        help="rewards that `bench reward` times",
     )
     add_step_arguments(parser)
+    parser.set_defaults(run=bench)
 
 
 def add_step_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what `bench step` takes.
-
-    Args:
-        parser: of the command.
-    """
+    """The arguments of `bench step`."""
     parser.add_argument("--preset", default="tiny-rocm-kl", help="settings of the update")
-    parser.add_argument("--rounds", type=int, default=5, help="how often each row is timed")
+    parser.add_argument("--rounds", type=int, default=5, help="timings of each row")
+    parser.add_argument("--batch", type=int, nargs="+", help="batch sizes; default: the preset's")
     parser.add_argument(
-        "--batch", type=int, nargs="+", help="pictures at once; the preset's if not given"
-    )
-    parser.add_argument(
-        "--variants", nargs="+", default=[], metavar="NAME", help="rows; all if not given"
+        "--variants", nargs="+", default=[], metavar="NAME", help="rows; default: all"
     )
     parser.add_argument(
         "--ref-grad",
         nargs="+",
         choices=("exact", "none"),
         default=["exact", "none"],
-        help="gradient through the reference; both if not given",
+        help="gradient through the reference; default: both",
     )
     parser.add_argument(
         "--size",
         choices=SIZES,
         help="embedded: the preset's model. real: Stable Diffusion 1.5 and ViT-H with random "
-        "weights, bf16, 8 steps. small: the same parts, tiny, 2 steps. By the device if not given",
+        "weights, bf16, 8 steps. small: the same parts, tiny, 2 steps. Default: by the device",
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures here")
 
 
-def bench(options: argparse.Namespace, load_more: "Load | None" = None) -> str:
-    """Do what was asked for.
+def bench(options: argparse.Namespace, rest: list[str], home: Path) -> None:
+    """Print the table of a benchmark."""
+    print(bench_text(options))
+
+
+def bench_text(options: argparse.Namespace, load_more: "Load | None" = None) -> str:
+    """The table of a benchmark.
 
     Args:
         options: parsed.
         load_more: gives rows that `step` times beside ours, from the benchmark's settings.
-
-    Returns:
-        The table.
 
     Raises:
         ConfigError: a number is out of range, or the size does not fit the device.
@@ -93,33 +100,22 @@ def bench(options: argparse.Namespace, load_more: "Load | None" = None) -> str:
         if any(not 1 <= value <= LARGEST for value in values):
             raise ConfigError(f"{name} is 1 to {LARGEST}.")
     if options.json and not options.json.parent.is_dir():
-        raise ConfigError(f"--json {options.json} is in no folder that is here. Make it first.")
+        raise ConfigError(f"--json {options.json}: there is no such folder. Create it first.")
     base = RunConfig.load(options.preset)
-    if options.what in ("draw", "parts"):
-        return _without_report(options, base)
+    if options.what in ("draw", "parts") and options.json:
+        raise ConfigError(f"bench {options.what} writes no JSON. Leave --json out.")
+    silence_libraries()
+    if options.what == "draw":
+        return str(latency_table(Picture("a glossy emoji of a red apple"), options.rounds))
+    if options.what == "parts":
+        return str(parts_table(bench_parts(base, options.rounds)))
     report = _dry(options, base) if options.what == "dry" else _timed(options, base, load_more)
     if options.json:
         report.save(options.json)
     return report.text()
 
 
-def _without_report(options: argparse.Namespace, base: RunConfig) -> str:
-    if options.json:
-        raise ConfigError(f"bench {options.what} writes no JSON. Leave --json out.")
-    if options.what == "draw":
-        from rocm.experiments.bench.generation import PROMPT, latency_table
-
-        return latency_table(Picture(PROMPT), options.rounds)
-    from rocm.experiments.bench.parts import bench_parts, parts_table
-
-    return parts_table(bench_parts(base, options.rounds))
-
-
 def _dry(options: argparse.Namespace, base: RunConfig) -> "Report":
-    from rocm.experiments.bench import random_model
-    from rocm.experiments.bench.dry import bench_dry
-    from rocm.experiments.bench.variants import COUNTED, chosen
-
     size = options.size or "real"
     if size == "embedded" or len(options.batch or [1]) > 1:
         raise ConfigError("bench dry takes --size real or small, and one --batch.")
@@ -134,12 +130,6 @@ def _resized(base: RunConfig, size: str, precision: str) -> RunConfig:
 
 
 def _timed(options: argparse.Namespace, base: RunConfig, load_more: "Load | None") -> "Report":
-    from rocm.experiments.bench.generation import bench_drawing
-    from rocm.experiments.bench.scoring import bench_scoring
-    from rocm.experiments.bench.step import bench_steps
-    from rocm.experiments.bench.variants import COUNTED, VARIANTS, chosen
-    from rocm.models.consistency import resolve_device
-
     work = _work(options, base)
     batches = options.batch or ([1, 4] if work.size else [work.base.batch_size])
     if options.what == "generate":
@@ -155,10 +145,6 @@ def _timed(options: argparse.Namespace, base: RunConfig, load_more: "Load | None
 
 
 def _work(options: argparse.Namespace, base: RunConfig) -> "Work":
-    from rocm.experiments.bench import random_model
-    from rocm.experiments.bench.step import Work
-    from rocm.models.consistency import resolve_device
-
     device = resolve_device(base.device).type
     size = options.size or ("real" if device == "cuda" else "embedded")
     if size == "real" and device != "cuda":
@@ -167,6 +153,6 @@ def _work(options: argparse.Namespace, base: RunConfig) -> "Work":
             "Count it with bench dry, or give --size small or embedded."
         )
     if size == "embedded":
-        return Work(base, None, options.rounds)
+        return make_work(base, None, options.rounds)
     base = _resized(base, size, "bf16" if device == "cuda" else "fp32")
-    return Work(base, random_model.SIZES[size], options.rounds)
+    return make_work(base, random_model.SIZES[size], options.rounds)

@@ -1,7 +1,6 @@
 """`python -m rocm evaluate ...`, arms as a table with intervals, and `retrieval`, of one model."""
 
 import argparse
-import os
 import shutil
 import sys
 from contextlib import closing
@@ -10,19 +9,35 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
+from rocm.cli.lazy import lazy
+from rocm.cli.sample import add_sampling_arguments
 from rocm.config import RunConfig
-from rocm.distributed import joined
+from rocm.distributed import joined, num_started
 from rocm.errors import ConfigError, DrawingError, RunError
-from rocm.evaluation.formats import FORMATS
-from rocm.evaluation.request import ASK_ABOVE, JUDGE, REWARDS
-from rocm.evaluation.service import AXES, CompareDesk, Plan, Request, prompt_set
+from rocm.evaluation.plan import ComparisonPlan, make_plan
+from rocm.evaluation.request import ASK_ABOVE, AXES, JUDGE, REWARDS, Request, prompt_set
+from rocm.generation.picture import SAMPLING
 from rocm.generation.queue import DrawingQueue
-from rocm.runs.adapters import BASE, RUN
+from rocm.models.files import find_model
+from rocm.runs.adapters import BASE
 
 if TYPE_CHECKING:
+    from rocm.evaluation.store import Comparisons
     from rocm.generation.shared import SharedQueue
 
+open_comparisons = lazy("rocm.evaluation.store:Comparisons")
+formats = lazy("rocm.evaluation.formats")
+retrieve = lazy("rocm.evaluation.retrieval")
+share_queue = lazy("rocm.generation.shared:SharedQueue")
+follow = lazy("rocm.generation.shared:follow")
+open_sampler = lazy("rocm.generation.sampler:Sampler")
+make_sampling = lazy("rocm.generation.draw:Sampling")
+load_model = lazy("rocm.models.consistency:load_model")
+load_clip = lazy("rocm.rewards.clip:load_clip")
+silence_libraries = lazy("rocm.cli.trainer:silence_libraries")
+
 POLL_S = 0.5
+ENDINGS = ("csv", "json", "md", "tex", "png", "zip")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,20 +45,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Draw arms and the base model on the same prompts from the same noise, and print rewards, "
         "statistics, diversity and divergence with 95 %% intervals over prompts. The same command "
-        "draws only what is missing."
+        "draws only missing pictures."
     )
     parser.add_argument(
-        "arms", nargs="*", metavar="RUN", help="a run's id or folder, or an adapter's folder"
+        "arms",
+        nargs="*",
+        metavar="ARM",
+        help="a run's id or folder, a checkpoint (RUN@STEP), an adapter's folder, the name of a "
+        "shipped adapter, or owner/name of a downloaded one",
     )
     parser.add_argument(
         "--prompts", default="held-out", metavar="SET", help="held-out, training, or a text file"
     )
-    parser.add_argument("--num-prompts", type=int, default=16, help="drawn at random from the set")
-    parser.add_argument("--prompt-seed", type=int, default=0, help="of that draw")
+    parser.add_argument("--num-prompts", type=int, default=16, help="number drawn from the set")
+    parser.add_argument("--prompt-seed", type=int, default=0, help="seed of that draw")
     parser.add_argument("--seeds", type=int, default=1, help="pictures of each prompt and arm")
-    parser.add_argument(
-        "--seed", type=int, default=0, help="of the first picture; the others follow"
-    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of the first picture")
     parser.add_argument(
         "--rewards",
         default=",".join(REWARDS),
@@ -55,67 +72,57 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     for name in ("num_inference_steps", "guidance_scale"):
         field = RunConfig.model_fields[name]
-        flag = "--" + name.replace("_", "-")
-        parser.add_argument(
-            flag, type=type(field.default), default=field.default, help=field.description
-        )
-    parser.add_argument("--model", default="", help="folder; the arms' own if not given")
-    parser.add_argument("--format", choices=FORMATS, default="md", help="of what is printed")
+        flag, kind = "--" + name.replace("_", "-"), type(field.default)
+        parser.add_argument(flag, type=kind, default=field.default, help=field.description)
+    parser.add_argument("--model", default="", help="model folder; default: the arms' own model")
+    parser.add_argument("--format", choices=ENDINGS[:4], default="md", help="of the printed table")
     parser.add_argument("--out", type=Path, help="also write .csv, .json, .md, .tex, .png or .zip")
     parser.add_argument("--yes", action="store_true", help="draw a large comparison unasked")
+    parser.set_defaults(run=evaluate)
 
 
-def evaluate(options: argparse.Namespace, home: Path) -> str:
-    """Draw, measure, and give the table.
-
-    Args:
-        options: of the command line.
-        home: ROCM_HOME.
-
-    Returns:
-        The table in the asked format; nothing in a process that draws for another one.
-
-    Raises:
-        RocmError: bad arguments, or the pictures could not be drawn.
-    """
-    if options.out and options.out.suffix[1:] not in (*FORMATS, "png", "zip"):
+def evaluate(options: argparse.Namespace, rest: list[str], home: Path) -> None:
+    """Draw, measure and print the table; several processes share the drawing."""
+    if options.out and options.out.suffix[1:] not in ENDINGS:
         raise ConfigError(f"--out {options.out}: end it in .csv, .json, .md, .tex, .png or .zip.")
     if options.out and not options.out.parent.is_dir():  # said before anything is drawn
         raise RunError(f"Cannot write {options.out}: no folder there. Choose another --out.")
+    request = read_request(options)
+    plan = make_plan(request, home / "runs")
+    if num_started() > 1:  # then this process draws, not a separate one with a log
+        silence_libraries()
     with joined() as ranks:
         if ranks.size == 1:
             with closing(DrawingQueue(home / "comparisons" / "evaluate.log")) as queue:
-                return _evaluated(options, home, queue)
-        from rocm.generation.sampler import Sampler
-        from rocm.generation.shared import SharedQueue, follow
-
-        if ranks.rank == 0:
-            return _evaluated(options, home, SharedQueue(ranks, Sampler()))
-        follow(ranks, Sampler())
-    return ""
+                _evaluate(options, open_comparisons(home, queue), plan, request)
+        elif ranks.rank == 0:
+            shared: SharedQueue = share_queue(ranks, open_sampler())
+            _evaluate(options, open_comparisons(home, shared), plan, request)
+        else:
+            follow(ranks, open_sampler())
 
 
-def _evaluated(options: argparse.Namespace, home: Path, queue: "DrawingQueue | SharedQueue") -> str:
-    desk = CompareDesk(home, queue)
-    request = _request(options, home)
-    plan = desk.plan(request)
-    question = desk.question(plan)
+def _evaluate(
+    options: argparse.Namespace, comparisons: "Comparisons", plan: ComparisonPlan, request: Request
+) -> None:
+    question = comparisons.question(plan)
     if question and not options.yes:
-        raise ConfigError(f"{question} Above {ASK_ABOVE} add --yes to draw them all.")
-    key = _drawn(desk, plan, request)
+        raise ConfigError(f"{question} Above {ASK_ABOVE} pictures add --yes to draw them all.")
+    key = _draw(comparisons, plan, request)
     if options.out:
-        _write(desk, key, options.out)
-    return desk.table_text(key, options.format)
+        _write(comparisons, key, options.out)
+    print(formats.FORMATS[options.format](comparisons.table(key)), end="")
 
 
-def _request(options: argparse.Namespace, home: Path) -> Request:
+def read_request(options: argparse.Namespace) -> Request:
+    """The request of a command line."""
     axis, _, values = (options.axis or "").partition("=")
     try:
         numbers = tuple(float(word) for word in values.split(",") if word.strip())
     except ValueError as error:
         raise ConfigError(f"--axis {options.axis}: give numbers, such as {axis}=1,2,4.") from error
     return Request(
-        arms=(BASE, *(_arm(name, home) for name in options.arms)),
+        arms=tuple(dict.fromkeys([BASE, *options.arms])),
         prompts=tuple(prompt_set(options.prompts, options.num_prompts, options.prompt_seed)),
         seed=options.seed,
         num_seeds=options.seeds,
@@ -128,61 +135,55 @@ def _request(options: argparse.Namespace, home: Path) -> Request:
     )
 
 
-def _arm(name: str, home: Path) -> str:
-    """A run's id becomes `run:ID`; anything else is a folder."""
-    is_id = os.sep not in name and (home / "runs" / name / "config.yaml").is_file()
-    return RUN + name if is_id else name
-
-
-def _drawn(desk: CompareDesk, plan: Plan, request: Request) -> str:
-    key = desk.draw(plan, request)
+def _draw(comparisons: "Comparisons", plan: ComparisonPlan, request: Request) -> str:
+    key = comparisons.draw(plan, request)
     with tqdm(total=plan.num_pictures, unit="picture", file=sys.stderr, mininterval=1) as bar:
-        while (status := desk.wait(key, POLL_S)).state == "drawing":
+        while (status := comparisons.wait(key, POLL_S)).state == "drawing":
             bar.n = status.num_drawn
             bar.refresh()
         bar.n = status.num_drawn
     if status.state != "finished":
-        raise DrawingError(status.error or "The pictures are not all drawn. Try again.")
+        raise DrawingError(status.error or "Some pictures are not drawn. Try again.")
     return key
 
 
-def _write(desk: CompareDesk, key: str, path: Path) -> None:
+def _write(comparisons: "Comparisons", key: str, path: Path) -> None:
     ending = path.suffix[1:]
     try:
         if ending == "zip":
-            shutil.copyfile(desk.bundle(key), path)
+            shutil.copyfile(comparisons.bundle(key), path)
         elif ending == "png":
-            path.write_bytes(desk.sheet(key))
+            path.write_bytes(comparisons.sheet(key))
         else:
-            path.write_text(desk.table_text(key, ending), encoding="utf-8")
+            text = formats.FORMATS[ending](comparisons.table(key))
+            path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise RunError(f"Cannot write {path}: {error.strerror}. Choose another --out.") from error
 
 
-def retrieval(options: argparse.Namespace) -> str:
-    """How often a model's pictures are told from 99 similar captions, and real drawings are.
+def add_retrieval_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `retrieval`."""
+    add_sampling_arguments(parser)
+    parser.set_defaults(run=retrieval)
 
-    Args:
-        options: `model`, `num_inference_steps`, `guidance_scale`, `grid`, `device`.
 
-    Returns:
-        A table.
+def retrieval(options: argparse.Namespace, rest: list[str], home: Path) -> None:
+    """Print how often a CLIP finds a picture's caption among 100, for the model and real drawings.
+
+    Both figures are of 200 captions, each with 99 similar ones.
     """
-    from rocm.evaluation.retrieval import ceiling, load_questions, model_retrieval
-    from rocm.generation.draw import Sampling
-    from rocm.models.consistency import load_model
-    from rocm.rewards.clip import load_clip
-
-    names = ("model", "num_inference_steps", "guidance_scale", "grid", "device")
+    names = (*SAMPLING, "device")
     config = RunConfig.load({name: getattr(options, name) for name in names}, beta=0)
+    find_model(config.model)  # a missing model is reported before torch is loaded
+    silence_libraries()
     model = load_model(config.model, config.device)
     clip = load_clip("tiny-eval", "assets/tiny-eval", model.device)
-    questions = load_questions()
-    sampling = Sampling(config.num_inference_steps, config.guidance_scale, config.grid)
-    found = {
-        config.model: model_retrieval(model, clip, questions, sampling),
-        "real drawings (the ceiling)": ceiling(clip, questions),
+    questions = retrieve.load_questions()
+    sampling = make_sampling(config.num_inference_steps, config.guidance_scale, config.grid)
+    results = {
+        config.model: retrieve.model_retrieval(model, clip, questions, sampling),
+        "real drawings (upper bound)": retrieve.ceiling(clip, questions),
     }
-    head = f"Right caption among 100, over {len(questions)} pictures:   first   in the first five"
-    rows = [f"{name:48} {one.first:6.1%}   {one.first_five:6.1%}" for name, one in found.items()]
-    return "\n".join([head, *rows])
+    print(f"Right caption among 100, over {len(questions)} pictures:   first   in the first five")
+    for name, shares in results.items():
+        print(f"{name:48} {shares.first:6.1%}   {shares.first_five:6.1%}")

@@ -1,16 +1,36 @@
 """`python -m rocm rewards`: which published rewards can be used here, and their download."""
 
+import argparse
 import socket
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
+from rocm.cli.lazy import lazy
 from rocm.errors import ConfigError
 from rocm.rewards.files import PUBLISHED, download, is_usable, size_text, weights_folder
+
+download_url_to_file = lazy("torch.hub:download_url_to_file")
 
 TIMEOUT_S = 60
 
 
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `rewards`."""
+    parser.add_argument(
+        "--download", nargs="+", default=[], metavar="NAME", help="download these rewards"
+    )
+    parser.set_defaults(run=rewards)
+
+
+def rewards(options: argparse.Namespace, rest: list[str], home: Path) -> None:
+    """Download the named rewards, then print the table of all."""
+    for line in fetch_rewards(options.download):
+        print(line, flush=True)
+    print(reward_table())
+
+
 def reward_table() -> str:
-    """Every published reward: whether its files are here, or how much is missing."""
+    """Every published reward: whether its files are present, or the size of the missing ones."""
     rows = [["reward", "files", "usual values", "reads the prompt"]]
     for name, published in PUBLISHED.items():
         missing = [file for file in published.files if not file.find()]
@@ -24,17 +44,9 @@ def reward_table() -> str:
 
 
 def fetch_rewards(names: Sequence[str]) -> Iterator[str]:
-    """Download what rewards lack.
+    """Download the missing files of published rewards; yields a line of progress for each file.
 
-    Args:
-        names: of published rewards.
-
-    Yields:
-        A line before each file and one at the end; a file's size stands in it.
-
-    Raises:
-        ConfigError: not the name of a published reward.
-        MissingFile: a download failed.
+    Raises ConfigError for an unknown name, MissingFile if a download fails.
     """
     for name in names:
         if name not in PUBLISHED:
@@ -49,10 +61,8 @@ def fetch_rewards(names: Sequence[str]) -> Iterator[str]:
 
 
 def _fetch(url: str, path: str, sha256: str) -> None:
-    from torch.hub import download_url_to_file
-
     before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(TIMEOUT_S)  # torch's function knows none and would wait for ever
+    socket.setdefaulttimeout(TIMEOUT_S)  # torch's function has no timeout
     try:
         download_url_to_file(url, path, sha256 or None)
     finally:

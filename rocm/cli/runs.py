@@ -1,204 +1,185 @@
 """`python -m rocm runs ...` and `python -m rocm queue ...`: what the page's list of runs offers."""
 
 import argparse
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from rocm.cli.lazy import lazy
 from rocm.config import RunConfig
+from rocm.config.saved import Presets
 from rocm.errors import ConfigError
-from rocm.studio import RunReport, Services
+from rocm.runs.export import export
+from rocm.runs.library import Runs
+from rocm.runs.reports import RunReport
+from rocm.storage.numbers import number
 
-Action = Callable[[Services, argparse.Namespace], str]
+Action = Callable[[Runs, argparse.Namespace], str]
+
+trained_on_votes = lazy("rocm.cli.study:trained_on_votes")
 
 
 def add_runs_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `runs`; without an action it lists."""
-    parser.add_argument("--limit", type=int, default=50, help="list the newest so many")
-    parser.set_defaults(action=_list)
+    parser.add_argument("--limit", type=int, default=50, help="list only the newest runs")
+    parser.set_defaults(run=_act, action=_list)
     actions = parser.add_subparsers(metavar="ACTION")
     _action(actions, "list", _list, "list runs; the default")
-    rename = _action(actions, "rename", _rename, "give a run a title", "run_id")
-    rename.add_argument("title", help="at most 120 characters; empty takes it away")
-    note = _action(actions, "note", _note, "write a note to a run", "run_id")
-    note.add_argument("note", help="empty takes it away")
+    rename = _action(actions, "rename", _rename, "set the title of a run", "run_id")
+    rename.add_argument("title", help="at most 120 characters; empty removes it")
+    note = _action(actions, "note", _note, "set the note of a run", "run_id")
+    note.add_argument("note", help="empty removes it")
     _action(actions, "stop", _stop, "stop a run after its update, or cancel it", "run_id")
     _action(actions, "resume", _resume, "queue a stopped run again", "run_id")
-    more = _action(actions, "continue", _continue, "queue an ended run for more", "run_id")
-    more.add_argument("num_more", type=int, help="updates after those that it has done")
+    more = _action(actions, "continue", _continue, "queue an ended run for more updates", "run_id")
+    more.add_argument("num_more", type=int, help="number of additional updates")
     _action(actions, "delete", _delete, "move a run to the bin", "run_id")
     _action(actions, "bin", _list_bin, "list deleted runs")
-    _action(actions, "restore", _restore, "take a run out of the bin", "run_id")
-    _action(actions, "empty-bin", _empty_bin, "delete for good what is in the bin")
-    export = _action(actions, "export", _export, "zip a run without its checkpoints", "run_id")
-    export.add_argument("--to", type=Path, default=Path(), help="folder of the zip file")
+    _action(actions, "restore", _restore, "move a run out of the bin", "run_id")
+    _action(actions, "empty-bin", _empty_bin, "delete the runs in the bin permanently")
+    zipped = _action(actions, "export", _export, "zip a run without its checkpoints", "run_id")
+    zipped.add_argument("--to", type=Path, default=Path(), help="folder of the zip file")
 
 
 def add_queue_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `queue`; without an action it lists."""
-    parser.set_defaults(action=_list_queue)
+    parser.set_defaults(run=_act, action=_list_queue)
     actions = parser.add_subparsers(metavar="ACTION")
-    _action(actions, "list", _list_queue, "what is at work, and what waits; the default")
+    _action(actions, "list", _list_queue, "list active and waiting runs; the default")
     add = _action(actions, "add", _add, "queue a new run; every setting is a flag")
     add.add_argument("source", metavar="PRESET", help="preset name")
     add.set_defaults(takes_settings=True)
-    move = _action(actions, "move", _move, "put a waiting run elsewhere", "run_id")
+    move = _action(actions, "move", _move, "change the place of a waiting run", "run_id")
     move.add_argument("position", type=int, help="0 is next")
     _action(actions, "cancel", _cancel, "take a run out of the queue; it is kept", "run_id")
 
 
 def settings(rest: Sequence[str]) -> dict[str, str]:
-    """Settings by name from flags that argparse does not know: --name value or --name=value.
-
-    Args:
-        rest: words of the command line.
-
-    Returns:
-        Values as text.
-
-    Raises:
-        ConfigError: a word is no flag, or a flag has no value.
-    """
-    found: dict[str, str] = {}
+    """Settings by name from `--name value` or `--name=value`; ConfigError for any other form."""
+    values: dict[str, str] = {}
     words = iter(rest)
     for word in words:
         if not word.startswith("--"):
             raise ConfigError(f"'{word}' is not a setting. Write --name value, such as --beta 0.1.")
         name, equals, value = word[2:].partition("=")
         if not equals:
-            value = next(words, None)
-            if value is None:
+            following = next(words, None)
+            if following is None:
                 raise ConfigError(f"{word} needs a value, such as --beta 0.1.")
-        found[name.replace("-", "_")] = value
-    return found
+            value = following
+        values[name.replace("-", "_")] = value
+    return values
 
 
-def grid(words: Sequence[str]) -> dict[str, list[str]]:
-    """Values by setting from words such as `beta=0,0.1,1`; ConfigError where one is not so."""
-    found: dict[str, list[str]] = {}
-    for word in words:
-        name, equals, values = word.partition("=")
-        listed = [value.strip() for value in values.split(",") if value.strip()]
-        if not equals or not listed:
-            raise ConfigError(f"--grid {word} cannot be read. Write NAME=VALUE,VALUE: beta=0,0.1.")
-        found[name.strip().replace("-", "_")] = listed
-    return found
+def preset_source(name: str, home: Path) -> str | Path:
+    """A shipped preset's name, or the file of one that the user saved; MissingFile for neither."""
+    return Presets(home).source(name)
+
+
+def with_votes(config: RunConfig, home: Path) -> RunConfig:
+    """The settings with the table of votes that `preferences=study:ID` names."""
+    is_study = config.preferences.startswith("study:")
+    changed: RunConfig = trained_on_votes(config, home) if is_study else config
+    return changed
 
 
 def _action(
     actions: Any, name: str, function: Action, text: str, *arguments: str
 ) -> argparse.ArgumentParser:
-    parser = actions.add_parser(name, help=text, description=text.capitalize() + ".")
+    parser: argparse.ArgumentParser = actions.add_parser(
+        name, help=text, description=text.capitalize() + "."
+    )
     parser.set_defaults(action=function)
     for argument in arguments:
         parser.add_argument(argument, metavar="RUN")
     return parser
 
 
-def _list(services: Services, options: argparse.Namespace) -> str:
-    reports = services.list_runs()[: options.limit]
+def _act(options: argparse.Namespace, rest: list[str], home: Path) -> None:
+    options.rest, options.home = rest, home
+    print(options.action(Runs(home), options))
+
+
+def _list(runs: Runs, options: argparse.Namespace) -> str:
+    reports = runs.all()[: options.limit]
     if not reports:
-        return f"No runs in {services.runs}. Start one: python -m rocm train tiny-rocm-kl"
-    return "\n".join(_line(report) for report in reversed(reports))
+        return f"No runs in {runs.folder}. Start one: python -m rocm train tiny-rocm-kl"
+    return "\n".join(map(_line, reversed(reports)))
 
 
 def _line(report: RunReport) -> str:
     status = report.status
     state = status.state if report.position is None else f"queued ({report.position})"
-    results = "no reward yet" if report.reward is None else f"reward {report.reward:.3g}"
+    results = "no reward yet" if report.reward is None else f"reward {number(report.reward, 3)}"
     if report.judge is not None:
-        results += f"  judge {report.judge:.3g}"
+        results += f"  judge {number(report.judge, 3)}"
     words = f"{report.run_id:48} {state:12} {status.step}/{status.num_steps}  {results}"
     return f"{words}  {report.title}".rstrip()
 
 
-def _list_queue(services: Services, options: argparse.Namespace) -> str:
-    active = [report for report in services.list_runs() if report.status.is_active]
-    waiting = [services.run_status(run_id) for run_id in services.queue()]
-    return "\n".join(_line(report) for report in [*active, *waiting]) or "Nothing waits."
+def _list_queue(runs: Runs, options: argparse.Namespace) -> str:
+    active = [report for report in runs.all() if report.status.is_active]
+    return "\n".join(map(_line, [*active, *runs.waiting()])) or "No run is waiting."
 
 
-def _add(services: Services, options: argparse.Namespace) -> str:
-    values = services.load_preset(options.source).model_dump()
-    config = RunConfig.load(values, **settings(options.rest))
-    return services.start_run(config, options.source)
+def _add(runs: Runs, options: argparse.Namespace) -> str:
+    source = preset_source(options.source, options.home)
+    config = RunConfig.load(source, **settings(options.rest))
+    return runs.start(with_votes(config, options.home), options.source)
 
 
-def _move(services: Services, options: argparse.Namespace) -> str:
-    services.move_run(options.run_id, options.position)
-    return _list_queue(services, options)
+def _move(runs: Runs, options: argparse.Namespace) -> str:
+    runs.queue.move(runs.run(options.run_id), options.position)
+    return _list_queue(runs, options)
 
 
-def _cancel(services: Services, options: argparse.Namespace) -> str:
-    services.cancel_run(options.run_id)
-    return f"Cancelled. Queue it again: python -m rocm runs resume {options.run_id}"
+def _cancel(runs: Runs, options: argparse.Namespace) -> str:
+    runs.queue.cancel(runs.run(options.run_id))
+    return f"Canceled. Queue it again: python -m rocm runs resume {options.run_id}"
 
 
-def _stop(services: Services, options: argparse.Namespace) -> str:
-    services.stop_run(options.run_id)
+def _stop(runs: Runs, options: argparse.Namespace) -> str:
+    runs.stop(options.run_id)
     return f"{options.run_id} stops after its update."
 
 
-def _resume(services: Services, options: argparse.Namespace) -> str:
-    services.resume_run(options.run_id)
+def _resume(runs: Runs, options: argparse.Namespace) -> str:
+    runs.resume(options.run_id)
     return f"{options.run_id} is queued."
 
 
-def _continue(services: Services, options: argparse.Namespace) -> str:
-    services.continue_run(options.run_id, options.num_more)
+def _continue(runs: Runs, options: argparse.Namespace) -> str:
+    runs.extend(options.run_id, options.num_more)
     return f"{options.run_id} is queued for {options.num_more} more updates."
 
 
-def _rename(services: Services, options: argparse.Namespace) -> str:
-    services.rename_run(options.run_id, options.title)
-    return f"{options.run_id}: {services.run_status(options.run_id).title or 'no title'}"
+def _rename(runs: Runs, options: argparse.Namespace) -> str:
+    runs.rename(options.run_id, options.title)
+    return f"{options.run_id}: {runs.report(options.run_id).title or 'no title'}"
 
 
-def _note(services: Services, options: argparse.Namespace) -> str:
-    services.annotate_run(options.run_id, options.note)
-    return f"{options.run_id}: noted."
+def _note(runs: Runs, options: argparse.Namespace) -> str:
+    runs.annotate(options.run_id, options.note)
+    return f"{options.run_id}: note saved."
 
 
-def _delete(services: Services, options: argparse.Namespace) -> str:
-    services.delete_run(options.run_id)
-    return f"In the bin. Take it out: python -m rocm runs restore {options.run_id}"
+def _delete(runs: Runs, options: argparse.Namespace) -> str:
+    runs.delete(options.run_id)
+    return f"Moved to the bin. Restore it: python -m rocm runs restore {options.run_id}"
 
 
-def _list_bin(services: Services, options: argparse.Namespace) -> str:
-    return "\n".join(_line(report) for report in services.list_bin()) or "The bin is empty."
+def _list_bin(runs: Runs, options: argparse.Namespace) -> str:
+    return "\n".join(map(_line, runs.deleted())) or "The bin is empty."
 
 
-def _restore(services: Services, options: argparse.Namespace) -> str:
-    services.restore_run(options.run_id)
-    return f"{options.run_id} is back."
+def _restore(runs: Runs, options: argparse.Namespace) -> str:
+    runs.restore(options.run_id)
+    return f"{options.run_id} is restored."
 
 
-def _empty_bin(services: Services, options: argparse.Namespace) -> str:
-    return f"Deleted for good: {services.empty_bin()} runs."
+def _empty_bin(runs: Runs, options: argparse.Namespace) -> str:
+    return f"Permanently deleted: {runs.bin.empty()} runs."
 
 
-def _export(services: Services, options: argparse.Namespace) -> str:
-    return str(services.export_run(options.run_id, options.to))
-
-
-def wait_for_sweep(services: Services, sweep_id: str, say: Callable[[str], None]) -> None:
-    """Watch a sweep in the queue until none of its runs waits or works.
-
-    Args:
-        services: of its home.
-        sweep_id: the sweep.
-        say: gets a line whenever a run is done.
-    """
-    said = ""
-    while True:
-        report = services.sweep_report(sweep_id)
-        states = [state for cell in report.cells for state in cell.states]
-        line = f"{sweep_id}: {report.num_done} of {report.num_runs} runs done"
-        if line != said:
-            say(line)
-            said = line
-        if not set(states) & {"queued", "starting", "running", "stopping"}:
-            return
-        services.reconcile()
-        time.sleep(1.0)
+def _export(runs: Runs, options: argparse.Namespace) -> str:
+    return str(export(runs.run(options.run_id), options.to))

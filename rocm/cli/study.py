@@ -1,6 +1,6 @@
 """`python -m rocm study`: build, open, watch, pack, verify, erase, export a study.
 
-Everything heavy is imported by the action that needs it, so that help and errors are fast.
+Heavy modules are imported by the action that uses them.
 """
 
 import argparse
@@ -11,12 +11,36 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rocm.cli.lazy import lazy
 from rocm.config import RunConfig
 
 if TYPE_CHECKING:
-    from rocm.study.archive.bin import DraftBin
     from rocm.study.store.pictures import Pictures
     from rocm.study.store.store import Store
+
+DrawingQueue = lazy("rocm.generation.queue:DrawingQueue")
+DraftBin = lazy("rocm.study.archive.bin:DraftBin")
+export = lazy("rocm.study.archive.export:export")
+pack = lazy("rocm.study.archive.pack:pack")
+unpack = lazy("rocm.study.archive.pack:unpack")
+with_votes: Callable[..., tuple[RunConfig, str]] = lazy("rocm.study.archive.preferences:with_votes")
+verify = lazy("rocm.study.archive.verify:verify")
+lifecycle = lazy("rocm.study.design.lifecycle")
+make_build = lazy("rocm.study.design.build:Build")
+build = lazy("rocm.study.design.build:build")
+cost_and_power: Callable[..., str] = lazy("rocm.study.design.cost:cost_and_power")
+study_cost = lazy("rocm.study.design.cost:study_cost")
+load_recipe = lazy("rocm.study.design.recipe:Recipe.load")
+summary: Callable[..., str] = lazy("rocm.study.report.progress:summary")
+verdict: Callable[..., str] = lazy("rocm.study.report.results:verdict")
+study_report = lazy("rocm.study.report.stored:study_report")
+erase = lazy("rocm.study.store.erase")
+invitations = lazy("rocm.study.store.invitations")
+Backup = lazy("rocm.study.store.backup:Backup")
+open_pictures = lazy("rocm.study.store.pictures:Pictures")
+simulate_raters = lazy("rocm.study.store.simulated_raters:simulate_raters")
+open_store = lazy("rocm.study.store.store:Store.open")
+named = lazy("rocm.study.store.studies:named")
 
 
 @dataclass(frozen=True)
@@ -33,6 +57,7 @@ Action = Callable[[StudyHome, argparse.Namespace], str]
 
 def add_study_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `study`."""
+    parser.set_defaults(run=run)
     actions = parser.add_subparsers(metavar="ACTION", required=True)
     sub = _action(actions, "build", _build, "draw a study's pictures; resumes an unfinished build")
     sub.add_argument("recipe", type=Path, help="study.yaml")
@@ -80,11 +105,11 @@ def add_study_arguments(parser: argparse.ArgumentParser) -> None:
     sub.add_argument("--to", type=Path, default=Path("report"), help="folder")
 
 
-def run(home: Path, options: argparse.Namespace) -> str:
-    """Run the action of the parsed options; returns what to print."""
+def run(options: argparse.Namespace, rest: list[str], home: Path) -> None:
+    """Run the action of the parsed options and print its answer."""
     with study_home(home) as at:
         action: Action = options.action
-        return action(at, options)
+        print(action(at, options))
 
 
 def trained_on_votes(config: RunConfig, home: Path) -> RunConfig:
@@ -94,8 +119,6 @@ def trained_on_votes(config: RunConfig, home: Path) -> RunConfig:
     """
     if not config.preferences.startswith("study:"):
         return config
-    from rocm.study.archive.preferences import with_votes
-
     with study_home(home) as at:
         changed, words = with_votes(config, at.store, home)
     print(words, flush=True)
@@ -105,13 +128,10 @@ def trained_on_votes(config: RunConfig, home: Path) -> RunConfig:
 @contextmanager
 def study_home(home: Path) -> Iterator[StudyHome]:
     """The store and pictures of a home, which is made if it does not exist."""
-    from rocm.study.store.pictures import Pictures
-    from rocm.study.store.store import Store
-
     home.mkdir(parents=True, exist_ok=True)
-    store = Store.open(os.environ.get("DATABASE_URL") or home / "study.sqlite3")
+    store = open_store(os.environ.get("DATABASE_URL") or home / "study.sqlite3")
     try:
-        yield StudyHome(home, store, Pictures(home / "study-pictures"))
+        yield StudyHome(home, store, open_pictures(home / "study-pictures"))
     finally:
         store.close()
 
@@ -131,27 +151,19 @@ def _of_study(actions: Any, name: str, function: Action, text: str) -> argparse.
 
 def _id(at: StudyHome, options: argparse.Namespace) -> str:
     """The study that an id, or its beginning, identifies."""
-    from rocm.study.store.studies import named
-
-    return named(at.store.studies(), options.study).study_id
+    return str(named(at.store.studies(), options.study).study_id)
 
 
 def _summary(at: StudyHome, study_id: str) -> str:
-    from rocm.study.report.progress import summary
-
     return summary(at.store, study_id)
 
 
 def _build(at: StudyHome, options: argparse.Namespace) -> str:
-    from rocm.generation.queue import DrawingQueue
-    from rocm.study.design.build import Build, build
-    from rocm.study.design.recipe import Recipe
-
-    recipe = Recipe.load(options.recipe)
+    recipe = load_recipe(options.recipe)
     queue = DrawingQueue(at.home / "studies" / "worker.log")
     try:
         say: Callable[[str], None] = lambda line: print(line, flush=True)  # noqa: E731
-        study_id = build(Build(at.home, at.store, at.pictures, queue, say), recipe)
+        study_id = build(make_build(at.home, at.store, at.pictures, queue, say), recipe)
     finally:
         queue.close()
     return (
@@ -169,8 +181,6 @@ def _status(at: StudyHome, options: argparse.Namespace) -> str:
 
 
 def _pairs(at: StudyHome, options: argparse.Namespace) -> str:
-    from rocm.study.design import lifecycle
-
     return "\n".join(
         f"{row.id:6} {row.kind:8} {row.picture_a} {row.picture_b} {row.text}"
         f"{f'  EXCLUDED: {row.struck}' if row.struck else ''}"
@@ -179,28 +189,20 @@ def _pairs(at: StudyHome, options: argparse.Namespace) -> str:
 
 
 def _strike(at: StudyHome, options: argparse.Namespace) -> str:
-    from rocm.study.design import lifecycle
-
     lifecycle.strike(at.store, _id(at, options), options.pair, options.reason or None)
     return f"Pair {options.pair} is {'excluded' if options.reason else 'included again'}."
 
 
 def _power(at: StudyHome, options: argparse.Namespace) -> str:
-    from rocm.study.design.cost import cost_and_power, study_cost
-
     seconds, pay = options.seconds_per_pair, options.pay_per_hour
     return cost_and_power(study_cost(at.store, _id(at, options), seconds, pay))
 
 
 def _open(at: StudyHome, options: argparse.Namespace) -> str:
-    from rocm.study.design import lifecycle
-
     return f"The study is open. Manifest: {lifecycle.open_study(at.store, _id(at, options))}"
 
 
-def _bin(at: StudyHome) -> "DraftBin":
-    from rocm.study.archive.bin import DraftBin
-
+def _bin(at: StudyHome) -> Any:
     return DraftBin(at.home, at.store)
 
 
@@ -228,31 +230,23 @@ def _empty_bin(at: StudyHome, options: argparse.Namespace) -> str:
 
 
 def _step(at: StudyHome, options: argparse.Namespace) -> str:
-    from rocm.study.design import lifecycle
-
     steps = {"pause": lifecycle.pause, "resume": lifecycle.resume, "close": lifecycle.close}
     steps[options.step](at.store, _id(at, options))
     return _summary(at, _id(at, options))
 
 
 def _simulate(at: StudyHome, options: argparse.Namespace) -> str:
-    from rocm.study.store.simulated_raters import simulate_raters
-
     study_id = _id(at, options)
     done = simulate_raters(at.store, study_id, options.raters, options.score, options.seed)
     return f"Simulated raters answered {done} trials.\n{_summary(at, study_id)}"
 
 
 def _add_raters(at: StudyHome, options: argparse.Namespace) -> str:
-    from rocm.study.design import lifecycle
-
     num_votes = lifecycle.add_raters(at.store, _id(at, options), options.num)
     return f"Additional votes planned: {num_votes}.\n{_summary(at, _id(at, options))}"
 
 
 def _invite(at: StudyHome, options: argparse.Namespace) -> str:
-    from rocm.study.store import invitations
-
     study_id = _id(at, options)
     place = f"{options.address.rstrip('/')}/study/{study_id}"
     codes = invitations.invite(at.store, study_id, options.num)
@@ -260,30 +254,20 @@ def _invite(at: StudyHome, options: argparse.Namespace) -> str:
 
 
 def _pack(at: StudyHome, options: argparse.Namespace) -> str:
-    from rocm.study.archive.pack import pack
-
     key = pack(at.store, at.pictures, _id(at, options), options.to, options.votes)
     return f"{options.to}\nKeep the key with the names of the arms private: {key}"
 
 
 def _unpack(at: StudyHome, options: argparse.Namespace) -> str:
-    from rocm.study.archive.pack import unpack
-
     return _summary(at, unpack(at.store, at.pictures, options.zip, options.key))
 
 
 def _verify(at: StudyHome, options: argparse.Namespace) -> str:
-    from rocm.study.archive.verify import verify
-    from rocm.study.report.results import verdict
-
     study_id = _id(at, options)
     return verdict(study_id, verify(at.store, at.pictures, study_id))
 
 
 def _erase(at: StudyHome, options: argparse.Namespace) -> str:
-    from rocm.study.store import erase
-    from rocm.study.store.backup import Backup
-
     number = erase.erase(at.store, _id(at, options), options.rater)
     if folder := os.environ.get("ROCM_BACKUP"):
         Backup(at.store.database, Path(folder)).forget_the_past()
@@ -291,21 +275,15 @@ def _erase(at: StudyHome, options: argparse.Namespace) -> str:
 
 
 def _forget(at: StudyHome, options: argparse.Namespace) -> str:
-    from rocm.study.store import erase
-
     return f"Deleted payment ids: {erase.forget_payments(at.store, _id(at, options))}."
 
 
 def _export(at: StudyHome, options: argparse.Namespace) -> str:
-    from rocm.study.archive.export import export
-
     study_id = _id(at, options)
     question = options.question or at.store.study(study_id).config["primary_question"]
     return str(export(at.store, at.pictures, study_id, options.to, question))
 
 
 def _report(at: StudyHome, options: argparse.Namespace) -> str:
-    from rocm.study.report.stored import study_report
-
     study_report(at.store, _id(at, options)).write(options.to)
     return str(options.to / "report.html")

@@ -11,14 +11,7 @@ SHARE_OF_CARD = 0.9  # a card of 24 GB has a little less than that
 
 
 def card_mb(field: str) -> float | None:
-    """Memory of the first CUDA card in MB, asked of the driver; None without a card.
-
-    Args:
-        field: `memory.free` or `memory.total`.
-
-    Returns:
-        The memory.
-    """
+    """`memory.free` or `memory.total` of the first CUDA card in MB, from its driver, or None."""
     mib = _asked(field)
     return None if mib is None else mib * 1.048576
 
@@ -44,16 +37,10 @@ def _asked(field: str) -> float | None:
 def with_hardware(config: RunConfig, name: str) -> RunConfig:
     """The settings for a card, with as many pictures in an update as before.
 
-    Args:
-        config: the settings.
-        name: of `hardware_names`, or `auto` for the largest that this machine's card has room for.
-
-    Returns:
-        The settings with the overlay's number format, recomputation and at most its batch size; a
-        larger one where the algorithm compares pictures within a batch.
-
-    Raises:
-        ConfigError: unknown name, or `auto` found no card that is large enough.
+    The overlay sets number format, recomputation and at most its batch size, a larger one if the
+    algorithm compares the pictures of a batch. `name` is of `hardware_names`, or `auto` for the
+    largest overlay that this machine's card has room for. Raises `ConfigError` for an unknown name,
+    or if `auto` finds no card that is large enough.
     """
     if name == "auto":
         name = _detected()

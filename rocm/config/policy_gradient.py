@@ -1,68 +1,66 @@
-"""What only policy gradients know."""
+"""Settings that only policy gradients read."""
 
+from functools import partial
 from typing import Literal
 
 from pydantic import BaseModel
 
 from rocm.config.setting import setting
 
+_setting = partial(setting, "Policy gradient")
+
 
 class PolicyGradientSettings(BaseModel):
     """Policy gradients and preferences."""
 
-    policy_loss: Literal["ppo", "rebel"] = setting(
-        "ppo",
-        "Policy gradient",
-        "Of rlcm: PPO's clipped loss, or REBEL's regression on pairs of pictures.",
+    policy_loss: Literal["ppo", "rebel"] = _setting(
+        "ppo", "Loss of rlcm: PPO's clipped loss, or REBEL's regression on pairs of pictures."
     )
-    rebel_eta: float = setting(
+    rebel_eta: float = _setting(
         1.0,
-        "Policy gradient",
-        "Advantage that a log-ratio of 1 stands for, under rebel.",
+        "REBEL: advantage of a log-ratio of 1. A larger value moves the policy less.",
         gt=0,
         le=1e6,
     )
-    preference_beta: float = setting(
+    preference_beta: float = _setting(
         0.1,
-        "Policy gradient",
-        "Temperature of d3po's preferences; no weight of a divergence (D3PO: 0.1).",
+        "Temperature of d3po's preferences, not the weight of a divergence (D3PO: 0.1).",
         gt=0,
         le=1e6,
     )
-    preferences: str = setting(
+    preferences: str = _setting(
         "",
-        "Policy gradient",
-        "Of d3po: a .csv or .jsonl table with the columns prompt, seed, winner, loser; the last "
-        "two are 'base' or adapter folders. study:ID: the votes of a closed study. Empty: the "
+        "d3po: a .csv or .jsonl table with the columns prompt, seed, winner, loser, of which the "
+        "last two are 'base' or adapter folders. study:ID: the votes of a closed study. Empty: the "
         "reward decides.",
     )
-    value_learning_rate: float = setting(
-        1e-3, "Policy gradient", "Adam's learning rate of dpok's value.", gt=0, le=1
+    value_learning_rate: float = _setting(
+        1e-3, "Adam's learning rate of dpok's value network.", gt=0, le=1
     )
-    value_epochs: int = setting(
-        5, "Policy gradient", "Steps of dpok's value in each update (DPOK: 5).", ge=1, le=1000
+    value_epochs: int = _setting(
+        5, "Steps of dpok's value network in each update (DPOK: 5).", ge=1, le=1000
     )
-    clip_range: float = setting(
+    clip_range: float = _setting(
         1e-4,
-        "Policy gradient",
-        "Clip range of the ratio of mean log-densities (RLCM and DPOK: 1e-4, D3PO: 0.1).",
+        "Clip range of the ratio of mean log-densities (RLCM and DPOK: 1e-4, D3PO: 0.1). A larger "
+        "range allows larger updates.",
         gt=0,
         le=1,
     )
-    inner_epochs: int = setting(
-        1, "Policy gradient", "Optimiser steps on the pictures of one update.", ge=1, le=64
+    inner_epochs: int = _setting(
+        1,
+        "Optimizer steps on the pictures of one update. More steps reuse the pictures more.",
+        ge=1,
+        le=64,
     )
-    advantage_clip: float = setting(
-        10.0, "Policy gradient", "Largest absolute advantage (RLCM: 10).", gt=0, le=1e6
+    advantage_clip: float = _setting(10.0, "Largest absolute advantage (RLCM: 10).", gt=0, le=1e6)
+    prompt_window: int = _setting(
+        32, "Number of newest rewards kept for each prompt (RLCM: 32).", ge=2, le=4096
     )
-    prompt_window: int = setting(
-        32, "Policy gradient", "Newest rewards kept of each prompt (RLCM: 32).", ge=2, le=4096
-    )
-    prompt_min_count: int = setting(
+    prompt_min_count: int = _setting(
         16,
-        "Policy gradient",
-        "Rewards from which on a prompt is compared with itself, not with the update's pictures "
-        "(RLCM: 16).",
+        "Minimum rewards before a prompt gets its own baseline; until then the update's pictures "
+        "are the baseline (RLCM: 16).",
         ge=2,
         le=4096,
     )

@@ -71,18 +71,7 @@ def gigabytes(hardware: str) -> int:
 
 
 def read_settings(source: str | Path) -> dict[str, Any]:
-    """The settings that a preset or a file holds.
-
-    Args:
-        source: preset name, or path of a YAML file.
-
-    Returns:
-        Values by setting name, unchecked.
-
-    Raises:
-        MissingFile: no such preset or file.
-        ConfigError: broken YAML.
-    """
+    """The values of a preset or a YAML file by setting name, unchecked."""
     if str(source) in family_presets():
         return dict(family_presets()[str(source)])
     return read_yaml(_find(source))

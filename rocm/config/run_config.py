@@ -7,20 +7,37 @@ paper's)" are borrowed from SPO because the paper does not give them; the others
 """
 
 import difflib
+import re
+from collections.abc import Collection
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 import yaml
-from pydantic import ConfigDict, ValidationError, model_validator
+from pydantic import (
+    ConfigDict,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
-from rocm.config.generation import GenerationSettings
+from rocm.config.algorithms import ALGORITHMS, Algorithm
+from rocm.config.generation import SAMPLERS, GenerationSettings
 from rocm.config.machine import MachineSettings
-from rocm.config.objective import ObjectiveSettings
+from rocm.config.objective import DIVERGENCES, ObjectiveSettings
 from rocm.config.policy_gradient import PolicyGradientSettings
 from rocm.config.presets import read_settings
-from rocm.config.training import AdapterSettings, EvaluationSettings, OptimiserSettings
+from rocm.config.training import AdapterSettings, EvaluationSettings, OptimizerSettings
 from rocm.errors import ConfigError
 from rocm.storage.files import SHORT
+
+USER_REWARD = re.compile(r"[^+*,]+\.py:\w+")
+# Settings whose values are the names of a table; docs/extending.md adds to these tables.
+TABLES: dict[str, Collection[str]] = {
+    "algorithm": ALGORITHMS,
+    "divergence": DIVERGENCES,
+    "sampler": SAMPLERS,
+}
 
 
 # In pydantic the fields of the last base come first.
@@ -28,7 +45,7 @@ class RunConfig(
     MachineSettings,
     EvaluationSettings,
     AdapterSettings,
-    OptimiserSettings,
+    OptimizerSettings,
     GenerationSettings,
     PolicyGradientSettings,
     ObjectiveSettings,
@@ -36,6 +53,26 @@ class RunConfig(
     """Every setting of a run. Frozen; unknown names are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    @property
+    def method(self) -> Algorithm:
+        """The needs of the run's algorithm."""
+        algorithm = ALGORITHMS[self.algorithm]
+        return algorithm.variants.get(self.policy_loss, algorithm)
+
+    @property
+    def user_rewards(self) -> list[str]:
+        """Rewards from the user's own files, `path/to/file.py:name`, whose code a run executes."""
+        text = ",".join((self.reward, self.track, self.judge))
+        return list(dict.fromkeys(name.strip() for name in USER_REWARD.findall(text)))
+
+    @field_validator(*TABLES)
+    @classmethod
+    def _check_name(cls, value: str, info: ValidationInfo) -> str:
+        *most, last = map(repr, choices(str(info.field_name)))
+        if value not in TABLES[str(info.field_name)]:
+            raise ValueError(f"Input should be {', '.join(most)} or {last}")
+        return value
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -49,18 +86,19 @@ class RunConfig(
         if self.last_step == "skip" and num == 1 and self.beta > 0:
             raise ValueError(
                 "last_step=skip with num_inference_steps=1 leaves no step with a divergence. "
-                "Set beta=0, or last_step=smooth."
+                "Set beta=0 or last_step=smooth."
             )
-        if self.algorithm != "rocm":
+        if self.method.is_policy_gradient:
             self._check_policy_gradient()
-        if self.algorithm == "d3po" or (self.algorithm, self.policy_loss) == ("rlcm", "rebel"):
+        if self.method.compares_pairs:
             self._check_pairs()
-        if self.algorithm == "hybrid":
-            self._check_hybrid()
-        if self.preferences and self.algorithm != "d3po":
+        if self.method.estimates_blind:
+            self._check_groups()
+        if self.preferences and not self.method.reads_preferences:
+            readers = [name for name, one in ALGORITHMS.items() if one.reads_preferences]
             raise ValueError(
-                f"preferences={self.preferences[:200]} is read by algorithm=d3po only. "
-                "Choose that, or leave preferences empty."
+                f"preferences={self.preferences[:200]} needs algorithm={' or '.join(readers)}. "
+                "Set that, or leave preferences empty."
             )
         return self
 
@@ -68,8 +106,8 @@ class RunConfig(
     def _check_judge(self) -> Self:
         if self.judge != self.judge.strip() or "," in self.judge:
             raise ValueError(
-                f"judge={self.judge[:200]!r} is not the name of one reward. Give one, and name "
-                "others in track."
+                f"judge={self.judge[:200]!r} is not the name of one reward. Give one name, and "
+                "list other rewards in track."
             )
         return self
 
@@ -86,50 +124,39 @@ class RunConfig(
             )
 
     def _check_pairs(self) -> None:
-        for name, number in (
-            ("batch_size", self.batch_size),
-            ("pictures_per_prompt", self.pictures_per_prompt),
-        ):
-            if number % 2 and not (name == "pictures_per_prompt" and self.preferences):
+        sizes = {"batch_size": self.batch_size}
+        if not self.preferences:
+            sizes["pictures_per_prompt"] = self.pictures_per_prompt
+        for name, number in sizes.items():
+            if number % 2:
                 raise ValueError(
-                    f"{name}={number} is odd, and this algorithm compares pairs of pictures of one "
+                    f"{name}={number} is odd, but this algorithm compares pairs of pictures of one "
                     f"prompt. Set {name} to an even number."
                 )
 
-    def _check_hybrid(self) -> None:
+    def _check_groups(self) -> None:
         num, group = self.batch_size, self.pictures_per_prompt
         if group < 2 or num % group:
             raise ValueError(
-                f"batch_size={num} does not hold whole groups of pictures_per_prompt={group}: "
-                "hybrid compares the pictures of one prompt with each other. Set "
+                f"batch_size={num} does not hold whole groups of pictures_per_prompt={group}, but "
+                f"{self.algorithm} compares the pictures of one prompt with each other. Set "
                 "pictures_per_prompt to 2 or more, and batch_size to a multiple of it."
             )
         if self.backprop in ("refl", "draft_lv"):
             raise ValueError(
-                f"backprop={self.backprop} draws other pictures than the chain's, and hybrid needs "
-                "those. Choose full, last_k, random_k or drtune."
+                f"backprop={self.backprop} draws other pictures than the chain's, which "
+                f"{self.algorithm} needs. Set backprop to full, last_k, random_k or drtune."
             )
 
     @classmethod
     def load(cls, source: str | Path | dict[str, Any], **overrides: Any) -> Self:
         """Settings from a preset's name, a YAML file or a dictionary, with overrides.
 
-        Args:
-            source: preset name, path of a YAML file, or values by setting name.
-            **overrides: values that replace those of the source.
-
-        Returns:
-            The checked settings.
-
-        Raises:
-            MissingFile: no such preset or file.
-            ConfigError: broken YAML, unknown setting, value out of bounds.
+        Raises `MissingFile` without the preset or file, `ConfigError` for broken YAML, an unknown
+        setting or a value that is not allowed.
         """
         values = dict(source) if isinstance(source, dict) else read_settings(source)
-        return cls._checked({**values, **overrides})
-
-    @classmethod
-    def _checked(cls, values: dict[str, Any]) -> Self:
+        values |= overrides
         for name in values:
             if name not in cls.model_fields:
                 raise ConfigError(_unknown(name, list(cls.model_fields)))
@@ -141,6 +168,11 @@ class RunConfig(
     def to_yaml(self) -> str:
         """The settings as YAML text that `load` reads back."""
         return yaml.safe_dump(self.model_dump(), sort_keys=False, allow_unicode=True)
+
+
+def choices(name: str) -> tuple[str, ...]:
+    """The allowed values of a setting that is one of some names; empty for other settings."""
+    return tuple(TABLES.get(name, ())) or get_args(RunConfig.model_fields[name].annotation)
 
 
 def _unknown(name: str, known: list[str]) -> str:

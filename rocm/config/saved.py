@@ -44,6 +44,10 @@ class Presets:
             raise MissingFile(f"There is no preset '{name}'. Presets: {', '.join(sorted(files))}.")
         return files[name]
 
+    def load(self, name: str) -> RunConfig:
+        """The settings of a preset."""
+        return RunConfig.load(self.source(name))
+
     def save(self, name: str, config: RunConfig, description: str) -> Path:
         """Keep settings under a new name."""
         if not PRESET_NAME.fullmatch(name):
@@ -61,26 +65,16 @@ class Presets:
         write_atomic(path, described.to_yaml())
         return path
 
+    def command_line(self, config: RunConfig, preset: str) -> str:
+        """The shell command that trains so: `preset`, and the settings that differ from it."""
+        words, base = ["python", "-m", "rocm", "train", preset], self.load(preset)
+        for name, value in config.model_dump(exclude={"description"}).items():
+            if value != getattr(base, name):
+                words += [f"--{name.replace('_', '-')}", str(value)]
+        return shlex.join(words)
+
     def _files(self) -> list[Path]:
         return [path for path in self.path.glob("*.yaml") if PRESET_NAME.fullmatch(path.stem)]
-
-
-def command_line(config: RunConfig, preset: str, base: RunConfig) -> str:
-    """The command that trains with these settings, naming only what differs from the preset.
-
-    Args:
-        config: the settings.
-        preset: its name.
-        base: its settings.
-
-    Returns:
-        One line for a POSIX shell.
-    """
-    words = ["python", "-m", "rocm", "train", preset]
-    for name, value in config.model_dump(exclude={"description"}).items():
-        if value != getattr(base, name):
-            words += [f"--{name.replace('_', '-')}", str(value)]
-    return shlex.join(words)
 
 
 def _sentence(path: Path) -> str:

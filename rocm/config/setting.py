@@ -1,4 +1,4 @@
-"""What one setting is made of."""
+"""The parts of one setting."""
 
 from typing import Any, Literal
 
@@ -6,12 +6,12 @@ from pydantic import Field
 from pydantic.config import JsonDict
 
 Group = Literal[
-    "Objective", "Policy gradient", "Generation", "Optimiser", "Adapter", "Evaluation", "Machine"
+    "Objective", "Policy gradient", "Generation", "Optimizer", "Adapter", "Evaluation", "Machine"
 ]
 
 
 def setting(
-    default: Any, group: Group, help_text: str, *, basic: bool = False, **bounds: Any
+    group: Group, default: Any, help_text: str, *, basic: bool = False, **bounds: Any
 ) -> Any:
     """A field of `RunConfig`; the page always shows `basic` settings and folds the rest."""
     extra: JsonDict = {"group": group, "basic": basic}

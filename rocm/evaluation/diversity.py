@@ -30,14 +30,15 @@ def distances(pictures: np.ndarray) -> np.ndarray:
     """Root-mean-square differences (P, P) of P flat pictures (P, D)."""
     squares = (pictures**2).sum(1)
     gram = squares[:, None] + squares[None] - 2 * pictures @ pictures.T
-    return np.sqrt(np.maximum(gram, 0) / pictures.shape[1])
+    roots: np.ndarray = np.sqrt(np.maximum(gram, 0) / pictures.shape[1])
+    return roots
 
 
 def by_prompt(pictures: Sequence[np.ndarray]) -> list[float]:
-    r"""Diversity between prompts as one value for each prompt, whose mean is `eval/diversity`.
+    r"""Diversity between prompts as one value per prompt, with mean `eval/diversity`.
 
-    Distances to the other prompts are no independent values: the interval of their mean would be
-    half as wide as it is. These are the jackknife's pseudo-values, which serve as such:
+    Distances to the other prompts are not independent, so the interval of their mean would be half
+    as wide as it should be. These are the jackknife's pseudo-values instead:
 
     .. math:: v_p = P\,U - (P - 1)\,U_{-p}, \qquad U = \frac{2}{P (P - 1)} \sum_{i < j} d_{ij}
 
@@ -45,7 +46,7 @@ def by_prompt(pictures: Sequence[np.ndarray]) -> list[float]:
         pictures: for each seed the flat pictures (P, D) of all prompts, P >= 3.
 
     Returns:
-        P values; d is the mean over the seeds of the distances of one seed's pictures.
+        P values; d is the mean over seeds of the distances of a seed's pictures.
     """
     matrix = np.mean([distances(one) for one in pictures], axis=0)
     num = len(matrix)

@@ -17,12 +17,12 @@ COSTS: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Curve:
-    """Reward of a run over what it had cost until then.
+    """Running reward of a run against its cost so far.
 
     Attributes:
         cost: until the end of each update.
-        mean: running mean of the reward over the last 20 updates.
-        low: mean minus the standard deviation of the same updates.
+        mean: of the reward over the last 20 updates.
+        low: mean minus the standard deviation of these updates.
         high: mean plus it.
     """
 
@@ -33,15 +33,12 @@ class Curve:
 
 
 def curve(rows: Sequence[dict[str, Any]], cost: str, max_points: int = 500) -> Curve:
-    """One run's curve.
+    """The curve of a run; evaluations and pauses cost nothing.
 
     Args:
         rows: of metrics.jsonl; rows without the counters (step 0) are left out.
         cost: of `COSTS`.
-        max_points: longest line; evenly chosen, the last always kept.
-
-    Returns:
-        The curve; evaluations and pauses cost nothing.
+        max_points: number of points, evenly chosen; the last is always kept.
     """
     names = COSTS[cost]
     known = [row for row in rows if row.get("reward") is not None and row.get(names[0]) is not None]

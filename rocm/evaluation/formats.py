@@ -7,15 +7,19 @@ from collections.abc import Callable
 from dataclasses import asdict
 
 from rocm.evaluation.intervals import Interval
-from rocm.evaluation.table import Row, Table
+from rocm.evaluation.table import ComparisonTable, Row
+from rocm.storage.numbers import plus_minus, signed
 
 NOTE = (
-    "Mean over prompts ({num_prompts} prompts, seeds of each: {num_seeds}), +- half of its 95 % "
-    "interval; below it the paired difference to base. * trained on this reward, {judge} held out."
+    "Mean \N{PLUS-MINUS SIGN} half of its 95 % interval over {num_prompts} prompts, {num_seeds} "
+    "seeds each; below: paired difference to base. * trained on this reward, {judge} held out."
 )
+# Decimals of a measure; rewards have three.
+DECIMALS = {"kl_nats": 1, "color_entropy": 2, "aesthetic": 2, "pickscore": 2}
+LATEX_SIGNS = {ord("\N{PLUS-MINUS SIGN}"): r" \pm ", ord("\N{MINUS SIGN}"): "-"}
 
 
-def to_csv(table: Table) -> str:
+def to_csv(table: ComparisonTable) -> str:
     """One line for each arm and measure: mean and difference with their ends."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -32,12 +36,12 @@ def to_csv(table: Table) -> str:
     return text.getvalue()
 
 
-def to_json(table: Table) -> str:
+def to_json(table: ComparisonTable) -> str:
     """The whole table."""
     return json.dumps(asdict(table), indent=1) + "\n"
 
 
-def to_markdown(table: Table) -> str:
+def to_markdown(table: ComparisonTable) -> str:
     """A table in GitHub's Markdown."""
     heads = ["arm", *(name.replace("_", " ") for name in table.measures)]
     lines = [f"| {' | '.join(heads)} |", f"| --- |{' ---: |' * len(table.measures)}"]
@@ -49,11 +53,11 @@ def to_markdown(table: Table) -> str:
     return "\n".join([*lines, "", _note(table)]) + "\n"
 
 
-def to_latex(table: Table) -> str:
+def to_latex(table: ComparisonTable) -> str:
     r"""A `tabular` that needs no package."""
     heads = ["arm", *table.measures]
     lines = [
-        f"% {_note(table)}",
+        f"% {_note(table)}".replace("\N{PLUS-MINUS SIGN}", "+-"),
         f"\\begin{{tabular}}{{l{'r' * len(table.measures)}}}",
         "\\hline",
         " & ".join(_latex(one.replace("_", " ")) for one in heads) + r" \\ \hline",
@@ -65,7 +69,7 @@ def to_latex(table: Table) -> str:
     return "\n".join([*lines, "\\hline", "\\end{tabular}"]) + "\n"
 
 
-FORMATS: dict[str, Callable[[Table], str]] = {
+FORMATS: dict[str, Callable[[ComparisonTable], str]] = {
     "csv": to_csv,
     "json": to_json,
     "md": to_markdown,
@@ -73,26 +77,32 @@ FORMATS: dict[str, Callable[[Table], str]] = {
 }
 
 
-def words(one: Interval | None, is_difference: bool = False) -> str:
-    """Mean and half of the interval with three digits, such as `0.703 +- 0.021`."""
-    if one is None:
-        return "-"
-    half = "" if one.high is None else f" +- {one.high - one.mean:.2g}"
-    return f"{one.mean:{'+' if is_difference else ''}.3g}{half}"
+def interval_text(measure: str, interval: Interval | None, is_difference: bool = False) -> str:
+    """Mean and half-width of an interval, such as `0.703 \N{PLUS-MINUS SIGN} 0.021`."""
+    if interval is None:
+        return "\N{EN DASH}"
+    decimals = DECIMALS.get(measure, 3)
+    half = None if interval.high is None else interval.high - interval.mean
+    text = plus_minus(interval.mean, half, decimals)
+    is_positive = is_difference and signed(interval.mean, decimals).startswith("+")
+    return f"+{text}" if is_positive else text
 
 
-def _cells(table: Table, row: Row) -> list[str]:
+def _cells(table: ComparisonTable, row: Row) -> list[str]:
     return [
-        words(row.means[name]) + ("*" if name in row.trained else "") for name in table.measures
+        interval_text(name, row.means[name]) + ("*" if name in row.trained else "")
+        for name in table.measures
     ]
 
 
-def _differences(table: Table, row: Row) -> list[str]:
-    return [words(row.differences[name], is_difference=True) for name in table.measures]
+def _differences(table: ComparisonTable, row: Row) -> list[str]:
+    return [
+        interval_text(name, row.differences[name], is_difference=True) for name in table.measures
+    ]
 
 
 def _math(cells: list[str]) -> list[str]:
-    return [f"${cell.replace('+-', chr(92) + 'pm')}$" if cell != "-" else "--" for cell in cells]
+    return ["--" if cell == "\N{EN DASH}" else f"${cell.translate(LATEX_SIGNS)}$" for cell in cells]
 
 
 def _latex(text: str) -> str:
@@ -100,11 +110,9 @@ def _latex(text: str) -> str:
     return "".join(special.get(sign, f"\\{sign}" if sign in "#$%&_{}" else sign) for sign in text)
 
 
-def _note(table: Table) -> str:
+def _note(table: ComparisonTable) -> str:
     note = NOTE.format(
-        num_prompts=table.num_prompts,
-        num_seeds=table.num_seeds,
-        judge=table.judge or "nothing",
+        num_prompts=table.num_prompts, num_seeds=table.num_seeds, judge=table.judge or "nothing"
     )
     return table.unfinished + note + table.computed
 

@@ -1,4 +1,4 @@
-"""How good a model is on fixed prompts with fixed noise: rewards, diversity, image statistics."""
+"""Quality of a model on fixed prompts with fixed noise: rewards, diversity, image statistics."""
 
 import math
 from collections.abc import Sequence
@@ -13,21 +13,17 @@ from rocm.models.consistency import ConsistencyModel
 from rocm.rewards.base import Reward, Scale
 from rocm.rewards.color import at_limit, contrast, edge_density, saturation
 
-STATISTICS = {
-    "saturation": saturation,
-    "contrast": contrast,
-    "edge_density": edge_density,
-}
+STATISTICS = {"saturation": saturation, "contrast": contrast, "edge_density": edge_density}
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What one evaluation measured over P prompts.
+    """Measurements over P prompts.
 
     Attributes:
         images: (P, 3, H, W) in [0, 1].
-        scores: (P,) values of each reward by name.
-        statistics: mean of each image statistic, `diversity` and `at_limit` by name.
+        scores: (P,) values of each reward.
+        statistics: mean of each image statistic, `diversity` and `at_limit`.
     """
 
     images: Tensor
@@ -39,19 +35,23 @@ class Evaluation:
         return self.scores[name].mean().item()
 
     def scale(self, name: str) -> Scale:
-        """Mean and deviation over prompts of a reward, for standardising it."""
+        """Mean and standard deviation over prompts of a reward, to standardize it."""
         values = self.scores[name]
         return Scale(values.mean().item(), max(values.std().item(), 1e-6))
+
+    def scales(self) -> dict[str, Scale]:
+        """`scale` of every reward by name."""
+        return {name: self.scale(name) for name in self.scores}
 
 
 @dataclass(frozen=True)
 class Scored:
-    """Pictures that were drawn and scored, before anything is averaged over them.
+    """Pictures and scores before any average.
 
     Attributes:
         images: (P, 3, H, W) in [0, 1].
-        scores: (P,) values of each reward by name.
-        limits: (P,), share of channel values at or beyond the ends of [0, 1] before.
+        scores: (P,) values of each reward.
+        limits: (P,), share of channel values at or beyond the ends of [0, 1] before clamping.
     """
 
     images: Tensor
@@ -67,18 +67,7 @@ def draw_and_score(
     rewards: dict[str, Reward],
     sampling: Sampling,
 ) -> Scored:
-    """Draw P pictures and score them.
-
-    Args:
-        model: with or without adapter.
-        prompts: P prompts.
-        seeds: P noise seeds.
-        rewards: by name.
-        sampling: how to draw.
-
-    Returns:
-        The pictures as a screen shows them, and their scores.
-    """
+    """Draw and score one picture for each of P prompts and noise seeds."""
     batches, scores, limits = [], {name: [] for name in rewards}, []
     for start, raw in zip(
         range(0, len(prompts), sampling.batch_size),
@@ -96,14 +85,7 @@ def draw_and_score(
 
 
 def summarise(parts: Sequence[Scored]) -> Evaluation:
-    """What an evaluation measured.
-
-    Args:
-        parts: its pictures, consecutive ones together.
-
-    Returns:
-        Scores and statistics of all of them.
-    """
+    """The measurements of consecutive parts, taken together."""
     images = torch.cat([one.images for one in parts])
     scores = {name: torch.cat([one.scores[name] for one in parts]) for name in parts[0].scores}
     statistics = {name: function(images).mean().item() for name, function in STATISTICS.items()}
@@ -121,23 +103,7 @@ def diversity(images: Tensor) -> float:
         images: (P, 3, H, W) in [0, 1], P >= 2.
 
     Returns:
-        A number in [0, 1]; 0 when all pictures are the same.
+        A number in [0, 1]; 0 if all pictures are equal.
     """
     small = F.interpolate(images, (16, 16), mode="area").flatten(1)
     return (torch.pdist(small) / math.sqrt(small.shape[1])).mean().item()
-
-
-def paired_interval(now: Tensor, before: Tensor) -> tuple[float, float, float]:
-    """Mean of the paired differences now - before, with its 95 % interval (normal, over prompts).
-
-    Args:
-        now: (P,).
-        before: (P,), of the same prompts and noise; P >= 2.
-
-    Returns:
-        Mean, lower and upper end.
-    """
-    difference = (now - before).double()
-    mean = difference.mean().item()
-    half = 1.96 * (difference.std() / math.sqrt(len(difference))).item()
-    return mean, mean - half, mean + half

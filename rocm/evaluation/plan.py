@@ -27,22 +27,21 @@ from rocm.evaluation.request import (
 from rocm.generation.picture import MAX_SEED, Picture, whole_number
 from rocm.rewards.names import CLIP_FOLDERS, KL, PIXEL_NAMES, STATISTIC_NAMES, check_measured
 from rocm.rewards.official_versions import official_versions
-from rocm.runs.adapters import Arm, check_fit, check_same_model, find_arm, fingerprint
+from rocm.rewards.user_files import is_user_reward, user_versions
+from rocm.runs.adapters import Adapter, check_fit, check_same_model, find_adapter, fingerprint
+from rocm.storage.numbers import duration
 
 FREE = (*PIXEL_NAMES, *CLIP_FOLDERS)
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column of the grid: an arm at one value of the axis.
+    """A column of the grid: an arm at one value of the axis.
 
     Attributes:
-        label: of the arm.
-        value: of the axis, in words; empty without one.
+        value: of the axis, in words; empty without an axis.
         picture: settings of its pictures; prompt and seed are filled in.
         trained: rewards that the arm was trained on.
-        is_base: whether it is the model without adapter.
-        run_id: of its run, or empty.
         sha256: of its adapter, or empty.
     """
 
@@ -61,17 +60,23 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Result:
+    """A drawn picture: its index in the plan, its file, and its measures by name."""
+
+    index: int
+    file: Path
+    scores: dict[str, float]
+
+
+@dataclass(frozen=True)
+class ComparisonPlan:
     """A comparison that can be drawn.
 
     Attributes:
-        columns: left to right.
-        prompts: P texts.
-        seeds: S noise seeds.
         axis: of `AXES`, or empty.
         rewards: measured, in order.
-        judge: the held-out one of them.
-        official: package and checkpoint of each official score among them.
+        judge: the held-out reward among them, or empty.
+        official: package and checkpoint of each official score; file of each user reward.
     """
 
     columns: tuple[Column, ...]
@@ -93,17 +98,21 @@ class Plan:
         return tuple(dict.fromkeys([*self.rewards, *STATISTIC_NAMES, KL]))
 
     @classmethod
-    def of(cls, record: dict[str, Any]) -> "Plan":
-        """A plan from what `asdict` made of it and JSON kept."""
+    def of(cls, record: dict[str, Any]) -> "ComparisonPlan":
+        """A plan from the JSON record of its `asdict`."""
         columns = [
-            Column(
-                **{**one, "picture": Picture(**one["picture"]), "trained": tuple(one["trained"])}
-            )
-            for one in record["columns"]
+            Column(**{**c, "picture": Picture(**c["picture"]), "trained": tuple(c["trained"])})
+            for c in record["columns"]
         ]
-        lists = {name: tuple(record[name]) for name in ("prompts", "seeds", "rewards")}
-        found = cls(tuple(columns), axis=record["axis"], judge=record["judge"], **lists)
-        return replace(found, official=record.get("official", {}))
+        return cls(
+            columns=tuple(columns),
+            prompts=tuple(record["prompts"]),
+            seeds=tuple(record["seeds"]),
+            axis=record["axis"],
+            rewards=tuple(record["rewards"]),
+            judge=record["judge"],
+            official=record.get("official", {}),
+        )
 
     @property
     def key(self) -> str:
@@ -127,31 +136,31 @@ class Plan:
 
     def base_of(self, column: int) -> int | None:
         """The base model's column at the same value of the axis, else its only one, else None."""
-        bases = [k for k, one in enumerate(self.columns) if one.is_base]
+        bases = [k for k, column in enumerate(self.columns) if column.is_base]
         same = [k for k in bases if self.columns[k].value == self.columns[column].value]
         return next(iter(same or bases), None)
 
 
-def plan(request: Request, runs: Path, is_public: bool = False) -> Plan:
+def make_plan(request: Request, runs: Path, is_public: bool = False) -> ComparisonPlan:
     """The pictures that a request asks for.
 
     Args:
-        request: as a page or a command line has it.
+        request: from the page or the command line.
         runs: folder of the runs that arms may name.
-        is_public: whether others can reach the page: fewer pictures, no folders.
+        is_public: allow fewer pictures and no folders.
 
     Returns:
         The plan; every adapter exists and fits the model.
 
     Raises:
-        RocmError: a value that is not allowed; one sentence that says which.
+        RocmError: a value is not allowed.
     """
     if not request.arms:
         raise ConfigError("There are no arms. Choose at least one: the base model, or an adapter.")
     if is_public and (request.model or not set(request.rewards) <= set(FREE)):
-        raise ConfigError("Here only the embedded model and the named rewards can be used.")
+        raise ConfigError("A public page uses the embedded model and the listed rewards only.")
     check_count("arms", len(request.arms), MAX_ARMS)
-    arms = [find_arm(name, runs, is_public) for name in request.arms]
+    arms = [find_adapter(name, runs, is_public) for name in request.arms]
     check_once("Arm", [arm.folder or arm.name for arm in arms])
     model = check_same_model(arms, request.model.strip())
     columns = tuple(_columns(request, arms, model))
@@ -159,24 +168,29 @@ def plan(request: Request, runs: Path, is_public: bool = False) -> Plan:
     first = whole_number("seed", request.seed, 0, MAX_SEED - num_seeds)
     trained = [name for arm in arms for name in arm.trained]
     rewards = [check_measured(name) for name in (*request.rewards, *trained, JUDGE)]
-    made = Plan(
+    plan = ComparisonPlan(
         columns=columns,
         prompts=check_prompts(request.prompts),
         seeds=tuple(range(first, first + num_seeds)),
         axis=request.axis,
         rewards=tuple(dict.fromkeys(rewards)),
         judge="" if JUDGE in trained else JUDGE,
-        official=official_versions(dict.fromkeys(rewards)),
+        official=official_versions(dict.fromkeys(rewards)) | user_versions(rewards),
     )
-    if is_public and made.num_pictures > MAX_PUBLIC:
+    if is_public and any(is_user_reward(name) for name in rewards):
         raise ConfigError(
-            f"{_product(made)} are {made.num_pictures:,} pictures; where others can reach the page "
-            f"a comparison has at most {MAX_PUBLIC}. Take fewer prompts, seeds or arms."
+            "A run that was trained on a reward of the user's own file cannot be compared here. "
+            "Choose other runs."
         )
-    return made
+    if is_public and plan.num_pictures > MAX_PUBLIC:
+        raise ConfigError(
+            f"{_product(plan)} are {plan.num_pictures:,} pictures; a public page "
+            f"draws at most {MAX_PUBLIC}. Use fewer prompts, seeds or arms."
+        )
+    return plan
 
 
-def _columns(request: Request, arms: list[Arm], model: str) -> list[Column]:
+def _columns(request: Request, arms: list[Adapter], model: str) -> list[Column]:
     grids = {arm.config.grid for arm in arms if arm.config} or {RunConfig().grid}
     if len(grids) > 1:
         raise ConfigError(
@@ -194,7 +208,7 @@ def _columns(request: Request, arms: list[Arm], model: str) -> list[Column]:
     for arm in arms:
         for value, words, folder in _along(request, arm):
             is_setting = words and request.axis != "checkpoint"
-            varied = {request.axis: value} if is_setting else {}
+            varied: dict[str, Any] = {request.axis: value} if is_setting else {}
             if folder:
                 check_fit(arm, folder, model)
             picture = replace(first, adapter=folder, **varied).checked()
@@ -212,8 +226,8 @@ def _columns(request: Request, arms: list[Arm], model: str) -> list[Column]:
     return columns
 
 
-def _along(request: Request, arm: Arm) -> list[tuple[float, str, str]]:
-    """Value, its words and the adapter's folder, for each column of an arm."""
+def _along(request: Request, arm: Adapter) -> list[tuple[float, str, str]]:
+    """Value, its label and the adapter's folder, for each column of an arm."""
     axis, values = request.axis, request.values
     if axis and axis not in AXES:
         raise ConfigError(f"axis={axis[:60]!r} is not allowed. Axes: {', '.join(AXES)}.")
@@ -226,37 +240,30 @@ def _along(request: Request, arm: Arm) -> list[tuple[float, str, str]]:
             raise ConfigError(
                 f"{arm.label} has no checkpoints to vary. Choose runs, or another axis."
             )
-        steps = [whole_number("checkpoint", f"{one:g}", 0, 10**9) for one in values]
+        steps = [whole_number("checkpoint", f"{value:g}", 0, 10**9) for value in values]
         return [(k, f"after {k}", arm.checkpoint(k)) for k in steps or arm.steps()[-MAX_VALUES:]]
     if not values:
-        raise ConfigError(f"Which values of {AXES[axis]}? Give some, such as 1, 2, 4.")
+        raise ConfigError(f"The axis {AXES[axis]} needs values. Give some, such as 1, 2, 4.")
     short = {"num_inference_steps": "N", "adapter_strength": "x", "guidance_scale": "guidance"}
-    return [(one, f"{short[axis]} {one:g}", arm.folder) for one in values]
+    return [(value, f"{short[axis]} {value:g}", arm.folder) for value in values]
 
 
 @dataclass(frozen=True)
 class Pace:
-    """Seconds and bytes of one picture, as an earlier comparison took."""
+    """Seconds and bytes per picture of an earlier comparison."""
 
     seconds: float
     num_bytes: float
 
 
-def describe(made: Plan, pace: "Pace | None") -> str:
-    """How many pictures a plan has, how long they take and how large they are, as a sentence."""
-    words = f"{_product(made)} are {made.num_pictures:,} pictures"
+def describe(plan: ComparisonPlan, pace: Pace | None) -> str:
+    """Number of pictures, time and disk space of a plan."""
+    words = f"{_product(plan)} are {plan.num_pictures:,} pictures"
     if pace is None:
-        return f"{words}; how long they take is not known before the first comparison here is done"
-    seconds, size = pace.seconds * made.num_pictures, pace.num_bytes * made.num_pictures
-    return f"{words}: about {_duration(seconds)} and {max(size / 1e6, 0.1):,.1f} MB on the disk"
+        return f"{words}; the time is unknown until a first comparison has finished here."
+    seconds, size = pace.seconds * plan.num_pictures, pace.num_bytes * plan.num_pictures
+    return f"{words}: about {duration(seconds)} and {max(size / 1e6, 0.1):,.1f} MB on disk."
 
 
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
-
-
-def _product(made: Plan) -> str:
-    return f"{len(made.prompts):,} prompts x {len(made.seeds)} seeds x {len(made.columns)} columns"
+def _product(plan: ComparisonPlan) -> str:
+    return f"{len(plan.prompts):,} prompts x {len(plan.seeds)} seeds x {len(plan.columns)} columns"

@@ -1,4 +1,4 @@
-"""What a comparison is asked for, and the words that say what is wrong with it."""
+"""A request for a comparison, and the checks of its prompts and counts."""
 
 import os
 import random
@@ -12,6 +12,7 @@ from rocm.errors import ConfigError
 from rocm.generation.picture import MAX_SEED, whole_number
 from rocm.prompts.files import read_prompts
 from rocm.prompts.split import EMBEDDED, check_prompt
+from rocm.runs.adapters import BASE, shipped_adapters
 
 AXES = {
     "num_inference_steps": "sampler steps",
@@ -25,22 +26,22 @@ JUDGE = str(RunConfig.model_fields["judge"].default)
 MAX_PROMPTS, MAX_SEEDS, MAX_ARMS, MAX_VALUES = 2000, 64, 64, 16
 ASK_ABOVE = 256
 MAX_PUBLIC = 64
+NUM_FIRST_PROMPTS = 8
+FIRST_ARMS = ("tiny-rocm-kl", "tiny-rlcm", "tiny-rocm-beta0")
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a page or a command line asks for.
+    """A comparison as the page or the command line asks for it.
 
     Attributes:
-        arms: names of arms: `base`, `run:ID`, or adapter folders.
-        prompts: to draw.
-        seed: of the first picture of each prompt; the others follow.
+        arms: names of adapters, see docs/models.md.
+        seed: of the first picture of each prompt; the others have consecutive seeds.
         num_seeds: pictures of each prompt and arm.
-        num_inference_steps: N.
         guidance_scale: in diffusers' convention.
-        model: folder; empty for the arms' own.
-        axis: one more thing to vary, of `AXES`; empty for nothing.
-        values: of the axis; none for all checkpoints of each run.
+        model: folder; empty for the arms' own model.
+        axis: a setting to vary, of `AXES`, or empty.
+        values: of the axis; empty for all checkpoints of each run.
         rewards: measured besides those that the arms were trained on and the held-out judge.
     """
 
@@ -56,14 +57,15 @@ class Request:
     rewards: tuple[str, ...] = REWARDS
 
 
+def first_request() -> Request:
+    """What the page opens on: base model, shipped adapters, a few held-out prompts."""
+    order = {name: place for place, name in enumerate(FIRST_ARMS)}
+    shipped = sorted(shipped_adapters(), key=lambda name: order.get(Path(name).name, len(order)))
+    return Request((BASE, *shipped), tuple(prompt_set("held-out", NUM_FIRST_PROMPTS, 0)))
+
+
 def check_prompts(prompts: Sequence[str]) -> tuple[str, ...]:
-    """Prompts that can be compared: each allowed, each once.
-
-    Args:
-        prompts: as they were typed or read.
-
-    Returns:
-        The prompts, without surrounding white space.
+    """The prompts without surrounding white space.
 
     Raises:
         ConfigError: none, too many, one that is not allowed, or one given twice.
@@ -73,10 +75,10 @@ def check_prompts(prompts: Sequence[str]) -> tuple[str, ...]:
     check_count("prompts", len(prompts), MAX_PROMPTS)
     checked = []
     for number, prompt in enumerate(prompts, start=1):
-        strange = next((one for one in prompt.strip() if unicodedata.category(one) == "Cc"), "")
-        if strange:
+        control = next((c for c in prompt.strip() if unicodedata.category(c) == "Cc"), "")
+        if control:
             raise ConfigError(
-                f"Prompt {number} holds the control character {strange!a}, which no model can "
+                f"Prompt {number} holds the control character {control!a}, which no model can "
                 "read. Remove it."
             )
         try:
@@ -88,19 +90,16 @@ def check_prompts(prompts: Sequence[str]) -> tuple[str, ...]:
 
 
 def prompt_set(name: str, num: int, seed: int, is_public: bool = False) -> list[str]:
-    """Prompts of a set, at random.
+    """Random prompts of a set.
 
     Args:
         name: of `SETS`, or a text file with one prompt per line.
         num: how many; all if the set has fewer.
-        seed: of the draw; a larger `num` with the same seed begins with the same prompts.
+        seed: of the draw; with the same seed, a larger `num` starts with the same prompts.
         is_public: whether only `SETS` may be named.
 
-    Returns:
-        The prompts.
-
     Raises:
-        RocmError: there is no such set, or it cannot be read.
+        RocmError: the set does not exist or cannot be read.
     """
     num = whole_number("number of prompts", num, 1, MAX_PROMPTS)
     if name in SETS:
@@ -114,18 +113,18 @@ def prompt_set(name: str, num: int, seed: int, is_public: bool = False) -> list[
     return order.sample(known, len(known))[:num]
 
 
-def check_count(what: str, count: int, most: int, low: int = 1) -> None:
-    """Refuse a number of things that is out of bounds; `what` names them."""
+def check_count(noun: str, count: int, most: int, low: int = 1) -> None:
+    """Refuse a number of things that is out of bounds."""
     if not low <= count <= most:
-        raise ConfigError(f"{count:,} {what} were given; allowed are {low} to {most:,}.")
+        raise ConfigError(f"{count:,} {noun} were given; allowed are {low} to {most:,}.")
 
 
-def check_once(what: str, given: Sequence[Hashable]) -> None:
-    """Refuse a list in which something stands twice; `what` names one of them, capitalised."""
+def check_once(noun: str, given: Sequence[Hashable]) -> None:
+    """Refuse a list with a repetition; `noun` is capitalized and names an element."""
     first: dict[Hashable, int] = {}
-    for number, one in enumerate(given, start=1):
-        if first.setdefault(one, number) != number:
+    for number, value in enumerate(given, start=1):
+        if first.setdefault(value, number) != number:
             raise ConfigError(
-                f"{what}s {first[one]} and {number} are the same ({str(one)[:100]!r}). "
-                f"Give each {what.lower()} once."
+                f"{noun}s {first[value]} and {number} are the same ({str(value)[:100]!r}). "
+                f"Give each {noun.lower()} once."
             )

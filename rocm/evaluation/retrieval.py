@@ -1,8 +1,8 @@
-"""Does a model draw what the caption says? Retrieval of the caption among similar ones.
+"""Retrieval: how often a CLIP finds a picture's caption among similar ones.
 
 For each of 200 captions, a CLIP that no other check uses (assets/tiny-eval) ranks the caption
-against 99 that share its style and ground colour and name another object. The same is asked of
-real drawings: their figure is the ceiling.
+against 99 that share its style and background color and name another object. The figure of real
+drawings is the upper bound.
 """
 
 import json
@@ -27,12 +27,7 @@ SIDE = 64
 
 @dataclass(frozen=True)
 class Question:
-    """A caption, its 99 distractors and the noise of its picture.
-
-    Attributes:
-        seed: of the noise.
-        captions: 100 captions, the right one first.
-    """
+    """A caption with its 99 distractors (100 captions, the right one first), and a noise seed."""
 
     seed: int
     captions: tuple[str, ...]
@@ -40,7 +35,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Retrieval:
-    """Share of pictures whose own caption comes first, or among the first five, of 100."""
+    """Share of pictures whose own caption is first, or among the first five, of 100."""
 
     num_questions: int
     first: float
@@ -95,23 +90,13 @@ def summary(ranks: Tensor) -> Retrieval:
 def model_retrieval(
     model: ConsistencyModel, clip: ClipReward, questions: Sequence[Question], sampling: Sampling
 ) -> Retrieval:
-    """Retrieval figures of a model's pictures.
-
-    Args:
-        model: with or without adapter.
-        clip: the ranking model.
-        questions: captions and noise seeds.
-        sampling: steps, guidance, batch size.
-
-    Returns:
-        The figures.
-    """
+    """Retrieval figures of a model's pictures."""
     images = torch.cat(list(_pictures(model, questions, sampling)))
     return summary(caption_ranks(clip, images.to(clip.model.device), questions))
 
 
 def ceiling(clip: ClipReward, questions: Sequence[Question], path: Path = REAL) -> Retrieval:
-    """Retrieval figures of the real drawings, packed in one picture as `real_pictures` reads it."""
+    """Retrieval figures of the real drawings, read by `real_pictures`."""
     images = real_pictures(path)[: len(questions)]
     return summary(caption_ranks(clip, images.to(clip.model.device), questions))
 

@@ -1,4 +1,4 @@
-"""A comparison to take away: one labelled picture, or a zip with pictures, tables and manifest."""
+"""A comparison as files: one labeled picture, or a zip with pictures, tables and manifest."""
 
 import csv
 import io
@@ -16,8 +16,7 @@ from rocm import __version__
 from rocm.errors import MissingFile
 from rocm.evaluation.diversity import read_picture
 from rocm.evaluation.formats import FORMATS
-from rocm.evaluation.plan import Plan
-from rocm.evaluation.store import Result
+from rocm.evaluation.plan import ComparisonPlan, Result
 from rocm.evaluation.table import make_table
 
 TILE, LABEL, GAP, HEAD, FOOT = 160, 230, 10, 52, 34
@@ -26,28 +25,17 @@ INK, GREY, PAPER = "#1c2430", "#5b6675", "#ffffff"
 PACKAGES = ("torch", "diffusers", "peft", "transformers")
 
 
-def sheet(plan: Plan, results: list[Result]) -> bytes:
-    """One PNG: rows are prompts and seeds, columns arms, under each picture reward and judge.
+def sheet(plan: ComparisonPlan, results: list[Result]) -> bytes:
+    """A PNG with prompts and seeds as rows and arms as columns; with reward and judge.
 
-    Args:
-        plan: of the comparison.
-        results: its pictures; those that are not drawn stay grey.
-
-    Returns:
-        The file; at most 600 pictures, as many whole rows as that allows.
-
-    Raises:
-        MissingFile: nothing is drawn yet.
+    It has at most 600 pictures, in whole rows; missing ones are gray. MissingFile if none is drawn.
     """
     _check_drawn(results)
     drawn = {one.index: one for one in results}
     columns, seeds = len(plan.columns), len(plan.seeds)
     rows = [(p, s) for p in range(len(plan.prompts)) for s in range(seeds)]
     rows = rows[: max(1, MAX_TILES // columns)]
-    size = (
-        LABEL + columns * (TILE + GAP) + GAP,
-        HEAD + len(rows) * (TILE + FOOT + GAP) + GAP,
-    )
+    size = (LABEL + columns * (TILE + GAP) + GAP, HEAD + len(rows) * (TILE + FOOT + GAP) + GAP)
     page = Image.new("RGB", size, PAPER)
     pen = ImageDraw.Draw(page)
     for k, column in enumerate(plan.columns):
@@ -65,20 +53,8 @@ def sheet(plan: Plan, results: list[Result]) -> bytes:
     return file.getvalue()
 
 
-def bundle(plan: Plan, results: list[Result], path: Path) -> Path:
-    """Write a zip with every picture, results.csv, the table in each format and manifest.json.
-
-    Args:
-        plan: of the comparison.
-        results: its pictures.
-        path: of the zip.
-
-    Returns:
-        The zip.
-
-    Raises:
-        MissingFile: nothing is drawn yet.
-    """
+def bundle(plan: ComparisonPlan, results: list[Result], path: Path) -> Path:
+    """Write a zip of every picture, results.csv, the tables and manifest.json to `path`."""
     _check_drawn(results)
     table = make_table(plan, results)
     with ZipFile(path, "w", ZIP_DEFLATED) as file:
@@ -92,7 +68,7 @@ def bundle(plan: Plan, results: list[Result], path: Path) -> Path:
     return path
 
 
-def results_csv(plan: Plan, results: list[Result]) -> str:
+def results_csv(plan: ComparisonPlan, results: list[Result]) -> str:
     """One line for each picture: arm, prompt, seed, file, measures."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -104,7 +80,7 @@ def results_csv(plan: Plan, results: list[Result]) -> str:
     return text.getvalue()
 
 
-def manifest(plan: Plan, results: list[Result]) -> dict[str, object]:
+def manifest(plan: ComparisonPlan, results: list[Result]) -> dict[str, object]:
     """The plan with its adapters' hashes, what is drawn of it, and the versions that drew it."""
     versions = {"rocm": __version__, "python": platform.python_version()}
     versions |= {name: version(name) for name in PACKAGES}
@@ -128,7 +104,7 @@ def _tile(
     pen: ImageDraw.ImageDraw,
     place: tuple[int, int],
     result: Result | None,
-    plan: Plan,
+    plan: ComparisonPlan,
 ) -> None:
     left, top = place
     if result is None:
@@ -146,10 +122,6 @@ def _tile(
 
 
 def _write(
-    pen: ImageDraw.ImageDraw,
-    place: tuple[int, int],
-    lines: list[str],
-    size: int,
-    ink: str = INK,
+    pen: ImageDraw.ImageDraw, place: tuple[int, int], lines: list[str], size: int, ink: str = INK
 ) -> None:
     pen.multiline_text(place, "\n".join(lines), ink, ImageFont.load_default(size), spacing=3)

@@ -1,11 +1,11 @@
-"""Comparisons of one home, drawn by the drawing process and kept under a name of their content.
+"""Comparisons of one home, drawn by the drawing process and kept under a hash of their content.
 
 KEY/comparison.json   the plan
 KEY/results.jsonl     one line for each picture that is drawn: index, scores
 KEY/pictures/         00000.png ..., each with its settings inside
 KEY/end.json          how it ended, how long a picture took
 
-The same plan has the same name, so asking again draws only what is missing.
+Equal plans have the same name, so asking again draws only the missing pictures.
 """
 
 import json
@@ -15,13 +15,18 @@ import shutil
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any, Literal
 
 from rocm.errors import DrawingError, MissingFile, RocmError, RunError
-from rocm.evaluation.plan import Pace, Plan
-from rocm.evaluation.request import Request
+from rocm.evaluation.efficiency import Curve, curve
+from rocm.evaluation.plan import ComparisonPlan, Pace, Result, describe
+from rocm.evaluation.request import ASK_ABOVE, Request
+from rocm.evaluation.sheet import bundle, sheet
+from rocm.evaluation.table import ComparisonTable, make_table
 from rocm.generation.queue import DrawingQueue
+from rocm.runs.run_dir import RunDir
 from rocm.storage.files import (
     append_json_line,
     json_line,
@@ -45,7 +50,7 @@ State = Literal["drawing", "finished", "cancelled", "failed", "unfinished"]
 
 @dataclass(frozen=True)
 class Status:
-    """A comparison at one moment; `unfinished` is one whose app died while it drew."""
+    """State of a comparison; `unfinished` if the app died while drawing."""
 
     state: State
     num_drawn: int
@@ -55,18 +60,9 @@ class Status:
     detail: str = ""
 
 
-@dataclass(frozen=True)
-class Result:
-    """A picture that is drawn: its index in the plan, its file, and its measures by name."""
-
-    index: int
-    file: Path
-    scores: dict[str, float]
-
-
 @dataclass
 class _Job:
-    plan: Plan
+    plan: ComparisonPlan
     folder: Path
     number: int = 0
     is_cancelled: bool = False
@@ -76,28 +72,35 @@ class _Job:
 
 
 class Comparisons:
-    """Draws comparisons and keeps them; one per app or command."""
+    """Draws comparisons, keeps them and reports on them; one per app or command."""
 
     def __init__(self, home: Path, queue: "DrawingQueue | SharedQueue") -> None:
         """Keep comparisons below `home`/comparisons and draw through `queue`."""
         self.path = home / "comparisons"
+        self.runs = home / "runs"
         self._queue = queue
         self._lock = Lock()
         self._active: dict[str, _Job] = {}
+        self._packed: TemporaryDirectory[str] | None = None
+        self._table: tuple[tuple[str, int], ComparisonTable] | None = None
 
-    def draw(self, plan: Plan, request: Request, is_public: bool = False) -> str:
-        """Draw what is missing of a comparison; returns at once.
+    def question(self, plan: ComparisonPlan) -> str:
+        """What a large comparison costs, to be confirmed first; empty for a small one."""
+        return describe(plan, self.pace()) if plan.num_pictures > ASK_ABOVE else ""
+
+    def draw(self, plan: ComparisonPlan, request: Request, is_public: bool = False) -> str:
+        """Draw the missing pictures of a comparison; returns its key at once.
 
         Args:
-            plan: as `rocm.evaluation.plan.plan` made it of the request.
+            plan: made of `request`.
             request: kept, to fill the page's form with.
-            is_public: whether old comparisons are dropped, so that visitors cannot fill the disk.
+            is_public: drop old comparisons, so that visitors cannot fill the disk.
 
         Returns:
-            Its name.
+            Its key.
 
         Raises:
-            DrawingError: too many comparisons are being drawn already.
+            DrawingError: too many comparisons are being drawn.
         """
         folder = self.path / plan.key
         with self._lock:
@@ -105,7 +108,7 @@ class Comparisons:
                 return plan.key
             if len(self._active) >= MAX_ACTIVE:
                 raise DrawingError(
-                    f"{MAX_ACTIVE} comparisons are being drawn already. Wait for one, or cancel it."
+                    f"{MAX_ACTIVE} comparisons are being drawn. Wait for one, or cancel it."
                 )
             make_folder(folder / "pictures")
             record = {**asdict(plan), "request": asdict(request)}
@@ -118,35 +121,36 @@ class Comparisons:
         return plan.key
 
     def cancel(self, key: str) -> None:
-        """Draw no more of a comparison; what is drawn stays. Nothing happens to one at rest."""
+        """Stop drawing a comparison; drawn pictures stay. No effect on one that has ended."""
         with self._lock:
             job = self._active.get(key)
             if job:
                 job.is_cancelled = True
                 self._queue.cancel(job.number)
 
-    def plan(self, key: str) -> Plan:
-        """The plan of a comparison; MissingFile if there is none of that name."""
-        return self.asked(key)[0]
+    def plan(self, key: str) -> ComparisonPlan:
+        """The plan of a comparison; MissingFile if it does not exist."""
+        return self._read(key)[0]
 
-    def asked(self, key: str) -> tuple[Plan, Request]:
-        """The plan of a comparison, and the request that it answers."""
+    def request(self, key: str) -> Request:
+        """The request that a comparison answers, as given last."""
+        return self._read(key)[1]
+
+    def _read(self, key: str) -> tuple[ComparisonPlan, Request]:
         path = self._folder(key) / "comparison.json"
         record = read_record(path, {})
         if record is None:
-            raise MissingFile(f"There is no comparison '{key[:40]}' here. Ask for it anew.")
+            raise MissingFile(f"There is no comparison '{key[:40]}' here. Compare again.")
         try:
+            given = record["request"]
             lists = ("arms", "prompts", "values", "rewards")
-            given = {
-                **record["request"],
-                **{name: tuple(record["request"][name]) for name in lists},
-            }
-            return Plan.of(record), Request(**given)
+            given |= {name: tuple(given[name]) for name in lists}
+            return ComparisonPlan.of(record), Request(**given)
         except (KeyError, TypeError) as error:
             raise RunError(f"{path} is damaged ({error}).") from error
 
     def keys(self) -> list[str]:
-        """Names of all comparisons, the one asked for last first."""
+        """Keys of all comparisons, last requested first."""
         files = sorted(self.path.glob("*/comparison.json"), key=_changed, reverse=True)
         return [file.parent.name for file in files if KEY.fullmatch(file.parent.name)]
 
@@ -164,15 +168,7 @@ class Comparisons:
         return Status(state, num, total, end.get("error", ""), end.get("seconds", 0.0))
 
     def results(self, key: str, after: int = 0) -> list[Result]:
-        """Pictures in the order in which they were drawn.
-
-        Args:
-            key: of the comparison.
-            after: how many of them are known already and left out.
-
-        Returns:
-            The others.
-        """
+        """Pictures in the order in which they were drawn, without the first `after`."""
         folder = self._folder(key)
         lines = _complete_lines(folder)[after:]
         rows = parse_lines(folder / "results.jsonl", b"\n".join(lines))
@@ -191,12 +187,40 @@ class Comparisons:
         return status
 
     def pace(self) -> Pace | None:
-        """What a picture took in the newest comparison that tells; None if there is none."""
+        """Time and size per picture in the newest finished comparison; None without one."""
         for key in self.keys():
             end = read_record(self._folder(key) / "end.json", {}) or {}
             if end.get("pace"):
                 return Pace(end["pace"], end["bytes"])
         return None
+
+    def table(self, key: str) -> ComparisonTable:
+        """Figures of the pictures drawn so far; the newest table is cached."""
+        results = self.results(key)
+        if self._table is None or self._table[0] != (key, len(results)):
+            self._table = (key, len(results)), make_table(self.plan(key), results)
+        return self._table[1]
+
+    def sheet(self, key: str) -> bytes:
+        """The drawn pictures as one labeled PNG; MissingFile if there are none."""
+        return sheet(self.plan(key), self.results(key))
+
+    def bundle(self, key: str) -> Path:
+        """A zip of everything drawn, kept as long as this object; MissingFile if there is none."""
+        # Gradio serves files of the temporary folder only, and a home may lie anywhere.
+        self._packed = self._packed or TemporaryDirectory(prefix="rocm-compare-")
+        path = Path(self._packed.name) / f"compare-{key}.zip"
+        return bundle(self.plan(key), self.results(key), path)
+
+    def curves(self, key: str, cost: str) -> dict[str, Curve]:
+        """Reward against cost (of `COSTS`) of every run among the arms, by label."""
+        columns = [column for column in self.plan(key).columns if column.run_id]
+        runs = {column.run_id: column.label for column in columns}
+        curves = {
+            label: curve(RunDir(self.runs / run_id).metrics(), cost)
+            for run_id, label in runs.items()
+        }
+        return {label: line for label, line in curves.items() if line.cost}
 
     def _work(self, job: _Job) -> None:
         try:
@@ -254,12 +278,12 @@ class Comparisons:
 
     def _folder(self, key: str) -> Path:
         if not KEY.fullmatch(key):
-            raise MissingFile(f"There is no comparison '{key[:40]}' here. Ask for it anew.")
+            raise MissingFile(f"There is no comparison '{key[:40]}' here. Compare again.")
         return self.path / key
 
 
 def _mend(folder: Path) -> None:
-    """Keep one line of each picture that is there; a crash may have torn or doubled lines."""
+    """Keep one line for each existing picture: a crash may have torn or doubled lines."""
     path = folder / "results.jsonl"
     rows = {row["index"]: row for row in read_json_lines(path)}
     kept = [json_line(row) for index, row in rows.items() if _file(folder, index).is_file()]
@@ -267,7 +291,7 @@ def _mend(folder: Path) -> None:
 
 
 def _complete_lines(folder: Path) -> list[bytes]:
-    """Lines of results.jsonl, not parsed; one that is being written is left out."""
+    """Whole lines of results.jsonl, not parsed."""
     path = folder / "results.jsonl"
     return path.read_bytes().split(b"\n")[:-1] if path.is_file() else []
 

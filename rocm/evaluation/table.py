@@ -1,6 +1,6 @@
 """Rows of arms, columns of measures: mean and paired difference to the base model, with intervals.
 
-A prompt's value is the mean over its seeds; intervals are Student's over prompts, 95 %.
+The value of a prompt is the mean over its seeds; intervals are Student's over prompts, 95 %.
 """
 
 from collections.abc import Mapping
@@ -12,8 +12,7 @@ import numpy as np
 
 from rocm.evaluation.diversity import by_prompt, thumbnail
 from rocm.evaluation.intervals import Interval, interval, paired_difference
-from rocm.evaluation.plan import Plan
-from rocm.evaluation.store import Result
+from rocm.evaluation.plan import ComparisonPlan, Result
 
 DIVERSITY = "diversity"
 MIN_PROMPTS, MAX_DIVERSE = 3, 128
@@ -24,14 +23,13 @@ Values = list[float | None]
 
 @dataclass(frozen=True)
 class Row:
-    """One column of the grid as a row of the table.
+    """A column of the grid as a row of the table.
 
     Attributes:
         title: of the arm and its value of the axis.
         trained: rewards that it was trained on.
-        is_base: whether it is the model without adapter.
-        means: by measure; None where nothing is drawn.
-        differences: to the base model, by measure; None for the base model and without one.
+        means: by measure; None if nothing is drawn.
+        differences: to the base model, by measure; None for the base model, or without it.
     """
 
     title: str
@@ -42,16 +40,15 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Table:
+class ComparisonTable:
     """A comparison in figures.
 
     Attributes:
-        measures: names, in order.
-        judge: the held-out reward among them, or empty.
+        judge: the held-out reward among the measures, or empty.
         rows: one for each column of the grid.
-        num_prompts: asked for.
+        num_prompts: requested.
         num_seeds: of each prompt.
-        official: package and checkpoint of each official score.
+        official: package and checkpoint of each official score; file of each user reward.
     """
 
     measures: tuple[str, ...]
@@ -63,27 +60,22 @@ class Table:
 
     @property
     def computed(self) -> str:
-        """A sentence on each official score: by which package, from which checkpoint."""
+        """Package and checkpoint of each official score, as sentences."""
         return "".join(f" {name} by {words}." for name, words in self.official.items())
 
     @property
     def unfinished(self) -> str:
-        """A sentence on the arms that lack prompts, so that no mean passes for one over all."""
+        """A sentence on arms with missing prompts, whose means are not over all prompts."""
         means = {row.title: row.means[self.measures[0]] for row in self.rows}
         drawn = {title: one.num if one else 0 for title, one in means.items()}
         lacking = [f"{title} {num}" for title, num in drawn.items() if num < self.num_prompts]
         return f"Unfinished, prompts so far: {', '.join(lacking)}. " if lacking else ""
 
 
-def make_table(plan: Plan, results: list[Result]) -> Table:
-    """The table of what is drawn so far.
+def make_table(plan: ComparisonPlan, results: list[Result]) -> ComparisonTable:
+    """The table of the pictures drawn so far.
 
-    Args:
-        plan: of the comparison.
-        results: its pictures.
-
-    Returns:
-        Means over the prompts that are complete; differences over those complete in both arms.
+    Means are over the prompts that are complete, differences over those complete in both arms.
     """
     scores = {one.index: one.scores for one in results}
     files = {one.index: one.file for one in results}
@@ -99,23 +91,13 @@ def make_table(plan: Plan, results: list[Result]) -> Table:
     ]
     rows = [_row(plan, columns, column) for column in range(len(columns))]
     sizes = (len(plan.prompts), len(plan.seeds))
-    return Table(measures, plan.judge, tuple(rows), *sizes, plan.official)
+    return ComparisonTable(measures, plan.judge, tuple(rows), *sizes, plan.official)
 
 
 def by_prompt_mean(
-    plan: Plan, scores: Mapping[int, Mapping[str, float]], column: int, name: str
+    plan: ComparisonPlan, scores: Mapping[int, Mapping[str, float]], column: int, name: str
 ) -> Values:
-    """A measure of each prompt, the mean over its seeds.
-
-    Args:
-        plan: of the comparison.
-        scores: by picture.
-        column: of the grid.
-        name: of the measure.
-
-    Returns:
-        P values; None where a seed is not drawn.
-    """
+    """A measure of each of P prompts, the mean over its seeds; None if a seed is missing."""
     values: Values = []
     for indices in _indices(plan, column):
         known = [scores[index][name] for index in indices if index in scores]
@@ -123,7 +105,7 @@ def by_prompt_mean(
     return values
 
 
-def _row(plan: Plan, columns: list[dict[str, Values]], column: int) -> Row:
+def _row(plan: ComparisonPlan, columns: list[dict[str, Values]], column: int) -> Row:
     own, base = columns[column], plan.base_of(column)
     has_other = base is not None and not plan.columns[column].is_base
     row = Row(
@@ -142,7 +124,7 @@ def _row(plan: Plan, columns: list[dict[str, Values]], column: int) -> Row:
     return replace(row, differences=found)
 
 
-def _diversity(plan: Plan, files: Mapping[int, Path], column: int) -> Values:
+def _diversity(plan: ComparisonPlan, files: Mapping[int, Path], column: int) -> Values:
     indices = _indices(plan, column)
     chosen = indices[:MAX_DIVERSE]
     if len(chosen) < MIN_PROMPTS or any(one not in files for row in chosen for one in row):
@@ -152,7 +134,7 @@ def _diversity(plan: Plan, files: Mapping[int, Path], column: int) -> Values:
     return [*values, *([None] * (len(indices) - len(chosen)))]
 
 
-def _indices(plan: Plan, column: int) -> list[list[int]]:
+def _indices(plan: ComparisonPlan, column: int) -> list[list[int]]:
     """Of the pictures of a column: by prompt, seed by seed."""
     size = len(plan.seeds)
     first = column * len(plan.prompts) * size

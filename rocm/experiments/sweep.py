@@ -1,7 +1,7 @@
-"""A grid of settings, each with several seeds, trained over the queue; and what came of it.
+"""A grid of settings, each with several seeds, trained over the queue; and the results.
 
-A sweep is a folder with its plan, `sweeps/ID/sweep.json`. Its id is made of the plan, so the same
-command goes on with the same sweep; run k of it is named ID-00k, so nothing is done twice.
+A sweep is a folder with its plan, `sweeps/ID/sweep.json`. The id is a hash of the plan, so the same
+command continues the same sweep; its run k is named ID-00k, so nothing is done twice.
 """
 
 import csv
@@ -29,8 +29,8 @@ from rocm.storage.files import make_folder, read_json, write_atomic
 MAX_RUNS = 1000
 
 
-class Plan(BaseModel):
-    """What sweep.json holds: the settings that all runs share, those of each cell, the seeds."""
+class SweepPlan(BaseModel):
+    """Content of sweep.json: shared settings, settings of each cell, number of seeds."""
 
     preset: str
     config: dict[str, Any]
@@ -42,13 +42,12 @@ class Plan(BaseModel):
 
 @dataclass(frozen=True)
 class SweepCell:
-    """One combination of settings.
+    """A combination of settings.
 
     Attributes:
         settings: the varied settings by name.
-        run_ids: one run for each seed.
-        states: of these runs; `missing` where one was deleted or not made yet, `damaged` where its
-            files cannot be read.
+        run_ids: a run for each seed.
+        states: of these runs; `missing` if deleted or not created yet, `damaged` if unreadable.
         reward: `eval/reward` at the end, in the base model's deviations with `standardize`.
         judge: the held-out judge at the end.
         divergence: mean over the last tenth of the updates.
@@ -64,18 +63,15 @@ class SweepCell:
 
 @dataclass(frozen=True)
 class SweepReport:
-    """What a sweep found so far.
+    """Results of a sweep so far.
 
     Attributes:
-        sweep_id: its folder's name.
-        preset: that all runs share.
         created: Unix time, in seconds.
         grid: values by varied setting.
         num_seeds: runs of each cell.
         cells: in the grid's order.
         peak: index of the finished cell with the highest judge, or reward without a judge.
-        num_done: runs that are finished.
-        num_runs: of the whole plan.
+        num_done: number of finished runs.
     """
 
     sweep_id: str
@@ -95,7 +91,7 @@ class Sweeps:
     def __init__(self, home: Path, queue: Queue):
         """Keep plans below `home`/sweeps and put runs into `queue`."""
         self.path = home / "sweeps"
-        self._queue = queue
+        self.queue = queue
 
     def ids(self) -> list[str]:
         """Ids of all sweeps, newest first, damaged ones at the end."""
@@ -140,18 +136,18 @@ class Sweeps:
         return sweep_id
 
     def start(self, preset: str, config: RunConfig, grid: dict[str, list[Any]], seeds: int) -> str:
-        """Queue every run of a sweep that is not done, at work or waiting; arguments as `plan`."""
+        """Queue every run of a sweep that is not done, training or waiting; as `plan`."""
         sweep_id = self.plan(preset, config, grid, seeds)
         for run, settings in self.open_runs(sweep_id):
             if run.written_state():
-                self._queue.add(run)
+                self.queue.add(run)
             else:
                 self.create(sweep_id, run, settings, place=time.time())
-        self._queue.ensure_worker()
+        self.queue.ensure_worker()
         return sweep_id
 
     def open_runs(self, sweep_id: str) -> list[tuple[RunDir, RunConfig]]:
-        """Runs that are not done, at work or waiting, each with its settings: new or resumable."""
+        """New or resumable runs, each with its settings."""
         return [
             (run, settings)
             for run, settings in self._members(sweep_id)
@@ -159,12 +155,12 @@ class Sweeps:
         ]
 
     def create(self, sweep_id: str, run: RunDir, config: RunConfig, place: float = 0.0) -> RunDir:
-        """Make a run of a sweep; `place` is its place in the queue, 0 if it is trained at once."""
+        """Make a run of a sweep; `place` is its place in the queue, 0 to train it at once."""
         preset = self._plan(sweep_id).preset
         return RunDir.create(run.path, config, preset, place, sweep=sweep_id)
 
     def report(self, sweep_id: str) -> SweepReport:
-        """What the sweep found so far."""
+        """Results so far."""
         plan = self._plan(sweep_id)
         members = [run for run, _ in self._members(sweep_id)]
         size = plan.num_seeds
@@ -189,7 +185,7 @@ class Sweeps:
         write_atomic(folder / "report.json", to_json(report))
         return folder
 
-    def _plan(self, sweep_id: str) -> Plan:
+    def _plan(self, sweep_id: str) -> SweepPlan:
         if sweep_id not in self.ids():
             raise MissingFile(f"There is no sweep '{sweep_id[:100]}' in {self.path}.")
         return _read_plan(self.path / sweep_id / "sweep.json")
@@ -201,7 +197,7 @@ class Sweeps:
         pairs = product(plan.cells, range(plan.num_seeds))
         return [
             (
-                RunDir(self._queue.runs / f"{sweep_id}-{number:03d}"),
+                RunDir(self.queue.runs / f"{sweep_id}-{number:03d}"),
                 RunConfig.load(base.model_dump(), **{**settings, "seed": base.seed + seed}),
             )
             for number, (settings, seed) in enumerate(pairs)
@@ -209,18 +205,10 @@ class Sweeps:
 
 
 def combinations(config: RunConfig, grid: dict[str, list[Any]]) -> list[dict[str, Any]]:
-    """Every combination of the grid's values, checked, in the settings' own types.
+    """Every distinct combination of the grid's values, checked, in the settings' own types.
 
-    Args:
-        config: the other settings.
-        grid: values by setting.
-
-    Returns:
-        The varied settings of each cell, without repetitions.
-
-    Raises:
-        ConfigError: nothing varies, `seed` is varied, a value is not allowed, or there are more
-            combinations than a sweep has runs.
+    Raises ConfigError if nothing varies, `seed` varies, a value is not allowed, or there are more
+    combinations than a sweep has runs.
     """
     if not grid or not all(grid.values()):
         raise ConfigError("The grid is empty. Give values, such as beta=0,0.1,1.")
@@ -242,7 +230,7 @@ def combinations(config: RunConfig, grid: dict[str, list[Any]]) -> list[dict[str
 
 
 def peak(cells: list[SweepCell]) -> int | None:
-    """Index of the cell whose judge is highest, or whose reward is where nothing was judged."""
+    """Index of the cell with the highest judge, or the highest reward without a judge."""
     for name in ("judge", "reward"):
         known = {index: getattr(cell, name) for index, cell in enumerate(cells)}
         means = {index: found.mean for index, found in known.items() if found is not None}
@@ -303,7 +291,7 @@ def _cell(settings: dict[str, Any], runs: list[RunDir]) -> SweepCell:
 
 
 def _outcome(run: RunDir) -> tuple[str, dict[str, Any]]:
-    """State of a run and, where it is finished, what it came to."""
+    """State of a run and, if it is finished, its results."""
     try:
         state = run.status().state if run.written_state() else "missing"
         return state, _end(run) if state == "finished" else {}
@@ -312,7 +300,7 @@ def _outcome(run: RunDir) -> tuple[str, dict[str, Any]]:
 
 
 def _end(run: RunDir) -> dict[str, Any]:
-    """What a finished run came to: reward, judge and divergence, by prompt where known."""
+    """Results of a finished run: reward, judge and divergence, by prompt if known."""
     stat = run.state_file.stat()
     return _read_end(run, stat.st_mtime_ns, stat.st_ino)
 
@@ -348,9 +336,9 @@ def _created(path: Path) -> float:
         return 0.0
 
 
-def _read_plan(path: Path) -> Plan:
+def _read_plan(path: Path) -> SweepPlan:
     try:
-        return Plan.model_validate(read_json(path))
+        return SweepPlan.model_validate(read_json(path))
     except ValidationError as error:
         name = ".".join(map(str, error.errors()[0]["loc"])) or "it is no object of JSON"
         raise RunError(f"{path} is damaged ({name}). Delete its folder; runs are kept.") from error

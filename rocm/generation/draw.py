@@ -48,17 +48,10 @@ def draw(
 def draw_with_divergence(
     model: ConsistencyModel, prompts: Sequence[str], seeds: Sequence[int], sampling: Sampling
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """As `draw`, and how far each picture's trajectory is from the reference, in nats.
+    """As `draw`, with each picture's divergence from the reference: (b,) in nats.
 
-    Args:
-        model: with adapter.
-        prompts: M prompts.
-        seeds: M noise seeds.
-        sampling: steps, guidance, grid, batch size.
-
-    Yields:
-        Pictures as `draw`, and (b,) the KL at the policy's own states, summed over latent elements
-        and steps, the last step at the noise level of its timestep (`last_step: smooth`).
+    The KL is taken at the policy's own states, summed over latent elements and steps; the last step
+    has the noise level of its timestep (`last_step: smooth`).
     """
     schedule = model.schedule(sampling.num_inference_steps, sampling.grid)
     for trajectory, context in _rollouts(model, prompts, seeds, sampling):

@@ -1,8 +1,8 @@
-"""What was drawn, kept on disk: one folder per request, newest first, with a bin.
+"""Drawings kept on disk: one folder per request, newest first, with a bin.
 
-ID/entry.json   settings as the page had them, pictures, how it ended
+ID/entry.json   settings as the page had them, pictures, end
 ID/000.png ...  the pictures, each with its settings inside
-bin/ID/         what was deleted; nothing here empties it
+bin/ID/         deleted entries; nothing here empties it
 """
 
 import json
@@ -27,17 +27,16 @@ BIN = "bin"
 
 @dataclass(frozen=True)
 class Entry:
-    """One request as it is on disk.
+    """A request on disk.
 
     Attributes:
         entry_id: date, time and four random characters; sorts by time.
         order: settings as the page had them.
-        pictures: asked for.
-        is_base: for each, whether it is the base model's, drawn for comparison.
+        is_base: for each picture, whether it is the base model's.
         state: `drawing` until it ended; an app that died leaves it so.
-        error: a sentence, where it failed.
+        error: a sentence, if it failed.
         seconds: from the request to its end.
-        files: of the pictures that are drawn, by index.
+        files: of the drawn pictures, by index.
     """
 
     entry_id: str
@@ -62,16 +61,7 @@ class History:
     def create(
         self, order: dict[str, Any], pictures: list[Picture], is_base: list[bool]
     ) -> tuple[str, Path]:
-        """Begin an entry.
-
-        Args:
-            order: settings as the page had them, plain data.
-            pictures: asked for.
-            is_base: for each, whether it is the base model's.
-
-        Returns:
-            Its id, and the folder for its pictures.
-        """
+        """Start an entry; returns its id and the folder for its pictures."""
         entry_id = f"{datetime.now():%Y%m%d-%H%M%S-%f}-{token_hex(2)}"
         folder = self.root / entry_id
         make_folder(folder)
@@ -85,7 +75,7 @@ class History:
         return entry_id, folder
 
     def finish(self, entry_id: str, state: str, error: str, seconds: float) -> None:
-        """Write down how a request ended; one that was deleted meanwhile is left alone."""
+        """Record how a request ended; no effect on an entry deleted meanwhile."""
         path = self.root / entry_id / "entry.json"
         record = read_record(path, {})
         if record is not None:
@@ -93,7 +83,7 @@ class History:
             write_atomic(path, json.dumps({**record, **ending}, indent=1))
 
     def entry(self, entry_id: str) -> Entry:
-        """One entry; MissingFile where there is none."""
+        """An entry; MissingFile if it does not exist, RunError if it is damaged."""
         folder = self._folder(entry_id)
         record = read_record(folder / "entry.json", {"pictures": list})
         if record is None:
@@ -128,11 +118,7 @@ class History:
         self._move(self.root / BIN / target.name, target)
 
     def drop_oldest(self, num_kept: int) -> None:
-        """Remove for good all but the newest entries, and the bin: only where disk is bounded.
-
-        Args:
-            num_kept: entries that stay.
-        """
+        """Permanently remove all but the newest `num_kept` entries, and the bin."""
         shutil.rmtree(self.root / BIN, ignore_errors=True)
         for entry_id in self.ids()[num_kept:]:
             shutil.rmtree(self.root / entry_id, ignore_errors=True)

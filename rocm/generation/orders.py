@@ -1,10 +1,9 @@
-"""The drawing desk of one home: orders from the page, adapters to choose from, history.
+"""Orders of the Generate page and their history.
 
-Where others can reach the page an order is bounded, names adapters of runs only, and its history is
-kept apart for each visitor under a name that nobody else knows.
+On a public page an order is bounded and names no folder, and each visitor's history is kept under a
+secret name.
 """
 
-import os
 import re
 import shutil
 from contextlib import suppress
@@ -17,15 +16,10 @@ from zipfile import ZIP_STORED, ZipFile
 from rocm.config import RunConfig
 from rocm.errors import ConfigError, DrawingError, MissingFile, RunError
 from rocm.generation.history import Entry, History
-from rocm.generation.picture import Picture, check_pictures, command_line, whole_number
+from rocm.generation.picture import Picture, whole_number
 from rocm.generation.queue import ENDS, DrawingQueue, Job, JobStatus, State
-from rocm.prompts.split import load_prompts
-from rocm.runs.run_dir import RunDir
-from rocm.storage.paths import ROOT
+from rocm.runs.adapters import find_adapter
 
-WEIGHTS = "pytorch_lora_weights.safetensors"
-RUN = "run:"
-RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 VISITOR = re.compile(r"[0-9a-f]{32}")
 MAX_ORDERED = 64
 MAX_ORDERED_PUBLIC = 8
@@ -38,15 +32,12 @@ class Order:
     """The settings of the page, which an address can hold too.
 
     Attributes:
-        prompt: text.
-        seed: of the first picture; the others follow.
-        num_pictures: how many.
-        num_inference_steps: N.
+        seed: of the first picture; the others have consecutive seeds.
         guidance_scale: in diffusers' convention.
-        adapter: empty, `run:ID`, or a folder.
+        adapter: any name in docs/models.md; empty for the base model.
         adapter_strength: 0 to 2.
-        with_base: draw each picture without the adapter too, from the same noise.
-        model: folder; empty for the adapter's own, or the embedded one.
+        with_base: draw each picture also without the adapter, from the same noise.
+        model: folder; empty for the adapter's own model, or the embedded one.
     """
 
     prompt: str = ""
@@ -61,63 +52,40 @@ class Order:
 
     @classmethod
     def of(cls, values: dict[str, Any]) -> "Order":
-        """An order from the values of an address, those that are known; text becomes numbers.
-
-        Args:
-            values: by name.
-
-        Returns:
-            The order; a value that is no number of its kind is refused by `check`.
-        """
+        """The order in an address: unknown names are left out, `Orders.check` checks the values."""
         known = {f.name: values[f.name] for f in fields(cls) if f.name in values}
         if "with_base" in known:
             known["with_base"] = str(known["with_base"]).lower() in ("1", "true")
         return cls(**known)
 
 
-class Desk:
-    """Takes orders, knows adapters, keeps history; one per app."""
+class Orders:
+    """Takes orders, draws them through the queue, keeps their history."""
 
-    def __init__(self, home: Path, queue: DrawingQueue | None = None):
-        """Serve one home folder.
-
-        Args:
-            home: of runs and drawings.
-            queue: of the drawing process; made here if not given.
-        """
+    def __init__(self, home: Path, queue: DrawingQueue):
+        """Keep drawings below `home`/generated."""
         self._runs = home / "runs"
         self._root = home / "generated"
-        self.queue = queue or DrawingQueue(self._root / "worker.log")
-        self._numbers: dict[str, int] = {}
-
-    def examples(self) -> list[str]:
-        """Prompts to begin with: the embedded ones that no run was trained on."""
-        return list(load_prompts("embedded", 32, 0).evaluation)
-
-    def adapters(self) -> dict[str, str]:
-        """Runs that have an adapter, newest first: what a person called each, by its id."""
-        files = self._runs.glob(f"*/adapter/{WEIGHTS}")
-        newest = sorted(files, key=lambda file: file.stat().st_mtime, reverse=True)
-        runs = [RunDir(file.parent.parent) for file in newest]
-        return {run.path.name: _title(run) for run in runs}
+        self.queue = queue
+        self._jobs: dict[str, int] = {}
 
     def check(self, order: Order, visitor: str = "") -> tuple[Order, list[Picture], list[bool]]:
-        """What an order asks for.
+        """The pictures of an order.
 
         Args:
-            order: as the page or an address has it.
-            visitor: secret name where others can reach the page, empty otherwise.
+            order: from the page or an address.
+            visitor: secret name on a public page, else empty.
 
         Returns:
-            The order with its values in their types, its pictures, and for each whether it is the
-            base model's.
+            The order with typed values, its pictures, and for each whether it is the base model's.
 
         Raises:
-            RocmError: a value that is not allowed, or an adapter that does not exist.
+            RocmError: a value is not allowed, or the adapter does not exist.
         """
-        if visitor and (order.model or not _is_run(order.adapter)):
-            raise ConfigError("Here only the embedded model and adapters of runs can be drawn.")
-        folder, config = self._adapter(str(order.adapter).strip())
+        if visitor and order.model:
+            raise ConfigError("A public page draws with the embedded model only.")
+        adapter = find_adapter(str(order.adapter), self._runs, is_public=bool(visitor))
+        config = adapter.config or RunConfig()
         most = MAX_ORDERED_PUBLIC if visitor else MAX_ORDERED
         num = whole_number("num_pictures", order.num_pictures, 1, most)
         first = Picture(
@@ -127,30 +95,23 @@ class Desk:
             guidance_scale=order.guidance_scale,
             grid=config.grid,
             model=order.model.strip() or config.model,
-            adapter=folder,
+            adapter=adapter.folder,
             adapter_strength=order.adapter_strength,
         ).checked()
-        pictures = [replace(first, seed=first.seed + offset) for offset in range(num)]
+        pictures = first.series(num)
         is_base = [False] * num
-        if order.with_base and folder:
+        if order.with_base and adapter.folder:
             pictures += [replace(picture, adapter="", adapter_strength=1.0) for picture in pictures]
             is_base += [True] * num
         names = ("prompt", "seed", "num_inference_steps", "guidance_scale", "adapter_strength")
         plain = {name: getattr(first, name) for name in names}
-        return replace(order, num_pictures=num, **plain), check_pictures(pictures), is_base
+        return replace(order, num_pictures=num, **plain), pictures, is_base
 
     def draw(self, order: Order, visitor: str = "") -> str:
-        """Take an order; returns at once.
-
-        Args:
-            order: as the page has it.
-            visitor: as in `check`.
+        """Take an order and return at once; errors as `check`, or the queue is full.
 
         Returns:
             Id of its entry in the history.
-
-        Raises:
-            RocmError: as in `check`; or the queue is full.
         """
         checked, pictures, is_base = self.check(order, visitor)
         if visitor:
@@ -162,39 +123,19 @@ class Desk:
             history.finish(entry_id, state, job.error, job.seconds)
 
         try:
-            self._numbers[entry_id] = self.queue.submit(pictures, folder, on_end=on_end)
+            self._jobs[entry_id] = self.queue.submit(pictures, folder, on_end=on_end)
         except DrawingError:
             shutil.rmtree(folder)
             raise
         return entry_id
 
     def entry(self, entry_id: str, visitor: str = "") -> tuple[Entry, JobStatus | None]:
-        """An entry of the history, and its job if it is at work here.
-
-        Args:
-            entry_id: of the history.
-            visitor: whose history.
-
-        Returns:
-            The entry; None as the job of one that has ended, or that another app draws.
-
-        Raises:
-            MissingFile: there is no such entry.
-        """
-        status = self.queue.status(self._numbers.get(entry_id, 0))
-        entry = self._history(visitor).entry(entry_id)
-        return entry, status if status and status.state not in ENDS else None
+        """An entry of the visitor's history; its job, or None if it is not being drawn here."""
+        status = self._at_work(entry_id)
+        return self._history(visitor).entry(entry_id), status
 
     def history(self, visitor: str = "", limit: int = 60) -> list[Entry]:
-        """The newest entries; a damaged one is left out.
-
-        Args:
-            visitor: whose history.
-            limit: how many.
-
-        Returns:
-            Entries, newest first.
-        """
+        """The newest entries of the visitor's history, newest first, without damaged ones."""
         history, entries = self._history(visitor), []
         for entry_id in history.ids()[:limit]:
             # A folder deleted meanwhile, or damaged, must not hide the others; it stays on disk.
@@ -203,23 +144,12 @@ class Desk:
         return entries
 
     def cancel(self, entry_id: str, visitor: str = "") -> None:
-        """Draw no more of an order of this visitor."""
+        """Stop drawing an order of this visitor."""
         self._history(visitor).entry(entry_id)
-        self.queue.cancel(self._numbers.get(entry_id, 0))
-
-    def command(self, entry: Entry) -> str:
-        """The command line that draws the entry's pictures, without those of the base model."""
-        return command_line(entry.pictures[0], len(entry.pictures) - sum(entry.is_base))
+        self.queue.cancel(self._jobs.get(entry_id, 0))
 
     def archive(self, entry_id: str, visitor: str = "") -> tuple[str, bytes]:
-        """All that is drawn of an entry as one file.
-
-        Args:
-            entry_id: of the history.
-            visitor: whose history.
-
-        Returns:
-            A name, and a PNG if there is one picture, else a zip of PNGs.
+        """File name and content of what is drawn: a PNG, or a zip if there are several pictures.
 
         Raises:
             MissingFile: no such entry, or nothing is drawn yet.
@@ -238,13 +168,17 @@ class Desk:
         return f"{_slug(entry.pictures[0].prompt)}.zip", buffer.getvalue()
 
     def delete(self, entry_id: str, visitor: str = "") -> None:
-        """Cancel it if it is at work, and move it into the bin."""
+        """Cancel the order if it is being drawn, and move its entry into the bin."""
         self.cancel(entry_id, visitor)
         self._history(visitor).delete(entry_id)
 
     def restore(self, entry_id: str, visitor: str = "") -> None:
         """Take an entry back from the bin."""
         self._history(visitor).restore(entry_id)
+
+    def _at_work(self, entry_id: str) -> JobStatus | None:
+        status = self.queue.status(self._jobs.get(entry_id, 0))
+        return status if status and status.state not in ENDS else None
 
     def _history(self, visitor: str) -> History:
         if not visitor:
@@ -254,14 +188,12 @@ class Desk:
         return History(self._root / "visitors" / visitor)
 
     def _bound_visitors(self, visitor: str) -> None:
-        """Keep what visitors may fill of the disk in bounds, and one order each in the queue."""
+        """Bound the disk space of visitors, and allow each of them one order at a time."""
         history = self._history(visitor)
-        for entry_id in history.ids():
-            status = self.queue.status(self._numbers.get(entry_id, 0))
-            if status and status.state not in ENDS:
-                raise DrawingError(
-                    "Your last pictures are still being drawn. Wait for them, or cancel them."
-                )
+        if any(map(self._at_work, history.ids())):
+            raise DrawingError(
+                "Your last pictures are still being drawn. Wait for them, or cancel them."
+            )
         history.drop_oldest(MAX_VISITOR_ENTRIES - 1)
         folders = (self._root / "visitors").glob("*")
         newest = sorted(folders, key=lambda folder: folder.stat().st_mtime, reverse=True)
@@ -269,26 +201,9 @@ class Desk:
             if folder.name != visitor:
                 shutil.rmtree(folder, ignore_errors=True)
 
-    def _adapter(self, adapter: str) -> tuple[str, RunConfig]:
-        """Folder of an adapter, empty for none, and the settings that it was trained with."""
-        if not adapter:
-            return "", RunConfig()
-        if adapter.startswith(RUN):
-            run_id = adapter.removeprefix(RUN)
-            folder = self._runs / run_id / "adapter"
-            if not RUN_ID.fullmatch(run_id) or not (folder / WEIGHTS).is_file():
-                raise MissingFile(
-                    f"Run '{run_id[:100]}' has no adapter. Choose another run, or none."
-                )
-            return _short(folder), RunDir(folder.parent).config()
-        folder = Path(os.path.expanduser(adapter))
-        if not os.path.isfile(folder / WEIGHTS):
-            raise MissingFile(f"There is no {WEIGHTS} in '{adapter[:200]}'. Give its folder.")
-        return _short(folder), RunConfig()
-
 
 def picture_name(entry: Entry, index: int) -> str:
-    """What a picture's file is called when it leaves: prompt, seed, and `base` for the base's."""
+    """Name of a downloaded picture: prompt, seed, and `base` for the base model's."""
     picture = entry.pictures[index]
     base = "-base" if entry.is_base[index] else ""
     return f"{_slug(picture.prompt)}-{picture.seed}{base}.png"
@@ -296,20 +211,3 @@ def picture_name(entry: Entry, index: int) -> str:
 
 def _slug(prompt: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", prompt.lower()).strip("-")[:60].strip("-") or "picture"
-
-
-def _is_run(adapter: str) -> bool:
-    return not adapter or adapter.startswith(RUN)
-
-
-def _title(run: RunDir) -> str:
-    try:
-        return run.about().get("title", "")
-    except RunError:  # damaged; the list of runs says how
-        return ""
-
-
-def _short(folder: Path) -> str:
-    """The folder, relative to the project where it lies in it: that works on other machines too."""
-    whole = folder.resolve()
-    return str(whole.relative_to(ROOT)) if whole.is_relative_to(ROOT) else str(whole)

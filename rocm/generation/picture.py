@@ -29,13 +29,11 @@ class Picture:
     """Everything that a picture depends on; defaults are those of `RunConfig`.
 
     Attributes:
-        prompt: text.
         seed: of its noise, 0 to 2**53 - 1: the whole numbers that a browser holds exactly.
-        num_inference_steps: N.
         guidance_scale: in diffusers' convention.
         grid: of timesteps, as the setting.
         model: folder in diffusers' layout.
-        adapter: folder of a LoRA adapter, or empty for none.
+        adapter: folder of a LoRA adapter, absolute or relative to the project; empty for none.
         adapter_strength: factor of the adapter's update, 0 to 2; 1 is as trained.
     """
 
@@ -56,13 +54,9 @@ class Picture:
         )
 
     def checked(self) -> "Picture":
-        """The picture with every value in its type and bounds.
+        """The picture with every value in its type and bounds; ConfigError if one is not allowed.
 
-        Returns:
-            A picture that can be drawn, as far as can be told without loading it.
-
-        Raises:
-            ConfigError: a value is not allowed; the sentence names it.
+        All orders, comparisons and commands check a picture's settings here and nowhere else.
         """
         config = RunConfig.load({name: getattr(self, name) for name in SAMPLING}, beta=0)
         return replace(
@@ -74,46 +68,31 @@ class Picture:
             **{name: getattr(config, name) for name in SAMPLING},
         )
 
+    def series(self, num_pictures: int) -> list["Picture"]:
+        """This checked picture and those of the seeds that follow."""
+        whole_number("seed", self.seed, 0, MAX_SEED + 1 - num_pictures)
+        return [replace(self, seed=self.seed + offset) for offset in range(num_pictures)]
+
     def metadata(self) -> dict[str, str]:
         """What the PNG says of itself, name by name."""
         return {name: str(value) for name, value in asdict(self).items()}
 
 
 def check_pictures(pictures: Sequence[Picture], max_pictures: int = MAX_PICTURES) -> list[Picture]:
-    """A request's pictures, checked.
-
-    Args:
-        pictures: to draw.
-        max_pictures: allowed in one request.
-
-    Returns:
-        The pictures in their types and bounds.
-
-    Raises:
-        ConfigError: none, too many, or one that is not allowed.
-    """
+    """A request's pictures, checked; ConfigError if there are none, too many, or a bad one."""
     if not 1 <= len(pictures) <= max_pictures:
         raise ConfigError(
-            f"{len(pictures):,} pictures were asked for; one request draws 1 to {max_pictures}. "
-            "Ask for fewer, several times."
+            f"{len(pictures):,} pictures were requested; a request draws 1 to {max_pictures}. "
+            "Split it into several requests."
         )
     return [picture.checked() for picture in pictures]
 
 
 def whole_number(name: str, value: Any, low: int, high: int) -> int:
-    """A whole number within bounds, from what a form or an address holds.
-
-    Args:
-        name: of the setting.
-        value: number or text.
-        low: smallest allowed.
-        high: largest allowed.
-
-    Returns:
-        The number.
+    """A whole number from `low` to `high`, from a form's or an address's number or text.
 
     Raises:
-        ConfigError: no whole number, or out of bounds.
+        ConfigError: not a whole number, or out of bounds; `name` is in the sentence.
     """
     try:
         number = int(str(value).strip().removesuffix(".0"))
@@ -125,15 +104,7 @@ def whole_number(name: str, value: Any, low: int, high: int) -> int:
 
 
 def command_line(picture: Picture, num_pictures: int) -> str:
-    """The command that draws this picture and those of the seeds that follow.
-
-    Args:
-        picture: the first.
-        num_pictures: in all.
-
-    Returns:
-        One line for a POSIX shell.
-    """
+    """The command that draws this picture and the next seeds', `num_pictures` in all."""
     # argparse takes a text that begins with - for a flag, unless -- stands before it.
     is_dashed = picture.prompt.startswith("-")
     begin, end = ([], ["--", picture.prompt]) if is_dashed else ([picture.prompt], [])
@@ -167,15 +138,7 @@ def _strength(value: Any) -> float:
 
 
 def png_bytes(image: Image.Image, picture: Picture) -> bytes:
-    """A PNG file with the picture's settings as text chunks.
-
-    Args:
-        image: what was drawn.
-        picture: its settings.
-
-    Returns:
-        The file's content.
-    """
+    """A PNG file with the picture's settings as text chunks."""
     text = PngInfo()
     for name, value in picture.metadata().items():
         text.add_itxt(name, value)

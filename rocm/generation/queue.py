@@ -1,7 +1,7 @@
-"""One queue of drawing requests and the resident process that works them off; holds no torch.
+"""One queue of drawing requests and the resident process that works them off; no torch.
 
-The process starts with the first request, stays while requests come, ends after `idle_s` seconds
-without one, and is started again if it died: what it had not drawn yet is asked for once more.
+The process starts with the first request, ends after `idle_s` seconds without a request, and is
+restarted if it died: pictures it had not drawn are requested once more.
 """
 
 import json
@@ -33,20 +33,17 @@ COMMAND = (sys.executable, "-m", "rocm.generation.worker")
 
 @dataclass
 class Job:
-    """One request and how far it is; read it through `DrawingQueue.status`.
+    """A request; read it through `DrawingQueue.status`.
 
     Attributes:
-        number: of the request, counted by the queue.
-        pictures: to draw, checked.
         rewards: measured on every picture.
         folder: of the files.
         on_end: called once with the job and its end.
-        state: what happens to it now.
-        scores: rewards by name, of every picture drawn so far, by index.
-        error: a sentence, where it failed.
-        asked: when it was asked for, seconds of the monotonic clock.
+        scores: rewards by name of every picture drawn so far, by index.
+        error: a sentence, if it failed.
+        asked: time of the request, seconds of the monotonic clock.
         seconds: from the request to its end.
-        is_cancelled: whether an end was asked for.
+        is_cancelled: whether its cancellation was requested.
     """
 
     number: int
@@ -67,11 +64,10 @@ class JobStatus:
     """A job at one moment.
 
     Attributes:
-        state: what happens to it.
         scores: rewards by name of every picture drawn so far, by index in the request.
-        ahead: requests that are worked off before it.
-        error: a sentence, where it failed.
-        seconds: since it was asked for, until its end.
+        ahead: number of requests before it.
+        error: a sentence, if it failed.
+        seconds: since the request, until its end.
     """
 
     state: State
@@ -92,9 +88,9 @@ class DrawingQueue:
         """Start nothing yet.
 
         Args:
-            log: file of what the process prints; its folder is made with the first request.
+            log: file for the output of the process.
             idle_s: seconds without a request after which the process ends.
-            command: that starts the process; `idle_s` is added.
+            command: starts the process; `idle_s` is appended.
         """
         self._log = log
         self._command = [*command, str(idle_s)]
@@ -114,19 +110,19 @@ class DrawingQueue:
         rewards: Sequence[str] = (),
         on_end: Callable[[Job, State], None] = lambda job, state: None,
     ) -> int:
-        """Ask for pictures; returns at once.
+        """Request pictures; returns the request's number at once.
 
         Args:
-            pictures: to draw; equal settings share batches.
-            folder: where 000.png, 001.png, ... are written; made if absent.
-            rewards: names of rewards to measure on each.
+            pictures: to draw; they are checked here, and equal settings share batches.
+            folder: where 000.png, 001.png, ... are written; created if absent.
+            rewards: names of rewards to measure on each picture.
             on_end: called in another thread with the job and its end.
 
         Returns:
             The request's number.
 
         Raises:
-            ConfigError: a picture that is not allowed, none, or too many.
+            ConfigError: a picture is not allowed, or there are none or too many.
             DrawingError: the queue is full.
         """
         checked = check_pictures(pictures)
@@ -150,7 +146,7 @@ class DrawingQueue:
         return job.number
 
     def status(self, number: int) -> JobStatus | None:
-        """The request now; None for one that this queue does not remember."""
+        """The request now; None if this queue does not remember it."""
         with self._changed:
             job = self._jobs.get(number)
             if job is None:
@@ -162,16 +158,9 @@ class DrawingQueue:
             return JobStatus(job.state, dict(job.scores), ahead, job.error, seconds)
 
     def results(self, number: int) -> Iterator[tuple[int, Path, dict[str, float]]]:
-        """Pictures one by one as they come: index, file, scores.
+        """Index, file and scores of each picture as it is drawn.
 
-        Args:
-            number: of the request.
-
-        Yields:
-            Each picture once.
-
-        Raises:
-            DrawingError: it failed or was cancelled before all were drawn.
+        Raises DrawingError if the request failed or was canceled before all were drawn.
         """
         with self._changed:
             job = self._jobs[number]
@@ -190,7 +179,7 @@ class DrawingQueue:
             raise DrawingError(job.error or "The request was cancelled.")
 
     def cancel(self, number: int) -> None:
-        """Draw no more of a request; what is drawn stays. Nothing happens to one that has ended."""
+        """Stop a request; drawn pictures stay. No effect on one that has ended."""
         with self._changed:
             job = self._jobs.get(number)
             if job is None or job.state in ENDS or job.is_cancelled:
@@ -216,7 +205,7 @@ class DrawingQueue:
         return process.pid if process and process.poll() is None else None
 
     def close(self) -> None:
-        """End the process and give up what waits."""
+        """End the process and cancel waiting requests."""
         with self._changed:
             self._is_closed = True
             waiting = [*self._waiting]
@@ -242,7 +231,7 @@ class DrawingQueue:
             self._end(job, state, error)
 
     def _outcome(self, job: Job) -> tuple[State, str]:
-        """Draws the job, with a second process if the first died; its end and error sentence."""
+        """End and error of the job, drawn by a second process if the first died."""
         for is_last in (False, True):
             try:
                 return self._drawn_by_process(job)
@@ -256,9 +245,9 @@ class DrawingQueue:
                     return "cancelled", ""
                 if is_last:
                     return "failed", (
-                        f"The drawing process ended unexpectedly, twice ({gone}). What was drawn "
-                        f"is kept. Its last words are in {self._log}. Try again, or ask for fewer "
-                        "pictures or a smaller model."
+                        f"The drawing process crashed twice ({gone}). Drawn pictures are kept; its "
+                        f"output is in {self._log}. Try again, with fewer pictures or a smaller "
+                        "model."
                     )
         raise AssertionError("the loop always returns")
 
@@ -312,7 +301,7 @@ class DrawingQueue:
         return process
 
     def _tell(self, message: dict[str, Any]) -> bool:
-        """Whether the process could be told; to be called with the lock held."""
+        """Whether the process could be told; call with the lock held."""
         if self._process is None or self._process.stdin is None:
             return False
         try:

@@ -31,6 +31,7 @@ from rocm.rewards.load import load_rewards
 from rocm.rewards.names import KL, OFFICIAL
 from rocm.rewards.official import OfficialReward
 from rocm.rewards.preprocess import to_pil
+from rocm.storage.paths import ROOT
 
 MAX_MODELS = 2
 MAX_ADAPTERS = 8
@@ -41,13 +42,7 @@ MEASURES = {"contrast": contrast, "edge_density": edge_density, "color_entropy":
 
 @dataclass(frozen=True)
 class Drawn:
-    """A picture that was drawn.
-
-    Attributes:
-        index: of the picture in the request.
-        image: as a PIL picture.
-        scores: raw reward by name.
-    """
+    """A drawn picture: its index in the request, the image, and raw rewards by name."""
 
     index: int
     image: Image.Image
@@ -56,21 +51,17 @@ class Drawn:
 
 @dataclass
 class Loaded:
-    """A model and the names of its loaded adapters by (file, time of last change), oldest first."""
+    """A model and the names of its adapters by (file, time of last change), oldest first."""
 
     model: ConsistencyModel
     adapters: OrderedDict[tuple[Path, int], str]
 
 
 class Sampler:
-    """Draws pictures; keeps the models, adapters and rewards that it used last."""
+    """Draws pictures; keeps the models, adapters and rewards used last."""
 
     def __init__(self, device: str = "auto"):
-        """Load nothing yet.
-
-        Args:
-            device: `auto`, `cpu` or `cuda`.
-        """
+        """Load nothing yet; `device` is `auto`, `cpu` or `cuda`."""
         self._device = device
         self._models: OrderedDict[ModelFiles, Loaded] = OrderedDict()
         self._rewards: dict[str, Reward] = {}
@@ -79,14 +70,14 @@ class Sampler:
     def draw(
         self, pictures: Sequence[Picture], rewards: Sequence[str] = (), ranks: Ranks = ALONE
     ) -> Iterator[Drawn]:
-        """Draw pictures in batches of equal settings, which take turns: arms come side by side.
+        """Draw pictures in batches of equal settings, in turn: arms come side by side.
 
         Args:
             pictures: checked pictures.
             rewards: names of rewards to measure on each; also of the statistics in `MEASURES`, and
                 `kl_nats`, the divergence from the model without adapter.
-            ranks: S processes that draw this together, each of them every S-th batch; batches are
-                those of one process, and so are the pictures, bit for bit.
+            ranks: S processes that share the work, each every S-th batch; batches and pictures are
+                those of a single process, bit for bit.
 
         Yields:
             Each picture as soon as its batch, and those of the other processes, are done.
@@ -126,9 +117,9 @@ class Sampler:
             self._models.clear()
             self._rewards.clear()
             raise DrawingError(
-                f"The memory is full (device {resolve_device(self._device)}); what was loaded for "
-                "drawing is let go. Draw again with fewer rewards or a smaller model, or when no "
-                "training runs beside it."
+                f"The memory is full (device {resolve_device(self._device)}). Loaded models were "
+                "released. Draw again with fewer rewards or a smaller model, or when no run is "
+                "training."
             ) from error
 
     def _draw_batch(
@@ -138,7 +129,7 @@ class Sampler:
         loaded = self._model(first.model)
         model, unet = loaded.model, loaded.model.pipeline.unet
         if first.adapter:
-            name = self._adapter(first.model, loaded, Path(os.path.expanduser(first.adapter)))
+            name = self._adapter(first.model, loaded, ROOT / os.path.expanduser(first.adapter))
             unet.set_adapters([name], [first.adapter_strength])
         sampling = Sampling(
             first.num_inference_steps, first.guidance_scale, first.grid, len(indices)
@@ -179,7 +170,7 @@ class Sampler:
         return self._models[files]
 
     def _adapter(self, model: str, loaded: Loaded, folder: Path) -> str:
-        """The adapter's name in the U-Net; a file that has changed since is loaded again."""
+        """The adapter's name in the U-Net; a file changed since is loaded again."""
         file = folder / WEIGHTS
         key = (file.resolve(), file.stat().st_mtime_ns if os.path.isfile(file) else 0)
         if key not in loaded.adapters:
@@ -198,13 +189,13 @@ class Sampler:
 
 
 def _in_turns(arms: Sequence[Sequence[int]], size: int) -> Iterator[list[int]]:
-    """The first `size` indices of each arm, then the next ones of each, until all are named."""
+    """The first `size` indices of each arm, then the next of each, and so on."""
     for start in range(0, max(map(len, arms)), size):
         yield from (list(arm[start : start + size]) for arm in arms if len(arm) > start)
 
 
 def _draw_alone(*arguments: Any) -> Iterator[tuple[Tensor, Tensor]]:
-    """Pictures of the reference itself, at no distance from it."""
+    """Pictures of the reference itself, with divergence 0."""
     for images in draw(*arguments):
         yield images, images.new_zeros(len(images))
 

@@ -18,16 +18,15 @@ from typing import Any, TextIO
 
 import diffusers
 import transformers
-from PIL import Image
 
 from rocm.errors import RocmError
-from rocm.generation.picture import Picture, check_pictures, picture_file, png_bytes
+from rocm.generation.picture import Picture, picture_file, png_bytes
 from rocm.generation.sampler import Sampler
 from rocm.storage.files import write_atomic
 
 
 def main(idle_s: float) -> None:
-    """Answer requests until the app is gone or `idle_s` seconds brought none."""
+    """Answer requests until the app is gone, or none came for `idle_s` seconds."""
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     # What a library prints belongs into the log and not among the answers.
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
@@ -64,19 +63,16 @@ def _answer(
     sampler: Sampler, request: dict[str, Any], cancelled: set[int], answers: TextIO
 ) -> None:
     indices = [int(index) for index in request["pictures"]]
-    pictures = check_pictures([Picture(**one) for one in request["pictures"].values()])
+    pictures = [Picture(**settings) for settings in request["pictures"].values()]  # checked
     folder, number = Path(request["folder"]), request["id"]
     for drawn in sampler.draw(pictures, request["rewards"]):
         if number in cancelled:
             _say(answers, id=number, end="cancelled")
             return
-        _write(drawn.image, pictures[drawn.index], folder, indices[drawn.index])
+        content = png_bytes(drawn.image, pictures[drawn.index])
+        write_atomic(picture_file(folder, indices[drawn.index]), content)
         _say(answers, id=number, index=indices[drawn.index], scores=drawn.scores)
     _say(answers, id=number, end="finished")
-
-
-def _write(image: Image.Image, picture: Picture, folder: Path, index: int) -> None:
-    write_atomic(picture_file(folder, index), png_bytes(image, picture))
 
 
 def _say(answers: TextIO, **message: Any) -> None:

@@ -20,15 +20,7 @@ RECOMPILE_LIMIT = 512
 
 
 def compile_blocks(networks: Iterable[nn.Module]) -> int:
-    """Compile the repeated blocks of networks, each when it is first called.
-
-    Args:
-        networks: U-Net, decoder, towers of rewards; what they compute stays the same but for
-            rounding.
-
-    Returns:
-        The number of blocks.
-    """
+    """Compile the repeated blocks of networks, each at its first call; returns their number."""
     torch._dynamo.config.recompile_limit = RECOMPILE_LIMIT
     torch._dynamo.config.accumulated_recompile_limit = RECOMPILE_LIMIT
     blocks = [block for network in networks for block in repeated_blocks(network)]
@@ -38,14 +30,7 @@ def compile_blocks(networks: Iterable[nn.Module]) -> int:
 
 
 def repeated_blocks(network: nn.Module) -> Iterator[nn.Module]:
-    """The blocks of a network that are compiled; of a tower of words none.
-
-    Args:
-        network: any.
-
-    Yields:
-        Blocks; texts are embedded once and kept, so theirs are left out.
-    """
+    """The blocks of a network to compile; none of a text tower, whose answers are kept."""
     for path, module in network.named_modules():
         kind = type(module).__name__
         if kind in BLOCKS or (kind in TOWER_BLOCKS and path.startswith("vis")):
@@ -53,14 +38,7 @@ def repeated_blocks(network: nn.Module) -> Iterator[nn.Module]:
 
 
 def networks_in(part: object) -> Iterator[nn.Module]:
-    """The networks that a reward holds, in its encoder too.
-
-    Args:
-        part: a reward, or one of its fields.
-
-    Yields:
-        Networks, outermost.
-    """
+    """The outermost networks that a reward, or one of its fields, holds."""
     if isinstance(part, nn.Module):
         yield part
     elif is_dataclass(part):

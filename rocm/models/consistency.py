@@ -6,8 +6,9 @@ guidance is classifier-free, as in stock diffusers: above 1 the U-Net sees each 
 """
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from diffusers import DiffusionPipeline
@@ -22,10 +23,12 @@ from rocm.models.lean_layers import make_lean
 from rocm.models.lora import adapter_off
 from rocm.models.pipelines import DTYPES, freeze, load_few_step
 
+KEPT_BYTES = 64_000_000
+
 
 @dataclass
 class Passes:
-    """How many states the U-Net has seen, a call with M states counting M.
+    """Numbers of states in the calls of the U-Net.
 
     Attributes:
         forward: by policy and reference, recomputation in backward included.
@@ -46,9 +49,10 @@ class ConsistencyModel:
         dtype: of the network passes; inputs and outputs of the methods are float32.
         use_checkpointing: recompute network passes in backward.
         passes: counted since the model was loaded.
-        note: what must be said of the model; empty if it is a consistency model.
+        note: a remark on the model; empty if it is a consistency model.
         reference_batch: most states of one call of the reference; None for no limit.
         lender: of the adapter's weights to a pass; None where each layer casts its own.
+        features: kept text features (1, L, D) by prompt, the oldest first.
     """
 
     pipeline: DiffusionPipeline
@@ -59,10 +63,11 @@ class ConsistencyModel:
     note: str = ""
     reference_batch: int | None = None
     lender: Lender | None = None
+    features: dict[str, Tensor] = field(default_factory=dict)
 
     @property
     def prediction_type(self) -> str:
-        """What the network predicts, as in diffusers' scheduler config."""
+        """The network's prediction, as in diffusers' scheduler config."""
         return self.pipeline.scheduler.config.prediction_type
 
     @property
@@ -70,6 +75,11 @@ class ConsistencyModel:
         """(C, H, W) of one picture's latent."""
         config = self.pipeline.unet.config
         return (config.in_channels, config.sample_size, config.sample_size)
+
+    @property
+    def picture_size(self) -> int:
+        """Side of a picture in pixels."""
+        return int(self.latent_shape[1] * self.pipeline.vae_scale_factor)
 
     def schedule(self, num_inference_steps: int, grid: str = "current") -> tuple[Step, ...]:
         """The model's own N-step schedule; ConfigError if it has fewer steps than that."""
@@ -100,23 +110,28 @@ class ConsistencyModel:
         """
         return self._features(list(prompts), is_empty=False)
 
+    def encode_each(self, prompts: Sequence[str]) -> Tensor:
+        """As `encode`, each prompt by itself and once only: up to 64 MB of features are kept."""
+        for prompt in prompts:
+            if prompt not in self.features:
+                self.features[prompt] = self.encode([prompt])
+        found = [self.features[prompt] for prompt in prompts]
+        while len(self.features) > KEPT_BYTES // found[0].nbytes:
+            del self.features[next(iter(self.features))]
+        return torch.cat(found)
+
     @torch.no_grad()
     def encode_nothing(self) -> Tensor:
-        """What classifier-free guidance leads away from, (1, L, D): the empty prompt.
+        """Features (1, L, D) of the empty prompt, for classifier-free guidance.
 
         Stable Diffusion XL takes zeros instead where its own configuration says so.
         """
         return self._features([""], is_empty=True)
 
     def policy(self, context: Tensor, guidance_scale: float) -> Network:
-        """The network with the adapter on.
+        """The network with the adapter on, from float32 states to float32 outputs.
 
-        Args:
-            context: text features (B, L, D); calls with M = n * B states repeat it n times.
-            guidance_scale: in diffusers' convention.
-
-        Returns:
-            A network from float32 states to float32 outputs.
+        Calls with M = n * B states repeat the text features `context`, (B, L, D), n times.
         """
         return self._network(context, guidance_scale, is_reference=False)
 
@@ -132,7 +147,7 @@ class ConsistencyModel:
         return pictures.float() / 2 + 0.5
 
     def make_lean(self) -> None:
-        """Let the frozen layers keep only what backward needs; what is computed stays the same."""
+        """Let the frozen layers keep only what backward needs; results stay the same."""
         make_lean(self.pipeline.unet)
         make_lean(self.pipeline.vae)
 
@@ -167,16 +182,10 @@ class ConsistencyModel:
         context: Tensor,
         timestep_cond: Tensor | None = None,
     ) -> Tensor:
-        """One call of the U-Net, counted in `passes`.
+        """One call of the U-Net, counted in `passes`; returns (M, C, H, W).
 
-        Args:
-            state: (M, C, H, W).
-            timesteps: (M,).
-            context: text features (M, L, D), as `encode` gives them.
-            timestep_cond: embedding of the guidance (M, E), where the model has one.
-
-        Returns:
-            (M, C, H, W).
+        `state` is (M, C, H, W), `timesteps` (M,), `context` (M, L, D) as `encode` gives it, and
+        `timestep_cond` (M, E) the embedding of the guidance of models that have one.
         """
 
         def count_backward(gradient: Tensor) -> None:
@@ -216,13 +225,12 @@ class ConsistencyModel:
         return torch.cat([features, row[:, None]], 1)
 
     def _unpacked(self, context: Tensor) -> tuple[Tensor, dict[str, Tensor] | None]:
-        """What the U-Net takes of `encode`'s answer: text features, and SDXL's added conditions."""
+        """Text features for the U-Net, and SDXL's added conditions, from `encode`'s answer."""
         width = self._pooled_width
         if not width:
             return context, None
-        side = self.latent_shape[1] * self.pipeline.vae_scale_factor
         # Original size, crop and target size, as the stock pipeline's defaults: the whole picture.
-        sizes = context.new_full((len(context), 6), side)
+        sizes = context.new_full((len(context), 6), self.picture_size)
         sizes[:, 2:4] = 0
         added = {"text_embeds": context[:, -1, :width], "time_ids": sizes}
         return context[:, :-1], added
@@ -244,26 +252,24 @@ class ConsistencyModel:
 
         def call(state: Tensor, timesteps: Tensor) -> Tensor:
             # The adapter is switched here, inside the checkpointed function: see adapter_off.
-            with adapter_off(unet) if is_reference else self._lent(), self._autocast():
+            lent = self.lender.lent() if self.lender else nullcontext()
+            with adapter_off(unet) if is_reference else lent, self._autocast():
                 return guided(state, timesteps).float()
 
         def checkpointed(state: Tensor, timesteps: Tensor) -> Tensor:
             # One batch at a time, so that backward holds the activations of one batch only.
             batches = zip(state.split(len(context)), timesteps.split(len(context)), strict=True)
-            options = {"use_reentrant": False, "preserve_rng_state": False}
-            return torch.cat([checkpoint(call, *batch, **options) for batch in batches])
+            light = partial(checkpoint, call, use_reentrant=False, preserve_rng_state=False)
+            return torch.cat([light(*batch) for batch in batches])
 
         def in_parts(state: Tensor, timesteps: Tensor) -> Tensor:
-            size = max(1, self.reference_batch // len(context)) * len(context)
+            size = max(1, (self.reference_batch or 0) // len(context)) * len(context)
             parts = zip(state.split(size), timesteps.split(size), strict=True)
             return torch.cat([call(*part) for part in parts])
 
         if self.use_checkpointing:
             return checkpointed
         return in_parts if is_reference and self.reference_batch else call
-
-    def _lent(self) -> AbstractContextManager[None]:
-        return self.lender.lent() if self.lender else nullcontext()
 
     def _autocast(self) -> torch.autocast:
         # Not for bfloat16, whose range is float32's: norms sum in float32 by themselves, and their
@@ -273,17 +279,7 @@ class ConsistencyModel:
 
 
 def resolve_device(device: str) -> torch.device:
-    """The device that a `device` setting names.
-
-    Args:
-        device: `auto` (CUDA where present), `cpu` or `cuda`.
-
-    Returns:
-        The device.
-
-    Raises:
-        ConfigError: cuda was asked for and there is none.
-    """
+    """The device of a `device` setting; `auto` is CUDA if present, `cuda` raises without it."""
     if device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("device=cuda, but no CUDA device is visible. Use device=cpu or auto.")
     if device == "auto":
@@ -297,11 +293,9 @@ def load_model(
     """Load a few-step model and freeze it; nothing is downloaded.
 
     Args:
-        model: as in `RunConfig`: a folder in diffusers' layout, absolute, or relative to the
-            working directory or to the project, or a repository in the hub's cache; with an
-            LCM-LoRA or LCM U-Net behind a plus.
+        model: as in `RunConfig`.
         device: `auto`, `cpu` or `cuda`.
-        precision: `fp32`, `bf16` or `fp16`; with fp16 the autoencoder stays in fp32, as it must.
+        precision: `fp32`, `bf16` or `fp16`; with fp16 the autoencoder stays in fp32.
         use_checkpointing: recompute network passes in backward.
 
     Returns:
@@ -309,8 +303,7 @@ def load_model(
 
     Raises:
         MissingFile: it is not on this disk, or a file in it is missing.
-        ConfigError: no few-step model, its scheduler clamps or is another one, or a file is
-            damaged or a pickle.
+        ConfigError: not a few-step model, an unsuitable scheduler, or a damaged file or pickle.
     """
     target, dtype = resolve_device(device), DTYPES[precision]
     pipeline, note = load_few_step(model, precision)

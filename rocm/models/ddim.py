@@ -28,20 +28,10 @@ class DiffusionModel(ConsistencyModel):
 def load_diffusion(
     model: str, device: str = "auto", precision: str = "fp32", use_checkpointing: bool = False
 ) -> DiffusionModel:
-    """Load an ordinary diffusion model and freeze it; arguments as in `consistency.load_model`.
+    """Load a Stable Diffusion pipeline and freeze it; arguments as in `consistency.load_model`.
 
-    Args:
-        model: a Stable Diffusion pipeline: a folder in diffusers' layout, or on the hub.
-        device: `auto`, `cpu` or `cuda`.
-        precision: `fp32`, `bf16` or `fp16`.
-        use_checkpointing: recompute network passes in backward.
-
-    Returns:
-        The model, without adapter.
-
-    Raises:
-        MissingFile: no such folder, or a file in it is missing.
-        ConfigError: it is a consistency model, or a file is damaged.
+    Raises `MissingFile` without the folder or a file, `ConfigError` for a consistency model or a
+    damaged file.
     """
     parts = {**UNUSED, **NO_CHECKER}
     pipeline = load_pipeline(StableDiffusionPipeline, model, precision, **parts)

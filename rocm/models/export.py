@@ -24,33 +24,13 @@ KOHYA_VERSIONS = {
 
 
 def export_diffusers(adapter: Path, out: Path) -> Path:
-    """The adapter for diffusers' `load_lora_weights`: the file that training writes.
-
-    Args:
-        adapter: folder of an adapter.
-        out: existing folder.
-
-    Returns:
-        The file.
-
-    Raises:
-        MissingFile: no adapter there.
-        ConfigError: the file is damaged.
-    """
+    """The adapter file for diffusers' `load_lora_weights`, a copy of training's file."""
     read_adapter(adapter)
     return Path(shutil.copy(adapter / WEIGHTS, out / WEIGHTS))
 
 
 def export_peft(adapter: Path, out: Path) -> Path:
-    """The adapter for `PeftModel.from_pretrained(unet, out)`.
-
-    Args:
-        adapter: folder of an adapter.
-        out: existing folder.
-
-    Returns:
-        The file of weights; `adapter_config.json` lies beside it.
-    """
+    """The adapter for `PeftModel.from_pretrained(unet, out)`; returns the file of weights."""
     state, config = read_adapter(adapter)
     path = out / "adapter_model.safetensors"
     save_file({f"base_model.model.{name}": value for name, value in state.items()}, path)
@@ -63,14 +43,7 @@ def export_kohya(adapter: Path, out: Path) -> Path:
     """One file that ComfyUI and A1111 read.
 
     Names are kohya's with diffusers' module names, as the published LCM-LoRAs have them for both
-    Stable Diffusion 1.5 and XL. A, B and alpha are stored apart, so that strength stays a choice.
-
-    Args:
-        adapter: folder of an adapter.
-        out: existing folder.
-
-    Returns:
-        The file.
+    Stable Diffusion 1.5 and XL. A, B and alpha are stored apart, so the strength stays adjustable.
     """
     state, config = read_adapter(adapter)
     named = convert_state_dict_to_kohya({f"unet.{name}": value for name, value in state.items()})
@@ -91,17 +64,7 @@ def export_kohya(adapter: Path, out: Path) -> Path:
 def export_merged(adapter: Path, model: str, out: Path) -> Path:
     """The whole model with the adapter in its weights, in diffusers' layout, in float32.
 
-    Args:
-        adapter: folder of an adapter.
-        model: that it was trained on.
-        out: existing folder.
-
-    Returns:
-        The folder.
-
-    Raises:
-        MissingFile: the model is not on this disk, or there is no adapter.
-        ConfigError: they do not fit each other.
+    Raises `MissingFile` if model or adapter is missing, `ConfigError` if they do not fit.
     """
     pipeline, _ = load_few_step(model, "fp32")
     load_adapter(pipeline, adapter)
@@ -112,17 +75,9 @@ def export_merged(adapter: Path, model: str, out: Path) -> Path:
 
 
 def read_adapter(folder: Path) -> tuple[dict[str, Tensor], LoraConfig]:
-    """An adapter's tensors by PEFT's names, and its configuration.
+    """An adapter's tensors by PEFT's names, and its rank, alpha and targets.
 
-    Args:
-        folder: with `pytorch_lora_weights.safetensors`.
-
-    Returns:
-        Tensor by name, such as `mid_block...to_q.lora_A.weight`, and rank, alpha and targets.
-
-    Raises:
-        MissingFile: no such file.
-        ConfigError: it is damaged, or no adapter of a U-Net with its configuration.
+    Raises `MissingFile` without the file, `ConfigError` if it is not a complete adapter of a U-Net.
     """
     path = folder / WEIGHTS
     if not os.path.isfile(path):
@@ -135,8 +90,8 @@ def read_adapter(folder: Path) -> tuple[dict[str, Tensor], LoraConfig]:
     config = adapter_config(path)
     if config is None or not all(name.startswith("unet.") for name in tensors):
         raise ConfigError(
-            f"{path} is no adapter of ours: it lacks its rank and alpha, or changes more than the "
-            "U-Net. Give a run or the adapter folder of a run."
+            f"{path} is not an adapter of this program: it lacks its rank and alpha, or changes "
+            "more than the U-Net. Give a run or the adapter folder of a run."
         )
     return {_peft_name(name): value for name, value in tensors.items()}, config
 

@@ -1,4 +1,4 @@
-"""What the setting `model` names, and where its files lie; read without torch.
+"""The files of the setting `model`; no torch.
 
 A model is one place, or two joined by a plus: a base, and what makes a consistency model of it,
 an LCM-LoRA or an LCM U-Net. A place is a folder in diffusers' layout or a repository of the hub.
@@ -55,34 +55,19 @@ class ModelFiles:
 
 
 def find_model(model: str) -> ModelFiles:
-    """The files of a model on this disk; never goes to the network.
+    """The folders of a model on this disk; never uses the network.
 
-    Args:
-        model: as in `RunConfig`.
-
-    Returns:
-        Its folders.
-
-    Raises:
-        MissingFile: a folder is missing, or a repository is not in the hub's cache.
-        ConfigError: not of that form.
+    Raises `MissingFile` if a folder or a repository in the hub's cache is missing, `ConfigError` if
+    the text has another form.
     """
     base, *part = _places(model)
     return ModelFiles(_find(base).resolve(), _find(part[0]).resolve() if part else None)
 
 
 def check_model(model: str) -> None:
-    """As `find_model`, but of what is missing the hub is asked how large it is.
+    """As `find_model`; for a missing repository the error says how much there is to download.
 
-    The hub is asked once in five minutes for each model, however often this is called.
-
-    Args:
-        model: as in `RunConfig`.
-
-    Raises:
-        MissingFile: not on this disk; says how much there is to download, or that there is no
-            network.
-        ConfigError: not of that form.
+    The hub is asked at most once in five minutes for each model.
     """
     try:
         find_model(model)
@@ -94,7 +79,7 @@ def check_model(model: str) -> None:
 
 @lru_cache(maxsize=64)
 def _missing(model: str, period: int) -> str:
-    """What is missing of a model, in one sentence; `period` makes the answer age."""
+    """One sentence on the missing files of a model; `period` makes the answer age."""
     try:
         missing = model_size(model).missing
     except MissingFile as error:
@@ -106,27 +91,17 @@ def _missing(model: str, period: int) -> str:
 
 
 def model_repositories(model: str) -> list[Repository]:
-    """Those places of a model that are repositories of the hub; arguments as in `find_model`."""
+    """The places of a model that are repositories of the hub."""
     return [place for place in _places(model) if isinstance(place, Repository)]
 
 
 def adapter_repository(name: str) -> Repository:
-    """Where the hub keeps an adapter.
-
-    Args:
-        name: `owner/name` or `owner/name@revision`.
-
-    Returns:
-        The repository, of which one file is wanted.
-
-    Raises:
-        ConfigError: not of that form.
-    """
+    """The repository of an adapter, `owner/name` or `owner/name@revision`."""
     return repository(name, (LORA_FILE,))
 
 
 def model_size(model: str) -> Download:
-    """What downloading a model would take, asked of the hub; arguments as in `find_model`."""
+    """The size of a model's download, asked of the hub."""
     sizes = [size(wanted) for wanted in model_repositories(model)]
     return Download(sum(one.total for one in sizes), sum(one.missing for one in sizes))
 

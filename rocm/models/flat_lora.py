@@ -2,7 +2,7 @@ r"""The adapter as one vector, and its layers with fewer operations.
 
 .. math:: y = W x + b + s B A x, \qquad s = \alpha / r
 
-The weights of all layers are views of one vector, their gradients of another, so that the optimiser
+The weights of all layers are views of one vector, their gradients of another, so that the optimizer
 and the gradient's norm take one tensor instead of hundreds. A pass casts that vector once to its
 own number format and lends the layers views of the cast; their gradients come back as one tensor
 too, and add up in float32. Names, files and figures are PEFT's.
@@ -49,6 +49,7 @@ class FlatAdamW(torch.optim.AdamW):
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Set the gradient to zero; it is kept, whatever `set_to_none` says."""
+        assert self.vector.grad is not None, "allocated when the optimizer was made"
         self.vector.grad.zero_()
         for parameter, view in zip(self.parameters, self._gradients, strict=True):
             parameter.grad = view
@@ -59,14 +60,7 @@ class FlatAdamW(torch.optim.AdamW):
         return super().step(closure)
 
     def cast(self, cast: Tensor) -> list[Tensor]:
-        """The parameters in another format; a gradient in them reaches the vector's.
-
-        Args:
-            cast: (P,), takes the values; all passes of an update share it.
-
-        Returns:
-            Views of it in the parameters' shapes.
-        """
+        """Views of `cast` (P,), which takes the values; gradients in them reach the vector."""
         return self._parts(_Cast.apply(self.vector, cast))
 
     def state_dict(self) -> dict[str, Any]:
@@ -179,10 +173,9 @@ class LeanLora(lora.Linear):
 
 
 def make_lean_lora(network: nn.Module) -> None:
-    """Exchange the adapted linear layers of a network; nothing that is computed changes.
+    """Replace the adapted linear layers of a network; the result stays the same.
 
-    Args:
-        network: with an adapter as `add_adapter` makes it: no dropout, no bias, no variant.
+    The adapter is as `add_adapter` makes it: no dropout, no bias, no variant.
     """
     for module in network.modules():
         if type(module) is lora.Linear:
@@ -193,13 +186,7 @@ class Lender:
     """Lends the layers of a network their trained weights, all of them in one cast."""
 
     def __init__(self, network: nn.Module, optimizer: FlatAdamW, dtype: torch.dtype):
-        """Find each layer's weights in the vector.
-
-        Args:
-            network: whose layers `make_lean_lora` has exchanged.
-            optimizer: over the adapter's weights.
-            dtype: of the network's passes.
-        """
+        """Find each layer's weights in the vector of `optimizer`; `dtype` is that of the passes."""
         self._optimizer = optimizer
         self._cast = torch.empty_like(optimizer.vector, dtype=dtype, requires_grad=False)
         places = {id(one): number for number, one in enumerate(optimizer.parameters)}

@@ -55,13 +55,13 @@ class _NormSilu(Function):
     def forward(ctx: Any, x: Tensor, layer: nn.GroupNorm) -> Tensor:
         ctx.layer = layer
         ctx.save_for_backward(x)
-        return F.silu(_normalised(x, layer)[0])
+        return F.silu(_normalized(x, layer)[0])
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         (x,), layer = ctx.saved_tensors, ctx.layer
-        normal, mean, rstd = _normalised(x, layer)
+        normal, mean, rstd = _normalized(x, layer)
         inner = torch.ops.aten.silu_backward(gradient, normal)
         sizes = (len(x), x.shape[1], x[0, 0].numel(), layer.num_groups)
         weight = layer.weight.to(x.dtype)
@@ -110,11 +110,7 @@ class LeanGEGLU(GEGLU):
 
 
 def make_lean(network: nn.Module) -> None:
-    """Exchange the layers of a U-Net or decoder; nothing that is computed changes.
-
-    Args:
-        network: of diffusers, frozen but for adapters, in evaluation mode.
-    """
+    """Replace the layers of a frozen U-Net or decoder of diffusers; the result stays the same."""
     for module in network.modules():
         if type(module) is nn.Conv2d and _is_plain(module):
             module.__class__ = LeanConv2d
@@ -144,7 +140,7 @@ def _join(block: nn.Module, activation: str, *norms: str) -> None:
     setattr(block, activation, PassPictures())
 
 
-def _normalised(x: Tensor, layer: nn.GroupNorm) -> tuple[Tensor, Tensor, Tensor]:
+def _normalized(x: Tensor, layer: nn.GroupNorm) -> tuple[Tensor, Tensor, Tensor]:
     """The norm of x, (B, C, H, W), and the mean and 1 / deviation of its groups."""
     weight, bias = layer.weight.to(x.dtype), layer.bias.to(x.dtype)
     sizes = (len(x), x.shape[1], x[0, 0].numel(), layer.num_groups)

@@ -30,7 +30,7 @@ METADATA = "lora_adapter_metadata"
 def add_adapter(
     unet: UNet2DConditionModel, rank: int, alpha: float, targets: list[str], seed: int
 ) -> list[torch.nn.Parameter]:
-    """Add a trainable adapter that changes nothing yet (B = 0), its weights in float32.
+    """Add a trainable adapter that changes nothing yet (B = 0); returns its float32 weights.
 
     Args:
         unet: with no adapter.
@@ -67,14 +67,8 @@ def add_adapter(
 def adapter_off(unet: UNet2DConditionModel) -> Iterator[None]:
     """Inside, the U-Net computes the reference.
 
-    Must be entered inside a checkpointed function, not around it: the recomputation happens later,
-    in backward, when a context around the call has long been left.
-
-    Args:
-        unet: with or without adapter.
-
-    Yields:
-        Nothing.
+    Enter it inside a checkpointed function, not around it: the recomputation happens later, in
+    backward, after a context around the call has been left.
     """
     layers = [
         module
@@ -92,15 +86,7 @@ def adapter_off(unet: UNet2DConditionModel) -> Iterator[None]:
 
 @contextmanager
 def other_adapter(unet: UNet2DConditionModel, name: str) -> Iterator[None]:
-    """Inside, the U-Net computes with another loaded adapter instead of the trained one.
-
-    Args:
-        unet: with the trained adapter and the other one.
-        name: of the other one.
-
-    Yields:
-        Nothing.
-    """
+    """Inside, the U-Net computes with the loaded adapter `name` instead of the trained one."""
     unet.set_adapter(name)
     try:
         yield
@@ -111,14 +97,8 @@ def other_adapter(unet: UNet2DConditionModel, name: str) -> Iterator[None]:
 def save_adapter(unet: UNet2DConditionModel, folder: Path) -> None:
     """Write the adapter so that a stock pipeline's `load_lora_weights(folder)` reads it.
 
-    The alpha travels as metadata: without it diffusers would assume alpha == rank.
-
-    Args:
-        unet: with an adapter.
-        folder: existing folder.
-
-    Raises:
-        OSError: the file cannot be written, for instance because the disk is full.
+    The alpha travels as metadata: without it diffusers would assume alpha == rank. Raises `OSError`
+    if the file cannot be written.
     """
     try:
         LatentConsistencyModelPipeline.save_lora_weights(
@@ -132,16 +112,10 @@ def save_adapter(unet: UNet2DConditionModel, folder: Path) -> None:
 
 
 def load_adapter(pipeline: LatentConsistencyModelPipeline, folder: Path, name: str = NAME) -> None:
-    """Load an adapter in diffusers' format through the stock loader, and switch to it.
+    """Load an adapter in diffusers' format as `name` through the stock loader, and switch to it.
 
-    Args:
-        pipeline: whose U-Net has no adapter of this name.
-        folder: with `pytorch_lora_weights.safetensors`.
-        name: of the adapter in the U-Net.
-
-    Raises:
-        MissingFile: no such file.
-        ConfigError: the file is damaged, empty, not finite, or was made for another model.
+    Raises `MissingFile` without the file, `ConfigError` if it is damaged, empty, not finite, or
+    made for another model.
     """
     path = Path(folder) / WEIGHTS
     if not os.path.isfile(path):
@@ -164,17 +138,7 @@ def load_adapter(pipeline: LatentConsistencyModelPipeline, folder: Path, name: s
 
 
 def adapter_config(path: Path) -> LoraConfig | None:
-    """Rank, alpha and targets that an adapter's file states; None where it states none.
-
-    Args:
-        path: of `pytorch_lora_weights.safetensors`.
-
-    Returns:
-        The configuration of its U-Net's part.
-
-    Raises:
-        ConfigError: what it states cannot be read.
-    """
+    """Rank, alpha and targets in an adapter's file, None without them; ConfigError if damaged."""
     try:
         with safe_open(path, "pt") as file:
             entries = json.loads((file.metadata() or {}).get(METADATA, "{}"))
@@ -195,7 +159,7 @@ def adapter_config(path: Path) -> LoraConfig | None:
 
 
 def _checked(path: Path) -> int:
-    """How many tensors the file holds; all of them are finite, and there are some."""
+    """The number of tensors in the file; ConfigError if one is not finite or there are none."""
     try:
         with safe_open(path, "pt") as file:
             names = file.keys()
@@ -213,7 +177,7 @@ def _checked(path: Path) -> int:
 
 
 def _difference(path: Path, unet: UNet2DConditionModel) -> str:
-    """How an adapter and a U-Net differ: by family if their text features do."""
+    """The difference of an adapter and a U-Net: the family, if their text features differ."""
     with safe_open(path, "pt") as file:
         names = [name for name in file.keys() if "attn2.to_k" in name and "down" in name]  # noqa: SIM118
         widths = [file.get_slice(name).get_shape()[-1] for name in names]

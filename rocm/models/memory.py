@@ -1,4 +1,4 @@
-"""How much memory a device has, and whether an error says that it is full."""
+"""The memory of a device, and errors that say that it is full."""
 
 import psutil
 import torch

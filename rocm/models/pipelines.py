@@ -44,20 +44,10 @@ NO_CHECKER: dict[str, Any] = {"safety_checker": None, "requires_safety_checker":
 def load_pipeline(
     kind: type[DiffusionPipeline], model: str, precision: str, **parts: Any
 ) -> DiffusionPipeline:
-    """A stock pipeline from the base's folder.
+    """A stock pipeline from the base's folder, on the CPU; `parts` replace those of the folder.
 
-    Args:
-        kind: class of the pipeline.
-        model: as in `RunConfig`.
-        precision: `fp32`, `bf16` or `fp16`.
-        **parts: of the pipeline, to be used instead of the folder's.
-
-    Returns:
-        The pipeline on the CPU.
-
-    Raises:
-        MissingFile: no such folder, or a file in it is missing.
-        ConfigError: a file is damaged, a pickle, or belongs to another pipeline.
+    Raises `MissingFile` without the folder or a file, `ConfigError` if a file is damaged, a pickle,
+    or of another pipeline.
     """
     base = find_model(model).base
     _check_layout(model, base)
@@ -78,20 +68,11 @@ def load_pipeline(
 
 
 def load_few_step(model: str, precision: str) -> tuple[DiffusionPipeline, str]:
-    """A pipeline that a few steps of consistency sampling suit, with an `LCMScheduler`.
+    """A pipeline for a few steps of consistency sampling, with an `LCMScheduler`, on the CPU.
 
-    Args:
-        model: as in `RunConfig`.
-        precision: as in `load_pipeline`.
-
-    Returns:
-        The pipeline on the CPU, an LCM-LoRA merged into its U-Net; and what must be said of the
-        model, empty if it is a consistency model.
-
-    Raises:
-        MissingFile: no such folder, or a file in it is missing.
-        ConfigError: a file is damaged, or the model is an ordinary diffusion model, or its
-            scheduler clamps.
+    An LCM-LoRA is merged into its U-Net. The second value is a remark on the model, empty for a
+    consistency model. Raises as `load_pipeline`, and `ConfigError` for an ordinary diffusion model
+    or a scheduler that clamps.
     """
     files = find_model(model)
     _check_layout(model, files.base)
@@ -108,14 +89,9 @@ def load_few_step(model: str, precision: str) -> tuple[DiffusionPipeline, str]:
 
 
 def freeze(pipeline: DiffusionPipeline, device: torch.device, dtype: torch.dtype) -> None:
-    """Move a pipeline to its device, its networks fixed; with float16 the autoencoder in float32.
+    """Move a pipeline to its device and fix its networks; with float16 the autoencoder in float32.
 
     On a CPU the channels of its pictures lie last; see `order_channels`.
-
-    Args:
-        pipeline: with U-Net, autoencoder and text encoders.
-        device: where to compute.
-        dtype: of the network passes.
     """
     pipeline.to(device)
     if dtype == torch.float16:
@@ -129,14 +105,10 @@ def freeze(pipeline: DiffusionPipeline, device: torch.device, dtype: torch.dtype
 
 
 def order_channels(pipeline: DiffusionPipeline, is_last: bool) -> None:
-    """Lay out U-Net and autoencoder in memory; what they compute stays the same, up to rounding.
+    """Lay out U-Net and autoencoder in memory; results stay the same, up to rounding.
 
-    On a CPU channels that lie last are faster. On CUDA torch's group norm puts them first again,
-    at the cost of a copy each time.
-
-    Args:
-        pipeline: without adapter.
-        is_last: a pixel's channels lie side by side, not a channel's pixels.
+    On a CPU channels that lie last (`is_last`) are faster. On CUDA torch's group norm moves them
+    first again, at the cost of a copy each time.
     """
     order = torch.channels_last if is_last else torch.contiguous_format
     for network in (pipeline.unet, pipeline.vae):
@@ -146,7 +118,7 @@ def order_channels(pipeline: DiffusionPipeline, is_last: bool) -> None:
 def _check_layout(model: str, base: Path) -> None:
     if not (base / "model_index.json").is_file():
         raise MissingFile(
-            f"model={model} is no model in diffusers' layout: {base} has no model_index.json. "
+            f"model={model} is not a model in diffusers' layout: {base} has no model_index.json. "
             "A single checkpoint file has to be converted to that layout first."
         )
 
@@ -190,7 +162,7 @@ def _check_numbers(model: str, pipeline: DiffusionPipeline) -> None:
     kind = pipeline.scheduler.config.get("prediction_type", "epsilon")
     if not isinstance(side, int) or side < 1:
         raise ConfigError(
-            f"model={model}: sample_size={side} in unet/config.json is no whole number above 0. "
+            f"model={model}: sample_size={side} in unet/config.json is not a whole number above 0. "
             "Set it to the latents' width, such as 64 for pictures of 512 pixels."
         )
     if not isinstance(factor, int | float):
@@ -203,7 +175,7 @@ def _check_numbers(model: str, pipeline: DiffusionPipeline) -> None:
 
 
 def _merge_lora(model: str, pipeline: DiffusionPipeline, part: Path) -> None:
-    """Fold an LCM-LoRA into the weights: what is trained later starts from the sum."""
+    """Fold an LCM-LoRA into the weights; training starts from the sum."""
     path = part / LORA_FILE
     if not path.is_file():
         raise MissingFile(
@@ -274,7 +246,7 @@ def _give_scheduler(model: str, pipeline: DiffusionPipeline, has_part: bool) -> 
 
 
 def _check_fit(model: str, pipeline: DiffusionPipeline) -> None:
-    """The U-Net must take what the text encoders give."""
+    """Refuse a U-Net for text features of another width than the encoders'."""
     encoders = [pipeline.components.get(name) for name in ("text_encoder", "text_encoder_2")]
     given = sum(encoder.config.hidden_size for encoder in encoders if encoder is not None)
     taken = pipeline.unet.config.cross_attention_dim

@@ -15,20 +15,11 @@ from rocm.storage.paths import find_folder
 def load_decoder(
     folder: str, device: torch.device, dtype: torch.dtype, latent_channels: int
 ) -> Callable[[Tensor], Tensor]:
-    """Load a tiny autoencoder's decoder, frozen.
+    """Load the decoder of an `AutoencoderTiny` in diffusers' layout, frozen.
 
-    Args:
-        folder: of an `AutoencoderTiny` in diffusers' layout, found as a model's folder is.
-        device: where to compute.
-        dtype: of its weights.
-        latent_channels: of the model whose latents it decodes.
-
-    Returns:
-        Latents (B, C, h, w) to pictures (B, 3, H, W), float32, nominally in [0, 1].
-
-    Raises:
-        MissingFile: the folder, or a file in it, is missing.
-        ConfigError: it is another kind of autoencoder, damaged, or for other latents.
+    It maps latents (B, C, h, w) to pictures (B, 3, H, W), float32, nominally in [0, 1]. Raises
+    `MissingFile` without the folder or a file, `ConfigError` for another kind of autoencoder, a
+    damaged file or other latents.
     """
     path = _folder(folder)
     if (
@@ -36,7 +27,7 @@ def load_decoder(
         != "AutoencoderTiny"
     ):
         raise ConfigError(
-            f"decoder={folder} is no AutoencoderTiny. Give TAESD, or leave decoder empty."
+            f"decoder={folder} is not an AutoencoderTiny. Give TAESD, or leave decoder empty."
         )
     network = load_network(AutoencoderTiny, path, f"decoder={folder}", dtype)
     if network.config.latent_channels != latent_channels:
@@ -59,6 +50,6 @@ def _folder(folder: str) -> Path:
         return find_folder(folder)
     except MissingFile as error:
         raise MissingFile(
-            f"decoder={folder[:200]} is no folder on this disk. Give the folder of an "
+            f"decoder={folder[:200]} is not a folder on this disk. Give the folder of an "
             "AutoencoderTiny, such as madebyollin/taesd once downloaded, or leave decoder empty."
         ) from error

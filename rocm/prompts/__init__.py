@@ -1,1 +1,1 @@
-"""What is drawn: lists of prompts, and which of them train and which evaluate."""
+"""Lists of prompts, split into training and evaluation."""

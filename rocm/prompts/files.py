@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ HUB = "hub:"
 
 @dataclass(frozen=True)
 class HubPrompts:
-    """What was read of a data set.
+    """The prompts of a data set.
 
     Attributes:
         commit: of the data set.
@@ -47,17 +48,7 @@ class HubPrompts:
 
 
 def check_prompt(prompt: str) -> str:
-    """The prompt without surrounding white space.
-
-    Args:
-        prompt: as the user gave it.
-
-    Returns:
-        The prompt to draw.
-
-    Raises:
-        ConfigError: empty, longer than 1,000 characters, or no text.
-    """
+    """The prompt without surrounding white space; ConfigError if empty, too long or not text."""
     text = check_text("prompt", prompt).strip()
     if not text:
         raise ConfigError(
@@ -72,18 +63,12 @@ def check_prompt(prompt: str) -> str:
 
 
 def read_prompts(path: Path, column: str = "") -> list[str]:
-    """The prompts of a file.
+    """The prompts of a file, in order, with repetitions.
 
-    Args:
-        path: .csv, .tsv, .json or .jsonl; any other name is text with one prompt per line.
-        column: of a table, or key of objects; empty: the first of prompt, caption, text.
-
-    Returns:
-        The prompts in order, as often as they stand there.
-
-    Raises:
-        MissingFile: no such file.
-        ConfigError: not readable as its name says, no such column, or a prompt is not allowed.
+    .csv, .tsv, .json and .jsonl are tables, of which `column` (or a key of that name) is read, by
+    default the first of prompt, caption, text; other files have one prompt per line. Raises
+    `MissingFile` without the file, `ConfigError` if it cannot be read so or a prompt is not
+    allowed.
     """
     if not os.path.exists(path):
         raise MissingFile(
@@ -112,18 +97,10 @@ def read_prompts(path: Path, column: str = "") -> list[str]:
 
 
 def find_hub_prompts(source: str, column: str) -> HubPrompts:
-    """What was read of a data set earlier, without a look at the network.
+    """The prompts of a data set that were read earlier; never uses the network.
 
-    Args:
-        source: `hub:owner/name`, with `@revision` and `:pattern` of file names if need be.
-        column: as in `read_prompts`.
-
-    Returns:
-        The prompts.
-
-    Raises:
-        MissingFile: they are not on this disk.
-        ConfigError: not of that form.
+    `source` is `hub:owner/name`, optionally with `@revision` and `:pattern` of file names. Raises
+    `MissingFile` if they are not on this disk, `ConfigError` if the text has another form.
     """
     wanted, pattern = _data_set(source)
     path = _stored(wanted, pattern, column)
@@ -143,18 +120,9 @@ def find_hub_prompts(source: str, column: str) -> HubPrompts:
 def fetch_hub_prompts(source: str, column: str, announce: Callable[[str], None]) -> HubPrompts:
     """Read a column of a data set from the hub, and keep it; arguments as in `find_hub_prompts`.
 
-    Args:
-        source: as there.
-        column: as there.
-        announce: takes a sentence with the size before the reading begins, and one at the end.
-
-    Returns:
-        The prompts.
-
-    Raises:
-        MissingFile: no network, no such data set, or no file that fits.
-        ConfigError: no such column, or a file is damaged.
-        RunError: what was read cannot be kept.
+    `announce` takes sentences on the progress. Raises `MissingFile` without network or a fitting
+    file, `ConfigError` without the column or for a damaged file, `RunError` if the prompts cannot
+    be kept.
     """
     from huggingface_hub import HfApi, HfFileSystem
 
@@ -170,9 +138,7 @@ def fetch_hub_prompts(source: str, column: str, announce: Callable[[str], None])
     texts: list[str] = []
     for number, file in enumerate(files, start=1):
         announce(f"{source}: file {number} of {len(files)}, {file}")
-        texts += asked(
-            source, lambda file=file: list(_column(system, root, file, column, announce))
-        )
+        texts += asked(source, partial(_column, system, root, file, column, announce))
     usable = [" ".join(text.split()) for text in texts if 0 < len(text.strip()) <= MAX_CHARACTERS]
     found = HubPrompts(
         str(info.sha), column, files, len(texts) - len(usable), list(dict.fromkeys(usable))
@@ -278,7 +244,7 @@ def _parse(name: str, content: str, column: str) -> list[str]:
             lines = [line for line in _lines(content) if line.strip()]
             return _of_objects(name, [json.loads(line) for line in lines], column)
     except (ValueError, RecursionError, csv.Error) as error:
-        raise _unusable(name, f"it is no {suffix} ({error})") from error
+        raise _unusable(name, f"it is not a {suffix} file ({error})") from error
     return _lines(content)
 
 
@@ -289,7 +255,7 @@ def _lines(content: str) -> list[str]:
 
 def _of_objects(name: str, rows: object, column: str) -> list[str]:
     if not isinstance(rows, list):
-        raise _unusable(name, "it holds no list")
+        raise _unusable(name, "it does not hold a list")
     if all(isinstance(row, str) for row in rows):
         return rows
     if not all(isinstance(row, dict) for row in rows):

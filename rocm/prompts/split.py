@@ -3,18 +3,20 @@
 import hashlib
 import os
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from rocm.config import RunConfig
 from rocm.errors import ConfigError
+from rocm.prompts.files import HUB, find_hub_prompts, read_prompts
 from rocm.prompts.files import check_prompt as check_prompt
-from rocm.prompts.files import find_hub_prompts, is_hub_source, read_prompts
 from rocm.storage.paths import ROOT
 
 Item = TypeVar("Item")
+Source = Callable[[str, str], tuple[list[str], str]]
+"""(source, column of a table) -> prompts, and the revision that they are from or an empty text."""
 EMBEDDED = ROOT / "assets" / "prompts"
 
 
@@ -44,28 +46,29 @@ def load_prompts(
     or white space only are one prompt before the split. The embedded lists share no object.
 
     Args:
-        source: `embedded`, a file, or `hub:owner/name`; as in `rocm.prompts.files`.
-        num_eval_prompts: evaluation prompts to take.
-        seed: of the sample: the first evaluate, the next are trained on.
+        source: `embedded`, a prefix of `SOURCES` and what follows, or a file.
+        num_eval_prompts: number of evaluation prompts.
+        seed: of the sample; its first prompts evaluate, the next train.
         column: of a table or data set; empty: the first of prompt, caption, text.
-        num_prompts: to train on; 0: all the others.
+        num_prompts: number of prompts to train on; 0: all the others.
 
     Returns:
         The prompts.
 
     Raises:
-        MissingFile: no such file, or the data set is not on this disk.
+        MissingFile: the file or data set is not on this disk.
         ConfigError: a prompt is not allowed, or there are too few.
     """
     revision = ""
     if source == "embedded":
-        train, evaluation = (_distinct(EMBEDDED / name) for name in ("train.txt", "eval.txt"))
+        train, evaluation = (
+            _without_repeats(read_prompts(EMBEDDED / name)) for name in ("train.txt", "eval.txt")
+        )
     else:
-        if is_hub_source(source):
-            found = find_hub_prompts(source, column)
-            prompts, revision = _without_repeats(found.prompts), found.commit
-        else:
-            prompts = _distinct(Path(os.path.expanduser(source)), column)
+        kind, colon, _ = source.partition(":")
+        read = SOURCES.get(kind + colon, _from_file)
+        texts, revision = read(source, column)
+        prompts = _without_repeats(texts)
         random.Random(f"evaluation/{seed}").shuffle(prompts)
         evaluation, train = prompts[:num_eval_prompts], prompts[num_eval_prompts:]
     if len(evaluation) < num_eval_prompts or len(train) < max(num_prompts, 1):
@@ -90,6 +93,19 @@ def prompts_of(config: RunConfig) -> PromptSet:
     )
 
 
+def _from_file(source: str, column: str) -> tuple[list[str], str]:
+    return read_prompts(Path(os.path.expanduser(source)), column), ""
+
+
+def _from_hub(source: str, column: str) -> tuple[list[str], str]:
+    found = find_hub_prompts(source, column)
+    return found.prompts, found.commit
+
+
+# Sources by the prefix of the setting `prompts`; any other text is a file. See docs/extending.md.
+SOURCES: dict[str, Source] = {HUB: _from_hub}
+
+
 def training_item(items: Sequence[Item], seed: int, index: int) -> Item:
     """The index-th training prompt: every one once per epoch, each epoch in its own order."""
     epoch, position = divmod(index, len(items))
@@ -101,10 +117,6 @@ def noise_seed(seed: int, index: int) -> int:
     """Noise seed of the index-th training picture, in [0, 2**63); it depends on nothing else."""
     digest = hashlib.sha256(f"noise/{seed}/{index}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
-
-
-def _distinct(path: Path, column: str = "") -> list[str]:
-    return _without_repeats(read_prompts(path, column))
 
 
 def _without_repeats(prompts: list[str]) -> list[str]:

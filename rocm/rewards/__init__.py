@@ -1,1 +1,1 @@
-"""What pictures are worth. Names and files are known without torch; `load` reads networks."""
+"""Rewards of pictures. Names and files are known without torch; `load` reads networks."""

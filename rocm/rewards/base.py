@@ -1,13 +1,14 @@
-"""What a reward is, how rewards are mixed, how pixels are limited and yet keep a gradient."""
+"""The interface of a reward, mixtures of rewards, and pixel limits that keep a gradient."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor
 
 from rocm.rewards.names import WITHOUT_GRADIENT
+from rocm.rewards.user import UserReward
 
 
 class Reward(Protocol):
@@ -19,23 +20,15 @@ class Reward(Protocol):
     name: str
 
     def __call__(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
-        """Score B pictures.
-
-        Args:
-            images: (B, 3, H, W), float32, in [0, 1].
-            prompts: B texts.
-
-        Returns:
-            (B,).
-        """
+        """Score B pictures (B, 3, H, W), float32 in [0, 1], with their B prompts; returns (B,)."""
         ...
 
 
 class Recordable(Reward, Protocol):
-    """A reward whose update can be recorded: what it knows of the prompts is a tensor."""
+    """A reward whose update can be recorded: its knowledge of the prompts is a tensor."""
 
     def texts(self, prompts: Sequence[str]) -> Tensor:
-        """What the score takes of B prompts, (B, D); D is 0 where it takes nothing."""
+        """Features (B, D) of B prompts for `score`; D is 0 if it ignores the prompts."""
         ...
 
     def score(self, images: Tensor, texts: Tensor) -> Tensor:
@@ -45,12 +38,12 @@ class Recordable(Reward, Protocol):
 
 class _LimitPixels(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: torch.autograd.function.FunctionCtx, images: Tensor) -> Tensor:
+    def forward(ctx: Any, images: Tensor) -> Tensor:
         ctx.save_for_backward(images)
         return images.clamp(0, 1)
 
     @staticmethod
-    def backward(ctx: torch.autograd.function.FunctionCtx, gradient: Tensor) -> Tensor:
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
         (images,) = ctx.saved_tensors
         # Descent moves against the gradient: drop what would push a pixel further out.
         outward = ((images > 1) & (gradient < 0)) | ((images < 0) & (gradient > 0))
@@ -60,9 +53,9 @@ class _LimitPixels(torch.autograd.Function):
 def limit_pixels(images: Tensor) -> Tensor:
     """Clamp pictures to [0, 1] as a screen does, keeping the gradient that leads back inside.
 
-    A plain clamp freezes saturated pixels for ever; no clamp rewards colours that no screen shows.
-    Here a pixel outside the range feels the gradient of a minimised loss only where that moves it
-    back into the range. Ours, not the paper's.
+    A plain clamp freezes saturated pixels for ever; without a clamp the reward rises with colors
+    that no screen shows. Here a pixel outside the range receives the gradient of a minimized loss
+    only if that moves it back into the range. Ours, not the paper's.
 
     Args:
         images: (B, 3, H, W), any range.
@@ -81,9 +74,19 @@ class Scale:
     deviation: float
 
 
+RAW = Scale(0.0, 1.0)
+
+
+def has_gradient(reward: Reward) -> bool:
+    """Whether a reward is differentiable in the pictures."""
+    if isinstance(reward, UserReward):
+        return reward.has_gradient
+    return reward.name not in WITHOUT_GRADIENT
+
+
 @dataclass(frozen=True)
 class Mixture:
-    r"""The trained reward: a weighted sum of (standardised) rewards.
+    r"""The trained reward: a weighted sum of (standardized) rewards.
 
     .. math:: R = \sum_k w_k (R_k - \mu_k) / \sigma_k
 
@@ -102,12 +105,13 @@ class Mixture:
         return {name: self.rewards[name](images, prompts) for name in self.weights}
 
     def texts(self, prompts: Sequence[str]) -> dict[str, Tensor]:
-        """What every reward, each a `Recordable`, takes of B prompts, (B, D)."""
-        return {name: self.rewards[name].texts(prompts) for name in self.weights}
+        """`texts` of every reward, each a `Recordable`."""
+        return {name: cast(Recordable, self.rewards[name]).texts(prompts) for name in self.weights}
 
     def parts_of(self, images: Tensor, texts: dict[str, Tensor]) -> dict[str, Tensor]:
         """Raw values (B,) as `parts` gives them, of pictures and `texts`."""
-        return {name: self.rewards[name].score(images, texts[name]) for name in self.weights}
+        rewards = {name: cast(Recordable, self.rewards[name]) for name in self.weights}
+        return {name: reward.score(images, texts[name]) for name, reward in rewards.items()}
 
     def combine(self, parts: dict[str, Tensor]) -> Tensor:
         """The weighted sum (B,) of raw values."""
@@ -115,7 +119,7 @@ class Mixture:
 
     def blind(self, parts: dict[str, Tensor]) -> Tensor:
         """The terms (B,) of the weighted sum that have no gradient, at least one."""
-        names = [name for name in self.weights if name in WITHOUT_GRADIENT]
+        names = [name for name in self.weights if not has_gradient(self.rewards[name])]
         return torch.stack([self._term(name, parts) for name in names]).sum(0)
 
     def _term(self, name: str, parts: dict[str, Tensor]) -> Tensor:

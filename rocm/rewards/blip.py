@@ -151,7 +151,7 @@ class BlipEncoder:
 
 @dataclass(frozen=True)
 class ImageReward:
-    r"""ImageReward: how much people like a picture of its prompt, standardised, about -2.3 to 2.
+    r"""ImageReward: how much people like a picture of its prompt, standardized, about -2.3 to 2.
 
     .. math:: r(x, c) = (\mathrm{head}(h(x, c)) - 0.1672) / 1.0333
 
@@ -186,21 +186,7 @@ def load_imagereward(
     dtype: torch.dtype,
     sizes: BlipSizes = LARGE,
 ) -> ImageReward:
-    """Load ImageReward.
-
-    Args:
-        name: of the reward.
-        paths: `ImageReward.pt` and `vocab.txt`.
-        device: of towers and head.
-        dtype: of the towers; the head is float32.
-        sizes: of the towers.
-
-    Returns:
-        The reward, frozen.
-
-    Raises:
-        ConfigError: the file is damaged, unsafe, or of another model.
-    """
+    """Load ImageReward from `ImageReward.pt` and `vocab.txt`; the head is float32. See `Loader`."""
     path, vocabulary = paths
     state = read_state(path)
     state.pop(f"blip.{_STALE}", None)
@@ -217,21 +203,7 @@ def load_blipscore(
     dtype: torch.dtype,
     sizes: BlipSizes = LARGE,
 ) -> CosineReward:
-    """Load BLIPScore: the cosine of BLIP's picture and text embeddings, without its matching head.
-
-    Args:
-        name: of the reward.
-        paths: `model_large.pth` and `vocab.txt`.
-        device: of the towers.
-        dtype: of the towers.
-        sizes: of the towers.
-
-    Returns:
-        The reward, frozen.
-
-    Raises:
-        ConfigError: the file is damaged, unsafe, or of another model.
-    """
+    """Load BLIPScore, the cosine of BLIP's embeddings, from `model_large.pth` and `vocab.txt`."""
     path, vocabulary = paths
     state = read_state(path, "model")
     towers = BlipTowers(sizes)

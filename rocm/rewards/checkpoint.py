@@ -16,17 +16,10 @@ _ADVICE = "It belongs to another model: put the published file of this reward th
 
 
 def read_state(path: Path, wrapper: str = "") -> dict[str, Tensor]:
-    """Read the tensors of a checkpoint.
+    """Read the tensors of a `.safetensors` file, or of a torch file that holds tensors only.
 
-    Args:
-        path: a `.safetensors` file, or one of torch that holds tensors only.
-        wrapper: name under which the file keeps them, or empty.
-
-    Returns:
-        Tensor by key, on the CPU; a leading `module.` of data-parallel training is dropped.
-
-    Raises:
-        ConfigError: the file is damaged, holds other things than tensors, or lacks the wrapper.
+    `wrapper` names the entry that holds them, if any; a leading `module.` of keys is dropped.
+    Raises `ConfigError` if the file is damaged, holds other objects, or lacks the wrapper.
     """
     content = _read(path)
     if wrapper:
@@ -45,14 +38,8 @@ def fit(
 ) -> None:
     """Load a state that must fit the network exactly.
 
-    Args:
-        network: whose tensors are replaced.
-        state: tensor by key of the file.
-        path: where the state is from, for the sentence.
-        key_in_file: the file's name for a key of the network.
-
-    Raises:
-        ConfigError: a key is missing, unexpected or of another shape; names the first.
+    `key_in_file` maps a key of the network to the file's. Raises `ConfigError` for the first key
+    that is missing, unexpected or of another shape.
     """
     expected = {key_in_file(key): value for key, value in network.state_dict().items()}
     for key, value in expected.items():

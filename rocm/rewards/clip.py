@@ -20,7 +20,7 @@ PARTS = ("vision_model", "text_model", "visual_projection", "text_projection")
 class ClipReward:
     """Cosine of a picture's and its prompt's embeddings, in [-1, 1].
 
-    Pixels are normalised as (x - 0.5) / 0.5, the convention of the embedded CLIPs; text embeddings
+    Pixels are normalized as (x - 0.5) / 0.5, the convention of the embedded CLIPs; text embeddings
     are kept, since prompts repeat.
     """
 
@@ -67,17 +67,9 @@ class ClipReward:
 def load_clip(name: str, folder: str, device: torch.device) -> ClipReward:
     """Load a CLIP, frozen, in float32.
 
-    Args:
-        name: of the reward.
-        folder: transformers' CLIPModel or VisionTextDualEncoderModel, and a tokenizer.
-        device: of the model.
-
-    Returns:
-        The reward.
-
-    Raises:
-        MissingFile: the folder, or a file in it, is missing.
-        ConfigError: a file is damaged or a pickle, or the folder holds another kind of network.
+    The folder holds transformers' CLIPModel or VisionTextDualEncoderModel, and a tokenizer. Raises
+    `MissingFile` without the folder or a file, `ConfigError` if a file is damaged or a pickle, or
+    the network is another kind.
     """
     path = _folder(name, folder)
     what = f"reward={name}"
@@ -99,6 +91,6 @@ def _folder(name: str, folder: str) -> Path:
         return find_folder(folder)
     except MissingFile as error:
         raise MissingFile(
-            f"reward={name} needs a folder of a CLIP, and '{folder[:200]}' is none. Write "
+            f"reward={name} needs the folder of a CLIP, but '{folder[:200]}' is not one. Write "
             "clip:FOLDER, such as clip:assets/tiny-clip."
         ) from error

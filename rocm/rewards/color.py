@@ -1,4 +1,4 @@
-"""Rewards without a network: they see colours and edges, never the prompt, and invite hacking.
+"""Rewards without a network: they see colors and edges, never the prompt, and invite hacking.
 
 Each takes pictures (B, 3, H, W) in [0, 1] and returns (B,).
 """
@@ -14,18 +14,12 @@ EPSILON = 1e-6
 
 
 def colorfulness(images: Tensor) -> Tensor:
-    r"""Colourfulness M3 of Hasler and Suesstrunk (2003), on the 0-255 scale.
+    r"""Colorfulness M3 of Hasler and Suesstrunk (2003) on the 0-255 scale, (B,), >= 0.
 
     .. math:: rg = R - G,\ yb = (R + G)/2 - B,\quad
               M = \sqrt{\sigma_{rg}^2 + \sigma_{yb}^2} + 0.3 \sqrt{\mu_{rg}^2 + \mu_{yb}^2}
 
-    Their scale: 15 slightly, 45 averagely, 82 highly, 109 extremely colourful.
-
-    Args:
-        images: (B, 3, H, W) in [0, 1].
-
-    Returns:
-        (B,), >= 0.
+    Their scale: 15 slightly, 45 averagely, 82 highly, 109 extremely colorful.
     """
     red, green, blue = (255 * images).flatten(2).unbind(1)
     rg, yb = red - green, (red + green) / 2 - blue
@@ -35,27 +29,13 @@ def colorfulness(images: Tensor) -> Tensor:
 
 
 def saturation(images: Tensor) -> Tensor:
-    """Mean HSV saturation, (max - min) / max over the channels of each pixel.
-
-    Args:
-        images: (B, 3, H, W) in [0, 1].
-
-    Returns:
-        (B,) in [0, 1].
-    """
+    """Mean HSV saturation, (max - min) / max over the channels of each pixel, (B,) in [0, 1]."""
     high, low = images.amax(1), images.amin(1)
     return ((high - low) / (high + EPSILON)).flatten(1).mean(1)
 
 
 def smoothness(images: Tensor) -> Tensor:
-    """Negative total variation: minus the mean absolute difference of neighbouring pixels.
-
-    Args:
-        images: (B, 3, H, W) in [0, 1].
-
-    Returns:
-        (B,) in [-1, 0].
-    """
+    """Minus the mean absolute difference of neighboring pixels, (B,) in [-1, 0]."""
     right = (images[..., 1:] - images[..., :-1]).abs().flatten(1).mean(1)
     down = (images[..., 1:, :] - images[..., :-1, :]).abs().flatten(1).mean(1)
     return -(right + down) / 2
@@ -82,10 +62,10 @@ class PixelReward:
 
 
 def edge_density(images: Tensor) -> Tensor:
-    """Share of pixels whose brightness is over 0.1 from a neighbour's, (B,) in [0, 1]."""
-    grey = images.mean(1)
-    right = (grey[:, :-1, 1:] - grey[:, :-1, :-1]).abs()
-    down = (grey[:, 1:, :-1] - grey[:, :-1, :-1]).abs()
+    """Share of pixels whose brightness is over 0.1 from a neighbor's, (B,) in [0, 1]."""
+    gray = images.mean(1)
+    right = (gray[:, :-1, 1:] - gray[:, :-1, :-1]).abs()
+    down = (gray[:, 1:, :-1] - gray[:, :-1, :-1]).abs()
     return (torch.maximum(right, down) > 0.1).float().flatten(1).mean(1)
 
 
@@ -95,7 +75,7 @@ def contrast(images: Tensor) -> Tensor:
 
 
 def color_entropy(images: Tensor) -> Tensor:
-    r"""Shannon entropy of a picture's colours, in bits, over 8 x 8 x 8 equal boxes of RGB.
+    r"""Shannon entropy of a picture's colors, in bits, over 8 x 8 x 8 equal boxes of RGB.
 
     .. math:: H = -\sum_k p_k \log_2 p_k
 
@@ -103,7 +83,7 @@ def color_entropy(images: Tensor) -> Tensor:
         images: (B, 3, H, W) in [0, 1].
 
     Returns:
-        (B,) in [0, 9]; 0 for one flat colour.
+        (B,) in [0, 9]; 0 for one flat color.
     """
     red, green, blue = (images * 8).long().clamp(0, 7).flatten(2).unbind(1)
     boxes = 64 * red + 8 * green + blue
@@ -113,12 +93,5 @@ def color_entropy(images: Tensor) -> Tensor:
 
 
 def at_limit(images: Tensor) -> Tensor:
-    """Share of channel values at or beyond the ends of the range, (B,) in [0, 1].
-
-    Args:
-        images: (B, 3, H, W), not clamped.
-
-    Returns:
-        (B,).
-    """
+    """Share of channel values at or beyond the ends of [0, 1], (B,); pictures are not clamped."""
     return ((images <= 0) | (images >= 1)).float().flatten(1).mean(1)

@@ -9,6 +9,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from http.client import HTTPException
 from pathlib import Path
 
@@ -136,17 +137,7 @@ def weights_folder() -> Path:
 
 
 def find_weights(name: str) -> list[Path]:
-    """The files of a published reward.
-
-    Args:
-        name: of `PUBLISHED`.
-
-    Returns:
-        Their paths, the checkpoint first.
-
-    Raises:
-        MissingFile: one of them is not on this disk; says how large it is and what to do.
-    """
+    """The files of a published reward, the checkpoint first; MissingFile says what to download."""
     published = PUBLISHED[name]
     paths = [file.find() for file in published.files]
     missing = [file for file, path in zip(published.files, paths, strict=True) if path is None]
@@ -161,7 +152,7 @@ def is_usable(name: str) -> bool:
 
 
 def size_text(files: Sequence[WeightFile]) -> str:
-    """How large files are together, in words."""
+    """The total size of files, in words."""
     megabytes = sum(file.megabytes for file in files)
     if not all(file.megabytes for file in files):
         return "size not stated"
@@ -171,15 +162,9 @@ def size_text(files: Sequence[WeightFile]) -> str:
 def download(name: str, fetch: Callable[[str, str, str], None]) -> Iterator[WeightFile]:
     """Fetch what a published reward lacks: from the hub into its cache, the rest into its folder.
 
-    Args:
-        name: of `PUBLISHED`.
-        fetch: downloads an address to a file and checks its sha256 (empty: unknown).
-
-    Yields:
-        Each file before its download begins.
-
-    Raises:
-        MissingFile: no network, the server does not have the file, or another content came.
+    `fetch` downloads an address to a file and checks its sha256 (empty: unknown). Yields each file
+    before its download begins. Raises `MissingFile` without network, without the file, or if other
+    content arrived.
     """
     for file in PUBLISHED[name].files:
         if file.find():
@@ -191,7 +176,7 @@ def download(name: str, fetch: Callable[[str, str, str], None]) -> Iterator[Weig
                 fetch(file.url, str(file.folder / file.name), file.sha256)
             else:
                 name = f"{file.name} of {file.repository}"
-                asked(name, lambda file=file: _download_from_hub(file))
+                asked(name, partial(_download_from_hub, file))
         except MissingFile as error:
             raise MissingFile(f"{error} Or put the file into {file.folder}.") from error
         except (HTTPException, OSError, RuntimeError) as error:
@@ -224,7 +209,7 @@ def _sentence(name: str, missing: list[WeightFile]) -> str:
     mistaken = first.find_mistaken()
     if mistaken:
         return (
-            f"reward={name}: {mistaken} holds the optimiser besides the model and is not read. "
+            f"reward={name}: {mistaken} holds the optimizer besides the model and is not read. "
             f"Use {first.name} of {first.repository} ({size_text([first])}): "
             f"python -m rocm rewards --download {name}"
         )

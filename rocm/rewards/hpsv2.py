@@ -45,20 +45,10 @@ def load_hpsv2(
     dtype: torch.dtype,
     architecture: dict[str, Any] | None = None,
 ) -> CosineReward:
-    """Load HPSv2.
+    """Load HPSv2 from its compressed checkpoint, frozen.
 
-    Args:
-        name: of the reward.
-        paths: `HPS_v2_compressed.pt` or `HPS_v2.1_compressed.pt`, alone.
-        device: of the towers.
-        dtype: of the towers.
-        architecture: open_clip's model configuration; None for ViT-H-14.
-
-    Returns:
-        The reward, frozen.
-
-    Raises:
-        ConfigError: the file is damaged, unsafe, or of another model.
+    `architecture` is open_clip's model configuration, None for ViT-H-14. Raises `ConfigError` if
+    the file is damaged, unsafe, or of another model.
     """
     import open_clip
 

@@ -1,6 +1,7 @@
 """Rewards by name."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 import torch
 
@@ -9,6 +10,8 @@ from rocm.rewards.color import PixelReward, colorfulness, saturation, smoothness
 from rocm.rewards.files import PUBLISHED
 from rocm.rewards.jpeg import compressibility, incompressibility
 from rocm.rewards.names import CLIP_FOLDERS, check_reward
+from rocm.rewards.user import UserReward
+from rocm.rewards.user_files import is_user_reward
 
 PIXEL_REWARDS = {
     "colorfulness": colorfulness,
@@ -19,30 +22,35 @@ PIXEL_REWARDS = {
 }
 
 
-def load_rewards(names: Iterable[str], device: torch.device) -> dict[str, Reward]:
-    """Load rewards.
+def load_rewards(
+    names: Iterable[str], device: torch.device, copies: Mapping[str, Path] | None = None
+) -> dict[str, Reward]:
+    """Load rewards, in order; their networks compute on `device`.
 
-    Args:
-        names: of `NAMES`, or `clip:FOLDER` for any small CLIP in transformers' layout.
-        device: where their networks compute.
-
-    Returns:
-        Reward by name, in order.
-
-    Raises:
-        ConfigError: unknown name.
-        MissingFile: a network's folder or file is missing.
+    Names are of `NAMES`, `clip:FOLDER` for any small CLIP in transformers' layout, or
+    `path/to/file.py:name`, for whose file `copies` may give another by name. Raises `ConfigError`
+    for an unknown name, `MissingFile` without a network's file.
     """
-    return {name: _load(name, device) for name in names}
+    return {name: _load(name, device, copies or {}) for name in names}
 
 
-def _load(name: str, device: torch.device) -> Reward:
+def probe_rewards(rewards: Iterable[Reward], device: torch.device, size: int) -> list[str]:
+    """Call each of the user's own rewards on pictures (3, size, size); names without gradient."""
+    own = [reward for reward in rewards if isinstance(reward, UserReward)]
+    for reward in own:
+        reward.probe(device, size)
+    return [reward.name for reward in own if not reward.has_gradient]
+
+
+def _load(name: str, device: torch.device, copies: Mapping[str, Path]) -> Reward:
     if name in PIXEL_REWARDS:
         return PixelReward(name, PIXEL_REWARDS[name])
     if name in PUBLISHED:
         from rocm.rewards.published import load_published
 
         return load_published(name, device)
+    if is_user_reward(name):
+        return UserReward(name, copies.get(name))
     from rocm.rewards.clip import load_clip
 
     check_reward(name)

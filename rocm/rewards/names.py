@@ -1,13 +1,15 @@
-"""Names of the rewards and how a mixture of them is written, for readers that hold no torch."""
+"""Names of the rewards and the syntax of mixtures; no torch."""
 
 import difflib
 import math
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Collection
 
+from rocm.config.algorithms import Algorithm
 from rocm.errors import ConfigError, MissingDependency
 from rocm.rewards.files import PUBLISHED, is_usable
+from rocm.rewards.user_files import check_user_reward, is_user_reward
 
 WITHOUT_GRADIENT = ("compressibility", "incompressibility")
 PIXEL_NAMES = ("colorfulness", "saturation", "smoothness", *WITHOUT_GRADIENT)
@@ -21,92 +23,62 @@ STATISTIC_NAMES = ("saturation", "contrast", "edge_density", "color_entropy")
 
 
 def check_reward(name: str) -> str:
-    """The name, if it is one.
-
-    Args:
-        name: of `NAMES`, or `clip:FOLDER`.
-
-    Returns:
-        The name.
-
-    Raises:
-        ConfigError: unknown name.
-    """
+    """The name, if it is of `NAMES`, `clip:FOLDER` or `path/to/file.py:name`, else ConfigError."""
     if name in NAMES or (name.startswith("clip:") and name != "clip:"):
+        return name
+    if is_user_reward(name):
+        check_user_reward(name)
         return name
     near = difflib.get_close_matches(name, NAMES, n=1)
     hint = f" Did you mean '{near[0]}'?" if near else ""
-    raise ConfigError(f"Unknown reward '{name}'.{hint} Rewards: {', '.join(NAMES)}, clip:FOLDER.")
+    raise ConfigError(
+        f"Unknown reward '{name}'.{hint} Rewards: {', '.join(NAMES)}, "
+        "clip:FOLDER, path/to/file.py:name."
+    )
 
 
 def check_measured(name: str) -> str:
-    """The name, if pictures can be measured by it: a reward, or one as its own package has it.
-
-    Args:
-        name: of `OFFICIAL`, or as in `check_reward`.
-
-    Returns:
-        The name.
-
-    Raises:
-        ConfigError: unknown name.
-        MissingDependency: the official packages are not installed, or not named.
-    """
+    """The name, if it is of `OFFICIAL` and its packages are known, or as in `check_reward`."""
     if name not in OFFICIAL:
         return check_reward(name)
     if not os.environ.get("ROCM_REFERENCE_PYTHON"):
         raise MissingDependency(
-            f"{name} needs the official packages, and ROCM_REFERENCE_PYTHON names no environment "
-            "of them. Run: python -m scripts.reference FOLDER, and set the variable as it says."
+            f"{name} needs the official packages, but ROCM_REFERENCE_PYTHON is not set. "
+            "Run: python -m scripts.reference FOLDER, and set the variable as it says."
         )
     return name
 
 
 def measurable() -> list[str]:
-    """What can be measured here, to choose from: the official packages too where they are."""
+    """Names that pictures can be measured by on this machine, official packages included."""
     official = OFFICIAL if os.environ.get("ROCM_REFERENCE_PYTHON") else ()
     here = usable_published()
     return [*EMBEDDED, *here, *(name for name in official if name.partition(":")[2] in here)]
 
 
-def check_gradient(names: Iterable[str], algorithm: str) -> None:
-    """Refuse to back-propagate through what is only a number, or to estimate what is not.
+def check_gradient(
+    names: Collection[str], algorithm: Algorithm, blind: Collection[str] | None = None
+) -> None:
+    """Refuse a reward without gradient if the algorithm needs one, or with one if it needs none.
 
-    Args:
-        names: of the trained rewards.
-        algorithm: as in `RunConfig`.
-
-    Raises:
-        ConfigError: rocm needs a gradient that one of them does not have, or hybrid a reward
-            without one.
+    `blind` are those of the user's own rewards that have no gradient; None while that is not known.
     """
-    missing = [name for name in names if name in WITHOUT_GRADIENT]
-    if missing and algorithm == "rocm":
+    missing = [name for name in names if name in {*WITHOUT_GRADIENT, *(blind or ())}]
+    if missing and algorithm.needs_gradient:
         raise ConfigError(
-            f"reward={missing[0]} has no gradient, and algorithm=rocm needs one. "
+            f"reward={missing[0]} has no gradient, but algorithm=rocm needs one. "
             "Set algorithm=hybrid or algorithm=rlcm, or leave that reward out."
         )
-    if algorithm == "hybrid" and not missing:
+    is_known = blind is not None or not any(is_user_reward(name) for name in names)
+    if algorithm.estimates_blind and not missing and is_known:
         raise ConfigError(
-            "Every part of the reward has a gradient, so that nothing is left for hybrid's policy "
-            f"gradient. Set algorithm=rocm, or add one of {', '.join(WITHOUT_GRADIENT)}."
+            "Every part of the reward has a gradient, so hybrid's policy gradient has nothing to "
+            f"estimate. Set algorithm=rocm, or add one of {', '.join(WITHOUT_GRADIENT)}."
         )
 
 
 def tracked(track: str, reward: str, model: str) -> list[str]:
-    """The rewards that are measured besides the trained one.
-
-    Args:
-        track: as in `RunConfig`: names separated by commas, or `auto`.
-        reward: what is trained.
-        model: that is trained.
-
-    Returns:
-        Names in order; those of `auto` are usable.
-
-    Raises:
-        ConfigError: the trained mixture cannot be read.
-    """
+    """The rewards that are measured besides the trained one; arguments are settings of a run."""
     if track.strip() != "auto":
         return [name.strip() for name in track.split(",") if name.strip()]
     # A published reward takes seconds a picture on a CPU: too long for the embedded model's runs.
@@ -120,16 +92,9 @@ def usable_published() -> list[str]:
 
 
 def parse_mixture(text: str) -> dict[str, float]:
-    """Reward names and weights from text such as `0.7*tiny-clip+0.3*colorfulness`.
+    """Weights by name from text such as `0.7*tiny-clip+0.3*colorfulness`, in order.
 
-    Args:
-        text: names joined by +, each with an optional weight and * in front.
-
-    Returns:
-        Weight by name, in order.
-
-    Raises:
-        ConfigError: not of that form, a name twice, or every weight 0.
+    Raises `ConfigError` if it has another form, a name twice, or only weights of 0.
     """
     weights: dict[str, float] = {}
     for term in re.split(r"\s*\+\s*", text.strip()):
@@ -145,5 +110,7 @@ def parse_mixture(text: str) -> dict[str, float]:
             )
         weights[name.strip()] = value
     if not any(weights.values()):
-        raise ConfigError(f"reward={text!r} has no weight but 0, so nothing would be trained.")
+        raise ConfigError(
+            f"reward={text!r} has only weights of 0, so nothing would be trained. Give a weight."
+        )
     return weights

@@ -43,14 +43,7 @@ class ReferenceScorer:
     versions: dict[str, str]
 
     def __init__(self, python: str):
-        """Start the process and wait until the packages' versions are known.
-
-        Args:
-            python: interpreter of their environment.
-
-        Raises:
-            MissingDependency: there is no such interpreter, or it lacks the packages.
-        """
+        """Start `python` of their environment; MissingDependency if it lacks the packages."""
         self._numbers = count()
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115, closed with the process
         try:
@@ -78,21 +71,21 @@ class ReferenceScorer:
         files: Sequence[Path],
         gradient: Path | None = None,
     ) -> list[float]:
-        """Score pictures of one prompt; hpsv2 reads its checkpoint at each call.
+        """Score picture files of one prompt; hpsv2 reads its checkpoint at each call.
 
         Args:
             scorer: of `SCORERS`.
             images: picture files.
             prompt: of all of them.
-            files: the checkpoint, and for BLIP's the vocabulary, as `find_weights` gives them.
-            gradient: a .npy file for the first picture's gradient (3, 224, 224) by its normalised
+            files: as `find_weights` gives them: the checkpoint, and for BLIP's the vocabulary.
+            gradient: a .npy file for the first picture's gradient (3, 224, 224) by its normalized
                 pixels; imagereward only.
 
         Returns:
-            One score a picture.
+            One score per picture.
 
         Raises:
-            ReferenceError: the package refused, or the process died; with its own words.
+            ReferenceError: the package's own words, or that the process died.
         """
         number = next(self._numbers)
         request = {
@@ -143,7 +136,7 @@ class ReferenceScorer:
     def _last_words(self) -> str:
         self._process.wait()
         self._log.seek(0)
-        return (self._log.read().strip().splitlines() or ["without a word"])[-1]
+        return (self._log.read().strip().splitlines() or ["no message"])[-1]
 
 
 _ADVICE = "Create the environment: python -m scripts.reference FOLDER"
@@ -156,15 +149,7 @@ class OfficialReward:
     """A published reward as its own package computes it; the process starts with the first call."""
 
     def __init__(self, name: str):
-        """Find the files.
-
-        Args:
-            name: of `OFFICIAL`.
-
-        Raises:
-            MissingDependency: no environment of the packages is named.
-            MissingFile: a file of the reward is not on this disk.
-        """
+        """Find the files of a name of `OFFICIAL`; raises if packages or files are missing."""
         published = check_measured(name).removeprefix(PREFIX)
         self.name = name
         self._files = find_weights(published)
@@ -172,17 +157,9 @@ class OfficialReward:
         self._scorer: ReferenceScorer | None = None
 
     def __call__(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
-        """Score B pictures.
+        """Score B pictures (B, 3, H, W) in [0, 1], rounded to bytes here; (B,), without gradient.
 
-        Args:
-            images: (B, 3, H, W) in [0, 1], rounded to whole bytes here.
-            prompts: B texts.
-
-        Returns:
-            (B,), without gradient.
-
-        Raises:
-            ReferenceError: the package refused, or its process died; the next call starts it anew.
+        Raises `ReferenceError` if the package fails; the next call starts its process again.
         """
         scores = torch.zeros(len(images))
         with TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""What computes an official score: its package's version and its checkpoint's hash; no torch."""
+"""Package version and checkpoint hash of official scores; no torch."""
 
 import hashlib
 import json
@@ -19,17 +19,10 @@ ASK = (
 
 
 def official_versions(measures: Iterable[str]) -> dict[str, str]:
-    """Package, torch and checkpoint of each official score.
+    """Package, torch and checkpoint of each official score among `measures`, in words by name.
 
-    Args:
-        measures: names, the official ones checked by `rocm.rewards.names.check_measured`.
-
-    Returns:
-        Words by name of an official score; empty where there is none.
-
-    Raises:
-        MissingDependency: the environment lacks the packages.
-        MissingFile: a checkpoint is not on this disk.
+    Raises `MissingDependency` if the environment lacks the packages, `MissingFile` without a
+    checkpoint.
     """
     official = [name for name in measures if name in OFFICIAL]
     if not official:
@@ -54,7 +47,7 @@ def _packages(python: str) -> dict[str, str]:
         done = subprocess.run([python, "-c", ASK], capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError) as error:
         raise MissingDependency(
-            f"ROCM_REFERENCE_PYTHON={python} is no environment of the official packages. Run: "
+            f"ROCM_REFERENCE_PYTHON={python} is not an environment of the official packages. Run: "
             "python -m scripts.reference FOLDER, and set the variable as it says."
         ) from error
     return json.loads(done.stdout)

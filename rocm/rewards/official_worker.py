@@ -7,7 +7,7 @@ each line of the input is a request and each line of the output an answer:
      "gradient"}                     ->    {"id", "scores"}    or    {"id", "error"}
 
 `vocabulary` is a folder with vocab.txt (not for hpsv2). `gradient` may name a .npy file, into which
-imagereward then writes the first score's gradient by the normalised pixels.
+imagereward then writes the first score's gradient by the normalized pixels.
 """
 
 import json
@@ -43,11 +43,7 @@ class Scorers:
     """The packages' scorers; the last one of each kind stays loaded."""
 
     def __init__(self, folder: Path):
-        """Load nothing yet.
-
-        Args:
-            folder: empty, becomes the working directory: `bert-base-uncased` is looked for there.
-        """
+        """Use the empty `folder` as working directory: `bert-base-uncased` is looked for there."""
         self.folder = folder
         self.loaded: dict[str, tuple[str, Any]] = {}
         os.chdir(folder)
@@ -113,20 +109,14 @@ def _write_gradient(model: Any, image: str, prompt: str, path: str) -> None:
 
 
 def serve(lines: TextIO, answers: TextIO, folder: Path) -> None:
-    """Answer requests until the input ends.
-
-    Args:
-        lines: requests.
-        answers: of this process to its parent.
-        folder: empty, for what the packages expect to find on disk.
-    """
+    """Answer the requests of `lines` in `answers`; the packages find their files in `folder`."""
     scorers = Scorers(folder)
     names = ("hpsv2", "image-reward", "torch", "transformers")
     print(json.dumps({"versions": {name: version(name) for name in names}}), file=answers)
     for line in lines:
         request = json.loads(line)
         try:
-            answer = {"scores": scorers.score(request)}
+            answer: dict[str, Any] = {"scores": scorers.score(request)}
         except Exception as error:  # noqa: BLE001, another's code: its failure is the answer
             answer = {"error": f"{type(error).__name__}: {error}"}
         print(json.dumps({"id": request["id"], **answer}), file=answers)

@@ -1,6 +1,6 @@
 """PickScore (arXiv 2305.01569), CLIPScore and LAION's aesthetic predictor, on transformers' CLIP.
 
-All take the centre of a picture and OpenAI's tokens, which open_clip carries, so no tokenizer is
+All take the center of a picture and OpenAI's tokens, which open_clip carries, so no tokenizer is
 needed from the hub.
 """
 
@@ -94,61 +94,27 @@ class AestheticReward:
 def load_clip_encoder(
     weights: Path, config: Path, device: torch.device, dtype: torch.dtype
 ) -> ClipEncoder:
-    """Load a CLIP, or take the one that another reward has loaded from the same file.
-
-    Args:
-        weights: `model.safetensors`.
-        config: `config.json` beside it.
-        device: of the towers.
-        dtype: of the towers.
-
-    Returns:
-        The encoder, frozen.
-
-    Raises:
-        ConfigError: a file is damaged, or does not fit the other.
-    """
+    """A frozen CLIP of `model.safetensors` and `config.json`; the same file is loaded once only."""
     key = (weights, device, dtype)
     model = _LOADED.get(key)
     if model is None:
-        model = CLIPModel(_read_config(config))
-        state = read_state(weights)
+        model, state = CLIPModel(_read_config(config)), read_state(weights)
         fit(model, {name: state[name] for name in state if name not in _STALE}, weights)
-        model = _LOADED[key] = freeze(model, device, dtype)
+        _LOADED[key] = freeze(model, device, dtype)
     return ClipEncoder(model)
 
 
 def load_cosine(
     name: str, paths: Sequence[Path], device: torch.device, dtype: torch.dtype
 ) -> CosineReward:
-    """Load CLIPScore as ImageReward's package has it: the plain cosine.
-
-    Args:
-        name: of the reward.
-        paths: weights and configuration.
-        device: of the towers.
-        dtype: of the towers.
-
-    Returns:
-        The reward, frozen.
-    """
+    """Load CLIPScore as ImageReward's package has it: the plain cosine."""
     return CosineReward(name, load_clip_encoder(*paths, device, dtype))
 
 
 def load_pickscore(
     name: str, paths: Sequence[Path], device: torch.device, dtype: torch.dtype
 ) -> CosineReward:
-    """Load PickScore: the cosine times exp(logit scale), about 100.
-
-    Args:
-        name: of the reward.
-        paths: weights and configuration.
-        device: of the towers.
-        dtype: of the towers.
-
-    Returns:
-        The reward, frozen.
-    """
+    """Load PickScore: the cosine times exp(logit scale), about 100."""
     encoder = load_clip_encoder(*paths, device, dtype)
     # From the file: in bfloat16 the scale itself would be off by up to 0.4 %.
     with safe_open(paths[0], "pt") as file:
@@ -159,17 +125,7 @@ def load_pickscore(
 def load_aesthetic(
     name: str, paths: Sequence[Path], device: torch.device, dtype: torch.dtype
 ) -> AestheticReward:
-    """Load the aesthetic predictor.
-
-    Args:
-        name: of the reward.
-        paths: head, and the CLIP's weights and configuration.
-        device: of tower and head.
-        dtype: of the tower; the head is float32.
-
-    Returns:
-        The reward, frozen.
-    """
+    """Load the aesthetic predictor from its head, in float32, and a CLIP's files."""
     encoder = load_clip_encoder(*paths[1:], device, dtype)
     head = Head(encoder.model.config.projection_dim)
     fit(head, read_state(paths[0]), paths[0])
@@ -181,5 +137,5 @@ def _read_config(path: Path) -> CLIPConfig:
         return CLIPConfig.from_dict(json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError, StrictDataclassError) as error:
         raise ConfigError(
-            f"{path} is no configuration of a CLIP. Delete it and download it again."
+            f"{path} is not the configuration of a CLIP. Delete it and download it again."
         ) from error

@@ -1,6 +1,6 @@
 """The published rewards' picture preparation as tensor operations that keep the gradient.
 
-Pictures are (B, 3, H, W) in [0, 1]; results (B, 3, size, size), normalised by CLIP's mean and
+Pictures are (B, 3, H, W) in [0, 1]; results (B, 3, size, size), normalized by CLIP's mean and
 deviation. Resizing is bicubic with antialiasing, in float32 at least: without antialiasing HPSv2
 moves by 1.4e-3 to 2.6e-3, more than many runs gain.
 """
@@ -19,20 +19,19 @@ DEVIATION = (0.26862954, 0.26130258, 0.27577711)
 
 
 def crop(images: Tensor, size: int) -> Tensor:
-    """Scale the shorter side to `size`, cut the centre out, normalise (CLIP, BLIP).
+    """Scale the shorter side to `size`, crop the center, normalize (CLIP, BLIP).
 
     The originals resize 8-bit pictures with PIL, which clips what bicubic weights overshoot; here
     `limit_pixels` does, since the gradient of torch's clamp is 0 at 0 and 1 themselves, where a
-    saturated picture lies. What PIL rounds besides moves ImageReward by 1e-4 to 5e-3. Where the
-    margin to cut is odd, the cut lies as torchvision's does; CLIP's own processor may lie one
-    pixel beside it.
+    saturated picture lies. PIL's rounding moves ImageReward by 1e-4 to 5e-3. An odd margin is cut
+    as torchvision does; CLIP's own processor may cut one pixel beside it.
 
     Args:
         images: (B, 3, H, W) in [0, 1].
         size: side of the result.
 
     Returns:
-        (B, 3, size, size), normalised.
+        (B, 3, size, size), normalized.
     """
     height, width = images.shape[-2:]
     shorter = min(height, width)
@@ -43,17 +42,16 @@ def crop(images: Tensor, size: int) -> Tensor:
 
 
 def pad(images: Tensor, size: int) -> Tensor:
-    """Scale the longer side to `size`, fill up with black around, normalise (HPSv2).
+    """Scale the longer side to `size`, pad with black, normalize (HPSv2).
 
-    Black is black before normalising. The original resizes a float tensor and does not clamp, so
-    there is nothing to imitate beyond that.
+    Black is black before normalizing. The original resizes a float tensor and does not clamp.
 
     Args:
         images: (B, 3, H, W) in [0, 1].
         size: side of the result.
 
     Returns:
-        (B, 3, size, size), normalised.
+        (B, 3, size, size), normalized.
     """
     height, width = images.shape[-2:]
     scale = size / max(height, width)

@@ -24,20 +24,10 @@ LOADERS: dict[str, Loader] = {
 
 
 def load_published(name: str, device: torch.device) -> Reward:
-    """Load a published reward; its towers compute in bfloat16 on a card that has it.
+    """Load a published reward, frozen; its towers compute in bfloat16 on a card that has it.
 
-    Elsewhere they compute in float32.
-
-    Args:
-        name: of `rocm.rewards.files.PUBLISHED`.
-        device: of its networks.
-
-    Returns:
-        The reward, frozen, differentiable in the pictures.
-
-    Raises:
-        MissingFile: a file is not on this disk.
-        ConfigError: a file is damaged, unsafe, or of another model.
+    Raises `MissingFile` if a file is not on this disk, `ConfigError` if it is damaged, unsafe, or
+    of another model.
     """
     has_bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
     dtype = torch.bfloat16 if device.type == "cuda" and has_bfloat16 else torch.float32

@@ -1,4 +1,4 @@
-"""What the published rewards share: precision, micro-batches, cosines of embeddings, heads.
+"""Shared parts of the published rewards: precision, micro-batches, cosines, heads.
 
 The networks ("towers") compute in the number format of their weights, bfloat16 on CUDA; what comes
 after - norms, products, scales, heads - computes in float32, where a cosine near 0.28 is not
@@ -8,7 +8,7 @@ rounded to steps of 0.002.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ from torch.utils.checkpoint import checkpoint
 from rocm.rewards.preprocess import full_precision
 
 MICRO_BATCH = 8
+Network = TypeVar("Network", bound=nn.Module)
 
 
 class Encoder(Protocol):
@@ -45,14 +46,14 @@ def score_in_micro_batches(
 ) -> Tensor:
     """Score pictures a few at a time; scores and gradients are those of the whole batch.
 
-    A batch of several parts keeps nothing of the towers for backward but the pictures, and computes
-    each part again there: memory is that of one part, whatever the batch.
+    A batch of several parts keeps only the pictures for backward and computes each part again
+    there, so its memory is that of one part.
 
     Args:
         score: of pictures and prompts, (B,).
         images: (B, 3, H, W) in [0, 1].
-        prompts: B texts, or what is known of them, (B, D).
-        micro_batch: most pictures that the towers see at once.
+        prompts: B texts, or their features, (B, D).
+        micro_batch: maximum number of pictures in one call.
 
     Returns:
         (B,), float32.
@@ -123,11 +124,7 @@ class Head(nn.Module):
     """Five linear layers without activation, width to 1, in float32 (Aesthetic, ImageReward)."""
 
     def __init__(self, width: int):
-        """Random weights.
-
-        Args:
-            width: of the features.
-        """
+        """Random weights for features of `width`."""
         super().__init__()
         # The published keys count the dropouts, which do nothing in evaluation.
         dropout = nn.Identity
@@ -147,6 +144,6 @@ class Head(nn.Module):
         return self.layers(full_precision(features))[:, 0]
 
 
-def freeze(network: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Module:
+def freeze(network: Network, device: torch.device, dtype: torch.dtype) -> Network:
     """The network on the device, in evaluation mode, without gradients of its own weights."""
     return network.to(device, dtype).eval().requires_grad_(False)

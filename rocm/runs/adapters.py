@@ -1,4 +1,7 @@
-"""What can be compared: the base model, runs and their checkpoints, adapters of disk and hub."""
+"""Which adapter draws: the base model, a run, a checkpoint, a folder, the hub, a shipped adapter.
+
+The names are listed in docs/models.md; page and command line take the same.
+"""
 
 import hashlib
 import os
@@ -13,6 +16,7 @@ from rocm.config import RunConfig
 from rocm.errors import ConfigError, MissingFile, RunError
 from rocm.models.files import adapter_repository, find_model
 from rocm.rewards.names import parse_mixture
+from rocm.rewards.user_files import name_now
 from rocm.runs.run_dir import RunDir
 from rocm.storage.hub import is_repository, local_snapshot
 from rocm.storage.paths import ROOT
@@ -26,15 +30,15 @@ LORA = re.compile(r"unet\.(.+)\.(?:lora\.(down|up)|lora_(A|B))\.weight")
 
 
 @dataclass(frozen=True)
-class Arm:
-    """One of the things compared.
+class Adapter:
+    """The base model, or an adapter for it.
 
     Attributes:
-        name: as it was asked for: `base`, `run:ID`, a folder, or `owner/name` of the hub.
+        name: as given, such as `base`, `run:ID@STEP`, a folder, or `owner/name` of the hub.
         label: short, for people.
-        folder: of the adapter, empty for the base model.
-        config: settings that it was trained with, None where they are not known.
-        run: directory of its run, None for other folders.
+        folder: of the adapter, relative to the project where it lies in it; empty for the base.
+        config: settings it was trained with; None if unknown.
+        run: the run that trained it; None for other adapters.
     """
 
     name: str
@@ -44,102 +48,152 @@ class Arm:
     run: RunDir | None = None
 
     @property
+    def path(self) -> Path:
+        """The adapter's folder as an absolute path."""
+        return ROOT / self.folder
+
+    @property
     def trained(self) -> tuple[str, ...]:
-        """Names of the rewards that it was trained on, as far as is known."""
-        return tuple(parse_mixture(self.config.reward)) if self.config else ()
+        """Names of the rewards it was trained on; empty if unknown."""
+        names = parse_mixture(self.config.reward) if self.config else ()
+        return tuple(name_now(name, self.run.rewards_dir) if self.run else name for name in names)
 
     def checkpoint(self, step: int) -> str:
-        """Folder of the adapter after `step` updates; MissingFile if there is no checkpoint."""
+        """Folder of the adapter after `step` updates; MissingFile without such a checkpoint."""
         folder = self.run.checkpoint_dir(step) if self.run else None
         if folder is None or not (folder / WEIGHTS).is_file():
-            known = ", ".join(str(one) for one in self.steps()) or "none"
+            known = ", ".join(map(str, self.steps())) or "none"
             raise MissingFile(
-                f"{self.label} has no checkpoint after {step} updates. It has: {known}."
+                f"{self.label} has no checkpoint after {step} updates. Its checkpoints: {known}."
             )
         return short_path(folder)
 
     def steps(self) -> list[int]:
-        """Updates after which there is a checkpoint, fewest first."""
+        """Update counts of the checkpoints, in ascending order."""
         folders = self.run.checkpoints() if self.run else []
-        return [int(one.name.removeprefix("step_")) for one in folders if (one / WEIGHTS).is_file()]
+        return [int(path.name.removeprefix("step_")) for path in folders if _holds_weights(path)]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """An adapter that a page offers: its name, its label, and whether it is a run's."""
+
+    name: str
+    label: str
+    is_run: bool
+
+
+def adapter_choices(runs: Path) -> list[Choice]:
+    """The base model, the shipped adapters, then runs with an adapter, newest first."""
+    shipped = [Choice(name, Path(name).name, False) for name in shipped_adapters()]
+    files = runs.glob(f"*/adapter/{WEIGHTS}")
+    newest = sorted(files, key=lambda file: file.stat().st_mtime, reverse=True)
+    trained = [RunDir(file.parent.parent) for file in newest]
+    named = [Choice(RUN + run.path.name, _choice_label(run), True) for run in trained]
+    return [Choice(BASE, "base model", False), *shipped, *named]
 
 
 def shipped_adapters() -> list[str]:
-    """Adapters that come with the project, as folders relative to it."""
-    found = SHIPPED.glob(f"*/{WEIGHTS}")
-    return sorted(short_path(file.parent) for file in found)
+    """Folders of the shipped adapters, relative to the project."""
+    return sorted(short_path(file.parent) for file in SHIPPED.glob(f"*/{WEIGHTS}"))
 
 
-def find_arm(name: str, runs: Path, is_public: bool = False) -> Arm:
-    """The arm of a name.
+def find_adapter(name: str, runs: Path, is_public: bool = False) -> Adapter:
+    """The adapter of a name, see docs/models.md.
 
     Args:
-        name: `base`, `run:ID`, a folder, absolute or relative to the project, or a repository of
-            the hub that was downloaded.
+        name: `base` or empty, `run:ID`, `run:ID@STEP`, a run's id or directory, an adapter folder
+            (absolute, or relative to the working directory or the project), the name of a shipped
+            adapter, or a hub repository that was downloaded.
         runs: folder of the runs.
-        is_public: whether only what the page itself offers may be named.
+        is_public: accept only the base model, runs and shipped adapters.
 
     Returns:
-        The arm; its adapter's file exists.
+        The adapter; its weights file exists.
 
     Raises:
-        RocmError: there is no such thing.
+        ConfigError: the name is not allowed in public.
+        MissingFile: nothing has this name, or it has no weights.
     """
     name = name.strip()
     if name in ("", BASE):
-        return Arm(BASE, BASE)
-    if name.startswith(RUN):
-        return _arm_of_run(name, runs)
-    if is_public and name not in shipped_adapters():
-        raise ConfigError("Here only the base model, adapters of runs and those that ship count.")
-    folder = next((one for one in _places(name) if os.path.isfile(one / WEIGHTS)), None)
-    if folder is None and _is_of_hub(name):
-        return Arm(name, name, short_path(_downloaded(name)))
-    if folder is None:
-        raise MissingFile(_no_adapter(name))
-    run = RunDir(folder.parent)
-    is_of_run = folder.name == "adapter" and (run.path / "config.yaml").is_file()
-    config = run.config() if is_of_run else _config_of_shipped(name)
-    label = folder.parent.name if is_of_run else folder.name
-    return Arm(name, label, short_path(folder), config, run if is_of_run else None)
+        return Adapter(BASE, BASE)
+    run_id = name.removeprefix(RUN).partition("@")[0]
+    is_run = RUN_ID.fullmatch(run_id) and os.path.isfile(runs / run_id / "config.yaml")
+    if name.startswith(RUN) or is_run:
+        return _adapter_of_run(name, runs)
+    shipped = {known for path in shipped_adapters() for known in (path, Path(path).name)}
+    if is_public and name not in shipped:
+        raise ConfigError(
+            "Only the base model, runs and shipped adapters can be used on a public page."
+        )
+    folder = next((path for path in _places(name) if _holds_weights(path)), None)
+    if folder is None and name in shipped:
+        folder = SHIPPED / name
+    if folder is not None:
+        return _adapter_in_folder(name, folder)
+    if _is_of_hub(name):
+        return Adapter(name, name, short_path(_downloaded(name)))
+    raise MissingFile(_no_adapter(name))
 
 
-def _config_of_shipped(name: str) -> RunConfig | None:
-    """Settings of an adapter that ships: it is named after the preset that trained it."""
-    preset = Path(name).name
-    return RunConfig.load(preset) if name in shipped_adapters() else None
-
-
-def _arm_of_run(name: str, runs: Path) -> Arm:
-    run_id = name.removeprefix(RUN)
+def _adapter_of_run(name: str, runs: Path) -> Adapter:
+    run_id, has_step, step = name.removeprefix(RUN).partition("@")
     run = RunDir(runs / run_id)
-    if not RUN_ID.fullmatch(run_id) or not (run.path / "adapter" / WEIGHTS).is_file():
+    if not RUN_ID.fullmatch(run_id) or not _holds_weights(run.path / "adapter"):
         raise MissingFile(f"Run '{run_id[:100]}' has no adapter. Choose another run.")
+    label = _title(run) or run_id
+    newest = Adapter(name, label, short_path(run.path / "adapter"), run.config(), run)
+    if not has_step:
+        return newest
+    if not step.isdecimal():
+        raise ConfigError(f"'{name[:120]}': give the number of updates after @, such as @40.")
+    folder = newest.checkpoint(int(step))
+    return Adapter(name, f"{label} after {int(step)}", folder, newest.config, run)
+
+
+def _adapter_in_folder(name: str, folder: Path) -> Adapter:
+    is_checkpoint = folder.parent.name == "checkpoints"
+    run = RunDir(folder.parent.parent if is_checkpoint else folder.parent)
+    if (is_checkpoint or folder.name == "adapter") and (run.path / "config.yaml").is_file():
+        after = f" after {int(folder.name.removeprefix('step_'))}" if is_checkpoint else ""
+        return Adapter(name, run.path.name + after, short_path(folder), run.config(), run)
+    # A shipped adapter is named after the preset that trained it.
+    is_shipped = short_path(folder) in shipped_adapters()
+    config = RunConfig.load(folder.name) if is_shipped else None
+    return Adapter(name, folder.name, short_path(folder), config)
+
+
+def _title(run: RunDir) -> str:
     try:
-        title = run.about().get("title", "")
-    except RunError:  # damaged; the list of runs says how
-        title = ""
-    return Arm(name, title or run_id, short_path(run.path / "adapter"), run.config(), run)
+        return str(run.about().get("title") or "")
+    except RunError:  # a damaged run; the list of runs says what is wrong
+        return ""
 
 
-def check_same_model(arms: list[Arm], model: str) -> str:
-    """The one base model of all arms.
+def _choice_label(run: RunDir) -> str:
+    title = _title(run)
+    return f"{title}: {run.path.name}" if title else run.path.name
+
+
+def check_same_model(adapters: list[Adapter], model: str) -> str:
+    """The base model that all adapters share.
 
     Args:
-        arms: to compare.
-        model: that was chosen, or empty for the arms' own.
+        adapters: to compare.
+        model: the chosen model; empty for the adapters' own.
 
     Returns:
-        Its folder.
+        Its name.
 
     Raises:
-        ConfigError: two arms belong to different models, or one to another than the chosen one.
+        ConfigError: the adapters, or an adapter and the chosen model, differ in it.
         MissingFile: the model is not there.
     """
-    models = {arm.label: arm.config.model for arm in arms if arm.config}
+    models = {adapter.label: adapter.config.model for adapter in adapters if adapter.config}
     if model:
         models = {"the chosen model": model, **models}
-    places = {label: find_model(one) for label, one in models.items()}
+    places = {label: find_model(name) for label, name in models.items()}
     if len(set(places.values())) > 1:
         first = next(iter(models))
         other = next(label for label in places if places[label] != places[first])
@@ -150,35 +204,35 @@ def check_same_model(arms: list[Arm], model: str) -> str:
     return next(iter(models.values()), RunConfig().model)
 
 
-def check_fit(arm: Arm, folder: str, model: str) -> None:
-    """Refuse an adapter whose layers are not the model's, before anything is drawn.
+def check_fit(adapter: Adapter, folder: str, model: str) -> None:
+    """Refuse an adapter whose layers the model lacks, before anything is drawn.
 
     Args:
-        arm: whose adapter it is, for the sentence.
-        folder: of the adapter.
-        model: folder of the base model.
+        adapter: named in the error.
+        folder: of its weights, or of a checkpoint's.
+        model: the base model.
 
     Raises:
         ConfigError: the file is damaged, or a layer is missing or has another size.
     """
     layers = _layer_sizes(find_model(model).base)
     tensors = tensor_shapes(ROOT / folder / WEIGHTS)
+    advice = "Choose the model that the adapter was trained on, or leave the adapter out."
     if not tensors:
-        raise ConfigError(f"The adapter file of {arm.label} is empty. Take another adapter.")
+        raise ConfigError(f"The adapter file of {adapter.label} is empty. Take another adapter.")
     for name, shape in tensors.items():
-        found = LORA.fullmatch(name)
-        layer = f"{found[1]}.weight" if found else name
-        if not found or min(len(layers.get(layer, ())), len(shape)) < 2:
+        match = LORA.fullmatch(name)
+        layer = f"{match[1]}.weight" if match else name
+        if not match or min(len(layers.get(layer, ())), len(shape)) < 2:
             raise ConfigError(
-                f"{arm.label} does not fit {model}: that has no layer {layer[:120]}. Choose the "
-                "model that the adapter was trained on, or leave it out."
+                f"{adapter.label} does not fit {model}, which has no layer {layer[:120]}. {advice}"
             )
-        is_down = (found[2] or found[3]) in ("down", "A")
+        is_down = (match[2] or match[3]) in ("down", "A")
         size, own = (layers[layer][1], shape[1]) if is_down else (layers[layer][0], shape[0])
         if size != own:
             raise ConfigError(
-                f"{arm.label} does not fit {model}: its layer {layer} has size {own}, the model's "
-                f"{size}. Choose the model that the adapter was trained on, or leave it out."
+                f"{adapter.label} does not fit {model}: its layer {layer} has size {own}, the "
+                f"model's {size}. {advice}"
             )
 
 
@@ -198,44 +252,50 @@ def _layer_sizes(model: Path) -> dict[str, list[int]]:
 
 
 def fingerprint(folder: str) -> str:
-    """SHA-256 of an adapter's weights, so that a comparison says what exactly it drew."""
+    """SHA-256 of an adapter's weights."""
     return hashlib.sha256((ROOT / folder / WEIGHTS).read_bytes()).hexdigest()
 
 
 def short_path(folder: Path) -> str:
-    """The folder, relative to the project where it lies in it: that works on other machines too."""
+    """A folder of the project relative to it, so that it works on other machines; else absolute."""
     whole = folder.resolve()
     return str(whole.relative_to(ROOT)) if whole.is_relative_to(ROOT) else str(whole)
 
 
+def _holds_weights(folder: Path) -> bool:
+    return os.path.isfile(folder / WEIGHTS)  # unlike Path.is_file, False for a name too long
+
+
 def _places(name: str) -> list[Path]:
     given = Path(os.path.expanduser(name))
-    return [one / sub for one in (given, ROOT / name) for sub in ("", "adapter")]
+    return [place / sub for place in (given, ROOT / name) for sub in ("", "adapter")]
 
 
 def _is_of_hub(name: str) -> bool:
-    # A folder that is not there has the form of a repository too: assets/adapter.
+    # A missing folder such as assets/adapter has the form of a repository too.
     folders = (ROOT / name.partition("/")[0], *_places(name))
-    is_folder = any(map(os.path.isdir, folders))
-    return is_repository(name) and not is_folder
+    return is_repository(name) and not any(map(os.path.isdir, folders))
 
 
 def _downloaded(name: str) -> Path:
-    wanted = adapter_repository(name)
+    repository = adapter_repository(name)
     advice = f"Run: python -m rocm download --adapter {name}"
     try:
-        folder = local_snapshot(wanted)
+        folder = local_snapshot(repository)
     except MissingFile as error:
-        raise MissingFile(f"The adapter {wanted} is not on this disk. {advice}") from error
-    if not (folder / WEIGHTS).is_file():
-        raise MissingFile(f"{wanted} is on this disk without {WEIGHTS}. {advice}")
+        raise MissingFile(f"The adapter {repository} is not on this disk. {advice}") from error
+    if not _holds_weights(folder):
+        raise MissingFile(f"{repository} is on this disk without {WEIGHTS}. {advice}")
     return folder
 
 
 def _no_adapter(name: str) -> str:
-    if any(os.path.isdir(one) for one in _places(name)):
+    if any(map(os.path.isdir, _places(name))):
         return (
             f"'{name[:200]}' holds no adapter: {WEIGHTS} is missing. Give the adapter folder of a "
-            "run, or another one that diffusers' save_lora_weights wrote."
+            "run, or another folder that diffusers' save_lora_weights wrote."
         )
-    return f"There is no folder '{name[:200]}'. Give one that holds {WEIGHTS}."
+    return (
+        f"There is no run and no folder '{name[:200]}'. Give base, a run's id, a folder that holds "
+        f"{WEIGHTS}, the name of a shipped adapter, or owner/name of a downloaded adapter."
+    )

@@ -14,21 +14,21 @@ class Bin:
     """Deleted runs, kept in `home`/bin until the bin is emptied."""
 
     def __init__(self, home: Path):
-        """Keep what is deleted below `home`."""
+        """Keep deleted runs below `home`."""
         self.path = home / "bin"
 
     def runs(self) -> list[RunDir]:
-        """What is in the bin, last deleted first."""
+        """Runs in the bin, last deleted first."""
         found = [RunDir(path.parent) for path in self.path.glob("*/config.yaml")]
         return sorted(found, key=lambda run: (run.path / "deleted").stat().st_mtime, reverse=True)
 
     def put(self, run: RunDir) -> None:
-        """Move a run that is not at work and does not wait into the bin; a damaged one too."""
+        """Move a run into the bin, a damaged one too; RunError while it trains or waits."""
         state = "at work" if run.is_locked() else run.written_or_damaged()
         if state == "queued":
             raise RunError(f"{run.path.name} waits and cannot be deleted. Cancel it first.")
         if state == "at work" or (state != "damaged" and run.status().is_active):
-            raise RunError(f"{run.path.name} is at work and cannot be deleted. Stop it first.")
+            raise RunError(f"{run.path.name} is training and cannot be deleted. Stop it first.")
         make_folder(self.path)
         write_atomic(run.path / "deleted", f"{time.time()}")
         _move(run.path, self.path / run.path.name)
@@ -42,7 +42,7 @@ class Bin:
         (runs / run_id / "deleted").unlink(missing_ok=True)
 
     def empty(self) -> int:
-        """Delete for good what is in the bin; returns how many runs that were."""
+        """Permanently delete the runs in the bin; returns their number."""
         runs = self.runs()
         for run in runs:
             try:

@@ -23,17 +23,9 @@ EXPORTED = (
 
 
 def export(run: RunDir, folder: Path) -> Path:
-    """A zip of a run without its checkpoints.
+    """A zip of a run in any state, without its checkpoints; replaces an older export in `folder`.
 
-    Args:
-        run: in any state.
-        folder: where to put it; made if absent. An older export of the run is replaced.
-
-    Returns:
-        The file.
-
-    Raises:
-        RunError: the disk is full, or the folder cannot be written.
+    Raises RunError if the disk is full or the folder cannot be written.
     """
     folder = Path(os.path.expanduser(folder))
     make_folder(folder)

@@ -1,8 +1,8 @@
 """New rows of a growing .jsonl file, for a reader who has the older ones.
 
-`Follower` keeps them in memory and parses only what is new. A browser keeps a bookmark: where its
-last row begins, and that row's time. If another row stands there now (a resumed run drops rows
-after its checkpoint), everything is sent again.
+`Follower` keeps rows in memory and parses only new ones. A browser keeps a bookmark: where its last
+row starts, and that row's time. If another row is there now (a resumed run drops rows after its
+checkpoint), everything is sent again.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ PAGE_BYTES = 400_000
 
 @dataclass(frozen=True)
 class Bookmark:
-    """The last row that a reader has: byte where it begins, and its `time`. Zeros: none."""
+    """The last row of a reader: byte where it starts, and its `time`. Zeros: none."""
 
     offset: int = 0
     time: float = 0.0
@@ -27,11 +27,10 @@ class Page:
     """Rows as columns.
 
     Attributes:
-        columns: values by name, one for each row, None where a row lacks the measurement; five
-            significant digits.
+        columns: values by name, one for each row, None if a row lacks it; five significant digits.
         bookmark: of the last row.
-        is_fresh: whether these are the first rows, and what the reader had is void.
-        has_more: whether more rows wait behind these.
+        is_fresh: whether these are the first rows, which replace what the reader had.
+        has_more: whether more rows follow.
     """
 
     columns: dict[str, list[float | None]]
@@ -41,18 +40,9 @@ class Page:
 
 
 def read_page(path: Path, after: Bookmark, max_bytes: int = PAGE_BYTES) -> Page:
-    """The rows after a bookmark, as many as fit.
+    """The rows after a bookmark in metrics.jsonl, which need not exist yet.
 
-    Args:
-        path: metrics.jsonl; it need not exist yet.
-        after: the reader's bookmark.
-        max_bytes: longest piece to read; at least the length of one row.
-
-    Returns:
-        The next rows.
-
-    Raises:
-        RunError: a complete line is not JSON.
+    Reads at most `max_bytes`, which must hold a row. RunError if a complete line is not JSON.
     """
     if not path.exists():
         return Page({}, Bookmark(), is_fresh=True, has_more=False)
@@ -69,7 +59,7 @@ def read_page(path: Path, after: Bookmark, max_bytes: int = PAGE_BYTES) -> Page:
 
 
 def _piece(path: Path, offset: int, max_bytes: int) -> tuple[bytes, bool]:
-    """Whole lines from `offset`, none if no line begins there; whether whole lines follow."""
+    """Whole lines from `offset`, none if no line starts there; whether whole lines follow."""
     with open(path, "rb") as file:
         file.seek(max(offset - 1, 0))
         if offset and file.read(1) != b"\n":

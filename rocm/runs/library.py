@@ -1,20 +1,163 @@
-"""A run's title and note, and its folder on the screen."""
+"""The runs of a home: list, start, resume, stop, rename, delete."""
 
 import os
 import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
+from secrets import token_hex
 
+from rocm.config import RunConfig
 from rocm.errors import ConfigError, RunError
+from rocm.runs.bin import Bin
+from rocm.runs.liveness import RunStatus
+from rocm.runs.queue import STOP_GRACE_S, TRAINER, Queue
+from rocm.runs.reports import Reports, RunReport
+from rocm.runs.run_dir import Control, RunDir
 from rocm.storage.files import check_text
 
 MAX_TITLE = 120
 MAX_NOTE = 10_000
 
 
+class Runs(Reports):
+    """The runs below `home`/runs, with their queue and their bin; no torch."""
+
+    def __init__(self, home: Path, command: Sequence[str] = TRAINER):
+        """Open the runs of `home`; `command` starts a trainer, `train ...` is appended."""
+        self.queue = Queue(home, command)
+        super().__init__(self.queue.runs)
+        self.bin = Bin(self.queue.home)
+
+    def all(self) -> list[RunReport]:
+        """All runs, newest first; a damaged run is listed with its error."""
+        places = {run.path: place for place, run in enumerate(self.queue.waiting())}
+        reports = [self._report(run, places.get(run.path)) for run in self.queue.all_runs()]
+        return sorted(reports, key=lambda report: report.created, reverse=True)
+
+    def waiting(self) -> list[RunReport]:
+        """Runs in the queue, the next first."""
+        return [self._report(run, k) for k, run in enumerate(self.queue.waiting())]
+
+    def report(self, run_id: str) -> RunReport:
+        """The state of a run now."""
+        run, waiting = self.run(run_id), self.queue.waiting()
+        return self._report(run, waiting.index(run) if run in waiting else None)
+
+    def start(self, config: RunConfig, name: str = "run") -> str:
+        """Append a new run to the queue; it starts at once if no run is training.
+
+        Returns:
+            The run's id: `name` (the preset's), date, time, and four random characters.
+        """
+        stem = "".join(c if c.isalnum() and c.isascii() else "-" for c in name).strip("-")
+        run_id = f"{stem[:60] or 'run'}-{datetime.now():%Y%m%d-%H%M%S}-{token_hex(2)}"
+        RunDir.create(self.folder / run_id, config, preset=name, place=time.time())
+        self.queue.ensure_worker()
+        return run_id
+
+    def resume(self, run_id: str) -> None:
+        """Queue a run that was stopped, cancelled, interrupted or failed.
+
+        It continues from its last checkpoint, or starts over without one. RunError for a run in any
+        other state.
+        """
+        run = self.run(run_id)
+        status = run.status()
+        if not status.is_resumable:
+            reason = _why_not_resumable(status)
+            raise RunError(f"{run_id} is {status.state} and cannot be resumed: {reason}.")
+        self.queue.add(run)
+
+    def extend(self, run_id: str, num_more: int) -> None:
+        """Queue a finished or stopped run for `num_more` updates.
+
+        The learning rate is constant, so the result equals a run of that length from the start.
+
+        Raises:
+            RunError: the run waits, is training, or has no checkpoint.
+            ConfigError: `num_more` is below 1, or the total is too large.
+        """
+        run = self.run(run_id)
+        status = run.status()
+        if status.is_active or status.is_queued or not run.checkpoints():
+            reason = "has no checkpoint yet" if status.state == "failed" else f"is {status.state}"
+            raise RunError(f"{run_id} {reason}: only a run that has ended can be continued.")
+        if num_more < 1:
+            raise ConfigError(f"num_more={num_more} is not allowed: give at least 1 update.")
+        run.extend(status.step + num_more)
+        self.queue.add(run)
+
+    def stop(self, run_id: str, grace_s: float = STOP_GRACE_S) -> None:
+        """Stop a run after this update, or cancel it if it waits; returns at once.
+
+        Args:
+            run_id: of the run; RunError if it neither trains nor waits.
+            grace_s: seconds until a signal is sent, and again until the process is killed.
+        """
+        run = self.run(run_id)
+        status = run.status()
+        if status.is_queued:
+            self.queue.cancel(run)
+        elif status.is_active:
+            self.queue.stop(run, grace_s)
+        else:
+            self.queue.settle()
+            raise RunError(f"{run_id} is {status.state}: there is nothing to stop.")
+
+    def ask(self, run_id: str, request: Control) -> None:
+        """Send `sample_now` or `save_now` to a running trainer, which acts after its update."""
+        run = self.run(run_id)
+        status = run.status()
+        if not status.is_active:
+            raise RunError(f"{run_id} is {status.state}: this works only while it is training.")
+        run.request(request)
+
+    def rename(self, run_id: str, title: str) -> None:
+        """Set the title, at most 120 characters on one line; an empty title removes it."""
+        text = " ".join(check_text("title", title).split())
+        if len(text) > MAX_TITLE:
+            raise ConfigError(
+                f"The title has {len(text)} characters; at most {MAX_TITLE} are allowed."
+            )
+        self.run(run_id).describe(title=text)
+
+    def annotate(self, run_id: str, note: str) -> None:
+        """Set the note, at most 10,000 characters; an empty note removes it."""
+        if len(note) > MAX_NOTE:
+            raise ConfigError(
+                f"The note has {len(note):,} characters; at most {MAX_NOTE:,} are allowed."
+            )
+        self.run(run_id).describe(note=check_text("note", note).strip())
+
+    def delete(self, run_id: str) -> None:
+        """Move a run to the bin; RunError while it trains or waits."""
+        run = self.run(run_id)
+        with self.queue.locked():
+            self.bin.put(run)
+
+    def deleted(self) -> list[RunReport]:
+        """Runs in the bin, last deleted first."""
+        return [self._report(run) for run in self.bin.runs()]
+
+    def restore(self, run_id: str) -> None:
+        """Move a run out of the bin."""
+        self.bin.take_out(run_id, self.folder)
+
+
+def _why_not_resumable(status: RunStatus) -> str:
+    if status.is_active:
+        return "it is training"
+    if status.is_queued:
+        return "it waits already"
+    return "it has done all updates; continue it for more"
+
+
 def open_in_file_manager(path: Path) -> None:
-    """Show a folder on this machine's screen; RunError where there is no file manager."""
+    """Show a folder on this machine's screen; RunError without a file manager."""
     if sys.platform == "win32":
         os.startfile(path)
         return
@@ -28,20 +171,3 @@ def open_in_file_manager(path: Path) -> None:
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-
-
-def checked_title(title: str) -> str:
-    """A title on one line, at most 120 characters long."""
-    text = " ".join(check_text("title", title).split())
-    if len(text) > MAX_TITLE:
-        raise ConfigError(f"The title has {len(text)} characters; at most {MAX_TITLE} are allowed.")
-    return text
-
-
-def checked_note(note: str) -> str:
-    """A note of at most 10,000 characters."""
-    if len(note) > MAX_NOTE:
-        raise ConfigError(
-            f"The note has {len(note):,} characters; at most {MAX_NOTE:,} are allowed."
-        )
-    return check_text("note", note).strip()

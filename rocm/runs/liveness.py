@@ -1,4 +1,4 @@
-"""What state a run is in, judged by its process and not by its last words alone."""
+"""The state of a run, from its process as well as from its last record."""
 
 import time
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ CLOCK_SLACK_S = 2.0
 
 @dataclass(frozen=True)
 class RunStatus:
-    """What a reader may know of a run without opening its metrics."""
+    """The state of a run, without its metrics."""
 
     state: State
     step: int = 0
@@ -50,22 +50,22 @@ class RunStatus:
 
     @property
     def is_resumable(self) -> bool:
-        """Whether it can be queued again: it goes on from its last checkpoint, or begins anew."""
+        """Whether it can be queued again, from its last checkpoint or from the start."""
         return self.state in RESUMABLE
 
     @property
     def is_active(self) -> bool:
-        """Whether a trainer works on the run now, or is about to."""
+        """Whether a trainer works on the run, or is about to."""
         return self.state in ACTIVE
 
     @property
     def is_queued(self) -> bool:
-        """Whether the run waits for its turn."""
+        """Whether the run waits in the queue."""
         return self.state == "queued"
 
 
 def is_alive(pid: int, create_time: float) -> bool:
-    """Whether the process with this id, started at this Unix time, still works (no zombie)."""
+    """Whether the process with this id and start time still works (a zombie does not)."""
     try:
         process = psutil.Process(pid)
         is_same = abs(process.create_time() - create_time) < CLOCK_SLACK_S
@@ -75,7 +75,7 @@ def is_alive(pid: int, create_time: float) -> bool:
 
 
 def birth(pid: int) -> float:
-    """Unix time at which the process with this id began; 0 if it is gone already."""
+    """Unix time at which the process with this id started; 0 if it is gone."""
     try:
         return psutil.Process(pid).create_time()
     except psutil.NoSuchProcess:
@@ -83,7 +83,7 @@ def birth(pid: int) -> float:
 
 
 def family(pid: int, create_time: float) -> list[psutil.Process]:
-    """The process with this id, started at this Unix time, after all that it started."""
+    """The process with this id and start time, after all its descendants."""
     if not is_alive(pid, create_time):
         return []
     try:
@@ -94,14 +94,11 @@ def family(pid: int, create_time: float) -> list[psutil.Process]:
 
 
 def judge(record: dict[str, Any], launch: dict[str, Any] | None) -> tuple[State, str]:
-    """State and error sentence that hold now, from what was written and from who is alive.
+    """The state now, and a sentence if something went wrong.
 
     Args:
-        record: what state.json holds.
-        launch: what launch.json holds, None where it is absent.
-
-    Returns:
-        The state, and a sentence where something went wrong.
+        record: content of state.json.
+        launch: content of launch.json; None without that file.
     """
     state, error = record.get("state", "interrupted"), record.get("error", "")
     if state not in ACTIVE:
@@ -109,7 +106,7 @@ def judge(record: dict[str, Any], launch: dict[str, Any] | None) -> tuple[State,
     if record.get("pid"):
         if is_alive(record["pid"], record.get("create_time") or 0.0):
             return state, error
-        return "interrupted", "The training process ended without a word; log.txt may say why."
+        return "interrupted", "The training process ended unexpectedly; see log.txt."
     if launch:
         if is_alive(launch["pid"], launch["create_time"]):
             return state, error

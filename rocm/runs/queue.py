@@ -1,12 +1,12 @@
-"""The queue of a home: its runs one after another, going on without any page.
+"""The queue of a home: its runs one after another, independent of any page.
 
-The queue is no file. A run that waits is one whose state is `queued`, and its `place` says where;
-so nothing can disagree. A small detached process, the worker, starts the first waiting run when
-none is at work, sees to it that a stop is obeyed, writes down what became of runs whose trainer
-died, and ends when nothing is left to do. Page, command line and every trainer at its end start it
-again where work waits without one, so that the death of any one process stops nothing.
+The queue is not a file. A waiting run has the state `queued`, and its `place` gives the order, so
+nothing can disagree. A small detached process, the worker, starts the first waiting run if none is
+training, enforces stops, records what became of runs whose trainer died, and ends when nothing is
+left to do. Page, command line and every trainer at its end start it again if work waits without a
+worker, so that the death of any one process stops nothing.
 
-    python -m rocm.runs.queue HOME COMMAND...     the worker; a trainer is COMMAND train ...
+    python -m rocm.runs.queue HOME COMMAND...     the worker; a trainer is COMMAND DIR
 """
 
 import os
@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import psutil
@@ -26,24 +27,20 @@ from rocm.runs.run_dir import RunDir
 from rocm.storage.files import make_folder
 from rocm.storage.paths import ROOT
 
-TRAINER = (sys.executable, "-m", "rocm")
+TRAINER = (sys.executable, "-m", "rocm.cli.trainer")
 STOP_GRACE_S = 60.0
 LOOK_EVERY_S = 0.3
 RETRY_AFTER_S = 10.0
+WATCH_EVERY_S = 3.0
 UNSETTLED = ("queued", "starting", "running", "stopping")
-FORCED = "The trainer did not stop by itself and was ended by force."
+FORCED = "The trainer did not stop and was killed."
 
 
 class Queue:
-    """The runs below `home`/runs that wait, and the worker that starts them."""
+    """The waiting runs below `home`/runs, and the worker that starts them."""
 
     def __init__(self, home: Path, command: Sequence[str] = TRAINER):
-        """Look after the runs of `home`.
-
-        Args:
-            home: folder of all that is stored; made when the first run comes.
-            command: how a trainer is started; `train ...` is added.
-        """
+        """Serve `home`, made when the first run comes; `command DIR` trains the run in DIR."""
         self.home = Path(home).resolve()
         self.runs = self.home / "runs"
         self._command = tuple(command)
@@ -57,19 +54,12 @@ class Queue:
         return [RunDir(path.parent) for path in self.runs.glob("*/config.yaml")]
 
     def waiting(self) -> list[RunDir]:
-        """The runs that wait for their turn, first one first."""
+        """Waiting runs, the next first."""
         found = [run for run in self.all_runs() if self._state(run) == "queued"]
         return sorted(found, key=lambda run: (run.place(), run.path.name))
 
     def add(self, run: RunDir) -> None:
-        """Put a run at the end of the queue; it starts at once if nothing is at work.
-
-        Args:
-            run: that neither waits nor works.
-
-        Raises:
-            RunError: it does, perhaps since a moment ago.
-        """
+        """Append a run; it starts at once if none is training. RunError if it waits or trains."""
         with self.locked():
             status = run.status()
             if status.is_active or status.is_queued:
@@ -78,15 +68,7 @@ class Queue:
         self.ensure_worker()
 
     def move(self, run: RunDir, position: int) -> None:
-        """Put a waiting run elsewhere in the queue.
-
-        Args:
-            run: that waits.
-            position: from 0, the next to start; beyond the end is the end.
-
-        Raises:
-            RunError: it does not wait.
-        """
+        """Move a waiting run to `position`, 0 for the next; RunError if it does not wait."""
         with self.locked():
             order = self.waiting()
             if run not in order:
@@ -99,35 +81,26 @@ class Queue:
                     one.mark_waiting(place)
 
     def cancel(self, run: RunDir) -> None:
-        """Take a waiting run out of the queue; it is kept, and can be queued again.
-
-        Args:
-            run: that waits.
-
-        Raises:
-            RunError: it does not wait.
-        """
+        """Take a waiting run out of the queue; it is kept. RunError if it does not wait."""
         with self.locked():
             if self._state(run) != "queued":
                 raise RunError(
-                    f"{run.path.name} is {self._state(run)} and waits no more. Stop it instead."
+                    f"{run.path.name} is {self._state(run)} already. Stop it instead."
                     if run.status().is_active
                     else f"{run.path.name} is {self._state(run)}: there is nothing to cancel."
                 )
             run.mark_ended("cancelled")
 
     def stop(self, run: RunDir, grace_s: float = STOP_GRACE_S) -> None:
-        """Ask a run to stop after this update; the worker sees to it that it does.
+        """Stop a run after this update.
 
-        Args:
-            run: at work.
-            grace_s: seconds until it is told by a signal, and again until it is killed.
+        The worker sends a signal after `grace_s` seconds, and kills it after twice that.
         """
         run.request_stop(grace_s)
         self.ensure_worker()
 
     def ensure_worker(self) -> None:
-        """Start the worker if there is something to do and none is there."""
+        """Start the worker if there is work and no worker."""
         self._reap()
         if not any(self._state(run) == "queued" or run.stop_asked() for run in self._unsettled()):
             return
@@ -142,19 +115,41 @@ class Queue:
                 self._children.append(_detached(command, log))
 
     def settle(self) -> None:
-        """Write down what became of runs whose trainer is gone."""
+        """Record what became of runs whose trainer is gone."""
         with self.locked():
             self._settle()
 
+    def reconcile(self) -> None:
+        """Record what became of runs, and let the queue go on."""
+        self.settle()
+        self.ensure_worker()
+
+    def watch(self) -> None:
+        """Reconcile now, then keep the queue going from a thread as long as this process lives."""
+        self.reconcile()
+        Thread(target=self._keep_going, name="queue watch", daemon=True).start()
+
+    def _keep_going(self) -> None:
+        while True:
+            time.sleep(WATCH_EVERY_S)
+            self.look_after()
+
+    def look_after(self) -> None:
+        """As `ensure_worker`, but an error is only printed."""
+        try:
+            self.ensure_worker()
+        except (RocmError, OSError) as error:  # such as a full disk: tried again soon
+            _say(f"The queue cannot go on: {error}")
+
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold what nobody may change meanwhile: which runs wait, and whether a worker is there."""
+        """Hold the lock on which runs wait and whether a worker exists."""
         make_folder(self.home)
         with FileLock(self.home / "queue.lock", thread_local=False):
             yield
 
     def work(self) -> None:
-        """Be the worker, until nothing waits and nothing is at work; returns if there is one."""
+        """Be the worker until nothing waits or trains; returns at once if there is a worker."""
         with self.locked():
             try:
                 lock = self._worker_lock().acquire(timeout=0).lock
@@ -175,7 +170,7 @@ class Queue:
             self._reap()
 
     def _start_next(self) -> bool:
-        """Start the first waiting run if none is at work; False if nothing is left to do."""
+        """Start the first waiting run if none is training; False if nothing is left to do."""
         self._settle()
         if any(run.status().is_active for run in self._unsettled()):
             return True
@@ -193,13 +188,10 @@ class Queue:
                 run.mark_ended(status.state, status.error)
 
     def _launch(self, run: RunDir) -> None:
-        words = ["train", str(run.path / "config.yaml"), "--run-dir", str(run.path)]
-        if run.checkpoints():
-            words = ["train", "--resume", str(run.path)]
         run.mark_waiting()
         try:
             with open(run.path / "log.txt", "ab") as log:
-                child = _detached([*self._command, *words], log)
+                child = _detached([*self._command, str(run.path)], log)
         except OSError as error:
             run.mark_ended("failed", f"The trainer could not be started: {error}.")
             return
@@ -207,7 +199,7 @@ class Queue:
         run.write_launch(child.pid)
 
     def _enforce_stops(self, told: set[tuple[str, str]]) -> None:
-        """End trainers that do not stop; `told` remembers who got which signal."""
+        """End trainers that do not stop; `told` remembers which signals were sent."""
         for run in self._unsettled():
             asked = run.stop_asked()
             if asked is None or run.status().state != "stopping":
@@ -225,7 +217,7 @@ class Queue:
         return [run for run in runs if _is_readable(run)]
 
     def _state(self, run: RunDir) -> str:
-        """The state as written, read only where it changed; a damaged one must stop no queue."""
+        """The written state, read only if it changed; a damaged run must not stop the queue."""
         try:
             stat = run.state_file.stat()
             key = (stat.st_mtime_ns, stat.st_ino)
@@ -243,7 +235,7 @@ class Queue:
 
 
 def _is_readable(run: RunDir) -> bool:
-    """Whether the queue can judge a run; a damaged one, told of in the list, stops no queue."""
+    """Whether the queue can judge a run; a damaged run does not stop the queue."""
     try:
         run.status()
         run.stop_asked()
@@ -269,12 +261,10 @@ def _end(run: RunDir, how: Any) -> None:
 
 
 def _detached(command: Sequence[str], log: Any) -> subprocess.Popen[bytes]:
-    """A process that outlives this one and gets no signal meant for it."""
-    group = (
-        subprocess.DETACHED_PROCESS | subprocess.CREATE_NEW_PROCESS_GROUP
-        if sys.platform == "win32"
-        else 0
-    )
+    """A process that outlives this one and gets none of its signals."""
+    group = 0
+    if sys.platform == "win32":
+        group = subprocess.DETACHED_PROCESS | subprocess.CREATE_NEW_PROCESS_GROUP
     return subprocess.Popen(
         command,
         cwd=ROOT,

@@ -1,4 +1,4 @@
-"""What a page shows of runs: one line each, lines of measurements, pictures; cheap to ask again."""
+"""What a page shows of runs: states, measurements, pace; unchanged files are not read again."""
 
 import re
 from collections import OrderedDict
@@ -20,21 +20,17 @@ NUM_FOLLOWED = 16
 
 @dataclass(frozen=True)
 class RunReport:
-    """A run in one line: what it is doing, how far it is, what came of it.
+    """A run in one line of the list.
 
     Attributes:
-        run_id: its folder's name.
         created: Unix time, in seconds.
-        status: state, step, error.
-        title: what a person called it; empty if nobody did.
-        note: what a person wrote about it.
-        preset: name of the settings that it began from.
-        sweep: id of the sweep that it belongs to, or an empty text.
-        reward: `eval/reward` of the newest evaluation, None before the first.
-        judge: the held-out judge's mean there, None without a judge.
+        preset: name of the settings it started from.
+        sweep: id of its sweep, or empty.
+        reward: `eval/reward` of the newest evaluation; None before the first.
+        judge: mean of the held-out judge in that evaluation; None without a judge.
         thumbnail: newest picture of the first prompt.
-        position: in the queue from 0, None if it does not wait.
-        config: its settings, None where they cannot be read.
+        position: place in the queue, from 0; None if the run does not wait.
+        config: None if it cannot be read.
     """
 
     run_id: str
@@ -53,14 +49,7 @@ class RunReport:
 
 @dataclass(frozen=True)
 class RunPace:
-    """How a run gets on, in words' reach.
-
-    Attributes:
-        is_measured: whether there is a row of metrics.
-        warnings: events with `step`, `warning` (its kind) and `message`.
-        images_per_s: of the newest update, None before the first.
-        seconds_left: at the newest pace, None before the second update.
-    """
+    """Warnings (`step`, `warning`, `message`), speed of the newest update, and time left."""
 
     is_measured: bool
     warnings: list[dict[str, Any]]
@@ -70,14 +59,14 @@ class RunPace:
 
 @dataclass(frozen=True)
 class RunFeed:
-    """New rows of a run, and what a chart must know besides.
+    """New rows of a run, and what its charts need besides.
 
     Attributes:
         page: the rows.
         pictures_per_step: pictures of one update.
-        resumed: Unix times at which the run went on after a pause.
-        warnings: events with `step`, `warning` (its kind) and `message`.
-        base_scores: `mean` and `deviation` of each tracked reward on the base model, by name.
+        resumed: Unix times at which the run was resumed.
+        warnings: events with `step`, `warning` (the kind) and `message`.
+        base_scores: `mean` and `deviation` of each tracked reward on the base model.
     """
 
     page: Page
@@ -95,29 +84,28 @@ class _Followed:
 
 
 class Reports:
-    """Readers of the runs below `runs`, which remember what has not changed."""
+    """Reads the runs of one folder and remembers files that have not changed."""
 
-    def __init__(self, runs: Path):
-        """Read the runs in the folder `runs`."""
-        self.runs = runs
+    def __init__(self, folder: Path):
+        """Read the runs in `folder`."""
+        self.folder = folder
         self._lock = Lock()
         self._followed: OrderedDict[Path, _Followed] = OrderedDict()
         self._reported: dict[Path, tuple[Any, RunReport]] = {}
-        self._configs: dict[Path, tuple[Any, RunConfig | None]] = {}
         self._results: dict[Path, tuple[tuple[int, int], dict[str, float | None]]] = {}
 
     def run(self, run_id: str) -> RunDir:
-        """The run of that id; MissingFile if there is none, or if the id is no id."""
-        run = RunDir(self.runs / run_id) if RUN_ID.fullmatch(run_id) else None
+        """The run with this id; MissingFile if it does not exist."""
+        run = RunDir(self.folder / run_id) if RUN_ID.fullmatch(run_id) else None
         if run is None or not (run.path / "config.yaml").is_file():
-            # Without the folder: in public strangers read this too.
+            # The message does not name the folder: on a public page strangers read it.
             raise MissingFile(
                 f"There is no run '{run_id[:100]}' here. List them: python -m rocm runs"
             )
         return run
 
-    def report(self, run: RunDir, position: int | None = None) -> RunReport:
-        """A run in one line; a damaged one is `failed` with its fault."""
+    def _report(self, run: RunDir, position: int | None = None) -> RunReport:
+        """A damaged run is reported as `failed`, with its error."""
         names = ("config.yaml", "state.json", "about.json", "metrics.jsonl")
         stats = [_stat(run.path / name) for name in names]
         marks = tuple((stat.st_mtime_ns, stat.st_ino) if stat else None for stat in stats)
@@ -135,28 +123,23 @@ class Reports:
             status, about, results = RunStatus("failed", error=str(error)), {}, {}
             thumbnail = None
         stat = _stat(run.path / "config.yaml")  # None if it was deleted since it was listed
-        words = {name: about.get(name) or "" for name in ("title", "note", "preset", "sweep")}
         return RunReport(
             run_id=run.path.name,
             created=about.get("created") or (stat.st_mtime if stat else 0.0),
             status=status,
+            title=about.get("title") or "",
+            note=about.get("note") or "",
+            preset=about.get("preset") or "",
+            sweep=about.get("sweep") or "",
             reward=results.get("reward"),
             judge=results.get("judge"),
             thumbnail=thumbnail,
-            config=self._config(run),
-            **words,
+            config=_readable_config(run),
         )
 
-    def _config(self, run: RunDir) -> RunConfig | None:
-        """The run's settings, read again only when their file has changed."""
-        stat = _stat(run.path / "config.yaml")
-        key = (stat.st_mtime_ns, stat.st_ino) if stat else None
-        if run.path not in self._configs or self._configs[run.path][0] != key:
-            self._configs[run.path] = (key, _readable_config(run))
-        return self._configs[run.path][1]
-
-    def pace(self, run: RunDir) -> RunPace:
-        """How the run gets on; costs the same however long it is."""
+    def pace(self, run_id: str) -> RunPace:
+        """Warnings, speed and time left; the cost does not grow with the run."""
+        run = self.run(run_id)
         with self._lock:
             followed, status = self._follow(run), run.status()
             newest, events = followed.metrics.rows()[-21:], followed.events.rows()
@@ -169,8 +152,9 @@ class Reports:
             seconds_left=pace * (status.num_steps - status.step) if pace else None,
         )
 
-    def feed(self, run: RunDir, after: Bookmark) -> RunFeed:
-        """The rows after a bookmark, and what is needed to draw them."""
+    def feed(self, run_id: str, after: Bookmark) -> RunFeed:
+        """The rows after a bookmark (`Bookmark()` for all), and what is needed to draw them."""
+        run = self.run(run_id)
         with self._lock:
             followed = self._follow(run)
             events = followed.events.rows()
@@ -182,8 +166,9 @@ class Reports:
             base_scores=run.manifest().get("base_scores", {}),
         )
 
-    def version(self, run: RunDir) -> str:
-        """A text that changes when anything that a page shows of the run has changed."""
+    def version(self, run_id: str) -> str:
+        """A text that changes whenever something shown of the run changes."""
+        run = self.run(run_id)
         names = ("metrics.jsonl", "events.jsonl", "about.json")
         files = [run.path / name for name in names]
         marks = [(stat.st_size, stat.st_ino) for path in files if (stat := _stat(path))]
@@ -195,8 +180,10 @@ class Reports:
         if run.path not in self._followed:
             config = run.config()
             num = config.batch_size * config.gradient_accumulation
-            names = ("metrics.jsonl", "events.jsonl")
-            self._followed[run.path] = _Followed(*(Follower(run.path / n) for n in names), num)
+            metrics, events = (
+                Follower(run.path / f"{name}.jsonl") for name in ("metrics", "events")
+            )
+            self._followed[run.path] = _Followed(metrics, events, num)
         self._followed.move_to_end(run.path)
         while len(self._followed) > NUM_FOLLOWED:
             self._followed.popitem(last=False)
@@ -219,7 +206,7 @@ class Reports:
 def _readable_config(run: RunDir) -> RunConfig | None:
     try:
         return run.config()
-    except RocmError:  # said where the run is looked at
+    except RocmError:  # reported where the run is shown
         return None
 
 

@@ -12,6 +12,7 @@
     events.jsonl     started, resumed, checkpoint, sample, warning, stopped, failed, finished
     samples/step_000000/       pictures, and manifest.json (written last) with file, prompt, seed
     checkpoints/step_000000/   written under another name, then renamed: never half there
+    rewards/         copies of the user's own reward files, and files.json with their SHA-256
     adapter/         the newest adapter in diffusers' LoRA layout
     log.txt          what the trainer printed
 
@@ -31,6 +32,7 @@ from filelock import AcquireReturnProxy, FileLock, Timeout
 
 from rocm.config import RunConfig
 from rocm.errors import MissingFile, RunError
+from rocm.rewards.user_files import copy_user_files
 from rocm.runs.liveness import (
     ABOUT,
     ACTIVE,
@@ -42,7 +44,6 @@ from rocm.runs.liveness import (
     State,
     birth,
     family,
-    is_alive,
     judge,
 )
 from rocm.storage.files import (
@@ -62,7 +63,7 @@ Control = Literal["stop", "save_now", "sample_now"]
 
 @dataclass(frozen=True)
 class RunDir:
-    """One run's directory. The first half is the trainer's, the second half is every reader's."""
+    """A run's directory: methods of the trainer first, then those of every reader."""
 
     path: Path
 
@@ -70,52 +71,44 @@ class RunDir:
 
     @classmethod
     def create(
-        cls,
-        path: Path,
-        config: RunConfig,
-        preset: str = "",
-        place: float = 0.0,
-        sweep: str = "",
+        cls, path: Path, config: RunConfig, preset: str = "", place: float = 0.0, sweep: str = ""
     ) -> Self:
-        """A new run at `path`. One that is there already and has not begun is kept.
+        """A new run at `path`, with copies of the user's own reward files.
 
         Args:
-            path: the run's directory; its parents are made.
+            path: the run's directory, new or empty; its parents are created.
             config: the settings, written to config.yaml.
-            preset: name of the settings that it began from.
+            preset: name of the settings it starts from.
             place: in the queue; 0 if its trainer starts at once.
-            sweep: id of the sweep that it belongs to.
-
-        Returns:
-            The run.
+            sweep: id of its sweep.
 
         Raises:
-            RunError: `path` holds a run that has begun, or files that are no run.
+            RunError: `path` holds a run or other files.
+            RocmError: a reward file is missing or wrong.
         """
         run = cls(Path(path))
-        run._refuse_if_begun()
-        if run.path.exists() and any(run.path.iterdir()) and not run._file("config.yaml").exists():
+        if run._file("config.yaml").exists():
+            raise RunError(
+                f"{run.path} already holds a run. Continue it with --resume {run.path}, or "
+                "choose another --run-dir."
+            )
+        if run.path.is_file():
+            raise RunError(f"{run.path} is a file. Choose an empty or new --run-dir.")
+        if run.path.exists() and any(run.path.iterdir()):
             raise RunError(f"{run.path} holds other files. Choose an empty or new --run-dir.")
+        copy_user_files(config.user_rewards, run.rewards_dir)
         for folder in ("control", "samples", "checkpoints"):
             make_folder(run.path / folder)
-        if not run._file("about.json").exists():
-            run.describe(preset=preset, sweep=sweep, created=time.time())
+        run.describe(preset=preset, sweep=sweep, created=time.time())
         # The state goes first: whoever sees config.yaml sees a run, and must not take it for dead.
-        if not run._file("state.json").exists():
-            run.mark_waiting(place, num_steps=config.num_steps)
+        run.mark_waiting(place, num_steps=config.num_steps)
         write_atomic(run._file("config.yaml"), config.to_yaml())
         return run
 
     def acquire_lock(self) -> AcquireReturnProxy:
-        """The run's lock, to be kept (`with run.acquire_lock():`) as long as the trainer works.
+        """The run's lock, a context manager to hold while training; RunError if it is taken.
 
         Also drops what a killed trainer left: a torn last line, a stale stop request.
-
-        Returns:
-            The lock; a context manager that frees it.
-
-        Raises:
-            RunError: another process holds it.
         """
         try:
             lock = FileLock(self._file("lock"), thread_local=False).acquire(timeout=0)
@@ -128,22 +121,15 @@ class RunDir:
         return lock
 
     def write_state(self, state: State, **fields: Any) -> None:
-        """Replace state.json; fields that are not given keep their value, except `error`.
-
-        Args:
-            state: what the run does now.
-            **fields: `step`, `num_steps`, and `error` (a sentence, with state `failed`).
-        """
+        """Replace state.json; omitted `fields` (`step`, `num_steps`) stay, `error` does not."""
         own = psutil.Process()
         identity = {"pid": own.pid, "create_time": own.create_time(), "heartbeat": time.time()}
         self._replace_state({"error": "", **fields, "state": state, **identity})
 
     def mark_waiting(self, place: float = 0.0, **fields: Any) -> None:
-        """Say that the run waits for its turn, or that its trainer is about to be started.
+        """Record that the run waits at `place`, or (0) that its trainer is being started.
 
-        Args:
-            place: in the queue, smaller is earlier; 0 if the trainer is started now.
-            **fields: as for `write_state`.
+        `fields` as for `write_state`.
         """
         for name in ("launch.json", "stop.json"):
             self._file(name).unlink(missing_ok=True)
@@ -154,16 +140,11 @@ class RunDir:
         self._replace_state({"error": "", **fields, "state": state, "place": place, **nobody})
 
     def mark_ended(self, state: State, error: str = "") -> None:
-        """Record how a run ended whose trainer can no longer do so itself.
-
-        Args:
-            state: a state without a process.
-            error: a sentence on what happened.
-        """
+        """Record the end of a run whose trainer cannot do so: its state and a sentence."""
         self._replace_state({"state": state, "error": error, "pid": None, "create_time": None})
 
     def write_launch(self, pid: int) -> None:
-        """Name the process just started, until it takes the lock and reports itself."""
+        """Name a started process until it takes the lock and reports itself."""
         record = {"pid": pid, "create_time": birth(pid)}
         write_atomic(self._file("launch.json"), json.dumps(record))
 
@@ -172,39 +153,33 @@ class RunDir:
         write_atomic(self._file("manifest.json"), json.dumps(manifest, indent=2) + "\n")
 
     def describe(self, **fields: Any) -> None:
-        """Change what about.json says; fields that are not given keep their value.
-
-        Args:
-            **fields: `title`, `note`, `preset`, `sweep`, `created` (Unix seconds).
-        """
+        """Change about.json: `title`, `note`, `preset`, `sweep`, `created` (Unix seconds)."""
         write_atomic(self._file("about.json"), json.dumps({**self.about(), **fields}))
 
     def extend(self, num_steps: int) -> None:
-        """Let the run, when it is resumed, go on until `num_steps` updates are done."""
+        """Set the number of updates after which a resumed run ends."""
         config = RunConfig.load(self.config().model_dump(), num_steps=num_steps)
         write_atomic(self._file("config.yaml"), config.to_yaml())
 
     def append_metrics(self, row: dict[str, Any]) -> None:
-        """Add one update's measurements; `time` (Unix seconds) is filled in."""
+        """Append the measurements of an update; `time` (Unix seconds) is added."""
         append_json_line(self._file("metrics.jsonl"), {"time": time.time(), **row})
 
     def append_event(self, kind: str, **fields: Any) -> None:
-        """Add one event.
+        """Append an event, such as started, checkpoint, sample, warning, failed or finished.
 
-        Args:
-            kind: started, resumed, checkpoint, sample, warning, stopped, failed or finished.
-            **fields: `step`, `message` (a sentence for the reader) and others.
+        `fields` are `step`, `message` (a sentence for the reader) and others.
         """
         append_json_line(self._file("events.jsonl"), {"time": time.time(), "kind": kind, **fields})
 
     def truncate_metrics(self, step: int) -> None:
-        """Drop rows after `step`, so that a resumed run does not measure an update twice."""
+        """Drop rows after `step`, so that a resumed run measures no update twice."""
         rows = [row for row in self.metrics() if row["step"] <= step]
         text = "".join(json_line(row) for row in rows)
         write_atomic(self._file("metrics.jsonl"), text)
 
     def take_control(self, name: Control) -> bool:
-        """Whether `name` was asked for since the last call; the request is consumed."""
+        """Whether a request was made since the last call; it is consumed."""
         try:
             self._request(name).unlink()
         except FileNotFoundError:
@@ -212,6 +187,11 @@ class RunDir:
         if name == "stop":
             self.write_state("stopping")
         return True
+
+    @property
+    def rewards_dir(self) -> Path:
+        """Folder of the copies of the user's own reward files; absent without any."""
+        return self.path / "rewards"
 
     def samples_dir(self, step: int) -> Path:
         """Folder of the previews drawn after `step` updates."""
@@ -224,41 +204,41 @@ class RunDir:
     # Reader
 
     def config(self) -> RunConfig:
-        """The run's settings; MissingFile where there is no run."""
+        """The run's settings; MissingFile if there is no run."""
         path = self._file("config.yaml")
         if not os.path.isfile(path):
             raise MissingFile(f"{self.path} holds no run: config.yaml is missing.")
         return RunConfig.load(path)
 
     def manifest(self) -> dict[str, Any]:
-        """What manifest.json says; empty before the trainer wrote it."""
+        """Content of manifest.json; empty before the trainer wrote it."""
         return read_record(self._file("manifest.json"), {}) or {}
 
     def about(self) -> dict[str, Any]:
-        """What about.json says; empty for a run without it."""
+        """Content of about.json; empty without it."""
         return read_record(self._file("about.json"), ABOUT) or {}
 
     def trainer_born(self) -> float | None:
-        """Unix time at which the trainer's process began, None where that is not known."""
+        """Unix time at which the trainer's process started; None if unknown."""
         return self._state().get("create_time")
 
     def place(self) -> float:
-        """Where a queued run stands: smaller is earlier."""
-        return self._state().get("place", 0.0)
+        """Place of a waiting run: smaller is earlier."""
+        return float(self._state().get("place", 0.0))
 
     def stop_asked(self) -> dict[str, float] | None:
-        """When a stop was asked for (`time`) and how long it may take (`grace_s`), in seconds."""
+        """When a stop was requested (`time`) and how long it may take (`grace_s`), in seconds."""
         return read_record(self._file("stop.json"), STOP)
 
     def status(self) -> RunStatus:
-        """The run's state now, judged by its process and not by its last words alone."""
+        """The run's state now, from its process as well as from its last record."""
         record = self._state()
         state, error = judge(record, self._launch())
         if record.get("state") in ACTIVE and state not in ACTIVE:
             record = self._state()  # its last words may have come between the reading and its end
             state, error = judge(record, self._launch())
         if state == "failed" and not error:
-            error = self.log_tail(1) or "The training process ended before it began."
+            error = self.log_tail(1) or "The training process ended before the first update."
         if state in ACTIVE and self._request("stop").exists():
             state = "stopping"
         return RunStatus(
@@ -277,10 +257,10 @@ class RunDir:
 
     def written_state(self) -> str:
         """The last written state, true or not; empty before there is one."""
-        return self._state().get("state", "")
+        return str(self._state().get("state", ""))
 
     def written_or_damaged(self) -> str:
-        """The last written state; `damaged` where it cannot be read, for who must go on."""
+        """The last written state; `damaged` if it cannot be read."""
         try:
             return self.written_state()
         except RunError:
@@ -295,7 +275,7 @@ class RunDir:
         return False
 
     def processes(self) -> list[psutil.Process]:
-        """The trainer and the processes that it started, as far as they live."""
+        """The living trainer and its descendants."""
         launch = self._launch() or {}
         record = self._state()
         owner = record if record.get("pid") else launch
@@ -321,7 +301,7 @@ class RunDir:
         return [{**one, "path": folder / Path(one["file"]).name} for one in records]
 
     def scores(self, step: int) -> dict[str, list[float]]:
-        """Of the evaluation at `step`: each reward's values by prompt, and the trained `reward`."""
+        """Values of each reward by prompt in the evaluation at `step`, and the trained `reward`."""
         return read_record(self.samples_dir(step) / "scores.json", {}) or {}
 
     def thumbnail(self) -> Path | None:
@@ -347,28 +327,17 @@ class RunDir:
         return "\n".join(text.strip().splitlines()[-num_lines:])
 
     def request(self, name: Control) -> None:
-        """Ask the trainer for something; it looks after every update."""
+        """Send a request to the trainer, which looks after every update."""
         if name not in get_args(Control):
             raise RunError(f"'{name}' is no request. Requests: {', '.join(get_args(Control))}.")
         write_atomic(self._request(name), "")
 
     def request_stop(self, grace_s: float) -> None:
-        """Ask for a stop; a signal enforces it after `grace_s` seconds, force after twice that."""
+        """Request a stop; after `grace_s` seconds a signal enforces it, after twice that a kill."""
         write_atomic(self._file("stop.json"), json.dumps({"time": time.time(), "grace_s": grace_s}))
         self.request("stop")
 
     # Shared
-
-    def _refuse_if_begun(self) -> None:
-        record = self._state()
-        pid = record.get("pid")
-        if pid and pid != os.getpid() and is_alive(pid, record.get("create_time") or 0.0):
-            raise RunError(self._in_use())
-        if record.get("state", "queued") not in ("queued", "starting"):
-            raise RunError(
-                f"{self.path} already holds a run. Continue it with --resume {self.path}, or "
-                "choose another --run-dir."
-            )
 
     def _file(self, name: str) -> Path:
         return self.path / name

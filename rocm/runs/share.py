@@ -1,17 +1,17 @@
 """A run's adapter in the format of another program, with a card, and on the hub if asked."""
 
-import os
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub import HfApi
 from PIL import Image, ImageDraw
 from safetensors import SafetensorError
 
 from rocm.config import RunConfig
 from rocm.errors import ConfigError, MissingFile, RunError
 from rocm.models.export import export_diffusers, export_kohya, export_merged, export_peft
+from rocm.runs.adapters import Adapter
 from rocm.runs.run_dir import RunDir
 from rocm.storage.files import make_folder
 from rocm.storage.hub import asked, is_repository
@@ -29,62 +29,30 @@ CURVES = {"reward": "#2563eb", "divergence": "#b45309"}
 NUM_PICTURES = 4
 
 
-@dataclass(frozen=True)
-class Adapter:
-    """An adapter folder, the model that it belongs to, and the run that made it, if known."""
-
-    folder: Path
-    model: str
-    run: RunDir | None = None
-
-
-def find_adapter(source: str, runs: Path, model: str) -> Adapter:
-    """The adapter that a person names.
+def export_adapter(adapter: Adapter, model: str, kind: str, out: Path) -> Path:
+    """Write an adapter and its card.
 
     Args:
-        source: id of a run, a run's directory, or an adapter folder.
-        runs: folder of the runs.
-        model: of an adapter folder; a run knows its own.
-
-    Returns:
-        The adapter.
-
-    Raises:
-        MissingFile: there is no such run or folder.
-    """
-    for path in (runs / source, Path(source).expanduser()):
-        if os.path.isfile(path / "config.yaml"):
-            run = RunDir(path)
-            return Adapter(path / "adapter", run.config().model, run)
-        if os.path.isdir(path):
-            return Adapter(path, model)
-    raise MissingFile(
-        f"There is no run '{source[:200]}' in {runs}, and no such folder. "
-        "Give a run's id, its directory, or an adapter folder."
-    )
-
-
-def export_adapter(adapter: Adapter, kind: str, out: Path) -> Path:
-    """Write the adapter and its card.
-
-    Args:
-        adapter: what to export.
+        adapter: as `find_adapter` returns it.
+        model: its base model; ignored for a run, which knows its own.
         kind: diffusers, peft, kohya or merged.
-        out: folder to write to; made if absent, must be empty.
+        out: new or empty folder.
 
     Returns:
-        The file or folder that the other program is given.
+        The file or folder for the other program.
 
     Raises:
         RunError: the folder is not empty, or cannot be written.
         RocmError: no adapter, a damaged one, or one that does not fit the model.
     """
+    if not adapter.folder:
+        raise ConfigError("The base model has no adapter to export. Name a run or an adapter.")
     out = out.expanduser()
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise RunError(f"{out} is not empty. Choose an empty or new folder as --out.")
     make_folder(out)
     try:
-        return _write(adapter, kind, out)
+        return _write(adapter, model, kind, out)
     except (OSError, SafetensorError) as error:
         for part in out.iterdir():  # so that the same command works once there is room
             shutil.rmtree(part) if part.is_dir() else part.unlink()
@@ -94,42 +62,32 @@ def export_adapter(adapter: Adapter, kind: str, out: Path) -> Path:
         ) from error
 
 
-def _write(adapter: Adapter, kind: str, out: Path) -> Path:
+def _write(adapter: Adapter, model: str, kind: str, out: Path) -> Path:
+    model = adapter.config.model if adapter.config else model
     if kind == "merged":
-        made = export_merged(adapter.folder, adapter.model, out)
+        made = export_merged(adapter.path, model, out)
     else:
         writers = {"diffusers": export_diffusers, "peft": export_peft, "kohya": export_kohya}
-        made = writers[kind](adapter.folder, out)
-    pictures = _copy_pictures(adapter.run, out) if adapter.run else []
-    has_chart = bool(adapter.run) and _draw_chart(adapter.run.metrics(), out / "chart.png")
-    (out / "README.md").write_text(_card(adapter, kind, pictures, has_chart), encoding="utf-8")
+        made = writers[kind](adapter.path, out)
+    run = adapter.run
+    pictures = _copy_pictures(run, out) if run else []
+    has_chart = run is not None and _draw_chart(run.metrics(), out / "chart.png")
+    card = _card(run, model, kind)
+    card += ["", "![reward and divergence](chart.png)"] if has_chart else []
+    card += ["", *(f"![sample]({name})" for name in pictures)] if pictures else []
+    (out / "README.md").write_text("\n".join(card) + "\n", encoding="utf-8")
     return made
 
 
-def check_repository(name: str) -> None:
-    """Refuse a name for `push` that is no `owner/name`, before anything is written."""
-    if not is_repository(name) or "@" in name:
-        raise ConfigError(f"--push-to-hub {name[:200]} is no owner/name.")
-
-
 def push(folder: Path, repository: str, is_public: bool) -> str:
-    """Upload a folder as a model repository.
-
-    Args:
-        folder: that `export_adapter` wrote.
-        repository: `owner/name`; made if absent.
-        is_public: whether everybody may see it, if it is new.
+    """Upload a folder as the model repository `owner/name`, created if absent.
 
     Returns:
         Its address.
 
     Raises:
-        ConfigError: not of that form.
         MissingFile: no network, or no right to write there.
     """
-    from huggingface_hub import HfApi
-
-    check_repository(repository)
     api = HfApi()
 
     def upload() -> Any:
@@ -181,23 +139,13 @@ def _draw_chart(rows: list[dict[str, Any]], path: Path) -> bool:
     return drawn
 
 
-def _card(adapter: Adapter, kind: str, pictures: list[str], has_chart: bool) -> str:
-    """The model card: what it is, how it was made, what it changed."""
-    base = adapter.model.partition("+")[0].partition("@")[0]
+def _card(run: RunDir | None, model: str, kind: str) -> list[str]:
+    """Lines of the model card: what the adapter is, how it was trained, what changed."""
+    base = model.partition("+")[0].partition("@")[0]
     lines = ["---", "tags: [text-to-image, lora, reward-optimisation]"]
     lines += [f"base_model: {base}"] if is_repository(base) and "assets/" not in base else []
-    lines += [
-        "---",
-        "",
-        f"# Adapter for {adapter.model}",
-        "",
-        f"Format: {kind}. Use: `{USE[kind]}`",
-    ]
-    if adapter.run:
-        lines += ["", *_story(adapter.run.config(), adapter.run)]
-    lines += ["", "![reward and divergence](chart.png)"] if has_chart else []
-    lines += ["", *(f"![sample]({name})" for name in pictures)] if pictures else []
-    return "\n".join(lines) + "\n"
+    lines += ["---", "", f"# Adapter for {model}", "", f"Format: {kind}. Use: `{USE[kind]}`"]
+    return lines + (["", *_story(run.config(), run)] if run else [])
 
 
 def _story(config: RunConfig, run: RunDir) -> list[str]:

@@ -1,1 +1,1 @@
-"""What lies on disk and on the hub, and how it is read and written. Knows no setting."""
+"""Files on disk and on the hub. Knows no setting."""

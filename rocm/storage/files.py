@@ -19,7 +19,7 @@ SHORT.maxlevel, SHORT.maxstring, SHORT.maxother = 2, 200, 200
 STEP_FOLDER = re.compile(r"step_(\d{6,})")
 NUMBER = int | float | None
 # Types of what stands in every line of a file, and of what a warning has besides.
-LINES = {
+LINES: dict[str, dict[str, Any]] = {
     "metrics.jsonl": {"step": int, "time": int | float},
     "events.jsonl": {"kind": str, "time": int | float},
 }
@@ -29,12 +29,7 @@ WARNING = {"step": int, "warning": str, "message": str}
 def write_atomic(path: Path, content: str | bytes) -> None:
     """Replace a file whole: a reader sees the old content or the new, even after a power cut.
 
-    Args:
-        path: the file; its folder exists.
-        content: text (stored as UTF-8) or bytes.
-
-    Raises:
-        TrainingError: the disk is full or the folder cannot be written; the old file is untouched.
+    Raises `TrainingError` if the disk is full or the folder cannot be written; the old file stays.
     """
     data = content.encode() if isinstance(content, str) else content
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -51,18 +46,10 @@ def write_atomic(path: Path, content: str | bytes) -> None:
 
 @contextmanager
 def replace_folder(path: Path) -> Iterator[Path]:
-    """Write a folder under another name and give it its own at the end, so it is never half there.
+    """Write a folder under another name and rename it at the end, so it is never half there.
 
     Its files are on the disk before that: a power cut leaves the old folder or the new one, whole.
-
-    Args:
-        path: the folder's final name; an older one is replaced.
-
-    Yields:
-        The empty folder to write into.
-
-    Raises:
-        TrainingError: the disk is full; the old folder is untouched.
+    Yields the empty folder. Raises `TrainingError` if the disk is full; the old folder stays.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     old = path.with_name(f".{path.name}.{os.getpid()}.old")
@@ -84,14 +71,10 @@ def replace_folder(path: Path) -> Iterator[Path]:
 
 
 def append_json_line(path: Path, row: dict[str, Any]) -> None:
-    """Add one line in one write; if the disk is full, the file stays as it was.
+    """Add one line in one write; a number that is not finite is stored as null.
 
-    Args:
-        path: a .jsonl file, made if absent.
-        row: plain data; a number that is not finite is stored as null.
-
-    Raises:
-        TrainingError: the disk is full or the file cannot be written.
+    Raises `TrainingError` if the disk is full or the file cannot be written; the file stays as it
+    was.
     """
     data = json_line(row).encode()
     try:
@@ -105,17 +88,7 @@ def append_json_line(path: Path, row: dict[str, Any]) -> None:
 
 
 def read_json_lines(path: Path) -> list[dict[str, Any]]:
-    """All complete lines of a .jsonl file, none if it does not exist.
-
-    Args:
-        path: the file; a last line without its end is being written, and is left out.
-
-    Returns:
-        One dictionary per line.
-
-    Raises:
-        RunError: a complete line is not JSON.
-    """
+    """The complete lines of a .jsonl file, none without the file; RunError if one is not JSON."""
     try:
         complete = path.read_bytes().rpartition(b"\n")[0]
     except FileNotFoundError:
@@ -124,24 +97,13 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
 
 
 def parse_lines(path: Path, text: bytes) -> list[dict[str, Any]]:
-    """One dictionary per line of metrics.jsonl, events.jsonl or another file.
-
-    Args:
-        path: where the text stands.
-        text: complete lines.
-
-    Returns:
-        The lines' objects.
-
-    Raises:
-        RunError: a line is no object of JSON, or lacks what every line of that file has.
-    """
+    """The objects of the complete lines of file `path`; RunError if one lacks a required key."""
     try:
         rows = [json.loads(line) for line in text.splitlines()]
     except ValueError as error:
-        raise RunError(f"{path} is damaged: a line of it is not JSON.") from error
+        raise RunError(f"{path} is damaged: a line is not JSON.") from error
     if not all(isinstance(row, dict) for row in rows):
-        raise RunError(f"{path} is damaged: a line of it is no object of JSON.")
+        raise RunError(f"{path} is damaged: a line is not a JSON object.")
     damaged = next((row for row in rows if not _is_whole(path.name, row)), None)
     if damaged is not None:
         raise RunError(f"{path} is damaged: a line of it is {SHORT.repr(damaged)}.")
@@ -152,7 +114,7 @@ def _is_whole(file: str, row: dict[str, Any]) -> bool:
     """Whether a row has what all readers of that file rely on."""
     if file == "metrics.jsonl" and not all(isinstance(one, NUMBER) for one in row.values()):
         return False
-    needed = LINES.get(file, {})
+    needed: dict[str, Any] = LINES.get(file, {})
     if row.get("kind") == "warning":
         needed = needed | WARNING
     return all(isinstance(row.get(name), kind) for name, kind in needed.items())
@@ -168,7 +130,7 @@ def json_line(row: dict[str, Any]) -> str:
 
 
 def read_json(path: Path) -> Any:
-    """What a .json file holds, None if it does not exist; damaged is a RunError."""
+    """The content of a .json file, None without the file; RunError if it is damaged."""
     try:
         return json.loads(path.read_bytes())
     except FileNotFoundError:
@@ -180,23 +142,16 @@ def read_json(path: Path) -> Any:
 
 
 def read_record(path: Path, kinds: dict[str, Any]) -> dict[str, Any] | None:
-    """The object that a .json file holds.
+    """The object of a .json file, None without the file.
 
-    Args:
-        path: the file.
-        kinds: types by name; a name that may be absent allows None.
-
-    Returns:
-        The object, None if the file does not exist.
-
-    Raises:
-        RunError: damaged, or a value is of another type.
+    `kinds` are types by name; a name that may be absent allows None. Raises `RunError` if the file
+    is damaged or a value has another type.
     """
     record = read_json(path)
     if record is None and not path.exists():
         return None
     if not isinstance(record, dict):
-        raise RunError(f"{path} is damaged: it holds no object of JSON.")
+        raise RunError(f"{path} is damaged: it does not hold a JSON object.")
     for name, kind in kinds.items():
         if not isinstance(record.get(name), kind):
             raise RunError(f"{path} is damaged: {name}={SHORT.repr(record.get(name))}.")
@@ -204,14 +159,14 @@ def read_record(path: Path, kinds: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def read_pictures(path: Path) -> list[dict[str, Any]]:
-    """What a manifest lists, each with `file`, `prompt` and `seed`; nothing without a manifest."""
+    """The pictures of a manifest with `file`, `prompt` and `seed`; none without a manifest."""
     records = read_json(path) or []
     try:
         wanted = [(one["file"], one["prompt"], one["seed"]) for one in records]
     except (TypeError, KeyError) as error:
-        raise RunError(f"{path} is damaged: it is no list of pictures.") from error
+        raise RunError(f"{path} is damaged: it is not a list of pictures.") from error
     if not all(isinstance(name, str) for name, _, _ in wanted):
-        raise RunError(f"{path} is damaged: a picture's file is no text.")
+        raise RunError(f"{path} is damaged: a picture's file is not text.")
     return list(records)
 
 
@@ -248,27 +203,16 @@ def make_folder(path: Path) -> None:
 def _cannot_write(path: Path, error: OSError) -> TrainingError:
     return TrainingError(
         f"Cannot write {path}: {error.strerror}. Nothing half-written was left there. "
-        "Free some space or mend the folder, then resume."
+        "Free some space or fix the folder, then resume."
     )
 
 
 def check_text(name: str, text: str) -> str:
-    """The text, if it can be stored and sent.
-
-    Args:
-        name: what it is, for the sentence.
-        text: as the user gave it.
-
-    Returns:
-        The same text.
-
-    Raises:
-        ConfigError: it holds half a character, as a terminal of another encoding gives.
-    """
+    """The text; ConfigError if it holds half a character, as from a wrongly encoded terminal."""
     try:
         text.encode()
     except UnicodeEncodeError as error:
         raise ConfigError(
-            f"The {name} holds {text[error.start]!a}, which is no character. Type it in UTF-8."
+            f"The {name} holds {text[error.start]!a}, which is not a character. Type it in UTF-8."
         ) from error
     return text

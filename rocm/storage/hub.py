@@ -1,4 +1,4 @@
-"""Repositories of the Hugging Face hub: what they are called, what of them lies on this disk.
+"""Repositories of the Hugging Face hub: their names, and their files on this disk.
 
 Needs no torch. Nothing is downloaded but by `fetch`; everybody else asks `local_snapshot`, which
 never goes to the network. `HF_ENDPOINT`, `HF_HOME`, `HF_HUB_OFFLINE` and `HF_TOKEN` mean what they
@@ -76,7 +76,7 @@ class Repository:
 
 @dataclass(frozen=True)
 class Download:
-    """What fetching a repository would take, in bytes."""
+    """The size of a download, in bytes."""
 
     total: int
     missing: int
@@ -89,18 +89,9 @@ def is_repository(text: str) -> bool:
 
 
 def repository(text: str, files: Sequence[str] = (), ignored: Sequence[str] = ()) -> Repository:
-    """The repository that a text names; without a revision the pinned one, else `main`.
+    """The repository `owner/name` or `owner/name@revision`, by default its pinned revision.
 
-    Args:
-        text: `owner/name` or `owner/name@revision`.
-        files: as in `Repository`.
-        ignored: as in `Repository`.
-
-    Returns:
-        The repository.
-
-    Raises:
-        ConfigError: not of that form.
+    `files` and `ignored` are as in `Repository`. Raises `ConfigError` if the text has another form.
     """
     name, _, revision = text.partition("@")
     if not is_repository(name):
@@ -112,17 +103,7 @@ def repository(text: str, files: Sequence[str] = (), ignored: Sequence[str] = ()
 
 
 def local_snapshot(wanted: Repository) -> Path:
-    """The repository's files on this disk, without a look at the network.
-
-    Args:
-        wanted: the repository.
-
-    Returns:
-        Folder in the hub's cache; its name is the commit.
-
-    Raises:
-        MissingFile: they are not there, or not all of them.
-    """
+    """The repository's folder in the hub's cache, named after its commit, or MissingFile."""
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
@@ -134,17 +115,7 @@ def local_snapshot(wanted: Repository) -> Path:
 
 
 def size(wanted: Repository) -> Download:
-    """Ask the hub how large the wanted files are, and which of them are here already.
-
-    Args:
-        wanted: the repository.
-
-    Returns:
-        Bytes in all and bytes that are missing.
-
-    Raises:
-        MissingFile: no network, no such repository or revision, or no right to read it.
-    """
+    """Ask the hub for the size of the wanted files, in all and missing here; raises as `asked`."""
     plan = asked(str(wanted), lambda: _plan(wanted))
     if not plan:
         raise MissingFile(
@@ -157,19 +128,10 @@ def size(wanted: Repository) -> Download:
 
 
 def fetch(wanted: Repository, announce: Callable[[str], None]) -> Path:
-    """Download what is missing of a repository, and check what came.
+    """Download what is missing of a repository, check it, and return its folder in the hub's cache.
 
-    Args:
-        wanted: the repository.
-        announce: takes a sentence with the size before the download begins.
-
-    Returns:
-        Folder in the hub's cache.
-
-    Raises:
-        MissingFile: no network, no such repository or revision, or no right to read it.
-        RunError: the disk has no room.
-        ConfigError: a file arrived damaged; it is deleted.
+    `announce` takes a sentence with the size first. Raises as `asked`, `RunError` if the disk has
+    no room, and `ConfigError` if a file arrived damaged, which is then deleted.
     """
     needed = size(wanted)
     announce(announcement(wanted, needed))
@@ -181,7 +143,7 @@ def fetch(wanted: Repository, announce: Callable[[str], None]) -> Path:
 
 
 def announcement(wanted: Repository, needed: Download) -> str:
-    """One sentence on what a download will take."""
+    """One sentence on the size of a download."""
     if not needed.missing:
         return f"{wanted}: {megabytes(needed.total)}, all of it here already."
     here = needed.total - needed.missing
@@ -231,18 +193,9 @@ def _disabled(bar: Any, *arguments: Any, **options: Any) -> None:
 
 
 def asked(name: str, question: Callable[[], Answer], done: str = "downloaded") -> Answer:
-    """An answer of the hub.
+    """The hub's answer to `question`; `name` and `done` describe the request in errors.
 
-    Args:
-        name: of what is asked for, as the user wrote it.
-        question: asks the hub's library.
-        done: what could not be done to it, for the sentence.
-
-    Returns:
-        The answer.
-
-    Raises:
-        MissingFile: one sentence on what kept the hub from answering.
+    Raises `MissingFile` without network, repository or revision, or without the right to read it.
     """
     from httpx2 import TransportError  # the library's own; no OSError
     from huggingface_hub.errors import DryRunError

@@ -18,16 +18,16 @@ MISFIT = (SafetensorError, ValueError, TypeError, KeyError, AttributeError, Runt
 
 
 def load_network(kind: Any, folder: Path, what: str, dtype: torch.dtype) -> Any:
-    """Load a network of diffusers or transformers; safetensors only, no network access.
+    """Load a network of diffusers or transformers on the CPU; safetensors only, no network access.
 
     Args:
         kind: class with `from_pretrained`.
         folder: with config.json and weights.
-        what: the setting as the user gave it, such as `model=FOLDER`, for the sentence.
+        what: the setting as the user gave it, such as `model=FOLDER`, for errors.
         dtype: of the weights.
 
     Returns:
-        The network on the CPU.
+        The network.
 
     Raises:
         MissingFile: config.json or the weights are missing.
@@ -51,19 +51,7 @@ def load_network(kind: Any, folder: Path, what: str, dtype: torch.dtype) -> Any:
 
 
 def read_object(path: Path, what: str) -> dict[str, Any]:
-    """The object that a .json file of a model holds.
-
-    Args:
-        path: the file.
-        what: as in `load_network`.
-
-    Returns:
-        Its values.
-
-    Raises:
-        MissingFile: it is missing.
-        ConfigError: it is damaged.
-    """
+    """The object of a model's .json file; MissingFile without it, ConfigError if it is damaged."""
     try:
         content = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
@@ -88,7 +76,7 @@ def check_no_pickle(folder: Path, what: str) -> None:
 
 
 def first_line(error: BaseException) -> str:
-    """What an error of a library says first, without its full stop."""
+    """The first line of a library's error, without its full stop."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(". ")
 
 

@@ -1,4 +1,4 @@
-"""Where the project lies, and folders of models and rewards in it or beside it."""
+"""The folder of the project, and folders of models and rewards."""
 
 import os
 from pathlib import Path
@@ -9,21 +9,11 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def find_folder(model: str) -> Path:
-    """The folder of a model or reward.
-
-    Args:
-        model: path, absolute, or relative to the working directory or to the project.
-
-    Returns:
-        An existing folder.
-
-    Raises:
-        MissingFile: neither the working directory nor the project has it.
-    """
+    """A model's or reward's folder from the working directory or the project; or MissingFile."""
     for folder in (Path(os.path.expanduser(model)), ROOT / model):
         if os.path.isdir(folder):  # unlike Path.is_dir, also for a text that can be no path
             if not os.access(folder, os.R_OK | os.X_OK):
-                raise MissingFile(f"{folder} may not be read by this user. Mend its rights.")
+                raise MissingFile(f"{folder} is not readable by this user. Change its permissions.")
             return folder
     if os.path.isfile(os.path.expanduser(model)):
         raise MissingFile(

@@ -1,8 +1,8 @@
-"""The pictures of an update: prompts and noise by number, and what their algorithm optimises.
+"""The pictures of an update: prompts and noise by number, and the problem to optimize on them.
 
 The k-th picture of a run has the same prompt and noise whatever the algorithm and the batch size,
-so that a batch of 4 equals a batch of 2 accumulated twice, a resumed run equals one straight
-through, and two algorithms with one seed begin with the same pictures.
+so that a batch of 4 equals a batch of 2 accumulated twice, a resumed run equals an uninterrupted
+run, and two algorithms with one seed begin with the same pictures.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,7 +18,6 @@ from rocm.prompts.split import noise_seed, training_item
 from rocm.rewards.base import Mixture, limit_pixels
 from rocm.training.setup import Setup
 
-KEPT_BYTES = 64_000_000
 ALL = slice(None)
 
 
@@ -31,7 +30,7 @@ class Batch:
         prompts: B texts.
         noise: (N + 1, B, C, H, W): N draws for the chain, one for the last action of a policy
             gradient.
-        arms: who draws each picture, as in `Preference`; empty where the policy does.
+        arms: the adapter that drew each picture, as in `Preference`; empty if the policy draws.
     """
 
     first: int
@@ -49,36 +48,31 @@ def draw_batches(setup: Setup, step: int) -> list[Batch]:
 
 
 def draw_batch(setup: Setup, first: int) -> Batch:
-    """Prompts and noise of the `batch_size` training pictures numbered from `first`."""
-    if setup.preferences:
-        return _preferred_batch(setup, first)
-    config, model = setup.config, setup.model
+    """Prompts and noise of the `batch_size` training pictures numbered from `first`.
+
+    With a table of preferences these are pairs of its rows, winner first: every row once per epoch,
+    each epoch in its own order.
+    """
+    config, data = setup.config, setup.data
     numbers = range(first, first + config.batch_size)
-    prompts = [
-        training_item(setup.prompts.train, config.seed, number // config.pictures_per_prompt)
-        for number in numbers
-    ]
-    seeds = [noise_seed(config.seed, number) for number in numbers]
-    noise = batch_noise(seeds, config.num_inference_steps + 1, model.latent_shape)
-    return Batch(first, prompts, noise.to(model.device))
-
-
-def _preferred_batch(setup: Setup, first: int) -> Batch:
-    """Pairs of the table, winner first: every row once per epoch, each epoch in its own order."""
-    config, model = setup.config, setup.model
-    pairs = range(first // 2, (first + config.batch_size) // 2)
-    rows = [training_item(setup.preferences, config.seed, number) for number in pairs]
-    prompts = [row.prompt for row in rows for _ in range(2)]
-    seeds = [row.seed for row in rows for _ in range(2)]
-    arms = tuple(arm for row in rows for arm in (row.winner, row.loser))
-    noise = batch_noise(seeds, config.num_inference_steps + 1, model.latent_shape)
-    return Batch(first, prompts, noise.to(model.device), arms)
+    arms: tuple[str, ...] = ()
+    if data.preferences:
+        pairs = (training_item(data.preferences, config.seed, n // 2) for n in numbers[::2])
+        rows = [row for pair in pairs for row in (pair, pair)]
+        prompts, seeds = [row.prompt for row in rows], [row.seed for row in rows]
+        arms = tuple(row.loser if k % 2 else row.winner for k, row in enumerate(rows))
+    else:
+        items = [number // config.pictures_per_prompt for number in numbers]
+        prompts = [training_item(data.prompts.train, config.seed, item) for item in items]
+        seeds = [noise_seed(config.seed, number) for number in numbers]
+    noise = batch_noise(seeds, config.num_inference_steps + 1, setup.model.latent_shape)
+    return Batch(first, prompts, noise.to(setup.model.device), arms)
 
 
 def make_problem(
     setup: Setup, mixture: Mixture, batch: Batch, scores: dict[str, Tensor]
 ) -> Problem:
-    """What is optimised on a batch; evaluating the reward fills `scores` with raw values (B,)."""
+    """The problem of a batch; evaluating the reward fills `scores` with raw values (B,)."""
 
     def score(images: Tensor, rows: slice) -> dict[str, Tensor]:
         return mixture.parts(images, batch.prompts[rows])
@@ -93,17 +87,9 @@ def problem_of(
     score: Callable[[Tensor, slice], dict[str, Tensor]],
     scores: dict[str, Tensor],
 ) -> Problem:
-    """As `make_problem`.
+    """As `make_problem`, of text features (B, L, D).
 
-    Args:
-        setup: the run's parts.
-        mixture: the trained reward.
-        context: text features (B, L, D).
-        score: raw values by name of pictures, and of which rows of the batch they are.
-        scores: filled with raw values (B,) when the reward is evaluated.
-
-    Returns:
-        What is optimised.
+    `score` gives raw values by name of pictures that are some rows of the batch.
     """
     config, model = setup.config, setup.model
 
@@ -119,24 +105,16 @@ def problem_of(
         policy=model.policy(context, config.guidance_scale),
         reference=model.reference(context, config.guidance_scale),
         prediction_type=model.prediction_type,
-        decode=setup.decoder or model.decode,
+        decode=setup.execution.decoder or model.decode,
         reward=reward,
         at_once=config.decode_batch,
     )
 
 
 def text_features(setup: Setup, prompts: Sequence[str]) -> Tensor:
-    """Text features (B, L, D); each prompt is encoded alone, whatever its neighbours."""
-    if not setup.config.keep_text:
-        return setup.model.encode(prompts)
-    known = setup.texts
-    for prompt in prompts:
-        if prompt not in known:
-            known[prompt] = setup.model.encode([prompt])
-    found = [known[prompt] for prompt in prompts]
-    while len(known) > KEPT_BYTES // found[0].nbytes:
-        del known[next(iter(known))]
-    return torch.cat(found)
+    """Text features (B, L, D) of B prompts, kept if the settings say so."""
+    model = setup.model
+    return model.encode_each(prompts) if setup.config.keep_text else model.encode(prompts)
 
 
 def measurements(
@@ -145,21 +123,21 @@ def measurements(
     divergences: Sequence[Tensor | None],
     num_inference_steps: int,
 ) -> dict[str, float]:
-    """Means over the pictures of an update.
+    """Means over the pictures of an update: `reward`, its parts, `divergence` and its N steps.
 
     Args:
         rewards: (B,) of each batch.
         scores: raw values (B,) by name, of each batch.
         divergences: (K, B) of each batch, of the first K <= N steps; the others count as 0. None
-            where no reference was evaluated.
+            without a reference, then the divergence is left out.
         num_inference_steps: N.
 
     Returns:
-        `reward`, its parts, and `divergence` with its steps where it is known.
+        Values by name.
     """
     row = {"reward": torch.cat(list(rewards)).mean().item()}
     for name in scores[0]:
-        row[f"reward/{name}"] = torch.cat([one[name] for one in scores]).mean().item()
+        row[f"reward/{name}"] = torch.cat([part[name] for part in scores]).mean().item()
     known = [values for values in divergences if values is not None]
     if not known:
         return row
@@ -173,16 +151,7 @@ def measurements(
 def objective_row(
     objectives: Sequence[Objective], scores: Sequence[dict[str, Tensor]], num_inference_steps: int
 ) -> dict[str, float]:
-    """Means over the pictures of an update by back-propagation.
-
-    Args:
-        objectives: of each batch.
-        scores: as in `measurements`.
-        num_inference_steps: N.
-
-    Returns:
-        As `measurements`, with `kl_nats` and `loss`.
-    """
+    """`measurements` of an update by back-propagation, with `kl_nats` and `loss`."""
     rewards, divergences = zip(*((one.rewards, one.divergences) for one in objectives), strict=True)
     row = measurements(rewards, scores, divergences, num_inference_steps)
     row["kl_nats"] = torch.stack([one.kl_nats for one in objectives]).mean().item()
@@ -191,5 +160,5 @@ def objective_row(
 
 
 def batch_generator(setup: Setup, batch: Batch) -> torch.Generator:
-    """Of the draws that a batch needs besides its noise."""
+    """The generator of a batch's draws besides its noise."""
     return torch.Generator().manual_seed(noise_seed(setup.config.seed, -1 - batch.first))

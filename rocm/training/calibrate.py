@@ -27,29 +27,22 @@ NUM_UPDATES = 20
 
 
 def calibrated_beta(config: RunConfig, share: float) -> float:
-    """Train twenty updates and say which beta gives the divergence its share.
+    """Train twenty updates; the beta that gives the divergence the share s, in (0, 1).
 
-    Args:
-        config: of a run by back-propagation with a divergence.
-        share: s above, in (0, 1).
-
-    Returns:
-        Beta, within the bounds of the setting.
-
-    Raises:
-        ConfigError: no such run, or the divergence had no gradient.
+    Raises `ConfigError` if the run is not ROCM with a divergence, or the divergence had no
+    gradient.
     """
-    if config.algorithm != "rocm" or config.beta == 0 or not 0 < share < 1:
+    if not config.method.needs_gradient or config.beta == 0 or not 0 < share < 1:
         raise ConfigError(
             f"--calibrate-beta {share:g} needs a share between 0 and 1, algorithm=rocm and a beta "
-            f"above 0 to begin with; here algorithm={config.algorithm}, beta={config.beta:g}."
+            f"above 0, but algorithm={config.algorithm} and beta={config.beta:g}."
         )
     if config.precision == "fp16":  # the others need no scaling of the loss
         has_bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
         config = config.model_copy(update={"precision": "bf16" if has_bfloat16 else "fp32"})
     setup = set_up(config)
     start = setup.evaluate()
-    mixture = setup.mixture({name: start.scale(name) for name in setup.weights})
+    mixture = setup.rewards.mixture(start.scales())
     norms = [_update(setup, mixture, step) for step in range(1, NUM_UPDATES + 1)]
     reward, divergence = (median(values) for values in zip(*norms[NUM_UPDATES // 2 :], strict=True))
     if not divergence:

@@ -32,7 +32,7 @@ NUM_RESUMABLE = 2
 
 @dataclass(frozen=True)
 class Critic:
-    """DPOK's value network and its optimiser."""
+    """DPOK's value network and its optimizer."""
 
     value: Value
     optimizer: Optimizer
@@ -49,7 +49,7 @@ class Critic:
 
 @dataclass(frozen=True)
 class Learner:
-    """What training changes.
+    """The state that training changes.
 
     Attributes:
         parameters: of the adapter, in a fixed order.
@@ -87,13 +87,9 @@ class Learner:
             self.critic.load_state_dict(state["critic"])
 
     def descend(self, max_grad_norm: float) -> float:
-        """One optimiser step along the gradients that were accumulated.
+        """One optimizer step along the accumulated gradients, scaled down to `max_grad_norm`.
 
-        Args:
-            max_grad_norm: gradients with a larger norm are scaled down to it.
-
-        Returns:
-            The norm before that. If it is not finite, no parameter was changed.
+        Returns the norm before that. If it is not finite, no parameter was changed.
         """
         if isinstance(self.optimizer, FlatAdamW):
             self.optimizer.collect()
@@ -107,14 +103,7 @@ class Learner:
 
 
 def save_checkpoint(run: RunDir, step: int, model: ConsistencyModel, learner: Learner) -> None:
-    """Write the checkpoint after `step` updates, and make its adapter the run's newest.
-
-    Args:
-        run: whose checkpoints these are.
-        step: number of updates done.
-        model: with adapter.
-        learner: the training state.
-    """
+    """Write the checkpoint after `step` updates, and make its adapter the run's newest."""
     folder = run.checkpoint_dir(step)
     with replace_folder(folder) as temporary:
         save_adapter(model.pipeline.unet, temporary)
@@ -128,17 +117,9 @@ def save_checkpoint(run: RunDir, step: int, model: ConsistencyModel, learner: Le
 
 
 def load_checkpoint(run: RunDir, learner: Learner) -> int:
-    """Restore the newest checkpoint.
+    """Restore the newest checkpoint; returns the number of updates done.
 
-    Args:
-        run: to resume.
-        learner: receives parameters, optimiser and scaler state.
-
-    Returns:
-        The number of updates done.
-
-    Raises:
-        RunError: there is none, it is damaged, or it was made with other adapter settings.
+    Raises `RunError` if there is none, it is damaged, or it has other adapter settings.
     """
     folders = run.checkpoints()
     if not folders:

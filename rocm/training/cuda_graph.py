@@ -25,12 +25,12 @@ NUM_REHEARSALS = 2
 
 @dataclass(frozen=True)
 class Given:
-    """What a batch is given anew in every update.
+    """The inputs of a batch that are new in every update.
 
     Attributes:
         noise: (N + 1, B, C, H, W).
         context: text features (B, L, D).
-        texts: what each reward takes of the prompts, (B, D) by name.
+        texts: each reward's features of the prompts, (B, D) by name.
     """
 
     noise: Tensor
@@ -55,7 +55,7 @@ class Given:
 
 @dataclass(frozen=True)
 class Measured:
-    """What an update has measured, still on the device.
+    """The measurements of an update, still on the device.
 
     Attributes:
         objectives: of each batch, without gradient.
@@ -74,7 +74,7 @@ class Recording:
     Attributes:
         lr: 0-d, of the next update.
         beta: 0-d, of the next update.
-        is_rehearsal: 0-d; 1 leaves the adapter and the optimiser as they are.
+        is_rehearsal: 0-d; 1 leaves the adapter and the optimizer as they are.
     """
 
     lr: Tensor
@@ -82,13 +82,7 @@ class Recording:
     is_rehearsal: Tensor
 
     def __init__(self, setup: Setup, mixture: Mixture, given: Sequence[Given]):
-        """Take places for what is given.
-
-        Args:
-            setup: a run's parts, its adapter one vector.
-            mixture: the trained reward.
-            given: of each batch.
-        """
+        """Allocate places for what each batch is given; the adapter is one vector."""
         config, model = setup.config, setup.model
         self._setup, self._optimizer = setup, _on_device(setup.learner.optimizer)
         self._given = [one.copy() for one in given]
@@ -96,7 +90,7 @@ class Recording:
         self.lr, self.beta, self.is_rehearsal = numbers
         self._penalty = replace(setup.penalty, live_beta=self.beta)
         num = config.num_inference_steps
-        self._schedule = model.schedule(num, config.grid)
+        self._schedule = setup.schedule
         self._path = gradient_path(config.backprop, num, config.backprop_steps)
         self._scores: list[dict[str, Tensor]] = [{} for _ in given]
         self._problems = [
@@ -156,7 +150,7 @@ class Recording:
         self._graph = graph
 
     def _descend(self) -> Tensor:
-        """Clip, and one step of the optimiser where the gradient is finite; returns the norm."""
+        """Clip, and one step of the optimizer where the gradient is finite; returns the norm."""
         optimizer, config = self._optimizer, self._setup.config
         norm = torch.nn.utils.clip_grad_norm_([optimizer.vector], config.max_grad_norm)
         # Fused AdamW changes nothing where this is 1, the count of its steps included.
@@ -171,21 +165,20 @@ class Recording:
 
 
 def recorded_update(setup: Setup, mixture: Mixture, step: int) -> dict[str, float]:
-    """One update by a recording, which is made anew when what it depends on has changed.
+    """Update `step` (from 1) by a recording, made anew when what it depends on has changed.
 
-    Args:
-        setup: the run's parts; learning rate and beta may be others in every update.
-        mixture: the trained reward.
-        step: number of this update, from 1.
-
-    Returns:
-        The row of metrics, as that of an update that is not recorded.
+    Learning rate and beta may differ in every update. Returns the row of an update that is not
+    recorded.
     """
-    config, recorded = setup.config, setup.recorded
+    config, recorded = setup.config, setup.execution.recorded
     given = [_given(setup, mixture, batch) for batch in draw_batches(setup, step)]
     # Without a divergence nothing of it is computed.
     settings = config.model_copy(update={"beta": float(config.beta > 0)})
-    way = (setup.model.use_checkpointing, setup.economy.lean, tuple(mixture.scales.items()))
+    way = (
+        setup.model.use_checkpointing,
+        setup.execution.economy.lean,
+        tuple(mixture.scales.items()),
+    )
     if (settings, way) not in recorded:
         recorded.clear()
         recorded[settings, way] = Recording(setup, mixture, given)
@@ -205,7 +198,7 @@ def _given(setup: Setup, mixture: Mixture, batch: Batch) -> Given:
 
 
 def _on_device(optimizer: FlatAdamW) -> FlatAdamW:
-    """The same optimiser, fused: it takes its learning rate and its count from the device."""
+    """The same optimizer, fused: it takes its learning rate and its count from the device."""
     (group,) = optimizer.param_groups
     group.update(fused=True, foreach=False, capturable=True)
     for state in optimizer.state.values():

@@ -1,4 +1,4 @@
-"""What a run will take, told from what earlier runs took.
+"""Estimates of a run's time and memory, from earlier runs.
 
 The unit is one network pass over one picture, back-propagated through. An update of ROCM does N of
 them for the policy (2 N with ref_grad detach and beta > 0), one decoding counted as a pass and N
@@ -30,7 +30,7 @@ EMBEDDED_MODEL = "assets/tiny-lcm"
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a run is expected to take, and how that is known.
+    """Expected time and memory of a run, and their basis.
 
     Attributes:
         seconds: from Start to the end, None if unknown.
@@ -45,7 +45,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Rate:
-    """What work on one model costs.
+    """The cost of work on one model.
 
     Attributes:
         train_s: seconds of one pass over one picture in an update, backward included; what a call
@@ -70,22 +70,21 @@ EMBEDDED = Rate(train_s=0.0155, draw_s=0.012, start_s=9.0, pass_mb=7.4, fixed_mb
 def passes(config: RunConfig) -> float:
     """Network passes per picture of an update, the decoding counted as one."""
     num = config.num_inference_steps
-    if config.algorithm in ("rocm", "hybrid"):
-        kept = kept_passes(config)
+    if config.method.is_backprop:
         num_kept_of_reference = num - 1 if _has_reference_graph(config) else 0
-        return kept + FORWARD_SHARE * (num - num_kept_of_reference)
-    has_reference = config.beta > 0 or config.algorithm == "d3po"
+        return kept_passes(config) + FORWARD_SHARE * (num - num_kept_of_reference)
+    has_reference = config.beta > 0 or config.method.needs_reference
     return FORWARD_SHARE * (num * (2 if has_reference else 1) + 1) + num * config.inner_epochs
 
 
 def kept_passes(config: RunConfig) -> float:
     """Those of `passes` whose activations are kept until backward."""
     num = config.num_inference_steps
-    if config.algorithm not in ("rocm", "hybrid"):
+    if not config.method.is_backprop:
         return num
     is_repeated = config.ref_grad == "detach" and config.beta > 0
     first_order = num + 1 + num * is_repeated + (num - 1) * _has_reference_graph(config)
-    return first_order + (num - 1 if config.algorithm == "hybrid" else 0)
+    return first_order + (num - 1 if config.method.estimates_blind else 0)
 
 
 def _has_reference_graph(config: RunConfig) -> bool:
@@ -93,21 +92,13 @@ def _has_reference_graph(config: RunConfig) -> bool:
 
 
 def _update_passes(config: RunConfig) -> float:
-    """What the time of an update goes with: its passes over pictures, and over batches."""
+    """Passes over pictures and batches, which the time of an update is proportional to."""
     besides = CALL_PICTURES if config.model == EMBEDDED_MODEL else 0.0
     return passes(config) * config.gradient_accumulation * (config.batch_size + besides)
 
 
 def estimate(config: RunConfig, runs: list[RunDir]) -> Estimate:
-    """Time and memory of a run.
-
-    Args:
-        config: its settings.
-        runs: earlier runs of this machine.
-
-    Returns:
-        The estimate; without a basis it holds no figures.
-    """
+    """Time and memory of a run, from earlier `runs` of this machine; None where not known."""
     newest_first = sorted(runs, key=lambda run: run.path.stat().st_mtime, reverse=True)
     for run in newest_first[:NUM_EXAMINED]:
         rate = _rate_of(run, config)
@@ -129,7 +120,7 @@ def _estimate(config: RunConfig, rate: Rate, words: str) -> Estimate:
 
 
 def _rate_of(run: RunDir, config: RunConfig) -> Rate | None:
-    """What a run tells about the model of `config`; None if it is another one, or too short."""
+    """The rate of a run; None if its model is not that of `config`, or it is too short."""
     metrics = run.path / "metrics.jsonl"
     try:
         stat = metrics.stat()

@@ -20,17 +20,19 @@ from rocm.evaluation.metrics import Evaluation
 from rocm.models.memory import is_memory_full
 from rocm.rewards.base import Mixture, Scale
 from rocm.rewards.preprocess import to_pil
+from rocm.rewards.user_files import user_copies
 from rocm.runs.run_dir import RunDir
 from rocm.storage.files import replace_folder
 from rocm.training.checkpoint import load_checkpoint, publish_adapter, save_checkpoint
-from rocm.training.setup import EVALUATION_BATCH, Setup, describe, recall_start, set_up
+from rocm.training.manifest import describe, recall_start
+from rocm.training.setup import EVALUATION_BATCH, Setup, set_up
 from rocm.training.update import update
 from rocm.training.warnings import warnings
 
 
 @dataclass(frozen=True)
 class Progress:
-    """What one update (or step 0) measured; `row` is its line in metrics.jsonl."""
+    """The measurements of one update (or step 0); `row` is its line in metrics.jsonl."""
 
     step: int
     num_steps: int
@@ -39,7 +41,7 @@ class Progress:
 
 @dataclass
 class _Session:
-    """One process's work on a run: the parts, what it compares with, what it warned of."""
+    """One process's work on a run: its parts, step 0's evaluation, and the warnings so far."""
 
     run: RunDir
     setup: Setup
@@ -61,7 +63,7 @@ def train(run: RunDir, resume: bool = False, ranks: Ranks = ALONE) -> Iterator[P
         Progress after step 0's evaluation (of a new run) and after every update.
 
     Raises:
-        RocmError: what went wrong and what to do; the run's state is then `failed`.
+        RocmError: the reason and what to do; the run's state is then `failed`.
     """
     with run.acquire_lock():
         config = run.config()
@@ -88,16 +90,9 @@ def train(run: RunDir, resume: bool = False, ranks: Ranks = ALONE) -> Iterator[P
 
 
 def follow(ranks: Ranks) -> None:
-    """Do what the leading process says until it ends, which is raised as `Parted`.
-
-    Args:
-        ranks: where this process is not the first.
-
-    Raises:
-        RocmError: what went wrong, here or in another process.
-    """
-    settings, measured = ranks.gather(None)[0]
-    setup = _agreed(set_up(RunConfig.load(settings), measured, ranks))
+    """Follow the orders of the leading process until it ends, which is raised as `Parted`."""
+    settings, measured, copies = ranks.gather(None)[0]
+    setup = _agreed(set_up(RunConfig.load(settings), measured, ranks, copies))
     while True:
         order, details = ranks.gather(None)[0]
         ORDERS[order](setup, *details)
@@ -105,7 +100,8 @@ def follow(ranks: Ranks) -> None:
 
 def _agreed(setup: Setup) -> Setup:
     """The setup, as sparing of memory as that of every other process."""
-    setup.economy.join(setup.model, setup.ranks.gather(setup.economy))
+    economy = setup.execution.economy
+    economy.join(setup.model, setup.ranks.gather(economy))
     return setup
 
 
@@ -114,7 +110,7 @@ def _load(setup: Setup, run: Path) -> int:
 
 
 def _update(setup: Setup, scales: dict[str, Scale], step: int) -> dict[str, Any]:
-    return update(setup, setup.mixture(scales), step)
+    return update(setup, setup.rewards.mixture(scales), step)
 
 
 ORDERS: dict[str, Callable[..., Any]] = {
@@ -125,7 +121,7 @@ ORDERS: dict[str, Callable[..., Any]] = {
 
 
 def _together(setup: Setup, order: str, *details: Any) -> Any:
-    """Let every process do the same; what it gave here."""
+    """Let every process do the same; returns the result of this process."""
     setup.ranks.gather((order, details))
     return ORDERS[order](setup, *details)
 
@@ -133,8 +129,9 @@ def _together(setup: Setup, order: str, *details: Any) -> Any:
 def _train(run: RunDir, resume: bool, ranks: Ranks) -> Iterator[Progress]:
     config = run.config()
     measured = list(recall_start(run).scores) if resume else ()
-    ranks.gather((config.model_dump(), measured))
-    setup = _agreed(set_up(config, measured, ranks))
+    copies = user_copies(run.rewards_dir)
+    ranks.gather((config.model_dump(), measured, copies))
+    setup = _agreed(set_up(config, measured, ranks, copies))
     session, first = _resume(run, setup) if resume else _begin(run, setup)
     num_steps = setup.config.num_steps
     if first is not None:
@@ -157,7 +154,7 @@ def _train(run: RunDir, resume: bool, ranks: Ranks) -> Iterator[Progress]:
 
 def _tell_economy(session: _Session) -> None:
     """Write down how updates came to need less memory."""
-    sentences = session.setup.economy.sentences
+    sentences = session.setup.execution.economy.sentences
     for kind, message in sentences.items():
         session.run.append_event("warning", step=session.step, warning=kind, message=message)
     sentences.clear()
@@ -171,9 +168,8 @@ def _begin(run: RunDir, setup: Setup) -> tuple[_Session, dict[str, Any]]:
         run.append_event("warning", step=0, warning="model", message=words)
     start = _together(setup, "evaluate")
     _check_start(setup, start)
-    run.write_manifest(describe(setup, start))
-    scales = {name: start.scale(name) for name in setup.weights}
-    session = _Session(run, setup, start, setup.mixture(scales), step=0)
+    run.write_manifest(describe(setup, start, run))
+    session = _Session(run, setup, start, setup.rewards.mixture(start.scales()), step=0)
     row = {"step": 0, **_evaluation_row(session, start)}
     _save_samples(session, start)
     run.append_metrics(row)
@@ -184,14 +180,13 @@ def _begin(run: RunDir, setup: Setup) -> tuple[_Session, dict[str, Any]]:
 def _resume(run: RunDir, setup: Setup) -> tuple[_Session, None]:
     step = _together(setup, "load", run.path)
     start = recall_start(run)
-    scales = {name: start.scale(name) for name in setup.weights}
     run.truncate_metrics(step)
     run.append_event("resumed", step=step)
-    return _Session(run, setup, start, setup.mixture(scales), step), None
+    return _Session(run, setup, start, setup.rewards.mixture(start.scales()), step), None
 
 
 def _after_update(session: _Session, row: dict[str, Any]) -> bool:
-    """Evaluate, record and save what is due; returns whether there was a new warning."""
+    """Evaluate, record and save if due; returns whether there was a new warning."""
     config, run, step = session.setup.config, session.run, session.step
     is_asked = run.take_control("sample_now")
     is_evaluated = is_asked or step % config.eval_every == 0 or step == config.num_steps
@@ -233,12 +228,11 @@ def _trained_reward(session: _Session, evaluation: Evaluation) -> float:
 
 def _combined(session: _Session, evaluation: Evaluation) -> torch.Tensor:
     """The trained reward of each evaluation picture, (P,)."""
-    parts = {name: evaluation.scores[name] for name in session.setup.weights}
-    return session.mixture.combine(parts)
+    return session.mixture.combine(evaluation.scores)
 
 
 def _save_samples(session: _Session, now: Evaluation) -> None:
-    prompts, run = session.setup.prompts.evaluation, session.run
+    prompts, run = session.setup.data.prompts.evaluation, session.run
     records = []
     with replace_folder(run.samples_dir(session.step)) as folder:
         for index, image in enumerate(now.images[: session.setup.config.num_samples]):

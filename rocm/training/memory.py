@@ -17,14 +17,14 @@ SHARE_OF_FREE = 0.8
 
 @dataclass
 class Economy:
-    """How updates spend memory. When it is full, one of the ways to need less is taken for good.
+    """Use of memory by updates. When it is full, a way to need less is chosen for good.
 
     Attributes:
         lean: frozen layers keep only what backward needs.
         checkpointing: network passes are computed again in backward.
         decode_batch: as in `RunConfig`; None as set there.
         parts: into how many micro-batches a batch is divided.
-        sentences: what was done, by kind, until the loop has said it.
+        sentences: messages by kind, until the loop has written them down.
     """
 
     lean: bool = False
@@ -43,27 +43,14 @@ class Economy:
         return RunConfig.load(config.model_dump(), **sizes)
 
     def join(self, model: ConsistencyModel, others: "Sequence[Economy]") -> None:
-        """Be as sparing as the most sparing of the processes that share a run.
-
-        Args:
-            model: whose layers may become lean.
-            others: how each process has planned to spend memory.
-        """
+        """Be as sparing as the most sparing of the processes that share a run."""
         if not self.lean and any(one.lean for one in others):
             model.make_lean()
             self.lean = True
         self.checkpointing = any(one.checkpointing for one in others)
 
     def step_down(self, model: ConsistencyModel, config: RunConfig) -> bool:
-        """Need less memory from now on, as far as the settings allow.
-
-        Args:
-            model: whose layers may become lean.
-            config: of the run.
-
-        Returns:
-            False if nothing is left to do.
-        """
+        """Need less memory from now on; False if the settings allow nothing more."""
         if not self.lean and config.lean_layers == "auto":
             model.make_lean()
             self.lean, self.decode_batch = True, 1
@@ -109,17 +96,7 @@ class Economy:
 def full_memory(
     model: ConsistencyModel, rewards: Mapping[str, object], learner: Learner, batch_size: int
 ) -> str:
-    """Where the memory has gone, when no way is left to need less: one sentence, what to do after.
-
-    Args:
-        model: with adapter.
-        rewards: that are loaded, by name.
-        learner: adapter and optimiser.
-        batch_size: of the smallest parts of an update.
-
-    Returns:
-        The sentence.
-    """
+    """One sentence on where the memory has gone, and what to do, when no way to save is left."""
     total = total_bytes(model.device) / 1e6
     # Not its `state_dict`, whose copies the memory has no room for.
     trained = _megabytes([learner.parameters, learner.optimizer.state, learner.critic])
@@ -129,7 +106,7 @@ def full_memory(
     return (
         "The memory is full, also in the most sparing way that the settings allow. Of "
         f"{total:,.0f} MB the model's weights take {base:,.0f}, the rewards' {judges:,.0f}, "
-        f"adapter and optimiser {trained:,.0f}; the other {rest:,.0f}, less what other programs "
+        f"adapter and optimizer {trained:,.0f}; the other {rest:,.0f}, less what other programs "
         f"use, are too few for batch_size={batch_size} with latents {side} wide. Leave "
         "lean_layers and gradient_checkpointing at auto, lower batch_size and raise "
         "gradient_accumulation, or take a smaller model or fewer rewards, and start again."
@@ -159,12 +136,7 @@ def _tensors(thing: object) -> Iterator[Tensor]:
 def plan_memory(model: ConsistencyModel, config: RunConfig) -> Economy:
     """The first of three ways that fits: everything kept, lean layers, and recomputation.
 
-    Args:
-        model: with adapter, not checkpointed; its layers may become lean.
-        config: of the run; what it does not leave to `auto` is done as it says.
-
-    Returns:
-        The way.
+    Settings other than `auto` are obeyed; the layers of the model, with adapter, may become lean.
     """
     is_checkpointed = config.gradient_checkpointing == "on"
     is_lean, decode_batch = config.lean_layers == "on", None
@@ -181,16 +153,10 @@ def plan_memory(model: ConsistencyModel, config: RunConfig) -> Economy:
 def needs_checkpointing(
     model: ConsistencyModel, config: RunConfig, decode_batch: int | None = None
 ) -> bool:
-    """Whether a step without recomputation would take more than 80 % of the free memory.
+    """Whether a step without recomputation would need more than 80 % of the free memory.
 
-    Args:
-        model: with adapter, not checkpointed.
-        config: of the run.
-        decode_batch: in place of its own.
-
-    Returns:
-        True if the activations of all network passes (one is measured) and of the decoder do
-        not fit.
+    The activations of one network pass and one decoding are measured; `decode_batch` replaces that
+    of the settings.
     """
     context = model.encode([""])
     state = torch.zeros((1, *model.latent_shape), device=model.device, requires_grad=True)
@@ -199,7 +165,7 @@ def needs_checkpointing(
     per_call = _saved_bytes(lambda: network(state, timesteps), model.pipeline.unet)
     per_decode = _saved_bytes(lambda: model.decode(state), model.pipeline.vae)
     has_reference_graph = config.ref_grad == "exact" and config.beta > 0
-    has_reference_graph = has_reference_graph and config.algorithm in ("rocm", "hybrid")
+    has_reference_graph = has_reference_graph and config.method.is_backprop
     # No gradient returns to the noise, which is the first state that the reference sees.
     calls = config.num_inference_steps * (1 + has_reference_graph) - has_reference_graph
     decoded = decode_batch or config.decode_batch or config.batch_size

@@ -1,4 +1,4 @@
-"""One update by policy gradient: draw, score, compare, then optimiser steps on what was drawn."""
+"""One update by policy gradient: draw, score, compare, then optimizer steps on the pictures."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -15,24 +15,17 @@ from rocm.algorithms.mdp import Episode, Gaussians, decisions, play
 from rocm.algorithms.policy_gradient import PolicyObjective, ScoredEpisode
 from rocm.algorithms.problem import Problem
 from rocm.algorithms.rlcm import ppo_objective, rebel_objective
-from rocm.algorithms.schedule import Step
 from rocm.algorithms.trajectory import denoised_along
 from rocm.config import RunConfig
 from rocm.models.lora import other_adapter
 from rocm.rewards.base import Mixture
-from rocm.training.batch import (
-    Batch,
-    batch_generator,
-    draw_batches,
-    make_problem,
-    measurements,
-)
+from rocm.training.batch import Batch, batch_generator, draw_batches, make_problem, measurements
 from rocm.training.preferences import BASE
 from rocm.training.setup import Setup
 
 
 @dataclass(frozen=True)
-class _Drawn:
+class Drawn:
     """A batch, its pictures' episode and rewards (B,), combined and by name."""
 
     batch: Batch
@@ -43,29 +36,26 @@ class _Drawn:
     scores: dict[str, Tensor]
 
 
+Advantages = Callable[[Setup, Sequence[Drawn]], tuple[list[Tensor], dict[str, float]]]
+"""(setup, batches) -> advantages of each batch, (B,) or (K, B), and measurements."""
+
+
 def policy_update(setup: Setup, mixture: Mixture, step: int) -> dict[str, float]:
-    """Draw the update's pictures once and take `inner_epochs` optimiser steps on them.
+    """Draw the pictures of update `step` once and take `inner_epochs` optimizer steps on them.
 
-    Args:
-        setup: the run's parts; adapter, optimiser and prompt statistics change.
-        mixture: the trained reward.
-        step: number of this update, from 1.
-
-    Returns:
-        Measurements: of the pictures and their policy at the first optimiser step,
-        `clip_fraction` at the last, `grad_norm` averaged over them.
+    Returns measurements: of the pictures and their policy at the first optimizer step,
+    `clip_fraction` at the last, `grad_norm` averaged over the steps.
     """
     config = setup.config
-    schedule = setup.model.schedule(config.num_inference_steps, config.grid)
-    drawn = [_draw(setup, mixture, batch, schedule) for batch in draw_batches(setup, step)]
-    advantages, fitted = _judge(setup, drawn, schedule)
+    drawn = [draw_episode(setup, mixture, batch) for batch in draw_batches(setup, step)]
+    advantages, fitted = ADVANTAGES[config.method.advantages](setup, drawn)
     scored = [
         ScoredEpisode(one.episode, own, one.reference)
         for one, own in zip(drawn, advantages, strict=True)
     ]
     row, norms = {}, []
     for epoch in range(config.inner_epochs):
-        objectives, grad_norm = _descend(setup, drawn, scored, schedule)
+        objectives, grad_norm = _descend(setup, drawn, scored)
         if epoch == 0:
             row = _measurements(drawn, objectives, config.num_inference_steps)
             row["reward_queries"] = sum(len(one.rewards) for one in drawn)
@@ -83,39 +73,37 @@ def policy_update(setup: Setup, mixture: Mixture, step: int) -> dict[str, float]
 
 
 @torch.no_grad()
-def _draw(setup: Setup, mixture: Mixture, batch: Batch, schedule: Sequence[Step]) -> _Drawn:
-    config, scores = setup.config, {}
+def draw_episode(setup: Setup, mixture: Mixture, batch: Batch) -> Drawn:
+    """Draw and score the pictures of a batch."""
+    config, schedule = setup.config, setup.schedule
+    scores: dict[str, Tensor] = {}
     problem = make_problem(setup, mixture, batch, scores)
     gaussians = decisions(schedule, config.last_step, config.sigma_floor)
     if batch.arms:
-        episode = _play_arms(setup, batch, schedule, gaussians)
+        episode = _play_arms(setup, batch, gaussians)
     else:
         episode = play(problem.policy, batch.noise, schedule, problem.prediction_type, gaussians)
     reference = None
-    if config.beta > 0 or config.algorithm == "d3po":
+    if config.beta > 0 or config.method.needs_reference:
         steps = schedule[: len(gaussians)]
         reference = denoised_along(
             problem.reference, episode.states, steps, problem.prediction_type
         )
     _, rewards = problem.scored(episode.latents)
-    return _Drawn(batch, problem, episode, reference, rewards, scores)
+    return Drawn(batch, problem, episode, reference, rewards, scores)
 
 
-def _play_arms(
-    setup: Setup, batch: Batch, schedule: Sequence[Step], gaussians: Gaussians
-) -> Episode:
-    """The pictures of a table again, each drawn by the arm that drew it then."""
-    config, model, played = setup.config, setup.model, {}
+def _play_arms(setup: Setup, batch: Batch, gaussians: Gaussians) -> Episode:
+    """The pictures of a table again, each drawn by the adapter that drew it then."""
+    config, model = setup.config, setup.model
+    played: dict[int, tuple[Episode, int]] = {}
     for arm in sorted(set(batch.arms)):
         chosen = [number for number, other in enumerate(batch.arms) if other == arm]
         context = model.encode([batch.prompts[number] for number in chosen])
-        switched = (
-            nullcontext() if arm == BASE else other_adapter(model.pipeline.unet, setup.arms[arm])
-        )
         network = (model.reference if arm == BASE else model.policy)(context, config.guidance_scale)
-        noise = batch.noise[:, chosen]
-        with switched:
-            episode = play(network, noise, schedule, model.prediction_type, gaussians)
+        noise, unet = batch.noise[:, chosen], model.pipeline.unet
+        with nullcontext() if arm == BASE else other_adapter(unet, setup.data.adapters[arm]):
+            episode = play(network, noise, setup.schedule, model.prediction_type, gaussians)
         played |= {number: (episode, place) for place, number in enumerate(chosen)}
     pictures = [played[number] for number in range(len(batch.arms))]
     num = len(gaussians)
@@ -126,19 +114,18 @@ def _play_arms(
     )
 
 
-def _judge(
-    setup: Setup, drawn: Sequence[_Drawn], schedule: Sequence[Step]
-) -> tuple[list[Tensor], dict[str, float]]:
-    """What each picture of each batch is worth to the algorithm, and what that measured."""
+def _by_preference(setup: Setup, drawn: Sequence[Drawn]) -> tuple[list[Tensor], dict[str, float]]:
+    """+1 and -1 within each pair: by the table, whose winners come first, or by the reward."""
+    values = [one.rewards for one in drawn]
+    if setup.data.preferences:
+        winner_first = torch.tensor([1.0, 0.0]).repeat(setup.config.batch_size // 2)
+        values = [winner_first.to(one) for one in values]
+    return [preferences(one) for one in values], {}
+
+
+def _by_prompt(setup: Setup, drawn: Sequence[Drawn]) -> tuple[list[Tensor], dict[str, float]]:
+    """Compare rewards with the prompt's usual reward, over the pictures of all processes."""
     config = setup.config
-    if config.algorithm == "d3po" and setup.preferences:
-        winner_first = torch.tensor([1.0, 0.0]).repeat(config.batch_size // 2)
-        return [preferences(winner_first.to(one.rewards)) for one in drawn], {}
-    if config.algorithm == "d3po":
-        return [preferences(one.rewards) for one in drawn], {}
-    if config.algorithm == "dpok":
-        return _judge_by_value(setup, drawn, schedule)
-    # A prompt's usual reward is that of its pictures in all processes, so each takes in all.
     own = [prompt for one in drawn for prompt in one.batch.prompts]
     rewards = torch.cat([one.rewards for one in drawn])
     known = setup.ranks.gather((own, rewards.cpu()))
@@ -149,13 +136,12 @@ def _judge(
     return list(mine.split(config.batch_size)), {}
 
 
-def _judge_by_value(
-    setup: Setup, drawn: Sequence[_Drawn], schedule: Sequence[Step]
-) -> tuple[list[Tensor], dict[str, float]]:
+def _by_value(setup: Setup, drawn: Sequence[Drawn]) -> tuple[list[Tensor], dict[str, float]]:
     """Fit DPOK's value to the rewards of all pictures, then subtract it."""
     config, critic = setup.config, setup.learner.critic
+    assert critic is not None, "the table of algorithms says has_value"
     num = len(drawn[0].episode.states)
-    timesteps = [step.timestep for step in schedule[:num]]
+    timesteps = [step.timestep for step in setup.schedule[:num]]
     states = [torch.cat([one.episode.states[n] for one in drawn]) for n in range(num)]
     context = setup.model.encode([prompt for one in drawn for prompt in one.batch.prompts])
     rewards = torch.cat([one.rewards for one in drawn])
@@ -171,28 +157,36 @@ def _judge_by_value(
     return list(limited.split(config.batch_size, dim=1)), {"value_loss": error.item()}
 
 
-def _objective_of(config: RunConfig) -> Callable[..., PolicyObjective]:
-    """The algorithm's objective of (problem, scored, schedule, penalty, generator)."""
-    if config.algorithm == "d3po":
-        return partial(d3po_objective, rule=PairRule(config.preference_beta, config.clip_range))
-    if config.algorithm == "dpok":
-        return partial(dpok_objective, clip_range=config.clip_range)
-    if config.policy_loss == "rebel":
-        return partial(rebel_objective, eta=config.rebel_eta)
-    return partial(ppo_objective, clip_range=config.clip_range)
+ADVANTAGES: dict[str, Advantages] = {
+    "preferences": _by_preference,
+    "prompt": _by_prompt,
+    "value": _by_value,
+}
+
+
+# The objective of (problem, scored, schedule, penalty, generator), by the name of the loss.
+LOSSES: dict[str, Callable[[RunConfig], Callable[..., PolicyObjective]]] = {
+    "ppo": lambda config: partial(ppo_objective, clip_range=config.clip_range),
+    "rebel": lambda config: partial(rebel_objective, eta=config.rebel_eta),
+    "d3po": lambda config: partial(
+        d3po_objective, rule=PairRule(config.preference_beta, config.clip_range)
+    ),
+    "dpok": lambda config: partial(dpok_objective, clip_range=config.clip_range),
+}
 
 
 def _descend(
-    setup: Setup, drawn: Sequence[_Drawn], scored: Sequence[ScoredEpisode], schedule: Sequence[Step]
+    setup: Setup, drawn: Sequence[Drawn], scored: Sequence[ScoredEpisode]
 ) -> tuple[list[PolicyObjective], float]:
-    """One optimiser step on all pictures; returns the objectives and the gradient's norm."""
+    """One optimizer step on all pictures; returns the objectives and the gradient's norm."""
     config, learner = setup.config, setup.learner
     learner.optimizer.zero_grad(set_to_none=True)
+    objective_of = LOSSES[config.method.loss](config)
     objectives = []
     for one, known in zip(drawn, scored, strict=True):
         generator = batch_generator(setup, one.batch)
-        objective = _objective_of(config)(
-            one.problem, known, schedule, penalty=setup.penalty, generator=generator
+        objective = objective_of(
+            one.problem, known, setup.schedule, penalty=setup.penalty, generator=generator
         )
         learner.scaler.scale(objective.loss / len(drawn)).backward()
         objectives.append(objective)
@@ -201,7 +195,7 @@ def _descend(
 
 
 def _measurements(
-    drawn: Sequence[_Drawn], objectives: Sequence[PolicyObjective], num_inference_steps: int
+    drawn: Sequence[Drawn], objectives: Sequence[PolicyObjective], num_inference_steps: int
 ) -> dict[str, float]:
     row = measurements(
         [one.rewards for one in drawn],

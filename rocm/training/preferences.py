@@ -9,14 +9,15 @@ import csv
 import io
 import json
 import os
+import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from reprlib import repr as shortened
 
-from rocm.errors import ConfigError, MissingFile
+from rocm.errors import ConfigError, MissingFile, RocmError
 from rocm.prompts.files import MAX_FILE_BYTES, check_prompt
-from rocm.storage.paths import ROOT
+from rocm.runs.adapters import find_adapter
 
 BASE = "base"
 COLUMNS = ("prompt", "seed", "winner", "loser")
@@ -35,20 +36,20 @@ class Preference:
 
 
 def load_preferences(source: str, held_out: Collection[str]) -> tuple[Preference, ...]:
-    """Read and check a table.
+    """Read and check a table of preferences, in order.
 
     Args:
         source: a .csv file with a header, or a .jsonl file with an object per line; other columns
-            are passed over. Adapter folders are absolute, or relative to the table's folder, the
+            are ignored. Adapter folders are absolute, or relative to the table's folder, the
             working directory or the project.
-        held_out: prompts of the evaluation, which nothing may be trained on.
+        held_out: prompts of the evaluation, which no row may use.
 
     Returns:
-        The rows, in order.
+        The rows.
 
     Raises:
         MissingFile: there is no such file.
-        ConfigError: it is no such table, or a value is not allowed; names the line.
+        ConfigError: not such a table, or a value that is not allowed; names the line.
     """
     path = Path(os.path.expanduser(source))
     found = []
@@ -96,7 +97,7 @@ def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, object]]]:
         for row in reader:
             yield reader.line_num, row
     except csv.Error as error:
-        raise ConfigError(f"Line {reader.line_num} of {path} is no CSV: {error}.") from error
+        raise ConfigError(f"Line {reader.line_num} of {path} is not valid CSV: {error}.") from error
 
 
 def _json_rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, object]]]:
@@ -109,7 +110,7 @@ def _json_rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, object]]]
             row = None
         if not isinstance(row, dict):
             raise ConfigError(
-                f"Line {number} of {path} is no JSON object. Write lines like "
+                f"Line {number} of {path} is not a JSON object. Write lines like "
                 '{"prompt": "a red apple", "seed": 0, "winner": "base", "loser": "my-adapter"}.'
             )
         yield number, row
@@ -119,7 +120,7 @@ def _preference(row: dict[str, object], folder: Path, held_out: Collection[str])
     texts = {name: row.get(name) for name in COLUMNS}
     for name in ("prompt", "winner", "loser"):
         if not isinstance(texts[name], str):
-            raise ConfigError(f"{name}={shortened(texts[name])} is no text. Give a text.")
+            raise ConfigError(f"{name}={shortened(texts[name])} is not text. Give text.")
     prompt = check_prompt(str(texts["prompt"]))
     if prompt in held_out:
         raise ConfigError(
@@ -133,27 +134,32 @@ def _preference(row: dict[str, object], folder: Path, held_out: Collection[str])
 
 
 def _seed(value: object) -> int:
-    digits = value.strip() if isinstance(value, str) else value
-    is_whole = isinstance(digits, int) and not isinstance(digits, bool)
-    if isinstance(digits, str) and digits.isascii() and digits.isdigit() and len(digits) < 20:
-        digits, is_whole = int(digits), True
-    if not is_whole or not 0 <= digits <= MAX_SEED:
+    number = -1
+    if isinstance(value, int) and not isinstance(value, bool):
+        number = value
+    elif isinstance(value, str) and re.fullmatch(r"\s*[0-9]{1,19}\s*", value):
+        number = int(value)
+    if not 0 <= number <= MAX_SEED:
         raise ConfigError(
-            f"seed={shortened(value)} is no whole number from 0 to {MAX_SEED}. "
+            f"seed={shortened(value)} is not a whole number from 0 to {MAX_SEED}. "
             "Give the noise seed that both pictures were drawn with."
         )
-    return digits
+    return number
 
 
 def _arm(text: str, folder: Path) -> str:
+    """`base`, or the absolute folder of an adapter; also a folder relative to the table's."""
     name = text.strip()
-    if name == BASE:
-        return BASE
-    for parent in (folder, Path.cwd(), ROOT):
-        place = parent / os.path.expanduser(name)
-        if name and os.path.isfile(place / ADAPTER_FILE):
-            return str(place.resolve())
-    raise ConfigError(
-        f"{shortened(name)} is neither 'base' nor a folder with {ADAPTER_FILE}. "
-        "Give the adapter folder that drew the picture, such as a run's."
-    )
+    place = folder / os.path.expanduser(name)
+    if name and os.path.isfile(place / ADAPTER_FILE):
+        return str(place.resolve())
+    try:
+        if not name:
+            raise ConfigError("The name is empty.")
+        adapter = find_adapter(name, folder)
+    except RocmError as error:
+        raise ConfigError(
+            f"{shortened(name)} is neither 'base' nor a folder with {ADAPTER_FILE}. "
+            "Give the adapter folder that drew the picture, such as a run's."
+        ) from error
+    return str(adapter.path.resolve()) if adapter.folder else BASE

@@ -1,4 +1,4 @@
-"""What cannot work, said before a run starts: the checks that need neither a model nor torch."""
+"""Checks before a run starts, which need neither a model nor torch."""
 
 import os
 import shutil
@@ -15,30 +15,25 @@ from rocm.models.files import check_model
 from rocm.prompts.split import prompts_of
 from rocm.rewards.files import PUBLISHED, find_weights
 from rocm.rewards.names import check_gradient, check_reward, parse_mixture, tracked
+from rocm.rewards.user_files import is_user_reward
 from rocm.storage.paths import find_folder
 from rocm.training.estimate import Estimate
 from rocm.training.preferences import load_preferences
 
 
 def problems(config: RunConfig, forecast: Estimate) -> list[str]:
-    """Why a run with these settings would fail or teach nothing.
-
-    Args:
-        config: the settings.
-        forecast: what it will take.
-
-    Returns:
-        One sentence each; empty if nothing is known.
-    """
+    """One sentence for each reason that a run with these settings would fail or learn nothing."""
     checks: list[Callable[[], object]] = [
         lambda: check_model(config.model),
         lambda: prompts_of(config),
         *(lambda name=name: _check_reward(name) for name in _named(config)),
-        lambda: check_gradient(parse_mixture(config.reward), config.algorithm),
+        lambda: check_gradient(parse_mixture(config.reward), config.method),
         *([lambda: load_preferences(config.preferences, ())] if config.preferences else []),
         lambda: check_precision(config, None if config.device == "cpu" else card_capability()),
         lambda: check_compiler(config),
-        lambda: check_recording(config, is_cuda=_has_card(config)),
+        lambda: check_recording(
+            config, is_cuda=config.device != "cpu" and card_mb("memory.free") is not None
+        ),
     ]
     found = [_sentence(check) for check in checks]
     found += [_judge_is_trained(config), _no_card(config), _too_large(config, forecast)]
@@ -91,10 +86,6 @@ def _judge_is_trained(config: RunConfig) -> str:
     )
 
 
-def _has_card(config: RunConfig) -> bool:
-    return config.device != "cpu" and card_mb("memory.free") is not None
-
-
 def _no_card(config: RunConfig) -> str:
     if config.device != "cuda" or card_mb("memory.free") is not None:
         return ""
@@ -114,20 +105,11 @@ def _too_large(config: RunConfig, forecast: Estimate) -> str:
     )
 
 
-WITHOUT_FEATURES = ("imagereward",)  # rewards that read a prompt anew beside every picture
 BFLOAT16_SINCE = 8.0  # compute capability of Ampere; older cards emulate it slowly or not at all
 
 
 def check_precision(config: RunConfig, capability: float | None) -> None:
-    """Refuse bfloat16 on a card that has none.
-
-    Args:
-        config: of a run.
-        capability: CUDA's compute capability of the card that computes; None without one.
-
-    Raises:
-        ConfigError: says which cards have it, and what to set instead.
-    """
+    """Refuse bfloat16 on a card without it, by CUDA's compute capability; None without a card."""
     if config.precision == "bf16" and capability is not None and capability < BFLOAT16_SINCE:
         raise ConfigError(
             f"precision=bf16 needs a card of compute capability {BFLOAT16_SINCE:.1f} (Ampere) or "
@@ -137,14 +119,7 @@ def check_precision(config: RunConfig, capability: float | None) -> None:
 
 
 def check_compiler(config: RunConfig) -> None:
-    """Refuse to compile blocks where no compiler is.
-
-    Args:
-        config: of a run.
-
-    Raises:
-        ConfigError: a C++ compiler or Python's headers are missing.
-    """
+    """Refuse to compile blocks without a C++ compiler and Python's headers."""
     if not config.compile_blocks:
         return
     compiler = os.environ.get("CXX", "g++")  # as torch looks for it
@@ -160,25 +135,21 @@ def check_compiler(config: RunConfig) -> None:
         )
 
 
+def _reads_prompts(name: str) -> bool:
+    """Whether a reward reads a prompt again beside every picture, instead of kept features."""
+    return name == "imagereward" or is_user_reward(name)
+
+
 def check_recording(config: RunConfig, is_cuda: bool, num_processes: int = 1) -> None:
-    """Refuse to record an update that cannot be repeated as it was.
-
-    Args:
-        config: of a run.
-        is_cuda: whether it computes on CUDA.
-        num_processes: that share it.
-
-    Raises:
-        ConfigError: says what cannot be recorded, and what can.
-    """
+    """Refuse to record an update that cannot be repeated as it was; says what can be recorded."""
     if not config.cuda_graph:
         return
-    unread = [name for name in parse_mixture(config.reward) if name in WITHOUT_FEATURES]
+    unread = [name for name in parse_mixture(config.reward) if _reads_prompts(name)]
     is_sampled = config.divergence == "js" and config.js_estimator == "sampled"
     obstacles = (
         (not is_cuda, "no CUDA device is used here", "Use device=cuda on a machine that has one"),
-        (config.algorithm != "rocm", f"algorithm={config.algorithm} scores pictures between passes"
-         " of the network", "Set algorithm=rocm"),
+        (not config.method.needs_gradient, f"algorithm={config.algorithm} scores pictures between "
+         "passes of the network", "Set algorithm=rocm"),
         (config.backprop in ("random_k", "refl", "draft_lv"), f"backprop={config.backprop} draws "
          "anew what an update does", "Set backprop to full, last_k or drtune"),
         (is_sampled, "js_estimator=sampled draws on the CPU", "Set js_estimator=quadrature"),

@@ -1,4 +1,4 @@
-"""One update, first order or by policy gradient, and its measurements."""
+"""One update, by back-propagation or by policy gradient, and its measurements."""
 
 import random
 import time
@@ -13,7 +13,6 @@ from torch import Tensor
 from rocm.algorithms.hybrid import hybrid_objective
 from rocm.algorithms.problem import Problem
 from rocm.algorithms.rocm import Objective, renoised_objectives, rocm_objective
-from rocm.algorithms.schedule import Step
 from rocm.algorithms.trajectory import gradient_path
 from rocm.distributed import OthersFull, merged
 from rocm.errors import TrainingError
@@ -27,33 +26,25 @@ from rocm.training.setup import Setup
 
 
 def update(setup: Setup, mixture: Mixture, step: int) -> dict[str, Any]:
-    """Do one update and measure it; when the memory is full, again in a way that needs less.
+    """Do update `step` (from 1) and measure it; with less memory and again if the memory is full.
 
-    Args:
-        setup: the run's parts; its adapter and optimiser change, and maybe its economy.
-        mixture: the trained reward.
-        step: number of this update, from 1.
-
-    Returns:
-        The update's row of metrics. If `loss` is not finite, the adapter is not to be kept; if
-        `grad_norm` is not, the optimiser left the step out.
-
-    Raises:
-        TrainingError: the memory is too small in every way that the settings allow.
+    Returns the update's row of metrics. If `loss` is not finite, the adapter is not to be kept; if
+    `grad_norm` is not, the optimizer left the step out. Raises `TrainingError` if the memory is too
+    small in every way that the settings allow.
     """
-    # A policy gradient, and another process, may have learnt before the memory is full here.
-    is_kept = setup.ranks.size > 1 or setup.config.algorithm not in ("rocm", "hybrid")
+    # A policy gradient, and another process, may have learned before the memory is full here.
+    is_kept = setup.ranks.size > 1 or not setup.config.method.is_backprop
     before = deepcopy(setup.learner.state_dict()) if is_kept else None
     while (row := _attempt(setup, mixture, step)) is None:
         if before is not None:
-            # A copy, for optimisers go on in the tensors that they load.
+            # A copy, for optimizers go on in the tensors that they load.
             setup.learner.load_state_dict(deepcopy(before))
     return row
 
 
 def _attempt(setup: Setup, mixture: Mixture, step: int) -> dict[str, Any] | None:
     """One update; None if the memory was full and the economy has stepped down."""
-    economy = setup.economy
+    economy = setup.execution.economy
     model = replace(setup.model, use_checkpointing=economy.checkpointing)
     try:
         spent = replace(setup, model=model, config=economy.settings(setup.config))
@@ -68,15 +59,16 @@ def _attempt(setup: Setup, mixture: Mixture, step: int) -> dict[str, Any] | None
 
 def _step_down(setup: Setup, reason: Exception) -> None:
     """Need less memory from now on, as every process does at once; TrainingError if none can."""
-    if not setup.economy.step_down(setup.model, setup.config):
-        size = setup.economy.settings(setup.config).batch_size
-        parts = (setup.model, setup.rewards, setup.learner)
+    economy = setup.execution.economy
+    if not economy.step_down(setup.model, setup.config):
+        size = economy.settings(setup.config).batch_size
+        parts = (setup.model, setup.rewards.by_name, setup.learner)
         raise TrainingError(full_memory(*parts, size)) from reason
 
 
 def _measured_update(setup: Setup, mixture: Mixture, step: int) -> dict[str, Any]:
     config, began, before = setup.config, time.perf_counter(), replace(setup.model.passes)
-    change = pathwise_update if config.algorithm in ("rocm", "hybrid") else policy_update
+    change = backprop_update if config.method.is_backprop else policy_update
     row = change(setup, mixture, step)
     seconds = time.perf_counter() - began
     row |= {
@@ -90,9 +82,9 @@ def _measured_update(setup: Setup, mixture: Mixture, step: int) -> dict[str, Any
     return {"step": step} | merged(setup.ranks.gather(row))
 
 
-def pathwise_update(setup: Setup, mixture: Mixture, step: int) -> dict[str, float]:
-    """Back-propagate ROCM's or the hybrid objective, take one optimiser step, and measure it."""
-    config, learner = setup.config, setup.learner
+def backprop_update(setup: Setup, mixture: Mixture, step: int) -> dict[str, float]:
+    """Back-propagate ROCM's or the hybrid objective, take one optimizer step, and measure it."""
+    config, learner, schedule = setup.config, setup.learner, setup.schedule
     if config.cuda_graph:
         return recorded_update(setup, mixture, step)
     learner.optimizer.zero_grad(set_to_none=True)
@@ -103,18 +95,18 @@ def pathwise_update(setup: Setup, mixture: Mixture, step: int) -> dict[str, floa
         scores: dict[str, Tensor] = {}
         problem = make_problem(setup, mixture, batch, scores)
         objective = batch_objective(setup, problem, batch, step)
-        if config.algorithm == "hybrid":
+        if config.method.estimates_blind:
             blind, group_size = mixture.blind(scores), config.pictures_per_prompt
-            objective = hybrid_objective(problem, objective, _schedule(setup), blind, group_size)
+            objective = hybrid_objective(problem, objective, schedule, blind, group_size)
         objectives.append(objective)
         parts.append(dict(scores))
-        last, generator = _schedule(setup)[-1], batch_generator(setup, batch)
+        generator = batch_generator(setup, batch)
         again = renoised_objectives(
-            problem, objective.latents, last, num_draws, setup.penalty, generator
+            problem, objective.latents, schedule[-1], num_draws, setup.penalty, generator
         )
-        for one in chain([objective], again):
-            learner.scaler.scale(one.loss / share).backward()
-            num_queries += len(one.rewards)
+        for drawn in chain([objective], again):
+            learner.scaler.scale(drawn.loss / share).backward()
+            num_queries += len(drawn.rewards)
     row = objective_row(objectives, parts, config.num_inference_steps)
     setup.ranks.average_gradients(learner.parameters)
     return row | {
@@ -133,9 +125,6 @@ def batch_objective(setup: Setup, problem: Problem, batch: Batch, step: int) -> 
         num = 1 + drawn.randrange(num // 2, num)
     path = gradient_path(config.backprop, num, num_trained)
     generator = batch_generator(setup, batch)
-    schedule = _schedule(setup)[:num]
-    return rocm_objective(problem, batch.noise[:num], schedule, path, setup.penalty, generator)
-
-
-def _schedule(setup: Setup) -> tuple[Step, ...]:
-    return setup.model.schedule(setup.config.num_inference_steps, setup.config.grid)
+    return rocm_objective(
+        problem, batch.noise[:num], setup.schedule[:num], path, setup.penalty, generator
+    )

@@ -1,6 +1,8 @@
-"""Warnings: what an evaluation says about hacking, collapse and saturation, in words that help."""
+"""Warnings of reward hacking, mode collapse and saturation, from one evaluation."""
 
-from rocm.evaluation.metrics import Evaluation, paired_interval
+from rocm.evaluation.intervals import paired_difference
+from rocm.evaluation.metrics import Evaluation
+from rocm.storage.numbers import number
 
 HACKING_FALL = 1.0
 COLLAPSE_SHARE = 0.5
@@ -10,42 +12,45 @@ SATURATION_RISE = 0.25
 def warnings(
     start: Evaluation, now: Evaluation, judge: str, reward_gain: float, earlier: str
 ) -> dict[str, str]:
-    """Warnings that hold at an evaluation.
+    """A sentence by kind of the warnings that hold at an evaluation.
+
+    `hacking`: the judge's paired 95 % interval lies more than one standard deviation (at step 0)
+    below step 0, while the trained reward rose. `collapse`: diversity below half of step 0's.
+    `saturation`: the share of channel values at an end of the range rose by more than 0.25.
 
     Args:
         start: of the untouched model (step 0).
         now: same prompts and noise.
         judge: name of the held-out reward among the scores; empty for none.
         reward_gain: trained reward now minus at step 0.
-        earlier: the checkpoint before this evaluation, that a reader can go back to.
+        earlier: the checkpoint before this evaluation.
 
     Returns:
-        A sentence by kind: `hacking` (the judge's paired 95 % interval lies below step 0, by more
-        than one of its deviations there, while the trained reward lies above), `collapse`
-        (diversity below half of step 0's), `saturation` (the share of channel values at an end of
-        the range rose by more than 0.25).
+        The sentences.
     """
     found = {}
-    way_out = f"Start anew with a larger beta, or use the adapter in {earlier}."
+    advice = f"Start a new run with a larger beta, or use the adapter in {earlier}."
     if judge and reward_gain > 0:
-        mean, _, high = paired_interval(now.scores[judge], start.scores[judge])
+        scores, before = now.scores[judge].tolist(), start.scores[judge].tolist()
+        change = paired_difference(scores, before, "prompts")
         deviation = start.scale(judge).deviation
-        if high < -HACKING_FALL * deviation:
+        if change and change.high is not None and change.high < -HACKING_FALL * deviation:
             found["hacking"] = (
                 f"Reward hacking: the trained reward rose, but {judge}, which is not trained on, "
-                f"fell by {-mean:.3g} ({-mean / deviation:.1f} of its deviations at step 0). "
-                f"{way_out}"
+                f"fell by {number(-change.mean, 3)} ({number(-change.mean / deviation, 1)} "
+                f"standard deviations). {advice}"
             )
-    before, after = start.statistics["diversity"], now.statistics["diversity"]
-    if after < COLLAPSE_SHARE * before:
+    before_diversity, diversity = start.statistics["diversity"], now.statistics["diversity"]
+    if diversity < COLLAPSE_SHARE * before_diversity:
         found["collapse"] = (
-            f"Mode collapse: the prompts' pictures differ by {after:.3g}, at step 0 by "
-            f"{before:.3g}. {way_out}"
+            f"Pictures look alike: diversity {number(before_diversity, 2)} -> "
+            f"{number(diversity, 2)}. {advice}"
         )
-    rise = now.statistics["at_limit"] - start.statistics["at_limit"]
+    share = now.statistics["at_limit"]
+    rise = share - start.statistics["at_limit"]
     if rise > SATURATION_RISE:
         found["saturation"] = (
-            f"Saturation: {now.statistics['at_limit']:.0%} of colour values are at the end of "
-            f"their range, {rise:.0%} more than at step 0. Raise beta or lower learning_rate."
+            f"Saturation: {share:.0%} of color values are at an end of their range, "
+            f"{100 * rise:.0f} points more than at step 0. Raise beta or lower learning_rate."
         )
     return found

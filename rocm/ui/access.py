@@ -4,7 +4,8 @@ import hmac
 import ipaddress
 from dataclasses import dataclass
 
-from rocm.errors import RunError
+from rocm.config import RunConfig
+from rocm.errors import ConfigError, RunError
 
 HOW_TO_ALLOW = (
     "Training is off here because others can reach this page. To train, run your own copy "
@@ -16,7 +17,7 @@ HOW_TO_ALLOW = (
 class Access:
     """Whether handlers that train or touch files exist, and the token that each call must bring.
 
-    `is_local` says that the visitor sits at the machine itself, so that a folder can be opened.
+    `is_local` means that the visitor sits at this machine, so that a folder can be opened.
     """
 
     may_train: bool
@@ -29,14 +30,7 @@ class Access:
         return self.may_train and (not self.token or right)
 
     def check(self, given: str) -> None:
-        """Refuse a call whose token is not the right one; to be called by every such handler.
-
-        Args:
-            given: what the visitor typed.
-
-        Raises:
-            RunError: the token is wrong, or there is none to be right.
-        """
+        """RunError if the token is wrong; every handler that changes something calls this."""
         if not self.may_train:
             raise RunError(HOW_TO_ALLOW)
         if not self.allows(given):
@@ -45,17 +39,19 @@ class Access:
                 f"{words} It is the value of ROCM_ADMIN_TOKEN where the app was started."
             )
 
+    def check_settings(self, config: RunConfig) -> None:
+        """Refuse settings that run the code of a file, where others can reach the page."""
+        if config.user_rewards and not self.is_local:
+            raise ConfigError(
+                f"reward={config.user_rewards[0]} runs the code of a file, which is allowed on "
+                "the command line and on a page at a loopback address only. Choose another reward."
+            )
+
 
 def access(host: str, is_space: bool, token: str) -> Access:
-    """The rule: open on loopback, off elsewhere; where a token is set, it is always asked for.
+    """Allow training on a loopback address; elsewhere only with a token, which is then required.
 
-    Args:
-        host: address that the page listens on.
-        is_space: whether this is a Hugging Face Space, whatever the address.
-        token: ROCM_ADMIN_TOKEN, or an empty text.
-
-    Returns:
-        What to build.
+    `is_space`: this is a Hugging Face Space, whatever its address.
     """
     is_local = is_loopback(host) and not is_space
     return Access(may_train=bool(token) or is_local, token=token, is_local=is_local)

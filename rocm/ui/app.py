@@ -5,8 +5,7 @@ from typing import Any
 import gradio as gr
 
 from rocm.storage.paths import ROOT
-from rocm.studio import Services
-from rocm.study.service import Studies
+from rocm.studio import Studio
 from rocm.ui.access import Access
 from rocm.ui.compare import page as compare_page
 from rocm.ui.generate import page as generate_page
@@ -20,15 +19,15 @@ STYLE = [ROOT / "assets" / f"{name}.css" for name in SHEETS]
 # Nothing here takes a file; without a bound anybody could fill the disk through Gradio's upload.
 CLOSED: dict[str, Any] = {"share": False, "run_history": False, "max_file_size": 1}
 CLOSED |= {"ssr_mode": False, "footer_links": [], "enable_monitoring": False}
-# Exports wait for their download: looked at every hour, deleted after a day or when Ctrl-C ends it.
+# Exports wait for their download: checked every hour, deleted after a day or at Ctrl-C.
 KEPT_S = (3600, 86_400)
-# A page has one poll on its way at a time, and each takes some milliseconds; beyond this many the
-# server is behind for good, and whoever comes reads that it is busy.
+# A page has one poll pending at a time. With more waiting calls than this the server cannot catch
+# up, and further visitors read that it is busy.
 MAX_WAITING = 100
 TITLE = """
 <h1>ROCM Studio</h1>
-<p>Reward optimisation of consistency models: fine-tune a few-step text-to-image model directly on a
-reward, and watch the divergence that keeps it honest.</p>
+<p>Fine-tune a few-step text-to-image model directly on a reward, while a divergence keeps it
+close to the base model.</p>
 """
 
 # Tabs tell of their first selection too, before the page has loaded: it is not the reader's. Each
@@ -54,16 +53,10 @@ TAB_OF_ADDRESS = """() => {
 }"""
 
 
-def build(services: Services, access: Access, studies: Studies | None = None) -> gr.Blocks:
-    """All pages.
+def build(studio: Studio, access: Access) -> gr.Blocks:
+    """All pages, to be launched with `theme()` and `STYLE`.
 
-    Args:
-        services: the runs.
-        access: whether handlers that train exist, and the token that they ask for.
-        studies: the user studies; without them, or where nobody may train, there is no such page.
-
-    Returns:
-        The application, to be launched with `theme()` and `STYLE`.
+    The Study page exists where training is allowed and the studio has a store of votes.
     """
     look = {"title": "ROCM Studio", "analytics_enabled": False, "fill_width": True}
     with Pages(**look, delete_cache=KEPT_S) as pages:
@@ -71,18 +64,18 @@ def build(services: Services, access: Access, studies: Studies | None = None) ->
         # Children are rendered with the page: a hidden page must take the updates of its timers.
         with gr.Tabs(elem_id="pages") as tabs:
             with gr.Tab("Train", id="train", render_children=True) as train:
-                train_page.build(services, access, pages)
+                train_page.build(studio, access, pages)
             with gr.Tab("Generate", id="generate", render_children=True) as generate:
-                generate_page.build(services.desk, access, pages)
+                generate_page.build(studio.generation, studio.runs.folder, access, pages)
             with gr.Tab("Compare", id="compare", render_children=True) as compare:
-                compare_page.build(services.compare, access, compare)
+                compare_page.build(studio.comparisons, access, compare)
             tabs_shown = [train, generate, compare]
-            if studies and access.may_train:
+            if studio.studies and access.may_train:
                 with gr.Tab("Study", id="study", render_children=True) as study:
-                    study_page.build(studies, services.compare, access, study)
+                    study_page.build(studio.studies, studio.comparisons, access, study)
                 tabs_shown.append(study)
             with gr.Tab("Results", id="results", render_children=True) as results:
-                results_page.build(services.results, access, results)
+                results_page.build(studio.results, access, results)
             tabs_shown.append(results)
         for tab in tabs_shown:
             told = PUT_TAB_INTO_ADDRESS.replace("%s", str(tab.id))
@@ -92,7 +85,7 @@ def build(services: Services, access: Access, studies: Studies | None = None) ->
 
 
 def theme() -> gr.themes.Base:
-    """Colours and fonts; fonts are the reader's own, so that nothing is loaded from elsewhere."""
+    """Colors and fonts; system fonts, so that nothing is loaded from elsewhere."""
     fonts = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}
     readable = {
         "body_text_color_subdued": "*neutral_500",
@@ -101,7 +94,7 @@ def theme() -> gr.themes.Base:
         "block_info_text_color_dark": "*neutral_400",
         "input_placeholder_color": "*neutral_500",
         "input_placeholder_color_dark": "*neutral_400",
-        # Dark enough for white words (4.5 to 1).
+        # Dark enough for white text (4.5 to 1).
         "button_primary_background_fill": "*primary_600",
         "button_primary_background_fill_hover": "*primary_700",
         "button_cancel_background_fill": "#c32f2f",

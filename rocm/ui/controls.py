@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any
 
 import gradio as gr
 from annotated_types import Ge, Gt, Le
@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from rocm.config import RunConfig
+from rocm.config.run_config import choices
 
 FIELDS = {name: field for name, field in RunConfig.model_fields.items() if name != "description"}
 LABELS = {
@@ -42,15 +43,12 @@ def basics() -> list[str]:
 
 
 def control(name: str, value: Any, suggestions: Sequence[str] = ()) -> Component:
-    """The control of one setting. Bounds are checked by `RunConfig`, which says them in words.
+    """The control of a setting in the open block; `RunConfig` checks its bounds.
 
     Args:
         name: of the setting.
-        value: shown at first.
-        suggestions: what a free text may be; others can be typed.
-
-    Returns:
-        The component, made in the current Gradio block.
+        value: shown first.
+        suggestions: choices for a free text; other values can be typed.
     """
     field = FIELDS[name]
     label = label_of(name)
@@ -58,11 +56,10 @@ def control(name: str, value: Any, suggestions: Sequence[str] = ()) -> Component
         "*", "\N{ASTERISK OPERATOR}"
     )  # a plain one is emphasis here
     words = {"label": label, "info": info, "elem_id": f"setting_{name}"}
-    if get_origin(field.annotation) is Literal:
-        return gr.Dropdown(list(get_args(field.annotation)), value=value, **words)
+    if names := choices(name):
+        return gr.Dropdown(list(names), value=value, **words)
     if suggestions:
-        choices = list(suggestions)
-        return gr.Dropdown(choices, value=value, allow_custom_value=True, **words)
+        return gr.Dropdown(list(suggestions), value=value, allow_custom_value=True, **words)
     if field.annotation is bool:
         return gr.Checkbox(value=value, **words)
     if field.annotation is str:
@@ -76,19 +73,21 @@ def control(name: str, value: Any, suggestions: Sequence[str] = ()) -> Component
 
 
 def label_of(name: str) -> str:
-    """What stands above a setting's control."""
+    """The label of a setting's control."""
     return LABELS.get(name, name.replace("_", " ").capitalize())
 
 
 def labelled(words: str) -> str:
-    """A sentence that begins with a setting's name, with its control's label before it."""
+    """A sentence that starts with a setting's name, preceded by its control's label."""
     name = re.split(r"\W", words, maxsplit=1)[0]
     return f"{label_of(name)}: {words}" if name in FIELDS else words
 
 
 def fits(name: str, value: Any) -> bool:
-    """Whether a value is within a setting's type and bounds, so that its control can show it."""
+    """Whether a value fits a setting's type and bounds, so that its control can show it."""
     field = FIELDS[name]
+    if names := choices(name):
+        return value in names
     try:
         TypeAdapter(Annotated[field.annotation, field]).validate_python(value)
     except ValidationError:
@@ -97,7 +96,7 @@ def fits(name: str, value: Any) -> bool:
 
 
 def _range(field: FieldInfo) -> str:
-    """The bounds of a number in words; both ends are told where there are both."""
+    """The bounds of a number in words."""
     at_least, above, at_most = bound(field, Ge), bound(field, Gt), bound(field, Le)
     if at_least is None and above is None:
         return ""

@@ -1,12 +1,12 @@
-"""Figures from plain data, as dictionaries that plotly.js draws; live charts are in live_charts.
+"""Figures from plain data, as dictionaries for plotly.js; live charts are in train/charts.py.
 
-Colours hold on light and dark ground; backgrounds are transparent.
+Colors work on light and dark backgrounds; backgrounds are transparent.
 """
 
 from typing import Any
 
-from rocm.evaluation.service import Curve
-from rocm.studio import SweepReport
+from rocm.evaluation.efficiency import Curve
+from rocm.experiments.sweep import SweepReport
 
 Figure = dict[str, Any]
 
@@ -18,14 +18,8 @@ OTHERS = (REWARD, "#2ba58c", "#a667d8", "#b58a00", "#c95f96", "#3a9bdc")
 def sweep_figure(report: SweepReport) -> Figure:
     """Reward (circles) and judge (diamonds) against the first numeric setting, with intervals.
 
-    One colour for each combination of the other settings; the peak has a star. Values stand at
-    equal distances, so that 0 and 0.001 are told apart.
-
-    Args:
-        report: the sweep.
-
-    Returns:
-        The figure; the judge has the right-hand axis.
+    A color for each combination of the other settings; the peak has a star. Values are equidistant:
+    0 and 0.001 can be told apart. The judge has the right-hand axis.
     """
     axis = numeric_setting(report)
     layout = _layout(report.sweep_id, axis)
@@ -53,15 +47,7 @@ def sweep_figure(report: SweepReport) -> Figure:
 
 
 def efficiency_figure(curves: dict[str, Curve], cost: str) -> Figure:
-    """Running mean of the reward against what it cost, with a band, one colour for each run.
-
-    Args:
-        curves: by the run's label.
-        cost: what is counted, for the axis.
-
-    Returns:
-        The figure.
-    """
+    """Running mean of the reward against cost, with a band, a color for each run."""
     layout = _layout(f"{cost} {sorted(curves)}", cost)
     layout["yaxis"] |= {"title": {"text": "reward", "standoff": 6}}
     del layout["yaxis2"]
@@ -78,12 +64,12 @@ def efficiency_figure(curves: dict[str, Curve], cost: str) -> Figure:
 
 
 def score_figure(outcomes: list[dict[str, Any]], marks: list[str], title: str) -> Figure:
-    """The paper's Figure 3 from votes: a bar for every comparison, a colour for every question.
+    """The paper's Figure 3 from votes: a bar for every comparison, a color for every question.
 
     Args:
         outcomes: of report.json, about all questions.
-        marks: words that must stand in the drawing.
-        title: whose votes these are.
+        marks: lines that must be in the drawing.
+        title: of the study.
 
     Returns:
         The figure: score of the first named arm in percent, with its headline interval.
@@ -154,7 +140,7 @@ def _score_bars(outcomes: list[dict[str, Any]], question: str, color: str) -> Fi
 
 
 def numeric_setting(report: SweepReport) -> str:
-    """The varied setting to draw against: beta, else the first number; empty if there is none."""
+    """The varied setting for the x axis: beta, else the first number; empty without one."""
     numbers = [
         name
         for name, values in report.grid.items()

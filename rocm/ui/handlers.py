@@ -1,4 +1,4 @@
-"""What handlers of every page share: errors in words, and events that show no spinner."""
+"""Shared by the handlers of all pages: errors as sentences, and events without a spinner."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -14,23 +14,23 @@ from rocm.errors import ConfigError, RocmError
 
 Model = TypeVar("Model", bound=BaseModel)
 
-# On a phone what is shown stands above the form, and a link leads to the form of its page.
+# On a phone the results stand above the form, and a link leads to the form.
 TO_FORM = """<button type="button">Settings of a new %s \N{DOWNWARDS ARROW}</button>"""
 SCROLL_TO_FORM = """element.addEventListener('click', () => {
   element.closest('.page').querySelector('.left').scrollIntoView();
 });"""
-# The handlers are no interface: their inputs are the controls of a form, in their order.
+# The handlers are not a public API: their inputs are the controls of a form, in order.
 HIDDEN: dict[str, Any] = {"api_visibility": "private"}
 QUIET = HIDDEN | {"show_progress": "hidden", "concurrency_limit": None}
 
 
 def to_form(made: str) -> gr.HTML:
-    """The link to the form of something new, in the current Gradio block; seen on phones."""
+    """The link to the form, in the open block; visible on phones."""
     return gr.HTML(TO_FORM % made, js_on_load=SCROLL_TO_FORM, elem_classes="to-form")
 
 
 def in_words(handler: Callable[..., Any]) -> Callable[..., Any]:
-    """A handler whose expected errors reach the visitor as one sentence."""
+    """A handler whose RocmErrors reach the visitor as a sentence."""
 
     @wraps(handler)
     def handle(*values: Any) -> Any:
@@ -42,11 +42,16 @@ def in_words(handler: Callable[..., Any]) -> Callable[..., Any]:
     return handle
 
 
+def fault(words: str) -> str:
+    """An error message as HTML."""
+    return f'<div class="note error">{escape(words)}</div>'
+
+
 class Pages(gr.Blocks):
-    """Blocks that refuse a value of a wrong kind in words; Gradio logs a traceback of each."""
+    """Blocks that refuse a value of the wrong type with a sentence instead of a traceback."""
 
     async def preprocess_data(self, *given: Any, **named: Any) -> Any:
-        """The values that a handler gets, from what the browser, or a call without one, sent."""
+        """The values for a handler, from what the browser or another client sent."""
         try:
             return await super().preprocess_data(*given, **named)
         except gr.Error as error:
@@ -56,31 +61,12 @@ class Pages(gr.Blocks):
 
 
 def told(event: gr.EventData, kind: type[Model]) -> Model:
-    """What a page's script tells with an event; a call from outside tells anything, or nothing.
-
-    Args:
-        event: that a handler takes.
-        kind: pydantic model of what is told.
-
-    Returns:
-        Such a model.
-
-    Raises:
-        ConfigError: it is of another kind.
-    """
+    """The data of a page script's event as a `kind`; ConfigError for data of another form."""
     return _checked(kind, event._data)
 
 
 def asked_by_script(kind: type[Model], answer: Callable[[Model], Any]) -> Callable[[Any], Any]:
-    """A function that a page's script may call; an argument of another kind is answered with 422.
-
-    Args:
-        kind: pydantic model of the argument.
-        answer: takes such a model.
-
-    Returns:
-        A function of the name of `answer` for `server_functions`.
-    """
+    """A function for `server_functions`, named as `answer`, which takes a `kind`; else 422."""
 
     @wraps(answer)
     def serve(asked: Any) -> Any:
@@ -103,6 +89,6 @@ def _checked(kind: type[Model], given: Any) -> Model:
 
 
 def _said(words: Any) -> gr.Error:
-    """The notice that a visitor reads; nothing is logged."""
+    """A notice for the visitor, without a traceback in the log."""
     short = shorten(str(words), 600, placeholder=" ...")
     return gr.Error(escape(short), print_exception=False)

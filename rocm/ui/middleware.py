@@ -1,8 +1,8 @@
-"""Which requests are let in: from the page itself, under a name of this app, and not too large.
+"""Which requests are accepted: from the page itself, under a name of this app, and not too large.
 
 A foreign page can send requests to any address, and by DNS rebinding give its own name to this
-machine. The first is told by `Origin`, the second by `Host`; browsers let no page change either.
-Gradio reads a whole body into memory first, so none is larger than the page ever sends.
+machine. `Origin` reveals the first, `Host` the second; browsers let no page change either. Gradio
+reads a whole body into memory, so larger bodies than the page ever sends are refused.
 """
 
 from collections.abc import Iterable
@@ -22,26 +22,23 @@ HOW_TO_ALLOW = "If it is your own, add its name to ROCM_ALLOWED_HOSTS where the 
 
 @dataclass(frozen=True)
 class Hosts:
-    """Names that the app goes by.
+    """Names of the app.
 
     Attributes:
-        names: allowed besides the loopback ones, in lower case, without port.
-        is_checked: whether requests for other names are refused; if not, any name is right.
+        names: allowed besides the loopback names, in lower case, without port.
+        is_checked: whether requests for other names are refused.
     """
 
     names: frozenset[str] = field(default_factory=frozenset)
     is_checked: bool = True
 
     def refusal(self, method: str, host: str, origin: str | None) -> str:
-        """Why a request is refused.
+        """Why a request is refused, and what to do; empty if it is accepted.
 
         Args:
             method: of HTTP.
-            host: the header; empty if there is none.
-            origin: the header; None without one, as where no browser asks.
-
-        Returns:
-            One sentence and what to do; empty if nothing is wrong.
+            host: the header; empty without it.
+            origin: the header; None without it, as in requests by programs.
         """
         if self.is_checked and not self._is_own(host):
             return f"This app does not go by the name {host[:100]!r}. {HOW_TO_ALLOW}"
@@ -59,15 +56,9 @@ class Hosts:
 
 
 def hosts(host: str, is_space: bool, allowed: Iterable[str]) -> Hosts:
-    """The rule: where only this machine can reach the page, its names and the allowed ones.
+    """The names to check, on a loopback address or if there are allowed names.
 
-    Args:
-        host: address that the page listens on.
-        is_space: whether this is a Hugging Face Space, which sees to its names itself.
-        allowed: further names; if there are any the rule holds wherever else the page listens.
-
-    Returns:
-        What to check.
+    Not on a Hugging Face Space, which checks its names itself.
     """
     names = frozenset(name.strip().lower() for name in allowed) - {""}
     return Hosts(names, is_checked=not is_space and (bool(names) or is_loopback(host)))
@@ -107,14 +98,7 @@ MAX_BYTES = 4_000_000  # five thousand prompts, the most that a study takes, and
 
 
 def body_limit(max_bytes: int = MAX_BYTES) -> Middleware:
-    """Middleware that refuses larger bodies, whether or not their size is told ahead.
-
-    Args:
-        max_bytes: of one request.
-
-    Returns:
-        For an ASGI application.
-    """
+    """Middleware that refuses larger bodies, whether or not their size is declared."""
     return Middleware(_BodyLimit, max_bytes)
 
 

@@ -1,7 +1,7 @@
 """A Plotly chart that keeps its zoom while data arrive.
 
-`gr.Plot` rebuilds its node on every payload; this component keeps it and redraws inside. It loads
-the plotly.js of the Python package, so nothing comes from another host.
+`gr.Plot` rebuilds its node for every value; this component redraws inside its node. It loads the
+plotly.js of the Python package, so nothing comes from another host.
 """
 
 from pathlib import Path
@@ -37,15 +37,9 @@ def load_plotly() -> str:
 
 
 def live_plot(elem_id: str) -> gr.HTML:
-    """A chart; its value is a figure as JSON, whose `uirevision` says when to forget the zoom.
+    """A chart in the open block; its value is a figure as JSON, whose `uirevision` resets the zoom.
 
     Not a subclass of `gr.HTML`: Gradio would write a stub file beside this one.
-
-    Args:
-        elem_id: of the node, for style and tests.
-
-    Returns:
-        The component, made in the current Gradio block.
     """
     return gr.HTML(
         html_template='<div class="live-plot"></div>',

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rocm.cli import bench as cli_bench
-from rocm.cli import train as cli_train
 from rocm.errors import RocmError
 from scripts.peers.load import load_peers
 
@@ -23,7 +22,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         Exit code: 0, or 2 for an error that the user can mend.
     """
-    cli_train.silence_libraries()
     parser = argparse.ArgumentParser(prog="python -m scripts.peers", description=__doc__)
     parser.add_argument(
         "--peer",
@@ -43,7 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.what = "step"
     try:
         print(
-            cli_bench.bench(options, lambda b: load_peers(options.peer, b, options.peer_own_work))
+            cli_bench.bench_text(
+                options, lambda b: load_peers(options.peer, b, options.peer_own_work)
+            )
         )
     except RocmError as error:
         print(f"peers: {error}", file=sys.stderr)

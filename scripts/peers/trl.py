@@ -15,7 +15,7 @@ from torch import Tensor
 
 from rocm.errors import ConfigError
 from rocm.models.pipelines import NO_CHECKER
-from rocm.rewards.base import Mixture, Scale, limit_pixels
+from rocm.rewards.base import Mixture, limit_pixels
 from rocm.training.batch import draw_batch
 from rocm.training.setup import Setup
 
@@ -76,7 +76,7 @@ def starter(
 
 def raw_mixture(setup: Setup) -> Mixture:
     """The trained reward, not standardised, as all rows of the benchmark have it."""
-    return setup.mixture(dict.fromkeys(setup.weights, Scale(0.0, 1.0)))
+    return setup.rewards.mixture()
 
 
 def _start(

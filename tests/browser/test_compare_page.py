@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import re
 import shutil
 import zipfile
 
@@ -153,43 +152,6 @@ def test_checkpoints_of_a_run_and_what_its_reward_cost(visit, run_id):
     page.wait_for_selector("#reward_chart .main-svg")
     reward = "document.querySelector('#reward_chart .live-plot')"
     page.wait_for_function(f"() => {reward}._fullData?.some(one => one.x.at(-1) === 720)")
-
-
-def test_bad_input_is_one_sentence_and_the_form_and_the_pictures_stay(visit):
-    page = visit("?tab=compare")
-    page.wait_for_selector(FINISHED)
-    before = page.inner_text("#compare_state")
-    box = page.locator("#compare_prompts textarea")
-    box.fill("an apple\na pear\nan apple")
-    page.click("#compare")
-    assert "Prompts 1 and 3 are the same" in toast(page)
-    box.fill("an apple")
-    page.locator("#compare_seeds input").fill("65")
-    page.click("#compare")
-    assert "num_seeds=65 is not allowed" in toast(page)
-    assert box.input_value() == "an apple"
-    assert page.inner_text("#compare_state") == before
-
-    # Many pictures: what they take is said, and nothing is drawn until it is agreed to.
-    box.fill("\n".join(f"apple {number}" for number in range(9)))
-    page.locator("#compare_seeds input").fill("64")
-    page.click("#compare")
-    page.wait_for_selector("#compare_question:visible")
-    words = page.inner_text("#compare_question")
-    assert "pictures: about" in words
-    assert "MB on the disk" in words
-    page.click("#compare_not_now")
-    page.wait_for_selector("#compare_question", state="hidden")
-    assert page.inner_text("#compare_state") == before
-    page.click("#compare")
-    page.click("#compare_sure")
-    page.wait_for_function(SOME_DRAWN)
-    page.click("#compare_cancel")
-    page.wait_for_selector("#compare_state .badge.cancelled")
-    page.wait_for_selector(".cmp-cells img")
-    num_drawn, total = re.search(r"(\d+) of (\d+)", page.inner_text("#compare_state")).groups()
-    assert 0 < int(num_drawn) < int(total)
-    page.wait_for_selector("#compare_image:not([disabled])")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -14,7 +14,7 @@ from rocm.config import RunConfig
 from rocm.config.presets import preset_groups
 from rocm.runs.run_dir import RunDir
 from rocm.storage.files import json_line, write_atomic
-from rocm.studio import Services
+from rocm.studio import Studio
 from tests.browser.conftest import CONTRAST, reload
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
@@ -45,11 +45,11 @@ ZOOM = f"() => Plotly.relayout({PLOT}, {{'xaxis.range': [1, 3]}})"
 @pytest.fixture(scope="module")
 def finished(app, home):
     """A run of the embedded model that ended, with a warning."""
-    services = Services(home)
-    run_id = services.start_run(RunConfig(num_steps=4, learning_rate=1e-3, **SMALL), "tiny-rocm-kl")
-    wait_for(services, run_id, "finished")
+    studio = Studio(home)
+    run_id = studio.start_run(RunConfig(num_steps=4, learning_rate=1e-3, **SMALL), "tiny-rocm-kl")
+    wait_for(studio, run_id, "finished")
     words = "Reward hacking: the judge <b>fell</b>. Raise beta."
-    run = RunDir(services.runs / run_id)
+    run = RunDir(studio.runs.folder / run_id)
     run.append_event("warning", step=2, warning="hacking", message=words)
     return run_id
 
@@ -64,14 +64,16 @@ def write_run(home, name, num_steps):
     run.write_state("stopped", step=num_steps)
 
 
-def wait_for(services, run_id, state, step=0):
+def wait_for(studio, run_id, state, step=0):
     deadline = time.monotonic() + WAIT_MS / 1000
     while time.monotonic() < deadline:
-        status = services.run_status(run_id).status
+        status = studio.runs.report(run_id).status
         if status.state == state and status.step >= step:
             return status
         time.sleep(0.1)
-    raise AssertionError(f"{status} instead of {state}; log: {services.run_log(run_id)}")
+    raise AssertionError(
+        f"{status} instead of {state}; log: {studio.runs.run(run_id).log_tail(30)}"
+    )
 
 
 def wait_for_points(page, count, chart="reward_chart", trace="training"):
@@ -103,7 +105,7 @@ def toast(page):
 def fill_small(page, num_steps):
     """Settings of a run that evaluates little."""
     fill(page, "num_steps", num_steps)
-    for group in ("Evaluation", "Optimiser"):
+    for group in ("Evaluation", "Optimizer"):
         page.get_by_role("button", name=group).click()
     for name, value in SMALL.items():
         fill(page, name, value)
@@ -115,14 +117,14 @@ def test_a_run_from_start_through_every_accident_to_stop(visit, home, app):
     page.click("#start")
     wait_for_state(page, "running")
     wait_for_points(page, 2)
-    services = Services(home)
-    run_id = services.list_runs()[0].run_id
+    studio = Studio(home)
+    run_id = studio.runs.all()[0].run_id
     page.wait_for_url(f"**?run={run_id}")
 
     # Zoom is kept while rows arrive.
     page.evaluate(ZOOM)
-    before = services.run_rows(run_id)[-1]["step"]
-    wait_for(services, run_id, "running", step=before + 3)
+    before = studio.runs.run(run_id).metrics()[-1]["step"]
+    wait_for(studio, run_id, "running", step=before + 3)
     wait_for_points(page, before + 2, "divergence_chart", "total")
     assert page.evaluate(RANGE) == [1, 3]
     assert page.evaluate(POINTS, ["steps_chart", "latest update"]) == 4
@@ -140,8 +142,8 @@ def test_a_run_from_start_through_every_accident_to_stop(visit, home, app):
     assert "checkpoint" in toast(page)
 
     # A killed trainer is seen, and the run goes on where its checkpoint was.
-    wait_for(services, run_id, "running", step=4)
-    os.kill(services.run_status(run_id).status.pid, signal.SIGKILL)
+    wait_for(studio, run_id, "running", step=4)
+    os.kill(studio.runs.report(run_id).status.pid, signal.SIGKILL)
     wait_for_state(page, "interrupted")
     wait_for_state(second, "interrupted")
     page.click("#resume_run")
@@ -153,14 +155,14 @@ def test_a_run_from_start_through_every_accident_to_stop(visit, home, app):
     page = visit(f"?run={run_id}", is_strict=False)
     wait_for_points(page, 2)
     app.end(signal.SIGKILL)
-    reached = services.run_status(run_id).status.step
-    wait_for(services, run_id, "running", step=reached + 2)
+    reached = studio.runs.report(run_id).status.step
+    wait_for(studio, run_id, "running", step=reached + 2)
     app.start()
     wait_for_points(page, reached + 2)
     page.wait_for_selector("#stop_run:not([disabled])")
     page.click("#stop_run")
     wait_for_state(page, "stopped")
-    steps = [row["step"] for row in services.run_rows(run_id)]
+    steps = [row["step"] for row in studio.runs.run(run_id).metrics()]
     assert steps == list(range(len(steps)))
 
 
@@ -174,15 +176,15 @@ def test_a_queue_goes_on_by_itself_and_can_be_changed(visit, home):
     for place in (1, 2):
         page.click("#start")
         assert f"Queued as number {place}" in toast(page)
-    services = Services(home)
-    first, last = services.queue()
+    studio = Studio(home)
+    first, last = [report.run_id for report in studio.runs.waiting()]
     wait_for_state(page, "queued")
     page.click("#earlier")
     page.wait_for_selector("#earlier[disabled]")
-    assert services.queue() == [last, first]
+    assert [report.run_id for report in studio.runs.waiting()] == [last, first]
     page.click("#cancel_run")
     wait_for_state(page, "cancelled")
-    running = next(one for one in services.list_runs() if one.status.is_active)
+    running = next(one for one in studio.runs.all() if one.status.is_active)
     page.click(f"#runs tr[data-run='{running.run_id}'] .name button")
     wait_for_state(page, "running")
     page.click("#stop_run")
@@ -234,7 +236,7 @@ def test_a_run_is_named_exported_deleted_and_taken_back(visit, finished, home, a
     page.fill("#run_title input, #run_title textarea", "")
     page.press("#run_title input, #run_title textarea", "Enter")
     page.wait_for_selector("#state strong:has-text('tiny-rocm-kl')")
-    assert Services(home).run_status(finished).status.state == "finished"
+    assert Studio(home).runs.report(finished).status.state == "finished"
 
 
 def test_settings_become_a_command_a_preset_and_come_back(visit, finished):
@@ -292,15 +294,15 @@ def test_settings_become_a_command_a_preset_and_come_back(visit, finished):
 def test_a_hasty_start_trains_nothing_else_than_the_chosen_preset(visit, home):
     page = visit()
     wait_until_form_is_filled(page)
-    known = {one.run_id for one in Services(home).list_runs()}
+    known = {one.run_id for one in Studio(home).runs.all()}
     page.click("#preset input")
     page.get_by_role("option", name="tiny-rocm-beta0", exact=True).click()
     page.click("#start")
     page.wait_for_selector("#state .badge.starting, #state .badge.running, .toast-body")
-    for one in Services(home).list_runs():
+    for one in Studio(home).runs.all():
         if one.run_id not in known:
-            assert Services(home).run_config(one.run_id).beta == 0
-            Services(home).stop_run(one.run_id)
+            assert Studio(home).runs.run(one.run_id).config().beta == 0
+            Studio(home).runs.stop(one.run_id)
 
 
 def test_charts_change_without_a_word_to_the_server_and_the_address_keeps_it(
@@ -373,15 +375,6 @@ def test_a_logarithm_never_hides_a_judge_that_is_negative(visit, home):
     assert "no log" in page.evaluate(f"() => {PLOT}._fullLayout.yaxis2.title.text")
 
 
-def test_a_warning_stands_on_the_chart_and_in_words(visit, finished):
-    page = visit(f"?run={finished}")
-    wait_for_points(page, 4)
-    page.wait_for_selector("#warnings:has-text('Update 2: Reward hacking: the judge <b>fell</b>.')")
-    marks = f"() => {PLOT}.layout.annotations.map(a => [a.x, a.text])"
-    page.wait_for_function(f"() => ({marks})().length == 1")
-    assert page.evaluate(marks) == [[2, "\N{BLACK UP-POINTING TRIANGLE} hacking"]]
-
-
 def test_the_slider_goes_through_the_previews_by_keyboard(visit, finished):
     page = visit(f"?run={finished}")
     page.wait_for_selector(".preview-step:has-text('after update 4 (newest)')")
@@ -408,7 +401,7 @@ BAD_INPUT = {
 def test_bad_input_is_one_sentence_and_the_form_is_kept(visit, home):
     page = visit()
     wait_until_form_is_filled(page)
-    runs = len(Services(home).list_runs())
+    runs = len(Studio(home).runs.all())
     fill(page, "learning_rate", "0.0005")
     for setting, (bad, good, words) in BAD_INPUT.items():
         fill(page, setting, bad)
@@ -419,26 +412,7 @@ def test_bad_input_is_one_sentence_and_the_form_is_kept(visit, home):
         fill(page, setting, good)
         page.wait_for_selector("#forecast .note.error", state="detached")
     assert page.input_value("#setting_learning_rate input") == "0.0005"
-    assert len(Services(home).list_runs()) == runs
-
-
-def test_what_cannot_work_says_so_before_start_and_is_not_started(visit, home):
-    page = visit()
-    wait_until_form_is_filled(page)
-    runs = len(Services(home).list_runs())
-    page.fill("#setting_reward input", "colourfulness")
-    page.press("#setting_reward input", "Enter")
-    page.wait_for_selector("#forecast .note.error:has-text('colourfulness')")
-    page.click("#start")
-    assert "colourfulness" in toast(page)
-    assert page.input_value("#setting_reward input") == "colourfulness"
-    assert len(Services(home).list_runs()) == runs
-
-
-def test_an_unknown_run_in_the_address_is_said_and_harmless(visit, finished):
-    page = visit("?run=<b>none</b>")
-    assert "There is no run '<b>none</b>' here." in toast(page)
-    wait_for_points(page, 1)
+    assert len(Studio(home).runs.all()) == runs
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -467,25 +441,3 @@ def test_everything_fits_any_width_and_stays_where_it_is(visit, finished, scheme
     before = page.evaluate(top)
     page.wait_for_timeout(2500)
     assert page.evaluate(top) == before
-
-
-def test_a_refusal_is_said_once_and_covers_nothing(visit):
-    page = visit()
-    wait_until_form_is_filled(page)
-    page.get_by_role("button", name="Save as a preset").click()
-    page.click("#save_preset")
-    page.wait_for_selector(".toast-body:has-text('cannot name a preset')")
-    page.wait_for_selector("[data-testid='status-tracker'] .error", state="attached")
-    assert not page.locator("[data-testid='status-tracker'] .error:visible").count()
-    page.click("#preset input")
-
-
-def test_the_list_is_scrolled_to_the_run_of_the_address(visit, home):
-    for number in range(12):
-        write_run(home, f"many-{number}", num_steps=3)
-    page = visit("?run=many-0")
-    page.wait_for_selector("#runs tr.chosen")
-    list_, row = (page.locator(part).bounding_box() for part in (".run-list", "#runs tr.chosen"))
-    assert list_["y"] < row["y"]
-    assert row["y"] + row["height"] <= list_["y"] + list_["height"]
-    assert page.evaluate("() => window.scrollY") == 0

@@ -5,8 +5,8 @@ import shlex
 
 import pytest
 
-from rocm.cli import main as cli
-from rocm.cli import runs as cli_runs
+from rocm.cli.main import parse
+from rocm.cli.runs import settings
 from rocm.config import RunConfig
 from rocm.config.presets import preset_names
 from rocm.storage.paths import ROOT
@@ -28,12 +28,12 @@ def fault(line: str, capsys) -> str:
     """What the program says to a command; empty if it takes it."""
     words = [STANDS_FOR.get(word, word) for word in shlex.split(line)]
     try:
-        options, rest = cli._parser().parse_known_args(words)
+        options, rest = parse(words)
     except SystemExit:
         return capsys.readouterr().err.splitlines()[-1]
     if not options.takes_settings:
         return " ".join(rest)
-    return " ".join(sorted(set(cli_runs.settings(rest)) - set(RunConfig.model_fields)))
+    return " ".join(sorted(set(settings(rest)) - set(RunConfig.model_fields)))
 
 
 def test_a_wrong_word_in_a_command_is_found(capsys):

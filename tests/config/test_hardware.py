@@ -12,7 +12,7 @@ PAPER = "paper-rocm-kl-hpsv2"
 
 @pytest.mark.parametrize("name", ["12gb", "24gb", "80gb"])
 @pytest.mark.parametrize(("batch", "accumulation"), [(1, 2), (8, 4), (3, 1), (1, 1)])
-def test_an_update_keeps_its_pictures(name: str, batch: int, accumulation: int) -> None:
+def test_an_update_keeps_its_pictures(name, batch, accumulation):
     sizes = {"batch_size": batch, "gradient_accumulation": accumulation}
     config = with_hardware(RunConfig.load(PAPER, **sizes), name)
     assert config.batch_size * config.gradient_accumulation == batch * accumulation
@@ -23,13 +23,13 @@ def test_an_update_keeps_its_pictures(name: str, batch: int, accumulation: int) 
 
 
 @pytest.mark.parametrize(("name", "batch"), [("12gb", 2), ("24gb", 2), ("80gb", 4)])
-def test_an_algorithm_of_pairs_keeps_them_on_a_card_for_one_picture(name: str, batch: int) -> None:
+def test_an_algorithm_of_pairs_keeps_them_on_a_card_for_one_picture(name, batch):
     config = with_hardware(RunConfig.load("paper-d3po-hpsv2"), name)
     assert (config.batch_size, config.batch_size * config.gradient_accumulation) == (batch, 32)
 
 
 @pytest.mark.parametrize("name", hardware_names())
-def test_every_paper_preset_fits_every_overlay(name: str) -> None:
+def test_every_paper_preset_fits_every_overlay(name):
     presets = [preset for preset in family_presets() if preset.startswith("paper-")]
     assert len(presets) == 32
     for preset in presets:
@@ -39,7 +39,7 @@ def test_every_paper_preset_fits_every_overlay(name: str) -> None:
         assert fitted.batch_size * fitted.gradient_accumulation == pictures
 
 
-def test_overlays_stand_from_the_smallest_card_to_the_largest() -> None:
+def test_overlays_stand_from_the_smallest_card_to_the_largest():
     assert hardware_names() == ["12gb", "24gb", "80gb"]
 
 
@@ -47,19 +47,19 @@ def test_overlays_stand_from_the_smallest_card_to_the_largest() -> None:
     ("megabytes", "same_as"),
     [(12_884, "12gb"), (25_757, "24gb"), (48_000, "24gb"), (85_899, "80gb")],
 )
-def test_auto_takes_the_largest_that_the_card_has_room_for(monkeypatch, megabytes, same_as) -> None:
+def test_auto_takes_the_largest_that_the_card_has_room_for(monkeypatch, megabytes, same_as):
     monkeypatch.setattr(hardware, "card_mb", lambda field: float(megabytes))
     config = RunConfig.load(PAPER, gradient_accumulation=8)
     assert with_hardware(config, "auto") == with_hardware(config, same_as)
 
 
 @pytest.mark.parametrize("megabytes", [None, 8_000.0])
-def test_auto_without_a_large_enough_card_is_one_sentence(monkeypatch, megabytes) -> None:
+def test_auto_without_a_large_enough_card_is_one_sentence(monkeypatch, megabytes):
     monkeypatch.setattr(hardware, "card_mb", lambda field: megabytes)
     with pytest.raises(ConfigError, match="found no CUDA card of at least 12gb"):
         with_hardware(RunConfig.load(PAPER), "auto")
 
 
-def test_an_unknown_card_is_refused_with_the_known_ones() -> None:
+def test_an_unknown_card_is_refused_with_the_known_ones():
     with pytest.raises(ConfigError, match="Give 12gb, 24gb, 80gb or auto"):
         with_hardware(RunConfig.load(PAPER), "16gb")

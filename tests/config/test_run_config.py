@@ -1,6 +1,5 @@
 import re
 from itertools import chain
-from pathlib import Path
 
 import pytest
 
@@ -13,7 +12,7 @@ from rocm.storage.paths import ROOT, find_folder
 
 
 @pytest.mark.parametrize("name", preset_names())
-def test_every_preset_loads_and_says_what_it_shows(name: str) -> None:
+def test_every_preset_loads_and_says_what_it_shows(name):
     config = RunConfig.load(name)
     assert config.description.endswith(".")
     written = read_settings(name)
@@ -23,7 +22,7 @@ def test_every_preset_loads_and_says_what_it_shows(name: str) -> None:
     assert config.judge != config.reward
 
 
-def test_the_presets_of_the_paper_are_its_divergences_by_its_rewards() -> None:
+def test_the_presets_of_the_paper_are_its_divergences_by_its_rewards():
     rewards = ("hpsv2", "pickscore", "clipscore", "aesthetic")
     found = {name: RunConfig.load(name) for name in preset_names() if "paper-rocm" in name}
     wanted = [(kind, reward) for kind in ("kl", "js", "hellinger", "fisher") for reward in rewards]
@@ -38,7 +37,7 @@ def test_the_presets_of_the_paper_are_its_divergences_by_its_rewards() -> None:
         assert "never run on the real model" in config.description
 
 
-def test_every_value_of_the_paper_presets_says_where_it_is_from() -> None:
+def test_every_value_of_the_paper_presets_says_where_it_is_from():
     files = list(FAMILIES.glob("*.yaml"))
     assert len(files) == 5
     for path in files:
@@ -51,7 +50,7 @@ def test_every_value_of_the_paper_presets_says_where_it_is_from() -> None:
             )
 
 
-def test_every_preset_is_in_one_group_and_every_group_has_its_heading_on_the_page() -> None:
+def test_every_preset_is_in_one_group_and_every_group_has_its_heading_on_the_page():
     groups = preset_groups()
     assert sorted(chain(*groups.values())) == sorted(preset_names())
     sizes = [len(names) for names in groups.values()]
@@ -61,7 +60,7 @@ def test_every_preset_is_in_one_group_and_every_group_has_its_heading_on_the_pag
         assert f'[aria-label^="{start}"] {{ --group: "{heading}"; }}' in sheet
 
 
-def test_the_presets_of_the_demonstration_exist() -> None:
+def test_the_presets_of_the_demonstration_exist():
     colour = {f"tiny-rocm-{kind}" for kind in ("kl", "js", "hellinger", "fisher", "beta0")}
     assert colour | {"tiny-rocm-kl-clip", "tiny-rocm-beta0-clip"} <= set(preset_names())
     for name in colour:
@@ -73,14 +72,14 @@ def test_the_presets_of_the_demonstration_exist() -> None:
         )
 
 
-def test_yaml_round_trip_keeps_every_setting(tmp_path: Path) -> None:
+def test_yaml_round_trip_keeps_every_setting(tmp_path):
     config = RunConfig.load({"beta": 0.3, "judge": "", "description": "Zwölf: a # b"})
     path = tmp_path / "config.yaml"
     path.write_text(config.to_yaml(), encoding="utf-8")
     assert RunConfig.load(path) == config
 
 
-def test_overrides_win_and_text_becomes_numbers() -> None:
+def test_overrides_win_and_text_becomes_numbers():
     config = RunConfig.load("tiny-rocm-kl", beta="0.5", num_steps="7", stop_on_warning="true")
     assert (config.beta, config.num_steps, config.stop_on_warning) == (0.5, 7, True)
 
@@ -98,12 +97,12 @@ def test_overrides_win_and_text_becomes_numbers() -> None:
         ({"beta": None}, "beta without a value is not allowed: input should be a valid number"),
     ],
 )
-def test_settings_that_contradict_are_refused(settings: dict, sentence: str) -> None:
+def test_settings_that_contradict_are_refused(settings, sentence):
     with pytest.raises(ConfigError, match=sentence):
         RunConfig.load(settings)
 
 
-def test_every_setting_has_help_group_and_a_default_within_its_bounds() -> None:
+def test_every_setting_has_help_group_and_a_default_within_its_bounds():
     assert RunConfig.load({}) == RunConfig()
     for name, field in RunConfig.model_fields.items():
         assert field.description.rstrip(")").endswith((".", "paper's")), name
@@ -114,14 +113,14 @@ def test_every_setting_has_help_group_and_a_default_within_its_bounds() -> None:
     "text",
     ["description: 2024-13-45", 'seed: !!int "x"', "seed: " + "9" * 5000, "seed: " + "[" * 5000],
 )
-def test_yaml_that_cannot_be_read_is_one_sentence(text: str, tmp_path: Path) -> None:
+def test_yaml_that_cannot_be_read_is_one_sentence(text, tmp_path):
     path = tmp_path / "settings.yaml"
     path.write_text(text)
     with pytest.raises(ConfigError, match="is not valid YAML"):
         RunConfig.load(path)
 
 
-def test_aliases_that_stand_for_gigabytes_are_refused_in_a_short_sentence(tmp_path: Path) -> None:
+def test_aliases_that_stand_for_gigabytes_are_refused_in_a_short_sentence(tmp_path):
     levels = [f"&a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 7)]
     path = tmp_path / "bomb.yaml"
     path.write_text(f"seed: [&a0 [x, x], {', '.join(levels)}]")
@@ -131,7 +130,7 @@ def test_aliases_that_stand_for_gigabytes_are_refused_in_a_short_sentence(tmp_pa
 
 
 @pytest.mark.parametrize("name", ["a" * 5000, "~nobody-here/x", "a\0b"])
-def test_a_name_that_can_be_no_path_is_a_missing_file(name: str) -> None:
+def test_a_name_that_can_be_no_path_is_a_missing_file(name):
     with pytest.raises(MissingFile):
         RunConfig.load(name)
     with pytest.raises(MissingFile):

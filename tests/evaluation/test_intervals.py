@@ -26,8 +26,8 @@ def test_the_quantiles_of_student_hold_95_percent(num):
 
 def test_an_interval_of_two_values_is_the_written_out_one():
     found = interval([1.0, 3.0], "seeds")
-    half = 12.706 * math.sqrt(2) / math.sqrt(2)
-    assert (found.mean, found.low, found.high) == (2.0, pytest.approx(2 - half), 2 + half)
+    half = 12.7062047364
+    assert (found.mean, found.low, found.high) == pytest.approx((2.0, 2 - half, 2 + half))
     assert interval([1.0], "seeds") == Interval(1.0, None, None, 1, "seeds")
     assert interval([], "seeds") is None
 

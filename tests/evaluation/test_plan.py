@@ -9,9 +9,9 @@ import pytest
 
 from rocm.config import RunConfig
 from rocm.errors import ConfigError, RocmError
-from rocm.evaluation.plan import Pace, Plan, describe, plan
+from rocm.evaluation.plan import ComparisonPlan, Pace, describe, make_plan
 from rocm.evaluation.request import JUDGE, Request, prompt_set
-from rocm.evaluation.service import CompareDesk
+from rocm.evaluation.store import Comparisons
 from rocm.generation.queue import DrawingQueue
 from rocm.runs.adapters import WEIGHTS
 from rocm.runs.run_dir import RunDir
@@ -25,7 +25,7 @@ def asked(**changes):
 
 
 def made(home, **changes):
-    return plan(asked(**changes), home / "runs")
+    return make_plan(asked(**changes), home / "runs")
 
 
 def test_every_arm_draws_the_same_prompts_from_the_same_seeds(home):
@@ -102,7 +102,7 @@ def test_a_plan_has_one_name_until_an_adapter_changes(home, tiny_adapters):
             {"arms": ("somebody/lora",)},
             "is not on this disk. Run: python -m rocm download --adapter somebody/lora",
         ),
-        ({"arms": ("/no/such/folder",)}, "There is no folder '/no/such/folder'"),
+        ({"arms": ("/no/such/folder",)}, "no folder '/no/such/folder'"),
         ({"prompts": ()}, "There are no prompts"),
         ({"prompts": ("one", "two", " one")}, "Prompts 1 and 3 are the same ('one')"),
         ({"prompts": ("one", "t\x07o")}, "Prompt 2 holds the control character '\\x07'"),
@@ -112,7 +112,7 @@ def test_a_plan_has_one_name_until_an_adapter_changes(home, tiny_adapters):
         ({"seed": "x"}, "seed='x' is not allowed"),
         ({"num_inference_steps": 9}, "num_inference_steps=9 is outside"),
         ({"axis": "color", "values": (1,)}, "axis='color' is not allowed. Axes:"),
-        ({"axis": "guidance_scale"}, "Which values of guidance?"),
+        ({"axis": "guidance_scale"}, "The axis guidance needs values"),
         ({"axis": "guidance_scale", "values": (2, 2)}, "Values 1 and 2 are the same"),
         ({"axis": "guidance_scale", "values": (99,)}, "guidance_scale"),
         ({"axis": "checkpoint", "values": (7,)}, "first has no checkpoint after 7 updates"),
@@ -163,13 +163,13 @@ def test_a_folder_that_is_not_ours_is_said_to_be_none(home, damage):
 def test_in_public_no_folder_no_model_and_no_large_comparison(home):
     def refused(**changes):
         with pytest.raises(RocmError) as error:
-            plan(asked(**changes), home / "runs", is_public=True)
+            make_plan(asked(**changes), home / "runs", is_public=True)
         return str(error.value)
 
     folder = str(home / "runs" / "first" / "adapter")
-    assert "Here only" in refused(arms=(folder,))
-    assert "Here only" in refused(model="assets/tiny-lcm")
-    assert "Here only" in refused(rewards=("clip:/etc",))
+    assert "public page" in refused(arms=(folder,))
+    assert "public page" in refused(model="assets/tiny-lcm")
+    assert "public page" in refused(rewards=("clip:/etc",))
     assert "at most 64" in refused(prompts=tuple(map(str, range(40))))
     with pytest.raises(ConfigError, match="There is no set"):
         prompt_set("/etc/passwd", 3, 0, is_public=True)
@@ -195,15 +195,12 @@ def test_a_thousand_prompts_by_fifty_arms_are_asked_about_with_time_and_size(hom
                  model=runs.model)  # fmt: skip
     assert found.num_pictures == 50_000
     words = describe(found, Pace(seconds=0.1, num_bytes=6000))
-    assert words == (
-        "1,000 prompts x 1 seeds x 50 columns are 50,000 pictures: about 83 min and 300.0 MB on "
-        "the disk"
-    )
-    desk = CompareDesk(home, DrawingQueue(home / "log"))
-    assert "not known before the first" in desk.question(found)
-    assert desk.question(made(home)) == ""
+    assert "50,000 pictures: about 1.4 h and 300.0 MB" in words
+    comparisons = Comparisons(home, DrawingQueue(home / "log"))
+    assert "50,000 pictures" in comparisons.question(found)
+    assert comparisons.question(made(home)) == ""
 
 
 def test_a_plan_survives_its_file(home):
     found = made(home, axis="num_inference_steps", values=(1, 2))
-    assert Plan.of(json.loads(json.dumps(asdict(found)))) == found
+    assert ComparisonPlan.of(json.loads(json.dumps(asdict(found)))) == found

@@ -11,9 +11,8 @@ from PIL import Image
 
 from rocm.errors import DrawingError, MissingFile, RunError
 from rocm.evaluation import store
-from rocm.evaluation.plan import Column, Plan
+from rocm.evaluation.plan import Column, ComparisonPlan
 from rocm.evaluation.request import Request
-from rocm.evaluation.service import CompareDesk
 from rocm.evaluation.sheet import sheet
 from rocm.evaluation.store import Comparisons
 from rocm.evaluation.table import make_table
@@ -41,7 +40,9 @@ def kept(tmp_path, queue):
 
 def planned(*prompts, num_seeds=4):
     columns = (Column("base", "", SHAPE, is_base=True), Column("arm", "", SHAPE, ("saturation",)))
-    return Plan(columns, prompts, tuple(range(num_seeds)), "", ("saturation", "tiny-judge"), "")
+    return ComparisonPlan(
+        columns, prompts, tuple(range(num_seeds)), "", ("saturation", "tiny-judge"), ""
+    )
 
 
 def drawn(kept, plan):
@@ -110,7 +111,7 @@ def test_after_a_crash_of_the_app_it_reads_as_unfinished_and_goes_on(kept):
 
 def test_more_than_four_at_once_are_refused(kept):
     keys = [kept.draw(planned("slow", str(number)), ASKED) for number in range(4)]
-    with pytest.raises(DrawingError, match="4 comparisons are being drawn already"):
+    with pytest.raises(DrawingError, match="4 comparisons are being drawn"):
         kept.draw(planned("five"), ASKED)
     for key in keys:
         kept.cancel(key)
@@ -137,11 +138,11 @@ def test_where_others_can_reach_the_page_old_comparisons_go(kept, monkeypatch):
 
 
 def test_the_zip_holds_every_picture_its_figures_and_what_drew_it(tmp_path, queue):
-    desk = CompareDesk(tmp_path, queue)
+    comparisons = Comparisons(tmp_path, queue)
     plan = planned("one", 'two, "three"', "four")
-    key = desk.draw(plan, ASKED)
-    assert desk.wait(key, 60).state == "finished"
-    path = desk.bundle(key)
+    key = comparisons.draw(plan, ASKED)
+    assert comparisons.wait(key, 60).state == "finished"
+    path = comparisons.bundle(key)
     with zipfile.ZipFile(path) as file:
         lines = list(csv.DictReader(io.StringIO(file.read("results.csv").decode())))
         manifest = json.loads(file.read("manifest.json"))
@@ -150,7 +151,7 @@ def test_the_zip_holds_every_picture_its_figures_and_what_drew_it(tmp_path, queu
             assert f"pictures/{line['file']}" in names
     assert len(lines) == plan.num_pictures
     assert {line["prompt"] for line in lines} == set(plan.prompts)
-    assert Plan.of(manifest) == plan
+    assert ComparisonPlan.of(manifest) == plan
     assert manifest["versions"]["torch"]
     assert {"table.csv", "table.json", "table.md", "table.tex", "sheet.png"} < names
 

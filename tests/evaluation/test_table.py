@@ -17,11 +17,12 @@ from rocm.evaluation.efficiency import WINDOW, curve
 from rocm.evaluation.formats import to_csv, to_json, to_latex, to_markdown
 from rocm.evaluation.intervals import student_quantile
 from rocm.evaluation.metrics import diversity
-from rocm.evaluation.plan import Column, Plan
+from rocm.evaluation.plan import Column, ComparisonPlan
 from rocm.evaluation.store import Result
 from rocm.evaluation.table import make_table
 from rocm.generation.picture import Picture
 from rocm.rewards.color import color_entropy
+from rocm.storage.numbers import plus_minus, signed
 
 NUM_PROMPTS, NUM_SEEDS = 7, 3
 SHAPE = Picture("")
@@ -34,7 +35,7 @@ def plan():
         Column("a_b & 50%", "", SHAPE, trained=("reward",)),
     )
     prompts = tuple(f"prompt {number}" for number in range(NUM_PROMPTS))
-    return Plan(
+    return ComparisonPlan(
         columns, prompts, tuple(range(NUM_SEEDS)), "", ("reward", "tiny-judge"), "tiny-judge"
     )
 
@@ -144,8 +145,8 @@ def test_every_format_holds_the_same_figures_and_marks_the_trained_reward(plan, 
     record = json.loads(to_json(table))
     assert record["rows"][1]["differences"]["reward"]["high"] == difference.high
     markdown, latex = to_markdown(table), to_latex(table)
-    assert f"{mean.mean:.3g} +- {mean.high - mean.mean:.2g}*" in markdown
-    assert f"{difference.mean:+.3g}" in markdown
+    assert f"{plus_minus(mean.mean, mean.high - mean.mean, 3)}*" in markdown
+    assert signed(difference.mean, 3) in markdown
     assert r"a\_b \& 50\%" in latex
     assert latex.count(r"\\") == 4
     assert r"\pm" in latex

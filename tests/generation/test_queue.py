@@ -61,7 +61,7 @@ def is_gone(pid):
 def test_a_process_that_dies_twice_is_said_in_a_sentence_and_nothing_hangs(tmp_path):
     broken = [sys.executable, "-c", "import sys; sys.exit(3)"]
     queue = DrawingQueue(tmp_path / "log.txt", command=broken)
-    with pytest.raises(DrawingError, match=r"ended unexpectedly, twice \(exit code 3\)"):
+    with pytest.raises(DrawingError, match=r"crashed twice \(exit code 3\)"):
         draw(queue, [APPLE], tmp_path)
     with pytest.raises(DrawingError, match="Try again"):
         draw(queue, [APPLE], tmp_path)

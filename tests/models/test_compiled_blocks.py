@@ -10,7 +10,6 @@ from rocm.config import RunConfig
 from rocm.errors import ConfigError
 from rocm.experiments.bench.random_model import SMALL, random_setup
 from rocm.models import compiled_blocks
-from rocm.rewards.base import Scale
 from rocm.training.setup import Setup
 from rocm.training.update import update
 
@@ -23,16 +22,14 @@ def small_setup(**settings: Any) -> Setup:
 
 
 def two_updates(setup: Setup) -> tuple[list[float], torch.Tensor]:
-    mixture = setup.mixture(dict.fromkeys(setup.weights, Scale(0.0, 1.0)))
+    mixture = setup.rewards.mixture()
     rows = [update(setup, mixture, step) for step in (1, 2)]
     figures = [row[name] for row in rows for name in ("loss", "divergence", "grad_norm")]
     return figures, torch.cat([one.detach().flatten() for one in setup.learner.parameters])
 
 
 @pytest.mark.slow
-def test_compiled_blocks_give_the_same_update_and_evaluations_compile_nothing(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_compiled_blocks_give_the_same_update_and_evaluations_compile_nothing(monkeypatch):
     compiled = []
 
     def backend(graph: torch.fx.GraphModule, inputs: list[torch.Tensor]) -> Any:
@@ -54,9 +51,9 @@ def test_compiled_blocks_give_the_same_update_and_evaluations_compile_nothing(
     torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-6)
 
 
-def test_blocks_of_unet_decoder_and_picture_towers_are_found_and_those_of_words_are_not() -> None:
+def test_blocks_of_unet_decoder_and_picture_towers_are_found_and_those_of_words_are_not():
     setup = small_setup()
-    (reward,) = setup.rewards.values()
+    (reward,) = setup.rewards.by_name.values()
     (towers,) = compiled_blocks.networks_in(reward)
     unet, vae = setup.model.pipeline.unet, setup.model.pipeline.vae
     kinds = [
@@ -70,7 +67,7 @@ def test_blocks_of_unet_decoder_and_picture_towers_are_found_and_those_of_words_
     assert next(compiled_blocks.repeated_blocks(towers)) is towers.visual.transformer.resblocks[0]
 
 
-def test_blocks_are_not_compiled_without_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_are_not_compiled_without_a_compiler(monkeypatch):
     monkeypatch.setenv("CXX", "no-such-compiler")
     with pytest.raises(ConfigError, match="no-such-compiler cannot be found"):
         small_setup(compile_blocks=True)

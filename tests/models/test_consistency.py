@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from dataclasses import replace
 
 import numpy
 import pytest
@@ -344,11 +343,3 @@ def test_cuda_without_a_device_is_refused_and_auto_is_the_cpu():
     with pytest.raises(ConfigError, match="no CUDA device"):
         resolve_device("cuda")
     assert resolve_device("auto") == torch.device("cpu")
-
-
-def test_loaded_model_can_switch_checkpointing_without_a_second_copy(model):
-    other = replace(model, use_checkpointing=True)
-    assert other.pipeline is model.pipeline
-    context, state = model.encode(PROMPTS[:1]), torch.randn(1, 4, 8, 8)
-    outputs = [m.policy(context, 8.5)(state, torch.tensor([759])) for m in (model, other)]
-    assert torch.equal(*outputs)

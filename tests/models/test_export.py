@@ -17,8 +17,9 @@ from rocm.models.consistency import load_model
 from rocm.models.export import export_merged, read_adapter
 from rocm.models.lora import METADATA, WEIGHTS, add_adapter, load_adapter, save_adapter
 from rocm.models.pipelines import TURBO
+from rocm.runs.adapters import find_adapter
 from rocm.runs.run_dir import RunDir
-from rocm.runs.share import export_adapter, find_adapter, push
+from rocm.runs.share import export_adapter, push
 from rocm.training.loop import train
 from tests.families import levels_apart, name_of, our_picture, stock, stock_picture
 from tests.hub_server import serving
@@ -43,8 +44,8 @@ def trained(request, models, tmp_path_factory):
 
 def exported(models, trained, kind, out):
     family, folder, ours = trained
-    adapter = find_adapter(str(folder), models / "no-runs", name_of(models, family))
-    return family, export_adapter(adapter, kind, out), ours
+    adapter = find_adapter(str(folder), models / "no-runs")
+    return family, export_adapter(adapter, name_of(models, family), kind, out), ours
 
 
 def with_adapter(pipeline, family, folder, file):
@@ -140,7 +141,7 @@ def test_an_adapter_whose_rank_and_alpha_cannot_be_read_is_one_sentence(stated, 
 def test_an_export_onto_a_full_disk_leaves_nothing_and_works_once_there_is_room(
     tmp_path, monkeypatch
 ):
-    adapter = find_adapter("assets/adapters/tiny-rlcm", tmp_path, "assets/tiny-lcm")
+    adapter = find_adapter("tiny-rlcm", tmp_path)
 
     def full(source, target):
         target.write_bytes(b"half")
@@ -149,22 +150,25 @@ def test_an_export_onto_a_full_disk_leaves_nothing_and_works_once_there_is_room(
     with monkeypatch.context() as patch:
         patch.setattr("rocm.models.export.shutil.copy", full)
         with pytest.raises(RunError, match="No space left on device"):
-            export_adapter(adapter, "diffusers", tmp_path / "out")
+            export_adapter(adapter, "assets/tiny-lcm", "diffusers", tmp_path / "out")
     assert not list((tmp_path / "out").iterdir())
-    assert export_adapter(adapter, "diffusers", tmp_path / "out").is_file()
+    assert export_adapter(adapter, "assets/tiny-lcm", "diffusers", tmp_path / "out").is_file()
 
 
 def test_what_is_no_adapter_is_one_sentence(tmp_path):
-    with pytest.raises(MissingFile, match="There is no run 'nothing'"):
-        find_adapter("nothing", tmp_path, "assets/tiny-lcm")
-    empty = find_adapter(str(tmp_path), tmp_path / "runs", "assets/tiny-lcm")
-    with pytest.raises(MissingFile, match="No adapter at"):
-        export_adapter(empty, "kohya", tmp_path / "a")
+    def export(out):
+        adapter = find_adapter(str(tmp_path), tmp_path / "runs")
+        export_adapter(adapter, "assets/tiny-lcm", "kohya", out)
+
+    with pytest.raises(MissingFile, match="holds no adapter"):
+        export(tmp_path / "a")
     save_file({"unet.x.lora.down.weight": torch.zeros(2, 2)}, tmp_path / WEIGHTS)
     with pytest.raises(ConfigError, match="lacks its rank and alpha"):
-        export_adapter(empty, "kohya", tmp_path / "b")
+        export(tmp_path / "b")
     with pytest.raises(RunError, match="is not empty"):
-        export_adapter(empty, "kohya", tmp_path)
+        export(tmp_path)
+    with pytest.raises(ConfigError, match="no adapter to export"):
+        export_adapter(find_adapter("base", tmp_path), "", "kohya", tmp_path / "c")
 
 
 def test_a_run_goes_to_the_hub_with_card_chart_and_pictures(models, tmp_path, monkeypatch, capsys):

@@ -61,7 +61,7 @@ def kept_bytes(network: nn.Module) -> int:
 
 
 @pytest.mark.parametrize(("name", "share"), [("unet", 0.8), ("vae", 0.6)])
-def test_lean_layers_give_the_same_and_keep_less(name: str, share: float) -> None:
+def test_lean_layers_give_the_same_and_keep_less(name, share):
     plain, lean = frozen_network(name), frozen_network(name)
     parameters = [adapted(one) if name == "unet" else [] for one in (plain, lean)]
     make_lean(lean)
@@ -75,7 +75,7 @@ def test_lean_layers_give_the_same_and_keep_less(name: str, share: float) -> Non
     assert kept_bytes(lean) / kept_bytes(plain) < share
 
 
-def test_a_trainable_convolution_stays_as_it_is() -> None:
+def test_a_trainable_convolution_stays_as_it_is():
     network = frozen_network("unet")
     network.conv_in.requires_grad_(True)
     make_lean(network)
@@ -83,7 +83,7 @@ def test_a_trainable_convolution_stays_as_it_is() -> None:
     assert type(network.conv_out) is LeanConv2d
 
 
-def test_lean_adapter_layers_give_the_same_with_the_adapter_on_and_off() -> None:
+def test_lean_adapter_layers_give_the_same_with_the_adapter_on_and_off():
     plain, lean = frozen_network("unet"), frozen_network("unet")
     parameters = [adapted(plain), adapted(lean)]
     make_lean_lora(lean)
@@ -100,7 +100,7 @@ def test_lean_adapter_layers_give_the_same_with_the_adapter_on_and_off() -> None
 
 
 @pytest.mark.parametrize("is_autocast", [True, False])
-def test_in_bfloat16_lean_layers_stay_as_near_to_float32_as_plain_ones(is_autocast: bool) -> None:
+def test_in_bfloat16_lean_layers_stay_as_near_to_float32_as_plain_ones(is_autocast):
     network = frozen_network("unet").float()
     parameters = [parameter.requires_grad_() for parameter in adapted(network)]
     for parameter in parameters:
@@ -128,7 +128,7 @@ def test_in_bfloat16_lean_layers_stay_as_near_to_float32_as_plain_ones(is_autoca
     assert (found - wanted).norm() < 2 * (plain - wanted).norm()
 
 
-def test_a_pass_borrows_the_vectors_values_and_its_gradients_add_up_in_float32() -> None:
+def test_a_pass_borrows_the_vectors_values_and_its_gradients_add_up_in_float32():
     network = frozen_network("unet").bfloat16()
     parameters = [parameter.requires_grad_() for parameter in adapted(network)]
     for parameter in parameters:
@@ -177,7 +177,7 @@ def descend(optimizer: torch.optim.Optimizer, parameters: list, times: int) -> N
         optimizer.step()
 
 
-def test_one_vector_is_stepped_as_its_parts_are_and_saved_as_them() -> None:
+def test_one_vector_is_stepped_as_its_parts_are_and_saved_as_them():
     optimizer, flat, parameters, views = two_optimisers()
     descend(optimizer, parameters, 3)
     descend(flat, views, 3)
@@ -191,7 +191,7 @@ def test_one_vector_is_stepped_as_its_parts_are_and_saved_as_them() -> None:
             torch.testing.assert_close(saved["state"][number][name], value)
 
 
-def test_the_states_of_one_vector_and_of_its_parts_continue_each_other() -> None:
+def test_the_states_of_one_vector_and_of_its_parts_continue_each_other():
     optimizer, flat, parameters, views = two_optimisers()
     descend(optimizer, parameters, 2)
     descend(flat, views, 2)
@@ -204,7 +204,7 @@ def test_the_states_of_one_vector_and_of_its_parts_continue_each_other() -> None
         torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-7)
 
 
-def test_a_gradient_that_was_put_in_place_of_a_view_counts() -> None:
+def test_a_gradient_that_was_put_in_place_of_a_view_counts():
     _, flat, _, views = two_optimisers()
     before = [view.detach().clone() for view in views]
     views[1].grad = torch.ones(5)
@@ -214,7 +214,7 @@ def test_a_gradient_that_was_put_in_place_of_a_view_counts() -> None:
     assert not any(view.grad.any() for view in views)
 
 
-def test_an_adapter_of_views_is_saved_as_one_of_its_own(tmp_path) -> None:
+def test_an_adapter_of_views_is_saved_as_one_of_its_own(tmp_path):
     network = random_pipeline(seed=0).unet.requires_grad_(False)
     parameters = add_adapter(network, 4, 8, TARGETS, seed=0)
     for folder in ("plain", "views"):

@@ -18,7 +18,6 @@ from rocm.models.lora import (
     save_adapter,
 )
 from rocm.models.pipelines import order_channels
-from tests.tiny_pipeline import random_pipeline
 
 TARGETS = ["to_q", "to_k", "to_v", "to_out.0"]
 
@@ -158,12 +157,6 @@ def test_saved_adapter_gives_stock_diffusers_the_same_network(saved, pipeline):
     assert (expected - base).abs().max() > 0.01
 
 
-def test_loaded_adapter_is_the_saved_one(saved, pipeline):
-    folder, expected = saved
-    load_adapter(pipeline, folder)
-    torch.testing.assert_close(output_of(pipeline.unet), expected, rtol=1e-5, atol=1e-6)
-
-
 def test_loaded_adapter_can_be_switched_off(saved, pipeline):
     base = output_of(pipeline.unet)
     load_adapter(pipeline, saved[0])
@@ -219,13 +212,6 @@ def test_an_adapter_of_another_model_is_refused(saved, pipeline, content):
         tensors = {f"text_{k}": v for k, v in tensors.items()}
     save_file(tensors, path)
     assert "does not fit this model" in refusal(pipeline, saved[0])
-
-
-def test_an_adapter_of_a_wider_pipeline_is_refused(pipeline, tmp_path):
-    wider = random_pipeline(seed=1, channels=(24, 48)).unet.requires_grad_(False)
-    add_adapter(wider, 4, 8, TARGETS, seed=0)
-    save_adapter(wider, tmp_path)
-    assert "does not fit this model" in refusal(pipeline, tmp_path)
 
 
 def test_adapter_file_alone_is_enough(saved, pipeline, tmp_path_factory):

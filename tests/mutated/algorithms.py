@@ -81,8 +81,8 @@ MUTATIONS = [
     Mutation(
         "d3po: the reward decides instead of the table",
         "rocm/training/policy_update.py",
-        "preferences(winner_first.to(one.rewards))",
-        "preferences(one.rewards)",
+        "winner_first.to(one) for one in values",
+        "one for one in values",
         "tests/training/test_preferred.py::test_pictures_of_a_table_are_those_that_were_judged",
     ),
     Mutation(
@@ -144,7 +144,7 @@ MUTATIONS = [
     Mutation(
         "judged: reference evaluated at beta 0",
         "rocm/training/policy_update.py",
-        'if config.beta > 0 or config.algorithm == "d3po":',
+        "if config.beta > 0 or config.method.needs_reference:",
         "if config.beta >= 0:",
         "tests/training/test_loop.py::test_network_passes_of_a_picture_are_counted",
     ),

@@ -24,8 +24,8 @@ MUTATIONS = [
     Mutation(
         "reward's gradient not asked for",
         "rocm/rewards/names.py",
-        'if missing and algorithm == "rocm":',
-        'if missing and algorithm == "none":',
+        "if missing and algorithm.needs_gradient:",
+        "if missing and algorithm.is_policy_gradient:",
         "tests/rewards/test_jpeg.py::test_back_propagation_is_refused_in_one_sentence",
     ),
     Mutation(

@@ -257,7 +257,7 @@ MUTATIONS = [
     Mutation(
         "normal for Student's interval",
         "rocm/evaluation/intervals.py",
-        "return STUDENT[freedom - 1]",
+        "return float(stdtrit(num - 1, (1 + LEVEL) / 2))",
         "return 1.96",
         "tests/evaluation/test_intervals.py::test_an_interval_of_two_values_is_the_written_out_one",
     ),

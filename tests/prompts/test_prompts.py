@@ -29,24 +29,24 @@ def listed(tmp_path: Path) -> str:
     return str(path)
 
 
-def test_evaluation_prompts_are_never_trained_on(listed: str) -> None:
+def test_evaluation_prompts_are_never_trained_on(listed):
     for source in (listed, "embedded"):
         prompts = load_prompts(source, 16, seed=0)
         assert len(prompts.evaluation) == 16
         assert not set(prompts.train) & set(prompts.evaluation)
 
 
-def test_a_list_loses_duplicates_and_empty_lines_and_nothing_else(listed: str) -> None:
+def test_a_list_loses_duplicates_and_empty_lines_and_nothing_else(listed):
     prompts = load_prompts(listed, 10, seed=0)
     assert sorted([*prompts.train, *prompts.evaluation]) == sorted(f"prompt {n}" for n in range(50))
 
 
-def test_the_split_depends_on_the_seed_alone(listed: str) -> None:
+def test_the_split_depends_on_the_seed_alone(listed):
     assert load_prompts(listed, 10, seed=3) == load_prompts(listed, 10, seed=3)
     assert load_prompts(listed, 10, seed=3) != load_prompts(listed, 10, seed=4)
 
 
-def test_every_epoch_draws_every_prompt_once_in_its_own_order() -> None:
+def test_every_epoch_draws_every_prompt_once_in_its_own_order():
     prompts = [f"prompt {n}" for n in range(20)]
     drawn = [training_item(prompts, seed=0, index=index) for index in range(40)]
     assert set(Counter(drawn).values()) == {2}
@@ -54,13 +54,13 @@ def test_every_epoch_draws_every_prompt_once_in_its_own_order() -> None:
     assert drawn[:20] != prompts
 
 
-def test_noise_seeds_differ_between_pictures_and_runs() -> None:
+def test_noise_seeds_differ_between_pictures_and_runs():
     seeds = {noise_seed(seed, index) for seed in range(10) for index in range(-100, 100)}
     assert len(seeds) == 2000
     assert all(0 <= seed < 2**63 for seed in seeds)
 
 
-def test_a_prompt_is_trimmed_or_refused() -> None:
+def test_a_prompt_is_trimmed_or_refused():
     assert check_prompt("  a cat \n") == "a cat"
     assert len(check_prompt("x" * 1000)) == 1000
     for bad in ("", " \n", "x" * 1001):
@@ -69,18 +69,18 @@ def test_a_prompt_is_trimmed_or_refused() -> None:
 
 
 @pytest.mark.parametrize("source", ["a" * 5000, "~nobody-here/x", "a\0b", "README.md/x"])
-def test_a_list_that_can_be_no_path_is_a_missing_file(source: str) -> None:
+def test_a_list_that_can_be_no_path_is_a_missing_file(source):
     with pytest.raises(MissingFile):
         load_prompts(source, 2, seed=0)
 
 
 @pytest.mark.parametrize("source", ["/dev/zero", "assets"])
-def test_what_is_no_file_is_not_read(source: str) -> None:
+def test_what_is_no_file_is_not_read(source):
     with pytest.raises(ConfigError, match="cannot be used"):
         load_prompts(source, 2, seed=0)
 
 
-def test_half_a_character_is_refused() -> None:
+def test_half_a_character_is_refused():
     with pytest.raises(ConfigError, match="no character"):
         check_prompt("an apple \udcff")
 
@@ -97,7 +97,7 @@ WRITTEN = {
 
 
 @pytest.mark.parametrize("name", WRITTEN)
-def test_every_format_gives_the_same_prompts(tmp_path: Path, name: str) -> None:
+def test_every_format_gives_the_same_prompts(tmp_path, name):
     (tmp_path / name).write_text(WRITTEN[name])
     assert read_prompts(tmp_path / name) == ["a cat, asleep", 'a "dog"']
 
@@ -106,20 +106,18 @@ def test_every_format_gives_the_same_prompts(tmp_path: Path, name: str) -> None:
     ("name", "content", "words"),
     [
         ("a.csv", "id,words\n1,cat\n", "Set prompt_column to one of: id, words"),
-        ("a.json", "{", "it is no .json"),
-        ("a.json", "{}", "it holds no list"),
+        ("a.json", "{", "it is not a .json file"),
+        ("a.json", "{}", "it does not hold a list"),
         ("a.json", '[{"caption": "a"}, {"caption": 1}]', "row 2 has no text under 'caption'"),
         ("a.csv", "id,prompt\n1,a cat\n2,a cat, asleep\n", "row 2 has more cells than the header"),
         ("a.csv", "id,prompt\n1\n", "row 1 has no text under 'prompt'"),
-        ("a.json", "[" * 100_000, "it is no .json (maximum recursion depth"),
-        ("a.jsonl", "cat\n", "it is no .jsonl"),
+        ("a.json", "[" * 100_000, "it is not a .json file (maximum recursion depth"),
+        ("a.jsonl", "cat\n", "it is not a .jsonl file"),
         ("a.txt", "\n" + "x" * 1001, "Line 2 of"),
         ("a.json", '["a", ""]', "Prompt 2 of"),
     ],
 )
-def test_a_file_that_is_not_what_its_name_says_is_one_sentence(
-    tmp_path: Path, name: str, content: str, words: str
-) -> None:
+def test_a_file_that_is_not_what_its_name_says_is_one_sentence(tmp_path, name, content, words):
     (tmp_path / name).write_text(content)
     with pytest.raises(ConfigError) as caught:
         read_prompts(tmp_path / name)
@@ -127,7 +125,7 @@ def test_a_file_that_is_not_what_its_name_says_is_one_sentence(
     assert "\n" not in str(caught.value)
 
 
-def test_a_line_ends_where_editors_end_it_and_not_within_a_text(tmp_path: Path) -> None:
+def test_a_line_ends_where_editors_end_it_and_not_within_a_text(tmp_path):
     within = "a cat\u2028asleep\x85"
     (tmp_path / "a.txt").write_bytes(f"\ufeffa dog\r\n{within}\rx".encode())
     assert read_prompts(tmp_path / "a.txt") == ["a dog", within.strip(), "x"]
@@ -136,7 +134,7 @@ def test_a_line_ends_where_editors_end_it_and_not_within_a_text(tmp_path: Path) 
     assert read_prompts(tmp_path / "a.jsonl") == [within.strip()] * 2
 
 
-def test_prompts_that_differ_in_capitals_only_never_stand_on_both_sides(tmp_path: Path) -> None:
+def test_prompts_that_differ_in_capitals_only_never_stand_on_both_sides(tmp_path):
     words = [f"{verb} {n}" for n in range(40) for verb in ("Draw a  cat", "draw a cat")]
     (tmp_path / "a.txt").write_text("\n".join(words))
     prompts = load_prompts(str(tmp_path / "a.txt"), 10, seed=0)
@@ -144,7 +142,7 @@ def test_prompts_that_differ_in_capitals_only_never_stand_on_both_sides(tmp_path
     assert len(folded) == len(set(folded)) == 40
 
 
-def test_a_sample_is_by_the_seed_and_leaves_the_evaluation_as_it_is(listed: str) -> None:
+def test_a_sample_is_by_the_seed_and_leaves_the_evaluation_as_it_is(listed):
     whole, sample = load_prompts(listed, 10, 3), load_prompts(listed, 10, 3, num_prompts=7)
     assert sample.train == whole.train[:7]
     assert sample.evaluation == whole.evaluation
@@ -177,7 +175,7 @@ def download(hub, home: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
 
 
-def test_of_a_data_set_the_captions_travel_and_the_pictures_do_not(data_sets, monkeypatch) -> None:
+def test_of_a_data_set_the_captions_travel_and_the_pictures_do_not(data_sets, monkeypatch):
     hub, home = data_sets
     monkeypatch.setattr(constants, "HF_HOME", str(home))
     config = {"prompts": "hub:some/pick", "num_prompts": 100, "num_eval_prompts": 20}
@@ -194,7 +192,7 @@ def test_of_a_data_set_the_captions_travel_and_the_pictures_do_not(data_sets, mo
     assert prompts.revision == COMMIT
 
 
-def test_a_data_set_by_revision_pattern_and_column(data_sets, monkeypatch) -> None:
+def test_a_data_set_by_revision_pattern_and_column(data_sets, monkeypatch):
     hub, home = data_sets
     monkeypatch.setattr(constants, "HF_HOME", str(home))
     source = f"hub:some/pick@{COMMIT}:data/test-*.parquet"
@@ -213,13 +211,13 @@ def test_a_data_set_by_revision_pattern_and_column(data_sets, monkeypatch) -> No
         ("hub:nothing", "names no repository"),
     ],
 )
-def test_a_data_set_that_cannot_be_read_is_one_sentence(data_sets, source, words) -> None:
+def test_a_data_set_that_cannot_be_read_is_one_sentence(data_sets, source, words):
     failed = download(*data_sets, source)
     assert failed.returncode == 2
     assert words in failed.stderr.splitlines()[-1]
 
 
-def test_a_column_of_other_things_than_text_is_no_prompt(data_sets) -> None:
+def test_a_column_of_other_things_than_text_is_no_prompt(data_sets):
     hub, _ = data_sets
     path = hub.folders["datasets/some/pick"] / "data" / "train-00001-of-00002.parquet"
     pyarrow.parquet.write_table(pyarrow.table({"caption": [{"text": "a cat"}]}), path)
@@ -228,7 +226,7 @@ def test_a_column_of_other_things_than_text_is_no_prompt(data_sets) -> None:
     assert "column 'caption' holds dict, not text" in failed.stderr.splitlines()[-1]
 
 
-def test_what_was_kept_of_a_data_set_and_is_damaged_is_named(data_sets, monkeypatch) -> None:
+def test_what_was_kept_of_a_data_set_and_is_damaged_is_named(data_sets, monkeypatch):
     hub, home = data_sets
     monkeypatch.setattr(constants, "HF_HOME", str(home))
     assert download(hub, home, "hub:some/lines").returncode == 0
@@ -238,7 +236,7 @@ def test_what_was_kept_of_a_data_set_and_is_damaged_is_named(data_sets, monkeypa
         load_prompts("hub:some/lines", 2, 0)
 
 
-def test_a_column_that_is_not_there_is_named_with_those_that_are(data_sets) -> None:
+def test_a_column_that_is_not_there_is_named_with_those_that_are(data_sets):
     failed = download(*data_sets, "hub:some/pick", "--column", "captions")
     assert failed.returncode == 2
     assert "no column 'captions'" in failed.stderr
@@ -247,7 +245,7 @@ def test_a_column_that_is_not_there_is_named_with_those_that_are(data_sets) -> N
 
 if SPO.is_file():
 
-    def test_the_four_thousand_prompts_of_spo_are_read_as_they_are_published() -> None:
+    def test_the_four_thousand_prompts_of_spo_are_read_as_they_are_published():
         prompts = load_prompts(str(SPO), 32, seed=0)
         assert len(read_prompts(SPO)) == 4000
         assert 3000 < len(prompts.train) + 32 <= 4000

@@ -141,4 +141,4 @@ def test_a_vocabulary_that_broke_off_is_named(own_weights, name):
 def test_a_broken_configuration_is_named(own_weights, text):
     path = own_weights / "clip-vit-large-patch14" / "config.json"
     path.write_text(text)
-    assert f"{path} is no configuration of a CLIP" in refusal("clipscore")
+    assert f"{path} is not the configuration of a CLIP" in refusal("clipscore")

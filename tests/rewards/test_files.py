@@ -99,7 +99,7 @@ def test_a_file_of_the_hub_is_asked_for_at_its_commit_and_checked(tmp_path, monk
 
 def test_hpsv2s_full_checkpoint_is_answered_with_the_compressed_ones_name(folder):
     put(folder / "HPSv2" / "HPS_v2.pt")
-    with pytest.raises(MissingFile, match=r"HPS_v2\.pt holds the optimiser") as caught:
+    with pytest.raises(MissingFile, match=r"HPS_v2\.pt holds the optimizer") as caught:
         find_weights("hpsv2")
     assert "Use HPS_v2_compressed.pt of xswu/HPSv2 (1.97 GB)" in str(caught.value)
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 from PIL import Image
 
+from rocm.config.algorithms import ALGORITHMS
 from rocm.errors import ConfigError
 from rocm.rewards.jpeg import compressibility, incompressibility
 from rocm.rewards.load import PIXEL_REWARDS
@@ -35,11 +36,11 @@ def test_there_is_no_gradient(name):
 
 
 def test_back_propagation_is_refused_in_one_sentence():
-    check_gradient({"compressibility": 1.0}, "rlcm")
-    check_gradient({"colorfulness": 1.0, "tiny-clip": 1.0}, "rocm")
+    check_gradient({"compressibility": 1.0}, ALGORITHMS["rlcm"])
+    check_gradient({"colorfulness": 1.0, "tiny-clip": 1.0}, ALGORITHMS["rocm"])
     with pytest.raises(ConfigError) as caught:
-        check_gradient({"colorfulness": 1.0, "compressibility": 0.5}, "rocm")
+        check_gradient({"colorfulness": 1.0, "compressibility": 0.5}, ALGORITHMS["rocm"])
     assert str(caught.value) == (
-        "reward=compressibility has no gradient, and algorithm=rocm needs one. "
+        "reward=compressibility has no gradient, but algorithm=rocm needs one. "
         "Set algorithm=hybrid or algorithm=rlcm, or leave that reward out."
     )

@@ -54,7 +54,7 @@ def test_what_cannot_be_read_is_refused_with_an_example(text):
 
 
 def test_a_mixture_of_weights_0_is_refused():
-    with pytest.raises(ConfigError, match="has no weight but 0"):
+    with pytest.raises(ConfigError, match="only weights of 0"):
         parse_mixture("0*colorfulness+0*tiny-clip")
     assert parse_mixture("0*colorfulness+1*tiny-clip")["colorfulness"] == 0
 

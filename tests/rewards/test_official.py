@@ -41,30 +41,28 @@ def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("packages")
-def test_each_picture_gets_the_score_of_its_own_file_and_prompt() -> None:
+def test_each_picture_gets_the_score_of_its_own_file_and_prompt():
     images = torch.tensor([10, 20, 30, 40])[:, None, None, None].expand(4, 3, 8, 8) / 255
     scores = OfficialReward("official:hpsv2.1")(images, ["fox", "a dog", "fox", "cat"])
     assert scores.tolist() == [3010, 5020, 3030, 3040]
 
 
 @pytest.mark.usefixtures("packages")
-def test_a_drawn_picture_is_measured_as_it_is_shown(tiny_pipeline_dir: Path) -> None:
+def test_a_drawn_picture_is_measured_as_it_is_shown(tiny_pipeline_dir):
     picture = Picture("a fox", model=str(tiny_pipeline_dir), num_inference_steps=1)
     (drawn,) = Sampler("cpu").draw([picture], ["official:hpsv2"])
     assert drawn.scores == {"official:hpsv2": 5000 + drawn.image.getpixel((0, 0))[0]}
 
 
 @pytest.mark.usefixtures("packages")
-def test_packages_that_died_are_started_anew_with_the_next_picture() -> None:
+def test_packages_that_died_are_started_anew_with_the_next_picture():
     reward, image = OfficialReward("official:hpsv2"), torch.zeros(1, 3, 8, 8)
     with pytest.raises(ReferenceError, match="has died: out of memory"):
         reward(image, ["die"])
     assert reward(image, ["fox"]).tolist() == [3000]
 
 
-def test_an_official_score_is_measured_only_and_only_where_the_packages_are(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_an_official_score_is_measured_only_and_only_where_the_packages_are(monkeypatch):
     monkeypatch.delenv("ROCM_REFERENCE_PYTHON", raising=False)
     for name in OFFICIAL:
         with pytest.raises(MissingDependency, match=r"Run: python -m scripts\.reference FOLDER"):

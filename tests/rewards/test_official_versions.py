@@ -64,5 +64,5 @@ def test_another_checkpoint_is_another_comparison_and_old_ones_keep_their_name(
 
 def test_an_environment_without_the_packages_is_one_sentence(checkpoint, tmp_path, monkeypatch):
     monkeypatch.setenv("ROCM_REFERENCE_PYTHON", sys.executable)
-    with pytest.raises(MissingDependency, match="is no environment of the official packages"):
+    with pytest.raises(MissingDependency, match="is not an environment of the official packages"):
         plan(ASKED, tmp_path)

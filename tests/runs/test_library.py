@@ -10,20 +10,22 @@ from rocm.cli.runs import settings
 from rocm.config import RunConfig
 from rocm.errors import ConfigError, MissingFile, RunError
 from rocm.runs import library
+from rocm.runs.export import export
+from rocm.runs.library import open_in_file_manager
 from rocm.runs.run_dir import RunDir
 from rocm.storage.files import replace_folder
-from rocm.studio import Services
+from rocm.studio import Studio
 
 
 @pytest.fixture
-def services(tmp_path):
-    return Services(tmp_path / "home")
+def studio(tmp_path):
+    return Studio(tmp_path / "home")
 
 
 @pytest.fixture
-def run(services):
+def run(studio):
     """A run that was stopped after two updates, with everything that a run leaves."""
-    run = RunDir.create(services.runs / "mine", RunConfig(num_steps=5), "tiny-rocm-kl")
+    run = RunDir.create(studio.runs.folder / "mine", RunConfig(num_steps=5), "tiny-rocm-kl")
     run.append_metrics({"step": 0, "eval/reward": 0.0, "heldout/tiny-judge": 0.3})
     run.append_metrics({"step": 1, "reward": 0.5, "divergence": 0.1})
     run.append_metrics({"step": 2, "eval/reward": 1.5, "heldout/tiny-judge": 0.25})
@@ -40,93 +42,93 @@ def run(services):
     return run
 
 
-def test_a_line_of_the_list_says_what_came_of_a_run(services, run):
-    services.rename_run("mine", "  Best\nso far ")
-    services.annotate_run("mine", "beta looks right\n")
-    (report,) = services.list_runs()
+def test_a_line_of_the_list_says_what_came_of_a_run(studio, run):
+    studio.runs.rename("mine", "  Best\nso far ")
+    studio.runs.annotate("mine", "beta looks right\n")
+    (report,) = studio.runs.all()
     assert (report.title, report.note) == ("Best so far", "beta looks right")
     assert (report.preset, report.reward, report.judge) == ("tiny-rocm-kl", 1.5, 0.25)
     assert report.thumbnail == run.samples_dir(2) / "000.webp"
-    version = services.run_version("mine")
-    services.rename_run("mine", "")
-    assert services.list_runs()[0].title == ""
-    assert services.run_version("mine") != version
+    version = studio.runs.version("mine")
+    studio.runs.rename("mine", "")
+    assert studio.runs.all()[0].title == ""
+    assert studio.runs.version("mine") != version
 
 
-def test_a_new_evaluation_shows_in_the_list(services, run):
-    assert services.list_runs()[0].reward == 1.5
+def test_a_new_evaluation_shows_in_the_list(studio, run):
+    assert studio.runs.all()[0].reward == 1.5
     run.append_metrics({"step": 3, "reward": 9.0})
-    assert services.list_runs()[0].reward == 1.5
+    assert studio.runs.all()[0].reward == 1.5
     run.append_metrics({"step": 4, "eval/reward": 2.5})
-    assert services.list_runs()[0].reward == 2.5
+    assert studio.runs.all()[0].reward == 2.5
 
 
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda one: one.rename_run("mine", "x" * 121), "The title has 121 characters"),
-        (lambda one: one.annotate_run("mine", "x" * 10_001), "The note has 10,001 characters"),
-        (lambda one: one.continue_run("mine", 0), "num_more=0 is not allowed"),
-        (lambda one: one.continue_run("mine", 10**7), "num_steps=10000002 is not allowed"),
-        (lambda one: one.restore_run("mine"), "There is no run 'mine' in the bin"),
-        (lambda one: one.restore_run("../runs/mine"), "in the bin"),
-        (lambda one: one.save_preset("../x", RunConfig(), ""), "cannot name a preset"),
-        (lambda one: one.save_preset("", RunConfig(), ""), "cannot name a preset"),
-        (lambda one: one.save_preset("Tiny-ROCM-kl", RunConfig(), ""), "a preset 'Tiny-ROCM-kl' a"),
-        (lambda one: one.command_line(RunConfig(), "none"), "There is no preset 'none'"),
-        (lambda one: one.sweep_report("none"), "There is no sweep 'none'"),
+        (lambda one: one.runs.rename("mine", "x" * 121), "The title has 121 characters"),
+        (lambda one: one.runs.annotate("mine", "x" * 10_001), "The note has 10,001 characters"),
+        (lambda one: one.runs.extend("mine", 0), "num_more=0 is not allowed"),
+        (lambda one: one.runs.extend("mine", 10**7), "num_steps=10000002 is not allowed"),
+        (lambda one: one.runs.restore("mine"), "There is no run 'mine' in the bin"),
+        (lambda one: one.runs.restore("../runs/mine"), "in the bin"),
+        (lambda one: one.presets.save("../x", RunConfig(), ""), "cannot name a preset"),
+        (lambda one: one.presets.save("", RunConfig(), ""), "cannot name a preset"),
+        (lambda one: one.presets.save("Tiny-ROCM-kl", RunConfig(), ""), "preset 'Tiny-ROCM-kl' a"),
+        (lambda one: one.presets.command_line(RunConfig(), "none"), "There is no preset 'none'"),
+        (lambda one: one.sweeps.report("none"), "There is no sweep 'none'"),
     ],
 )
-def test_bad_input_is_one_sentence(services, run, call, words):
+def test_bad_input_is_one_sentence(studio, run, call, words):
     with pytest.raises((ConfigError, MissingFile, RunError), match=words):
-        call(services)
-    assert services.run_config("mine").num_steps == 5
-    assert services.queue() == []
+        call(studio)
+    assert studio.runs.run("mine").config().num_steps == 5
+    assert [report.run_id for report in studio.runs.waiting()] == []
 
 
-def test_a_deleted_run_goes_to_the_bin_and_comes_back_whole(services, run):
+def test_a_deleted_run_goes_to_the_bin_and_comes_back_whole(studio, run):
     before = sorted(path.relative_to(run.path) for path in run.path.rglob("*"))
-    services.delete_run("mine")
-    assert services.list_runs() == []
-    assert [report.run_id for report in services.list_bin()] == ["mine"]
+    studio.runs.delete("mine")
+    assert studio.runs.all() == []
+    assert [report.run_id for report in studio.runs.deleted()] == ["mine"]
     with pytest.raises(MissingFile, match="There is no run 'mine'"):
-        services.run_status("mine")
-    services.restore_run("mine")
+        studio.runs.report("mine")
+    studio.runs.restore("mine")
     after = sorted(path.relative_to(run.path) for path in run.path.rglob("*"))
     assert [path for path in after if path.name != "lock"] == before
-    assert services.list_bin() == []
-    services.delete_run("mine")
-    assert services.empty_bin() == 1
-    assert services.list_bin() == []
+    assert studio.runs.deleted() == []
+    studio.runs.delete("mine")
+    assert studio.runs.bin.empty() == 1
+    assert studio.runs.deleted() == []
 
 
-def test_a_run_that_works_or_waits_is_not_deleted(services, run):
+def test_a_run_that_works_or_waits_is_not_deleted(studio, run):
     run.write_state("running")
-    with pytest.raises(RunError, match=r"is at work and cannot be deleted\. Stop it first"):
-        services.delete_run("mine")
+    with pytest.raises(RunError, match=r"is training and cannot be deleted"):
+        studio.runs.delete("mine")
     run.mark_waiting(place=1)
     with pytest.raises(RunError, match=r"waits and cannot be deleted\. Cancel it first"):
-        services.delete_run("mine")
+        studio.runs.delete("mine")
 
 
-def test_a_damaged_run_can_be_deleted(services, run):
+def test_a_damaged_run_can_be_deleted(studio, run):
     run.state_file.write_text("{")
-    services.delete_run("mine")
-    assert [report.run_id for report in services.list_bin()] == ["mine"]
+    studio.runs.delete("mine")
+    assert [report.run_id for report in studio.runs.deleted()] == ["mine"]
 
 
-def test_a_run_is_not_restored_over_another(services, run):
-    services.delete_run("mine")
-    RunDir.create(services.runs / "mine", RunConfig())
+def test_a_run_is_not_restored_over_another(studio, run):
+    studio.runs.delete("mine")
+    RunDir.create(studio.runs.folder / "mine", RunConfig())
     with pytest.raises(RunError, match="exists already"):
-        services.restore_run("mine")
-    assert [report.run_id for report in services.list_bin()] == ["mine"]
+        studio.runs.restore("mine")
+    assert [report.run_id for report in studio.runs.deleted()] == ["mine"]
 
 
-def test_an_export_holds_all_but_the_checkpoints(services, run, tmp_path):
+def test_an_export_holds_all_but_the_checkpoints(studio, run, tmp_path):
     with open(run.path / "metrics.jsonl", "a") as file:
         file.write('{"step": 3, "rew')
-    path = services.export_run("mine", tmp_path / "new" / "folder")
+    path = export(studio.runs.run("mine"), tmp_path / "new" / "folder")
     with zipfile.ZipFile(path) as archive:
         assert archive.testzip() is None
         names = {name.removeprefix("mine/") for name in archive.namelist()}
@@ -144,61 +146,63 @@ def test_an_export_holds_all_but_the_checkpoints(services, run, tmp_path):
 FILES = ("manifest.json", "000.webp", "adapter.safetensors")
 
 
-def test_an_own_preset_is_listed_after_the_shipped_ones_and_loads(services):
-    shipped = [preset.name for preset in services.list_presets()]
+def test_an_own_preset_is_listed_after_the_shipped_ones_and_loads(studio):
+    shipped = [preset.name for preset in studio.presets.all()]
     config = RunConfig.load("tiny-rocm-kl", beta=0.25)
-    path = services.save_preset("a-mine", config, " Softer. ")
-    assert path == services.home / "presets" / "a-mine.yaml"
-    listed = services.list_presets()
+    path = studio.presets.save("a-mine", config, " Softer. ")
+    assert path == studio.home / "presets" / "a-mine.yaml"
+    listed = studio.presets.all()
     assert [preset.name for preset in listed] == [*shipped, "a-mine"]
     assert (listed[-1].description, listed[-1].is_own) == ("Softer.", True)
-    assert services.load_preset("a-mine").beta == 0.25
+    assert studio.presets.load("a-mine").beta == 0.25
     with pytest.raises(ConfigError, match="Choose another name"):
-        services.save_preset("a-mine", config, "")
-    assert services.load_preset("a-mine").description == "Softer."
+        studio.presets.save("a-mine", config, "")
+    assert studio.presets.load("a-mine").description == "Softer."
 
 
-def test_a_damaged_preset_says_so_in_the_list(services):
-    path = services.save_preset("mine", RunConfig(), "")
+def test_a_damaged_preset_says_so_in_the_list(studio):
+    path = studio.presets.save("mine", RunConfig(), "")
     path.write_text("betta: 1")
-    assert "Did you mean 'beta'?" in services.list_presets()[-1].description
+    assert "Did you mean 'beta'?" in studio.presets.all()[-1].description
 
 
-def test_the_command_line_gives_the_same_settings_back(services):
+def test_the_command_line_gives_the_same_settings_back(studio):
     config = RunConfig.load(
         "tiny-rocm-kl", beta=0, reward="0.7*tiny-clip+0.3*colorfulness", judge="", model="a b"
     )
-    line = services.command_line(config, "tiny-rocm-kl")
+    line = studio.presets.command_line(config, "tiny-rocm-kl")
     words = shlex.split(line)
     assert words[:5] == ["python", "-m", "rocm", "train", "tiny-rocm-kl"]
     assert len(words) == 5 + 2 * 4
     assert RunConfig.load("tiny-rocm-kl", **settings(words[5:])) == config
-    assert services.command_line(RunConfig.load("tiny-rocm-kl"), "tiny-rocm-kl").count("--") == 0
+    assert (
+        studio.presets.command_line(RunConfig.load("tiny-rocm-kl"), "tiny-rocm-kl").count("--") == 0
+    )
 
 
-def test_without_a_file_manager_the_folder_is_named(services, run, monkeypatch):
+def test_without_a_file_manager_the_folder_is_named(studio, run, monkeypatch):
     monkeypatch.setenv("PATH", "")
     with pytest.raises(RunError, match=r"no file manager here\. The folder is .*runs/mine"):
-        services.open_folder("mine")
+        open_in_file_manager(studio.runs.run("mine").path)
 
 
-def test_the_file_manager_gets_the_folder(services, run, monkeypatch, tmp_path):
+def test_the_file_manager_gets_the_folder(studio, run, monkeypatch, tmp_path):
     program = tmp_path / "xdg-open"
     program.write_text('#!/bin/sh\necho "$1" > "$0.new" && /bin/mv "$0.new" "$0.seen"\n')
     program.chmod(0o755)
     monkeypatch.setattr(library.sys, "platform", "linux")
     monkeypatch.setenv("PATH", str(tmp_path))
-    services.open_folder("mine")
+    open_in_file_manager(studio.runs.run("mine").path)
     seen, deadline = tmp_path / "xdg-open.seen", time.monotonic() + 10
     while not seen.exists() and time.monotonic() < deadline:
         time.sleep(0.01)
     assert seen.read_text().strip() == str(run.path)
 
 
-def test_half_a_character_is_refused_before_it_is_stored(services, run):
-    for write in (services.rename_run, services.annotate_run):
-        with pytest.raises(ConfigError, match="no character"):
+def test_half_a_character_is_refused_before_it_is_stored(studio, run):
+    for write in (studio.runs.rename, studio.runs.annotate):
+        with pytest.raises(ConfigError, match="is not a character"):
             write("mine", "a \udcff")
-    with pytest.raises(ConfigError, match="no character"):
-        services.save_preset("mine", RunConfig(), "a \udcff")
-    assert services.run_status("mine").title == ""
+    with pytest.raises(ConfigError, match="is not a character"):
+        studio.presets.save("mine", RunConfig(), "a \udcff")
+    assert studio.runs.report("mine").title == ""

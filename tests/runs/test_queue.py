@@ -16,25 +16,25 @@ from rocm.cli.main import main
 from rocm.config import RunConfig
 from rocm.errors import RunError, TrainingError
 from rocm.storage.paths import ROOT
-from rocm.studio import Services
+from rocm.studio import Studio
 from tests.test_studio import FAKE_TRAINER, end_all, measured_steps, wait_for
 
 APP = """
     import sys, time
     from pathlib import Path
     from rocm.config import RunConfig
-    from rocm.studio import Services
-    services = Services(Path(sys.argv[1]), sys.argv[2:])
-    services.watch_queue()
+    from rocm.studio import Studio
+    studio = Studio(Path(sys.argv[1]), sys.argv[2:])
+    studio.runs.queue.watch()
     for _ in range(2):
-        print(services.start_run(RunConfig(num_steps=8)), flush=True)
+        print(studio.start_run(RunConfig(num_steps=8)), flush=True)
     time.sleep(60)
 """
 
 
 @pytest.fixture
-def services(tmp_path):
-    made = Services(tmp_path, [*FAKE_TRAINER, "good"])
+def studio(tmp_path):
+    made = Studio(tmp_path, [*FAKE_TRAINER, "good"])
     yield made
     end_all(made)
     for process in workers(tmp_path):
@@ -43,12 +43,12 @@ def services(tmp_path):
 
 
 @pytest.fixture
-def app(services):
+def app(studio):
     """Starts an app's process that queues two runs; gives the process and their ids."""
     apps = []
 
     def start():
-        command = [sys.executable, "-c", textwrap.dedent(APP), str(services.home)]
+        command = [sys.executable, "-c", textwrap.dedent(APP), str(studio.home)]
         command += [*FAKE_TRAINER, "good"]
         apps.append(subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True))
         return apps[-1], [apps[-1].stdout.readline().strip() for _ in range(2)]
@@ -76,9 +76,9 @@ def wait_until(condition):
         time.sleep(0.05)
 
 
-def span(services, run_id):
+def span(studio, run_id):
     """When the first and the last row of a run were written."""
-    rows = services.run_rows(run_id)
+    rows = studio.runs.run(run_id).metrics()
     return rows[0]["time"], rows[-1]["time"]
 
 
@@ -87,29 +87,29 @@ def overlap(spans):
     return any(before[1] > after[0] for before, after in pairwise(ordered))
 
 
-def test_a_killed_trainer_is_interrupted_and_the_next_run_starts(services):
-    first, second = (services.start_run(RunConfig(num_steps=60)) for _ in range(2))
-    os.kill(wait_for(services, first, "running", step=3).pid, signal.SIGKILL)
-    wait_for(services, second, "running")
-    assert '"interrupted"' in (services.runs / first / "state.json").read_text()
-    services.resume_run(first)
-    assert services.queue() == [first]
-    wait_for(services, second, "finished")
-    wait_for(services, first, "finished")
-    assert measured_steps(services, first) == list(range(1, 61))
+def test_a_killed_trainer_is_interrupted_and_the_next_run_starts(studio):
+    first, second = (studio.start_run(RunConfig(num_steps=60)) for _ in range(2))
+    os.kill(wait_for(studio, first, "running", step=3).pid, signal.SIGKILL)
+    wait_for(studio, second, "running")
+    assert '"interrupted"' in (studio.runs.folder / first / "state.json").read_text()
+    studio.runs.resume(first)
+    assert [report.run_id for report in studio.runs.waiting()] == [first]
+    wait_for(studio, second, "finished")
+    wait_for(studio, first, "finished")
+    assert measured_steps(studio, first) == list(range(1, 61))
 
 
-def test_without_the_worker_the_trainer_goes_on_and_any_reader_mends_the_queue(services):
-    first, second = (services.start_run(RunConfig(num_steps=60)) for _ in range(2))
-    pid = wait_for(services, first, "running", step=1).pid
-    (worker,) = workers(services.home)
+def test_without_the_worker_the_trainer_goes_on_and_any_reader_mends_the_queue(studio):
+    first, second = (studio.start_run(RunConfig(num_steps=60)) for _ in range(2))
+    pid = wait_for(studio, first, "running", step=1).pid
+    (worker,) = workers(studio.home)
     worker.kill()
     worker.wait(10)
-    assert services.queue() == [second]
-    Services(services.home, [*FAKE_TRAINER, "good"]).reconcile()
-    assert wait_for(services, first, "running", step=10).pid == pid
-    wait_for(services, second, "finished")
-    assert not overlap([span(services, run_id) for run_id in (first, second)])
+    assert [report.run_id for report in studio.runs.waiting()] == [second]
+    Studio(studio.home, [*FAKE_TRAINER, "good"]).runs.queue.reconcile()
+    assert wait_for(studio, first, "running", step=10).pid == pid
+    wait_for(studio, second, "finished")
+    assert not overlap([span(studio, run_id) for run_id in (first, second)])
 
 
 @pytest.mark.slow
@@ -120,53 +120,53 @@ def test_a_trainer_that_ends_starts_the_killed_worker_again(tmp_path, tiny_pipel
         **{"model": str(tiny_pipeline_dir), "prompts": str(prompts), "num_steps": 4},
         **{"track": "", "judge": "", "num_eval_prompts": 2, "eval_every": 4, "device": "cpu"},
     )
-    services = Services(tmp_path / "home")  # real trainers, and nobody who watches the queue
-    first, second = (services.start_run(config) for _ in range(2))
-    wait_for(services, first, "running")
-    (worker,) = workers(services.home)
+    studio = Studio(tmp_path / "home")  # real trainers, and nobody who watches the queue
+    first, second = (studio.start_run(config) for _ in range(2))
+    wait_for(studio, first, "running")
+    (worker,) = workers(studio.home)
     worker.kill()
     worker.wait(10)
-    wait_for(services, first, "finished", within_s=120)
-    wait_for(services, second, "finished", within_s=120)
-    assert not overlap([span(services, run_id) for run_id in (first, second)])
-    wait_until(lambda: not workers(services.home))
+    wait_for(studio, first, "finished", within_s=120)
+    wait_for(studio, second, "finished", within_s=120)
+    assert not overlap([span(studio, run_id) for run_id in (first, second)])
+    wait_until(lambda: not workers(studio.home))
 
 
-def test_two_apps_share_a_queue_that_outlives_them_and_trains_one_run_at_a_time(services, app):
+def test_two_apps_share_a_queue_that_outlives_them_and_trains_one_run_at_a_time(studio, app):
     (first_app, some), (second_app, others) = app(), app()
-    wait_for(services, some[0], "running", "finished")
+    wait_for(studio, some[0], "running", "finished")
     for process in (first_app, second_app):
         process.kill()
         process.wait()
     ids = [*some, *others]
     for run_id in ids:
-        wait_for(services, run_id, "finished")
-    assert not overlap([span(services, run_id) for run_id in ids])
-    assert services.queue() == []
+        wait_for(studio, run_id, "finished")
+    assert not overlap([span(studio, run_id) for run_id in ids])
+    assert [report.run_id for report in studio.runs.waiting()] == []
 
 
-def test_the_worker_ends_when_nothing_is_left_to_do(services):
-    wait_for(services, services.start_run(RunConfig(num_steps=2)), "finished")
-    wait_until(lambda: not workers(services.home))
+def test_the_worker_ends_when_nothing_is_left_to_do(studio):
+    wait_for(studio, studio.start_run(RunConfig(num_steps=2)), "finished")
+    wait_until(lambda: not workers(studio.home))
 
 
-def test_a_failed_run_does_not_hold_up_the_next(services):
-    services._queue._command = (*FAKE_TRAINER, "nan")
-    first, second = (services.start_run(RunConfig(num_steps=9)) for _ in range(2))
-    assert "not finite" in wait_for(services, first, "failed").error
-    assert "not finite" in wait_for(services, second, "failed").error
+def test_a_failed_run_does_not_hold_up_the_next(studio):
+    studio.runs.queue._command = (*FAKE_TRAINER, "nan")
+    first, second = (studio.start_run(RunConfig(num_steps=9)) for _ in range(2))
+    assert "not finite" in wait_for(studio, first, "failed").error
+    assert "not finite" in wait_for(studio, second, "failed").error
 
 
-def test_a_trainer_that_cannot_be_started_says_so(services):
-    services._queue._command = ("/no/such/python",)
-    run_id = services.start_run(RunConfig())
-    assert "could not be started" in wait_for(services, run_id, "failed").error
+def test_a_trainer_that_cannot_be_started_says_so(studio):
+    studio.runs.queue._command = ("/no/such/python",)
+    run_id = studio.start_run(RunConfig())
+    assert "could not be started" in wait_for(studio, run_id, "failed").error
 
 
 def test_a_full_disk_is_one_sentence_and_changes_nothing_that_waits(tmp_path, monkeypatch):
-    services = Services(tmp_path)
-    services._queue.ensure_worker = lambda: None
-    ids = [services.start_run(RunConfig(), name) for name in "ab"]
+    studio = Studio(tmp_path)
+    studio.runs.queue.ensure_worker = lambda: None
+    ids = [studio.start_run(RunConfig(), name) for name in "ab"]
 
     def full(descriptor):
         raise OSError(28, "No space left on device")
@@ -174,83 +174,83 @@ def test_a_full_disk_is_one_sentence_and_changes_nothing_that_waits(tmp_path, mo
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
         for call in (
-            lambda: services.start_run(RunConfig()),
-            lambda: services.move_run(ids[1], 0),
-            lambda: services.cancel_run(ids[0]),
-            lambda: services.rename_run(ids[0], "x"),
+            lambda: studio.start_run(RunConfig()),
+            lambda: studio.runs.queue.move(studio.runs.run(ids[1]), 0),
+            lambda: studio.runs.queue.cancel(studio.runs.run(ids[0])),
+            lambda: studio.runs.rename(ids[0], "x"),
         ):
             with pytest.raises(TrainingError, match="No space left on device"):
                 call()
-    assert services.queue() == ids
-    assert len(services.list_runs()) == 2
+    assert [report.run_id for report in studio.runs.waiting()] == ids
+    assert len(studio.runs.all()) == 2
 
 
-def test_a_worker_that_cannot_write_waits_and_loses_no_run(services):
-    ensure, services._queue.ensure_worker = services._queue.ensure_worker, lambda: None
-    run_id = services.start_run(RunConfig(num_steps=2))
+def test_a_worker_that_cannot_write_waits_and_loses_no_run(studio):
+    ensure, studio.runs.queue.ensure_worker = studio.runs.queue.ensure_worker, lambda: None
+    run_id = studio.start_run(RunConfig(num_steps=2))
 
     def no_file_over_10_bytes():
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10))
 
-    command = [sys.executable, "-m", "rocm.runs.queue", str(services.home), *FAKE_TRAINER, "good"]
+    command = [sys.executable, "-m", "rocm.runs.queue", str(studio.home), *FAKE_TRAINER, "good"]
     with subprocess.Popen(
         command, cwd=ROOT, stderr=subprocess.PIPE, text=True, preexec_fn=no_file_over_10_bytes
     ) as worker:
         assert "Cannot write" in worker.stderr.readline()
-        assert services.queue() == [run_id]
+        assert [report.run_id for report in studio.runs.waiting()] == [run_id]
         worker.kill()
     ensure()
-    wait_for(services, run_id, "finished")
+    wait_for(studio, run_id, "finished")
 
 
 def test_an_order_of_waiting_runs_can_be_changed_at_will(tmp_path):
-    services = Services(tmp_path)
-    services._queue.ensure_worker = lambda: None  # they shall go on waiting
-    ids = [services.start_run(RunConfig(), name) for name in "abcd"]
-    assert services.queue() == ids
-    services.move_run(ids[3], 1)
-    assert services.queue() == [ids[0], ids[3], ids[1], ids[2]]
-    services.move_run(ids[0], 99)
-    assert services.queue() == [ids[3], ids[1], ids[2], ids[0]]
-    services.cancel_run(ids[1])
-    late = services.start_run(RunConfig(), "late")
-    assert services.queue() == [ids[3], ids[2], ids[0], late]
-    assert [services.run_status(one).position for one in (*ids, late)] == [2, None, 1, 0, 3]
+    studio = Studio(tmp_path)
+    studio.runs.queue.ensure_worker = lambda: None  # they shall go on waiting
+    ids = [studio.start_run(RunConfig(), name) for name in "abcd"]
+    assert [report.run_id for report in studio.runs.waiting()] == ids
+    studio.runs.queue.move(studio.runs.run(ids[3]), 1)
+    assert [report.run_id for report in studio.runs.waiting()] == [ids[0], ids[3], ids[1], ids[2]]
+    studio.runs.queue.move(studio.runs.run(ids[0]), 99)
+    assert [report.run_id for report in studio.runs.waiting()] == [ids[3], ids[1], ids[2], ids[0]]
+    studio.runs.queue.cancel(studio.runs.run(ids[1]))
+    late = studio.start_run(RunConfig(), "late")
+    assert [report.run_id for report in studio.runs.waiting()] == [ids[3], ids[2], ids[0], late]
+    assert [studio.runs.report(one).position for one in (*ids, late)] == [2, None, 1, 0, 3]
     with pytest.raises(RunError, match="does not wait: it is cancelled"):
-        services.move_run(ids[1], 0)
+        studio.runs.queue.move(studio.runs.run(ids[1]), 0)
     with pytest.raises(RunError, match="is cancelled: there is nothing to cancel"):
-        services.cancel_run(ids[1])
-    services.stop_run(late)
-    assert services.run_status(late).status.state == "cancelled"
+        studio.runs.queue.cancel(studio.runs.run(ids[1]))
+    studio.runs.stop(late)
+    assert studio.runs.report(late).status.state == "cancelled"
 
 
-def test_requests_go_to_a_run_at_work_only(services):
-    run_id = services.start_run(RunConfig(num_steps=500))
-    wait_for(services, run_id, "running")
-    services.sample_now(run_id)
-    services.save_now(run_id)
-    assert sorted(path.name for path in (services.runs / run_id / "control").iterdir()) == [
+def test_requests_go_to_a_run_at_work_only(studio):
+    run_id = studio.start_run(RunConfig(num_steps=500))
+    wait_for(studio, run_id, "running")
+    studio.runs.ask(run_id, "sample_now")
+    studio.runs.ask(run_id, "save_now")
+    assert sorted(path.name for path in (studio.runs.folder / run_id / "control").iterdir()) == [
         "sample_now",
         "save_now",
     ]
-    services.stop_run(run_id)
-    wait_for(services, run_id, "stopped")
-    with pytest.raises(RunError, match="is stopped: only a run at work"):
-        services.save_now(run_id)
+    studio.runs.stop(run_id)
+    wait_for(studio, run_id, "stopped")
+    with pytest.raises(RunError, match="only while it is training"):
+        studio.runs.ask(run_id, "save_now")
 
 
 def test_the_command_line_lists_moves_and_cancels(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("ROCM_HOME", str(tmp_path))
-    services = Services(tmp_path)
-    services._queue.ensure_worker = lambda: None
-    ids = [services.start_run(RunConfig(), name) for name in "ab"]
+    studio = Studio(tmp_path)
+    studio.runs.queue.ensure_worker = lambda: None
+    ids = [studio.start_run(RunConfig(), name) for name in "ab"]
     assert main(["queue", "move", ids[1], "0"]) == 0
     listed = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in listed] == [ids[1], ids[0]]
     assert main(["queue", "cancel", ids[0]]) == 0
     assert main(["runs", "rename", ids[0], "a  better   name"]) == 0
-    assert services.queue() == [ids[1]]
-    assert services.run_status(ids[0]).title == "a better name"
+    assert [report.run_id for report in studio.runs.waiting()] == [ids[1]]
+    assert studio.runs.report(ids[0]).title == "a better name"
     assert main(["queue", "cancel", ids[0]]) == 2
     assert "nothing to cancel" in capsys.readouterr().err

@@ -17,11 +17,11 @@ from rocm.prompts import files as prompt_files
 from rocm.prompts.files import fetch_hub_prompts
 from rocm.rewards import files as reward_files
 from rocm.rewards.files import download as download_reward
-from rocm.runs.adapters import SHIPPED, check_fit, find_arm, fingerprint
+from rocm.runs.adapters import SHIPPED, check_fit, find_adapter, fingerprint
 from rocm.storage import hub as hub_module
 from rocm.storage.hub import PINNED, Download, announcement, repository, size
 from rocm.storage.paths import ROOT
-from rocm.studio import Services
+from rocm.studio import Studio
 from tests.hub_server import COMMIT, serving
 from tests.tiny_pipeline import random_diffusion, save_lcm_lora
 
@@ -86,15 +86,15 @@ def test_a_download_says_its_size_first_takes_what_is_needed_and_works_offline(h
 def test_an_adapter_of_the_hub_is_an_arm_once_it_is_downloaded(hub, cache):
     hub.folders["models/somebody/adapter"] = SHIPPED / "tiny-rlcm"
     with pytest.raises(MissingFile, match="Run: python -m rocm download --adapter somebody/adapt"):
-        find_arm("somebody/adapter", cache)
+        find_adapter("somebody/adapter", cache)
     done = rocm(cache, "download", "--adapter", "somebody/adapter", **hub.environment)
     assert done.returncode == 0, done.stderr
-    arm = find_arm("somebody/adapter", cache)
+    arm = find_adapter("somebody/adapter", cache)
     assert arm.label == "somebody/adapter"
     assert fingerprint(arm.folder) == fingerprint("assets/adapters/tiny-rlcm")
     check_fit(arm, arm.folder, "assets/tiny-lcm")
-    with pytest.raises(ConfigError, match="Here only"):
-        find_arm("somebody/adapter", cache, is_public=True)
+    with pytest.raises(ConfigError, match="public page"):
+        find_adapter("somebody/adapter", cache, is_public=True)
 
 
 def test_what_is_here_already_is_not_downloaded_again(hub, cache):
@@ -193,7 +193,7 @@ def test_no_network_is_one_sentence_and_nothing_else(cache, is_offline, pinned_o
 def test_a_missing_model_is_a_problem_before_the_start(cache):
     config = RunConfig.load("tiny-rocm-kl", model="somebody/sd")
     words = "model=somebody/sd is not on this disk, and somebody/sd@main cannot be reached: HF_HUB"
-    assert Services(cache).problems(config)[0].startswith(words)
+    assert Studio(cache).problems(config)[0].startswith(words)
 
 
 def test_the_problem_says_how_much_there_is_to_download(cache, monkeypatch):

@@ -9,7 +9,6 @@ import torch
 
 from rocm.config import RunConfig
 from rocm.errors import ConfigError
-from rocm.rewards.base import Scale
 from rocm.training.cuda_graph import Recording
 from rocm.training.estimate import Estimate
 from rocm.training.preflight import check_recording, problems
@@ -22,7 +21,7 @@ FIGURES = ("loss", "divergence", "kl_nats", "grad_norm", "reward", "unet_forward
 
 def changed_updates(setup: Setup, steps: int) -> tuple[list[list[float]], torch.Tensor]:
     """Figures of some updates, each with another beta and learning rate, and the adapter then."""
-    mixture = setup.mixture(dict.fromkeys(setup.weights, Scale(0.0, 1.0)))
+    mixture = setup.rewards.mixture()
     rows = []
     for step in range(1, steps + 1):
         setup.learner.optimizer.param_groups[0]["lr"] = 0.01 * step
@@ -63,24 +62,22 @@ def make(small_config: MakeConfig, **settings: Any) -> RunConfig:
     ids=["accumulated", "last-step", "recomputed"],
 )
 def test_a_repeated_function_does_the_updates_with_any_learning_rate_and_beta(
-    small_config: MakeConfig, called_again: None, settings: dict[str, Any]
-) -> None:
+    small_config, called_again, settings
+):
     config = make(small_config, **settings)
     wanted, before = changed_updates(set_up(config), 3)
     setup = recorded(set_up(config))
     found, after = changed_updates(setup, 3)
-    assert len(setup.recorded) == 1  # the other two updates repeated the first's
+    assert len(setup.execution.recorded) == 1  # the other two updates repeated the first's
     for one, other in zip(found, wanted, strict=True):
         assert one == pytest.approx(other, rel=1e-4, abs=1e-6)
     torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-6)
 
 
-def test_a_rehearsal_and_a_gradient_that_is_not_finite_change_nothing(
-    small_config: MakeConfig, called_again: None
-) -> None:
+def test_a_rehearsal_and_a_gradient_that_is_not_finite_change_nothing(small_config, called_again):
     setup = recorded(set_up(make(small_config)))
     changed_updates(setup, 1)
-    (recording,) = setup.recorded.values()
+    (recording,) = setup.execution.recorded.values()
     start = adapter(setup)
     state = {name: value.clone() for name, value in recorded_state(setup).items()}
     recording.is_rehearsal.fill_(1)
@@ -96,15 +93,13 @@ def recorded_state(setup: Setup) -> dict[str, torch.Tensor]:
     return setup.learner.optimizer.state[setup.learner.optimizer.vector]
 
 
-def test_a_checkpoint_of_a_recorded_run_is_read_by_one_that_is_not(
-    small_config: MakeConfig, called_again: None
-) -> None:
+def test_a_checkpoint_of_a_recorded_run_is_read_by_one_that_is_not(small_config, called_again):
     config = make(small_config)
     setup = recorded(set_up(config))
     changed_updates(setup, 1)
     other = set_up(config)
     other.learner.load_state_dict(setup.learner.state_dict())
-    mixture = setup.mixture(dict.fromkeys(setup.weights, Scale(0.0, 1.0)))
+    mixture = setup.rewards.mixture()
     rows = [update(one, mixture, 2) for one in (setup, other)]
     assert rows[0]["grad_norm"] == pytest.approx(rows[1]["grad_norm"], rel=1e-4)
     torch.testing.assert_close(adapter(setup), adapter(other), rtol=1e-4, atol=1e-6)
@@ -122,20 +117,18 @@ def test_a_checkpoint_of_a_recorded_run_is_read_by_one_that_is_not(
         ({"flat_lora": False}, "without flat_lora"),
     ],
 )
-def test_what_cannot_be_recorded_is_refused_in_a_sentence(
-    settings: dict[str, Any], sentence: str
-) -> None:
+def test_what_cannot_be_recorded_is_refused_in_a_sentence(settings, sentence):
     config = RunConfig.load("tiny-rocm-kl", cuda_graph=True, **settings)
     with pytest.raises(ConfigError, match=rf"cuda_graph=true .* {sentence}.* cuda_graph=false\."):
         check_recording(config, is_cuda=bool(settings))
 
 
-def test_a_run_in_several_processes_is_not_recorded() -> None:
+def test_a_run_in_several_processes_is_not_recorded():
     with pytest.raises(ConfigError, match="shared by 2 processes"):
         check_recording(RunConfig.load("tiny-rocm-kl", cuda_graph=True), True, num_processes=2)
 
 
-def test_no_run_starts_that_cannot_be_recorded(small_config: MakeConfig) -> None:
+def test_no_run_starts_that_cannot_be_recorded(small_config):
     config = small_config(cuda_graph=True)
     with pytest.raises(ConfigError, match="no CUDA device"):
         set_up(config)
@@ -145,9 +138,7 @@ def test_no_run_starts_that_cannot_be_recorded(small_config: MakeConfig) -> None
 @pytest.mark.gpu
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("settings", [{}, {"compile_blocks": True}], ids=["plain", "compiled"])
-def test_a_recorded_update_is_the_one_that_is_not_recorded(
-    small_config: MakeConfig, precision: str, settings: dict[str, Any]
-) -> None:
+def test_a_recorded_update_is_the_one_that_is_not_recorded(small_config, precision, settings):
     fixed = {"device": "cuda", "precision": precision, "gradient_accumulation": 2}
     plain = set_up(make(small_config, **fixed))
     start = adapter(plain)

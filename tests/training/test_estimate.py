@@ -8,7 +8,7 @@ from rocm.rewards.files import PUBLISHED
 from rocm.rewards.load import PIXEL_REWARDS
 from rocm.rewards.names import CLIP_FOLDERS, NAMES, PIXEL_NAMES
 from rocm.runs.run_dir import RunDir
-from rocm.studio import Services
+from rocm.studio import Studio
 from rocm.training.estimate import EMBEDDED_MODEL, Estimate, estimate, passes
 from rocm.training.preflight import problems
 
@@ -16,14 +16,14 @@ UNKNOWN = Estimate(None, None, "")
 
 
 @pytest.fixture
-def services(tmp_path):
-    return Services(tmp_path / "home")
+def studio(tmp_path):
+    return Studio(tmp_path / "home")
 
 
-def measured_run(services, name="earlier", seconds=2.0, memory_mb=1000.0, **settings):
+def measured_run(studio, name="earlier", seconds=2.0, memory_mb=1000.0, **settings):
     """A run whose updates took `seconds` each and whose first evaluation took 3 s."""
     config = RunConfig(**{"num_steps": 5, "num_eval_prompts": 10, **settings})
-    run = RunDir.create(services.runs / name, config)
+    run = RunDir.create(studio.runs.folder / name, config)
     run.append_event("started", step=0)
     started = run.events()[0]["time"]
     rate = config.batch_size * config.gradient_accumulation / seconds
@@ -35,10 +35,10 @@ def measured_run(services, name="earlier", seconds=2.0, memory_mb=1000.0, **sett
     return started - psutil.Process().create_time()
 
 
-def test_a_run_like_an_earlier_one_is_expected_to_take_as_long(services, tmp_path):
-    start_s = measured_run(services, model=str(tmp_path))
+def test_a_run_like_an_earlier_one_is_expected_to_take_as_long(studio, tmp_path):
+    start_s = measured_run(studio, model=str(tmp_path))
     config = RunConfig(model=str(tmp_path), num_steps=100, eval_every=50, num_eval_prompts=10)
-    found = services.estimate(config)
+    found = studio.estimate(config)
     assert found.seconds == pytest.approx(start_s + 100 * 2 + 3 * 3, rel=1e-3)
     assert found.memory_mb == pytest.approx(1000)
     assert "earlier" in found.basis
@@ -62,35 +62,35 @@ def test_a_run_like_an_earlier_one_is_expected_to_take_as_long(services, tmp_pat
         ),
     ],
 )
-def test_time_goes_with_pictures_and_passes(services, tmp_path, settings, factor):
-    start_s = measured_run(services, model=str(tmp_path))
+def test_time_goes_with_pictures_and_passes(studio, tmp_path, settings, factor):
+    start_s = measured_run(studio, model=str(tmp_path))
     same = RunConfig(model=str(tmp_path), num_steps=10_000, num_eval_prompts=2, eval_every=10_000)
     other = RunConfig(**{**same.model_dump(), **settings})
-    seconds = [services.estimate(config).seconds - start_s for config in (other, same)]
+    seconds = [studio.estimate(config).seconds - start_s for config in (other, same)]
     assert seconds[0] / seconds[1] == pytest.approx(factor, rel=1e-3)
     assert passes(other) / passes(same) <= factor
 
 
 @pytest.mark.parametrize(("batch", "accumulation"), [(1, 1), (4, 2), (16, 1)])
-def test_a_call_of_the_embedded_model_costs_more_than_its_pictures(services, batch, accumulation):
+def test_a_call_of_the_embedded_model_costs_more_than_its_pictures(studio, batch, accumulation):
     """Of a run with four pictures at once; its smaller batches are slower by the picture."""
-    start_s = measured_run(services)
+    start_s = measured_run(studio)
     sizes = {"batch_size": batch, "gradient_accumulation": accumulation}
     config = RunConfig(**sizes, num_steps=10_000, num_eval_prompts=2, eval_every=10_000)
-    update_s = (services.estimate(config).seconds - start_s) / 10_000
+    update_s = (studio.estimate(config).seconds - start_s) / 10_000
     assert update_s == pytest.approx(2.0 * accumulation * (batch + 1.5) / 5.5, rel=1e-2)
 
 
-def test_the_newest_run_of_the_same_model_and_device_counts(services, tmp_path):
-    measured_run(services, "other-model", seconds=90.0)
-    measured_run(services, "other-device", seconds=50.0, model=str(tmp_path), device="cpu")
-    assert services.estimate(RunConfig(model=str(tmp_path))).seconds is None
-    measured_run(services, "fits", model=str(tmp_path))
-    assert "fits" in services.estimate(RunConfig(model=str(tmp_path))).basis
+def test_the_newest_run_of_the_same_model_and_device_counts(studio, tmp_path):
+    measured_run(studio, "other-model", seconds=90.0)
+    measured_run(studio, "other-device", seconds=50.0, model=str(tmp_path), device="cpu")
+    assert studio.estimate(RunConfig(model=str(tmp_path))).seconds is None
+    measured_run(studio, "fits", model=str(tmp_path))
+    assert "fits" in studio.estimate(RunConfig(model=str(tmp_path))).basis
 
 
-def test_without_an_earlier_run_nothing_is_made_up(services, tmp_path):
-    found = services.estimate(RunConfig(model=str(tmp_path)))
+def test_without_an_earlier_run_nothing_is_made_up(studio, tmp_path):
+    found = studio.estimate(RunConfig(model=str(tmp_path)))
     assert (found.seconds, found.memory_mb) == (None, None)
     assert "No run of this model on this machine yet" in found.basis
 
@@ -102,18 +102,18 @@ def test_the_embedded_model_is_known_and_said_to_be_measured_elsewhere():
     assert "not yet on this machine" in found.basis
 
 
-def test_a_damaged_run_is_no_basis_and_no_obstacle(services, tmp_path):
-    measured_run(services, model=str(tmp_path))
-    (services.runs / "earlier" / "metrics.jsonl").write_text("{\n")
-    assert services.estimate(RunConfig(model=str(tmp_path))).seconds is None
+def test_a_damaged_run_is_no_basis_and_no_obstacle(studio, tmp_path):
+    measured_run(studio, model=str(tmp_path))
+    (studio.runs.folder / "earlier" / "metrics.jsonl").write_text("{\n")
+    assert studio.estimate(RunConfig(model=str(tmp_path))).seconds is None
 
 
-def test_the_presets_of_the_embedded_model_have_no_problem(services):
-    configs = {one.name: services.load_preset(one.name) for one in services.list_presets()}
+def test_the_presets_of_the_embedded_model_have_no_problem(studio):
+    configs = {one.name: studio.presets.load(one.name) for one in studio.presets.all()}
     embedded = {name: one for name, one in configs.items() if one.model == EMBEDDED_MODEL}
     assert len(embedded) > 10
     for name, config in embedded.items():
-        assert services.problems(config) == [], name
+        assert studio.problems(config) == [], name
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_the_presets_of_the_embedded_model_have_no_problem(services):
     [
         ({"model": "no/model"}, "model=no/model is not on this disk"),
         ({"reward": "colourfulness"}, "Did you mean 'colorfulness'?"),
-        ({"reward": "compressibility"}, "compressibility has no gradient, and algorithm=rocm"),
+        ({"reward": "compressibility"}, "compressibility has no gradient, but algorithm=rocm"),
         ({"reward": "2*3*saturation"}, "cannot be read"),
         ({"track": "tiny-clip,tiny-clop"}, "Unknown reward 'tiny-clop'"),
         ({"judge": "clip:no/clip"}, "No folder 'no/clip'"),
@@ -131,8 +131,8 @@ def test_the_presets_of_the_embedded_model_have_no_problem(services):
         ({"num_eval_prompts": 4096}, "num_eval_prompts=4096. Lower it"),
     ],
 )
-def test_what_cannot_work_is_said_once_before_start(services, settings, words):
-    (found,) = services.problems(RunConfig(**settings))
+def test_what_cannot_work_is_said_once_before_start(studio, settings, words):
+    (found,) = studio.problems(RunConfig(**settings))
     assert words in found
 
 

@@ -1,8 +1,5 @@
-from collections.abc import Callable
-
 import pytest
 
-from rocm.runs.run_dir import RunDir
 from rocm.training.loop import train
 
 pytestmark = pytest.mark.gpu
@@ -14,9 +11,7 @@ TOLERANCES = {"fp32": 0.01, "bf16": 0.1, "fp16": 0.03}
 
 @pytest.mark.parametrize("precision", TOLERANCES)
 @pytest.mark.parametrize("gradient_checkpointing", ["on", "off"])
-def test_cuda_gives_the_figures_of_the_cpu(
-    new_run: Callable[..., RunDir], precision: str, gradient_checkpointing: str
-) -> None:
+def test_cuda_gives_the_figures_of_the_cpu(new_run, precision, gradient_checkpointing):
     on_cpu = new_run("cpu")
     settings = {"precision": precision, "gradient_checkpointing": gradient_checkpointing}
     on_cuda = new_run("cuda", device="cuda", **settings)

@@ -10,16 +10,14 @@ import torch
 from rocm.algorithms.d3po import preferences
 from rocm.algorithms.mdp import decisions, log_probs
 from rocm.algorithms.trajectory import denoised_along
-from rocm.config import RunConfig
 from rocm.errors import ConfigError
 from rocm.generation.draw import Sampling, draw
 from rocm.models.consistency import load_model
 from rocm.models.lora import adapter_off, add_adapter, load_adapter, save_adapter
-from rocm.rewards.base import Scale
 from rocm.runs.run_dir import RunDir
 from rocm.training.batch import draw_batches
 from rocm.training.loop import train
-from rocm.training.policy_update import _draw, _judge, policy_update
+from rocm.training.policy_update import ADVANTAGES, draw_episode, policy_update
 from rocm.training.setup import set_up
 
 MakeRun = Callable[..., RunDir]
@@ -46,12 +44,12 @@ def settings(table: Path) -> dict:
 
 
 def test_pictures_of_a_table_are_those_that_were_judged(
-    small_config: Callable[..., RunConfig], settings: dict, table: Path, tiny_pipeline_dir: Path
-) -> None:
+    small_config, settings, table, tiny_pipeline_dir
+):
     setup = set_up(small_config(**settings, batch_size=4))
-    mixture = setup.mixture({"colorfulness": Scale(0.0, 1.0)})
+    mixture = setup.rewards.mixture()
     (batch,) = draw_batches(setup, 1)
-    found = _draw(setup, mixture, batch, setup.model.schedule(2))
+    found = draw_episode(setup, mixture, batch)
     assert sorted(set(zip(batch.prompts[::2], batch.arms[::2], batch.arms[1::2], strict=True))) == [
         ("a blue whale", "base", str(table.parent / "mine")),
         ("a red apple", str(table.parent / "mine"), "base"),
@@ -68,18 +66,16 @@ def test_pictures_of_a_table_are_those_that_were_judged(
         ours = setup.model.decode(found.episode.latents[k : k + 1])
         torch.testing.assert_close(ours, picture, rtol=0, atol=1e-5)
     assert preferences(found.rewards).tolist() != [1, -1, 1, -1]  # the reward does not decide
-    (advantages,), _ = _judge(setup, [found], setup.model.schedule(2))
+    (advantages,), _ = ADVANTAGES[setup.config.method.advantages](setup, [found])
     assert advantages.tolist() == [1, -1, 1, -1]
 
 
-def test_updates_make_the_winners_likelier_than_the_losers(
-    small_config: Callable[..., RunConfig], settings: dict
-) -> None:
+def test_updates_make_the_winners_likelier_than_the_losers(small_config, settings):
     setup = set_up(small_config(**settings, batch_size=4, preference_beta=10.0))
-    mixture = setup.mixture({"colorfulness": Scale(0.0, 1.0)})
+    mixture = setup.rewards.mixture()
     schedule = setup.model.schedule(2)
     gaussians = decisions(schedule, "smooth", 0.1)
-    drawn = _draw(setup, mixture, draw_batches(setup, 1)[0], schedule)
+    drawn = draw_episode(setup, mixture, draw_batches(setup, 1)[0])
 
     def margin() -> torch.Tensor:
         with torch.no_grad():
@@ -95,11 +91,9 @@ def test_updates_make_the_winners_likelier_than_the_losers(
     assert margin() > before
 
 
-def test_training_on_a_table_leaves_its_adapters_as_they_are_and_resumes(
-    new_run: MakeRun, settings: dict
-) -> None:
+def test_training_on_a_table_leaves_its_adapters_as_they_are_and_resumes(new_run, settings):
     setup = set_up(new_run("other", **settings).config())
-    mixture = setup.mixture({"colorfulness": Scale(0.0, 1.0)})
+    mixture = setup.rewards.mixture()
     trained = {id(parameter) for parameter in setup.learner.parameters}
     others = {
         name: parameter.detach().clone()
@@ -128,9 +122,9 @@ def test_training_on_a_table_leaves_its_adapters_as_they_are_and_resumes(
     assert rows[0] == rows[1]
 
 
-def test_a_table_with_an_evaluation_prompt_is_refused(new_run: MakeRun, settings: dict) -> None:
+def test_a_table_with_an_evaluation_prompt_is_refused(new_run, settings):
     run = new_run("run", **settings)
-    held_out = set_up(run.config()).prompts.evaluation[0]
+    held_out = set_up(run.config()).data.prompts.evaluation[0]
     with open(settings["preferences"], "a", newline="") as file:
         csv.writer(file).writerow((held_out, 0, "mine", "base"))
     with pytest.raises(ConfigError, match=r"Line 4 of .* is also evaluated on"):

@@ -13,8 +13,8 @@ from diffusers import AutoencoderTiny, LatentConsistencyModelPipeline
 from rocm.config import RunConfig
 from rocm.errors import ConfigError, MissingFile, TrainingError
 from rocm.experiments.bench.counter import saved_bytes as counted_bytes
+from rocm.models import consistency
 from rocm.models.consistency import ConsistencyModel
-from rocm.rewards.base import Scale
 from rocm.runs.run_dir import RunDir
 from rocm.training import batch, memory
 from rocm.training import update as updates
@@ -38,7 +38,7 @@ MakeRun = Callable[..., RunDir]
 def two_updates(config: RunConfig) -> tuple[list[float], torch.Tensor]:
     """Loss, divergence and gradient norm of two updates, and the adapter after them."""
     setup = set_up(config)
-    mixture = setup.mixture(dict.fromkeys(setup.weights, Scale(0.0, 1.0)))
+    mixture = setup.rewards.mixture()
     rows = [updates.update(setup, mixture, step) for step in (1, 2)]
     figures = [row[name] for row in rows for name in ("loss", "divergence", "grad_norm")]
     return figures, torch.cat([one.detach().flatten() for one in setup.learner.parameters])
@@ -64,9 +64,7 @@ def two_updates(config: RunConfig) -> tuple[list[float], torch.Tensor]:
     ],
     ids=lambda settings: ",".join(f"{name}={value}" for name, value in settings.items()),
 )
-def test_a_setting_of_speed_or_memory_changes_no_update(
-    small_config: MakeConfig, settings: dict[str, Any]
-) -> None:
+def test_a_setting_of_speed_or_memory_changes_no_update(small_config, settings):
     common = {**PLAIN, "num_inference_steps": 3, "track": "", "reward": "saturation"}
     # Adam divides by the gradient's size: a large epsilon keeps its noise from being blown up.
     common |= {"adam_epsilon": 1e-3, "max_grad_norm": 1e6}
@@ -78,21 +76,17 @@ def test_a_setting_of_speed_or_memory_changes_no_update(
 
 
 @pytest.mark.parametrize(("setting", "is_last"), [("auto", True), ("on", True), ("off", False)])
-def test_channels_lie_as_the_setting_says_and_last_on_a_cpu(
-    small_config: MakeConfig, setting: str, is_last: bool
-) -> None:
+def test_channels_lie_as_the_setting_says_and_last_on_a_cpu(small_config, setting, is_last):
     pipeline = set_up(small_config(channels_last=setting, track="")).model.pipeline
     for weight in (pipeline.unet.conv_in.weight, pipeline.vae.decoder.conv_in.weight):
         assert weight.is_contiguous(memory_format=torch.channels_last) == is_last
         assert weight.is_contiguous() != is_last
 
 
-def test_a_prompt_is_encoded_once_until_others_have_taken_its_place(
-    small_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_prompt_is_encoded_once_until_others_have_taken_its_place(small_config, monkeypatch):
     setup, encoded = set_up(small_config(track="")), []
     encode = ConsistencyModel.encode
-    monkeypatch.setattr(batch, "KEPT_BYTES", 2 * setup.model.encode(["a"]).nbytes)
+    monkeypatch.setattr(consistency, "KEPT_BYTES", 2 * setup.model.encode(["a"]).nbytes)
     monkeypatch.setattr(
         ConsistencyModel, "encode", lambda self, asked: encoded.extend(asked) or encode(self, asked)
     )
@@ -104,20 +98,16 @@ def test_a_prompt_is_encoded_once_until_others_have_taken_its_place(
     assert encoded == ["a", "b", "c", "a"]
 
 
-def test_states_before_the_reference_are_seen_in_calls_of_the_size_that_is_set(
-    small_config: MakeConfig,
-) -> None:
+def test_states_before_the_reference_are_seen_in_calls_of_the_size_that_is_set(small_config):
     config = small_config(num_inference_steps=8, reference_batch=7, track="")
     setup, sizes = set_up(config), []
     layer = setup.model.pipeline.unet.conv_in
     layer.register_forward_pre_hook(lambda module, inputs: sizes.append(len(inputs[0])))
-    updates.update(setup, setup.mixture({"colorfulness": Scale(0.0, 1.0)}), 1)
+    updates.update(setup, setup.rewards.mixture(), 1)
     assert sizes == [2] * 8 + [2, 6, 6, 2]  # the policy's; then the noise alone, then the rest
 
 
-def test_a_run_goes_on_with_and_without_one_vector_from_the_same_checkpoint(
-    new_run: MakeRun, small_config: MakeConfig
-) -> None:
+def test_a_run_goes_on_with_and_without_one_vector_from_the_same_checkpoint(new_run, small_config):
     for is_flat in (True, False):
         run = new_run(f"{is_flat}", num_steps=1, flat_lora=is_flat)
         list(train(run))
@@ -154,8 +144,8 @@ def full_at(monkeypatch: pytest.MonkeyPatch, num: int) -> list[Setup]:
 
 @pytest.mark.parametrize("settings", [{}, DPOK], ids=["rocm", "dpok"])
 def test_a_full_memory_steps_down_with_a_sentence_each_and_the_same_result(
-    new_run: MakeRun, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any]
-) -> None:
+    new_run, monkeypatch, settings
+):
     fixed = {"num_steps": 2, "batch_size": 4, "adam_epsilon": 1e-3, **settings}
     calm, full = new_run("calm", **fixed), new_run("full", **fixed)
     list(train(calm))
@@ -177,9 +167,7 @@ def test_a_full_memory_steps_down_with_a_sentence_each_and_the_same_result(
             assert one[name] == pytest.approx(other[name], rel=1e-4, abs=1e-6), name
 
 
-def test_a_memory_that_is_full_in_every_allowed_way_fails_with_what_to_do(
-    new_run: MakeRun, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_memory_that_is_full_in_every_allowed_way_fails_with_what_to_do(new_run, monkeypatch):
     run = new_run("run", lean_layers="off", gradient_checkpointing="off", batch_size=2)
     attempts = full_at(monkeypatch, num=9)
     monkeypatch.setattr(memory, "total_bytes", lambda device: 12_000_000)
@@ -191,27 +179,23 @@ def test_a_memory_that_is_full_in_every_allowed_way_fails_with_what_to_do(
     weights = sum(one.nbytes for one in attempts[0].learner.parameters) / 1e6
     adapter = 3 * weights  # and Adam's two moments
     assert (
-        f"Of 12 MB the model's weights take {base:.0f}, the rewards' 0, adapter and optimiser "
+        f"Of 12 MB the model's weights take {base:.0f}, the rewards' 0, adapter and optimizer "
         f"{adapter:.0f}; the other {12 - base - adapter:.0f}"
     ) in run.status().error
     assert "too few for batch_size=1 with latents 8 wide" in run.status().error
     assert [one.config.batch_size for one in attempts] == [2, 2, 1]
-    assert not any(one.economy.lean or one.model.use_checkpointing for one in attempts)
+    assert not any(one.execution.economy.lean or one.model.use_checkpointing for one in attempts)
     assert run.status().state == "failed"
 
 
-def test_memory_that_torch_has_taken_and_does_not_use_is_free(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_memory_that_torch_has_taken_and_does_not_use_is_free(monkeypatch):
     told = {"mem_get_info": (30, 90), "memory_reserved": 50, "memory_allocated": 45}
     for name, value in told.items():
         monkeypatch.setattr(torch.cuda, name, lambda device, value=value: value)
     assert memory.free_bytes(torch.device("cuda")) == 35
 
 
-def test_batches_that_an_algorithm_compares_within_are_not_divided(
-    small_config: MakeConfig,
-) -> None:
+def test_batches_that_an_algorithm_compares_within_are_not_divided(small_config):
     config = small_config(algorithm="d3po", pictures_per_prompt=2, batch_size=6)
     economy = memory.Economy(lean=True, checkpointing=True)
     assert economy.step_down(None, config)
@@ -230,13 +214,7 @@ def test_batches_that_an_algorithm_compares_within_are_not_divided(
         ("between", {}, (True, False)),
     ],
 )
-def test_the_first_way_that_fits_is_taken(
-    small_config: MakeConfig,
-    monkeypatch: pytest.MonkeyPatch,
-    free: float | str,
-    settings: dict[str, str],
-    way: tuple[bool, bool],
-) -> None:
+def test_the_first_way_that_fits_is_taken(small_config, monkeypatch, free, settings, way):
     lean: list[ConsistencyModel] = []
     make_lean = ConsistencyModel.make_lean
     monkeypatch.setattr(
@@ -246,16 +224,14 @@ def test_the_first_way_that_fits_is_taken(
         monkeypatch.setattr(memory, "free_bytes", lambda device: 1e12 if lean else 0)
     else:
         monkeypatch.setattr(memory, "free_bytes", lambda device: free)
-    economy = set_up(small_config(track="", **settings)).economy
+    economy = set_up(small_config(track="", **settings)).execution.economy
     assert (economy.lean, economy.checkpointing) == way
     by_itself = way[0] and "lean_layers" not in settings
     assert economy.decode_batch == (1 if by_itself else None)
     assert bool(lean) == way[0]
 
 
-def test_memory_is_planned_for_what_an_update_keeps_and_not_for_weights(
-    small_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_memory_is_planned_for_what_an_update_keeps_and_not_for_weights(small_config, monkeypatch):
     config = small_config(track="", lean_layers="off", gradient_checkpointing="off")
     model = replace(set_up(config).model, lender=None)  # memory is planned before there is one
     state = torch.zeros((1, *model.latent_shape), requires_grad=True)
@@ -282,13 +258,11 @@ def tiny_decoder_dir(tmp_path_factory) -> Path:
     return folder
 
 
-def test_a_tiny_decoder_decodes_what_is_trained_on_and_nothing_else(
-    small_config: MakeConfig, tiny_decoder_dir: Path
-) -> None:
+def test_a_tiny_decoder_decodes_what_is_trained_on_and_nothing_else(small_config, tiny_decoder_dir):
     own, tiny = (
         set_up(small_config(decoder=name, track="")) for name in ("", str(tiny_decoder_dir))
     )
-    mixture = own.mixture({"colorfulness": Scale(0.0, 1.0)})
+    mixture = own.rewards.mixture()
     rewards = [updates.update(one, mixture, 1)["reward"] for one in (own, tiny)]
     assert rewards[0] != pytest.approx(rewards[1], rel=1e-3)
     pictures = [
@@ -298,13 +272,13 @@ def test_a_tiny_decoder_decodes_what_is_trained_on_and_nothing_else(
     assert torch.equal(*pictures)
     state = torch.linspace(-1, 1, 4 * 64).view(1, 4, 8, 8)
     stock = AutoencoderTiny.from_pretrained(tiny_decoder_dir).decode(state).sample / 2 + 0.5
-    torch.testing.assert_close(tiny.decoder(state), stock)
+    torch.testing.assert_close(tiny.execution.decoder(state), stock)
 
 
 def test_a_decoder_that_is_missing_or_another_kind_is_refused_in_a_sentence(
-    small_config: MakeConfig, tiny_pipeline_dir: Path
-) -> None:
-    with pytest.raises(MissingFile, match=r"decoder=no/taesd is no folder on this disk\. Give"):
+    small_config, tiny_pipeline_dir
+):
+    with pytest.raises(MissingFile, match=r"decoder=no/taesd is not a folder on this disk\. Give"):
         set_up(small_config(decoder="no/taesd"))
-    with pytest.raises(ConfigError, match="is no AutoencoderTiny"):
+    with pytest.raises(ConfigError, match="is not an AutoencoderTiny"):
         set_up(small_config(decoder=str(tiny_pipeline_dir / "vae")))

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from rocm.evaluation.metrics import Evaluation, diversity, paired_interval
+from rocm.evaluation.metrics import Evaluation, diversity
 from rocm.training.warnings import warnings
 
 EARLIER = "checkpoints/step_000040"
@@ -27,44 +27,31 @@ def evaluation(judge: float = 0.0, diversity: float = 0.4, at_limit: float = 0.1
         (evaluation(at_limit=0.34), 1.0, set()),
     ],
 )
-def test_each_warning_holds_exactly_where_it_should(
-    now: Evaluation, gain: float, expected: set[str]
-) -> None:
+def test_each_warning_holds_exactly_where_it_should(now, gain, expected):
     assert set(warnings(evaluation(), now, "judge", gain, EARLIER)) == expected
 
 
-def test_without_a_judge_there_is_no_hacking_warning() -> None:
+def test_without_a_judge_there_is_no_hacking_warning():
     assert warnings(evaluation(), evaluation(judge=-1.0), "", 1.0, EARLIER) == {}
 
 
-def test_a_noisy_fall_of_the_judge_is_no_hacking() -> None:
+def test_a_noisy_fall_of_the_judge_is_no_hacking():
     now = evaluation()
     noise = torch.randn(32, generator=torch.Generator().manual_seed(0))
     now.scores["judge"] = now.scores["judge"] - 0.1 + noise
-    _, low, high = paired_interval(now.scores["judge"], evaluation().scores["judge"])
-    assert low < -0.1 < high
     assert warnings(evaluation(), now, "judge", 1.0, EARLIER) == {}
 
 
-def test_the_paired_interval_covers_the_mean_in_95_of_100() -> None:
-    draws = torch.randn(4000, 64, generator=torch.Generator().manual_seed(1)) + 0.3
-    covered = 0
-    for values in draws:
-        _, low, high = paired_interval(values, torch.zeros(64))
-        covered += low <= 0.3 <= high
-    assert 0.93 < covered / len(draws) < 0.965
-
-
-def test_diversity_is_the_mean_distance_and_zero_for_one_picture() -> None:
+def test_diversity_is_the_mean_distance_and_zero_for_one_picture():
     black, white = torch.zeros(3, 64, 64), torch.ones(3, 64, 64)
     assert diversity(torch.stack([black, black, black])) == 0
     assert diversity(torch.stack([black, white])) == pytest.approx(1)
     assert diversity(torch.stack([black, black, white])) == pytest.approx(2 / 3)
 
 
-def test_the_fall_is_given_in_the_judge_s_own_deviations_too() -> None:
+def test_the_fall_is_given_in_the_judge_s_own_deviations_too():
     start = evaluation()
     fall = 2.5 * start.scale("judge").deviation
     words = warnings(start, evaluation(judge=-fall), "judge", 1.0, EARLIER)["hacking"]
-    assert "(2.5 of its deviations at step 0)" in words
+    assert "(2.5 standard deviations)" in words
     assert words.endswith(f"larger beta, or use the adapter in {EARLIER}.")

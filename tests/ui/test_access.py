@@ -8,7 +8,7 @@ import urllib.request
 import pytest
 
 from rocm.errors import RunError
-from rocm.studio import Services
+from rocm.studio import Studio
 from rocm.ui.access import Access, access, is_loopback
 from rocm.ui.app import CLOSED, build
 
@@ -35,12 +35,6 @@ HANDLERS = [
 )
 def test_training_is_for_loopback_or_a_token(host, is_space, token, may_train):
     assert access(host, is_space, token).may_train == may_train
-
-
-def test_folders_are_opened_for_who_sits_at_the_machine():
-    assert access("127.0.0.1", False, "secret").is_local
-    assert not access("0.0.0.0", False, "secret").is_local
-    assert not access("127.0.0.1", True, "secret").is_local
 
 
 def test_an_address_that_only_looks_like_loopback_is_not():
@@ -73,7 +67,7 @@ def serve(tmp_path):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        pages.append(build(Services(tmp_path), rule))
+        pages.append(build(Studio(tmp_path), rule))
         _, url, _ = pages[-1].launch(
             server_port=port, prevent_thread_lock=True, quiet=True, **CLOSED
         )

@@ -11,8 +11,7 @@ from starlette.testclient import TestClient
 from rocm.errors import DrawingError
 from rocm.generation.queue import DrawingQueue
 from rocm.runs.queue import Queue
-from rocm.studio import Services
-from rocm.study.service import Studies
+from rocm.studio import Studio
 from rocm.study.store.store import Store
 from rocm.ui.access import access
 from rocm.ui.app import MAX_WAITING, build
@@ -39,9 +38,8 @@ def pages(tmp_path, monkeypatch):
     monkeypatch.setattr(Queue, "ensure_worker", lambda _: None)
     monkeypatch.setattr("rocm.runs.library.shutil.which", lambda _: None)
     store = Store.open(tmp_path / "study.sqlite3")
-    services = Services(tmp_path, votes=store)
-    studies = Studies(tmp_path, store, services.desk.queue)
-    yield build(services, access("127.0.0.1", False, ""), studies)
+    studio = Studio(tmp_path, votes=store)
+    yield build(studio, access("127.0.0.1", False, ""))
     store.close()
 
 
@@ -86,7 +84,7 @@ def test_nor_does_one_that_tells_of_an_event_that_the_page_cannot_know(pages):
 
 
 def test_a_fault_of_our_own_is_still_logged(pages, monkeypatch):
-    monkeypatch.setattr(Services, "list_runs", lambda _: 1 / 0)
+    monkeypatch.setattr(Studio, "list_runs", lambda _: 1 / 0)
     assert "ZeroDivisionError" in logged(pages, VALUES["as the page"])["poll", "None"]
 
 

@@ -3,7 +3,8 @@
 import plotly.graph_objects as go
 import pytest
 
-from rocm.studio import Interval, SweepCell, SweepReport
+from rocm.evaluation.intervals import Interval
+from rocm.experiments.sweep import SweepCell, SweepReport
 from rocm.ui.figures import numeric_setting, sweep_figure
 from rocm.ui.train.sweeps import sweep_table
 
@@ -78,6 +79,6 @@ def test_the_table_marks_the_peak_and_escapes_what_others_wrote():
     html = sweep_table(BY_BETA)
     assert html.count('class="peak"') == 1
     assert "0.1 \N{BLACK STAR} peak" in html
-    assert "2 (1.5 to 2.25)" in html
+    assert "2.00 (1.50 to 2.25)" in html
     evil = report({"model": ["<b>"]}, [cell({"model": "<b>"}, None, None)], None)
     assert "<b>" not in sweep_table(evil)

@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from rocm.studio import Services
+from rocm.studio import Studio
 from rocm.ui.access import access
 from rocm.ui.app import CLOSED, build
 from rocm.ui.middleware import hosts, same_host
@@ -67,7 +67,7 @@ def port(tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    page = build(Services(tmp_path), access("127.0.0.1", False, ""))
+    page = build(Studio(tmp_path), access("127.0.0.1", False, ""))
     guard = {"middleware": [same_host(LOCAL)]}
     page.launch(server_port=port, prevent_thread_lock=True, quiet=True, app_kwargs=guard, **CLOSED)
     yield port

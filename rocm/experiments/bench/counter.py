@@ -1,8 +1,8 @@
-"""Counts what a computation does: operations, FLOPs, synchronisations, memory alive and saved.
+"""Counts what a computation does: operations, FLOPs, synchronizations, memory alive and saved.
 
-Counted at torch's dispatcher, below autograd, on any device. Views and bare allocations compute
-nothing and are no operations. On the meta device nothing is computed at all: a number that is read
-out is 1, and a tensor that is copied to the CPU is 0 everywhere.
+Counted at torch's dispatcher, below autograd, on any device. Views and bare allocations are no
+operations. On the meta device nothing is computed: a number read out is 1, and a tensor copied to
+the CPU is 0 everywhere.
 """
 
 import weakref
@@ -22,13 +22,13 @@ NO_KERNEL = {aten.empty, aten.empty_strided, aten.empty_like, aten.new_empty, at
 
 @dataclass(frozen=True)
 class Counts:
-    """What one computation did.
+    """Counts of one computation.
 
     Attributes:
-        operations: kernels asked for; views and bare allocations left out.
+        operations: kernels, without views and bare allocations.
         flops: of matrix products, convolutions and attention, 2 for each multiply and add.
-        synchronisations: how often a value was read out, for which a GPU has to be waited for.
-        peak_bytes: most bytes alive at once, of tensors that it made.
+        synchronisations: values read out, for which a GPU must be waited for.
+        peak_bytes: most bytes alive at once, of tensors made inside.
     """
 
     operations: int
@@ -38,9 +38,9 @@ class Counts:
 
 
 class Counter(TorchDispatchMode):
-    """Inside, everything is counted; `counts` says what, since the beginning or the last `reset`.
+    """Counts everything inside the context, since the start or the last `reset`.
 
-    Memory that was taken inside stays counted as alive until it is freed, after a reset too.
+    Memory taken inside counts as alive until it is freed, after a reset too.
     """
 
     def __init__(self) -> None:
@@ -56,7 +56,7 @@ class Counter(TorchDispatchMode):
 
     @property
     def counts(self) -> Counts:
-        """What was counted."""
+        """The counts so far."""
         return Counts(self._operations, self._flops, self._synchronisations, self._peak)
 
     def __torch_dispatch__(
@@ -102,15 +102,10 @@ class Counter(TorchDispatchMode):
 
 
 def saved_bytes(call: Callable[[], object]) -> int:
-    """Bytes of what a computation makes and autograd keeps for its backward pass.
+    """Bytes that a computation makes and autograd keeps for its backward pass.
 
-    What was there before is left out, so frozen weights too, which autograd keeps transposed.
-
-    Args:
-        call: the computation, with gradient.
-
-    Returns:
-        The sum over the distinct storages.
+    Tensors that existed before are left out, also frozen weights, which autograd keeps transposed.
+    The sum is over distinct storages.
     """
     kept: dict[int, torch.UntypedStorage] = {}  # held, so that no address comes twice
     counter = Counter()
@@ -129,11 +124,11 @@ def saved_bytes(call: Callable[[], object]) -> int:
 def _is_read_out(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     """Whether values leave a device that is not the CPU."""
     if func is aten._local_scalar_dense.default:
-        return args[0].device.type != "cpu"
+        return bool(args[0].device.type != "cpu")
     target = kwargs.get("device")
     if func is not aten._to_copy.default or target is None:
         return False
-    return torch.device(target).type == "cpu" and args[0].device.type != "cpu"
+    return bool(torch.device(target).type == "cpu" and args[0].device.type != "cpu")
 
 
 def _read_out(func: Any, tensor: Tensor, kwargs: dict[str, Any]) -> Any:

@@ -18,7 +18,6 @@ from rocm.experiments.bench.random_model import Size, random_setup
 from rocm.experiments.bench.step import weights_bytes
 from rocm.experiments.bench.table import Report, Row
 from rocm.experiments.bench.variants import Variant, settings_of
-from rocm.rewards.base import Scale
 from rocm.training.setup import Setup
 from rocm.training.update import update
 
@@ -29,18 +28,7 @@ MIB = 2**20
 def bench_dry(
     base: RunConfig, size: Size, variants: Sequence[Variant], ref_grads: Sequence[str], batch: int
 ) -> Report:
-    """Count the parts of an update, then whole updates.
-
-    Args:
-        base: settings that all variants share.
-        size: of the networks.
-        variants: ways to do the update.
-        ref_grads: values of `ref_grad`.
-        batch: pictures of an update.
-
-    Returns:
-        The table; what a row does not count is None.
-    """
+    """Count the parts of an update, then whole updates; None for what a row does not count."""
     parts, updates = [], []
     with like_cuda():
         for ref_grad, variant in product(ref_grads, variants):
@@ -61,7 +49,7 @@ def bench_dry(
 
 
 def figures(report: Report) -> dict[str, Row]:
-    """The report's rows by what they count, such as `update/plain/exact`."""
+    """The rows of a report by name, such as `update/plain/exact`."""
     words = ("what", "variant", "ref_grad")
     return {
         "/".join(str(row[word]) for word in words if row[word]): {
@@ -80,7 +68,7 @@ def _parts(setup: Setup, variant: Variant) -> list[Row]:
     timesteps = torch.zeros(1, dtype=torch.long, device=META)
     policy = model.policy(context, config.guidance_scale)
     reference = model.reference(context, config.guidance_scale)
-    (reward,) = setup.rewards.values()
+    (reward,) = setup.rewards.by_name.values()
     calls: dict[str, Callable[[], Tensor]] = {
         "policy": lambda: policy(latent, timesteps),
         "reference": lambda: reference(latent, timesteps),
@@ -101,7 +89,7 @@ def _part(name: str, variant: Variant, call: Callable[[], Tensor]) -> list[Row]:
 
 
 def _step(setup: Setup, variant: Variant) -> Row:
-    mixture = setup.mixture(dict.fromkeys(setup.weights, Scale(0.0, 1.0)))
+    mixture = setup.rewards.mixture()
     optimizer = setup.learner.optimizer
     for group in optimizer.param_groups:
         group["foreach"] = not group["fused"]  # what AdamW chooses on CUDA, unless it is fused

@@ -1,4 +1,4 @@
-"""How long a picture takes: drawn here by base model and adapter, and by the app's own process."""
+"""Time per picture: drawn here by base model and adapter, and by the app's own process."""
 
 import os
 import tempfile
@@ -34,15 +34,7 @@ PROMPT = "a glossy emoji of a red apple"
 
 
 def bench_drawing(work: Work, batches: Sequence[int]) -> Report:
-    """Time drawing, noise to pixels on the CPU.
-
-    Args:
-        work: the model and the steps.
-        batches: pictures that are drawn at once.
-
-    Returns:
-        The table; `x base` compares rounds that were timed in turn.
-    """
+    """Time drawing, noise to pixels on the CPU; `x base` compares rounds timed in turn."""
     device = resolve_device(work.base.device)
     rate = matmul_rate(device, DTYPES[work.base.precision])
     model = make_arm(work, settings_of(PLAIN, work.base, "none", 1)).setup.model
@@ -84,15 +76,7 @@ REWARDS = ("tiny-clip", "tiny-judge")
 
 
 def latency_table(picture: Picture, num_rounds: int) -> str:
-    """Time requests from submission to the last file.
-
-    Args:
-        picture: settings of every picture; seeds follow each other.
-        num_rounds: repetitions of the warm requests.
-
-    Returns:
-        Text: median, minimum and maximum seconds of each kind of request.
-    """
+    """Median, minimum and maximum seconds from submission to the last file, as text."""
     with tempfile.TemporaryDirectory() as folder:
         queue = DrawingQueue(Path(folder) / "worker.log")
         grid = [replace(picture, seed=picture.seed + offset) for offset in range(NUM_GRID)]

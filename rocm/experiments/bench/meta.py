@@ -6,8 +6,9 @@ stays: gradients are clipped tensor by tensor, two operations for each, where CU
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, ClassVar, Self
+from unittest.mock import patch
 
 import torch
 from torch import Tensor
@@ -29,45 +30,30 @@ def flash_attention(
     *others: Any,
     **options: Any,
 ) -> Tensor:
-    """Attention as one flash kernel, where CUDA has one: half precision and no mask.
+    """Attention as one flash kernel if CUDA has one: half precision and no mask.
 
-    Args:
-        query: as in `torch.nn.functional.scaled_dot_product_attention`, with the others.
-        key: keys.
-        value: values.
-        attn_mask: mask.
-        *others: dropout, 0 in evaluation, and whether the mask is causal.
-        **options: the same by name; of all these, `is_causal` and `scale` reach the kernel.
-
-    Returns:
-        As torch's function.
+    Takes the arguments of `torch.nn.functional.scaled_dot_product_attention`, of which `is_causal`
+    and `scale` reach the kernel.
     """
     options |= dict(zip(("dropout_p", "is_causal"), others, strict=False))
     if attn_mask is not None or query.dtype not in (torch.bfloat16, torch.float16):
         return attention(query, key, value, attn_mask, **options)
     kept = {name: options[name] for name in ("is_causal", "scale") if name in options}
-    return torch.ops.aten._scaled_dot_product_flash_attention(query, key, value, **kept)[0]
+    attended: Tensor = torch.ops.aten._scaled_dot_product_flash_attention(
+        query, key, value, **kept
+    )[0]
+    return attended
 
 
 class Autocast(TorchFunctionMode):
-    """Stands for `torch.autocast` on the meta device, with CUDA's lists and cache.
-
-    Attributes:
-        entered: those that are entered and not left.
-    """
+    """Replaces `torch.autocast` on the meta device, with CUDA's lists and cache."""
 
     entered: ClassVar[list["Autocast"]] = []
 
     def __init__(
         self, device_type: str, dtype: torch.dtype = torch.bfloat16, enabled: bool = True
     ) -> None:
-        """As `torch.autocast`.
-
-        Args:
-            device_type: not used.
-            dtype: of the lowered operations.
-            enabled: off, nothing is changed.
-        """
+        """As `torch.autocast`; `device_type` is not used."""
         super().__init__()
         self.dtype, self.enabled = dtype, enabled
         self._weights: dict[int, Tensor] = {}
@@ -75,7 +61,8 @@ class Autocast(TorchFunctionMode):
     def __enter__(self) -> Self:
         self._weights = {}
         self.entered.append(self)
-        return super().__enter__()
+        super().__enter__()
+        return self
 
     def __exit__(self, *error: Any) -> None:
         self.entered.pop()
@@ -118,15 +105,11 @@ def _is_floating(value: Any) -> bool:
 
 @contextmanager
 def like_cuda() -> Iterator[None]:
-    """Inside, networks on the meta device take the kernels and formats that they take on CUDA.
+    """Inside, networks on the meta device use the kernels and formats they use on CUDA.
 
-    Replaced for the while, not hooked: what is recomputed in backward runs outside of any hook.
-
-    Yields:
-        Nothing.
+    Torch's functions are replaced, not hooked: recomputation in backward runs outside of any hook.
     """
-    autocast = (torch.autocast, torch.is_autocast_enabled, torch.get_autocast_dtype)
-    is_enabled, dtype_of = autocast[1:]
+    is_enabled, dtype_of = torch.is_autocast_enabled, torch.get_autocast_dtype
 
     def is_autocast_enabled(device: str | None = None) -> bool:
         if device != "meta":
@@ -136,10 +119,9 @@ def like_cuda() -> Iterator[None]:
     def get_autocast_dtype(device: str) -> torch.dtype:
         return Autocast.entered[-1].dtype if device == "meta" else dtype_of(device)
 
-    torch.autocast, F.scaled_dot_product_attention = Autocast, flash_attention
-    torch.is_autocast_enabled, torch.get_autocast_dtype = is_autocast_enabled, get_autocast_dtype
-    try:
+    with ExitStack() as stack:
+        stack.enter_context(patch.object(torch, "autocast", Autocast))
+        stack.enter_context(patch.object(torch, "is_autocast_enabled", is_autocast_enabled))
+        stack.enter_context(patch.object(torch, "get_autocast_dtype", get_autocast_dtype))
+        stack.enter_context(patch.object(F, "scaled_dot_product_attention", flash_attention))
         yield
-    finally:
-        torch.autocast, torch.is_autocast_enabled, torch.get_autocast_dtype = autocast
-        F.scaled_dot_product_attention = attention

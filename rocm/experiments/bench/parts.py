@@ -1,4 +1,4 @@
-"""What one training update costs, part by part, on the work that training really does."""
+"""Cost of a training update, part by part, on the work that training really does."""
 
 import time
 from collections.abc import Callable
@@ -11,7 +11,6 @@ import torch
 from rocm.config import RunConfig
 from rocm.errors import ConfigError
 from rocm.models.memory import used_mb
-from rocm.rewards.base import Scale
 from rocm.training.batch import draw_batch, make_problem
 from rocm.training.setup import Setup, set_up
 from rocm.training.update import batch_objective
@@ -23,10 +22,7 @@ PARTS = ("policy", "decode", "reward", "reference", "other forward", "backward",
 class Stopwatch:
     """Milliseconds by part of one update, with the device's queue emptied at every reading.
 
-    Attributes:
-        device: that computes.
-        spent: milliseconds by part.
-        peak_mb: largest memory in use at any reading; the end of the forward pass is one.
+    `peak_mb` is the largest memory in use at any reading; the end of the forward pass is one.
     """
 
     device: torch.device
@@ -57,8 +53,6 @@ class PartsBench:
     """Timings of one configuration.
 
     Attributes:
-        config: the settings.
-        device: in words.
         rounds: milliseconds by part, one dictionary per timed update.
         peak_mb: peak of allocated memory on CUDA; on a CPU the largest resident set of the process
             at the ends of the parts.
@@ -73,25 +67,14 @@ class PartsBench:
 
 
 def bench_parts(config: RunConfig, num_rounds: int) -> PartsBench:
-    """Time updates of a run's settings, after one that is not counted.
-
-    Args:
-        config: the settings.
-        num_rounds: timed updates.
-
-    Returns:
-        The timings.
-
-    Raises:
-        ConfigError: the update is not ROCM's, whose parts these are.
-    """
-    if config.algorithm != "rocm":
+    """Time updates after a first one that does not count; ConfigError unless they are ROCM's."""
+    if not config.method.needs_gradient:
         raise ConfigError(
             f"algorithm={config.algorithm} cannot be timed part by part; only rocm can. "
             "Train it and read `seconds` in metrics.jsonl, or choose another preset."
         )
     setup = set_up(config)
-    setup = replace(setup, config=setup.economy.settings(config))
+    setup = replace(setup, config=setup.execution.economy.settings(config))
     device = setup.model.device
     watches = [_timed_update(setup, step) for step in range(num_rounds + 1)]
     rounds = [watch.spent for watch in watches[1:]]
@@ -120,7 +103,7 @@ def parts_table(bench: PartsBench) -> str:
 
 def _timed_update(setup: Setup, step: int) -> Stopwatch:
     watch, learner = Stopwatch(setup.model.device), setup.learner
-    mixture = setup.mixture(dict.fromkeys(setup.weights, Scale(0.0, 1.0)))
+    mixture = setup.rewards.mixture()
     batch = draw_batch(setup, step * setup.config.batch_size)
     problem = make_problem(setup, mixture, batch, {})
     problem = replace(

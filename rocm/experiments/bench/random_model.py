@@ -1,8 +1,8 @@
-"""Networks of a given size with random weights: what a step costs does not depend on the weights.
+"""Networks of a given size with random weights: the cost of a step does not depend on the weights.
 
 `SD15` is Stable Diffusion 1.5's U-Net with a guidance embedding and its autoencoder, and the ViT-H
 of HPSv2 and PickScore as the reward, as LCM Dreamshaper v7 is trained; `SMALL` has the same parts
-and costs next to nothing. Left out: the text encoder, whose answers are given.
+and costs next to nothing. The text encoder is left out: its features are given.
 """
 
 from collections.abc import Iterator, Sequence
@@ -37,11 +37,10 @@ BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_line
 
 @dataclass(frozen=True)
 class Size:
-    """How large the networks are.
+    """Sizes of the networks: diffusers' and open_clip's configurations.
 
     Attributes:
-        name: of the size.
-        unet: settings of diffusers' `UNet2DConditionModel` besides its defaults.
+        unet: settings of `UNet2DConditionModel` besides its defaults.
         vae: of `AutoencoderKL`.
         tower: open_clip's model configuration of the reward.
     """
@@ -66,11 +65,7 @@ def _vae(channels: tuple[int, ...], layers: int, groups: int) -> dict[str, Any]:
 
 SD15 = Size(
     "real",
-    unet={
-        "sample_size": 64,
-        "cross_attention_dim": 768,
-        "time_cond_proj_dim": 256,
-    },
+    unet={"sample_size": 64, "cross_attention_dim": 768, "time_cond_proj_dim": 256},
     vae=_vae((128, 256, 512, 512), layers=2, groups=32),
 )
 SMALL = Size(
@@ -113,7 +108,7 @@ class RandomModel(ConsistencyModel):
 
 
 class RandomEncoder(OpenClipEncoder):
-    """A reward's encoder whose texts are given, as they are once their features are kept."""
+    """A reward's encoder with given text features, as in training, where they are cached."""
 
     def embed_texts(self, prompts: Sequence[str]) -> Tensor:
         """The same unit embedding (B, D) for every prompt."""
@@ -123,16 +118,9 @@ class RandomEncoder(OpenClipEncoder):
 
 
 def random_setup(config: RunConfig, size: Size, device: torch.device) -> Setup:
-    """A run's parts with random weights.
+    """A run's parts with random weights on a device, `meta` included.
 
-    Args:
-        config: the settings; `model`, `reward`, `track`, `judge` and those of the prompts are not
-            looked at.
-        size: of the networks.
-        device: that they are made on, `meta` included.
-
-    Returns:
-        The parts, with the settings as they then are.
+    Of the settings, `model`, `reward`, `track`, `judge` and those of the prompts are ignored.
     """
     config = config.model_copy(update=GIVEN)
     model = random_model(config, size, device)
@@ -141,23 +129,14 @@ def random_setup(config: RunConfig, size: Size, device: torch.device) -> Setup:
 
 
 def random_reward(size: Size, device: torch.device, dtype: torch.dtype) -> CosineReward:
-    """HPSv2 with random weights.
-
-    Args:
-        size: of its towers.
-        device: that they are made on.
-        dtype: of the towers.
-
-    Returns:
-        The reward, frozen.
-    """
+    """HPSv2 with random weights, frozen."""
     with _from_seed(device):
         towers = open_clip.CLIP(**size.tower)
     return CosineReward("hpsv2.1", RandomEncoder(freeze_tower(towers, device, dtype)))
 
 
 def random_model(config: RunConfig, size: Size, device: torch.device) -> RandomModel:
-    """A few-step model with random weights; arguments as in `random_setup`."""
+    """A few-step model with random weights."""
     with _from_seed(device):
         unet, vae = UNet2DConditionModel(**size.unet), AutoencoderKL(**size.vae)
     scheduler = LCMScheduler(**BETAS, original_inference_steps=50, clip_sample=False)
@@ -180,7 +159,7 @@ def random_model(config: RunConfig, size: Size, device: torch.device) -> RandomM
 
 @contextmanager
 def _from_seed(device: torch.device) -> Iterator[None]:
-    """Inside, what is made is on the device, with the same random weights every time."""
+    """Networks made inside are on the device, with the same random weights every time."""
     with torch.random.fork_rng(), device:
         torch.manual_seed(0)
         yield

@@ -20,15 +20,9 @@ SIDE = {"small": 16, "real": 512, "": 64}
 
 
 def bench_scoring(work: Work, names: Sequence[str], batches: Sequence[int]) -> Report:
-    """Time rewards on random pictures; the prompts' features are kept, as in training.
+    """Time rewards on random pictures; text features are cached, as in training.
 
-    Args:
-        work: the size; with random weights the reward is HPSv2's network.
-        names: of rewards, where the weights are not random.
-        batches: pictures scored at once.
-
-    Returns:
-        The table.
+    With random weights the reward is HPSv2's network, else those named.
     """
     device = resolve_device(work.base.device)
     rate = matmul_rate(device, DTYPES[work.base.precision])

@@ -1,7 +1,7 @@
-"""Whole updates timed in turn, one row for each variant, beside their gradient's error.
+"""Whole updates timed in turn, one row for each variant, with the error of its gradient.
 
 What is timed is `rocm.training.update.update`, as training calls it. Useful FLOPs are those of
-`plain`, which does everything once.
+`plain`, which computes everything once.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,7 +29,6 @@ from rocm.experiments.bench.variants import NAIVE, PLAIN, Variant, settings_of
 from rocm.models.compiled_blocks import networks_in
 from rocm.models.consistency import resolve_device
 from rocm.models.pipelines import DTYPES
-from rocm.rewards.base import Scale
 from rocm.training.setup import Setup, set_up
 from rocm.training.update import update
 
@@ -40,7 +39,7 @@ ADAPTER_DEVIATION = 0.02  # an untrained adapter has B = 0, where A's gradient v
 
 @dataclass(frozen=True)
 class Work:
-    """What all variants do.
+    """The work of all variants.
 
     Attributes:
         base: settings that they share.
@@ -55,15 +54,14 @@ class Work:
 
 @dataclass
 class Arm:
-    """A variant that is ready to be timed.
+    """A variant ready to be timed.
 
     Attributes:
-        setup: its parts.
         weights_bytes: of all networks.
         change: another update than training's, of its number; None for training's.
         first_s: its first update, compilation included.
-        gradient: of that update, (P,), float32, on the CPU; empty if the update is not training's.
-        counts: of a later one; None where it was not counted.
+        gradient: of that update, (P,), float32, on the CPU; empty unless it is training's.
+        counts: of a later update; None if not counted.
         peak_bytes: largest memory allocated in a timed update; on CUDA only.
         step: number of its last update.
     """
@@ -83,23 +81,16 @@ class Arm:
         if self.change:
             self.change(self.step)
             return
-        mixture = self.setup.mixture(dict.fromkeys(self.setup.weights, Scale(0.0, 1.0)))
+        mixture = self.setup.rewards.mixture()
         update(self.setup, mixture, self.step)
 
 
 def bench_steps(
     work: Work, variants: Sequence[Variant], ref_grads: Sequence[str], batches: Sequence[int]
 ) -> Report:
-    """Time updates of every variant, for each kind of reference and each batch size.
+    """Time updates of every variant, for each `ref_grad` and each batch size.
 
-    Args:
-        work: what they do.
-        variants: `plain` among them; a peer's update adds the column of how much faster each is.
-        ref_grads: values of `ref_grad`.
-        batches: pictures of an update.
-
-    Returns:
-        The table.
+    `plain` is among the variants; a peer's update adds a column of how much faster each row is.
     """
     device = resolve_device(work.base.device)
     rate = matmul_rate(device, DTYPES[work.base.precision])
@@ -114,15 +105,7 @@ def bench_steps(
 
 
 def make_arm(work: Work, config: RunConfig) -> Arm:
-    """Build a variant, its adapter moved away from its beginning, the same way for all.
-
-    Args:
-        work: what it does.
-        config: its settings.
-
-    Returns:
-        The arm before its first update.
-    """
+    """A variant before its first update, with the same nonzero adapter for all."""
     if work.size is None:
         setup = set_up(config)
     else:
@@ -139,7 +122,7 @@ def make_arm(work: Work, config: RunConfig) -> Arm:
 
 def weights_bytes(setup: Setup) -> int:
     """Bytes of all weights that a run holds: U-Net, autoencoder, text encoders, rewards."""
-    holders = [*setup.model.pipeline.components.values(), *setup.rewards.values()]
+    holders = [*setup.model.pipeline.components.values(), *setup.rewards.by_name.values()]
     storages = {
         tensor.untyped_storage()._cdata: tensor.untyped_storage().nbytes()
         for holder in holders
@@ -152,7 +135,7 @@ def weights_bytes(setup: Setup) -> int:
 def _rows(
     work: Work, variants: Sequence[Variant], ref_grad: str, batch: int, rate: float
 ) -> list[Row]:
-    """The rows of one kind of reference and one batch size.
+    """The rows of one `ref_grad` and batch size.
 
     A variant that cannot run has no figures and a note; without `plain` none has figures.
     """
@@ -170,7 +153,7 @@ def _rows(
 def _arms(
     work: Work, variants: Sequence[Variant], ref_grad: str, batch: int
 ) -> tuple[dict[str, Arm], dict[str, str]]:
-    """The variants after their first update, by name; and why others could not do one."""
+    """The variants after their first update, by name; and why the others failed."""
     arms, notes = {}, {}
     for variant in variants:
         config = settings_of(variant, work.base, ref_grad, batch)
@@ -186,7 +169,7 @@ def _arms(
 
 
 def _started(work: Work, variant: Variant, config: RunConfig) -> Arm:
-    """A variant after its first update; one that fails leaves nothing in the memory."""
+    """A variant after its first update; a failed one leaves nothing in the memory."""
     arm = make_arm(work, config)
     if variant.start:
         arm.change = variant.start(arm.setup)
@@ -224,7 +207,7 @@ def _figures(
 
 
 def _true_gradient(work: Work, plain: Arm) -> Tensor:
-    """The first update's in float32; empty where the memory does not hold that."""
+    """The first update's gradient in float32; empty if the memory cannot hold that."""
     if work.base.precision == "fp32":
         return plain.gradient
     # Recomputed, which changes no value: fp32 takes twice the memory.
@@ -238,7 +221,7 @@ def _true_gradient(work: Work, plain: Arm) -> Tensor:
 
 
 def _peers(variants: Sequence[Variant]) -> dict[str, str]:
-    """The columns that compare every row with an update that is not training's, by its name."""
+    """Columns that compare every row with a peer's update, by its name."""
     return {variant.name: f"x {variant.name}" for variant in variants if variant.start}
 
 
@@ -264,7 +247,7 @@ def _first(arm: Arm, name: str) -> Arm:
 
 
 def _watched(arm: Arm, device: torch.device) -> Callable[[], None]:
-    """The arm's next update; on CUDA its peak of memory is kept, what other arms hold left out."""
+    """The arm's next update; on CUDA its peak memory is kept, without what other arms hold."""
     if device.type != "cuda":
         return arm.advance
 
@@ -298,7 +281,7 @@ def _memory(arm: Arm) -> Row:
 
 
 def _errors(gradient: Tensor, truth: Tensor) -> Row:
-    """Of a gradient; None without both, and where the true one is 0: a policy's on one picture."""
+    """Error of a gradient; None without both, or if the true one is 0 (a policy on one picture)."""
     if not (gradient.numel() and truth.any()):
         return {"gradient error": None, "cosine": None}
     error = ((gradient - truth).norm() / truth.norm()).item()

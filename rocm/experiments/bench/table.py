@@ -1,4 +1,4 @@
-"""A benchmark's answer: rows of figures, as text and as JSON."""
+"""A benchmark report: rows of figures, as text and as JSON."""
 
 import json
 from dataclasses import dataclass
@@ -12,13 +12,7 @@ Row = dict[str, str | float | int | None]
 
 @dataclass(frozen=True)
 class Report:
-    """What was measured.
-
-    Attributes:
-        title: what, in a few words.
-        rows: figures by column; all rows have the same columns.
-        facts: that hold for all rows.
-    """
+    """A title, rows of figures with the same columns, and facts that hold for all rows."""
 
     title: str
     rows: list[Row]
@@ -26,7 +20,7 @@ class Report:
 
     @property
     def heading(self) -> str:
-        """One line: what, and on what."""
+        """Title and facts in one line."""
         return f"{self.title}: {', '.join(f'{name} {value}' for name, value in self.facts.items())}"
 
     def text(self) -> str:
@@ -45,14 +39,7 @@ class Report:
         return "\n".join([self.heading, *texts])
 
     def save(self, path: Path) -> None:
-        """Write rows and facts as JSON.
-
-        Args:
-            path: of the file.
-
-        Raises:
-            RunError: it cannot be written.
-        """
+        """Write rows and facts as JSON; RunError if the file cannot be written."""
         content = {"heading": self.heading, **self.facts, "rows": self.rows}
         try:
             path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Time, and what it is measured against: the device's own rate of matrix products."""
+"""Time, and the device's own rate of matrix products to compare it with."""
 
 import os
 import time
@@ -25,17 +25,12 @@ def milliseconds(call: Callable[[], object], device: torch.device) -> float:
 def interleaved(
     calls: Mapping[str, Callable[[], object]], device: torch.device, num_rounds: int
 ) -> dict[str, list[float]]:
-    """Time calls in turn, so that a disturbance meets all of them; each round begins with another.
+    """Milliseconds of every round of each call, timed in turn so that a disturbance meets all.
 
-    Args:
-        calls: by name.
-        device: that computes.
-        num_rounds: how often each is timed.
-
-    Returns:
-        Milliseconds of every round, by name.
+    Each round starts with another call.
     """
-    names, spent = list(calls), {name: [] for name in calls}
+    names = list(calls)
+    spent: dict[str, list[float]] = {name: [] for name in names}
     for number in range(num_rounds):
         first = number % len(names)
         for name in names[first:] + names[:first]:
@@ -49,7 +44,7 @@ def summary(spent: list[float]) -> dict[str, float]:
 
 
 def speed_up(slow: list[float], fast: list[float]) -> float:
-    """How often `fast` fits into `slow`: the median over rounds that were timed in turn."""
+    """Median of slow / fast over rounds that were timed in turn."""
     return median(a / b for a, b in zip(slow, fast, strict=True))
 
 
@@ -62,16 +57,12 @@ def matmul_rate(device: torch.device, dtype: torch.dtype) -> float:
 
 
 def rates(flops: int, spent_ms: float, rate: float) -> dict[str, float | None]:
-    """A computation against the hardware: TFLOP/s, share of the rate, times the floor.
+    """`TFLOP/s`, `share` of the rate, and `floors`, the time over the least time the rate allows.
 
     Args:
-        flops: useful FLOPs.
-        spent_ms: its time.
+        flops: useful FLOPs; 0 gives None for all.
+        spent_ms: time of the computation.
         rate: of matrix products, FLOP/s.
-
-    Returns:
-        `TFLOP/s`, `share` of the rate, and `floors`, how often the time holds the least time that
-        the rate allows; None where there are no such FLOPs.
     """
     if not flops:
         return dict.fromkeys(("TFLOP/s", "share", "floors"))
@@ -80,7 +71,7 @@ def rates(flops: int, spent_ms: float, rate: float) -> dict[str, float | None]:
 
 
 def environment(device: torch.device) -> dict[str, Any]:
-    """What a figure depends on besides the code."""
+    """Device, threads, cores, load and torch version."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
     return {
         "device": name,

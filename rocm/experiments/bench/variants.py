@@ -1,4 +1,4 @@
-"""The ways to do one and the same update that the benchmarks compare, as settings."""
+"""The variants of the same update that the benchmarks compare, as settings."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,16 +10,14 @@ from rocm.errors import ConfigError
 
 @dataclass(frozen=True)
 class Variant:
-    """One way to do an update.
+    """A variant of an update.
 
     Attributes:
-        name: in the table.
         settings: of `RunConfig`, by name.
-        meaning: in a few words.
         start: makes another update than training's from a run's parts: a function of the update's
             number, from 1. None for training's.
-        measure: name of the row that does the same work and nothing twice, whose FLOPs are the
-            useful ones; empty where there is none.
+        measure: name of the row with the same work and no repetition, whose FLOPs are the useful
+            ones; empty without one.
     """
 
     name: str
@@ -61,17 +59,9 @@ REF_GRADS = ("exact", "none")
 
 
 def chosen(names: Sequence[str], among: tuple[Variant, ...] = VARIANTS) -> tuple[Variant, ...]:
-    """Variants by name, `plain` first and always among them; all of them without a name.
+    """Variants by name in the table's order, always with `plain`; all of `among` without a name.
 
-    Args:
-        names: of some of them.
-        among: which there are; `COUNTED` where nothing is run.
-
-    Returns:
-        The variants in the table's order.
-
-    Raises:
-        ConfigError: unknown name.
+    Raises ConfigError for an unknown name.
     """
     known = [variant.name for variant in among]
     for name in names:
@@ -82,17 +72,7 @@ def chosen(names: Sequence[str], among: tuple[Variant, ...] = VARIANTS) -> tuple
 
 
 def settings_of(variant: Variant, base: RunConfig, ref_grad: str, batch: int) -> RunConfig:
-    """A variant's settings for one update.
-
-    Args:
-        variant: the way to do it.
-        base: the settings that all variants share.
-        ref_grad: as in `RunConfig`.
-        batch: pictures of the update.
-
-    Returns:
-        The settings; no gradient is cut, so that gradients can be compared.
-    """
+    """A variant's settings for one update; no gradient is clipped, so that they can be compared."""
     return RunConfig.load(
         base.model_dump(),
         **variant.settings,

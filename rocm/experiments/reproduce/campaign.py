@@ -1,4 +1,4 @@
-"""The whole comparison: tune, train what is missing, compare. Finished runs are kept."""
+"""The whole comparison: tune, train missing runs, compare. Finished runs are kept."""
 
 import os
 import platform
@@ -33,36 +33,14 @@ NUM_PICTURES = 4
 
 
 def reproduce(plan: Plan, folder: Path, say: Say) -> Path:
-    """Carry a plan out and write report.html and report.json.
-
-    Args:
-        plan: the comparison.
-        folder: one folder for each run below it; what is done there is kept.
-        say: is told of the progress, a line at a time.
-
-    Returns:
-        The report.
-
-    Raises:
-        RunError: it was stopped; the same call goes on.
-    """
+    """Carry a plan out and write report.html; `say` gets a line of progress at a time."""
     findings = carry_out(plan, folder, say)
-    write_atomic(folder / "report.json", findings.to_json())
     write_atomic(folder / "report.html", findings.to_html())
     return folder / "report.html"
 
 
 def carry_out(plan: Plan, folder: Path, say: Say) -> Findings:
-    """Tune, train and compare; finished runs in `folder` are kept.
-
-    Args:
-        plan: the comparison.
-        folder: one folder for each run below it.
-        say: is told of the progress.
-
-    Returns:
-        What was found.
-    """
+    """Tune, train and compare; RunError if it was stopped, the same call continues."""
     make_folder(folder)
     tuning = plan.tuning()
     # Tuning does not change how many runs there are, except that equal ones are one.
@@ -79,7 +57,7 @@ def carry_out(plan: Plan, folder: Path, say: Say) -> Findings:
 
 
 class _Progress:
-    """Trains jobs one after another and says how far it is."""
+    """Trains jobs one after another and reports progress."""
 
     def __init__(self, say: Say, num_jobs: int):
         self._say, self._num_jobs = say, num_jobs
@@ -106,7 +84,7 @@ class _Progress:
         for rows in spend(run, plan.budget):  # noqa: B007, the last rows count
             pass
         if not is_spent(rows, plan.budget):
-            raise RunError("Stopped. The same command goes on from here.")
+            raise RunError("Stopped. Run the same command to continue.")
         for checkpoint in run.checkpoints()[:-1]:
             shutil.rmtree(checkpoint)
         self._seconds.append(time.monotonic() - began)

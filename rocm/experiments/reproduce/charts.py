@@ -40,13 +40,9 @@ def beta_chart(betas: dict[float, Cell], judge: str) -> str:
 
 
 def efficiency_chart(runs: dict[str, list[list[Row]]]) -> str:
-    """Figure 5: reward against what it cost; running mean of 20 updates, deviation over seeds.
+    """Figure 5: reward against cost; running mean of 20 updates, deviation over seeds.
 
-    Args:
-        runs: by method, the rows of each seed's run.
-
-    Returns:
-        SVG with one panel each for seconds, reward queries and U-Net calls.
+    `runs` holds the rows of each seed's run, by method. One panel for each cost.
     """
     figure = Figure((11, 4.4), layout="constrained")
     panels = figure.subplots(1, len(AXES), sharey=True)
@@ -65,15 +61,7 @@ def efficiency_chart(runs: dict[str, list[list[Row]]]) -> str:
 
 
 def picture_sheet(columns: list[list[Any]], height: int) -> bytes:
-    """Figure 6: pictures side by side, a column for each method, a row for each prompt.
-
-    Args:
-        columns: paths of equally many pictures.
-        height: of a picture, in pixels.
-
-    Returns:
-        A PNG file.
-    """
+    """Figure 6: a PNG, a column for each method and a row for each prompt; `height` in pixels."""
     sheet = Image.new("RGB", (len(columns) * height, len(columns[0]) * height), "white")
     for left, paths in enumerate(columns):
         for top, path in enumerate(paths):
@@ -91,7 +79,7 @@ def running_mean(values: list[float]) -> list[float]:
 
 
 def _curve(runs: list[list[Row]], measure: str) -> tuple[list[float], list[float], list[float]]:
-    """Mean cost, mean reward and its deviation over seeds after each update that all did."""
+    """Mean cost, mean reward and its deviation over seeds after each update that all runs did."""
     kept = [[row for row in rows if row["step"] > 0] for rows in runs]
     length = min(len(rows) for rows in kept)
     smooth = [running_mean([row["reward"] for row in rows])[:length] for rows in kept]

@@ -1,4 +1,4 @@
-"""Which runs the comparison is made of: methods, seeds, tuning, budgets.
+"""The runs of the comparison: methods, seeds, tuning, budgets.
 
 Fair by construction: every method gets the same number of tuning runs on the same grid, with seeds
 that no reported run has; every run has the same two budgets. Runs with equal settings are one run.
@@ -22,11 +22,9 @@ MANY_UPDATES = 100_000  # the budgets end a run, not its number of updates
 
 @dataclass(frozen=True)
 class Method:
-    """One row of the comparison.
+    """A row of the comparison.
 
     Attributes:
-        key: short name.
-        label: as in the report.
         preset: settings that it is tuned from.
         kind: `divergence` (ROCM with one), `first-order` (without), or `policy gradient`.
         is_headline: gets five seeds.
@@ -57,7 +55,7 @@ SECOND_METHODS = ("rocm-kl", "rlcm")
 
 @dataclass(frozen=True)
 class Budget:
-    """What each run may spend; a run goes on until all of it is spent.
+    """Budget of each run, which continues until all of it is spent.
 
     Attributes:
         limits: largest total by measure: `seconds` (of updates, evaluations not included),
@@ -69,13 +67,7 @@ class Budget:
 
 @dataclass(frozen=True)
 class Job:
-    """One run of the plan.
-
-    Attributes:
-        method: its row.
-        config: all settings.
-        role: `tuning`, `result`, `beta` or `second`.
-    """
+    """A run of the plan; its role is `tuning`, `result`, `beta` or `second`."""
 
     method: Method
     config: RunConfig
@@ -83,7 +75,7 @@ class Job:
 
     @property
     def name(self) -> str:
-        """Folder of the run: equal for equal settings, whatever they are called."""
+        """Folder of the run: equal for equal settings."""
         settings = self.config.model_dump(exclude={"description"})
         digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
         return f"run-{digest[:12]}"
@@ -95,7 +87,7 @@ class Plan:
 
     Attributes:
         budget: of every run.
-        num_seeds: reported seeds of a method, 0 and following.
+        num_seeds: reported seeds of a method, from 0.
         num_headline_seeds: of the headline methods and of each beta.
         is_quick: too short to be evidence.
         common: settings that replace the presets' in every run.
@@ -121,13 +113,9 @@ class Plan:
         return [rate * factor for factor in LEARNING_RATE_FACTORS]
 
     def results(self, chosen: dict[str, float]) -> list[Job]:
-        """The reported runs.
+        """The reported runs: all methods, the betas of ROCM with KL, the second reward.
 
-        Args:
-            chosen: learning rate by method, as tuned.
-
-        Returns:
-            All methods, then the betas of ROCM with KL, then the second reward.
+        `chosen` has the tuned learning rate of each method.
         """
         jobs = [
             self._job(method, "result", seed, learning_rate=chosen[method.key])
@@ -143,15 +131,16 @@ class Plan:
         ]
         for key in SECOND_METHODS:
             # The weight of the divergence that belongs to this reward.
-            settings = {"beta": RunConfig.load("tiny-rocm-kl-clip").beta} if key == kl.key else {}
-            settings |= {"reward": SECOND_REWARD, "learning_rate": chosen[key]}
+            settings: dict[str, Any] = {"reward": SECOND_REWARD, "learning_rate": chosen[key]}
+            if key == kl.key:
+                settings["beta"] = RunConfig.load("tiny-rocm-kl-clip").beta
             jobs += [
                 self._job(by_key[key], "second", seed, **settings) for seed in range(self.num_seeds)
             ]
         return jobs
 
     def seeds_of(self, method: Method) -> int:
-        """How many seeds of a method are reported."""
+        """Number of reported seeds of a method."""
         return self.num_headline_seeds if method.is_headline else self.num_seeds
 
     def _job(self, method: Method, role: str, seed: int, **settings: Any) -> Job:
@@ -163,16 +152,7 @@ class Plan:
 
 
 def make_plan(seconds: float, reward_queries: int, is_quick: bool) -> Plan:
-    """The comparison with its budgets.
-
-    Args:
-        seconds: of updates in each run.
-        reward_queries: pictures scored in each run.
-        is_quick: one seed and two updates instead.
-
-    Returns:
-        The plan.
-    """
+    """The comparison with its budgets per run; `is_quick` for one seed and two updates."""
     plan = Plan(Budget({"seconds": seconds, "reward_queries": reward_queries}))
     if not is_quick:
         return plan

@@ -28,21 +28,19 @@ svg, img { max-width: 100%; height: auto; } .no { font-weight: bold; }
 
 @dataclass(frozen=True)
 class Findings:
-    """All that the report shows.
+    """Everything in the report.
 
     Attributes:
-        plan: budgets and seeds.
         chosen: learning rate by method.
         tuning: lines of the tuning runs: method, learning rate, seed, gain of the trained reward.
         cells: by budget, then by method.
         betas: at the last budget.
         second: methods trained on the second reward, by key, at the last budget.
-        claims: of the paper.
         rows: of metrics, by method, of each seed.
         pictures: paths by column heading: base model first.
         prompts: of the pictures' rows.
         judge: name of the held-out judge.
-        machine: what it ran on.
+        machine: hardware and time of the runs.
     """
 
     plan: Plan

@@ -1,4 +1,4 @@
-"""What the runs came to: gains with intervals, and whether the paper's claims hold here."""
+"""Results of the runs: gains with intervals, and whether the paper's claims hold here."""
 
 from dataclasses import dataclass
 from statistics import fmean
@@ -13,14 +13,14 @@ TRAINED = "reward"
 
 @dataclass(frozen=True)
 class End:
-    """A run where one budget ended.
+    """A run at the end of a budget.
 
     Attributes:
         step: updates until then.
         spent: of the budget's measure.
-        gains: of each score on the evaluation prompts over the base model, same noise: `reward` is
-            the trained one in the base model's deviations, the others are in their own units.
-        statistics: `eval/...` figures that have no value by prompt, such as diversity.
+        gains: of each score on the evaluation prompts over the base model, same noise. `reward` is
+            the trained one in the base model's standard deviations, others have their own units.
+        statistics: `eval/...` figures without a value per prompt, such as diversity.
     """
 
     step: int
@@ -47,13 +47,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Claim:
-    """A statement of the paper, and what was found here.
-
-    Attributes:
-        text: the statement.
-        holds: whether the figures show it.
-        evidence: these figures.
-    """
+    """A statement of the paper, whether the figures here show it, and these figures."""
 
     text: str
     holds: bool
@@ -99,15 +93,7 @@ def difference(one: Cell, other: Cell, score: str) -> Interval:
 
 
 def best_learning_rates(plan: Plan, ends: dict[str, End]) -> dict[str, float]:
-    """The tuned learning rate of each method: that of its highest trained reward.
-
-    Args:
-        plan: the comparison.
-        ends: of the tuning runs by name, at the last budget.
-
-    Returns:
-        Learning rate by the method's key.
-    """
+    """Learning rate by method with the highest trained reward at the last budget."""
     tried: dict[str, dict[float, float]] = {}
     for job in plan.tuning():
         rates = tried.setdefault(job.method.key, {})
@@ -134,16 +120,7 @@ def by_beta(jobs: list[Job], ends: dict[str, End]) -> dict[float, Cell]:
 
 
 def claims(cells: dict[str, dict[str, Cell]], betas: dict[float, Cell], judge: str) -> list[Claim]:
-    """The paper's claims, each held against the figures.
-
-    Args:
-        cells: by budget, then by method.
-        betas: at the last budget.
-        judge: name of the held-out judge.
-
-    Returns:
-        One claim after another.
-    """
+    """The paper's claims, compared with the cells by budget and method and with the betas."""
     found = [_first_order_is_faster(measure, of) for measure, of in cells.items()]
     last = list(cells.values())[-1]
     return [*found, _divergence_keeps_honest(last, judge), _peak(betas, judge), _no_winner(last)]
@@ -193,14 +170,14 @@ def _no_winner(cells: dict[str, Cell]) -> Claim:
 
 
 def words(found: Interval) -> str:
-    """An interval in words, such as `+0.12 (0.03 to 0.21)`."""
+    """An interval in words, such as `+0.120 (0.030 to 0.210)`."""
     if found.low is None or found.high is None:
         return f"{found.mean:+.3g}"
     return f"{found.mean:+.3g} ({found.low:.3g} to {found.high:.3g})"
 
 
 def unraised(cells: dict[str, dict[str, Cell]]) -> list[tuple[str, Method]]:
-    """Budget and method wherever the trained reward did not rise in every seed."""
+    """Budget and method where the trained reward did not rise in every seed."""
     return [
         (measure, method)
         for measure, of in cells.items()

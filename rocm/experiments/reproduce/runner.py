@@ -1,7 +1,7 @@
 """One run of the comparison: trained until its budgets are spent, evaluated as each runs out.
 
-What a run has spent, and where its budgets ended, is read from its metrics, so an interrupted run
-goes on from its checkpoint.
+Spending, and where budgets ended, is read from the metrics, so that an interrupted run continues
+from its checkpoint.
 """
 
 from collections.abc import Iterator
@@ -16,27 +16,21 @@ Row = dict[str, Any]
 
 
 def cost(row: Row, measure: str) -> float:
-    """What one update took of a budget: seconds, reward queries, or one update."""
+    """Cost of an update in a measure: seconds, reward queries, or one update."""
     if row["step"] == 0:
         return 0.0
     return 1.0 if measure == "updates" else float(row[measure])
 
 
 def totals(rows: list[Row], measure: str) -> list[float]:
-    """What had been spent after each row."""
+    """Cumulative cost after each row."""
     return list(accumulate(cost(row, measure) for row in rows))
 
 
 def end_of_budget(rows: list[Row], measure: str, limit: float) -> Row | None:
     """The evaluated row after which no update of the same cost fits into the limit.
 
-    Args:
-        rows: of metrics, step 0 first.
-        measure: of the budget.
-        limit: of its total.
-
-    Returns:
-        The row with `spent`, the total at it; None if the run has not come so far.
+    Returns the row with `spent`, the total at it; None if the run has not come so far.
     """
     for row, spent in zip(rows, totals(rows, measure), strict=True):
         is_last = row["step"] > 0 and spent + cost(row, measure) > limit
@@ -60,15 +54,7 @@ def next_is_last(rows: list[Row], budget: Budget) -> bool:
 
 
 def spend(run: RunDir, budget: Budget) -> Iterator[list[Row]]:
-    """Train a run until its budgets are spent; ends sooner if somebody stops it.
-
-    Args:
-        run: made by `RunDir.create`, new or interrupted.
-        budget: what it may spend.
-
-    Yields:
-        All rows so far, after every update.
-    """
+    """Train a run until its budgets are spent or it is stopped; yields all rows of each update."""
     for _ in train(run, resume=bool(run.checkpoints())):
         rows = run.metrics()
         if is_spent(rows, budget):

@@ -18,6 +18,7 @@ from rocm.config import RunConfig
 from rocm.errors import StudyError
 from rocm.prompts.split import prompts_of
 from rocm.storage.files import make_folder, write_atomic
+from rocm.storage.paths import ROOT
 from rocm.study.archive.export import is_analysed
 from rocm.study.store.rows import Vote
 from rocm.study.store.store import Store
@@ -167,7 +168,7 @@ def _drawer(name: str, row: Any, config: RunConfig) -> str:
     adapter: str = params["adapter"]
     if not adapter:
         return BASE
-    file = Path(adapter) / ADAPTER_FILE
+    file = ROOT / adapter / ADAPTER_FILE
     if not file.is_file() or sha256(file.read_bytes()).hexdigest() != row.adapter_sha256:
         raise StudyError(
             f"The adapter of arm {name} is not in {adapter} any more, or was changed since. "

@@ -8,19 +8,16 @@ import json
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 from sqlalchemy import Row, select
 
-from rocm.config import RunConfig
 from rocm.errors import ConfigError, MissingFile, StudyError
 from rocm.generation.picture import Picture
 from rocm.generation.queue import DrawingQueue
-from rocm.runs.adapters import WEIGHTS
-from rocm.runs.run_dir import RunDir
+from rocm.runs.adapters import RUN, find_adapter, fingerprint
 from rocm.storage.files import make_folder, write_atomic
 from rocm.storage.paths import find_folder
 from rocm.study.design import lifecycle
@@ -124,25 +121,20 @@ def resolved(home: Path, given: StudyArm) -> dict[str, Any]:
     """The arm as plain data, with the folder and sha256 of its adapter; MissingFile as above."""
     values = given.model_dump(mode="json")
     find_folder(given.model)
-    folder = ""
-    if given.adapter.startswith("run:"):
-        run = home / "runs" / Path(given.adapter.removeprefix("run:")).name
-        folder = str(run / "adapter")
-        if (run / "config.yaml").is_file():
-            config: RunConfig = RunDir(run).config()
-            values |= {
-                "method": given.method or config.algorithm,
-                "reward": given.reward or config.reward,
-                "beta": config.beta,
-            }
-    elif given.adapter:
-        folder = str(find_folder(given.adapter))
-    file = Path(folder) / WEIGHTS
-    if folder and not file.is_file():
-        raise MissingFile(
-            f"Arm {given.name}: there is no {WEIGHTS} in {folder}. Give the folder of an adapter."
-        )
-    hashed = sha256(file.read_bytes()).hexdigest() if folder else None
+    try:
+        adapter = find_adapter(given.adapter, home / "runs")
+    except MissingFile as error:
+        raise MissingFile(f"Arm {given.name}: {error}") from error
+    folder = adapter.folder
+    if adapter.run and adapter.config:
+        if "@" not in given.adapter and given.adapter.startswith(RUN):
+            folder = str(adapter.run.path / "adapter")  # as in the ids of earlier studies
+        values |= {
+            "method": given.method or adapter.config.algorithm,
+            "reward": given.reward or adapter.config.reward,
+            "beta": adapter.config.beta,
+        }
+    hashed = fingerprint(folder) if folder else None
     return {**values, "adapter": folder, "adapter_sha256": hashed}
 
 

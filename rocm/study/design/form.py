@@ -8,7 +8,7 @@ from typing import Any
 from rocm.config import RunConfig
 from rocm.errors import ConfigError
 from rocm.evaluation.request import check_prompts
-from rocm.runs.adapters import RUN, Arm, check_fit, check_same_model, find_arm
+from rocm.runs.adapters import RUN, Adapter, check_fit, check_same_model, find_adapter
 from rocm.storage.files import make_folder, write_atomic
 from rocm.study.design.recipe import QUESTIONS, Prompts, Recipe, num_check_prompts
 
@@ -60,7 +60,7 @@ def _arms(
 ) -> list[dict[str, Any]]:
     if len(names) < 2:
         raise ConfigError("A study compares at least two arms. Choose more arms.")
-    arms = [find_arm(name, runs) for name in names]
+    arms = [find_adapter(name, runs) for name in names]
     model = check_same_model(arms, "")
     for arm in arms:
         if arm.folder:
@@ -76,7 +76,7 @@ def _arms(
     return rows
 
 
-def _arm_names(arms: list[Arm], by_reward: bool) -> list[str]:
+def _arm_names(arms: list[Adapter], by_reward: bool) -> list[str]:
     """Unique names: the labels, or, for the paper's Figure 3, method and reward."""
     names: list[str] = []
     for arm in arms:

@@ -1,4 +1,4 @@
-"""The left column of the Compare page: arms, prompts, seeds, how to draw, one more axis."""
+"""The left column of the Compare page: arms, prompts, seeds, sampling, one more axis."""
 
 import re
 from dataclasses import dataclass
@@ -8,7 +8,10 @@ import gradio as gr
 from gradio.components import Component
 
 from rocm.errors import ConfigError
-from rocm.evaluation.service import AXES, MAX_PROMPTS, SETS, CompareDesk, Request, measurable
+from rocm.evaluation.request import AXES, MAX_PROMPTS, SETS, Request, first_request
+from rocm.evaluation.store import Comparisons
+from rocm.rewards.names import measurable
+from rocm.runs.adapters import adapter_choices
 from rocm.ui.generate.page import STEPS
 
 NO_AXIS = "none"
@@ -19,7 +22,7 @@ CONTROLS = (
 
 
 @dataclass(frozen=True)
-class Form:
+class CompareForm:
     """The controls; those of `CONTROLS` are fields of `Request`."""
 
     arms: gr.Dropdown
@@ -74,41 +77,36 @@ class Form:
 
 
 def numbers(text: str) -> tuple[float, ...]:
-    """Numbers from text such as `1, 2, 4`; ConfigError if one is none."""
+    """Numbers from text such as `1, 2, 4`."""
     words = [word for word in re.split(r"[,;\s]+", text) if word]
     try:
         return tuple(float(word) for word in words)
     except ValueError as error:
         raise ConfigError(
-            f"values={text[:100]!r} are no numbers. Write some, such as 1, 2, 4."
+            f"values={text[:100]!r} are not numbers. Write numbers, such as 1, 2, 4."
         ) from error
 
 
-def arm_choices(desk: CompareDesk) -> list[tuple[str, str]]:
-    """What can be compared, by label."""
-    return [(f"run {one.label}" if one.is_run else one.label, one.name) for one in desk.choices()]
+def arm_choices(comparisons: Comparisons) -> list[tuple[str, str]]:
+    """Labels and names of the adapters that can be compared."""
+    return [
+        (f"run {choice.label}" if choice.is_run else choice.label, choice.name)
+        for choice in adapter_choices(comparisons.runs)
+    ]
 
 
-def build_form(desk: CompareDesk, is_public: bool) -> Form:
-    """Make the form.
-
-    Args:
-        desk: that knows what can be compared.
-        is_public: whether others can reach the page: no folders then.
-
-    Returns:
-        The controls, filled with the request that the page opens on.
-    """
-    first = desk.first_request()
+def build_form(comparisons: Comparisons, is_public: bool) -> CompareForm:
+    """Make the form, filled with the page's first request; no folders on a public page."""
+    first = first_request()
     small = {"scale": 1, "min_width": 90}
     arms = gr.Dropdown(
-        arm_choices(desk),
+        arm_choices(comparisons),
         value=list(first.arms),
         multiselect=True,
         allow_custom_value=not is_public,
         label="Arms",
-        info="All draw the same prompts from the same noise"
-        + ("." if is_public else "; an adapter's folder or owner/name of the hub can be typed."),
+        info="All arms draw the same prompts from the same noise"
+        + ("." if is_public else "; you can type a checkpoint (RUN@STEP), folder or owner/name."),
         elem_id="compare_arms",
     )
     compare = gr.Button("Compare", variant="primary", elem_id="compare")
@@ -120,6 +118,28 @@ def build_form(desk: CompareDesk, is_public: bool) -> Form:
         max_lines=12,
         elem_id="compare_prompts",
     )
+    choice = _build_set(is_public)
+    with gr.Row(elem_id="compare_seed_row"):
+        seed = gr.Number(
+            first.seed, label="First seed", precision=0, elem_id="compare_seed", **small
+        )
+        num_seeds = gr.Number(
+            first.num_seeds, label="Seeds per prompt", precision=0, elem_id="compare_seeds", **small
+        )
+    steps = gr.Dropdown(
+        STEPS, value=first.num_inference_steps, label="Sampler steps (N)", elem_id="compare_steps"
+    )
+    guidance = gr.Slider(
+        1, 20, first.guidance_scale, step=0.5, label="Guidance scale", elem_id="compare_guidance"
+    )
+    axis, values = _build_axis()
+    rewards, model = _build_measures(first.rewards, is_public)
+    drawn = (seed, num_seeds, steps, guidance, axis, values, rewards, model, compare)
+    return CompareForm(arms, prompts, *choice, *drawn)
+
+
+def _build_set(is_public: bool) -> tuple[gr.Dropdown, gr.Number, gr.Number, gr.Button]:
+    small = {"scale": 1, "min_width": 90}
     with gr.Row(elem_id="compare_set_row"):
         prompt_set = gr.Dropdown(
             list(SETS),
@@ -132,47 +152,35 @@ def build_form(desk: CompareDesk, is_public: bool) -> Form:
         )
         num = gr.Number(
             16,
-            label="How many",
+            label="Number",
             precision=0,
             minimum=1,
             maximum=MAX_PROMPTS,
             elem_id="compare_num",
             **small,
         )
-        draw_seed = gr.Number(0, label="Draw seed", precision=0, elem_id="compare_draw", **small)
-    fill = gr.Button("Fill in prompts from the set", size="md", elem_id="compare_fill")
-    with gr.Row(elem_id="compare_seed_row"):
-        seed = gr.Number(
-            first.seed, label="First seed", precision=0, elem_id="compare_seed", **small
-        )
-        num_seeds = gr.Number(
-            first.num_seeds, label="Seeds per prompt", precision=0, elem_id="compare_seeds", **small
-        )
-    steps = gr.Dropdown(
-        STEPS,
-        value=first.num_inference_steps,
-        label="Sampler steps (N)",
-        elem_id="compare_steps",
-    )
-    guidance = gr.Slider(
-        1, 20, first.guidance_scale, step=0.5, label="Guidance scale", elem_id="compare_guidance"
-    )
-    axis, values = _build_axis()
+        draw_seed = gr.Number(0, label="Prompt seed", precision=0, elem_id="compare_draw", **small)
+    fill = gr.Button("Fill in from the set", size="md", elem_id="compare_fill")
+    return prompt_set, num, draw_seed, fill
+
+
+def _build_measures(chosen: tuple[str, ...], is_public: bool) -> tuple[gr.Dropdown, gr.Textbox]:
     with gr.Accordion("Rewards and model", open=False, visible=not is_public):
         rewards = gr.Dropdown(
             measurable(),
-            value=list(first.rewards),
+            value=list(chosen),
             multiselect=True,
             allow_custom_value=True,
             label="Rewards",
-            info="Measured besides those that the arms were trained on and the held-out judge.",
+            info="Measured in addition to the arms' own rewards and the held-out judge.",
             elem_id="compare_rewards",
         )
         model = gr.Textbox(
-            label="Model", info="Folder; empty: the arms' own.", elem_id="compare_model"
+            label="Model",
+            info="Model folder. Default: the arms' own model.",
+            elem_id="compare_model",
         )
-    drawn = (seed, num_seeds, steps, guidance, axis, values, rewards, model, compare)
-    return Form(arms, prompts, prompt_set, num, draw_seed, fill, *drawn)
+    return rewards, model
 
 
 def _build_axis() -> tuple[gr.Dropdown, gr.Textbox]:
@@ -181,12 +189,12 @@ def _build_axis() -> tuple[gr.Dropdown, gr.Textbox]:
             [("none", NO_AXIS), *((words, name) for name, words in AXES.items())],
             value=NO_AXIS,
             label="Vary",
-            info="Every arm is drawn at each value; checkpoint shows a run's course.",
+            info="Every arm is drawn at each value.",
             elem_id="compare_axis",
         )
         values = gr.Textbox(
             label="Values",
-            info="Such as 1, 2, 4, 8. Of checkpoints: updates; empty for all.",
+            info="Such as 1, 2, 4, 8. For checkpoints: numbers of updates, or empty for all.",
             elem_id="compare_values",
         )
     return axis, values

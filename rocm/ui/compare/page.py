@@ -1,7 +1,7 @@
-"""The page that compares: arms and prompts on the left; grid, table and efficiency on the right.
+"""The Compare page: arms and prompts on the left; grid, table and efficiency on the right.
 
-Compare hands a request to the desk and returns; a timer looks at it until it has ended. Which
-comparison is shown stands in the address; its content is on disk under a name made of it.
+Compare submits a request and returns; a timer polls it until it has ended. The key of the shown
+comparison is in the address.
 """
 
 import json
@@ -16,15 +16,20 @@ from gradio.components import Component
 from pydantic import BaseModel, Field
 
 from rocm.errors import ConfigError, DrawingError, RocmError
-from rocm.evaluation.service import BASE, CompareDesk, Request, prompt_set
+from rocm.evaluation.efficiency import COSTS
+from rocm.evaluation.formats import FORMATS as TABLE_FORMATS
+from rocm.evaluation.plan import make_plan
+from rocm.evaluation.request import Request, first_request, prompt_set
+from rocm.evaluation.store import Comparisons
+from rocm.runs.adapters import BASE
 from rocm.storage.paths import ROOT
 from rocm.ui.access import Access
 from rocm.ui.compare import view as compare_view
-from rocm.ui.compare.form import Form, arm_choices, build_form
+from rocm.ui.compare.form import CompareForm, arm_choices, build_form
 from rocm.ui.figures import efficiency_figure
 from rocm.ui.generate.page import SAVE
-from rocm.ui.generate.view import fault, picture_look
-from rocm.ui.handlers import QUIET, asked_by_script, in_words, to_form
+from rocm.ui.generate.view import picture_look
+from rocm.ui.handlers import QUIET, asked_by_script, fault, in_words, to_form
 from rocm.ui.plot import live_plot
 
 ASSETS = ROOT / "assets"
@@ -37,8 +42,8 @@ MAX_ROWS, MAX_PICTURES, MAX_LISTED = 2000, 32, 30
 
 
 @dataclass(frozen=True)
-class View:
-    """What handlers change besides the form."""
+class CompareView:
+    """Components that handlers change besides the form."""
 
     state: gr.HTML
     grid: gr.HTML
@@ -59,25 +64,27 @@ class View:
     started: gr.State
 
 
-def build(desk: CompareDesk, access: Access, tab: gr.Tab) -> None:
+def build(comparisons: Comparisons, access: Access, tab: gr.Tab) -> None:
     """Make the page.
 
     Args:
-        desk: takes requests and keeps comparisons.
-        access: whether only this machine's user can reach the page.
-        tab: that the page stands in; its first selection opens the comparison of the address.
+        comparisons: takes requests and keeps comparisons.
+        access: whether the page is public.
+        tab: of the page; its first selection opens the comparison in the address.
     """
     is_public = not access.may_train or bool(access.token)
     with gr.Row(elem_classes="page"):
         with gr.Column(scale=1, min_width=320, elem_classes="left"):
-            form = build_form(desk, is_public)
+            form = build_form(comparisons, is_public)
         with gr.Column(scale=3, min_width=320, elem_classes="right"):
             to_form("comparison")
-            view, buttons = _build_view(desk, is_public)
-    Handlers(desk, is_public, form, view).wire(tab, buttons)
+            view, buttons = _build_view(comparisons, is_public)
+    CompareHandlers(comparisons, is_public, form, view).wire(tab, buttons)
 
 
-def _build_view(desk: CompareDesk, is_public: bool) -> tuple[View, dict[str, gr.Button]]:
+def _build_view(
+    comparisons: Comparisons, is_public: bool
+) -> tuple[CompareView, dict[str, gr.Button]]:
     looks = {"min_width": 90, "scale": 0, "size": "md", "interactive": False}
     with gr.Row(visible=False, elem_classes="question", elem_id="compare_question") as question:
         asked = gr.HTML()
@@ -95,24 +102,24 @@ def _build_view(desk: CompareDesk, is_public: bool) -> tuple[View, dict[str, gr.
     grid = gr.HTML(
         html_template=(ASSETS / "compare.html").read_text(encoding="utf-8"),
         js_on_load=(ASSETS / "compare.js").read_text(encoding="utf-8"),
-        server_functions=servers(desk),
+        server_functions=servers(comparisons),
         apply_default_css=False,
         elem_id="compare_grid",
     )
     with gr.Row(elem_classes="cmp-titles"):
-        gr.HTML("<h2>Arms in figures</h2>", elem_classes="overline")
+        gr.HTML("<h2>Table</h2>", elem_classes="overline")
         buttons = {
             ending: gr.Button(words, elem_id=f"compare_{ending}", **looks | {"interactive": True})
             for ending, words in FORMATS.items()
         }
     table = gr.HTML(compare_view.NO_TABLE, elem_id="compare_table")
-    gr.HTML("<h2>Reward against what it cost</h2>", elem_classes="overline")
+    gr.HTML("<h2>Reward against cost</h2>", elem_classes="overline")
     cost = gr.Radio(
-        desk.costs(),
-        value=desk.costs()[0],
-        label="Counted in",
-        info="Of the runs among the arms: mean reward of the last 20 updates, band of one "
-        "standard deviation; evaluations and pauses are not counted.",
+        list(COSTS),
+        value=next(iter(COSTS)),
+        label="Cost",
+        info="Mean reward of the last 20 updates, with a band of one standard deviation. Cost "
+        "excludes evaluations and pauses.",
         visible=False,
         elem_id="compare_cost",
     )
@@ -124,7 +131,7 @@ def _build_view(desk: CompareDesk, is_public: bool) -> tuple[View, dict[str, gr.
     states = (gr.State(""), gr.State(""), gr.State(()))
     timer = gr.Timer(0.5, active=False)
     shown = (question, asked, cancel, image, pack, archive, earlier, timer)
-    view = View(state, grid, table, chart, no_run, cost, *shown, *states)
+    view = CompareView(state, grid, table, chart, no_run, cost, *shown, *states)
     return view, {**buttons, "sure": sure, "not_now": not_now}
 
 
@@ -146,18 +153,18 @@ class AskedPictures(AskedPlan):
     indices: list[int] = Field(max_length=MAX_PICTURES)
 
 
-def servers(desk: CompareDesk) -> list[Callable[[Any], Any]]:
-    """What the grid's script asks for: a plan, rows of scores, pictures; None for what is gone."""
+def servers(comparisons: Comparisons) -> list[Callable[[Any], Any]]:
+    """Functions for the grid's script: a plan, rows of scores, pictures; None if deleted."""
 
     def compare_plan(asked: AskedPlan) -> dict[str, Any] | None:
-        return _or_none(lambda: compare_view.rows_of_plan(asked.key, desk.planned(asked.key)))
+        return _or_none(lambda: compare_view.rows_of_plan(asked.key, comparisons.plan(asked.key)))
 
     def compare_rows(asked: AskedScores) -> list[Any] | None:
-        rows = _or_none(lambda: desk.results(asked.key, asked.after)[:MAX_ROWS])
-        return rows and [[one.index, one.scores] for one in rows]
+        rows = _or_none(lambda: comparisons.results(asked.key, asked.after)[:MAX_ROWS])
+        return rows and [[result.index, result.scores] for result in rows]
 
     def compare_pictures(asked: AskedPictures) -> list[str | None] | None:
-        files = _or_none(lambda: [desk.picture(asked.key, index) for index in asked.indices])
+        files = _or_none(lambda: [comparisons.picture(asked.key, i) for i in asked.indices])
         looks = [file and picture_look(file) for file in files or ()]
         return [look and look.data for look in looks] or None
 
@@ -168,19 +175,14 @@ def servers(desk: CompareDesk) -> list[Callable[[Any], Any]]:
     ]
 
 
-class Handlers:
-    """The page's handlers; each converts values, asks the desk, and converts its answer."""
+class CompareHandlers:
+    """The page's handlers: each converts values, asks the comparisons, converts the answer."""
 
-    def __init__(self, desk: CompareDesk, is_public: bool, form: Form, view: View) -> None:
-        """Bind the parts of one page.
-
-        Args:
-            desk: to ask.
-            is_public: whether others can reach the page.
-            form: left column.
-            view: right column.
-        """
-        self._desk, self._is_public = desk, is_public
+    def __init__(
+        self, comparisons: Comparisons, is_public: bool, form: CompareForm, view: CompareView
+    ) -> None:
+        """Bind the parts of a page."""
+        self._comparisons, self._is_public = comparisons, is_public
         self._form, self._view = form, view
 
     def wire(self, tab: gr.Tab, buttons: dict[str, gr.Button]) -> None:
@@ -202,7 +204,7 @@ class Handlers:
         filling = [form.prompt_set, form.num_prompts, form.prompt_seed]
         form.fill.click(in_words(self._fill), filling, form.prompts, **named)
         form.arms.focus(
-            lambda: gr.update(choices=arm_choices(self._desk)), None, form.arms, **QUIET
+            lambda: gr.update(choices=arm_choices(self._comparisons)), None, form.arms, **QUIET
         )
         carrier = gr.Textbox(visible="hidden", label="Download", container=False)
         for button, ending in {view.image: "png", **{buttons[one]: one for one in FORMATS}}.items():
@@ -213,7 +215,7 @@ class Handlers:
             view.pack.click(in_words(self._pack), [view.shown], view.archive, **named)
 
     def _enter(self, shown: str, request: gr.Request) -> dict[Component, Any]:
-        """When the page is turned to: the comparison of the address, unless one is shown."""
+        """When the tab opens: the comparison in the address, unless one is shown."""
         if shown:
             return {self._view.shown: gr.skip()}
         key = request.query_params.get("comparison", "")
@@ -224,15 +226,16 @@ class Handlers:
             return self._open_first()
 
     def _open_first(self) -> dict[Component, Any]:
-        """The newest comparison, or the first one, which is then drawn."""
-        for key in [] if self._is_public else self._desk.keys():
-            if self._desk.results(key):
+        """The newest comparison, or the first request, which is then drawn."""
+        for key in [] if self._is_public else self._comparisons.keys():
+            if self._comparisons.results(key):
                 return self._open(key)
-        request = self._desk.first_request()
-        return self._open(self._desk.draw(self._desk.plan(request), request, self._is_public))
+        request = first_request()
+        plan = make_plan(request, self._comparisons.runs)
+        return self._open(self._comparisons.draw(plan, request, self._is_public))
 
     def _open(self, key: str | None) -> dict[Component, Any]:
-        return self._filled(self._desk.asked(key or "")) | self._shown(key)
+        return self._filled(self._comparisons.request(key or "")) | self._shown(key)
 
     def _compare(self, started: tuple[str, ...], _: str, *values: Any) -> dict[Component, Any]:
         return self._ask(started, "", values)
@@ -245,15 +248,15 @@ class Handlers:
     def _ask(
         self, started: tuple[str, ...], agreed: str, values: tuple[Any, ...]
     ) -> dict[Component, Any]:
-        """Draw, or ask first; `agreed` is the question that was answered with yes."""
+        """Draw, or ask first; `agreed` is the question that was confirmed."""
         view, request = self._view, self._form.request(values)
-        plan = self._desk.plan(request, self._is_public)
-        question = escape(self._desk.question(plan))
+        plan = make_plan(request, self._comparisons.runs, self._is_public)
+        question = escape(self._comparisons.question(plan))
         if question != agreed and question:
             return {view.question: gr.update(visible=True), view.asked: question}
-        if self._is_public and any(self._desk.status(k).state == "drawing" for k in started):
+        if self._is_public and any(self._comparisons.status(k).state == "drawing" for k in started):
             raise DrawingError("Your last comparison is still being drawn. Wait, or cancel it.")
-        key = self._desk.draw(plan, request, self._is_public)
+        key = self._comparisons.draw(plan, request, self._is_public)
         hidden = {view.question: gr.update(visible=False), view.started: (*started, key)}
         return hidden | self._shown(key)
 
@@ -261,8 +264,8 @@ class Handlers:
         if not shown:
             return {self._view.timer: gr.Timer(active=False)}
         try:
-            status = self._desk.status(shown)
-        except RocmError as error:  # deleted or damaged; said once, then no more polls
+            status = self._comparisons.status(shown)
+        except RocmError as error:  # deleted or damaged; polling ends
             words = fault(str(error))
             stopped = {self._view.timer: gr.Timer(active=False), self._view.shown: ""}
             return {**stopped, self._view.state: words}
@@ -272,14 +275,14 @@ class Handlers:
 
     def _cancel(self, shown: str, started: tuple[str, ...]) -> None:
         if self._is_public and shown not in started:
-            raise ConfigError("Somebody else asked for this comparison; it ends by itself.")
-        self._desk.cancel(shown)
+            raise ConfigError("This comparison belongs to another visitor; you cannot cancel it.")
+        self._comparisons.cancel(shown)
 
     def _fill(self, name: str | None, num: Any, seed: Any) -> str:
         return "\n".join(prompt_set((name or "").strip(), num, seed, self._is_public))
 
     def _chart(self, shown: str, cost: str) -> dict[Component, Any]:
-        view, curves = self._view, self._desk.curves(shown, cost)
+        view, curves = self._view, self._comparisons.curves(shown, cost)
         return {
             view.chart: gr.update(
                 value=json.dumps(efficiency_figure(curves, cost)), visible=bool(curves)
@@ -291,17 +294,18 @@ class Handlers:
     def _saver(self, ending: str) -> Callable[[str], str]:
         def save(shown: str) -> str:
             if not shown:
-                raise ConfigError("Nothing is compared yet, so there is nothing to download.")
-            is_image = ending == "png"
-            text = b"" if is_image else self._desk.table_text(shown, ending).encode()
-            content = self._desk.sheet(shown) if is_image else text
+                raise ConfigError("There is no comparison to download yet.")
+            if ending == "png":
+                content = self._comparisons.sheet(shown)
+            else:
+                content = TABLE_FORMATS[ending](self._comparisons.table(shown)).encode()
             return f"compare-{shown}.{ending}|{b64encode(content).decode()}"
 
         save.__name__ = f"save_{ending}"
         return save
 
     def _pack(self, shown: str) -> Any:
-        path = self._desk.bundle(shown)
+        path = self._comparisons.bundle(shown)
         words = f"Download {path.stat().st_size / 1e6:.1f} MB"
         return gr.update(value=str(path), label=words, visible=True)
 
@@ -309,14 +313,14 @@ class Handlers:
         form = self._form
         return form.filled(request) | {
             form.arms: gr.update(
-                choices=arm_choices(self._desk), value=list(request.arms or [BASE])
+                choices=arm_choices(self._comparisons), value=list(request.arms or [BASE])
             )
         }
 
     def _shown(self, key: str) -> dict[Component, Any]:
-        """The right column with a comparison shown; figures only when it is at rest."""
-        desk, view = self._desk, self._view
-        status, plan = desk.status(key), desk.planned(key)
+        """The right column with a comparison shown; figures only after it has ended."""
+        comparisons, view = self._comparisons, self._view
+        status, plan = comparisons.status(key), comparisons.plan(key)
         is_at_work, has_any = status.state == "drawing", status.num_drawn > 0
         changes: dict[Component, Any] = {
             view.shown: key,
@@ -331,7 +335,7 @@ class Handlers:
         }
         if is_at_work:
             return changes | {view.table: compare_view.NO_TABLE}
-        changes |= self._chart(key, desk.costs()[0])
+        changes |= self._chart(key, next(iter(COSTS)))
         return changes | {
             view.table: self._table(key) if has_any else "",
             view.earlier: gr.update(choices=self._earlier(), value=key),
@@ -339,20 +343,20 @@ class Handlers:
 
     def _table(self, key: str) -> str:
         try:
-            return compare_view.table_html(self._desk.table(key))
+            return compare_view.table_html(self._comparisons.table(key))
         except RocmError as error:  # a damaged picture must not hide the others
             return fault(str(error))
 
     def _earlier(self) -> list[tuple[str, str]]:
         if self._is_public:
             return []
-        keys = self._desk.keys()[:MAX_LISTED]
-        plans = {key: _or_none(lambda key=key: self._desk.planned(key)) for key in keys}
+        keys = self._comparisons.keys()[:MAX_LISTED]
+        plans = {key: _or_none(lambda key=key: self._comparisons.plan(key)) for key in keys}
         return [(compare_view.title(plan), key) for key, plan in plans.items() if plan]
 
 
 def _or_none(ask: Callable[[], Any]) -> Any:
-    """What `ask` returns; None where the comparison is gone or damaged, which a poll says."""
+    """The result of `ask`; None if the comparison is deleted or damaged, which a poll reports."""
     try:
         return ask()
     except RocmError:

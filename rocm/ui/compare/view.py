@@ -1,42 +1,39 @@
-"""A comparison in words and figures, as HTML. Everything that a user wrote is escaped."""
+"""A comparison as HTML. Text written by a user is escaped."""
 
 from html import escape
 from typing import Any
 
-from rocm.evaluation.service import Interval, Plan, Row, Status, Table, words
-from rocm.ui.generate.view import DOT, fault
+from rocm.evaluation.formats import interval_text
+from rocm.evaluation.intervals import Interval
+from rocm.evaluation.plan import ComparisonPlan
+from rocm.evaluation.store import Status
+from rocm.evaluation.table import ComparisonTable, Row
+from rocm.storage.numbers import duration
+from rocm.ui.generate.view import DOT
+from rocm.ui.handlers import fault
 
 NOTHING = """
 <div class="empty"><strong>No comparison yet.</strong> Choose arms and prompts, and press
 <em>Compare</em>.</div>
 """
-NO_TABLE = '<div class="empty">The table stands here when the pictures are drawn.</div>'
+NO_TABLE = '<div class="empty">The table appears when drawing is done.</div>'
 NO_RUN = """
-<div class="empty">Runs of this machine among the arms are drawn here: what each update cost is in
-their measurements.</div>
+<div class="empty">Reward against cost appears here when an arm is a run of this machine.</div>
 """
-UNITS = {"kl_nats": "KL, nats", "color_entropy": "colour entropy, bits"}
+UNITS = {"kl_nats": "KL, nats", "color_entropy": "color entropy, bits"}
 
 
-def state_line(status: Status, plan: Plan) -> str:
-    """State, progress and what is compared.
-
-    Args:
-        status: of the comparison.
-        plan: of it.
-
-    Returns:
-        HTML.
-    """
+def state_line(status: Status, plan: ComparisonPlan) -> str:
+    """State, progress and settings of a comparison."""
     facts = [f"{status.num_drawn} of {status.num_pictures} pictures"]
     if status.detail == "warming up":
-        facts.append("loading the model, a few seconds")
+        facts.append("loading the model")
     elif status.detail == "waiting":
         facts.append("waiting for other pictures")
     elif status.state == "finished":
-        facts.append(f"{status.seconds:.1f} s")
+        facts.append(duration(status.seconds))
     elif status.state == "cancelled":
-        facts.append("Compare draws the rest")
+        facts.append("press Compare to draw the rest")
     first = plan.columns[0].picture
     seeds = f"seeds {plan.seeds[0]} to {plan.seeds[-1]}"
     about = [
@@ -59,41 +56,26 @@ def state_line(status: Status, plan: Plan) -> str:
     )
 
 
-def table_html(table: Table) -> str:
-    """Rows of arms, columns of measures.
-
-    Args:
-        table: of a comparison.
-
-    Returns:
-        HTML; below each mean its paired difference to the base model, bold where the interval
-        leaves out zero.
-    """
+def table_html(table: ComparisonTable) -> str:
+    """Rows of arms, columns of measures; below each mean its difference to the base model."""
     heads = "".join(_head(table, name) for name in table.measures)
     rows = "".join(_row(table, row) for row in table.rows)
     note = (
-        f"Mean over {_counted(table.num_prompts, 'prompt')}, seeds of each: {table.num_seeds}, +- "
-        "half of its 95 % interval; below it the paired difference to the base model, bold where "
-        "its interval leaves out 0. Blue: the arm was trained on it. Saturation, contrast, edge "
-        "density and colour entropy move when a reward is hacked; diversity falls."
+        f"Mean \N{PLUS-MINUS SIGN} half of its 95 % interval over "
+        f"{_counted(table.num_prompts, 'prompt')}, {_counted(table.num_seeds, 'seed')} each. "
+        "Below: paired difference to the base model; bold: significant at 95 %. Blue: the arm was "
+        "trained on this reward. Reward hacking changes saturation, contrast, edge density and "
+        "color entropy, and lowers diversity."
     )
-    note = escape(table.unfinished) + _plain(note) + escape(table.computed)
+    note = escape(f"{table.unfinished}{note}{table.computed}")
     return (
         f'<div class="cmp-table"><table><thead><tr><th>Arm</th>{heads}</tr></thead>'
         f'<tbody>{rows}</tbody></table></div><p class="cmp-note">{note}</p>'
     )
 
 
-def rows_of_plan(key: str, plan: Plan) -> dict[str, Any]:
-    """What the browser must know to draw the grid.
-
-    Args:
-        key: of the comparison.
-        plan: of it.
-
-    Returns:
-        Plain data; row r of the grid is prompt r // S with seed r % S.
-    """
+def rows_of_plan(key: str, plan: ComparisonPlan) -> dict[str, Any]:
+    """Plain data for the grid; its row r is prompt r // S with seed r % S."""
     trained = [name for column in plan.columns for name in column.trained]
     return {
         "key": key,
@@ -118,8 +100,8 @@ def rows_of_plan(key: str, plan: Plan) -> dict[str, Any]:
     }
 
 
-def title(plan: Plan) -> str:
-    """A comparison in one line, for a list."""
+def title(plan: ComparisonPlan) -> str:
+    """A comparison in one line."""
     arms = ", ".join(dict.fromkeys(column.label for column in plan.columns))
     first, axis = plan.columns[0].picture, f"{DOT}by {plan.axis}" if plan.axis else ""
     seeds = f"{_counted(len(plan.seeds), 'seed')} from {plan.seeds[0]}"
@@ -131,12 +113,12 @@ def _counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def _head(table: Table, name: str) -> str:
+def _head(table: ComparisonTable, name: str) -> str:
     held = "<small>held out</small>" if name == table.judge else ""
     return f"<th>{escape(UNITS.get(name, name.replace('_', ' ')))}{held}</th>"
 
 
-def _row(table: Table, row: Row) -> str:
+def _row(table: ComparisonTable, row: Row) -> str:
     cells = "".join(_cell(row, name) for name in table.measures)
     return f"<tr><th>{escape(row.title)}</th>{cells}</tr>"
 
@@ -145,15 +127,14 @@ def _cell(row: Row, name: str) -> str:
     difference = row.differences[name]
     below = ""
     if difference is not None:
-        sure = "sure" if _leaves_out_zero(difference) else ""
-        below = f'<small class="{sure}">{_plain(words(difference, is_difference=True))}</small>'
+        sure = "sure" if _is_significant(difference) else ""
+        below = (
+            f'<small class="{sure}">{interval_text(name, difference, is_difference=True)}</small>'
+        )
     kind = "trained" if name in row.trained else ""
-    return f'<td class="{kind}">{_plain(words(row.means[name]))}{below}</td>'
+    return f'<td class="{kind}">{interval_text(name, row.means[name])}{below}</td>'
 
 
-def _leaves_out_zero(one: Interval) -> bool:
-    return one.low is not None and one.high is not None and (one.low > 0 or one.high < 0)
-
-
-def _plain(text: str) -> str:
-    return text.replace("+-", "\N{PLUS-MINUS SIGN}")
+def _is_significant(interval: Interval) -> bool:
+    low, high = interval.low, interval.high
+    return low is not None and high is not None and (low > 0 or high < 0)

@@ -1,7 +1,7 @@
-"""The page that draws: settings on the left; pictures and history on the right.
+"""The Generate page: settings on the left; pictures and history on the right.
 
-Draw hands an order to the desk and returns; a timer looks at its folder until it has ended. What is
-shown stands in the address, so that a link or a reload brings the settings back.
+Draw submits an order and returns; a timer polls it until it has ended. The shown settings are in
+the address, so that a link or a reload restores them.
 """
 
 import json
@@ -9,6 +9,7 @@ import re
 from base64 import b64encode
 from dataclasses import asdict, dataclass
 from html import escape
+from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
@@ -18,18 +19,19 @@ from pydantic import BaseModel
 
 from rocm.config import RunConfig
 from rocm.errors import DrawingError, RocmError
-from rocm.generation.orders import MAX_ORDERED, MAX_ORDERED_PUBLIC, RUN, Desk, Order
+from rocm.generation.orders import MAX_ORDERED, MAX_ORDERED_PUBLIC, Order, Orders
+from rocm.prompts.split import load_prompts
+from rocm.runs.adapters import BASE, adapter_choices
 from rocm.storage.paths import ROOT
 from rocm.ui.access import Access
 from rocm.ui.generate import view as picture_view
-from rocm.ui.handlers import QUIET, in_words, told
+from rocm.ui.handlers import QUIET, fault, in_words, told
 
-NO_ADAPTER = "none"
 STEPS = [*range(1, 9), 16]
-BOUNDED = """Others can reach this page: an order draws up to {most} pictures with the embedded
-model or a run's adapter, and your history is yours alone and ends with this page."""
+BOUNDED = """This page is public: an order draws up to {most} pictures with the embedded model or
+with the adapter of a run. Only you see your history; it ends with this page."""
 DICE = "() => Math.floor(Math.random() * 2 ** 31)"
-# Leaving the list counts as input too; and what was chosen must not come back over later words.
+# Leaving the list counts as input too; a chosen example must not overwrite text typed later.
 EXAMPLE = "(chosen, prompt) => [chosen || prompt, null]"
 SURPRISE = "() => {{ const all = {prompts}; return all[Math.floor(Math.random() * all.length)]; }}"
 SHOW_ON_A_PHONE = """() => {
@@ -37,7 +39,7 @@ SHOW_ON_A_PHONE = """() => {
 }"""
 SAVE = """(name_and_data) => {
   const [name, data] = name_and_data.split('|');
-  const bytes = Uint8Array.from(atob(data), sign => sign.charCodeAt(0));
+  const bytes = Uint8Array.from(atob(data), char => char.charCodeAt(0));
   const link = document.createElement('a');
   link.href = URL.createObjectURL(new Blob([bytes]));
   link.download = name;
@@ -47,7 +49,7 @@ SAVE = """(name_and_data) => {
 
 
 @dataclass(frozen=True)
-class Form:
+class GenerateForm:
     """The left column; fields but the buttons are those of `Order`."""
 
     prompt: gr.Textbox
@@ -67,8 +69,8 @@ class Form:
 
 
 @dataclass(frozen=True)
-class View:
-    """What handlers change besides the form."""
+class GenerateView:
+    """Components that handlers change besides the form."""
 
     drawing: gr.HTML
     history: gr.HTML
@@ -82,35 +84,36 @@ class View:
     deleted: gr.State
 
 
-def build(desk: Desk, access: Access, page: gr.Blocks) -> None:
+def build(orders: Orders, runs: Path, access: Access, page: gr.Blocks) -> None:
     """Make the page.
 
     Args:
-        desk: takes orders and keeps their history.
-        access: whether only this machine's user can reach the page.
+        orders: takes orders and keeps their history.
+        runs: folder of the runs whose adapters are offered.
+        access: whether the page is public.
         page: the application, whose load event fills the form.
     """
     is_public = not access.may_train or bool(access.token)
-    # A call from outside, without the page's load event, has no name and so reaches no history.
+    # A foreign call, without the page's load event, has no secret name and so reaches no history.
     visitor = gr.State("nobody" if is_public else "")
     with gr.Row(elem_classes="page"):
         with gr.Column(scale=1, min_width=320, elem_classes="left"):
-            form, draw = _build_form(desk, is_public)
+            form, draw = _build_form(runs, is_public)
         with gr.Column(scale=3, min_width=320, elem_classes="right"):
             view = _build_view(draw)
-    parts = Handlers(desk, is_public, form, view, visitor)
-    parts.wire(page)
+    GenerateHandlers(orders, runs, form, view, visitor).wire(page)
 
 
-def _build_form(desk: Desk, is_public: bool) -> tuple[Form, gr.Button]:
+def _build_form(runs: Path, is_public: bool) -> tuple[GenerateForm, gr.Button]:
     most = MAX_ORDERED_PUBLIC if is_public else MAX_ORDERED
     if is_public:
         gr.Markdown(BOUNDED.format(most=most), elem_id="drawing_bounds")
-    examples, plain = desk.examples(), Order()
+    # Prompts that no run was trained on.
+    examples, plain = list(load_prompts("embedded", 32, 0).evaluation), Order()
     prompt = gr.Textbox(
         examples[0],
         label="Prompt",
-        info="What to draw; Enter draws it.",
+        info="Describe the picture; Enter draws it.",
         lines=1,
         max_lines=4,
         elem_id="prompt",
@@ -125,7 +128,7 @@ def _build_form(desk: Desk, is_public: bool) -> tuple[Form, gr.Button]:
         seed = gr.Number(
             plain.seed,
             label="Seed",
-            info="Of the first picture; the others follow.",
+            info="Of the first picture; the next pictures have the next seeds.",
             precision=0,
             elem_id="seed",
             scale=3,
@@ -140,7 +143,7 @@ def _build_form(desk: Desk, is_public: bool) -> tuple[Form, gr.Button]:
         STEPS,
         value=plain.num_inference_steps,
         label="Sampler steps (N)",
-        info="More steps, finer pictures, more time.",
+        info="More steps give finer pictures and take longer.",
         elem_id="num_inference_steps",
     )
     guidance = gr.Slider(
@@ -149,14 +152,28 @@ def _build_form(desk: Desk, is_public: bool) -> tuple[Form, gr.Button]:
         plain.guidance_scale,
         step=0.5,
         label="Guidance scale",
-        info="How strictly the prompt is followed; the embedded model was made for 8.5.",
+        info="Higher values follow the prompt more closely; the embedded model expects 8.5.",
         elem_id="guidance_scale",
     )
+    choice = _build_adapter(runs, is_public)
+    example.input(None, [example, prompt], [prompt, example], js=EXAMPLE, api_visibility="private")
+    prompts = json.dumps(examples)
+    surprise.click(
+        None, None, prompt, js=SURPRISE.format(prompts=prompts), api_visibility="private"
+    )
+    dice.click(None, None, seed, js=DICE, api_visibility="private")
+    return GenerateForm(prompt, seed, num_pictures, steps, guidance, *choice), draw
+
+
+def _build_adapter(
+    runs: Path, is_public: bool
+) -> tuple[gr.Dropdown, gr.Slider, gr.Checkbox, gr.Textbox]:
     adapter = gr.Dropdown(
-        _adapter_choices(desk),
-        value=NO_ADAPTER,
+        _adapter_choices(runs),
+        value=BASE,
         label="Adapter",
-        info="What a run has learned" + ("." if is_public else "; or type an adapter's folder."),
+        info="A run or a shipped adapter"
+        + ("." if is_public else "; or type a checkpoint (RUN@STEP), folder or owner/name."),
         allow_custom_value=not is_public,
         elem_id="adapter",
     )
@@ -166,32 +183,25 @@ def _build_form(desk: Desk, is_public: bool) -> tuple[Form, gr.Button]:
         1,
         step=0.05,
         label="Adapter strength",
-        info="0 is the base model, 1 the adapter as it was trained.",
+        info="0 is the base model, 1 the adapter as trained.",
         elem_id="adapter_strength",
     )
     with_base = gr.Checkbox(
-        label="Draw the base model too",
-        info="From the same noise, to compare with the adapter.",
+        label="Also draw the base model",
+        info="From the same noise, for comparison.",
         elem_id="with_base",
     )
     with gr.Accordion("Model", open=False, visible=not is_public):
         model = gr.Textbox(
             label="Model",
-            info=f"{RunConfig.model_fields['model'].description} Empty: the adapter's own.",
+            info=f"{RunConfig.model_fields['model'].description} Default: the adapter's model.",
             placeholder="assets/tiny-lcm",
             elem_id="model",
         )
-    example.input(None, [example, prompt], [prompt, example], js=EXAMPLE, api_visibility="private")
-    prompts = json.dumps(examples)
-    surprise.click(
-        None, None, prompt, js=SURPRISE.format(prompts=prompts), api_visibility="private"
-    )
-    dice.click(None, None, seed, js=DICE, api_visibility="private")
-    form = Form(prompt, seed, num_pictures, steps, guidance, adapter, strength, with_base, model)
-    return form, draw
+    return adapter, strength, with_base, model
 
 
-def _build_view(draw: gr.Button) -> View:
+def _build_view(draw: gr.Button) -> GenerateView:
     with gr.Row(elem_classes="runs"):
         gr.HTML("<h2>Pictures</h2>", elem_classes="overline")
         looks = {"min_width": 110, "scale": 0, "size": "md", "interactive": False}
@@ -204,32 +214,25 @@ def _build_view(draw: gr.Button) -> View:
     history = gr.HTML(picture_view.NO_HISTORY, js_on_load=_script("history.js"), elem_id="history")
     states = (gr.State(""), gr.State(""), gr.State(()))
     timer = gr.Timer(0.3, active=False)
-    return View(drawing, history, draw, cancel, download, undo, timer, *states)
+    return GenerateView(drawing, history, draw, cancel, download, undo, timer, *states)
 
 
 class ChosenEntry(BaseModel):
-    """The entry of the history that is clicked on."""
+    """The entry of the history that was clicked."""
 
     entry: str
 
 
-class Handlers:
-    """The page's handlers; each converts values, asks the desk, and converts its answer."""
+class GenerateHandlers:
+    """The page's handlers: each converts values, asks the orders, and converts the answer."""
 
     def __init__(
-        self, desk: Desk, is_public: bool, form: Form, view: View, visitor: gr.State
+        self, orders: Orders, runs: Path, form: GenerateForm, view: GenerateView, visitor: gr.State
     ) -> None:
-        """Bind the parts of one page.
-
-        Args:
-            desk: to ask.
-            is_public: whether others can reach the page.
-            form: left column.
-            view: right column.
-            visitor: secret name of a visitor, empty where the page is private.
-        """
-        self._desk, self._is_public = desk, is_public
+        """Bind the parts of a page; `visitor` is a secret name, empty on a private page."""
+        self._orders, self._runs = orders, runs
         self._form, self._view, self._visitor = form, view, visitor
+        self._is_public = bool(visitor.value)
 
     def wire(self, page: gr.Blocks) -> None:
         """Bind the handlers to their events."""
@@ -253,12 +256,12 @@ class Handlers:
             in_words(self._archive), [visitor, view.shown], carrier, **named
         ).success(None, carrier, None, js=SAVE, api_visibility="private")
         form.adapter.focus(
-            lambda: gr.update(choices=_adapter_choices(self._desk)), None, form.adapter, **QUIET
+            lambda: gr.update(choices=_adapter_choices(self._runs)), None, form.adapter, **QUIET
         )
 
     def _load(self, request: gr.Request) -> dict[Component, Any]:
         visitor = token_hex(16) if self._is_public else ""
-        entries = self._desk.history(visitor)
+        entries = self._orders.history(visitor)
         asked = dict(request.query_params)
         changes: dict[Component, Any] = {self._visitor: visitor}
         if "prompt" in asked:
@@ -272,25 +275,25 @@ class Handlers:
         return changes | self._shown(visitor, shown)
 
     def _asked(self, asked: dict[str, str], visitor: str) -> Order | None:
-        """The order of the address; what is wrong with it is said, and the form stays plain."""
+        """The order in the address; None, with a warning, if it is not allowed."""
         try:
-            return self._desk.check(Order.of(asked), visitor)[0]
+            return self._orders.check(Order.of(asked), visitor)[0]
         except RocmError as error:
-            gr.Warning(f"The link's settings cannot be used. {escape(str(error)[:500])}")
+            gr.Warning(f"The settings in this link cannot be used. {escape(str(error)[:500])}")
             return None
 
     def _draw(self, visitor: str, deleted: tuple[str, ...], *values: Any) -> dict[Component, Any]:
-        given = ["" if value in (None, NO_ADAPTER) else value for value in values]
+        given = ["" if value in (None, BASE) else value for value in values]
         order = Order(**dict(zip(vars(Order()), given, strict=True)))
-        return self._shown(visitor, self._desk.draw(order, visitor), deleted)
+        return self._shown(visitor, self._orders.draw(order, visitor), deleted)
 
     def _poll(self, visitor: str, shown: str, seen: str) -> dict[Component, Any]:
         if not shown:
             return {self._view.timer: gr.Timer(active=False)}
         try:
-            entry, status = self._desk.entry(shown, visitor)
-        except RocmError as error:  # deleted from another page; said once, then no more polls
-            words = picture_view.fault(str(error))
+            entry, status = self._orders.entry(shown, visitor)
+        except RocmError as error:  # deleted from another page; polling ends
+            words = fault(str(error))
             return {
                 self._view.timer: gr.Timer(active=False),
                 self._view.shown: "",
@@ -304,41 +307,41 @@ class Handlers:
         return changes
 
     def _cancel(self, visitor: str, shown: str) -> None:
-        self._desk.cancel(shown, visitor)
+        self._orders.cancel(shown, visitor)
 
     def _select(self, visitor: str, event: gr.EventData) -> dict[Component, Any]:
-        entry, _ = self._desk.entry(told(event, ChosenEntry).entry, visitor)
+        entry, _ = self._orders.entry(told(event, ChosenEntry).entry, visitor)
         return self._filled(Order.of(entry.order)) | self._shown(visitor, entry.entry_id)
 
     def _delete(
         self, visitor: str, shown: str, deleted: tuple[str, ...], event: gr.EventData
     ) -> dict[Component, Any]:
         entry_id = told(event, ChosenEntry).entry
-        self._desk.delete(entry_id, visitor)
+        self._orders.delete(entry_id, visitor)
         rest = "" if entry_id == shown else shown
         return self._shown(visitor, rest, (*deleted, entry_id))
 
     def _undo(self, visitor: str, shown: str, deleted: tuple[str, ...]) -> dict[Component, Any]:
         if not deleted:
-            raise DrawingError("Nothing was deleted here that could be taken back.")
-        self._desk.restore(deleted[-1], visitor)
+            raise DrawingError("There is no deleted drawing to restore.")
+        self._orders.restore(deleted[-1], visitor)
         return self._shown(visitor, deleted[-1], deleted[:-1])
 
     def _archive(self, visitor: str, shown: str) -> str:
-        name, content = self._desk.archive(shown, visitor)
+        name, content = self._orders.archive(shown, visitor)
         return f"{name}|{b64encode(content).decode()}"
 
     def _filled(self, order: Order) -> dict[Component, Any]:
         values = {getattr(self._form, name): value for name, value in vars(order).items()}
-        choices = _adapter_choices(self._desk)
+        choices = _adapter_choices(self._runs)
         return values | {
-            self._form.adapter: gr.update(choices=choices, value=order.adapter or NO_ADAPTER)
+            self._form.adapter: gr.update(choices=choices, value=order.adapter or BASE)
         }
 
     def _shown(
         self, visitor: str, shown: str, deleted: tuple[str, ...] | None = None
     ) -> dict[Component, Any]:
-        """The right column with one entry shown, or with none."""
+        """The right column with an entry shown, or without one."""
         view = self._view
         changes: dict[Component, Any] = {view.shown: shown}
         if deleted is not None:
@@ -346,14 +349,14 @@ class Handlers:
         status, num_files = None, 0
         drawing = picture_view.NOTHING
         if shown:
-            entry, status = self._desk.entry(shown, visitor)
+            entry, status = self._orders.entry(shown, visitor)
             num_files = len(entry.files)
-            command = self._desk.command(entry)
+            command = self._orders.command(entry)
             drawing = picture_view.drawing(entry, status, command, self._is_public)
             changes[view.seen] = _version(shown, num_files, status.state if status else "")
         return changes | {
             view.drawing: drawing,
-            view.history: picture_view.history(self._desk.history(visitor), shown),
+            view.history: picture_view.history(self._orders.history(visitor), shown),
             view.timer: gr.Timer(active=status is not None),
             view.cancel: gr.update(interactive=status is not None),
             view.download: gr.update(interactive=num_files > 0 and status is None),
@@ -361,19 +364,18 @@ class Handlers:
 
 
 def _version(shown: str, num_files: int, state: str) -> str:
-    """A text that changes when what is shown of a drawing changes."""
+    """A text that changes whenever the shown drawing changes."""
     return f"{shown} {num_files} {state}"
 
 
-def _adapter_choices(desk: Desk) -> list[tuple[str, str]]:
-    runs = [(_run_name(run_id, title), RUN + run_id) for run_id, title in desk.adapters().items()]
-    return [("None: the base model", NO_ADAPTER), *runs]
+def _adapter_choices(runs: Path) -> list[tuple[str, str]]:
+    return [(_with_date(choice.label), choice.name) for choice in adapter_choices(runs)]
 
 
-def _run_name(run_id: str, title: str) -> str:
+def _with_date(label: str) -> str:
+    """A run's label with its time in words instead of in its id."""
     made = r" (\1-\2-\3 \4:\5, \6)"
-    name = re.sub(r"-(\d{4})(\d\d)(\d\d)-(\d\d)(\d\d)\d\d-(\w+)$", made, run_id)
-    return f"{title}: {name}" if title else name
+    return re.sub(r"-(\d{4})(\d\d)(\d\d)-(\d\d)(\d\d)\d\d-(\w+)$", made, label)
 
 
 def _script(name: str) -> str:

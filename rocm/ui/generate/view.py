@@ -1,4 +1,4 @@
-"""Drawings as HTML: state, grid, history. Everything that a user wrote is escaped."""
+"""Drawings as HTML: state, grid, history. Text written by a user is escaped."""
 
 from base64 import b64encode
 from dataclasses import dataclass
@@ -15,31 +15,26 @@ from rocm.generation.history import Entry
 from rocm.generation.orders import Order, picture_name
 from rocm.generation.picture import Picture
 from rocm.generation.queue import JobStatus
+from rocm.storage.numbers import duration
+from rocm.ui.handlers import fault
 
 DOT = " \N{MIDDLE DOT} "
 INLINE_BYTES = 256 * 1024
 DAMAGED = "The file of this picture is damaged."
 THUMBNAIL = 64
 NOTHING = """
-<div class="empty"><strong>No picture yet.</strong> Describe one and press <em>Draw</em>. The first
-takes a few seconds longer: the model is loaded and then kept ready.</div>
+<div class="empty"><strong>No picture yet.</strong> Type a prompt and press <em>Draw</em>. The first
+picture takes a few seconds longer, while the model is loaded.</div>
 """
 NO_HISTORY = (
-    '<div class="empty">What you draw is kept here; a click brings its settings back.</div>'
+    '<div class="empty">Your drawings are kept here; a click restores their settings.</div>'
 )
 
 
 def drawing(entry: Entry, status: JobStatus | None, command: str, is_public: bool) -> str:
-    """State, pictures and how to draw them again.
+    """State and pictures as HTML, and the command that draws them again unless the page is public.
 
-    Args:
-        entry: to show.
-        status: of its job, None if it is not at work.
-        command: line that draws the same pictures.
-        is_public: whether the visitor has no command line where the adapter is.
-
-    Returns:
-        HTML.
+    `status` is None for an entry that is not being drawn.
     """
     order = Order.of(entry.order)
     has_both = any(entry.is_base)
@@ -59,11 +54,6 @@ def drawing(entry: Entry, status: JobStatus | None, command: str, is_public: boo
     )
 
 
-def fault(words: str) -> str:
-    """A sentence on what is wrong with a drawing, as HTML."""
-    return f'<div class="note error">{escape(words)}</div>'
-
-
 def query(order: Order) -> str:
     """The order as the part of an address behind the question mark; plain values are left out."""
     plain = Order()
@@ -76,15 +66,7 @@ def query(order: Order) -> str:
 
 
 def history(entries: list[Entry], shown: str) -> str:
-    """The history as a list of buttons, newest first.
-
-    Args:
-        entries: newest first.
-        shown: id of the one that is on the page.
-
-    Returns:
-        HTML.
-    """
+    """The history as a list of buttons; `shown` is the id of the entry on the page."""
     if not entries:
         return NO_HISTORY
     lines = "".join(_line(entry, entry.entry_id == shown) for entry in entries)
@@ -96,13 +78,13 @@ def _state(entry: Entry, status: JobStatus | None) -> str:
     state = status.state if status else entry.state
     words = [f"{drawn} of {total} pictures" if total > 1 else "1 picture"]
     if state == "waiting" and status:
-        words = [f"{status.ahead} before it"] if status.ahead else ["about to begin"]
+        words = [f"{status.ahead} requests ahead"] if status.ahead else ["starting"]
     elif state == "warming up":
-        words = ["loading the model, a few seconds"]
+        words = ["loading the model"]
     elif status is None and entry.state == "drawing":
         state = "unfinished"
     elif status is None:
-        words.append(f"{entry.seconds:.1f} s")
+        words.append(duration(entry.seconds))
     first = entry.pictures[0]
     settings = [f"N {first.num_inference_steps}", f"guidance {first.guidance_scale:g}"]
     if first.adapter:
@@ -158,7 +140,7 @@ def _image(entry: Entry, index: int, arm: str) -> str:
 
 @dataclass(frozen=True)
 class Look:
-    """A picture as data addresses: itself while it is small, else a lighter WebP; its thumbnail."""
+    """A picture as data addresses: the PNG if it is small, else a WebP; and its thumbnail."""
 
     data: str
     thumbnail: str
@@ -166,14 +148,7 @@ class Look:
 
 
 def picture_look(file: Path) -> Look | None:
-    """The picture in a file; None for one that is damaged, or gone since the folder was read.
-
-    Args:
-        file: PNG; read again when it has changed.
-
-    Returns:
-        How to show it.
-    """
+    """The picture in a PNG file, read again when it has changed; None if damaged or deleted."""
     try:
         return _read_look(file, file.stat().st_mtime_ns)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):  # all of Pillow's
@@ -218,7 +193,7 @@ def _line(entry: Entry, is_shown: bool) -> str:
 
 
 def moment(entry_id: str) -> str:
-    """When an entry was asked for, in words."""
+    """Date and time of an entry."""
     return strftime("%d %b %H:%M", strptime(entry_id[:15], "%Y%m%d-%H%M%S"))
 
 
@@ -234,6 +209,6 @@ def _again(order: Order, command: str, is_public: bool) -> str:
     return (
         f'<div class="again">{link}'
         '<button type="button" data-copy="command">Copy command</button>'
-        f'<code tabindex="0" aria-label="Command that draws the same">{escape(command)}</code>'
+        f'<code tabindex="0" aria-label="Command that draws this">{escape(command)}</code>'
         "</div>"
     )

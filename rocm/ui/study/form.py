@@ -10,7 +10,8 @@ from gradio.components import Component
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from rocm.evaluation.service import CompareDesk
+from rocm.evaluation.request import first_request
+from rocm.evaluation.store import Comparisons
 from rocm.study.design.form import TYPED
 from rocm.study.design.recipe import QUESTIONS, SIZE, Consent, Prompts, Recipe, StudyArm
 from rocm.ui.compare.form import arm_choices
@@ -65,7 +66,7 @@ class StudyForm:
     build_text: gr.Button
 
 
-def build_form(compare: CompareDesk) -> StudyForm:
+def build_form(compare: Comparisons) -> StudyForm:
     """Make the form in the current Gradio block; `compare` knows the arms to choose from."""
     with (
         gr.Accordion("New study", open=False, elem_id="study_new") as box,
@@ -88,11 +89,11 @@ def build_form(compare: CompareDesk) -> StudyForm:
     return StudyForm(box, tabs, fields, build, as_text, text, file, build_text)
 
 
-def _build_fields(compare: CompareDesk) -> dict[str, Component]:
+def _build_fields(compare: Comparisons) -> dict[str, Component]:
     fields: dict[str, Component] = {"title": _control("title")}
     fields["arms"] = gr.Dropdown(
         arm_choices(compare),
-        value=[name for name in compare.first_request().arms if name != "base"],
+        value=[name for name in first_request().arms if name != "base"],
         multiselect=True,
         allow_custom_value=True,
         label="Arms",

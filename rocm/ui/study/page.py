@@ -12,7 +12,7 @@ from gradio.components import Component
 from pydantic import BaseModel
 
 from rocm.errors import ConfigError, RocmError, StudyError
-from rocm.evaluation.service import CompareDesk
+from rocm.evaluation.store import Comparisons
 from rocm.storage.numbers import number
 from rocm.study.design import lifecycle
 from rocm.study.design.cost import study_cost
@@ -55,7 +55,7 @@ class OpenedFile(BaseModel):
     text: str
 
 
-def build(studies: Studies, compare: CompareDesk, access: Access, tab: gr.Tab) -> None:
+def build(studies: Studies, compare: Comparisons, access: Access, tab: gr.Tab) -> None:
     """Make the page in `tab`, whose first selection shows the study of the address."""
     with gr.Row(elem_classes="page"):
         with gr.Column(scale=1, min_width=320, elem_classes="left"):
@@ -85,7 +85,7 @@ class StudyPage:
         self._base = gr.Textbox(visible="hidden", label="Address", container=False)
         self._at = [panel["token"], panel["selected"], self._base]
 
-    def wire(self, compare: CompareDesk, tab: gr.Tab, demo: gr.Button) -> None:
+    def wire(self, compare: Comparisons, tab: gr.Tab, demo: gr.Button) -> None:
         """Bind the handlers to their events."""
         panel, form, at, builds = self._panel, self._form, self._at, self._studies.builds
         token, everything = panel["token"], {"outputs": list(panel.values()), **QUIET}
@@ -112,7 +112,7 @@ class StudyPage:
         panel["not_now"].click(lambda: gr.update(visible=False), None, panel["question"], **QUIET)
         self._wire_texts(compare)
 
-    def _wire_texts(self, compare: CompareDesk) -> None:
+    def _wire_texts(self, compare: Comparisons) -> None:
         panel, form = self._panel, self._form
         chosen = self._at[:2]
         asked = [*chosen, panel["seconds"], panel["pay"]]

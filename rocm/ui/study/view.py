@@ -10,7 +10,7 @@ from rocm.study.report.effects import Widths
 from rocm.study.report.progress import RECENT_MINUTES, precision
 from rocm.study.service import PairRow, StudyDetails, StudyStatus
 from rocm.study.statistics.power import Power
-from rocm.ui.generate.view import fault
+from rocm.ui.handlers import fault
 
 VOTES = "study"
 """Where the voting pages are, relative to this one."""

@@ -1,8 +1,9 @@
-"""Buttons that act on the run that is looked at. Built only where training is allowed.
+"""Buttons that act on the selected run. Built only where training is allowed.
 
-Whatever throws away asks first, and what is thrown away lies in a bin.
+Destructive actions ask first, and deleted runs stay in a bin.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -13,14 +14,17 @@ import gradio as gr
 from gradio.components import Component
 
 from rocm.config import RunConfig
-from rocm.studio import RunReport, Services
+from rocm.runs.export import export
+from rocm.runs.library import Runs, open_in_file_manager
+from rocm.runs.reports import RunReport
 from rocm.ui.access import Access
 from rocm.ui.handlers import HIDDEN, QUIET, in_words
 from rocm.ui.train import view
-from rocm.ui.train.form import Form
+from rocm.ui.train.form import TrainForm
 
-# Button, its words, and whether it can be pressed for a run; each is a method of Services.
-SIMPLE = {
+Rule = Callable[[RunReport], bool]
+# Buttons with one effect: words, and for which runs they are enabled.
+SIMPLE: dict[str, tuple[str, Rule]] = {
     "stop_run": ("Stop", lambda report: report.status.state in ("starting", "running")),
     "resume_run": ("Resume", lambda report: report.status.is_resumable),
     "sample_now": ("Sample now", lambda report: report.status.state == "running"),
@@ -29,6 +33,7 @@ SIMPLE = {
 }
 TRAINING = ("stop_run", "resume_run", "sample_now", "save_now")
 WAITING = ("cancel_run", "earlier", "later")
+MOVES = {"earlier": -1, "later": 1}
 DONE = {
     "sample_now": "Pictures are drawn after this update.",
     "save_now": "A checkpoint is written after this update.",
@@ -37,10 +42,10 @@ DONE = {
 
 @dataclass(frozen=True)
 class Actions:
-    """The buttons by name, and the texts that follow the run that is looked at.
+    """The buttons by name, and the texts that follow the selected run.
 
-    `named` is the run whose title and note stand in the boxes: what is typed must not reach another
-    one that is chosen by the same click.
+    `named` is the run whose title and note stand in the boxes: typed text must not reach another
+    run that is selected by the same click.
     """
 
     buttons: dict[str, gr.Button]
@@ -54,17 +59,36 @@ class Actions:
         return {**self.buttons, "title": self.title, "note": self.note, "named": self.named}
 
 
+@dataclass(frozen=True)
+class _Target:
+    """What the buttons act on: the runs, and the page's form and selected run."""
+
+    runs: Runs
+    access: Access
+    form: TrainForm
+    selected: gr.State
+
+    def on_click(
+        self,
+        button: gr.Button,
+        act: Callable[..., Any],
+        inputs: list[Component],
+        outputs: Any = None,
+        api_name: str = "",
+    ) -> None:
+        """Call `act` with the inputs, once the admin token was checked."""
+
+        def checked(token: str, *values: Any) -> Any:
+            self.access.check(token)
+            return act(*values)
+
+        named = HIDDEN | {"api_name": api_name or button.elem_id}
+        button.click(in_words(checked), [self.form.token, *inputs], outputs, **named)
+
+
 def pressable(report: RunReport | None, num_waiting: int) -> dict[str, Any]:
-    """Which buttons can be pressed.
-
-    Args:
-        report: of the run that is looked at, None for none.
-        num_waiting: runs in the queue.
-
-    Returns:
-        Updates by the button's name.
-    """
-    rules = {name: rule for name, (_, rule) in SIMPLE.items()} | {
+    """Updates that enable the buttons for a run (None for no run), by the button's name."""
+    rules: dict[str, Rule] = {name: rule for name, (_, rule) in SIMPLE.items()} | {
         "earlier": lambda report: bool(report.position),
         "later": lambda report: report.position is not None and report.position < num_waiting - 1,
         "continue_run": lambda report: report.status.state in ("finished", "stopped"),
@@ -80,41 +104,42 @@ def pressable(report: RunReport | None, num_waiting: int) -> dict[str, Any]:
     }
 
 
-def build_actions(services: Services, access: Access, form: Form, selected: gr.State) -> Actions:
+def build_actions(runs: Runs, access: Access, form: TrainForm, selected: gr.State) -> Actions:
     """Make and wire the buttons.
 
     Args:
-        services: what they ask.
+        runs: that they act on.
         access: the token that each of them checks.
-        form: holds the token; receives cloned settings.
-        selected: the run that they act on.
-
-    Returns:
-        What a poll changes.
+        form: holds the token; receives copied settings.
+        selected: id of the run they act on.
     """
+    target = _Target(runs, access, form, selected)
     buttons = {}
     with gr.Row(elem_classes="buttons"):
         for name, (words, _) in SIMPLE.items():
             look = "stop" if name == "stop_run" else "secondary"
             buttons[name] = _button(words, name, look, visible=name in TRAINING)
-        buttons["earlier"] = _button("Earlier", "earlier", visible=False)
-        buttons["later"] = _button("Later", "later", visible=False)
+        for name in MOVES:
+            buttons[name] = _button(name.capitalize(), name, visible=False)
     for name in SIMPLE:
-        _wire(services, access, form, selected, buttons[name], name)
-    _wire_moves(services, access, form, selected, buttons)
+        act = _simple_action(runs, name)
+        target.on_click(buttons[name], act, [selected], api_name=name.removesuffix("_run"))
+    for name, by in MOVES.items():
+        target.on_click(buttons[name], _mover(runs, by), [selected])
     named = gr.State("")
     with gr.Accordion("Name, continue, copy, export, delete", open=False, elem_id="manage"):
-        title, note = _build_words(services, access, form, named)
+        title, note = _build_texts(target, named)
         with gr.Row(elem_classes="buttons"):
-            _build_clone(services, form, selected)
-            buttons["continue_run"] = _build_continue(services, access, form, selected)
-            _build_export(services, access, form, selected)
+            _build_copy(target)
+            buttons["continue_run"] = _build_continue(target)
+            _build_export(target)
             if access.is_local:
                 opener = _button("Open folder", "open_folder")
-                _wire(services, access, form, selected, opener, "open_folder")
+                show = lambda run_id: open_in_file_manager(runs.run(run_id).path)  # noqa: E731
+                target.on_click(opener, show, [selected])
             buttons["delete"] = _button("Delete", "delete", "stop")
-        _build_delete(services, access, form, selected, buttons["delete"])
-        _build_bin(services, access, form, selected)
+        _build_delete(target, buttons["delete"])
+        _build_bin(target)
     return Actions(buttons, title, note, named)
 
 
@@ -122,75 +147,55 @@ def _button(words: str, name: str, look: str = "secondary", **options: Any) -> g
     return gr.Button(words, variant=look, size="md", min_width=96, scale=0, elem_id=name, **options)
 
 
-def _wire(
-    services: Services,
-    access: Access,
-    form: Form,
-    selected: gr.State,
-    button: gr.Button,
-    name: str,
-) -> None:
-    def act(token: str, run_id: str) -> None:
-        access.check(token)
-        getattr(services, name)(run_id)
-        if name in DONE:
+def _simple_action(runs: Runs, name: str) -> Callable[[str], None]:
+    def act(run_id: str) -> None:
+        if name == "stop_run":
+            runs.stop(run_id)
+        elif name == "resume_run":
+            runs.resume(run_id)
+        elif name == "cancel_run":
+            runs.queue.cancel(runs.run(run_id))
+        elif name in ("sample_now", "save_now"):
+            runs.ask(run_id, name)
             gr.Info(DONE[name])
 
-    named = HIDDEN | {"api_name": name.removesuffix("_run")}
-    button.click(in_words(act), [form.token, selected], None, **named)
+    return act
 
 
-def _wire_moves(
-    services: Services,
-    access: Access,
-    form: Form,
-    selected: gr.State,
-    buttons: dict[str, gr.Button],
-) -> None:
-    for name, by in {"earlier": -1, "later": 1}.items():
+def _mover(runs: Runs, by: int) -> Callable[[str], None]:
+    def move(run_id: str) -> None:
+        runs.queue.move(runs.run(run_id), (runs.report(run_id).position or 0) + by)
 
-        def move(token: str, run_id: str, by: int = by) -> None:
-            access.check(token)
-            position = services.run_status(run_id).position
-            services.move_run(run_id, (position or 0) + by)
-
-        named = HIDDEN | {"api_name": name}
-        buttons[name].click(in_words(move), [form.token, selected], None, **named)
+    return move
 
 
-def _build_words(
-    services: Services, access: Access, form: Form, named: gr.State
-) -> tuple[gr.Textbox, gr.Textbox]:
+def _build_texts(target: _Target, named: gr.State) -> tuple[gr.Textbox, gr.Textbox]:
     with gr.Row():
         title = gr.Textbox(label="Name", max_lines=1, scale=2, elem_id="run_title")
         note = gr.Textbox(label="Note", max_lines=3, scale=3, elem_id="run_note")
 
     def write(token: str, run_id: str, title: str, note: str) -> None:
-        access.check(token)
-        if not run_id:
-            return
-        services.rename_run(run_id, title)
-        services.annotate_run(run_id, note)
+        target.access.check(token)
+        if run_id:
+            target.runs.rename(run_id, title)
+            target.runs.annotate(run_id, note)
 
-    inputs = [form.token, named, title, note]
+    inputs = [target.form.token, named, title, note]
     for box in (title, note):
         gr.on([box.blur, box.submit], in_words(write), inputs, None, **QUIET)
     return title, note
 
 
-def _build_clone(services: Services, form: Form, selected: gr.State) -> None:
-    clone = _button("Copy settings to the form", "clone")
+def _build_copy(target: _Target) -> None:
+    button, runs = _button("Copy settings to the form", "clone"), target.runs
 
     def values(run_id: str) -> tuple[str, RunConfig]:
-        words = f"Settings of {view.title(services.run_status(run_id))}."
-        return words, services.clone_config(run_id)
+        return f"Settings of {view.title(runs.report(run_id))}.", runs.run(run_id).config()
 
-    form.fill_on(clone.click, [selected], values)
+    target.form.fill_on(button.click, [target.selected], values)
 
 
-def _build_continue(
-    services: Services, access: Access, form: Form, selected: gr.State
-) -> gr.Button:
+def _build_continue(target: _Target) -> gr.Button:
     more = gr.Number(
         20,
         precision=0,
@@ -203,36 +208,34 @@ def _build_continue(
         elem_id="num_more",
     )
     button = _button("more updates", "continue_run")
-
-    def go_on(token: str, run_id: str, num_more: float | None) -> None:
-        access.check(token)
-        services.continue_run(run_id, int(num_more or 0))
-
-    button.click(in_words(go_on), [form.token, selected, more], None, api_name="continue", **HIDDEN)
+    extend = lambda run_id, num_more: target.runs.extend(run_id, int(num_more or 0))  # noqa: E731
+    target.on_click(button, extend, [target.selected, more], api_name="continue")
     return button
 
 
-def _build_export(services: Services, access: Access, form: Form, selected: gr.State) -> None:
-    export = _button("Export", "export")
+def _build_export(target: _Target) -> None:
+    button = _button("Export", "export")
     archive = gr.DownloadButton(
         "Download", visible=False, size="md", min_width=96, scale=0, elem_id="archive"
     )
 
-    def pack(token: str, run_id: str) -> Any:
-        access.check(token)
+    def pack(run_id: str) -> Any:
         with TemporaryDirectory(prefix="rocm-export-") as folder:
-            path = services.export_run(run_id, Path(folder))
+            path = export(target.runs.run(run_id), Path(folder))
             words = f"Download {path.stat().st_size / 1e6:.1f} MB"
             kept = archive.move_resource_to_block_cache(str(path))  # for a day
         return gr.update(value=kept, label=words, visible=True)
 
-    export.click(in_words(pack), [form.token, selected], archive, api_name="export", **HIDDEN)
-    selected.change(lambda: gr.update(visible=False), None, archive, **QUIET)
+    target.on_click(button, pack, [target.selected], archive)
+    target.selected.change(_hide, None, archive, **QUIET)
 
 
-def _build_delete(
-    services: Services, access: Access, form: Form, selected: gr.State, delete: gr.Button
-) -> None:
+def _hide() -> Any:
+    return gr.update(visible=False)
+
+
+def _build_delete(target: _Target, delete: gr.Button) -> None:
+    runs = target.runs
     asked, deleted = gr.State(""), gr.State("")
     with gr.Row(visible=False, elem_classes="question") as question:
         words = gr.HTML()
@@ -243,41 +246,33 @@ def _build_delete(
         undo = _button("Undo", "undo")
 
     def ask(run_id: str) -> tuple[Any, str, Any, str]:
-        named = escape(view.title(services.run_status(run_id)))
-        text = f"Move <strong>{named}</strong> to the bin? It can be taken back from there."
-        return gr.update(visible=True), text, gr.update(visible=False), run_id
+        title = escape(view.title(runs.report(run_id)))
+        text = f"Move <strong>{title}</strong> to the bin? You can restore it from there."
+        return gr.update(visible=True), text, _hide(), run_id
 
-    def drop(token: str, run_id: str) -> tuple[Any, Any, str, str, str]:
-        access.check(token)
-        named = escape(view.title(services.run_status(run_id)))
-        services.delete_run(run_id)
-        left = services.list_runs()
-        chosen = left[0].run_id if left else ""
-        text = f"<strong>{named}</strong> is in the bin."
-        return gr.update(visible=False), gr.update(visible=True), text, run_id, chosen
+    def drop(run_id: str) -> tuple[Any, Any, str, str, str]:
+        title = escape(view.title(runs.report(run_id)))
+        runs.delete(run_id)
+        selected = next((report.run_id for report in runs.all()), "")
+        text = f"<strong>{title}</strong> is in the bin."
+        return _hide(), gr.update(visible=True), text, run_id, selected
 
-    def take_back(token: str, run_id: str) -> tuple[Any, str]:
-        access.check(token)
-        services.restore_run(run_id)
-        return gr.update(visible=False), run_id
+    def take_back(run_id: str) -> tuple[Any, str]:
+        runs.restore(run_id)
+        return _hide(), run_id
 
-    delete.click(in_words(ask), selected, [question, words, undoing, asked], **QUIET)
-    keep.click(lambda: gr.update(visible=False), None, question, **QUIET)
-    sure.click(
-        in_words(drop),
-        [form.token, asked],
-        [question, undoing, done, deleted, selected],
-        api_name="delete",
-        **HIDDEN,
-    )
-    back = [form.token, deleted]
-    undo.click(in_words(take_back), back, [undoing, selected], api_name="undo", **HIDDEN)
+    delete.click(in_words(ask), target.selected, [question, words, undoing, asked], **QUIET)
+    keep.click(_hide, None, question, **QUIET)
+    dropped = [question, undoing, done, deleted, target.selected]
+    target.on_click(sure, drop, [asked], dropped, api_name="delete")
+    target.on_click(undo, take_back, [deleted], [undoing, target.selected])
 
 
-def _build_bin(services: Services, access: Access, form: Form, selected: gr.State) -> None:
+def _build_bin(target: _Target) -> None:
+    runs = target.runs
     with gr.Accordion("Bin", open=False, elem_id="bin") as folded:
         with gr.Row(elem_classes="buttons"):
-            found = gr.Dropdown(
+            deleted = gr.Dropdown(
                 [("The bin is empty.", "")],
                 value="",
                 label="Deleted run",
@@ -285,43 +280,35 @@ def _build_bin(services: Services, access: Access, form: Form, selected: gr.Stat
                 container=False,
                 elem_id="bin_runs",
             )
-            restore = _button("Take back", "restore")
+            restore = _button("Restore", "restore")
             empty = _button("Empty the bin", "empty_bin", "stop")
         with gr.Row(visible=False, elem_classes="question") as question:
             words = gr.HTML()
-            sure = _button("Delete for good", "empty_sure", "stop")
+            sure = _button("Delete permanently", "empty_sure", "stop")
             keep = _button("Keep", "empty_keep")
 
-    def look() -> Any:
-        return _choices(services)
+    def choices() -> Any:
+        listed = [(view.run_label(report), report.run_id) for report in runs.deleted()]
+        listed = listed or [("The bin is empty.", "")]
+        return gr.update(choices=listed, value=listed[0][1])
 
-    def take_back(token: str, run_id: str | None) -> tuple[Any, Any]:
-        access.check(token)
+    def take_back(run_id: str | None) -> tuple[Any, Any]:
         if not run_id:
-            return gr.skip(), _choices(services)
-        services.restore_run(run_id)
-        return run_id, _choices(services)
+            return gr.skip(), choices()
+        runs.restore(run_id)
+        return run_id, choices()
 
     def ask() -> tuple[Any, str]:
-        count = len(services.list_bin())
-        text = f"Delete {count} run{'s' if count > 1 else ''} for good? This cannot be undone."
+        count = len(runs.deleted())
+        text = f"Delete {count} run{'s' if count > 1 else ''} permanently? This cannot be undone."
         return gr.update(visible=count > 0), text
 
-    def wipe(token: str) -> tuple[Any, Any]:
-        access.check(token)
-        services.empty_bin()
-        return gr.update(visible=False), _choices(services)
+    def wipe() -> tuple[Any, Any]:
+        runs.bin.empty()
+        return _hide(), choices()
 
-    folded.expand(look, None, found, **QUIET)
-    back = [form.token, found]
-    restore.click(in_words(take_back), back, [selected, found], api_name="restore", **HIDDEN)
+    folded.expand(choices, None, deleted, **QUIET)
+    target.on_click(restore, take_back, [deleted], [target.selected, deleted])
     empty.click(ask, None, [question, words], **QUIET)
-    keep.click(lambda: gr.update(visible=False), None, question, **QUIET)
-    sure.click(in_words(wipe), form.token, [question, found], api_name="empty_bin", **HIDDEN)
-
-
-def _choices(services: Services) -> Any:
-    deleted = services.list_bin()
-    choices = [(view.run_label(report), report.run_id) for report in deleted]
-    choices = choices or [("The bin is empty.", "")]
-    return gr.update(choices=choices, value=choices[0][1])
+    keep.click(_hide, None, question, **QUIET)
+    target.on_click(sure, wipe, [], [question, deleted], api_name="empty_bin")

@@ -1,10 +1,9 @@
-"""Live charts of a run, or of several on top of each other.
+"""Live charts of one run or several.
 
-The page is told which runs to draw and whether they changed; it then asks for the rows that it
-lacks. Means, axes and scales are the browser's work (assets/charts.js).
+The page is told which runs to draw and whether they changed; it then asks for new rows. The
+browser computes means, axes and scales (assets/charts.js).
 """
 
-from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -12,8 +11,9 @@ import gradio as gr
 from pydantic import BaseModel, Field
 
 from rocm.errors import RocmError
+from rocm.runs.feed import Bookmark
+from rocm.runs.library import Runs
 from rocm.storage.paths import ROOT
-from rocm.studio import Bookmark, RunFeed, Services
 from rocm.ui.handlers import asked_by_script
 from rocm.ui.plot import load_plotly
 
@@ -22,7 +22,7 @@ MAX_RUNS = 6
 
 
 class AskedRows(BaseModel):
-    """What the browser has of a run: the bookmark of its last row."""
+    """A run and the bookmark of the browser's last row of it."""
 
     run: str
     offset: int = Field(ge=0, lt=2**53)
@@ -35,61 +35,36 @@ class AskedRuns(BaseModel):
     runs: list[AskedRows] = Field(max_length=MAX_RUNS)
 
 
-def live_charts(services: Services) -> gr.HTML:
-    """The charts; their value is JSON: a list of `id`, `label` and `version` of the runs to draw.
+def live_charts(runs: Runs) -> gr.HTML:
+    """The charts; the value is JSON: `id`, `label` and `version` of the runs to draw."""
 
-    Args:
-        services: the runs.
+    def chart_rows(asked: AskedRuns) -> list[dict[str, Any] | None]:
+        return [rows_or_none(runs, run) for run in asked.runs]
 
-    Returns:
-        The component, made in the current Gradio block.
-    """
     return gr.HTML(
         html_template=(ASSETS / "charts.html").read_text(encoding="utf-8"),
         js_on_load=(ASSETS / "charts.js").read_text(encoding="utf-8"),
         head=load_plotly(),
-        server_functions=[asked_by_script(AskedRuns, _row_server(services))],
+        server_functions=[asked_by_script(AskedRuns, chart_rows)],
         apply_default_css=False,
         elem_id="charts",
     )
 
 
-def _row_server(services: Services) -> Callable[[AskedRuns], list[dict[str, Any] | None]]:
-    def chart_rows(asked: AskedRuns) -> list[dict[str, Any] | None]:
-        return [rows_or_none(services, one) for one in asked.runs]
-
-    return chart_rows
-
-
-def rows_or_none(services: Services, asked: AskedRows) -> dict[str, Any] | None:
-    """As `new_rows`; None for a run that is gone or damaged, which the next poll says in words."""
+def rows_or_none(runs: Runs, asked: AskedRows) -> dict[str, Any] | None:
+    """As `new_rows`; None for a deleted or damaged run, which the next poll reports."""
     try:
-        return new_rows(services, asked)
+        return new_rows(runs, asked)
     except RocmError:
         return None
 
 
-def new_rows(services: Services, asked: AskedRows) -> dict[str, Any]:
-    """What the browser lacks of one run.
-
-    Args:
-        services: the runs.
-        asked: the run, and where the browser's last row of it begins.
+def new_rows(runs: Runs, asked: AskedRows) -> dict[str, Any]:
+    """Rows of a run after the browser's bookmark.
 
     Returns:
         `columns`, `bookmark`, `is_fresh`, `has_more`, and under `info` what drawing needs.
     """
-    feed: RunFeed = services.run_feed(asked.run, Bookmark(asked.offset, asked.time))
-    page = feed.page
-    return {
-        "columns": page.columns,
-        "bookmark": asdict(page.bookmark),
-        "is_fresh": page.is_fresh,
-        "has_more": page.has_more,
-        "info": {
-            "pictures_per_step": feed.pictures_per_step,
-            "resumed": feed.resumed,
-            "warnings": feed.warnings,
-            "base_scores": feed.base_scores,
-        },
-    }
+    feed = runs.feed(asked.run, Bookmark(asked.offset, asked.time))
+    info = {name: value for name, value in vars(feed).items() if name != "page"}
+    return {**asdict(feed.page), "info": info}

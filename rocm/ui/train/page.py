@@ -1,7 +1,7 @@
-"""The training page: settings on the left; runs, live charts and previews on the right.
+"""The Train page: settings on the left; runs, live charts and previews on the right.
 
-A job never lives in a handler: Start returns a run's id, a timer reads the runs' directories and
-sends what has changed. Which runs are shown stands in the address: `?run=` and, compared, `with=`.
+No handler trains: Start returns a run's id, a timer reads the runs' directories and sends what has
+changed. The shown runs are in the address: `?run=` and, for compared runs, `with=`.
 """
 
 import json
@@ -14,9 +14,11 @@ import gradio as gr
 from gradio.components import Component
 
 from rocm.errors import RocmError
-from rocm.studio import RunReport, Services
+from rocm.runs.library import Runs
+from rocm.runs.reports import RunReport
+from rocm.studio import Studio
 from rocm.ui.access import HOW_TO_ALLOW, Access
-from rocm.ui.handlers import QUIET, in_words, to_form, told
+from rocm.ui.handlers import QUIET, fault, in_words, to_form, told
 from rocm.ui.train import view as run_view
 from rocm.ui.train.actions import Actions, build_actions, pressable
 from rocm.ui.train.charts import MAX_RUNS, live_charts
@@ -28,7 +30,7 @@ from rocm.ui.train.sweeps import build_sweeps
 
 @dataclass(frozen=True)
 class Seen:
-    """What a visitor's page shows already, so that a poll sends only what has changed."""
+    """What a visitor's page shows, so that a poll sends only changes."""
 
     run_id: str = ""
     key: tuple[Any, ...] = ()
@@ -36,60 +38,55 @@ class Seen:
     buttons: dict[str, Any] = field(default_factory=dict)
 
 
-def build(services: Services, access: Access, page: gr.Blocks) -> None:
-    """Make the page.
-
-    Args:
-        services: the runs.
-        access: whether handlers that train exist, and the token that they ask for.
-        page: the block that is open now.
-    """
+def build(studio: Studio, access: Access, page: gr.Blocks) -> None:
+    """Make the page in the open block, whose load event selects a run."""
     selected, overlay, seen = gr.State(""), gr.State(()), gr.State(Seen())
     actions: Actions | None = None
     with gr.Row(elem_classes="page"):
         with gr.Column(scale=1, min_width=320, elem_classes="left"):
             if access.may_train:
-                form = build_form(services, access, selected, page)
+                form = build_form(studio, access, selected, page)
             else:
                 gr.Markdown(HOW_TO_ALLOW, elem_id="training_off")
         with gr.Column(scale=3, min_width=320, elem_classes="right"):
             if access.may_train:
                 to_form("run")
-            runs = run_list(services)
+            runs = run_list(studio.runs)
             state = gr.HTML(elem_id="state")
             if access.may_train:
-                actions = build_actions(services, access, form, selected)
+                actions = build_actions(studio.runs, access, form, selected)
             warnings = gr.HTML(elem_id="warnings")
-            charts = live_charts(services)
-            _heading("The same prompts and noise over time")
-            pictures = previews(services)
-            build_sweeps(services, access, form if access.may_train else None)
+            charts = live_charts(studio.runs)
+            _heading("Pictures over time")
+            pictures = previews(studio.runs)
+            build_sweeps(studio, access, form if access.may_train else None)
     view = {"runs": runs, "state": state, "warnings": warnings, "charts": charts}
     view |= {"previews": pictures, **(actions.components if actions else {})}
-    page.load(_chooser(services), None, [selected, overlay], **QUIET)
+    page.load(_chooser(studio.runs), None, [selected, overlay], **QUIET)
     runs.choose(in_words(_chosen), overlay, [selected, overlay], **QUIET)
     runs.compare(in_words(_compared), selected, overlay, **QUIET)
     reading = {"inputs": [selected, overlay, seen], "outputs": [*view.values(), seen], **QUIET}
-    gr.Timer(1.0).tick(_poller(services, access, view, seen), **reading)
-    gr.on([selected.change, overlay.change], _poller(services, access, view, seen), **reading)
+    poll = _poller(studio.runs, access, view, seen)
+    gr.Timer(1.0).tick(poll, **reading)
+    gr.on([selected.change, overlay.change], poll, **reading)
 
 
 def _heading(text: str) -> None:
     gr.HTML(f"<h2>{text}</h2>", elem_classes="overline")
 
 
-def _chooser(services: Services) -> Callable[[gr.Request], tuple[str, tuple[str, ...]]]:
+def _chooser(runs: Runs) -> Callable[[gr.Request], tuple[str, tuple[str, ...]]]:
     def choose(request: gr.Request) -> tuple[str, tuple[str, ...]]:
         wanted = request.query_params.get("run", "")
         others = dict.fromkeys(request.query_params.get("with", "").split(","))
-        reports = services.list_runs()
+        reports = runs.all()
         known = {report.run_id for report in reports}
         if wanted and wanted not in known:
             gr.Warning(escape(f"There is no run '{wanted[:100]}' here."))
         run_id = first_shown(reports, wanted)
-        overlay = [one for one in others if one in known and one != run_id]
+        overlay = [other for other in others if other in known and other != run_id]
         if len(overlay) >= MAX_RUNS:
-            gr.Warning(f"The charts hold {MAX_RUNS} runs; the first ones of the address are drawn.")
+            gr.Warning(f"The charts hold {MAX_RUNS} runs; the first runs of the address are drawn.")
         return run_id, tuple(overlay[: MAX_RUNS - 1])
 
     return choose
@@ -108,10 +105,10 @@ def _compared(selected: str, event: gr.EventData) -> tuple[str, ...]:
 
 
 def _poller(
-    services: Services, access: Access, view: dict[str, Component], seen_state: gr.State
+    runs: Runs, access: Access, view: dict[str, Component], seen_state: gr.State
 ) -> Callable[[str, tuple[str, ...], Seen], dict[Component, Any]]:
     def poll(run_id: str, overlay: tuple[str, ...], seen: Seen) -> dict[Component, Any]:
-        changes, now = changed(services, access, (run_id, *overlay), seen)
+        changes, now = changed(runs, access, (run_id, *overlay), seen)
         shown = {view[name]: value for name, value in changes.items() if name in view}
         return {**shown, seen_state: now}
 
@@ -119,52 +116,41 @@ def _poller(
 
 
 def first_shown(reports: list[RunReport], wanted: str) -> str:
-    """The run that a fresh page shows: of the address, else at work, else the newest.
-
-    Args:
-        reports: all runs, newest first.
-        wanted: id from the address.
-
-    Returns:
-        A run's id, or an empty text where there is no run.
-    """
+    """The run that a fresh page shows: `wanted`, else a running one, else the newest; or empty."""
     ids = [report.run_id for report in reports]
     active = [report.run_id for report in reports if report.status.is_active]
     return next(iter([run_id for run_id in ids if run_id == wanted] + active + ids), "")
 
 
 def changed(
-    services: Services, access: Access, shown: tuple[str, ...], seen: Seen
+    runs: Runs, access: Access, shown: tuple[str, ...], seen: Seen
 ) -> tuple[dict[str, Any], Seen]:
-    """What a page must redraw.
+    """New values by the name of the page's part, and what the page shows with them.
 
     Args:
-        services: the runs.
+        runs: to show.
         access: whether the visitor may train.
-        shown: ids of the runs in the charts; the first is looked at, or an empty text.
+        shown: ids of the runs in the charts; the first is the selected run, or empty.
         seen: what the page shows already.
-
-    Returns:
-        New values by the name of the page's part, and what the page will then have seen.
     """
-    reports = services.list_runs()
+    reports = runs.all()
     known = {report.run_id: report for report in reports}
     drawn = [run_id for run_id in shown if run_id in known]
     report = known.get(shown[0])
     nothing = run_view.NOTHING_YET if access.may_train else run_view.NOTHING_TO_SHOW
     values = {
         "runs": listed(in_order(reports), shown[0], tuple(shown[1:]), nothing),
-        "charts": json.dumps([_chart(services, known[run_id]) for run_id in drawn]),
+        "charts": json.dumps([_chart(runs, known[run_id]) for run_id in drawn]),
     }
     key = (report, values["charts"], bool(reports))
     if key == seen.key:
         values = seen.values | values
     else:
-        values |= _parts(services, report, bool(reports))
+        values |= _parts(runs, report, bool(reports))
     changes: dict[str, Any] = {
         name: value for name, value in values.items() if seen.values.get(name) != value
     }
-    buttons = pressable(report, sum(one.position is not None for one in reports))
+    buttons = pressable(report, sum(other.position is not None for other in reports))
     changes |= {name: look for name, look in buttons.items() if seen.buttons.get(name) != look}
     if shown[0] != seen.run_id and report:
         changes |= {"title": report.title, "note": report.note, "named": report.run_id}
@@ -172,7 +158,7 @@ def changed(
 
 
 def in_order(reports: list[RunReport]) -> list[RunReport]:
-    """Runs as they are listed: at work, then waiting in their order, then the others as given."""
+    """Runs in the order of the list: running, waiting by position, then the others as given."""
 
     def rank(report: RunReport) -> tuple[int, int]:
         waiting = report.position is not None
@@ -181,21 +167,21 @@ def in_order(reports: list[RunReport]) -> list[RunReport]:
     return sorted(reports, key=rank)
 
 
-def _chart(services: Services, report: RunReport) -> dict[str, str]:
+def _chart(runs: Runs, report: RunReport) -> dict[str, str]:
     try:
-        version = services.run_version(report.run_id)
+        version = runs.version(report.run_id)
     except RocmError as error:  # damaged, or deleted since the list was read
         version = str(error)
     return {"id": report.run_id, "label": run_view.run_label(report), "version": version}
 
 
-def _parts(services: Services, report: RunReport | None, has_runs: bool) -> dict[str, str]:
+def _parts(runs: Runs, report: RunReport | None, has_runs: bool) -> dict[str, str]:
     if report is None:
         return _no_run(has_runs)
     try:
-        return _run_parts(services, report)
+        return _run_parts(runs, report)
     except RocmError as error:  # damaged, or deleted since the list was read
-        return {**_no_run(has_runs), "state": run_view.fault(str(error))}
+        return {**_no_run(has_runs), "state": fault(str(error))}
 
 
 def _no_run(has_runs: bool) -> dict[str, str]:
@@ -211,10 +197,10 @@ def _previews(run_id: str, steps: list[int], scores: list[str]) -> str:
     return json.dumps({"run": run_id, "steps": steps, "scores": scores, "words": words})
 
 
-def _run_parts(services: Services, report: RunReport) -> dict[str, str]:
+def _run_parts(runs: Runs, report: RunReport) -> dict[str, str]:
     run_id = report.run_id
-    pace, steps = services.run_pace(run_id), services.sample_steps(run_id)
-    config, log = services.run_config(run_id), services.run_log(run_id)
+    pace, steps = runs.pace(run_id), runs.run(run_id).sample_steps()
+    config, log = runs.run(run_id).config(), runs.run(run_id).log_tail(30)
     return {
         "state": run_view.state_line(report, pace, config, log),
         "warnings": run_view.warnings(pace),

@@ -3,66 +3,61 @@
 import json
 from collections.abc import Callable
 from html import escape
-from typing import Any, get_args
+from typing import Any
 
 import gradio as gr
 
+from rocm.config.run_config import choices
 from rocm.errors import RocmError
-from rocm.studio import Interval, Services, SweepCell, SweepReport
+from rocm.evaluation.intervals import Interval
+from rocm.experiments.sweep import SweepCell, SweepReport, Sweeps
+from rocm.storage.numbers import number
+from rocm.studio import Studio
 from rocm.ui import controls
 from rocm.ui.access import Access
 from rocm.ui.figures import sweep_figure
-from rocm.ui.handlers import HIDDEN, QUIET, in_words
+from rocm.ui.handlers import HIDDEN, QUIET, fault, in_words
 from rocm.ui.plot import live_plot
-from rocm.ui.train.form import FIRST_PRESET, Form, read_form
-from rocm.ui.train.view import fault
+from rocm.ui.train.form import FIRST_PRESET, TrainForm, read_form
 
-DIVERGENCES = list(get_args(controls.FIELDS["divergence"].annotation))
+DIVERGENCES = list(choices("divergence"))
 NO_SWEEP = (
     '<div class="empty"><strong>No sweep yet.</strong> Give values of beta and press <em>Queue '
-    "the sweep</em>: the form's other settings are trained at each of them, one by one.</div>"
+    "sweep</em>. Each value is trained with the other settings of the form.</div>"
 )
 
 
-def build_sweeps(services: Services, access: Access, form: Form | None) -> None:
-    """Make and wire the panel.
-
-    Args:
-        services: the sweeps.
-        access: the token that starting asks for.
-        form: the settings that all runs of a sweep share; None where nothing can be started.
-    """
-    with gr.Accordion(
-        "Sweeps: reward and judge against beta", open=False, elem_id="sweeps"
-    ) as all_:
-        started = _build_start(services, access, form) if form else None
+def build_sweeps(studio: Studio, access: Access, form: TrainForm | None) -> None:
+    """Make and wire the panel; `form` has the shared settings, None if training is not allowed."""
+    with gr.Accordion("Sweeps", open=False, elem_id="sweeps") as folded:
+        started = _build_start(studio, access, form) if form else None
         chosen = gr.Dropdown([], label="Sweep", elem_id="sweep", interactive=True, visible=False)
         chart = live_plot("sweep_chart")
         table = gr.HTML(elem_id="sweep_table", apply_default_css=False)
     shown = gr.State("")
-    look = _looker(services)
+    look = _looker(studio.sweeps)
     reading = {"inputs": [chosen, shown], "outputs": [chosen, chart, table, shown], **QUIET}
     timer = gr.Timer(3.0, active=False)
     timer.tick(look, **reading)
     chosen.input(look, **reading)
-    all_.expand(lambda: gr.Timer(active=True), None, timer, **QUIET).then(look, **reading)
-    all_.collapse(lambda: gr.Timer(active=False), None, timer, **QUIET)
+    folded.expand(lambda: gr.Timer(active=True), None, timer, **QUIET).then(look, **reading)
+    folded.collapse(lambda: gr.Timer(active=False), None, timer, **QUIET)
     if started:
         button, inputs = started
-        handler = in_words(_starter(services, access))
+        handler = in_words(_starter(studio, access))
         named = HIDDEN | {"api_name": "start_sweep"}
         button.click(handler, inputs, chosen, **named).then(look, **reading)
 
 
 def _build_start(
-    services: Services, access: Access, form: Form
+    studio: Studio, access: Access, form: TrainForm
 ) -> tuple[gr.Button, list[gr.components.Component]]:
     with gr.Row(elem_classes="sweep-form"):
-        beta = services.load_preset(FIRST_PRESET).beta
+        beta = studio.presets.load(FIRST_PRESET).beta
         betas = gr.Textbox(
             f"0, {beta / 10:g}, {beta:g}, {10 * beta:g}",
-            label="Values of beta",
-            info="Numbers, separated by commas.",
+            label="Beta values",
+            info="Numbers separated by commas; each is trained.",
             max_lines=1,
             elem_id="sweep_betas",
         )
@@ -71,7 +66,7 @@ def _build_start(
             value=[],
             multiselect=True,
             label="Divergences",
-            info="None: the form's.",
+            info="Empty: as in the form.",
             elem_id="sweep_divergences",
         )
         seeds = gr.Slider(
@@ -83,62 +78,55 @@ def _build_start(
             info="Runs of each combination.",
             elem_id="sweep_seeds",
         )
-    button = gr.Button("Queue the sweep", variant="primary", elem_id="start_sweep")
+    button = gr.Button("Queue sweep", variant="primary", elem_id="start_sweep")
     inputs = [form.token, betas, divergences, seeds, *form.inputs]
     return button, inputs
 
 
-def _starter(services: Services, access: Access) -> Callable[..., Any]:
+def _starter(studio: Studio, access: Access) -> Callable[..., Any]:
     def start(
         token: str, betas: str, divergences: list[str], seeds: int, preset: str, *values: Any
     ) -> Any:
         access.check(token)
         filled, *settings = values
         config = read_form(preset, filled, tuple(settings))
+        access.check_settings(config)
         grid: dict[str, list[Any]] = {"beta": [part.strip() for part in betas.split(",")]}
         if divergences:
             grid["divergence"] = list(divergences)
-        base = services.load_preset(preset)
+        base = studio.presets.load(preset)
         overrides = {
             name: getattr(config, name)
             for name in controls.FIELDS
             if name not in grid and getattr(config, name) != getattr(base, name)
         }
-        sweep_id = services.start_sweep(preset, grid, int(seeds), overrides)
-        return gr.update(choices=services.list_sweeps(), value=sweep_id, visible=True)
+        sweep_id = studio.start_sweep(preset, grid, int(seeds), overrides)
+        return gr.update(choices=studio.sweeps.ids(), value=sweep_id, visible=True)
 
     return start
 
 
-def _looker(services: Services) -> Callable[[str | None, str], tuple[Any, Any, Any, str]]:
+def _looker(sweeps: Sweeps) -> Callable[[str | None, str], tuple[Any, Any, Any, str]]:
     def look(chosen: str | None, shown: str) -> tuple[Any, Any, Any, str]:
-        ids = services.list_sweeps()
+        ids = sweeps.ids()
         if not ids:
             return gr.skip(), gr.skip(), NO_SWEEP, shown
         sweep_id = chosen if chosen in ids else ids[0]
+        update = gr.update(choices=ids, value=sweep_id, visible=True)
         try:
-            report = services.sweep_report(sweep_id)
-        except RocmError as error:  # damaged; another one can be chosen
-            update = gr.update(choices=ids, value=sweep_id, visible=True)
+            report = sweeps.report(sweep_id)
+        except RocmError as error:  # damaged; another sweep can be chosen
             return update, None, fault(str(error)), ""
         key = f"{ids} {report}"
         if key == shown:
             return gr.skip(), gr.skip(), gr.skip(), shown
-        update = gr.update(choices=ids, value=sweep_id, visible=True)
         return update, json.dumps(sweep_figure(report)), sweep_table(report), key
 
     return look
 
 
 def sweep_table(report: SweepReport) -> str:
-    """The cells of a sweep as a table, the peak marked.
-
-    Args:
-        report: the sweep.
-
-    Returns:
-        HTML.
-    """
+    """The cells of a sweep as an HTML table with the peak marked."""
     heads = [*report.grid, "reward", "judge", "divergence", "runs"]
     lines = [
         f"<p>{report.num_done} of {report.num_runs} runs finished. Intervals are 95 %.</p>",
@@ -153,8 +141,8 @@ def sweep_table(report: SweepReport) -> str:
 
 def _row(cell: SweepCell, is_peak: bool) -> str:
     values = cell.settings.values()
-    words = [f"{one:g}" if isinstance(one, float) else str(one) for one in values]
-    words += [_interval(one) for one in (cell.reward, cell.judge, cell.divergence)]
+    words = [f"{value:g}" if isinstance(value, float) else str(value) for value in values]
+    words += [_interval(cell.reward, 2), _interval(cell.judge, 3), _interval(cell.divergence, 3)]
     words.append(", ".join(dict.fromkeys(cell.states)))
     if is_peak:
         words[0] += " \N{BLACK STAR} peak"
@@ -162,9 +150,10 @@ def _row(cell: SweepCell, is_peak: bool) -> str:
     return f'<tr class="{"peak" if is_peak else ""}">{cells}</tr>'
 
 
-def _interval(interval: Interval | None) -> str:
+def _interval(interval: Interval | None, decimals: int) -> str:
     if interval is None:
         return "\N{EN DASH}"
+    mean = number(interval.mean, decimals)
     if interval.low is None or interval.high is None:
-        return f"{interval.mean:.3g}"
-    return f"{interval.mean:.3g} ({interval.low:.3g} to {interval.high:.3g})"
+        return mean
+    return f"{mean} ({number(interval.low, decimals)} to {number(interval.high, decimals)})"

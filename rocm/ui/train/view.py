@@ -1,16 +1,18 @@
-"""A run in words, as HTML. Everything that a user or a model wrote is escaped."""
+"""A run as HTML. Text written by a user or a model is escaped."""
 
 from html import escape
 from time import localtime, strftime
 
 from rocm.config import RunConfig
-from rocm.studio import RunPace, RunReport
+from rocm.runs.reports import RunPace, RunReport
+from rocm.storage.numbers import duration
+from rocm.ui.handlers import fault
 
 DOT = " \N{MIDDLE DOT} "
-NOTHING_YET = """<strong>No run yet.</strong> Choose a preset and press <em>Start training</em>:
-reward and divergence appear here while a text-to-image model is fine-tuned on this machine, and
-below them the same prompts before and after. The first preset takes about two minutes."""
-NOTHING_TO_SHOW = "There is no run to look at yet."
+NOTHING_YET = """<strong>No run yet.</strong> Choose a preset and press <em>Start training</em>.
+Reward and divergence appear here during training, with pictures of the same prompts before and
+after. The first preset takes about two minutes."""
+NOTHING_TO_SHOW = "There is no run yet."
 NOTHING_CHOSEN = '<div class="subtle">Choose a run from the list above.</div>'
 NO_RUN = '<div class="subtle">Reward, divergence and pictures of a run appear here.</div>'
 NO_WARNING = '<div class="subtle">No warning.</div>'
@@ -18,17 +20,7 @@ NO_PREVIEWS = "Pictures of fixed prompts appear after the first evaluation."
 
 
 def state_line(report: RunReport, pace: RunPace, config: RunConfig, log: str) -> str:
-    """Name, state, progress, speed, settings and, after a failure, why.
-
-    Args:
-        report: of the run.
-        pace: how it gets on.
-        config: its settings.
-        log: last lines that it printed, shown folded where the run did not end well.
-
-    Returns:
-        HTML.
-    """
+    """Name, state, progress, speed, settings and, after a failure, error and end of the log."""
     status = report.status
     share = 100 * status.step / max(status.num_steps, 1)
     lines = [
@@ -49,20 +41,8 @@ def state_line(report: RunReport, pace: RunPace, config: RunConfig, log: str) ->
     return "\n".join(lines)
 
 
-def fault(words: str) -> str:
-    """A sentence on what is wrong with a run, as HTML."""
-    return f'<div class="note error">{escape(words)}</div>'
-
-
 def warnings(pace: RunPace) -> str:
-    """Every warning of a run, with the update at which it came and what to do about it.
-
-    Args:
-        pace: how the run gets on.
-
-    Returns:
-        HTML.
-    """
+    """Every warning of a run, with its update and advice."""
     lines = [
         f'<div class="note warning">Update {warning["step"]}: {escape(warning["message"])}</div>'
         for warning in pace.warnings
@@ -71,19 +51,19 @@ def warnings(pace: RunPace) -> str:
 
 
 def progress(report: RunReport, pace: RunPace) -> str:
-    """How far the run is, in one line of words."""
+    """State, updates done, time left and speed, in one line."""
     status = report.status
     words = [f"update {status.step} of {status.num_steps}"]
     if status.state == "queued":
-        words = ["waiting for its turn"]
+        words = ["waiting"]
     elif status.state == "starting":
         words = ["loading the model"]
     elif status.state == "running" and not pace.is_measured:
-        words = ["drawing the pictures of step 0"]
+        words = ["drawing pictures of the base model"]
     elif status.state == "stopping" and status.step:
-        words.append("ends after this update")
+        words.append("stopping after this update")
     elif status.state == "stopping":
-        words = ["ends before the first update"]
+        words = ["stopping before the first update"]
     elif status.state == "running" and pace.seconds_left is not None:
         words.append(f"{duration(pace.seconds_left)} left")
     if pace.images_per_s:
@@ -92,7 +72,7 @@ def progress(report: RunReport, pace: RunPace) -> str:
 
 
 def objective(config: RunConfig) -> str:
-    """What is maximised: the reward less the weighted divergence."""
+    """The objective: the reward minus the weighted divergence."""
     if not config.beta:
         return config.reward
     weight = f"{config.beta:g} \N{MULTIPLICATION SIGN} {config.divergence}"
@@ -107,22 +87,13 @@ def settings(config: RunConfig) -> str:
 
 
 def told_scores(config: RunConfig) -> list[str]:
-    """Rewards whose values are told under each picture: the trained ones and the judge."""
+    """Rewards whose values stand under each picture: the trained ones and the judge."""
     trained = [part.rpartition("*")[2].strip() for part in config.reward.split("+")]
     return [*trained, *([config.judge] if config.judge else [])]
 
 
-def duration(seconds: float) -> str:
-    """Seconds in words that a reader takes in at a glance."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"
-
-
 def title(report: RunReport) -> str:
-    """What a run is called: its title, else its preset."""
+    """A run's title, else its preset."""
     return report.title or report.run_id.rsplit("-", 3)[0]
 
 
@@ -136,7 +107,7 @@ def origin(report: RunReport) -> str:
 
 
 def place(report: RunReport) -> str:
-    """How far a run is, or where it stands in the queue, in a few characters."""
+    """Updates done, or the place in the queue."""
     if report.position is not None:
         return f"number {report.position + 1} in the queue"
     return f"{report.status.step} / {report.status.num_steps}"

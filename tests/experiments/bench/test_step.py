@@ -13,7 +13,7 @@ from rocm.experiments.bench.random_model import SMALL
 from rocm.experiments.bench.scoring import bench_scoring
 from rocm.experiments.bench.step import Work, bench_steps
 from rocm.experiments.bench.table import Report
-from rocm.experiments.bench.timing import interleaved, rates, speed_up
+from rocm.experiments.bench.timing import interleaved, rates
 from rocm.experiments.bench.variants import NAIVE, PLAIN, VARIANTS, Variant, chosen
 from rocm.rewards.base import Scale
 from rocm.training.setup import set_up
@@ -118,17 +118,8 @@ def test_rounds_are_interleaved_and_each_begins_with_another():
     assert {name: len(values) for name, values in spent.items()} == {"a": 3, "b": 3, "c": 3}
 
 
-def test_speed_up_compares_rounds_not_medians():
-    assert speed_up([2.0, 20.0, 200.0], [1.0, 10.0, 400.0]) == 2.0
-
-
 def test_a_time_of_twice_the_floor_has_half_the_rate():
     assert rates(3000, 2.0, 3e6) == {"TFLOP/s": 1.5e-6, "share": 0.5, "floors": 2.0}
-
-
-def test_plain_is_always_among_the_chosen_variants():
-    assert chosen(["naive"]) == (PLAIN, NAIVE)
-    assert PLAIN in chosen([])
 
 
 def test_table_is_aligned_and_says_what_was_not_measured():

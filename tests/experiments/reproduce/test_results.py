@@ -129,15 +129,3 @@ def test_a_claim_that_does_not_hold_stands_in_the_first_paragraph(findings):
     first = replace(findings, claims=lost).to_html().split("<p>")[1]
     assert "do not hold here (1 of 5)" in first
     assert "As beta shrinks" in first
-
-
-def test_a_method_that_did_not_rise_is_named(findings):
-    assert "Every method raised its reward" in findings.to_html()
-    worse = {name: cells(d3po=cell(-1.0, 0)) for name in findings.cells}
-    assert "did not rise in every seed for: D3PO" in replace(findings, cells=worse).to_html()
-
-
-def test_a_quick_report_says_that_it_is_no_evidence(findings):
-    quick = replace(findings, plan=replace(PLAN, is_quick=True))
-    assert "<title>ROCM at toy scale (quick: not evidence)</title>" in quick.to_html()
-    assert json.loads(quick.to_json())["is_evidence"] is False

@@ -13,7 +13,7 @@ from rocm.errors import StudyError
 from rocm.prompts.split import prompts_of
 from rocm.runs.run_dir import RunDir
 from rocm.storage.paths import ROOT
-from rocm.studio import Services
+from rocm.studio import Studio
 from rocm.study.archive.preferences import table_of_study, with_votes
 from rocm.study.design import lifecycle
 from rocm.training.preferences import BASE, load_preferences
@@ -107,11 +107,11 @@ def test_an_adapter_that_was_changed_or_a_study_that_runs_is_no_table(tmp_path):
 
 def test_the_page_says_what_is_wrong_with_a_study_before_a_run_starts(made):
     home, _, study_id = made
-    services = Services(home)
-    assert services.problems(config(study_id)) == []
-    (found,) = services.problems(config(study_id, num_inference_steps=8))
+    studio = Studio(home)
+    assert studio.problems(config(study_id)) == []
+    (found,) = studio.problems(config(study_id, num_inference_steps=8))
     assert "num_inference_steps=4" in found
-    services.results.store.close()
+    studio.results.store.close()
 
 
 @pytest.mark.slow

@@ -9,32 +9,33 @@ import pytest
 from rocm.errors import ConfigError
 from rocm.evaluation.efficiency import Curve
 from rocm.evaluation.intervals import Interval
-from rocm.evaluation.service import AXES, CompareDesk, Request
-from rocm.evaluation.table import Row, Table
+from rocm.evaluation.request import AXES, Request
+from rocm.evaluation.store import Comparisons
+from rocm.evaluation.table import ComparisonTable, Row
 from rocm.generation.queue import DrawingQueue
 from rocm.ui.access import access
 from rocm.ui.compare.form import build_form, numbers
-from rocm.ui.compare.page import Handlers, _build_view, servers
+from rocm.ui.compare.page import CompareHandlers, _build_view, servers
 from rocm.ui.compare.view import table_html
 from rocm.ui.figures import efficiency_figure
 from tests.ui.test_access import post, serve  # noqa: F401, a fixture
 
 
 @pytest.fixture
-def desk(tmp_path):
-    return CompareDesk(tmp_path, DrawingQueue(tmp_path / "log.txt"))
+def comparisons(tmp_path):
+    return Comparisons(tmp_path, DrawingQueue(tmp_path / "log.txt"))
 
 
 @pytest.fixture
-def parts(desk):
+def parts(comparisons):
     with gr.Blocks() as page:
-        form = build_form(desk, False)
-        view, _ = _build_view(desk, False)
+        form = build_form(comparisons, False)
+        view, _ = _build_view(comparisons, False)
     assert page
-    return Handlers(desk, False, form, view), form, view
+    return CompareHandlers(comparisons, False, form, view), form, view
 
 
-def test_a_form_gives_back_the_request_that_filled_it(parts, desk):
+def test_a_form_gives_back_the_request_that_filled_it(parts, comparisons):
     _, form, _ = parts
     request = Request(
         ("base", "run:x"), ("one", "two"), 3, 2, 8, 7.5, "assets/tiny-lcm", "adapter_strength",
@@ -48,13 +49,15 @@ def test_a_form_gives_back_the_request_that_filled_it(parts, desk):
 
 def test_values_that_are_no_numbers_are_a_sentence():
     assert numbers(" 1, 2.5;4\n8 ") == (1, 2.5, 4, 8)
-    with pytest.raises(ConfigError, match="are no numbers"):
+    with pytest.raises(ConfigError, match="are not numbers"):
         numbers("1, two")
 
 
-def test_what_is_gone_is_nothing_for_the_script_and_a_sentence_once_for_the_page(desk, parts):
+def test_what_is_gone_is_nothing_for_the_script_and_a_sentence_once_for_the_page(
+    comparisons, parts
+):
     handlers, _, view = parts
-    for ask, asked in zip(servers(desk), ({}, {"after": 0}, {"indices": [0]}), strict=True):
+    for ask, asked in zip(servers(comparisons), ({}, {"after": 0}, {"indices": [0]}), strict=True):
         assert not any(ask({"key": "0123456789abcdef", **asked}) or [])
         assert not any(ask({"key": "../../etc", **asked}) or [])
     changes = handlers._poll("0123456789abcdef", "")
@@ -69,7 +72,7 @@ def test_a_difference_is_bold_only_where_its_interval_leaves_out_zero():
         return Row(title, ("a",), False, {"a": mean}, {"a": difference})
 
     rows = (row("<b>sure</b>", 0.1, 0.3), row("unsure", -0.1, 0.3), row("sure", -0.3, -0.1))
-    text = table_html(Table(("a",), "", rows, 9, 1))
+    text = table_html(ComparisonTable(("a",), "", rows, 9, 1))
     assert text.count('class="sure"') == 2
     assert "<b>sure</b>" not in text
     assert text.count('<td class="trained">') == 3

@@ -6,9 +6,10 @@ import urllib.request
 import gradio as gr
 import pytest
 
-from rocm.generation.orders import MAX_ORDERED, MAX_ORDERED_PUBLIC, Desk
+from rocm.generation.orders import MAX_ORDERED, MAX_ORDERED_PUBLIC, Orders
+from rocm.generation.queue import DrawingQueue
 from rocm.ui.access import access
-from rocm.ui.generate.page import Handlers, _build_form, _build_view
+from rocm.ui.generate.page import GenerateHandlers, _build_form, _build_view
 from tests.ui.test_access import post, serve  # noqa: F401, a fixture
 
 
@@ -44,11 +45,11 @@ def test_in_private_the_page_offers_larger_orders(serve):  # noqa: F811
 
 
 def test_a_drawing_deleted_elsewhere_is_said_once_and_no_more_asked_for(tmp_path):
-    desk = Desk(tmp_path)
+    orders = Orders(tmp_path, DrawingQueue(tmp_path / "log.txt"))
     with gr.Blocks() as page:
-        form, draw = _build_form(desk, False)
+        form, draw = _build_form(tmp_path / "runs", False)
         view = _build_view(draw)
-        parts = Handlers(desk, False, form, view, gr.State(""))
+        parts = GenerateHandlers(orders, tmp_path / "runs", form, view, gr.State(""))
     assert page
     changes = parts._poll("", "20260101-000000-000000-abcd", "")
     assert not changes[view.timer].active

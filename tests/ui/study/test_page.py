@@ -8,13 +8,13 @@ import gradio as gr
 import pytest
 
 from rocm.errors import RocmError
-from rocm.studio import Services
+from rocm.studio import Studio
 from rocm.study.design import lifecycle
 from rocm.study.design.form import form_recipe
 from rocm.study.design.recipe import Recipe
 from rocm.study.report.effects import Widths
 from rocm.study.server.app import PLACE
-from rocm.study.service import PairRow, Studies
+from rocm.study.service import PairRow
 from rocm.study.store.store import Store
 from rocm.ui.access import access
 from rocm.ui.app import CLOSED, build
@@ -34,36 +34,36 @@ SHOWN = "open pause resume close pack link pilot draft_box delete invite_box".sp
 
 
 @pytest.fixture
-def services(tmp_path):
-    return Services(tmp_path)
-
-
-@pytest.fixture
-def studies(tmp_path, services):
+def studio(tmp_path):
     store = Store.open(tmp_path / "study.sqlite3")
-    yield Studies(tmp_path, store, services.desk.queue)
+    yield Studio(tmp_path, votes=store)
     store.close()
 
 
 @pytest.fixture
-def served(services, studies):
+def studies(studio):
+    return studio.studies
+
+
+@pytest.fixture
+def served(studio, studies):
     """The address of the page where a token is required."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    page = build(services, access("0.0.0.0", False, "secret"), studies)
+    page = build(studio, access("0.0.0.0", False, "secret"))
     _, url, _ = page.launch(server_port=port, prevent_thread_lock=True, quiet=True, **CLOSED)
     yield url
     page.close()
 
 
 @pytest.fixture
-def page(services, studies):
+def page(studio, studies):
     """The page's handlers, over a draft."""
     fill(studies.store)
     rule = access("0.0.0.0", False, "secret")
     with gr.Blocks():
-        form = build_form(services.compare)
+        form = build_form(studio.comparisons)
         yield StudyPage(studies, rule, form, build_panel(studies, gr.Textbox(), rule))
 
 
@@ -90,8 +90,8 @@ def test_without_the_token_nobody_acts_on_a_study(served, studies):
     assert studies.statuses() == []
 
 
-def test_a_public_page_has_no_study_page(services, studies):
-    public = build(services, access("0.0.0.0", False, ""), studies)
+def test_a_public_page_has_no_study_page(studio, studies):
+    public = build(studio, access("0.0.0.0", False, ""))
     named = {function.api_name for function in public.fns.values()}
     assert not named & set(ACTIONS)
 

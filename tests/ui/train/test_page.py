@@ -10,13 +10,14 @@ import pytest
 from rocm.config import RunConfig
 from rocm.errors import ConfigError, MissingFile, RunError
 from rocm.runs.liveness import RunStatus
+from rocm.runs.reports import RunReport
 from rocm.runs.run_dir import RunDir
-from rocm.studio import RunReport, Services
+from rocm.studio import Studio
 from rocm.ui.access import access
 from rocm.ui.controls import FIELDS
 from rocm.ui.train.actions import pressable
 from rocm.ui.train.charts import MAX_RUNS, AskedRows, new_rows, rows_or_none
-from rocm.ui.train.form import forecast, kept_form, queue_words, read_form
+from rocm.ui.train.form import forecast, kept_form, queue_notice, read_form
 from rocm.ui.train.page import Seen, _chooser, changed, first_shown, in_order
 from rocm.ui.train.previews import pictures
 from tests.ui.test_access import serve  # noqa: F401, a fixture
@@ -29,69 +30,69 @@ def report(name, state="finished", position=None):
 
 
 @pytest.fixture
-def services(tmp_path):
+def studio(tmp_path):
     for name in ("one", "two"):
         run = RunDir.create(tmp_path / "runs" / name, RunConfig(batch_size=2), preset=name)
         for step in range(3):
             run.append_metrics({"step": step, "reward": float(step), "images_per_s": 2.0})
         run.append_event("warning", step=2, warning="hacking", message="Raise beta.")
         run.write_state("stopped", step=2)
-    return Services(tmp_path)
+    return Studio(tmp_path)
 
 
-def test_the_first_poll_sends_all_and_the_second_nothing(services):
-    first, seen = changed(services, LOCAL, ("one", "two"), Seen())
+def test_the_first_poll_sends_all_and_the_second_nothing(studio):
+    first, seen = changed(studio.runs, LOCAL, ("one", "two"), Seen())
     assert {"runs", "charts", "state", "warnings", "previews", "stop_run", "title"} <= set(first)
     assert [run["id"] for run in json.loads(first["charts"])] == ["one", "two"]
-    assert changed(services, LOCAL, ("one", "two"), seen) == ({}, seen)
+    assert changed(studio.runs, LOCAL, ("one", "two"), seen) == ({}, seen)
 
 
-def test_a_new_row_changes_the_chart_and_leaves_the_typed_name_alone(services, tmp_path):
-    _, seen = changed(services, LOCAL, ("one",), Seen())
+def test_a_new_row_changes_the_chart_and_leaves_the_typed_name_alone(studio, tmp_path):
+    _, seen = changed(studio.runs, LOCAL, ("one",), Seen())
     RunDir(tmp_path / "runs" / "one").append_metrics({"step": 3, "reward": 1.0})
-    changes, _ = changed(services, LOCAL, ("one",), seen)
+    changes, _ = changed(studio.runs, LOCAL, ("one",), seen)
     assert "charts" in changes
     assert not {"title", "note", "runs", "stop_run", "delete"} & set(changes)
 
 
-def test_a_run_that_is_gone_is_not_drawn(services):
-    changes, _ = changed(services, LOCAL, ("none", "two"), Seen())
+def test_a_run_that_is_gone_is_not_drawn(studio):
+    changes, _ = changed(studio.runs, LOCAL, ("none", "two"), Seen())
     assert [run["id"] for run in json.loads(changes["charts"])] == ["two"]
     assert "Choose a run" in changes["state"]
 
 
-def test_a_damaged_run_is_said_in_words_and_the_others_are_drawn(services, tmp_path):
+def test_a_damaged_run_is_said_in_words_and_the_others_are_drawn(studio, tmp_path):
     metrics = tmp_path / "runs" / "one" / "metrics.jsonl"
     metrics.write_text(metrics.read_text() + "{broken\n")
-    changes, _ = changed(services, LOCAL, ("one", "two"), Seen())
+    changes, _ = changed(studio.runs, LOCAL, ("one", "two"), Seen())
     assert "is damaged" in changes["state"]
-    assert rows_or_none(services, AskedRows(run="one", offset=0, time=0)) is None
-    assert rows_or_none(services, AskedRows(run="two", offset=0, time=0))["columns"]["step"]
+    assert rows_or_none(studio.runs, AskedRows(run="one", offset=0, time=0)) is None
+    assert rows_or_none(studio.runs, AskedRows(run="two", offset=0, time=0))["columns"]["step"]
 
 
 def test_an_empty_home_says_what_to_do_next(tmp_path):
-    changes, _ = changed(Services(tmp_path), LOCAL, ("",), Seen())
+    changes, _ = changed(Studio(tmp_path).runs, LOCAL, ("",), Seen())
     assert "press <em>Start training</em>" in json.loads(changes["runs"])["words"]
-    closed, _ = changed(Services(tmp_path), access("0.0.0.0", False, ""), ("",), Seen())
+    closed, _ = changed(Studio(tmp_path).runs, access("0.0.0.0", False, ""), ("",), Seen())
     assert "Start" not in json.loads(closed["runs"])["words"]
 
 
-def test_the_browser_is_sent_each_row_once(services, tmp_path):
-    answer = new_rows(services, AskedRows(run="one", offset=0, time=0))
+def test_the_browser_is_sent_each_row_once(studio, tmp_path):
+    answer = new_rows(studio.runs, AskedRows(run="one", offset=0, time=0))
     assert answer["columns"]["step"] == [0, 1, 2]
     assert answer["info"]["pictures_per_step"] == 2
     assert [warning["step"] for warning in answer["info"]["warnings"]] == [2]
     RunDir(tmp_path / "runs" / "one").append_metrics({"step": 3, "reward": 1.0})
-    again = new_rows(services, AskedRows(run="one", **answer["bookmark"]))
+    again = new_rows(studio.runs, AskedRows(run="one", **answer["bookmark"]))
     assert (again["columns"]["step"], again["is_fresh"]) == ([3], False)
 
 
 @pytest.mark.parametrize("name", ["../one", "", "none", "one/../two"])
-def test_a_browser_cannot_ask_for_anything_but_a_run(services, name):
+def test_a_browser_cannot_ask_for_anything_but_a_run(studio, name):
     with pytest.raises(MissingFile):
-        new_rows(services, AskedRows(run=name, offset=0, time=0))
+        new_rows(studio.runs, AskedRows(run=name, offset=0, time=0))
     with pytest.raises(MissingFile):
-        pictures(services, name, 0)
+        pictures(studio.runs, name, 0)
 
 
 def call_script_function(url, name, argument):
@@ -130,13 +131,13 @@ def test_a_script_that_asks_for_nonsense_is_told_so(serve):  # noqa: F811
 
 
 def test_the_address_compares_no_more_runs_than_the_charts_hold(tmp_path):
-    services = Services(tmp_path)
+    studio = Studio(tmp_path)
     for number in range(9):
         RunDir.create(tmp_path / "runs" / f"run-{number}", RunConfig()).mark_ended("stopped")
     others = ",".join(["run-0", "run-1", "run-1", "none", *(f"run-{n}" for n in range(2, 9))])
     query = {"run": "run-0", "with": others}
-    with pytest.warns(UserWarning, match="hold 6 runs; the first ones of the address"):
-        chosen, overlay = _chooser(services)(SimpleNamespace(query_params=query))
+    with pytest.warns(UserWarning, match="hold 6 runs"):
+        chosen, overlay = _chooser(studio.runs)(SimpleNamespace(query_params=query))
     assert (chosen, overlay) == ("run-0", tuple(f"run-{n}" for n in range(1, MAX_RUNS)))
 
 
@@ -170,8 +171,8 @@ def test_only_what_can_work_can_be_pressed(given, names):
     assert {name for name, update in updates.items() if update["interactive"]} == names
 
 
-def test_a_forecast_says_cost_and_basis_or_why_it_cannot_work(services):
-    estimate = services.estimate(RunConfig())
+def test_a_forecast_says_cost_and_basis_or_why_it_cannot_work(studio):
+    estimate = studio.estimate(RunConfig())
     assert estimate.basis in forecast(estimate, [])
     assert "&lt;b&gt;" in forecast(estimate, ["<b>"])
     assert estimate.basis not in forecast(estimate, ["It cannot work."])
@@ -181,7 +182,7 @@ def test_values_of_another_preset_are_not_taken_for_those_of_the_chosen_one():
     values = tuple(getattr(RunConfig(), name) for name in FIELDS)
     assert read_form("tiny-rocm-kl", "tiny-rocm-kl", values) == RunConfig()
     for filled in ("", "tiny-rocm-beta0"):
-        with pytest.raises(RunError, match="being filled with 'tiny-rocm-kl'"):
+        with pytest.raises(RunError, match="'tiny-rocm-kl' is still being loaded"):
             read_form("tiny-rocm-kl", filled, values)
 
 
@@ -203,11 +204,11 @@ def test_a_browser_that_kept_nothing_of_use_leaves_the_form_as_it_is(own):
 
 def test_only_a_run_that_must_wait_is_said_to_be_queued():
     new = report("new", "queued", position=0)
-    assert queue_words([new, report("old")], "new") == ""
-    assert queue_words([report("new", "starting")], "new") == ""
-    assert "number 1" in queue_words([new, report("busy", "running")], "new")
+    assert queue_notice([new, report("old")], "new") == ""
+    assert queue_notice([report("new", "starting")], "new") == ""
+    assert "number 1" in queue_notice([new, report("busy", "running")], "new")
     last = report("last", "queued", position=1)
-    assert "number 2" in queue_words([new, last], "last")
+    assert "number 2" in queue_notice([new, last], "last")
 
 
 def test_a_refused_value_is_named_as_its_control_is():

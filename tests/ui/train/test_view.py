@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from rocm.config import RunConfig
+from rocm.runs.reports import RunPace, RunReport
 from rocm.runs.run_dir import RunStatus
-from rocm.studio import RunPace, RunReport
 from rocm.ui.train import view
 
 EVIL = '<img src=x onerror="alert(1)">'
@@ -22,20 +22,15 @@ def at(state, **fields):
 @pytest.mark.parametrize(
     ("state", "words"),
     [
-        ("queued", "waiting for its turn"),
+        ("queued", "waiting"),
         ("starting", "loading the model"),
         ("running", "update 34 of 80 \N{MIDDLE DOT} 41 s left \N{MIDDLE DOT} 6.2 pictures/s"),
-        ("stopping", "update 34 of 80 \N{MIDDLE DOT} ends after this update"),
+        ("stopping", "update 34 of 80 \N{MIDDLE DOT} stopping after this update"),
         ("finished", "update 34 of 80 \N{MIDDLE DOT} 6.2 pictures/s"),
     ],
 )
 def test_progress_in_words(state, words):
     assert view.progress(at(state), PACE).startswith(words)
-
-
-@pytest.mark.parametrize(("seconds", "words"), [(41.2, "41 s"), (600, "10 min"), (9000, "2.5 h")])
-def test_durations(seconds, words):
-    assert view.duration(seconds) == words
 
 
 def test_what_others_wrote_is_escaped():
@@ -46,44 +41,12 @@ def test_what_others_wrote_is_escaped():
     assert html.count("&lt;img") == 6
 
 
-def test_runs_of_one_preset_are_told_apart_by_what_they_maximise():
-    under = [
-        view.origin(replace(REPORT, config=config))
-        for config in (RunConfig(beta=2, divergence="js"), RunConfig(beta=0), None)
-    ]
-    assert under[0].endswith(
-        "f426 \N{MIDDLE DOT} colorfulness \N{MINUS SIGN} 2 \N{MULTIPLICATION SIGN} js"
-    )
-    assert under[1].endswith("f426 \N{MIDDLE DOT} colorfulness")
-    assert under[2].endswith("f426")
-
-
-def test_a_warning_says_at_which_update_it_came():
-    pace = replace(PACE, warnings=[{"step": 40, "message": "Raise beta."}])
-    assert "Update 40: Raise beta." in view.warnings(pace)
-    assert "No warning" in view.warnings(PACE)
-
-
 def test_the_trained_rewards_and_the_judge_are_told_under_pictures():
     config = RunConfig(reward="0.7*tiny-clip + 0.3*colorfulness", judge="tiny-judge")
     assert view.told_scores(config) == ["tiny-clip", "colorfulness", "tiny-judge"]
     assert view.told_scores(RunConfig(judge="")) == ["colorfulness"]
 
 
-def test_a_run_is_called_by_its_title_or_by_preset_and_the_end_of_its_id():
-    assert view.run_label(REPORT) == "tiny-rocm-kl f426"
-    assert view.run_label(replace(REPORT, title="best")) == "best"
-
-
-def test_a_waiting_run_says_its_place_in_the_queue():
-    assert view.place(replace(REPORT, position=0)) == "number 1 in the queue"
-    assert view.place(REPORT) == "34 / 80"
-
-
 def test_only_a_run_that_did_not_end_well_shows_its_log():
     assert "Traceback" in view.state_line(at("failed"), PACE, RunConfig(), "Traceback")
     assert "Traceback" not in view.state_line(at("finished"), PACE, RunConfig(), "Traceback")
-
-
-def test_a_divergence_without_weight_is_not_named():
-    assert "kl" not in view.settings(RunConfig(beta=0))

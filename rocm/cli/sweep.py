@@ -1,0 +1,97 @@
+"""`python -m rocm sweep`: a grid of settings, each with several seeds."""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rocm.cli.lazy import lazy
+from rocm.cli.runs import preset_source, settings, with_votes
+from rocm.config import RunConfig
+from rocm.errors import ConfigError, RocmError
+from rocm.runs.queue import Queue
+
+if TYPE_CHECKING:
+    from rocm.experiments.sweep import Sweeps
+
+open_sweeps = lazy("rocm.experiments.sweep:Sweeps")
+table = lazy("rocm.experiments.sweep:table")
+watch = lazy("rocm.cli.trainer:watch")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `sweep`."""
+    parser.description = (
+        "Train every combination of settings with several seeds, over the queue. Every setting is "
+        "a flag. The same command continues the same sweep; finished runs are kept."
+    )
+    parser.add_argument("source", metavar="PRESET", help="settings that all runs share")
+    parser.add_argument(
+        "--grid", nargs="+", required=True, metavar="NAME=VALUE,...", help="beta=0,0.1 ..."
+    )
+    parser.add_argument("--seeds", type=int, default=1, help="runs of each combination")
+    parser.add_argument("--inline", action="store_true", help="train here, not over the queue")
+    parser.add_argument("--no-wait", action="store_true", help="queue the runs and return")
+    parser.set_defaults(run=sweep, takes_settings=True)
+
+
+def sweep(options: argparse.Namespace, rest: list[str], home: Path) -> None:
+    """Train the runs of a sweep that are not done, and print its table."""
+    grid = read_grid(options.grid)
+    config = RunConfig.load(preset_source(options.source, home), **settings(rest))
+    config = with_votes(config, home)
+    sweeps = open_sweeps(home.resolve(), Queue(home))
+    if options.inline:
+        sweep_id = sweeps.plan(options.source, config, grid, options.seeds)
+        _train_inline(sweeps, sweep_id)
+    else:
+        sweep_id = sweeps.start(options.source, config, grid, options.seeds)
+        if not options.no_wait:
+            wait_for_sweep(sweeps, sweep_id, lambda line: print(line, flush=True))
+    print(table(sweeps.report(sweep_id)))
+    print(f"{sweeps.write_report(sweep_id)}")
+
+
+def read_grid(words: Sequence[str]) -> dict[str, list[str]]:
+    """Values by setting from words such as `beta=0,0.1,1`; ConfigError for any other form."""
+    grid: dict[str, list[str]] = {}
+    for word in words:
+        name, equals, text = word.partition("=")
+        values = [value.strip() for value in text.split(",") if value.strip()]
+        if not equals or not values:
+            raise ConfigError(f"--grid {word} cannot be read. Write NAME=VALUE,VALUE: beta=0,0.1.")
+        grid[name.strip().replace("-", "_")] = values
+    return grid
+
+
+def _train_inline(sweeps: "Sweeps", sweep_id: str) -> None:
+    """Train the open runs of a sweep in this process."""
+    for run, config in sweeps.open_runs(sweep_id):
+        if not run.written_state():
+            sweeps.create(sweep_id, run, config)
+        print(run.path.name, flush=True)
+        try:
+            watch(run)
+        except RocmError as error:
+            print(f"rocm: {run.path.name}: {error}", file=sys.stderr)
+        if run.status().state == "stopped":
+            print("The same command continues the sweep.")
+            break
+
+
+def wait_for_sweep(sweeps: "Sweeps", sweep_id: str, say: Callable[[str], None]) -> None:
+    """Wait until no run of a sweep waits or trains; `say` gets a line whenever a run is done."""
+    said = ""
+    while True:
+        report = sweeps.report(sweep_id)
+        states = {state for cell in report.cells for state in cell.states}
+        line = f"{sweep_id}: {report.num_done} of {report.num_runs} runs done"
+        if line != said:
+            say(line)
+            said = line
+        if not states & {"queued", "starting", "running", "stopping"}:
+            return
+        sweeps.queue.reconcile()
+        time.sleep(1.0)

@@ -1,0 +1,129 @@
+"""`python -m rocm.cli.trainer DIR`: train the created run in DIR; the queue starts runs with it.
+
+The run continues from its newest checkpoint, or begins.
+"""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rocm.distributed import ALONE, Ranks
+from rocm.errors import RocmError
+from rocm.runs.queue import Queue
+from rocm.runs.run_dir import RunDir
+from rocm.storage.numbers import MINUS, duration, number
+
+if TYPE_CHECKING:
+    from rocm.training.loop import Progress
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Train a run; returns the exit code, 0, or 2 with one sentence on stderr."""
+    # Threads that wait by spinning starve one another on a busy machine; read when torch is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    try:
+        watch(RunDir(Path(arguments[0])))
+    except RocmError as error:
+        print(f"rocm: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def watch(run: RunDir, ranks: Ranks = ALONE) -> None:
+    """Train a run in this process, with a progress bar and a closing line.
+
+    Ctrl-C and SIGTERM end it after this update, with a checkpoint; a second signal ends it at once.
+    At the end the queue that the run belongs to continues.
+
+    Args:
+        run: begins, or continues from its newest checkpoint.
+        ranks: processes that share the work; this one leads.
+
+    Raises:
+        RocmError: the reason that the run failed.
+    """
+    try:
+        _watch(run, ranks)
+    finally:
+        home = run.path.resolve().parent.parent
+        if (home / "queue.lock").is_file():
+            Queue(home).ensure_worker()
+
+
+def _watch(run: RunDir, ranks: Ranks) -> None:
+    from tqdm import tqdm
+
+    from rocm.training.loop import train
+
+    silence_libraries()
+    began = time.monotonic()
+    bar = tqdm(total=run.config().num_steps, unit="update", file=sys.stdout, mininterval=1)
+
+    def stop(number: int, frame: object) -> None:
+        if (run.path / "control" / "stop").exists():
+            raise KeyboardInterrupt
+        print(f"\nStopping after this update. Continue with --resume {run.path}")
+        run.request("stop")
+
+    with handling_signals(stop), bar:
+        for progress in train(run, bool(run.checkpoints()), ranks):
+            bar.n = progress.step
+            bar.set_postfix(_figures(progress), refresh=False)
+            bar.refresh()
+    print(_closing_line(run, time.monotonic() - began))
+
+
+@contextmanager
+def handling_signals(handler: Any) -> Iterator[None]:
+    """Handle Ctrl-C and SIGTERM by `handler`; processes forked later inherit the old handlers."""
+    before = {n: signal.signal(n, handler) for n in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
+
+
+def silence_libraries() -> None:
+    """Leave the progress bar and the log to this program."""
+    import diffusers
+    import transformers
+
+    for library in (diffusers, transformers):
+        library.utils.logging.disable_progress_bar()
+        library.utils.logging.set_verbosity_error()
+
+
+def _figures(progress: "Progress") -> dict[str, str]:
+    names = ("reward", "divergence") if progress.step else ("eval/reward",)
+    row = progress.row
+    return {name: _figure(row[name]) for name in names if name in row}
+
+
+def _closing_line(run: RunDir, seconds: float) -> str:
+    status = run.status()
+    rows = [row for row in run.metrics() if "eval/reward" in row]
+    first, last = rows[0], rows[-1]
+    changes = [
+        f"{name} {_figure(first[name])} -> {_figure(last[name])}"
+        for name in last
+        if name == "eval/reward" or name.startswith("heldout/")
+    ]
+    return (
+        f"{status.state.capitalize()} after {status.step} updates, {duration(seconds)}. "
+        f"{', '.join(changes)}. Adapter: {run.path / 'adapter'}"
+    )
+
+
+def _figure(value: float) -> str:
+    """Three decimals; the minus is a hyphen, which every terminal and log can encode."""
+    return number(value, 3).replace(MINUS, "-")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,57 @@
+"""One table says what an algorithm needs, and no other file asks for an algorithm by name."""
+
+import re
+
+import pytest
+
+from rocm.algorithms.divergences import DIVERGENCES
+from rocm.config import RunConfig, generation, objective
+from rocm.config.algorithms import ALGORITHMS
+from rocm.config.run_config import choices
+from rocm.errors import ConfigError
+from rocm.models.load import LOADERS
+from rocm.storage.paths import ROOT
+from rocm.training.policy_update import ADVANTAGES, LOSSES
+
+NAMES = "|".join([*ALGORITHMS, "rebel", "ppo"])
+COMPARED = re.compile(
+    rf"\b(algorithm|policy_loss)\b\)?\s*(==|!=|in\b|not in\b)|[=!]=\s*\"({NAMES})\"\s*[:)]"
+)
+
+
+def test_no_other_file_compares_an_algorithm_with_a_name():
+    files = [path for path in (ROOT / "rocm").rglob("*.py") if path.name != "algorithms.py"]
+    guilty = {
+        f"{path.relative_to(ROOT)}:{number}"
+        for path in files
+        for number, line in enumerate(path.read_text("utf-8").splitlines(), start=1)
+        if COMPARED.search(line) and "for algorithm in" not in line and "grid ==" not in line
+    }
+    assert guilty == set()
+
+
+def test_every_loss_and_advantage_of_the_table_exists():
+    entries = [*ALGORITHMS.values(), *ALGORITHMS["rlcm"].variants.values()]
+    estimated = [one for one in entries if not one.is_backprop]
+    assert {one.loss for one in estimated} == set(LOSSES)
+    assert {one.advantages for one in estimated} == set(ADVANTAGES)
+
+
+def test_the_names_without_torch_are_those_of_the_functions():
+    assert set(objective.DIVERGENCES) == set(DIVERGENCES)
+    assert set(generation.SAMPLERS) == set(LOADERS)
+
+
+def test_a_variant_of_an_algorithm_is_chosen_by_its_loss():
+    config = RunConfig.load("tiny-rlcm", policy_loss="rebel", batch_size=4, pictures_per_prompt=2)
+    assert config.method.loss == "rebel"
+    assert config.method.compares_pairs
+    assert RunConfig.load("tiny-rlcm").method.loss == "ppo"
+
+
+@pytest.mark.parametrize("setting", ["algorithm", "divergence", "sampler"])
+def test_an_unknown_name_is_refused_with_the_known_ones(setting):
+    with pytest.raises(ConfigError) as caught:
+        RunConfig.load({setting: "wrong"})
+    assert f"{setting}='wrong' is not allowed: input should be " in str(caught.value)
+    assert all(repr(name) in str(caught.value) for name in choices(setting))
