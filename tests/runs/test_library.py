@@ -197,8 +197,8 @@ def test_the_file_manager_gets_the_folder(services, run, monkeypatch, tmp_path):
 
 def test_half_a_character_is_refused_before_it_is_stored(services, run):
     for write in (services.rename_run, services.annotate_run):
-        with pytest.raises(ConfigError, match="no character"):
+        with pytest.raises(ConfigError, match="not a character"):
             write("mine", "a \udcff")
-    with pytest.raises(ConfigError, match="no character"):
+    with pytest.raises(ConfigError, match="not a character"):
         services.save_preset("mine", RunConfig(), "a \udcff")
     assert services.run_status("mine").title == ""
