@@ -41,7 +41,7 @@ def test_a_paired_interval_does_not_feel_what_both_arms_share():
     mean = sum(gains) / 12
     deviation = math.sqrt(sum((gain - mean) ** 2 for gain in gains) / 11)
     assert found.mean == pytest.approx(mean)
-    assert found.high - found.mean == pytest.approx(2.201 * deviation / math.sqrt(12))
+    assert found.high - found.mean == pytest.approx(2.2009852 * deviation / math.sqrt(12))
     apart = interval(arm, "prompts")
     assert apart.high - apart.low > 20 * (found.high - found.low)
 

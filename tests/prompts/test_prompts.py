@@ -81,7 +81,7 @@ def test_what_is_no_file_is_not_read(source):
 
 
 def test_half_a_character_is_refused():
-    with pytest.raises(ConfigError, match="no character"):
+    with pytest.raises(ConfigError, match="not a character"):
         check_prompt("an apple \udcff")
 
 
