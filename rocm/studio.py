@@ -16,7 +16,7 @@ from typing import Any
 from rocm.config import RunConfig
 from rocm.config.saved import Preset, Presets, command_line
 from rocm.errors import ConfigError, RocmError, RunError
-from rocm.evaluation.intervals import Interval
+from rocm.algorithms.intervals import Interval
 from rocm.evaluation.service import CompareDesk
 from rocm.experiments.sweep import SweepCell, SweepReport, Sweeps
 from rocm.generation.orders import Desk

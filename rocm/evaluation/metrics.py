@@ -125,19 +125,3 @@ def diversity(images: Tensor) -> float:
     """
     small = F.interpolate(images, (16, 16), mode="area").flatten(1)
     return (torch.pdist(small) / math.sqrt(small.shape[1])).mean().item()
-
-
-def paired_interval(now: Tensor, before: Tensor) -> tuple[float, float, float]:
-    """Mean of the paired differences now - before, with its 95 % interval (normal, over prompts).
-
-    Args:
-        now: (P,).
-        before: (P,), of the same prompts and noise; P >= 2.
-
-    Returns:
-        Mean, lower and upper end.
-    """
-    difference = (now - before).double()
-    mean = difference.mean().item()
-    half = 1.96 * (difference.std() / math.sqrt(len(difference))).item()
-    return mean, mean - half, mean + half

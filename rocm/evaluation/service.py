@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rocm.errors import RunError
 from rocm.evaluation.efficiency import COSTS, Curve, curve
 from rocm.evaluation.formats import FORMATS, words
-from rocm.evaluation.intervals import Interval
+from rocm.algorithms.intervals import Interval
 from rocm.evaluation.plan import Plan, describe, plan
 from rocm.evaluation.request import ASK_ABOVE, AXES, MAX_PROMPTS, SETS, Request, prompt_set
 from rocm.evaluation.sheet import bundle, sheet

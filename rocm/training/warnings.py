@@ -1,6 +1,7 @@
 """Warnings: what an evaluation says about hacking, collapse and saturation, in words that help."""
 
-from rocm.evaluation.metrics import Evaluation, paired_interval
+from rocm.algorithms.intervals import paired_difference
+from rocm.evaluation.metrics import Evaluation
 
 HACKING_FALL = 1.0
 COLLAPSE_SHARE = 0.5
@@ -28,12 +29,13 @@ def warnings(
     found = {}
     way_out = f"Start anew with a larger beta, or use the adapter in {earlier}."
     if judge and reward_gain > 0:
-        mean, _, high = paired_interval(now.scores[judge], start.scores[judge])
+        two = (evaluation.scores[judge].tolist() for evaluation in (now, start))
+        change = paired_difference(*two, "prompts")
         deviation = start.scale(judge).deviation
-        if high < -HACKING_FALL * deviation:
+        if change and change.high is not None and change.high < -HACKING_FALL * deviation:
             found["hacking"] = (
                 f"Reward hacking: the trained reward rose, but {judge}, which is not trained on, "
-                f"fell by {-mean:.3g} ({-mean / deviation:.1f} of its deviations at step 0). "
+                f"fell by {-change.mean:.3g} ({-change.mean / deviation:.1f} of its deviations at step 0). "
                 f"{way_out}"
             )
     before, after = start.statistics["diversity"], now.statistics["diversity"]

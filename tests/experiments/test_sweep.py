@@ -10,7 +10,7 @@ import pytest
 from rocm.cli.main import main
 from rocm.config import RunConfig
 from rocm.errors import ConfigError, RunError
-from rocm.evaluation.intervals import Interval, interval
+from rocm.algorithms.intervals import Interval, interval
 from rocm.experiments.sweep import SweepCell, Sweeps, combinations, peak
 from rocm.runs.queue import Queue
 from rocm.studio import Services

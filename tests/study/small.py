@@ -3,9 +3,9 @@
 import os
 
 from rocm.study.design import lifecycle
+from rocm.study.store.session import Answer
 from rocm.study.store.store import Store
 from rocm.study.store.tables import arm, image, pair, prompt, score
-from rocm.study.store.visit import Answer
 
 STUDY = "0123456789ab"
 QUESTIONS = [
@@ -86,9 +86,9 @@ def answers(side: str = "left", **more) -> dict:
 
 def work(store: Store, token: str, most: int = 1000) -> int:
     """Answer until nothing is left; how many trials that were."""
+    step = store.next_step(token)
     for done in range(most):
-        trial = store.claim(token)
-        if trial is None:
+        if step.trial is None:
             return done
-        store.submit(token, trial.public_id, answers())
+        step = store.submit(token, step.trial.public_id, answers())
     return most

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from rocm.evaluation.metrics import Evaluation, diversity, paired_interval
+from rocm.evaluation.metrics import Evaluation, diversity
 from rocm.training.warnings import warnings
 
 EARLIER = "checkpoints/step_000040"
@@ -41,18 +41,9 @@ def test_a_noisy_fall_of_the_judge_is_no_hacking() -> None:
     now = evaluation()
     noise = torch.randn(32, generator=torch.Generator().manual_seed(0))
     now.scores["judge"] = now.scores["judge"] - 0.1 + noise
-    _, low, high = paired_interval(now.scores["judge"], evaluation().scores["judge"])
-    assert low < -0.1 < high
+    change = now.scores["judge"] - evaluation().scores["judge"]
+    assert change.mean() < 0
     assert warnings(evaluation(), now, "judge", 1.0, EARLIER) == {}
-
-
-def test_the_paired_interval_covers_the_mean_in_95_of_100() -> None:
-    draws = torch.randn(4000, 64, generator=torch.Generator().manual_seed(1)) + 0.3
-    covered = 0
-    for values in draws:
-        _, low, high = paired_interval(values, torch.zeros(64))
-        covered += low <= 0.3 <= high
-    assert 0.93 < covered / len(draws) < 0.965
 
 
 def test_diversity_is_the_mean_distance_and_zero_for_one_picture() -> None:

@@ -46,7 +46,7 @@ def export(store: Store, pictures: Pictures, study_id: str, folder: Path, questi
     if question not in keys:
         raise StudyError(f"question={question!r} is not asked here: {', '.join(keys)}.")
     votes = store.votes(study_id)
-    chosen = [one for one in votes if one.question == question and is_analysed(one)]
+    chosen = [one for one in votes if one.question == question and is_analyzed(one)]
     long = [{"manifest": about.config_sha256, **asdict(one)} for one in votes]
     ties = sum(one.choice == "tie" for one in chosen)
     facts = {
@@ -80,7 +80,7 @@ def export(store: Store, pictures: Pictures, study_id: str, folder: Path, questi
     return folder
 
 
-def is_analysed(one: Vote) -> bool:
+def is_analyzed(one: Vote) -> bool:
     """Whether a vote is of an analysed pair, seen for the first time, and not excluded."""
     return one.kind == "main" and one.repetition == 0 and not one.excluded
 

@@ -18,7 +18,7 @@ from rocm.config import RunConfig
 from rocm.errors import StudyError
 from rocm.prompts.split import prompts_of
 from rocm.storage.files import make_folder, write_atomic
-from rocm.study.archive.export import is_analysed
+from rocm.study.archive.export import is_analyzed
 from rocm.study.store.rows import Vote
 from rocm.study.store.store import Store
 from rocm.study.store.studies import named
@@ -88,7 +88,7 @@ def table_of_study(store: Store, home: Path, config: RunConfig) -> StudyTable:
         )
     primary = about.config["primary_question"]
     votes = [
-        one for one in store.votes(about.study_id) if is_analysed(one) and one.question == primary
+        one for one in store.votes(about.study_id) if is_analyzed(one) and one.question == primary
     ]
     decided = [one for one in votes if one.choice != "tie"]
     held_out = prompts_of(config).evaluation

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from html import escape
 
 from rocm.study.statistics.beta_curve import BetaPoint
-from rocm.study.statistics.intervals import Interval
 from rocm.study.statistics.outcomes import Outcome
 from rocm.study.statistics.reward_agreement import CurvePoint
+from rocm.study.statistics.score_intervals import ScoreInterval
 
 FONT = 'font-family="system-ui,sans-serif" font-size="12"'
 WIN, TIE, LOSS = "#2b6cb0", "#c9d1da", "#c2571a"
@@ -189,7 +189,9 @@ def _label(one: Outcome) -> str:
     return f"{one.score:.1%} ({one.interval.low:.1%}, {one.interval.high:.1%})"
 
 
-def _whisker(left: float, width: float, y: float, score: float, interval: Interval | None) -> str:
+def _whisker(
+    left: float, width: float, y: float, score: float, interval: ScoreInterval | None
+) -> str:
     dot = f'<circle cx="{left + width * score:.1f}" cy="{y}" r="4" fill="#1c2430"/>'
     if interval is None:
         return dot
@@ -200,7 +202,9 @@ def _whisker(left: float, width: float, y: float, score: float, interval: Interv
     )
 
 
-def _error_bar(x: float, top: float, size: float, interval: Interval | None, colour: str) -> str:
+def _error_bar(
+    x: float, top: float, size: float, interval: ScoreInterval | None, colour: str
+) -> str:
     if interval is None:
         return ""
     high, low = top + size * (1 - interval.high), top + size * (1 - interval.low)

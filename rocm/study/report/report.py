@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from rocm.study.report import sections
 from rocm.study.report.document import Block, to_html, to_markdown
-from rocm.study.statistics.analysis import Analysis, StudyInfo, analyse, plain
+from rocm.study.statistics.analysis import Analysis, StudyContext, analyze, plain
 from rocm.study.statistics.reward_agreement import Rewards
 from rocm.study.statistics.votes import Votes
 
@@ -20,7 +20,7 @@ class Report:
         analysis: what the votes say.
     """
 
-    info: StudyInfo
+    info: StudyContext
     analysis: Analysis
 
     def blocks(self) -> Sequence[Block]:
@@ -45,7 +45,7 @@ class Report:
         return json.dumps(content, indent=1, allow_nan=False) + "\n"
 
 
-def report(votes: Votes, info: StudyInfo, rewards: Rewards | None = None) -> Report:
+def report(votes: Votes, info: StudyContext, rewards: Rewards | None = None) -> Report:
     """The report of a study.
 
     Args:
@@ -59,4 +59,4 @@ def report(votes: Votes, info: StudyInfo, rewards: Rewards | None = None) -> Rep
     Raises:
         StudyError: results are hidden until the study is closed, or votes and manifest disagree.
     """
-    return Report(info, analyse(votes, info, rewards))
+    return Report(info, analyze(votes, info, rewards))

@@ -3,14 +3,14 @@
 from rocm.study.report.document import Block, Figure, Heading, Paragraph, Table
 from rocm.study.report.figures import beta_chart, hacking_chart, share_bars
 from rocm.study.statistics.agreement import Alpha, Share
-from rocm.study.statistics.analysis import Analysis, StudyInfo
-from rocm.study.statistics.intervals import METHODS, NAIVE, Interval
+from rocm.study.statistics.analysis import Analysis, StudyContext
 from rocm.study.statistics.outcomes import HEADLINE, Outcome
+from rocm.study.statistics.score_intervals import METHODS, NAIVE, ScoreInterval
 
 NONE = "-"
 
 
-def blocks(info: StudyInfo, analysis: Analysis) -> list[Block]:
+def blocks(info: StudyContext, analysis: Analysis) -> list[Block]:
     """The whole report.
 
     Args:
@@ -37,7 +37,7 @@ def blocks(info: StudyInfo, analysis: Analysis) -> list[Block]:
     return [block for part in parts for block in part]
 
 
-def _head(info: StudyInfo, analysis: Analysis) -> list[Block]:
+def _head(info: StudyContext, analysis: Analysis) -> list[Block]:
     raters = max((one.num_raters for one in analysis.outcomes), default=0)
     prompts = max((one.num_prompts for one in analysis.outcomes), default=0)
     return [
@@ -53,7 +53,7 @@ def _head(info: StudyInfo, analysis: Analysis) -> list[Block]:
     ]
 
 
-def _results(info: StudyInfo, analysis: Analysis) -> list[Block]:
+def _results(info: StudyContext, analysis: Analysis) -> list[Block]:
     found: list[Block] = [Heading("Results")]
     header = ["comparison", "votes", "win", "tie", "loss", "score", "95 % interval"]
     header += ["prompts won : tied : lost", "sign test p", "Holm p"]
@@ -182,7 +182,7 @@ def _categories(analysis: Analysis) -> list[Block]:
     ]
 
 
-def _rewards(info: StudyInfo, analysis: Analysis) -> list[Block]:
+def _rewards(info: StudyContext, analysis: Analysis) -> list[Block]:
     if not analysis.agreement:
         return []
     rows = [
@@ -217,7 +217,7 @@ def _rewards(info: StudyInfo, analysis: Analysis) -> list[Block]:
     ]
 
 
-def _betas(info: StudyInfo, analysis: Analysis) -> list[Block]:
+def _betas(info: StudyContext, analysis: Analysis) -> list[Block]:
     if not analysis.betas:
         return []
     names = list(analysis.betas[0].agreed)
@@ -306,7 +306,7 @@ def _raters(analysis: Analysis) -> list[Block]:
     return [Heading("Raters"), Paragraph(words), Table(header, rows)]
 
 
-def _methods(info: StudyInfo, analysis: Analysis) -> list[Block]:
+def _methods(info: StudyContext, analysis: Analysis) -> list[Block]:
     rules = " ".join(info.exclusion_rules) or "None."
     size = len(info.comparisons)
     return [
@@ -336,7 +336,7 @@ def percent(value: float | None) -> str:
     return NONE if value is None else f"{100 * value:.1f} %"
 
 
-def span(interval: Interval | None) -> str:
+def span(interval: ScoreInterval | None) -> str:
     """58.1 - 64.3 %, or a dash."""
     return NONE if interval is None else f"{100 * interval.low:.1f} - {100 * interval.high:.1f} %"
 

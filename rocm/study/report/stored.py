@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 
 from rocm.errors import StudyError
 from rocm.study.report.report import Report, report
-from rocm.study.statistics.analysis import Comparison, StudyInfo
+from rocm.study.statistics.analysis import Comparison, StudyContext
 from rocm.study.statistics.flags import FASTEST_MS
 from rocm.study.statistics.reward_agreement import Rewards
 from rocm.study.statistics.votes import Votes
@@ -38,7 +38,7 @@ def study_report(store: Store, study_id: str) -> Report:
             f"Study {study_id} has no votes to report. Send its link, or wait for the first."
         )
     config = about.config
-    info = StudyInfo(
+    info = StudyContext(
         title=about.title,
         manifest_sha256=about.config_sha256 or "",
         comparisons=comparisons(store, study_id),

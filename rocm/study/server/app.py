@@ -23,7 +23,16 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from rocm.errors import RocmError
 from rocm.storage.paths import ROOT
 from rocm.study.server.api import STUDY, Api
-from rocm.study.server.bodies import Body, Consent, Empty, Join, OfTrial, Vote, object_of, read
+from rocm.study.server.bodies import (
+    Body,
+    ConsentBody,
+    EmptyBody,
+    JoinBody,
+    TrialBody,
+    VoteBody,
+    object_of,
+    read,
+)
 from rocm.study.server.limits import visitor
 from rocm.study.server.refusal import Refusal, as_refusal
 from rocm.study.store.backup import Backup
@@ -81,13 +90,13 @@ class Server:
     def routes(self) -> list[BaseRoute]:
         """Addresses, below `PLACE`."""
         of_token: list[tuple[str, type[Body], Callable[..., Any]]] = [
-            ("consent", Consent, self.api.consent),
-            ("decline", Empty, self.api.decline),
-            ("trial", Empty, self.api.trial),
-            ("shown", OfTrial, self.api.shown),
-            ("vote", Vote, self.api.vote),
-            ("skip", OfTrial, self.api.skip),
-            ("withdraw", Empty, self.api.withdraw),
+            ("consent", ConsentBody, self.api.consent),
+            ("decline", EmptyBody, self.api.decline),
+            ("trial", EmptyBody, self.api.trial),
+            ("shown", TrialBody, self.api.shown),
+            ("vote", VoteBody, self.api.vote),
+            ("skip", TrialBody, self.api.skip),
+            ("withdraw", EmptyBody, self.api.withdraw),
         ]
         posts = [
             Route(f"/api/{name}", partial(self._act, kind, method), methods=["POST"])
@@ -113,13 +122,13 @@ class Server:
     async def _join(self, request: Request) -> Response:
         address = self._count(request)
         self.api.counter.check("joins", address)
-        body = read(Join, object_of(await _body(request)))
+        body = read(JoinBody, object_of(await _body(request)))
         join = partial(self.api.join, request.path_params["study"], body)
         return await (self._answer_late(join) if body.login else self._answer(join))
 
     async def _login(self, request: Request) -> Response:
         self._count(request)
-        body = read(Empty, object_of(await _body(request)))
+        body = read(EmptyBody, object_of(await _body(request)))
         return await self._answer_late(
             partial(self.api.begin_login, request.path_params["study"], body)
         )
@@ -134,7 +143,7 @@ class Server:
 
     async def _progress(self, request: Request) -> Response:
         self._count(request)
-        return await self._answer(self.api.progress, self._token(request), Empty())
+        return await self._answer(self.api.progress, self._token(request), EmptyBody())
 
     async def _picture(self, request: Request) -> Response:
         self._count(request)

@@ -24,7 +24,6 @@ STATUS_OF_ERROR: tuple[tuple[type[RocmError], int, str], ...] = (
     (RocmError, 400, "refused"),
 )
 
-
 NOT_SAVED = (
     "This was not saved: the server cannot store anything now. Wait a minute, then press again."
 )
@@ -51,17 +50,12 @@ def as_refusal(error: RocmError) -> Refusal:
     if isinstance(error, Refusal):
         return error
     if isinstance(error, StoreUnavailable):
-        note_unavailable(error)
+        log.warning("%s", error)  # whoever runs the server learns which disk is full
         return Refusal(503, "unavailable", NOT_SAVED)
     status, code = next(
         (status, code) for kind, status, code in STATUS_OF_ERROR if isinstance(error, kind)
     )
     return Refusal(status, code, str(error))
-
-
-def note_unavailable(error: StoreUnavailable) -> None:
-    """Tell the one who runs the server what raters are not told: where its disk is full."""
-    log.warning("%s", error)
 
 
 def misfit(error: ValidationError) -> Refusal:

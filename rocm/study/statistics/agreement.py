@@ -3,9 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-import krippendorff
 import numpy as np
-from scipy.stats import binomtest
 
 from rocm.study.statistics.votes import Floats, Ints, Votes
 
@@ -47,6 +45,8 @@ class Share:
     @property
     def p_value(self) -> float | None:
         """Exact two-sided binomial p-value of the probability 1/2; None of none."""
+        from scipy.stats import binomtest
+
         return float(binomtest(self.count, self.total).pvalue) if self.total else None
 
 
@@ -80,7 +80,7 @@ def krippendorff_alpha(votes: Votes, level: Level) -> Alpha:
         Alpha; without a value where no pair has two votes or all votes are the same.
     """
     counts, prompt = choice_counts(votes)
-    value = _alpha(counts, level)
+    value = alpha(counts, level)
     if value is None:
         note = (
             "No alpha: it needs pairs with two votes or more, and votes that are not all the same."
@@ -91,22 +91,43 @@ def krippendorff_alpha(votes: Votes, level: Level) -> Alpha:
     num = len(prompts)
     members = [np.flatnonzero(row == i) for i in range(num)]
     resampled = [
-        _alpha(counts[np.concatenate([members[i] for i in rng.integers(num, size=num)])], level)
+        alpha(counts[np.concatenate([members[i] for i in rng.integers(num, size=num)])], level)
         for _ in range(NUM_RESAMPLES)
     ]
-    values = [one for one in resampled if one is not None]
+    values = [value for value in resampled if value is not None]
     if num < 2 or len(values) < NUM_RESAMPLES:
         return Alpha(value, None, None, "No interval: too few prompts differ in their votes.")
     low, high = np.quantile(values, [0.025, 0.975])
     return Alpha(value, float(low), float(high), "")
 
 
-def _alpha(counts: Floats, level: Level) -> float | None:
-    """Alpha of a table of counts, None where it is not defined."""
+def alpha(counts: Floats, level: Level) -> float | None:
+    r"""Krippendorff's alpha of a table of counts; None where it is not defined.
+
+    .. math:: \alpha = 1 - (n - 1) \frac{\sum_u \sum_{ck} n_{uc} n_{uk} d_{ck} / (m_u - 1)}
+       {\sum_{ck} n_c n_k d_{ck}}, \quad m_u = \sum_c n_{uc}
+
+    with d = 1 between different values of a nominal scale, and of an ordinal one the square of the
+    difference of mid-ranks. Source: Krippendorff (2011), Computing Krippendorff's
+    Alpha-Reliability.
+
+    Args:
+        counts: ratings n of each unit u (row) by value c (column, in the order of the scale).
+        level: of measurement.
+
+    Returns:
+        Alpha, <= 1; units with one rating do not count.
+    """
     paired = counts[counts.sum(1) > 1]
-    if (paired.sum(0) > 0).sum() < 2:
+    totals = paired.sum(0)
+    if (totals > 0).sum() < 2:
         return None
-    return float(krippendorff.alpha(value_counts=paired, level_of_measurement=level))
+    ranks = np.cumsum(totals) - totals / 2
+    difference = np.subtract.outer(ranks, ranks)
+    distance = difference**2 if level == "ordinal" else 1 - np.eye(len(totals))
+    observed = (paired.T @ (paired / (paired.sum(1, keepdims=True) - 1)) * distance).sum()
+    expected = (np.outer(totals, totals) * distance).sum() / (totals.sum() - 1)
+    return float(1 - observed / expected)
 
 
 def pairwise_agreement(votes: Votes) -> float | None:
@@ -137,27 +158,10 @@ def repeat_consistency(votes: Votes) -> Share:
         Same answers among repeated ones.
     """
     main = votes.where(votes.kind == "main")
-    first = {
-        (rater, pair): choice
-        for rater, pair, choice, again in zip(
-            main.rater.tolist(),
-            main.pair.tolist(),
-            main.choice.tolist(),
-            main.repetition.tolist(),
-            strict=True,
-        )
-        if again == 0
-    }
-    repeats = main.where(main.repetition > 0)
-    same = [
-        first[key] == choice
-        for key, choice in zip(
-            zip(repeats.rater.tolist(), repeats.pair.tolist(), strict=True),
-            repeats.choice.tolist(),
-            strict=True,
-        )
-        if key in first
-    ]
+    keys = list(zip(main.rater.tolist(), main.pair.tolist(), strict=True))
+    rows = list(zip(keys, main.choice.tolist(), main.repetition.tolist(), strict=True))
+    first = {key: choice for key, choice, repetition in rows if repetition == 0}
+    same = [first[key] == choice for key, choice, again in rows if again and key in first]
     return Share(sum(same), len(same))
 
 

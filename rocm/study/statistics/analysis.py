@@ -57,7 +57,7 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class StudyInfo:
+class StudyContext:
     """What the manifest and the store know and the votes do not.
 
     Attributes:
@@ -164,7 +164,7 @@ class Analysis:
     cautions: list[str]
 
 
-def analyse(votes: Votes, info: StudyInfo, rewards: Rewards | None = None) -> Analysis:
+def analyze(votes: Votes, info: StudyContext, rewards: Rewards | None = None) -> Analysis:
     """All results of a study.
 
     Args:
@@ -207,7 +207,7 @@ def analyse(votes: Votes, info: StudyInfo, rewards: Rewards | None = None) -> An
     )
 
 
-def _check(votes: Votes, info: StudyInfo) -> None:
+def _check(votes: Votes, info: StudyContext) -> None:
     if not info.questions or not info.comparisons:
         raise StudyError("The manifest has no question or no comparison, so there is no result.")
     if info.is_open and info.is_hidden_until_closed:
@@ -240,11 +240,11 @@ def _cautions(found: list[Outcome], num_left_out: int, num_raters: int) -> list[
     return cautions
 
 
-def _arms_of(info: StudyInfo) -> dict[str, tuple[str, str]]:
+def _arms_of(info: StudyContext) -> dict[str, tuple[str, str]]:
     return {one.name: (one.arm_a, one.arm_b) for one in info.comparisons}
 
 
-def _rankings(votes: Votes, info: StudyInfo) -> dict[str, Ranking]:
+def _rankings(votes: Votes, info: StudyContext) -> dict[str, Ranking]:
     arms = _arms_of(info)
     if len({arm for pair in arms.values() for arm in pair}) < 3:
         return {}

@@ -11,9 +11,9 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from rocm.study.statistics.agreement import Share
-from rocm.study.statistics.crossed import Table
-from rocm.study.statistics.intervals import Interval, multiway_satterthwaite
+from rocm.study.statistics.crossed import VoteTable
 from rocm.study.statistics.reward_agreement import Rewards
+from rocm.study.statistics.score_intervals import ScoreInterval, multiway_satterthwaite
 from rocm.study.statistics.votes import Votes
 
 FEWEST_BETAS = 3
@@ -41,7 +41,7 @@ class BetaPoint:
     opponents: tuple[str, ...]
     num_votes: int
     win_rate: float
-    interval: Interval | None
+    interval: ScoreInterval | None
     preferred: dict[str, float]
     agreed: dict[str, Share]
 
@@ -77,7 +77,7 @@ def beta_curve(
         own, others = asked[arm], tuple(sorted(against[arm]))
         turned = [name for name, (_, second) in compared.items() if second == arm]
         preferred, agreed = _rewards_on(own, turned, rewards) if rewards else ({}, {})
-        table = Table.of(own)
+        table = VoteTable.of(own)
         interval = multiway_satterthwaite(table)
         found.append(
             BetaPoint(arm, betas[arm], others, len(own), table.score, interval, preferred, agreed)

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from math import exp, log
 
 import numpy as np
-from scipy import stats
 
-from rocm.study.statistics.crossed import Table
-from rocm.study.statistics.intervals import LEVEL, Multiway
+from rocm.algorithms.intervals import LEVEL, student_quantile
+from rocm.study.statistics.crossed import VoteTable
+from rocm.study.statistics.score_intervals import Multiway, Z
 from rocm.study.statistics.votes import Votes
 
 SPREAD = 0.05
@@ -50,7 +50,7 @@ class Evidence:
     note: str
 
 
-def log_e_value(table: Table) -> float | None:
+def log_e_value(table: VoteTable) -> float | None:
     """log E of one look.
 
     Args:
@@ -65,9 +65,7 @@ def log_e_value(table: Table) -> float | None:
     ways = Multiway.of(table)
     if ways.variance <= 0:
         return None
-    tail = (1 + LEVEL) / 2
-    widening = stats.t.ppf(tail, ways.satterthwaite_df) / stats.norm.ppf(tail)
-    variance = ways.variance * float(widening) ** 2
+    variance = ways.variance * (student_quantile(ways.satterthwaite_df) / Z) ** 2
     mixed = variance + SPREAD**2
     distance = (table.score - 0.5) ** 2
     return 0.5 * log(variance / mixed) + distance * SPREAD**2 / (2 * variance * mixed)
@@ -83,7 +81,7 @@ def evidence(votes: Votes) -> Evidence:
         The e-value now, and the largest so far.
     """
     sizes = np.unique(np.linspace(0, len(votes), NUM_LOOKS + 1).astype(int))[1:]
-    looks = [(int(size), log_e_value(Table.of(votes.where(np.arange(size))))) for size in sizes]
+    looks = [(int(size), log_e_value(VoteTable.of(votes.where(np.arange(size))))) for size in sizes]
     valid = [(size, value) for size, value in looks if value is not None]
     if not valid:
         note = (

@@ -7,7 +7,6 @@ false flag in about one study of ten.
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import binomtest
 
 from rocm.study.statistics.agreement import Share, repeat_consistency, side_bias
 from rocm.study.statistics.votes import Floats, Votes, Words
@@ -158,4 +157,6 @@ def _is_below(share: Share, usual: float) -> bool:
     """Whether so few would be rare for a rater of the study's usual share."""
     if not share.total:
         return False
+    from scipy.stats import binomtest
+
     return bool(binomtest(share.count, share.total, usual, alternative="less").pvalue < RARE)

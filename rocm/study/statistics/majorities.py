@@ -9,9 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import binomtest
-from statsmodels.stats.multitest import multipletests
 
+from rocm.study.statistics.agreement import Share
 from rocm.study.statistics.votes import Ints, Votes
 
 
@@ -57,25 +56,25 @@ def sign_test(votes: Votes) -> SignTest:
     """
     signs = majorities(votes)
     wins, losses = int((signs > 0).sum()), int((signs < 0).sum())
-    decided = wins + losses
-    p_value = float(binomtest(wins, decided).pvalue) if decided else None
+    p_value = Share(wins, wins + losses).p_value
     return SignTest(wins, losses, int((signs == 0).sum()), p_value)
 
 
 def holm(p_values: Mapping[str, float | None]) -> dict[str, float | None]:
-    """Holm's adjustment over one family; a comparison without a p-value still counts as a member.
+    r"""Holm's adjustment over one family.
+
+    .. math:: \tilde p_{(i)} = \max_{j \le i} \min(1, (n - j + 1) p_{(j)})
 
     Args:
-        p_values: by name of the comparison, in [0, 1]; None where there is none, taken as 1.
+        p_values: by name of the comparison, in [0, 1]; None is a member with p-value 1.
 
     Returns:
         Adjusted p-values by the same names, None where there was none.
     """
-    if not p_values:
-        return {}
-    filled = [1.0 if p is None else p for p in p_values.values()]
-    adjusted = multipletests(filled, method="holm")[1]
-    return {
-        name: None if p is None else float(new)
-        for (name, p), new in zip(p_values.items(), adjusted, strict=True)
-    }
+    ordered = sorted((1.0 if p is None else p, name) for name, p in p_values.items())
+    adjusted: dict[str, float | None] = {}
+    largest = 0.0
+    for place, (p, name) in enumerate(ordered):
+        largest = max(largest, min(1.0, (len(ordered) - place) * p))
+        adjusted[name] = largest
+    return {name: None if p is None else adjusted[name] for name, p in p_values.items()}

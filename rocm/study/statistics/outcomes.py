@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from rocm.study.statistics.crossed import Table
-from rocm.study.statistics.intervals import METHODS, Interval
+from rocm.study.statistics.crossed import VoteTable
 from rocm.study.statistics.majorities import SignTest, holm, sign_test
+from rocm.study.statistics.score_intervals import METHODS, ScoreInterval
 from rocm.study.statistics.votes import Votes
 
 HEADLINE = "multiway, Satterthwaite"
@@ -45,13 +45,13 @@ class Outcome:
     ties: int
     losses: int
     score: float | None
-    intervals: dict[str, Interval | None]
+    intervals: dict[str, ScoreInterval | None]
     sign: SignTest
     holm_p: float | None
     note: str
 
     @property
-    def interval(self) -> Interval | None:
+    def interval(self) -> ScoreInterval | None:
         """The headline interval."""
         return self.intervals.get(HEADLINE)
 
@@ -68,7 +68,7 @@ def outcome(votes: Votes, comparison: str, question: str) -> Outcome:
         The outcome.
     """
     asked = votes.opinions(comparison, question)
-    table = Table.of(asked) if len(asked) else None
+    table = VoteTable.of(asked) if len(asked) else None
     sign = sign_test(asked)
     intervals = {name: method(table) if table else None for name, method in METHODS.items()}
     return Outcome(
@@ -88,7 +88,7 @@ def outcome(votes: Votes, comparison: str, question: str) -> Outcome:
     )
 
 
-def _missing(votes: Votes, table: Table | None) -> str:
+def _missing(votes: Votes, table: VoteTable | None) -> str:
     if table is None:
         return "No votes yet."
     if min(table.counts.shape) < 2:

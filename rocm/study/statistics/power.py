@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from rocm.errors import StudyError
-from rocm.study.statistics.crossed import Table, fit_components
-from rocm.study.statistics.intervals import METHODS, student
+from rocm.study.statistics.crossed import VoteTable, fit_components
 from rocm.study.statistics.majorities import sign_test
 from rocm.study.statistics.outcomes import HEADLINE
+from rocm.study.statistics.score_intervals import METHODS, student
 from rocm.study.statistics.simulate import Design, Utility, simulate
 from rocm.study.statistics.votes import Votes
 
@@ -90,7 +90,7 @@ def _power(design: Design, num_comparisons: int, utility: Utility, size: int) ->
     excluded, significant, widths = 0, 0, []
     for _ in range(size):
         votes = simulate(design, {("c", "q"): utility}, rng).opinions()
-        interval = METHODS[HEADLINE](Table.of(votes))
+        interval = METHODS[HEADLINE](VoteTable.of(votes))
         p_value = sign_test(votes).p_value
         significant += p_value is not None and p_value < ALPHA / num_comparisons
         if interval is not None:
@@ -169,7 +169,7 @@ def widths_when_closed_early(
         votes = simulate(design, {("c", "q"): utility}, rng).opinions()
         for fraction in fractions:
             first = votes.where(np.arange(max(1, round(fraction * len(votes)))))
-            if interval := METHODS[HEADLINE](Table.of(first)):
+            if interval := METHODS[HEADLINE](VoteTable.of(first)):
                 widths[fraction].append(interval.width)
     return {key: float(np.mean(values)) if values else 1.0 for key, values in widths.items()}
 
@@ -186,7 +186,7 @@ def width_when_complete(votes: Votes, design: Design) -> float | None:
     Returns:
         The width, or None where the components cannot be told yet.
     """
-    components = fit_components(Table.of(votes)) if len(votes) else None
+    components = fit_components(VoteTable.of(votes)) if len(votes) else None
     if components is None:
         return None
     variance = (

@@ -12,10 +12,7 @@ against the rest; where it does not, the answer is a sentence instead of numbers
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-import evalica
 import numpy as np
-from scipy.optimize import minimize
-from scipy.sparse.csgraph import connected_components
 
 from rocm.study.statistics.votes import Floats, Ints, Votes
 
@@ -114,6 +111,8 @@ def tally(
 
 def is_separable(games: Games, num_arms: int) -> bool:
     """Whether some group of arms wins every vote against the rest, or never meets it."""
+    from scipy.sparse.csgraph import connected_components
+
     beats = np.zeros((num_arms, num_arms))
     for first, second, (win, tie, loss) in zip(
         games.first, games.second, games.results, strict=True
@@ -125,6 +124,8 @@ def is_separable(games: Games, num_arms: int) -> bool:
 
 def why_not(games: Games, num_arms: int) -> str:
     """The sentence that stands in for strengths which do not exist."""
+    from scipy.sparse.csgraph import connected_components
+
     met = np.zeros((num_arms, num_arms))
     met[games.first, games.second] = 1
     if connected_components(met, directed=False)[0] > 1:
@@ -146,6 +147,8 @@ def bradley_terry(games: Games, num_arms: int) -> Floats | None:
     """
     if is_separable(games, num_arms):
         return None
+    import evalica  # and with it pandas
+
     size = len(games.first)
     winners = np.tile([evalica.Winner.X, evalica.Winner.Draw, evalica.Winner.Y], size)
     result = evalica.bradley_terry(
@@ -172,6 +175,7 @@ def davidson(games: Games, num_arms: int) -> Floats | None:
     """
     if is_separable(games, num_arms) or games.tie_share in (0.0, 1.0):
         return None
+    from scipy.optimize import minimize
 
     def loss(values: Floats) -> tuple[float, Floats]:
         first, second = values[games.first], values[games.second]

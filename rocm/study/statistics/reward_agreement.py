@@ -12,8 +12,8 @@ import numpy as np
 
 from rocm.errors import StudyError
 from rocm.study.statistics.agreement import Share
-from rocm.study.statistics.intervals import Interval
 from rocm.study.statistics.outcomes import Outcome
+from rocm.study.statistics.score_intervals import ScoreInterval
 from rocm.study.statistics.votes import Floats, Ints, Votes
 
 NUM_RESAMPLES = 500
@@ -58,7 +58,7 @@ class Agreement:
 
     reward: str
     agreed: Share
-    interval: Interval | None
+    interval: ScoreInterval | None
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class CurvePoint:
     reward_share: float
     reward_gain: float
     human_score: float
-    interval: Interval | None
+    interval: ScoreInterval | None
 
 
 def reward_agreement(votes: Votes, rewards: Rewards) -> list[Agreement]:
@@ -125,7 +125,7 @@ def _agreement(name: str, agree: Floats, prompt: Ints) -> Agreement:
     rng = np.random.default_rng(0)
     draws = rng.multinomial(len(prompts), np.full(len(prompts), 1 / len(prompts)), NUM_RESAMPLES)
     low, high = np.quantile((draws @ hits) / (draws @ totals), [0.025, 0.975])
-    return Agreement(name, share, Interval(float(low), float(high)))
+    return Agreement(name, share, ScoreInterval(float(low), float(high)))
 
 
 def hacking_curve(

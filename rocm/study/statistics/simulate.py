@@ -15,8 +15,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.optimize import brentq
-from scipy.special import ndtr
 
 from rocm.errors import StudyError
 from rocm.study.statistics.votes import Flags, Floats, Ints, Votes, Words
@@ -47,6 +45,8 @@ class Utility:
 
     def expected_score(self) -> float:
         """Score over the population of prompts and raters, sides balanced, in closed form."""
+        from scipy.special import ndtr
+
         spread = math.sqrt(1 + self.prompt_sd**2 + self.rater_sd**2)
         edges = [
             ndtr((self.advantage + side + edge) / spread)
@@ -73,6 +73,8 @@ class Utility:
                 f"Score {score} cannot be reached with lapse={self.lapse}. Choose one strictly "
                 f"between {low:.3g} and {high:.3g}, or fewer lapses."
             )
+        from scipy.optimize import brentq
+
         advantage = brentq(
             lambda m: replace(self, advantage=m).expected_score() - score,
             -LARGEST_ADVANTAGE,

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from sqlalchemy import func, select
 
-from rocm.errors import StudyError, StudyNotOpen
+from rocm.errors import StudyError
 from rocm.study.statistics.simulate import Utility, answers
 from rocm.study.store import rows
+from rocm.study.store.session import Answer, Trial, TrialQuestion
 from rocm.study.store.store import Store
 from rocm.study.store.tables import arm, image, rater
-from rocm.study.store.visit import Answer, Question, Trial
 
 SOURCE = "simulated"
 SIDES = {True: {"a": "left", "b": "right"}, False: {"a": "right", "b": "left"}}
@@ -37,11 +37,8 @@ class Crowd:
     rng: np.random.Generator
     tastes: dict[tuple[object, ...], float] = field(default_factory=dict)
 
-    def answer(self, number: int, trial: Trial) -> dict[str, Answer]:
-        """One rater's answers to all questions of a trial."""
-        return {one.key: self._one(number, trial, one) for one in trial.questions}
-
-    def _one(self, number: int, trial: Trial, question: Question) -> Answer:
+    def answer(self, number: int, trial: Trial, question: TrialQuestion) -> Answer:
+        """One rater's answer to one question of a trial."""
         left, right = self.places[trial.left], self.places[trial.right]
         lapse = self.utility.lapse
         if left is None or right is None:
@@ -90,31 +87,20 @@ def simulate_raters(
     _refuse_among_people(store, study_id)
     crowd = Crowd(utility, _places(store, study_id), np.random.default_rng(seed))
     version = store.study(study_id).config["consent"]["version"]
+    questions = store.questions(study_id)
     num_done = 0
     for number in range(num_raters):
         token = store.join(study_id, SOURCE).token
         store.consent(token, version)
-        done = _work(store, token, number, crowd)
-        if not done:
+        before, trial = num_done, store.next_step(token).trial
+        while trial is not None:
+            store.shown(token, trial.public_id)
+            answers = {one.key: crowd.answer(number, trial, one) for one in questions}
+            trial = store.submit(token, trial.public_id, answers).trial
+            num_done += 1
+        if num_done == before:  # no work is left
             break
-        num_done += done
     return num_done
-
-
-def _work(store: Store, token: str, number: int, crowd: Crowd) -> int:
-    done = 0
-    while (trial := _next(store, token)) is not None:
-        store.shown(token, trial.public_id)
-        store.submit(token, trial.public_id, crowd.answer(number, trial))
-        done += 1
-    return done
-
-
-def _next(store: Store, token: str) -> Trial | None:
-    try:
-        return store.claim(token)
-    except StudyNotOpen:  # all planned work is done
-        return None
 
 
 def _refuse_among_people(store: Store, study_id: str) -> None:

@@ -3,14 +3,12 @@
 import pytest
 from sqlalchemy import func, select
 
-from rocm.errors import StoreUnavailable
 from rocm.study.design import lifecycle
 from rocm.study.server.app import MAX_BODY_BYTES
 from rocm.study.server.limits import Counter, Limit, Limits
 from rocm.study.server.refusal import Refusal
 from rocm.study.store import tables
 from rocm.study.store.identity import external_hmac, study_secret
-from rocm.study.store.store import Store
 from tests.study.server.conftest import TEXTS, Visitor, fill, full_disk, random_id
 from tests.study.small import QUESTIONS, STUDY
 
@@ -91,21 +89,6 @@ def test_a_full_disk_is_no_fault_of_the_rater_and_the_vote_can_be_sent_again(
     assert (count(store, tables.vote), count(store, tables.rater)) == (0, 1)
     assert visitor.step("vote", trial=trial["id"], answers=answers)["progress"]["num_done"] == 1
     assert set(column(store, tables.vote.c.raw_side)) == {"right"}
-
-
-def test_a_saved_vote_is_said_to_be_saved_where_the_next_pair_cannot_be_given(
-    visitor, store, monkeypatch
-):
-    trial = visitor.step("trial")["trial"]
-
-    def no_room(self, token):
-        raise StoreUnavailable("The disk is full.")
-
-    monkeypatch.setattr(Store, "claim", no_room)
-    step = visitor.vote(trial)
-    assert step["trial"] is None
-    assert step["notice"].startswith("What you have answered is saved")
-    assert count(store, tables.vote) == 3
 
 
 def test_asking_twice_opens_no_second_trial(visitor, store):

@@ -7,7 +7,7 @@ import pytest
 
 from rocm.errors import StudyError
 from rocm.study.design import lifecycle
-from rocm.study.server.bodies import Join
+from rocm.study.server.bodies import JoinBody
 from rocm.study.server.start import server_of
 from rocm.study.store.identity import study_secret
 from tests.study.small import fill, rater, work
@@ -42,7 +42,7 @@ def test_a_backup_of_postgresql_is_refused_in_one_sentence(tmp_path):
 def test_who_came_before_the_loss_of_a_disk_is_known_again_by_the_secret(tmp_path, caplog, master):
     home = tmp_path / "home"
     settings = {"ROCM_BACKUP": str(tmp_path / "bucket"), "ROCM_STUDY_SECRET": master}
-    body = Join(source="prolific", external_id="5f0c")
+    body = JoinBody(source="prolific", external_id="5f0c")
     api = server_of(home, settings, True, False).api
     study = fill(api.store)
     lifecycle.open_study(api.store, study)

@@ -62,7 +62,7 @@ def test_every_acknowledged_vote_is_there_after_the_disk_is_gone(store, disk, bu
     backup.snapshot()
     work(store, rater(store), most=3)
     open_trial = rater(store)
-    store.claim(open_trial)
+    store.next_step(open_trial)
     store.close()
     was = everything(disk)
     lose(disk)
@@ -102,7 +102,7 @@ def test_what_cannot_be_saved_is_counted_and_saved_later(store, disk, bucket, mo
     backup.start()
     lifecycle.open_study(store, fill(store))
     token = rater(store)
-    trial = store.claim(token)
+    trial = store.next_step(token).trial
 
     def full(number: int) -> None:
         raise OSError(28, "No space left on device")
@@ -113,7 +113,7 @@ def test_what_cannot_be_saved_is_counted_and_saved_later(store, disk, bucket, mo
     status = backup.status()
     assert status.num_unsaved == 3
     assert "No space left" in status.error
-    store.claim(token)
+    store.next_step(token)
     assert backup.status().num_unsaved == 0
     assert backup.status().error == ""
     store.close()

@@ -32,7 +32,7 @@ def test_an_invitation_is_one_rater_who_goes_on_under_a_new_token(store, study):
     first = rater(store, "link", ext_hmac="a" * 64)
     assert work(store, first, most=1) == 1
     again = rater(store, "link", ext_hmac="a" * 64)
-    assert store.progress(again).num_done == 1
+    assert store.current_step(again).num_done == 1
     assert {one.source for one in store.votes(study)} == {"invite"}
     rater(store, "link", ext_hmac="b" * 64)
     with store.database.read() as connection:

@@ -8,7 +8,7 @@ import pytest
 
 from rocm.errors import ConfigError
 from rocm.evaluation.efficiency import Curve
-from rocm.evaluation.intervals import Interval
+from rocm.algorithms.intervals import Interval
 from rocm.evaluation.service import AXES, CompareDesk, Request
 from rocm.evaluation.table import Row, Table
 from rocm.generation.queue import DrawingQueue

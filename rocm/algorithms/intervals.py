@@ -1,0 +1,65 @@
+"""Means with 95 % intervals by Student's t, of plain numbers; paired differences."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean with its 95 % interval; `low` and `high` are None where there is one value only.
+
+    Attributes:
+        mean: of the values.
+        low: lower end.
+        high: upper end.
+        num: number of values.
+        over: unit of the values, `seeds` or `prompts`.
+    """
+
+    mean: float
+    low: float | None
+    high: float | None
+    num: int
+    over: str
+
+
+def student_quantile(df: float) -> float:
+    """Two-sided 95 % quantile of Student's t with `df` > 0 degrees of freedom."""
+    from scipy.special import stdtrit  # every command would wait for it
+
+    return float(stdtrit(df, (1 + LEVEL) / 2))
+
+
+def interval(values: Sequence[float], over: str) -> Interval | None:
+    r"""Mean with its 95 % interval; None of no values.
+
+    .. math:: \bar{x} \pm t_{n-1} s / \sqrt{n}, \quad s^2 = \sum (x - \bar{x})^2 / (n - 1)
+    """
+    if not values:
+        return None
+    mean, num = fmean(values), len(values)
+    if num == 1:
+        return Interval(mean, None, None, num, over)
+    half = student_quantile(num - 1) * stdev(values) / math.sqrt(num)
+    return Interval(mean, mean - half, mean + half, num, over)
+
+
+def paired_difference(
+    values: Sequence[float | None], base: Sequence[float | None], over: str
+) -> Interval | None:
+    """Mean of values[i] - base[i] with its interval, over the places where both are known.
+
+    Args:
+        values: of one arm, one for each prompt.
+        base: of the other arm, of the same prompts in the same order.
+        over: unit of the places.
+
+    Returns:
+        The interval, None where no place is known in both.
+    """
+    pairs = zip(values, base, strict=True)
+    return interval([a - b for a, b in pairs if a is not None and b is not None], over)
