@@ -13,10 +13,10 @@ from secrets import token_hex
 from threading import Thread
 from typing import Any
 
+from rocm.algorithms.intervals import Interval
 from rocm.config import RunConfig
 from rocm.config.saved import Preset, Presets, command_line
 from rocm.errors import ConfigError, RocmError, RunError
-from rocm.algorithms.intervals import Interval
 from rocm.evaluation.service import CompareDesk
 from rocm.experiments.sweep import SweepCell, SweepReport, Sweeps
 from rocm.generation.orders import Desk

@@ -5,10 +5,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from rocm.algorithms.intervals import Interval
 from rocm.errors import RunError
 from rocm.evaluation.efficiency import COSTS, Curve, curve
 from rocm.evaluation.formats import FORMATS, words
-from rocm.algorithms.intervals import Interval
 from rocm.evaluation.plan import Plan, describe, plan
 from rocm.evaluation.request import ASK_ABOVE, AXES, MAX_PROMPTS, SETS, Request, prompt_set
 from rocm.evaluation.sheet import bundle, sheet

@@ -35,8 +35,8 @@ def warnings(
         if change and change.high is not None and change.high < -HACKING_FALL * deviation:
             found["hacking"] = (
                 f"Reward hacking: the trained reward rose, but {judge}, which is not trained on, "
-                f"fell by {-change.mean:.3g} ({-change.mean / deviation:.1f} of its deviations at step 0). "
-                f"{way_out}"
+                f"fell by {-change.mean:.3g} ({-change.mean / deviation:.1f} of its deviations at "
+                f"step 0). {way_out}"
             )
     before, after = start.statistics["diversity"], now.statistics["diversity"]
     if after < COLLAPSE_SHARE * before:

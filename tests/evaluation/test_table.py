@@ -12,10 +12,10 @@ import pytest
 import torch
 from PIL import Image
 
+from rocm.algorithms.intervals import student_quantile
 from rocm.evaluation.diversity import by_prompt, thumbnail
 from rocm.evaluation.efficiency import WINDOW, curve
 from rocm.evaluation.formats import to_csv, to_json, to_latex, to_markdown
-from rocm.algorithms.intervals import student_quantile
 from rocm.evaluation.metrics import diversity
 from rocm.evaluation.plan import Column, Plan
 from rocm.evaluation.store import Result

@@ -1,8 +1,8 @@
 """Exports: CSV and Parquet, Pick-a-Pic's columns, preferences for TRL, battles, pictures.
 
-Every row carries the manifest's hash and how its rater came, such as `simulated`.
-Ties are kept where the format has them and counted where it has not. Practice, checks, pilots and
-excluded votes are in the long table only.
+Every row carries the manifest's hash and the source of its rater, such as `simulated`. Ties are
+kept where the format has them and counted where it has not. Practice, checks, pilots and excluded
+votes are in the long table only.
 """
 
 import csv
@@ -23,21 +23,9 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def export(store: Store, pictures: Pictures, study_id: str, folder: Path, question: str) -> Path:
-    """Write every export of a study into a folder.
+    """Write every export of a frozen study into a folder, replacing files of an earlier export.
 
-    Args:
-        store: of the votes.
-        pictures: of all studies.
-        study_id: of the study, which is frozen.
-        folder: made if absent; files of an earlier export are replaced.
-        question: whose answers make the preferences, pairs and battles.
-
-    Returns:
-        The folder.
-
-    Raises:
-        StudyError: a draft, an unknown question, or the folder cannot be written.
-        MissingDependency: pyarrow, which writes Parquet, is not installed.
+    `question` selects the answers of the preferences, pairs and battles. Returns the folder.
     """
     about = store.study(study_id)
     if about.config_sha256 is None:
@@ -81,19 +69,14 @@ def export(store: Store, pictures: Pictures, study_id: str, folder: Path, questi
 
 
 def is_analyzed(one: Vote) -> bool:
-    """Whether a vote is of an analysed pair, seen for the first time, and not excluded."""
+    """Whether a vote is of an analyzed pair, seen for the first time, and not excluded."""
     return one.kind == "main" and one.repetition == 0 and not one.excluded
 
 
 def csv_text(names: list[str], rows: Iterable[dict[str, Any]]) -> str:
-    """Rows as CSV in which no cell is a formula to a spreadsheet.
+    """Rows as CSV with a header; None is an empty cell.
 
-    Args:
-        names: of the columns.
-        rows: values by name; None is an empty cell.
-
-    Returns:
-        Text with a header; a text that begins as a formula does is led by an apostrophe.
+    A text that a spreadsheet would take for a formula is led by an apostrophe.
     """
     buffer = StringIO(newline="")
     table = csv.DictWriter(buffer, names)

@@ -1,7 +1,7 @@
 """A study as one zip: frozen manifest, pictures, texts, and on request its votes; the key stays.
 
 Without the key no arm has a name, so a machine that only collects votes cannot tell them apart.
-Votes bring the pictures' rewards with them. What is unpacked is checked first by
+Votes bring the pictures' rewards with them. A zip is checked before it is unpacked, by
 `rocm.study.archive.untrusted`. Payment ids never travel.
 """
 
@@ -29,28 +29,24 @@ SECRET = (*(name for name in ARM_FIELDS if name != "role"), "params_json")
 
 
 def key_file(folder: Path, study_id: str) -> Path:
-    """Where the key of a study is kept when it travels."""
+    """The file of a study's key beside its zip."""
     return folder / f"{study_id}-key.json"
 
 
 def pack(
     store: Store, pictures: Pictures, study_id: str, target: Path, with_votes: bool = False
 ) -> Path:
-    """Write a study's zip, and its key into a file beside it.
+    """Write the zip of a frozen study, and its key into a file beside it.
 
     Args:
         store: of the votes.
         pictures: of all studies.
-        study_id: one that is frozen.
+        study_id: of the study; StudyError for a draft.
         target: zip file to write.
         with_votes: raters, trials, votes and the pictures' rewards too.
 
     Returns:
-        File of the key, to be kept back; it is written only where the store has the key.
-
-    Raises:
-        StudyError: a draft, or the file cannot be written.
-        MissingFile: a picture is missing.
+        File of the key, to be kept back; it is written only if the store has the key.
     """
     with store.database.read() as connection:
         about = studies.info(connection, study_id)
@@ -122,22 +118,22 @@ def _forget_work(tables: dict[str, list[dict[str, Any]]]) -> None:
 def unpack(store: Store, pictures: Pictures, source: Path, key_from: Path | None = None) -> str:
     """Take a study from a zip into the store; its votes too, if the zip has them.
 
-    A study that is here already, of the same manifest and without raters, gets the votes: so a lab
-    that built a study takes back what another machine collected. Of a zip without votes it gets the
+    A study of the same manifest and without raters, in the store already, gets the votes: so a lab
+    that built a study takes back the votes of another machine. Of a zip without votes it gets the
     pictures that are missing, as after the loss of a disk.
 
     Args:
         store: to fill.
         pictures: to add to.
         source: zip file of `pack`.
-        key_from: file of the key, where arms are to have their names.
+        key_from: file of the key, if arms are to have their names.
 
     Returns:
         Id of the study.
 
     Raises:
         MissingFile: no such file.
-        StudyError: no zip of a study, damaged, or here already with raters of its own; nothing is
+        StudyError: not the zip of a study, damaged, or here already with raters of its own; nothing is
             stored then.
     """
     found = untrusted.read(source)
@@ -320,13 +316,9 @@ def _moved(rows: Rows, ids: dict[str, dict[int, int]]) -> Rows:
 
 
 def insert(w: Writing, name: str, rows: Rows, ids: dict[str, dict[int, int]]) -> None:
-    """Insert rows with the ids that their references have here.
+    """Insert rows as `dump` gives them, with the ids that their references have here.
 
-    Args:
-        w: transaction.
-        name: of the table.
-        rows: as `dump` gives them.
-        ids: new ids by old ones, by table; those of these rows are added.
+    `ids` maps old to new ids by table; those of these rows are added.
     """
     table = metadata.tables[name]
     made = w.insert_many(table, _moved(rows, ids))

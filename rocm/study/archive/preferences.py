@@ -32,30 +32,16 @@ SHARED = ("model", "num_inference_steps", "guidance_scale", "grid")
 
 @dataclass(frozen=True)
 class StudyTable:
-    """A table of preferences, and what was left out of it.
-
-    Attributes:
-        file: .jsonl, with the columns of `rocm.training.preferences` and where each row comes from.
-        words: rows, and votes left out, in one sentence.
-    """
+    """A .jsonl file with the columns of `rocm.training.preferences`, and its rows counted in words."""
 
     file: Path
     words: str
 
 
 def with_votes(config: RunConfig, store: Store, home: Path) -> tuple[RunConfig, str]:
-    """Settings in which `preferences=study:ID` has become the table of that study's votes.
+    """Settings in which `preferences=study:ID` is the table of that study's votes, and its description.
 
-    Args:
-        config: any settings.
-        store: of the votes.
-        home: folder of everything.
-
-    Returns:
-        The settings, and what the table holds in words; unchanged and "" where none is named.
-
-    Raises:
-        RocmError: as `table_of_study`.
+    Other settings come back unchanged, with an empty description.
     """
     if not config.preferences.startswith(PREFIX):
         return config, ""
@@ -64,20 +50,13 @@ def with_votes(config: RunConfig, store: Store, home: Path) -> tuple[RunConfig, 
 
 
 def table_of_study(store: Store, home: Path, config: RunConfig) -> StudyTable:
-    """Write the votes that `preferences=study:ID` names as a table.
+    """Write the votes that `preferences=study:ID` names as a table below `studies/ID` of the home.
 
-    Args:
-        store: of the votes.
-        home: folder of everything; the table goes to `studies/ID` below it.
-        config: of the run: its evaluation prompts are left out, and its model and sampling must be
-            those of the arms.
-
-    Returns:
-        The table.
+    The run's evaluation prompts are left out; its model and sampling must be those of the arms.
 
     Raises:
-        StudyError: no such study, one that is not closed, arms without names or that this run
-            cannot draw, or no vote that it may be trained on.
+        StudyError: no such study, not closed, arms without names or that this run cannot draw, or no
+            vote that it may be trained on.
         ConfigError: the run's prompts cannot be read.
     """
     about = named(store.studies(), config.preferences.removeprefix(PREFIX).strip())

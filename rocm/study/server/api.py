@@ -1,4 +1,4 @@
-"""What a voting page may ask, one method per address of docs/study-api.md.
+"""The requests of a voting page, one method per address of docs/study-api.md.
 
 Each takes a checked body, asks the store, and answers with plain data of `rocm.study.server.views`.
 """
@@ -49,7 +49,7 @@ class Api:
     master: str = field(default="", repr=False)
 
     def study(self, study_id: str) -> dict[str, Any]:
-        """What is said before consent; 404 if there is no such study."""
+        """The study before consent; 404 if there is none."""
         return views.study(self._info(study_id), self.store.questions(study_id))
 
     def join(self, study_id: str, body: JoinBody) -> dict[str, Any]:
@@ -67,7 +67,7 @@ class Api:
         return {"token": visit.token, "is_new": visit.is_new}
 
     def begin_login(self, study_id: str, body: EmptyBody) -> dict[str, Any]:
-        """Where a rater logs in at Hugging Face."""
+        """The address at which a rater logs in at Hugging Face."""
         self._info(study_id)
         if self.login is None:
             raise Refusal(400, "refused", "This server has no login. Use another of its links.")

@@ -183,14 +183,7 @@ class Server:
 
 
 def vote_app(server: Server) -> Starlette:
-    """The application, to be mounted at `PLACE`.
-
-    Args:
-        server: that answers.
-
-    Returns:
-        An ASGI application without state of its own.
-    """
+    """The application, to be mounted at `PLACE`."""
     handlers: Any = {RocmError: _refused, HTTPException: _no_such_thing}
     guard = [Middleware(_WithHeaders)]
     app = Starlette(routes=server.routes(), exception_handlers=handlers, middleware=guard)
@@ -200,15 +193,7 @@ def vote_app(server: Server) -> Starlette:
 
 
 def alone(server: Server, middleware: Sequence[Middleware]) -> Starlette:
-    """The application as the only one of its server, with nothing to train, draw or administer.
-
-    Args:
-        server: that answers.
-        middleware: around everything.
-
-    Returns:
-        An ASGI application.
-    """
+    """The application as the only one of its server, with nothing to train, draw or administer."""
     routes = [Route("/", _nowhere), Mount(PLACE, vote_app(server))]
     return Starlette(routes=routes, middleware=[Middleware(_WithHeaders), *middleware])
 

@@ -1,4 +1,4 @@
-"""What the API takes in; anything else is refused with the name of the first misfit."""
+"""Bodies that the API accepts; any other is refused with the name of its first misfit."""
 
 import json
 from typing import Annotated, Any, TypeVar

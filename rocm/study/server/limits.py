@@ -1,6 +1,6 @@
-"""How often a visitor may ask: counted in memory, by a hash that changes every day.
+"""Rates of requests: counted in memory, by a hash that changes every day.
 
-No address is stored or logged. Whoever shares an address shares its limit, so it is wide enough
+No address is stored or logged. Raters who share an address share its limit, so it is wide enough
 for a classroom behind one router; the narrow limits hold for one rater.
 """
 
@@ -46,14 +46,7 @@ class Limits:
 
 
 def visitor(address: str) -> str:
-    """Whom an address stands for: itself, or of IPv6 the network that one household has.
-
-    Args:
-        address: of a connection or as a proxy gives it; what is none is taken as it is.
-
-    Returns:
-        An IPv4 address, the first 64 bits of an IPv6 one, or the text.
-    """
+    """The rater's address, or of IPv6 the network of a household (its first 64 bits); else the text."""
     try:
         found = ipaddress.ip_address(address)
     except ValueError:
@@ -66,30 +59,17 @@ def visitor(address: str) -> str:
 
 
 class Counter:
-    """Counts what visitors ask for, and refuses what is too much."""
+    """Counts requests, and refuses those beyond the limits."""
 
     def __init__(self, limits: Limits, clock: Callable[[], float] = time.monotonic):
-        """Count from nothing.
-
-        Args:
-            limits: to hold.
-            clock: seconds.
-        """
+        """Count from nothing; `clock` gives seconds."""
         self._limits, self._clock, self._lock = limits, clock, Lock()
         # Kinds apart: tokens made up by the thousand must not push out the count of an address.
         self._left: dict[str, OrderedDict[bytes, tuple[float, float]]] = defaultdict(OrderedDict)
         self._salt, self._salted_at = secrets.token_bytes(32), clock()
 
     def check(self, kind: str, who: str) -> None:
-        """Count one request.
-
-        Args:
-            kind: a field of `Limits`.
-            who: address or token.
-
-        Raises:
-            Refusal: 429, too many.
-        """
+        """Count one request of a kind (a field of `Limits`) by an address or token; Refusal 429 if too many."""
         limit: Limit = getattr(self._limits, kind)
         with self._lock:
             now = self._clock()

@@ -51,15 +51,12 @@ class Login:
         return f"{self._metadata['authorization_endpoint']}?{urllib.parse.urlencode(asked)}"
 
     def subject(self, study_id: str, code: str, verifier: str) -> str:
-        """Who has logged in.
+        """The provider's unchanging id of the account that has logged in; it says no name.
 
         Args:
-            study_id: to which the rater came back.
-            code: that the provider sent along.
-            verifier: that the page's challenge was made of.
-
-        Returns:
-            The provider's unchanging id of the account; it says no name.
+            study_id: of the study that the login was for.
+            code: sent along by the provider.
+            verifier: source of the page's challenge.
 
         Raises:
             Refusal: the code is not accepted, or the provider does not answer.
@@ -89,14 +86,7 @@ class Login:
 
 
 def login_of(settings: Mapping[str, str]) -> Login | None:
-    """The login of a Space, from the variables that Hugging Face sets for `hf_oauth: true`.
-
-    Args:
-        settings: values of `SETTINGS`, empty where there is none.
-
-    Returns:
-        The login; None unless all are set.
-    """
+    """The login of a Space, from the variables `SETTINGS` that `hf_oauth: true` sets; None without all."""
     provider, client_id, client_secret, host = (settings.get(name, "") for name in SETTINGS)
     if not all((provider, client_id, client_secret, host)):
         return None

@@ -1,4 +1,4 @@
-"""What a request is refused with: a status, a word for programs, a sentence for people."""
+"""Refusals of requests: a status, a word for programs, a sentence for people."""
 
 import logging
 
@@ -34,13 +34,7 @@ class Refusal(RocmError):
     """A request that is not answered."""
 
     def __init__(self, status: int, code: str, message: str):
-        """Refuse.
-
-        Args:
-            status: of HTTP.
-            code: one of those in docs/study-api.md.
-            message: what was given, what is allowed, what to do.
-        """
+        """Refuse with a status of HTTP, a code of docs/study-api.md, and a sentence."""
         super().__init__(message)
         self.status, self.code = status, code
 

@@ -51,15 +51,7 @@ class Share:
 
 
 def choice_counts(votes: Votes) -> tuple[Floats, Ints]:
-    """Answers per pair.
-
-    Args:
-        votes: opinions about one question.
-
-    Returns:
-        Counts of "b", "tie" and "a" per pair, shape (n, 3), and the prompt of each pair, shape
-        (n,).
-    """
+    """Counts of "b", "tie" and "a" per pair, shape (n, 3), and the prompt of each pair, shape (n,)."""
     pairs, first, row = np.unique(votes.pair, return_index=True, return_inverse=True)
     counts = np.zeros((len(pairs), len(ORDER)))
     for column, choice in enumerate(ORDER):
@@ -70,14 +62,8 @@ def choice_counts(votes: Votes) -> tuple[Floats, Ints]:
 def krippendorff_alpha(votes: Votes, level: Level) -> Alpha:
     """Krippendorff's alpha over pairs, its interval by resampling prompts with all their votes.
 
-    Raters are taken as they are: the interval says how alpha would differ with other prompts.
-
-    Args:
-        votes: opinions about one question.
-        level: "nominal", or "ordinal" with b < tie < a.
-
-    Returns:
-        Alpha; without a value where no pair has two votes or all votes are the same.
+    Raters are taken as they are: the interval says how alpha would differ with other prompts. The
+    ordinal level has b < tie < a. There is no value if no pair has two votes or all votes agree.
     """
     counts, prompt = choice_counts(votes)
     value = alpha(counts, level)
@@ -131,14 +117,7 @@ def alpha(counts: Floats, level: Level) -> float | None:
 
 
 def pairwise_agreement(votes: Votes) -> float | None:
-    """Mean over pairs of the share of two raters' votes that are the same, in [0, 1].
-
-    Args:
-        votes: opinions about one question.
-
-    Returns:
-        The share, each pair counted once; None where no pair has two votes.
-    """
+    """Mean over pairs of the share of two raters' votes that agree, in [0, 1]; None without two votes."""
     counts, _ = choice_counts(votes)
     size = counts.sum(1)
     several = size > 1
@@ -149,14 +128,7 @@ def pairwise_agreement(votes: Votes) -> float | None:
 
 
 def repeat_consistency(votes: Votes) -> Share:
-    """How often a rater answers a repeated pair, sides flipped, as the first time.
-
-    Args:
-        votes: all votes about one question, repetitions among them.
-
-    Returns:
-        Same answers among repeated ones.
-    """
+    """Repeated pairs, sides flipped, that a rater answers as the first time; takes votes of all kinds."""
     main = votes.where(votes.kind == "main")
     keys = list(zip(main.rater.tolist(), main.pair.tolist(), strict=True))
     rows = list(zip(keys, main.choice.tolist(), main.repetition.tolist(), strict=True))
@@ -166,16 +138,10 @@ def repeat_consistency(votes: Votes) -> Share:
 
 
 def side_bias(votes: Votes) -> Share:
-    """How often the left picture wins among votes that are no ties.
+    """Votes for the left picture among those that are no ties.
 
     Sides are drawn independently of everything else, so without a pull of one side each vote is a
     fair coin, however prompts and raters differ: the test is exact.
-
-    Args:
-        votes: opinions about one question.
-
-    Returns:
-        Votes for the left picture among decided ones.
     """
     decided = votes.where(votes.choice != "tie")
     return Share(int((decided.choice == decided.left_is).sum()), len(decided))

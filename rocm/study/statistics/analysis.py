@@ -1,4 +1,4 @@
-"""Everything that a study's votes say, as one value without words or drawings."""
+"""All results of a study's votes, as one value without words or drawings."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -41,14 +41,7 @@ INTERIM = "INTERIM: the study is open; only the e-values may be looked at repeat
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two arms of the manifest that are compared.
-
-    Attributes:
-        name: as in the votes.
-        arm_a: name of arm a.
-        arm_b: name of arm b.
-        beta: weight of arm a's divergence, for Figure 4; None where it has none.
-    """
+    """Two arms that are compared; `beta` weights arm a's divergence in Figure 4, None if it has none."""
 
     name: str
     arm_a: str
@@ -58,7 +51,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class StudyContext:
-    """What the manifest and the store know and the votes do not.
+    """Facts from the manifest and the store that the votes do not hold.
 
     Attributes:
         title: of the study.
@@ -66,13 +59,13 @@ class StudyContext:
         comparisons: all of the manifest, in its order.
         questions: names, the primary one first.
         prompts: where they come from, in words.
-        design: what each rater judged and how, in sentences.
+        design: trials of each rater, in sentences.
         exclusion_rules: in words, as frozen in the manifest.
-        sources: where raters came from, such as "prolific" or "simulated".
+        sources: of raters, such as "prolific" or "simulated".
         is_open: votes may still come in.
         is_hidden_until_closed: the manifest allows no results while the study is open.
         num_skipped: trials that raters skipped.
-        num_withdrawn: raters who took their answers back; these are not among the votes.
+        num_withdrawn: raters who withdrew; their votes are not among the votes.
         fastest_ms: answers below it count as fast.
         arm_betas: weight of the divergence by arm, of those trained with a known one.
     """
@@ -168,8 +161,8 @@ def analyze(votes: Votes, info: StudyContext, rewards: Rewards | None = None) ->
     """All results of a study.
 
     Args:
-        votes: all of the study, of every kind, exclusions among them, in the order of storage.
-        info: what the manifest says.
+        votes: of every kind, exclusions among them, in the order of storage.
+        info: facts from the manifest.
         rewards: of the pairs' pictures, if they are known.
 
     Returns:
@@ -274,14 +267,7 @@ def _categories(votes: Votes, names: list[str], question: str) -> dict[str, list
 
 
 def plain(value: object) -> object:
-    """A result as JSON has it: dictionaries, lists, numbers, words and null.
-
-    Args:
-        value: a dataclass of this package, or what one is made of.
-
-    Returns:
-        The same content; shares keep their ratio, outcomes their headline interval.
-    """
+    """A result as JSON types; shares keep their ratio, outcomes their headline interval."""
     if hasattr(value, "__dataclass_fields__"):
         fields = {name: plain(getattr(value, name)) for name in value.__dataclass_fields__}
         if isinstance(value, Share):

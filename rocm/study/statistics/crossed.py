@@ -58,28 +58,16 @@ class VoteTable:
 
 @dataclass(frozen=True)
 class Components:
-    """Variances of a score: between prompts, between raters, and of what is left.
-
-    Attributes:
-        prompt: sigma_p^2, >= 0.
-        rater: sigma_r^2, >= 0.
-        rest: sigma_e^2, > 0.
-    """
+    """Variances of a score between prompts (>= 0), between raters (>= 0), and of the rest (> 0)."""
 
     prompt: float
     rater: float
     rest: float
 
     def variance_of_mean(self, counts: Floats) -> float:
-        r"""Variance of the plain mean of all votes.
+        r"""Variance of the plain mean of all votes, from votes per cell, shape (P, R).
 
         .. math:: \sigma_p^2 \sum_p n_p^2 / N^2 + \sigma_r^2 \sum_r n_r^2 / N^2 + \sigma_e^2 / N
-
-        Args:
-            counts: votes per cell, shape (P, R).
-
-        Returns:
-            The variance, > 0.
         """
         total = counts.sum()
         by_prompt = (counts.sum(1) ** 2).sum() / total**2
@@ -88,15 +76,9 @@ class Components:
 
 
 def fit_components(table: VoteTable) -> Components | None:
-    """Variance components by REML, or None where they cannot be told.
+    """Variance components by REML, or None: too few prompts or raters, no variation, no convergence.
 
     The Schur complement of the prompts' diagonal block leaves one R x R system per evaluation.
-
-    Args:
-        table: votes; at least two prompts and two raters, and scores that are not all equal.
-
-    Returns:
-        The components, or None: too few prompts or raters, no variation, or no convergence.
     """
     spread = table.square - table.num_votes * table.score**2
     if min(table.counts.shape) < 2 or spread < 1e-9 or table.num_votes < 4:

@@ -6,11 +6,11 @@ headline's), by the mixture of normal alternatives with spread tau (Robbins 1970
 .. math:: E = \sqrt{V / (V + \tau^2)} \,
    \exp\left(\frac{(score - 1/2)^2 \tau^2}{2 V (V + \tau^2)}\right)
 
-Whoever stops at E >= 1 / alpha errs with probability alpha at most, however often they looked, in
-so far as the score is normal with that variance. V is widened by (t / z)^2 of the headline's
-degrees of freedom, and a look needs some raters and prompts. Departure from the exact beta-binomial
-process over votes or prompt majorities: that one takes prompts as independent, and raters who
-differ make it err far too often (`docs/statistics.md` has the simulation of both).
+Stopping at E >= 1 / alpha errs with probability alpha at most, after any number of looks, in so far
+as the score is normal with that variance. V is widened by (t / z)^2 of the headline's degrees of
+freedom, and a look needs some raters and prompts. Departure from the exact beta-binomial process
+over votes or prompt majorities: that process takes prompts as independent, and raters who differ
+make it err far too often (`docs/statistics.md` has the simulation of both).
 """
 
 from dataclasses import dataclass
@@ -51,14 +51,7 @@ class Evidence:
 
 
 def log_e_value(table: VoteTable) -> float | None:
-    """log E of one look.
-
-    Args:
-        table: votes up to this look.
-
-    Returns:
-        Natural logarithm of E, or None: fewer than 8 raters or 10 prompts, or equal votes.
-    """
+    """Natural logarithm of E of one look; None with fewer than 8 raters or 10 prompts, or equal votes."""
     num_prompts, num_raters = table.counts.shape
     if num_raters < FEWEST_RATERS or num_prompts < FEWEST_PROMPTS:
         return None
@@ -72,14 +65,7 @@ def log_e_value(table: VoteTable) -> float | None:
 
 
 def evidence(votes: Votes) -> Evidence:
-    """E at evenly spaced looks into the votes in the order in which they came.
-
-    Args:
-        votes: opinions about one comparison and question.
-
-    Returns:
-        The e-value now, and the largest so far.
-    """
+    """E at evenly spaced looks into the opinions about one comparison, in the order of storage."""
     sizes = np.unique(np.linspace(0, len(votes), NUM_LOOKS + 1).astype(int))[1:]
     looks = [(int(size), log_e_value(VoteTable.of(votes.where(np.arange(size))))) for size in sizes]
     valid = [(size, value) for size, value in looks if value is not None]

@@ -1,4 +1,4 @@
-"""What is unusual about a rater, for a person to look at. Nobody is excluded by a flag.
+"""Unusual behavior of raters, for a person to look at. A flag excludes nobody.
 
 Flags with a p-value ask for less than 0.001, so that 30 honest raters and four such tests give a
 false flag in about one study of ten.
@@ -60,14 +60,10 @@ class Usual:
 
 
 def rater_reports(votes: Votes, fastest_ms: int = FASTEST_MS) -> list[RaterReport]:
-    """All raters of a study, by rising number.
+    """One report per rater with a vote that is not practice, by rising number.
 
-    Args:
-        votes: all votes about one question, of every kind, exclusions among them.
-        fastest_ms: answers below it are fast; a rater with more than three in ten is flagged.
-
-    Returns:
-        One report per rater with a vote that is not practice.
+    Takes all votes about one question, of every kind, exclusions among them. Answers below
+    `fastest_ms` are fast; a rater with more than three in ten is flagged.
     """
     votes = votes.where(votes.kind != "practice")
     opinions = votes.opinions()

@@ -32,28 +32,14 @@ class SignTest:
 
 
 def majorities(votes: Votes) -> Ints:
-    """1, 0 or -1 per prompt: most votes for arm a, as many for either, most for arm b.
-
-    Args:
-        votes: opinions about one comparison and question.
-
-    Returns:
-        One element per prompt that has a vote, by rising number of the prompt.
-    """
+    """1, 0 or -1 per prompt with a vote: most votes for arm a, equally many, most votes for arm b."""
     prompts, row = np.unique(votes.prompt, return_inverse=True)
     margin = np.bincount(row, votes.scores - 0.5, minlength=len(prompts))
     return np.sign(margin).astype(np.int64)
 
 
 def sign_test(votes: Votes) -> SignTest:
-    """The exact sign test on prompt majorities.
-
-    Args:
-        votes: opinions about one comparison and question.
-
-    Returns:
-        Counts and p-value of the hypothesis that a majority for either arm is equally likely.
-    """
+    """The exact sign test on prompt majorities, from opinions about one comparison and question."""
     signs = majorities(votes)
     wins, losses = int((signs > 0).sum()), int((signs < 0).sum())
     p_value = Share(wins, wins + losses).p_value

@@ -57,16 +57,7 @@ class Outcome:
 
 
 def outcome(votes: Votes, comparison: str, question: str) -> Outcome:
-    """One comparison and question; its Holm p-value is still the raw one.
-
-    Args:
-        votes: any votes of the study; only opinions count.
-        comparison: its name.
-        question: its name.
-
-    Returns:
-        The outcome.
-    """
+    """The outcome of one comparison and question; its Holm p-value is still the raw one."""
     asked = votes.opinions(comparison, question)
     table = VoteTable.of(asked) if len(asked) else None
     sign = sign_test(asked)
@@ -97,18 +88,10 @@ def _missing(votes: Votes, table: VoteTable | None) -> str:
 
 
 def outcomes(votes: Votes, comparisons: Sequence[str], questions: Sequence[str]) -> list[Outcome]:
-    """All comparisons by all questions, Holm-adjusted in two families.
+    """All comparisons by all questions, question by question, Holm-adjusted in two families.
 
     The comparisons on the first question are one family, all comparisons on all other questions the
     second.
-
-    Args:
-        votes: any votes of the study; only opinions count.
-        comparisons: names of the manifest's comparisons.
-        questions: names of its questions, the primary one first.
-
-    Returns:
-        Outcomes, question by question.
     """
     found: list[Outcome] = []
     for family in (questions[:1], questions[1:]):

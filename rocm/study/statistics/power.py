@@ -1,4 +1,4 @@
-"""What a design can detect, what it takes, and what closing early costs: by simulation.
+"""Power of a design, its cost, and the precision when a study is closed early: by simulation.
 
 Power is that of the very figures that the report prints: the headline interval, and the exact sign
 test on prompt majorities at the first step of Holm's procedure.
@@ -45,7 +45,7 @@ class Power:
 
 @dataclass(frozen=True)
 class Workload:
-    """What a design asks of raters and purse.
+    """Work and cost of a design.
 
     Attributes:
         num_trials: showings in all, checks and repeats among them.
@@ -67,17 +67,10 @@ def power(
     scores: Sequence[float] = SCORES,
     num_simulations: int = NUM_SIMULATIONS,
 ) -> list[Power]:
-    """Power of the design at each true score.
+    """Power of the design at each true score, in (0, 1); the seed is fixed.
 
-    Args:
-        design: prompts, raters, votes per pair.
-        num_comparisons: members of Holm's family, >= 1.
-        utility: assumed spreads, ties and lapses; its advantage is replaced.
-        scores: true scores, strictly between 0 and 1.
-        num_simulations: simulated studies per score, >= 1.
-
-    Returns:
-        One row per score; the seed is fixed.
+    `num_comparisons` is the size of Holm's family. The utility gives spreads, ties and lapses; its
+    advantage is replaced.
     """
     return [
         _power(design, num_comparisons, utility.with_score(score), num_simulations)
@@ -126,9 +119,6 @@ def workload(
 
     Returns:
         The workload.
-
-    Raises:
-        StudyError: seconds that are not positive, or a negative pay or fee.
     """
     if seconds_per_trial <= 0 or min(pay_per_hour, fee, introduction_minutes) < 0:
         raise StudyError(
@@ -152,17 +142,7 @@ def widths_when_closed_early(
     fractions: Sequence[float] = FRACTIONS,
     num_simulations: int = 100,
 ) -> dict[float, float]:
-    """Mean width of the headline interval after a share of the votes.
-
-    Args:
-        design: prompts, raters, votes per pair.
-        utility: assumed spreads, ties, lapses and advantage.
-        fractions: shares of the votes, in (0, 1].
-        num_simulations: simulated studies, >= 1.
-
-    Returns:
-        Width by fraction; 1 where no simulated study gives an interval.
-    """
+    """Mean width of the headline interval by share of the votes, in (0, 1]; 1 without any interval."""
     rng = np.random.default_rng(0)
     widths: dict[float, list[float]] = {fraction: [] for fraction in fractions}
     for _ in range(num_simulations):
@@ -175,16 +155,10 @@ def widths_when_closed_early(
 
 
 def width_when_complete(votes: Votes, design: Design) -> float | None:
-    """Width to expect of the interval once the design is complete, from the votes so far.
+    """Width to expect of the interval once the design is complete, from the opinions so far.
 
-    The variance components of the votes so far are put into the complete, balanced design.
-
-    Args:
-        votes: opinions about one comparison and question so far.
-        design: the whole design.
-
-    Returns:
-        The width, or None where the components cannot be told yet.
+    The variance components of the opinions are put into the complete, balanced design; None if they
+    cannot be estimated yet.
     """
     components = fit_components(VoteTable.of(votes)) if len(votes) else None
     if components is None:

@@ -63,14 +63,9 @@ class Ranking:
 
 
 def rank(votes: Votes, arms: Mapping[str, tuple[str, str]]) -> Ranking:
-    """Strengths of all arms by the model that suits the share of ties.
+    """Strengths of all arms by the model that suits the share of ties, from opinions about one question.
 
-    Args:
-        votes: opinions about one question, all comparisons.
-        arms: (arm a, arm b) by name of the comparison; every comparison of `votes` is in it.
-
-    Returns:
-        The ranking.
+    `arms` gives (arm a, arm b) of every comparison.
     """
     names = sorted({arm for pair in arms.values() for arm in pair})
     games = tally(votes, arms, names, np.ones(len(votes)))
@@ -123,7 +118,7 @@ def is_separable(games: Games, num_arms: int) -> bool:
 
 
 def why_not(games: Games, num_arms: int) -> str:
-    """The sentence that stands in for strengths which do not exist."""
+    """Why strengths do not exist, as a sentence."""
     from scipy.sparse.csgraph import connected_components
 
     met = np.zeros((num_arms, num_arms))
@@ -138,12 +133,7 @@ def why_not(games: Games, num_arms: int) -> str:
 def bradley_terry(games: Games, num_arms: int) -> Floats | None:
     """log pi by Bradley and Terry (1952), ties as half wins, by evalica.
 
-    Args:
-        games: results.
-        num_arms: number of arms, K.
-
-    Returns:
-        Strengths of mean 0, shape (K,), or None where there is no maximum.
+    Returns strengths of mean 0, shape (K,), or None if there is no maximum.
     """
     if is_separable(games, num_arms):
         return None
@@ -166,12 +156,7 @@ def bradley_terry(games: Games, num_arms: int) -> Floats | None:
 def davidson(games: Games, num_arms: int) -> Floats | None:
     """log pi and log nu of Davidson's model, by maximum likelihood.
 
-    Args:
-        games: results, with some ties and some wins.
-        num_arms: number of arms, K.
-
-    Returns:
-        Strengths of mean 0 and log nu, shape (K + 1,), or None where there is no maximum.
+    Returns strengths of mean 0 and log nu, shape (K + 1,), or None if there is no maximum.
     """
     if is_separable(games, num_arms) or games.tie_share in (0.0, 1.0):
         return None

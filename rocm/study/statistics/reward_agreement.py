@@ -85,14 +85,9 @@ class CurvePoint:
 
 
 def reward_agreement(votes: Votes, rewards: Rewards) -> list[Agreement]:
-    """Every reward against the majority of people, pair by pair, best first.
+    """Every reward against the majority of people, pair by pair, best first, and "another rater".
 
-    Args:
-        votes: opinions about one question.
-        rewards: of the pairs; pairs without rewards or without a majority do not count.
-
-    Returns:
-        One row per reward, and "another rater" against the majority of the others.
+    Pairs without rewards or without a majority do not count.
     """
     pairs, first, row = np.unique(votes.pair, return_index=True, return_inverse=True)
     signs = 2 * votes.scores - 1

@@ -48,13 +48,7 @@ def two_way_bootstrap(table: VoteTable) -> ScoreInterval | None:
     """Percentile bootstrap with independent multinomial weights on prompts and on raters.
 
     A vote's weight is that of its prompt times that of its rater (Owen 2007, "pigeonhole"). The
-    seed is fixed, so the same votes give the same interval.
-
-    Args:
-        table: votes, P prompts by R raters.
-
-    Returns:
-        The interval, or None where prompts or raters are fewer than two.
+    seed is fixed, so the same votes give the same interval; None with one prompt or rater.
     """
     num_prompts, num_raters = table.counts.shape
     if min(num_prompts, num_raters) < 2:
@@ -132,25 +126,17 @@ class Multiway:
 
 
 def multiway_robust(table: VoteTable) -> ScoreInterval | None:
-    """Score +- t sqrt(V) by `Multiway`, t of min(P, R) - 1 degrees of freedom.
+    """Score +- t sqrt(V) by `Multiway`, t of min(P, R) - 1 degrees of freedom, cut to [0, 1].
 
-    Args:
-        table: votes, P prompts by R raters.
-
-    Returns:
-        The interval cut to [0, 1], or None: fewer than two prompts or raters, or equal scores.
+    None with fewer than two prompts or raters, or equal scores.
     """
     return _multiway(table, lambda ways: ways.smallest_df)
 
 
 def multiway_satterthwaite(table: VoteTable) -> ScoreInterval | None:
-    """Score +- t sqrt(V) by `Multiway`, t of Satterthwaite's degrees of freedom.
+    """Score +- t sqrt(V) by `Multiway`, t of Satterthwaite's degrees of freedom, cut to [0, 1].
 
-    Args:
-        table: votes, P prompts by R raters.
-
-    Returns:
-        The interval cut to [0, 1], or None: fewer than two prompts or raters, or equal scores.
+    None with fewer than two prompts or raters, or equal scores.
     """
     return _multiway(table, lambda ways: ways.satterthwaite_df)
 
@@ -163,14 +149,9 @@ def _multiway(table: VoteTable, df: Callable[[Multiway], float]) -> ScoreInterva
 
 
 def crossed_mixed(table: VoteTable) -> ScoreInterval | None:
-    """Score +- t times its standard error under the crossed mixed model of `crossed`.
+    """Score +- t times its standard error under the crossed mixed model, t of min(P, R) - 1.
 
-    Args:
-        table: votes, P prompts by R raters.
-
-    Returns:
-        The interval cut to [0, 1], t of min(P, R) - 1 degrees of freedom; None where the model
-        cannot be fitted.
+    None if the model of `crossed` cannot be fitted.
     """
     components = fit_components(table)
     if components is None:

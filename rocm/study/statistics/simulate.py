@@ -58,14 +58,7 @@ class Utility:
     def with_score(self, score: float) -> "Utility":
         """The same raters with the advantage at which the expected score is `score`.
 
-        Args:
-            score: wanted score, strictly between lapse / 2 and 1 - lapse / 2.
-
-        Returns:
-            A utility whose `expected_score()` is `score`.
-
-        Raises:
-            StudyError: no advantage leads to that score.
+        StudyError unless the score lies strictly between lapse / 2 and 1 - lapse / 2.
         """
         low, high = self.lapse / 2, 1 - self.lapse / 2
         if not low < score < high:
@@ -116,12 +109,7 @@ class Design:
 def blocks(design: Design, rng: np.random.Generator) -> tuple[Ints, Ints]:
     """A balanced random assignment: distinct raters per prompt, equal work up to one vote.
 
-    Args:
-        design: sizes.
-        rng: source of the draws.
-
-    Returns:
-        (prompt, rater) of each vote, both of shape (num_prompts * votes_per_pair,).
+    Returns (prompt, rater) of each vote, both of shape (num_prompts * votes_per_pair,).
     """
     load = np.zeros(design.num_raters)
     rows = []
@@ -136,7 +124,7 @@ def blocks(design: Design, rng: np.random.Generator) -> tuple[Ints, Ints]:
 def answers(
     utility: Utility, taste: Floats, a_is_left: Flags, lapse: Floats, rng: np.random.Generator
 ) -> Words:
-    """One answer per showing.
+    """One answer per showing: "a", "b" or "tie", shape (n,).
 
     Args:
         utility: the model; its advantage, side and tie_width are used.
@@ -144,9 +132,6 @@ def answers(
         a_is_left: whether arm a stands on the left, shape (n,).
         lapse: probability of a random answer, shape (n,), in [0, 1].
         rng: source of the draws.
-
-    Returns:
-        "a", "b" or "tie", shape (n,).
     """
     size = len(taste)
     pull = np.where(a_is_left, utility.side, -utility.side)
@@ -159,19 +144,10 @@ def answers(
 def simulate(
     design: Design, models: Mapping[tuple[str, str], Utility], rng: np.random.Generator
 ) -> Votes:
-    """A whole study by simulated raters.
+    """A whole study by simulated raters, with one utility per (comparison, question).
 
     Every (comparison, question) draws its own prompt and rater effects; the assignment of raters is
-    shared by the questions of a comparison.
-
-    Args:
-        design: sizes.
-        models: utility by (comparison, question).
-        rng: source of the draws.
-
-    Returns:
-        Votes of all kinds, in the order in which they came in: a random one within each
-        (comparison, question).
+    shared by the questions of a comparison. Votes of all kinds come in random order within each.
     """
     parts = []
     comparisons = list(dict.fromkeys(comparison for comparison, _ in models))

@@ -13,13 +13,7 @@ MIN_GAP = 10
 
 @dataclass(frozen=True)
 class Sided:
-    """A pair as one rater sees it.
-
-    Attributes:
-        pair: its id.
-        left_is: arm on the left, `a` or `b`.
-        rep: 1 for the second time, sides flipped.
-    """
+    """A pair as one rater sees it: arm on the left, `a` or `b`; rep is 1 for the flipped repeat."""
 
     pair: int
     left_is: str
@@ -130,13 +124,7 @@ def sided_for_need(
 ) -> list[Sided]:
     """Sides for a block made later: each pair's rarer side, and the block's where those are equal.
 
-    Args:
-        pairs: ids, each once.
-        num_left_a: how often each was shown with `a` on the left.
-        num_left_b: how often with `b`.
-
-    Returns:
-        The pairs with their sides.
+    The mappings say how often each pair was shown with `a`, and with `b`, on the left.
     """
     chosen, balance = [], 0
     for pair in pairs:

@@ -14,20 +14,17 @@ MASTER_LENGTH = 32
 
 
 def study_secret(folder: Path, study_id: str, master: str = "") -> bytes:
-    """The secret of one study, made when first needed; who deletes it unlinks its raters for good.
+    """The 32-byte secret of one study, made when first needed; deleting it unlinks its raters for good.
 
     Args:
         folder: of secrets, outside the database and its backups.
         study_id: 12 hexadecimal digits.
         master: secret that new studies' secrets follow from, where the folder does not last; empty
-            for a random one in the folder. One that is in the folder goes first.
-
-    Returns:
-        32 bytes.
+            for a random secret in the folder. A file in the folder takes precedence.
 
     Raises:
         StoreUnavailable: the secret cannot be stored.
-        StudyError: the secret is damaged, or the id is none.
+        StudyError: the secret is damaged, or the id is invalid.
     """
     if not re.fullmatch("[0-9a-f]{12}", study_id):
         raise StudyError("A study's id is 12 hexadecimal digits.")

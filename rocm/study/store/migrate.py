@@ -23,18 +23,10 @@ LOCK = 0x524F434D
 
 
 def upgrade(database: Database, migrations: Path = MIGRATIONS) -> Path | str | None:
-    """Bring a database to the newest revision.
+    """Bring a database to the newest revision of a folder.
 
-    Args:
-        database: to be used afterwards.
-        migrations: folder of the revisions.
-
-    Returns:
-        The backup that was made: a file beside SQLite's, or the name of a schema in PostgreSQL.
-        None for a database that was new, or needed nothing.
-
-    Raises:
-        StudyError: the database is of a version that this program does not know.
+    Returns the backup that was made: a file beside SQLite's, or the name of a schema in PostgreSQL;
+    None if the database was new or needed nothing. StudyError if its revision is not known.
     """
     config = Config()
     config.set_main_option("script_location", str(migrations))

@@ -97,15 +97,7 @@ class Vote:
 
 
 def votes(connection: Connection, study_id: str) -> list[Vote]:
-    """Every vote of a study, excluded ones and those of pilots, practice and checks too.
-
-    Args:
-        connection: to read through.
-        study_id: of the study.
-
-    Returns:
-        Votes in the order in which they came.
-    """
+    """Every vote of a study in order of storage, those of pilots, practice and checks too."""
     a, b = image.alias("a"), image.alias("b")
     statement = (
         select(vote, trial, rater.c.number, rater.c.source, pair, prompt.c.text, prompt.c.category)
@@ -134,16 +126,9 @@ def votes(connection: Connection, study_id: str) -> list[Vote]:
 
 
 def failed_checks(found: Iterable[Vote], question: str, min_share: float) -> set[int]:
-    """Numbers of the raters who got too few attention checks right.
+    """Numbers of the raters whose share of right attention checks is below `min_share`; a tie is wrong.
 
-    Args:
-        found: votes of any kind.
-        question: whose answers to the checks count.
-        min_share: right answers that a rater needs, in [0, 1]; a tie is none. Who has not answered
-            a check yet has not failed any.
-
-    Returns:
-        The numbers.
+    Raters who have not answered a check have not failed any.
     """
     answers: dict[int, list[bool]] = {}
     for one in found:

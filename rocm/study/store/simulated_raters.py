@@ -1,8 +1,7 @@
-"""Simulated raters of a stored study: they come, consent and answer as people do, by the same door.
+"""Simulated raters of a stored study: they come, consent and answer as people do, by the same methods.
 
-Their source is `simulated`, which marks every output. How they choose is the utility model of
-`rocm.study.statistics.simulate`; which arm a picture is of, they alone are told, as they are no
-people.
+Their source is `simulated`, which marks every output. They choose by the utility model of
+`rocm.study.statistics.simulate`, and unlike people they are told which arm drew a picture.
 """
 
 from dataclasses import dataclass, field, replace
@@ -70,16 +69,13 @@ def simulate_raters(
 
     Args:
         store: of the study.
-        study_id: open, and without any person in it.
-        num_raters: at most so many; fewer if no work is left.
+        study_id: of an open study without people.
+        num_raters: at least 1; fewer take part if no work is left.
         score: true score of the first over the second arm of every comparison, in (0, 1).
-        seed: of everything that they do.
+        seed: of all draws.
 
     Returns:
         Trials answered.
-
-    Raises:
-        StudyError: people take part in this study, or it is not open, or the score is impossible.
     """
     if num_raters < 1:
         raise StudyError(f"{num_raters} raters are too few. Give at least 1.")

@@ -1,4 +1,4 @@
-"""A study as a row: what it says of itself, and its states."""
+"""The study's own row: its description, and its states."""
 
 import json
 from dataclasses import dataclass

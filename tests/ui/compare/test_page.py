@@ -6,9 +6,9 @@ import urllib.request
 import gradio as gr
 import pytest
 
+from rocm.algorithms.intervals import Interval
 from rocm.errors import ConfigError
 from rocm.evaluation.efficiency import Curve
-from rocm.algorithms.intervals import Interval
 from rocm.evaluation.service import AXES, CompareDesk, Request
 from rocm.evaluation.table import Row, Table
 from rocm.generation.queue import DrawingQueue
