@@ -67,8 +67,8 @@ class DraftBin:
     def put(self, study_id: str) -> None:
         """Delete a draft: its rows and pictures go into the bin, the votes of pilots are lost.
 
-        StudyError for a study that does not exist or was opened. If the bin cannot be written, nothing is
-        deleted.
+        StudyError if there is no such study or it was opened. Nothing is deleted if the bin cannot
+        be written.
         """
         folder = self.path / study_id
         with self._store.database.write() as w:
@@ -98,7 +98,7 @@ class DraftBin:
         _move(recipe_file(self._home, study_id).parent, folder / "begun")
 
     def take_out(self, study_id: str) -> None:
-        """Restore a deleted draft, with its pictures and strikes; StudyError if it was built anew since."""
+        """Restore a deleted draft with its pictures and strikes; StudyError if it was built anew."""
         if study_id not in [one.study_id for one in self.drafts()]:
             raise MissingFile(f"There is no study '{study_id[:40]}' in the bin, {self.path}.")
         folder = self.path / study_id

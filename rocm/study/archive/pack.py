@@ -133,8 +133,8 @@ def unpack(store: Store, pictures: Pictures, source: Path, key_from: Path | None
 
     Raises:
         MissingFile: no such file.
-        StudyError: not the zip of a study, damaged, or here already with raters of its own; nothing is
-            stored then.
+        StudyError: not the zip of a study, damaged, or the study has raters here; nothing is
+            stored.
     """
     found = untrusted.read(source)
     named = _checked_key(key_from, found.about) if key_from else []

@@ -32,16 +32,16 @@ SHARED = ("model", "num_inference_steps", "guidance_scale", "grid")
 
 @dataclass(frozen=True)
 class StudyTable:
-    """A .jsonl file with the columns of `rocm.training.preferences`, and its rows counted in words."""
+    """A .jsonl file with the columns of `rocm.training.preferences`, and its content in words."""
 
     file: Path
     words: str
 
 
 def with_votes(config: RunConfig, store: Store, home: Path) -> tuple[RunConfig, str]:
-    """Settings in which `preferences=study:ID` is the table of that study's votes, and its description.
+    """Settings in which `preferences=study:ID` is the table of that study's votes, and its words.
 
-    Other settings come back unchanged, with an empty description.
+    Other settings come back unchanged, with empty words.
     """
     if not config.preferences.startswith(PREFIX):
         return config, ""
@@ -53,11 +53,8 @@ def table_of_study(store: Store, home: Path, config: RunConfig) -> StudyTable:
     """Write the votes that `preferences=study:ID` names as a table below `studies/ID` of the home.
 
     The run's evaluation prompts are left out; its model and sampling must be those of the arms.
-
-    Raises:
-        StudyError: no such study, not closed, arms without names or that this run cannot draw, or no
-            vote that it may be trained on.
-        ConfigError: the run's prompts cannot be read.
+    StudyError if the study is not closed, its arms have no names or cannot be drawn by this run, or
+    no vote is left to train on.
     """
     about = named(store.studies(), config.preferences.removeprefix(PREFIX).strip())
     if about.status != "closed":

@@ -53,7 +53,7 @@ Rows = list[dict[str, Any]]
 
 @dataclass(frozen=True)
 class Bundle:
-    """Content of a zip: the study's row, rows by table (with ids of the zip), files by picture id."""
+    """Content of a zip: the study's row, rows by table, and files by picture id."""
 
     about: dict[str, Any]
     tables: dict[str, Rows]
@@ -138,7 +138,7 @@ def _check_table(table: Table, rows: Any, study_id: str) -> None:
 
 
 def check_row(table: Table, row: Any, names: Iterable[str] | None = None) -> None:
-    """Raise ValueError unless a row from JSON has these columns, or all, with values of their types.
+    """Raise ValueError unless a row has the named columns, or all, with values of their types.
 
     Constraints of the database are not checked.
     """

@@ -46,7 +46,7 @@ class Limits:
 
 
 def visitor(address: str) -> str:
-    """The rater's address, or of IPv6 the network of a household (its first 64 bits); else the text."""
+    """The rater's address, or the 64-bit network of a household with IPv6; any other text as it is."""
     try:
         found = ipaddress.ip_address(address)
     except ValueError:
@@ -69,7 +69,7 @@ class Counter:
         self._salt, self._salted_at = secrets.token_bytes(32), clock()
 
     def check(self, kind: str, who: str) -> None:
-        """Count one request of a kind (a field of `Limits`) by an address or token; Refusal 429 if too many."""
+        """Count a request of `kind`, a field of `Limits`; Refusal 429 if there are too many."""
         limit: Limit = getattr(self._limits, kind)
         with self._lock:
             now = self._clock()

@@ -53,13 +53,8 @@ class Login:
     def subject(self, study_id: str, code: str, verifier: str) -> str:
         """The provider's unchanging id of the account that has logged in; it says no name.
 
-        Args:
-            study_id: of the study that the login was for.
-            code: sent along by the provider.
-            verifier: source of the page's challenge.
-
-        Raises:
-            Refusal: the code is not accepted, or the provider does not answer.
+        `code` comes from the provider, `verifier` is the source of the page's challenge. Refusal if
+        the code is not accepted or the provider does not answer.
         """
         given = {
             "grant_type": "authorization_code",
@@ -86,7 +81,7 @@ class Login:
 
 
 def login_of(settings: Mapping[str, str]) -> Login | None:
-    """The login of a Space, from the variables `SETTINGS` that `hf_oauth: true` sets; None without all."""
+    """The login of a Space, from the variables of `hf_oauth: true`; None unless all are set."""
     provider, client_id, client_secret, host = (settings.get(name, "") for name in SETTINGS)
     if not all((provider, client_id, client_secret, host)):
         return None

@@ -36,9 +36,10 @@ def server_of(
 
     Args:
         home: folder of everything; made if absent.
-        settings: values of `KEPT`, each missing or empty for none: address of a PostgreSQL database, in
-            place of the home's SQLite file; folder that outlives the home's disk, from which lost votes
-            are restored and to which every commit goes; master secret of outside ids.
+        settings: values of `KEPT`, each missing or empty for none: address of a PostgreSQL
+            database, in place of the home's SQLite file; folder that outlives the home's disk, from
+            which lost votes are restored and to which every commit goes; master secret of outside
+            ids.
         is_private: only this machine can reach the server, so simulated raters may come in too.
         is_proxied: a proxy in front adds visitors' addresses, as a Space's does.
         login: at Hugging Face; None for none.
@@ -74,7 +75,7 @@ MODES = ("lab", "study")
 
 
 def chosen_mode(given: str, is_private: bool) -> str:
-    """The given mode; if empty `lab` on a private server and `study` on any other; else ConfigError."""
+    """The given mode; if empty, `lab` on a private server and `study` elsewhere; else ConfigError."""
     if given and given not in MODES:
         allowed = " or ".join(MODES)
         raise ConfigError(f"ROCM_MODE={given!r} is not allowed: {allowed}, or leave it out.")
@@ -82,9 +83,9 @@ def chosen_mode(given: str, is_private: bool) -> str:
 
 
 def is_for_one(mode: str, is_local: bool, *ways_in: object) -> bool:
-    """Whether only the person at this machine can reach the server, so that simulated votes are allowed.
+    """Whether only the person at this machine reaches the server; simulated votes may come then.
 
-    True for a lab on a loopback address, outside a Space, without any of the `ways_in` for others: an
-    admin token, further names, a proxy.
+    True for a lab on a loopback address, outside a Space, without any of the `ways_in` for others:
+    an admin token, further names, a proxy.
     """
     return mode == "lab" and is_local and not any(ways_in)

@@ -51,7 +51,7 @@ class Share:
 
 
 def choice_counts(votes: Votes) -> tuple[Floats, Ints]:
-    """Counts of "b", "tie" and "a" per pair, shape (n, 3), and the prompt of each pair, shape (n,)."""
+    """Counts of "b", "tie" and "a" per pair, shape (n, 3), and the pair's prompt, shape (n,)."""
     pairs, first, row = np.unique(votes.pair, return_index=True, return_inverse=True)
     counts = np.zeros((len(pairs), len(ORDER)))
     for column, choice in enumerate(ORDER):
@@ -117,7 +117,7 @@ def alpha(counts: Floats, level: Level) -> float | None:
 
 
 def pairwise_agreement(votes: Votes) -> float | None:
-    """Mean over pairs of the share of two raters' votes that agree, in [0, 1]; None without two votes."""
+    """Mean over pairs of the share of two raters' votes that agree, in [0, 1]; None without any."""
     counts, _ = choice_counts(votes)
     size = counts.sum(1)
     several = size > 1
@@ -128,7 +128,7 @@ def pairwise_agreement(votes: Votes) -> float | None:
 
 
 def repeat_consistency(votes: Votes) -> Share:
-    """Repeated pairs, sides flipped, that a rater answers as the first time; takes votes of all kinds."""
+    """Repeated pairs, sides flipped, that a rater answers as the first time; of votes of all kinds."""
     main = votes.where(votes.kind == "main")
     keys = list(zip(main.rater.tolist(), main.pair.tolist(), strict=True))
     rows = list(zip(keys, main.choice.tolist(), main.repetition.tolist(), strict=True))

@@ -41,7 +41,7 @@ INTERIM = "INTERIM: the study is open; only the e-values may be looked at repeat
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two arms that are compared; `beta` weights arm a's divergence in Figure 4, None if it has none."""
+    """Two arms that are compared; `beta` weights arm a's divergence, None if it has none."""
 
     name: str
     arm_a: str

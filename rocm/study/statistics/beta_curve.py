@@ -52,17 +52,11 @@ def beta_curve(
     betas: Mapping[str, float],
     rewards: Rewards | None = None,
 ) -> list[BetaPoint]:
-    """Win rate and agreement of every arm whose beta is known, from the largest beta to the smallest.
+    """Win rate and agreement of every arm with a known beta, from the largest beta to the smallest.
 
     Arms are measured against the same opponents: all the others if every two were compared, else
-    those that every arm was compared with. No points with fewer than three different betas, or without
-    shared opponents.
-
-    Args:
-        votes: opinions about one question.
-        compared: names of arm a and arm b by comparison.
-        betas: by name of the arm.
-        rewards: of the pairs, if they are known.
+    those that every arm was compared with. No points with fewer than three different betas, or
+    without shared opponents. `compared` names arm a and arm b by comparison.
     """
     against = _opponents(compared, [name for name in betas if _met(compared, name)])
     asked = {arm: _about(votes, compared, arm, others) for arm, others in against.items()}

@@ -76,7 +76,7 @@ class Components:
 
 
 def fit_components(table: VoteTable) -> Components | None:
-    """Variance components by REML, or None: too few prompts or raters, no variation, no convergence.
+    """Variance components by REML; None: too few prompts or raters, no variation, no convergence.
 
     The Schur complement of the prompts' diagonal block leaves one R x R system per evaluation.
     """

@@ -51,7 +51,7 @@ class Evidence:
 
 
 def log_e_value(table: VoteTable) -> float | None:
-    """Natural logarithm of E of one look; None with fewer than 8 raters or 10 prompts, or equal votes."""
+    """log E of one look; None with fewer than 8 raters or 10 prompts, or with equal votes."""
     num_prompts, num_raters = table.counts.shape
     if num_raters < FEWEST_RATERS or num_prompts < FEWEST_PROMPTS:
         return None

@@ -32,14 +32,14 @@ class SignTest:
 
 
 def majorities(votes: Votes) -> Ints:
-    """1, 0 or -1 per prompt with a vote: most votes for arm a, equally many, most votes for arm b."""
+    """1, 0 or -1 per prompt with a vote: most for arm a, equally many, most for arm b."""
     prompts, row = np.unique(votes.prompt, return_inverse=True)
     margin = np.bincount(row, votes.scores - 0.5, minlength=len(prompts))
     return np.sign(margin).astype(np.int64)
 
 
 def sign_test(votes: Votes) -> SignTest:
-    """The exact sign test on prompt majorities, from opinions about one comparison and question."""
+    """The exact sign test on prompt majorities, from opinions about one comparison."""
     signs = majorities(votes)
     wins, losses = int((signs > 0).sum()), int((signs < 0).sum())
     p_value = Share(wins, wins + losses).p_value

@@ -142,7 +142,7 @@ def widths_when_closed_early(
     fractions: Sequence[float] = FRACTIONS,
     num_simulations: int = 100,
 ) -> dict[float, float]:
-    """Mean width of the headline interval by share of the votes, in (0, 1]; 1 without any interval."""
+    """Mean width of the headline interval by share of the votes; 1 without any interval."""
     rng = np.random.default_rng(0)
     widths: dict[float, list[float]] = {fraction: [] for fraction in fractions}
     for _ in range(num_simulations):

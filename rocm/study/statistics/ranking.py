@@ -63,7 +63,7 @@ class Ranking:
 
 
 def rank(votes: Votes, arms: Mapping[str, tuple[str, str]]) -> Ranking:
-    """Strengths of all arms by the model that suits the share of ties, from opinions about one question.
+    """Strengths of all arms by the model that suits the share of ties, from votes on one question.
 
     `arms` gives (arm a, arm b) of every comparison.
     """

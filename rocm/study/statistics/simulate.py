@@ -132,6 +132,9 @@ def answers(
         a_is_left: whether arm a stands on the left, shape (n,).
         lapse: probability of a random answer, shape (n,), in [0, 1].
         rng: source of the draws.
+
+    Returns:
+        The answers.
     """
     size = len(taste)
     pull = np.where(a_is_left, utility.side, -utility.side)

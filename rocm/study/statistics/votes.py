@@ -75,8 +75,8 @@ class Votes:
     def from_rows(cls, rows: Iterable[Mapping[str, Any]]) -> "Votes":
         """Columns from rows such as a database returns, in their order.
 
-        A row has at least the keys of this class up to `choice`; `DEFAULTS` stand in for other absent keys,
-        and further keys are ignored. StudyError if a key is missing or a value is not allowed.
+        A row has at least the keys of this class up to `choice`; `DEFAULTS` stand in for other keys
+        that are absent. StudyError if a key is missing or a value is not allowed.
         """
         table = list(rows)
         return cls(

@@ -33,7 +33,7 @@ NEVER = -1  # no version of a database
 
 @dataclass(frozen=True)
 class BackupStatus:
-    """State of the backup: last write, votes that are only on the local disk, last error or empty."""
+    """State of the backup: last write, votes on the local disk only, last error or empty."""
 
     saved_at: datetime | None
     num_unsaved: int
@@ -65,7 +65,7 @@ class Backup:
     _lock: Any = field(default_factory=RLock)
 
     def start(self) -> None:
-        """Take a snapshot, and follow every commit from now on; StudyError if that is impossible."""
+        """Take a snapshot, and follow every commit from now on."""
         if not self.database.is_sqlite:
             raise StudyError("PostgreSQL keeps its own journal; give no backup folder with it.")
         self.snapshot()
@@ -159,7 +159,7 @@ def open_store(file: Path, folder: Path) -> tuple[Store, Backup]:
 
 
 def restore(file: Path, folder: Path) -> int:
-    """Make a database from a backup if the database does not exist; StudyError if it is damaged.
+    """Make a database from a backup if there is no database; StudyError if the backup is damaged.
 
     Returns the number of commits replayed after the snapshot.
     """

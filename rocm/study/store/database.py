@@ -126,7 +126,8 @@ class Database:
     def write(self) -> Iterator[Writing]:
         """A transaction; committed and synced at the end, or undone by an exception.
 
-        StoreUnavailable if the disk is full or the database cannot be reached; nothing was stored then.
+        StoreUnavailable if the disk is full or the database cannot be reached; nothing is stored
+        then.
         """
         with self._lock:
             try:
@@ -140,7 +141,7 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A consistent view, which waits for nobody; StoreUnavailable if the database cannot be reached."""
+        """A consistent view, which waits for nobody."""
         try:
             with self._reader.begin() as connection:
                 yield connection
@@ -149,7 +150,7 @@ class Database:
 
     @contextmanager
     def alone(self) -> Iterator[sqlite3.Connection]:
-        """SQLite's writing connection outside a transaction, with the writer held off, as for VACUUM."""
+        """SQLite's writing connection outside a transaction, with the writer held off."""
         with self._lock:
             raw = self._writer.raw_connection()
             try:

@@ -14,13 +14,16 @@ MASTER_LENGTH = 32
 
 
 def study_secret(folder: Path, study_id: str, master: str = "") -> bytes:
-    """The 32-byte secret of one study, made when first needed; deleting it unlinks its raters for good.
+    """The 32-byte secret of a study, made when first needed; without it its raters are unknown.
 
     Args:
         folder: of secrets, outside the database and its backups.
         study_id: 12 hexadecimal digits.
         master: secret that new studies' secrets follow from, where the folder does not last; empty
             for a random secret in the folder. A file in the folder takes precedence.
+
+    Returns:
+        The secret.
 
     Raises:
         StoreUnavailable: the secret cannot be stored.

@@ -126,9 +126,9 @@ def votes(connection: Connection, study_id: str) -> list[Vote]:
 
 
 def failed_checks(found: Iterable[Vote], question: str, min_share: float) -> set[int]:
-    """Numbers of the raters whose share of right attention checks is below `min_share`; a tie is wrong.
+    """Numbers of the raters whose share of right attention checks is below `min_share`.
 
-    Raters who have not answered a check have not failed any.
+    A tie is wrong. Raters who have not answered a check have not failed any.
     """
     answers: dict[int, list[bool]] = {}
     for one in found:

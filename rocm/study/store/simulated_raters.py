@@ -1,4 +1,4 @@
-"""Simulated raters of a stored study: they come, consent and answer as people do, by the same methods.
+"""Simulated raters of a stored study: they join, consent and answer by the methods for people.
 
 Their source is `simulated`, which marks every output. They choose by the utility model of
 `rocm.study.statistics.simulate`, and unlike people they are told which arm drew a picture.

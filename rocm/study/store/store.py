@@ -41,15 +41,7 @@ class Store:
     def open(cls, where: str | Path, clock: Callable[[], datetime] = _now) -> "Store":
         """Open a store; an empty database gets its tables, an older one a backup and an upgrade.
 
-        Args:
-            where: file of an SQLite database, or a PostgreSQL address.
-            clock: source of times, in UTC.
-
-        Returns:
-            The store. Close it at the end.
-
-        Raises:
-            StudyError: the address or file cannot be used, or is of a newer version.
+        `where` is the file of an SQLite database, or a PostgreSQL address.
         """
         database = Database(where)
         upgrade(database)
@@ -94,14 +86,14 @@ class Store:
         """Let a rater in. The same outside id is the same rater, with a new token.
 
         Args:
-            study_id: of a study that is open; a `pilot` may join one that is no longer or not yet.
+            study_id: of an open study; a `pilot` may join before it opens and in a pause.
             source: how the rater came, one of `SOURCES`; a demo study takes `demo`, `pilot` and
                 `simulated` only.
             ext_hmac: of an outside id (`identity.external_hmac`), 64 hexadecimal digits.
             payment_id: the outside id itself, kept apart, if the study pays and says so.
 
         Returns:
-            The token.
+            The session.
 
         Raises:
             StudyNotOpen: no new raters now.
@@ -139,9 +131,7 @@ class Store:
     def consent(self, token: str, version: str) -> Step:
         """Store that the rater agreed to this version of the text; the first time counts.
 
-        Raises:
-            UnknownRater: no such rater.
-            StudyError: the study's text has another version.
+        StudyError if the study's text has another version.
         """
         with self.database.write() as w:
             row = queries.rater(w.connection, token, locked=True)
@@ -168,11 +158,7 @@ class Store:
         """The rater's open trial, or else the next one; it is held for the lease.
 
         A reload gives the same trial again, and so does a return after the lease, unless another
-        rater has taken the place.
-
-        Raises:
-            UnknownRater: no such rater.
-            StudyError: the rater has not consented, or has left.
+        rater has taken the place. StudyError if the rater has not consented, or has left.
         """
         with self.database.write() as w:
             row = queries.rater(w.connection, token, locked=True)
@@ -181,12 +167,7 @@ class Store:
             return queries.next_step(w, row, study, self.clock())
 
     def shown(self, token: str, public_id: str) -> None:
-        """Store when both pictures of the rater's open trial were on the screen; the first counts.
-
-        Raises:
-            UnknownRater: no such rater.
-            UnknownTrial: no such trial of this rater.
-        """
+        """Store when both pictures of the rater's open trial were on the screen; the first counts."""
         with self.database.write() as w:
             row = queries.rater(w.connection, token, locked=True)
             held = queries.own_trial(w.connection, row, public_id)
@@ -235,10 +216,7 @@ class Store:
     def skip(self, token: str, public_id: str) -> Step:
         """Store no vote for a pair, free its place for another rater, and give the next trial.
 
-        Raises:
-            UnknownRater: no such rater.
-            UnknownTrial: no such trial of this rater.
-            StudyError: the study allows no skipping.
+        StudyError if the study allows no skipping.
         """
         with self.database.write() as w:
             row = queries.rater(w.connection, token, locked=True)
