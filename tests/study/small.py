@@ -2,6 +2,8 @@
 
 import os
 
+from sqlalchemy import func, select
+
 from rocm.study.design import lifecycle
 from rocm.study.store.session import Answer
 from rocm.study.store.store import Store
@@ -72,6 +74,16 @@ def make_pair(w, arms: list[int], number: int, kind: str, target: int) -> None:
         image_a=images[0], image_b=images[1], kind=kind, issued=0,
         expected="a" if kind == "check" else None, target=target if kind == "main" else None,
     )  # fmt: skip
+
+
+def column(store: Store, wanted, *where) -> list:
+    with store.database.read() as connection:
+        return list(connection.execute(select(wanted).where(*where)).scalars())
+
+
+def count(store: Store, table, *where) -> int:
+    with store.database.read() as connection:
+        return connection.execute(select(func.count()).select_from(table).where(*where)).scalar()
 
 
 def rater(store: Store, source: str = "link", **identity) -> str:

@@ -98,7 +98,7 @@ class DraftBin:
         _move(recipe_file(self._home, study_id).parent, folder / "begun")
 
     def take_out(self, study_id: str) -> None:
-        """Restore a deleted draft with its pictures and strikes; StudyError if it was built anew."""
+        """Restore a deleted draft with pictures and strikes; StudyError if it was built anew."""
         if study_id not in [one.study_id for one in self.drafts()]:
             raise MissingFile(f"There is no study '{study_id[:40]}' in the bin, {self.path}.")
         folder = self.path / study_id

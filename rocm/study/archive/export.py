@@ -7,14 +7,14 @@ votes are in the long table only.
 
 import csv
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import asdict, fields
 from io import StringIO
 from pathlib import Path
 from typing import Any
 from zipfile import ZIP_STORED, ZipFile
 
-from rocm.errors import MissingDependency, StudyError
+from rocm.errors import StudyError
 from rocm.study.store.pictures import SUFFIX, Pictures
 from rocm.study.store.rows import Vote
 from rocm.study.store.store import Store
@@ -117,9 +117,7 @@ def pick_a_pic(one: Vote, about: Any) -> dict[str, Any]:
 
 def preference(one: Vote, about: Any) -> dict[str, Any]:
     """A vote that is no tie, as TRL's preference format: prompt, chosen, rejected."""
-    chosen, rejected = (
-        (one.image_a, one.image_b) if one.choice == "a" else (one.image_b, one.image_a)
-    )
+    chosen, rejected = (one.image_a, one.image_b)[:: 1 if one.choice == "a" else -1]
     return {
         "prompt": one.text,
         "chosen": f"pictures/{chosen}{SUFFIX}",
@@ -153,20 +151,14 @@ def _write_lines(path: Path, rows: Iterable[dict[str, Any]]) -> None:
 
 
 def _write_parquet(path: Path, names: list[str], rows: list[dict[str, Any]]) -> None:
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError as error:
-        raise MissingDependency(
-            "Parquet needs pyarrow. Run: pip install -r requirements.txt"
-        ) from error
+    import pyarrow.parquet
+
     columns = {name: [row[name] for row in rows] for name in names}
     pyarrow.parquet.write_table(pyarrow.table(columns), path)
 
 
 def _write_pictures(path: Path, pictures: Pictures, votes: list[Vote]) -> None:
-    file: Callable[[str], Path] = pictures.file
-    wanted = sorted({one for vote in votes for one in (vote.image_a, vote.image_b)})
+    shown = sorted({image for vote in votes for image in (vote.image_a, vote.image_b)})
     with ZipFile(path, "w", ZIP_STORED) as bundle:
-        for picture_id in wanted:
-            bundle.write(file(picture_id), f"pictures/{picture_id}{SUFFIX}")
+        for picture_id in shown:
+            bundle.write(pictures.file(picture_id), f"pictures/{picture_id}{SUFFIX}")

@@ -117,21 +117,20 @@ class Server:
 
     async def _study(self, request: Request) -> Response:
         self._count(request)
-        return await self._answer(self.api.study, request.path_params["study"])
+        return await self._answer(partial(self.api.study, request.path_params["study"]))
 
     async def _join(self, request: Request) -> Response:
         address = self._count(request)
         self.api.counter.check("joins", address)
         body = read(JoinBody, object_of(await _body(request)))
         join = partial(self.api.join, request.path_params["study"], body)
-        return await (self._answer_late(join) if body.login else self._answer(join))
+        return await self._answer(join, self.logins if body.login else self.threads)
 
     async def _login(self, request: Request) -> Response:
         self._count(request)
         body = read(EmptyBody, object_of(await _body(request)))
-        return await self._answer_late(
-            partial(self.api.begin_login, request.path_params["study"], body)
-        )
+        begin = partial(self.api.begin_login, request.path_params["study"], body)
+        return await self._answer(begin, self.logins)
 
     async def _act(
         self, kind: type[Body], method: Callable[..., Any], request: Request
@@ -139,28 +138,25 @@ class Server:
         self._count(request)
         token = self._token(request)
         body = read(kind, object_of(await _body(request)))
-        return await self._answer(method, token, body)
+        return await self._answer(partial(method, token, body))
 
     async def _progress(self, request: Request) -> Response:
         self._count(request)
-        return await self._answer(self.api.progress, self._token(request), EmptyBody())
+        return await self._answer(partial(self.api.progress, self._token(request), EmptyBody()))
 
     async def _picture(self, request: Request) -> Response:
         self._count(request)
-        read = partial(self._content, request.path_params["picture"])
+        picture_id = request.path_params["picture"]
         # Neither date nor tag of the file is sent: arms are drawn one after the other.
-        content = await to_thread.run_sync(read, limiter=self.threads)
+        content = await to_thread.run_sync(
+            lambda: self.pictures.file(picture_id).read_bytes(), limiter=self.threads
+        )
         return Response(content, media_type="image/webp", headers={"Cache-Control": FOREVER})
 
-    def _content(self, picture_id: str) -> bytes:
-        return self.pictures.file(picture_id).read_bytes()
-
-    async def _answer(self, act: Callable[..., dict[str, Any]], *values: Any) -> Response:
-        answer = await to_thread.run_sync(partial(act, *values), limiter=self.threads)
-        return JSONResponse(answer, headers={"Cache-Control": "no-store"})
-
-    async def _answer_late(self, act: Callable[[], dict[str, Any]]) -> Response:
-        answer = await to_thread.run_sync(act, limiter=self.logins)
+    async def _answer(
+        self, act: Callable[[], dict[str, Any]], threads: CapacityLimiter | None = None
+    ) -> Response:
+        answer = await to_thread.run_sync(act, limiter=threads or self.threads)
         return JSONResponse(answer, headers={"Cache-Control": "no-store"})
 
     def _count(self, request: Request) -> str:
@@ -242,9 +238,7 @@ async def _body(request: Request) -> bytes:
     except TimeoutError as error:
         words = f"The body did not come within {BODY_S} seconds. Send it again."
         raise Refusal(408, "bad_request", words) from error
-    except (
-        ClientDisconnect
-    ) as error:  # nobody reads the answer; a traceback each would fill the log
+    except ClientDisconnect as error:  # nobody reads the answer; tracebacks would fill the log
         raise Refusal(400, "bad_request", "The body broke off. Send it again.") from error
 
 

@@ -46,16 +46,14 @@ class Limits:
 
 
 def visitor(address: str) -> str:
-    """The rater's address, or the 64-bit network of a household with IPv6; any other text as it is."""
+    """The address, or the 64-bit network of an IPv6 household; other texts as they are."""
     try:
-        found = ipaddress.ip_address(address)
+        parsed = ipaddress.ip_address(address)
     except ValueError:
         return address
-    if isinstance(found, ipaddress.IPv4Address):
-        return str(found)
-    if found.ipv4_mapped:
-        return str(found.ipv4_mapped)
-    return str(ipaddress.IPv6Network((int(found) >> 64 << 64, 64)))
+    if isinstance(parsed, ipaddress.IPv6Address) and not parsed.ipv4_mapped:
+        return str(ipaddress.IPv6Network((int(parsed) >> 64 << 64, 64)))
+    return str(getattr(parsed, "ipv4_mapped", None) or parsed)
 
 
 class Counter:

@@ -75,7 +75,7 @@ MODES = ("lab", "study")
 
 
 def chosen_mode(given: str, is_private: bool) -> str:
-    """The given mode; if empty, `lab` on a private server and `study` elsewhere; else ConfigError."""
+    """The given mode; if empty, `lab` on a private server and `study` on others."""
     if given and given not in MODES:
         allowed = " or ".join(MODES)
         raise ConfigError(f"ROCM_MODE={given!r} is not allowed: {allowed}, or leave it out.")

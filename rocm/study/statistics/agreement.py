@@ -128,7 +128,7 @@ def pairwise_agreement(votes: Votes) -> float | None:
 
 
 def repeat_consistency(votes: Votes) -> Share:
-    """Repeated pairs, sides flipped, that a rater answers as the first time; of votes of all kinds."""
+    """Repeated pairs, sides flipped, that a rater answers as the first time."""
     main = votes.where(votes.kind == "main")
     keys = list(zip(main.rater.tolist(), main.pair.tolist(), strict=True))
     rows = list(zip(keys, main.choice.tolist(), main.repetition.tolist(), strict=True))

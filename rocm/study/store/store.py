@@ -167,7 +167,7 @@ class Store:
             return queries.next_step(w, row, study, self.clock())
 
     def shown(self, token: str, public_id: str) -> None:
-        """Store when both pictures of the rater's open trial were on the screen; the first counts."""
+        """Store when both pictures of an open trial were first on the screen."""
         with self.database.write() as w:
             row = queries.rater(w.connection, token, locked=True)
             held = queries.own_trial(w.connection, row, public_id)

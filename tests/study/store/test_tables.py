@@ -280,7 +280,7 @@ def test_a_vote_is_whole_or_absent(store, study):
     one = {"side": "left", "rt_ms": 1}
     wrong = {key: SimpleNamespace(**one, tie_reason="dull") for key in answers()}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("rocm.study.store.visit._checked_answer", lambda question, answer: answer)
+        patch.setattr("rocm.study.store.session._checked_answer", lambda question, answer: answer)
         with pytest.raises(IntegrityError):
             store.submit(token, trial.public_id, wrong)
     assert row_of(store, tables.trial)["state"] == "issued"
