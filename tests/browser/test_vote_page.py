@@ -381,7 +381,7 @@ def test_an_invited_rater_goes_on_with_the_link_of_the_invitation(visit, store):
 
 def test_pilots_are_marked(visit, store):
     page = begin(visit("?pilot"))
-    assert "not analysed" in page.locator("#marked").inner_text()
+    assert "not analyzed" in page.locator("#marked").inner_text()
     assert column(store, tables.rater.c.source) == ["pilot"]
 
 

@@ -96,22 +96,22 @@ MUTATIONS = [
     fault(
         "ties among the trials of the sign test",
         "statistics/majorities",
-        "decided = wins + losses",
-        "decided = len(signs)",
+        "Share(wins, wins + losses)",
+        "Share(wins, len(signs))",
         "statistics/test_majorities.py::test_tied_prompts_do_not_dilute_the_test",
     ),
     fault(
         "Bonferroni for Holm",
         "statistics/majorities",
-        'method="holm"',
-        'method="bonferroni"',
-        "statistics/test_majorities.py::test_holm_by_hand",
+        "(len(ordered) - place) * p",
+        "len(ordered) * p",
+        "statistics/test_majorities.py::test_holm_is_that_of_statsmodels",
     ),
     fault(
         "a missing p-value is the best one",
         "statistics/majorities",
-        "filled = [1.0 if p is None else p for p in p_values.values()]",
-        "filled = [0.0 if p is None else p for p in p_values.values()]",
+        "(1.0 if p is None else p, name)",
+        "(0.0 if p is None else p, name)",
         "statistics/test_majorities.py::test_a_comparison_without_a_p_value_still_counts_in_the_family",
     ),
     fault(
@@ -201,8 +201,8 @@ MUTATIONS = [
     fault(
         "rewards of another pair",
         "statistics/reward_agreement",
-        "return order[np.searchsorted(haystack, needles, sorter=order)]",
-        "return np.searchsorted(haystack, needles, sorter=order)",
+        "place = order[np.searchsorted(rewards.pair, pairs[known], sorter=order)]",
+        "place = np.searchsorted(rewards.pair, pairs[known], sorter=order)",
         "statistics/test_reward_agreement.py::test_agreement_by_hand",
     ),
     fault(

@@ -32,13 +32,8 @@ NO_STUDY = "There is no study at this address. Check the link that you were give
 class Api:
     """The store as raters may use it.
 
-    Attributes:
-        store: of the votes.
-        secrets: folder of the keys of outside ids.
-        sources: that may come in here, besides hf where there is a login.
-        counter: of requests.
-        login: at Hugging Face; None where there is none.
-        master: secret that those keys follow from where the folder does not last, or empty.
+    `sources` may come in here, besides hf where there is a login. `secrets` is the folder of the
+    keys of outside ids; they follow from `master` where the folder does not last.
     """
 
     store: Store

@@ -69,13 +69,13 @@ NOWHERE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>ROCM St
 
 @dataclass(frozen=True)
 class Server:
-    """Answers requests for one store and one folder of pictures.
+    """Answers requests for one store and one folder of re-encoded pictures.
 
     Attributes:
-        api: what raters may ask.
-        pictures: of all studies, re-encoded and without metadata.
+        api: requests of raters.
+        pictures: of all studies.
         is_proxied: whether a proxy in front adds visitors' addresses to X-Forwarded-For.
-        backup: of the store, for those who look after it; None where there is none.
+        backup: of the store, for its operator; None without a backup.
         threads: that ask the store.
         logins: threads that wait for another server, so that no vote waits with them.
     """

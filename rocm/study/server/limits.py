@@ -79,7 +79,8 @@ class Counter:
             if len(known) > MOST_REMEMBERED:
                 known.popitem(last=False)
         if left < 1:
-            raise Refusal(429, "too_many", "Too many requests in a short time. Wait a little.")
+            words = "Too many requests in a short time. Wait a few seconds, then try again."
+            raise Refusal(429, "too_many", words)
 
     def _hashed(self, who: str, now: float) -> bytes:
         if now - self._salted_at > SALT_LIVES_S:

@@ -26,14 +26,7 @@ NO_LOGIN = "Hugging Face did not accept this login. Log in again."
 
 @dataclass(frozen=True)
 class Login:
-    """A Space's own application at the provider.
-
-    Attributes:
-        provider: address of the provider, whose metadata say where to ask.
-        client_id: of the application; public.
-        client_secret: of the application.
-        place: address of this server's studies, without a slash at its end.
-    """
+    """A Space's application at the provider; `place` is the address of this server's studies."""
 
     provider: str
     client_id: str

@@ -25,7 +25,8 @@ STATUS_OF_ERROR: tuple[tuple[type[RocmError], int, str], ...] = (
 )
 
 NOT_SAVED = (
-    "This was not saved: the server cannot store anything now. Wait a minute, then press again."
+    "This was not saved because the server cannot store anything now. Wait a minute, then try "
+    "again."
 )
 log = logging.getLogger(__name__)
 

@@ -17,11 +17,7 @@ ORDER = ("b", "tie", "a")
 class Alpha:
     """Krippendorff's alpha: 1 perfect agreement, 0 that of chance, with a 95 % interval.
 
-    Attributes:
-        value: alpha, <= 1; None where `note` says why.
-        low: lower end of the interval, None where there is none.
-        high: upper end.
-        note: why something is missing; "" where nothing is.
+    A figure is None if `note` says why.
     """
 
     value: float | None

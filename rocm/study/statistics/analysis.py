@@ -128,16 +128,16 @@ class Analysis:
         num_excluded: opinions that the rules leave out.
         num_votes: opinions in all.
         num_raters: raters with an opinion.
-        num_raters_excluded: of them, those of whom the rules leave everything out.
+        num_raters_excluded: raters whose opinions are all left out.
         rankings: by question; empty with fewer than three arms.
         reliability: by question.
         raters: one report per rater, on the primary question.
         categories: by category of prompts, outcomes of the primary question.
         evidence: by comparison, on the primary question.
-        agreement: of every reward with people, on the primary question; empty without rewards.
-        curve: points of Figure 4; empty without rewards.
+        agreement: of every reward with people, on the primary question.
+        curve: points of Figure 4.
         betas: arms by falling beta; empty with fewer than three different ones.
-        cautions: sentences about what makes the results doubtful.
+        cautions: sentences about reasons for doubt.
     """
 
     outcomes: list[Outcome]

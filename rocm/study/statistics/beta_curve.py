@@ -22,7 +22,7 @@ FEWEST_BETAS = 3
 
 @dataclass(frozen=True)
 class BetaPoint:
-    """One arm on the curve.
+    """One arm on the curve, measured against its `opponents`.
 
     Attributes:
         arm: its name.
@@ -30,10 +30,9 @@ class BetaPoint:
         opponents: arms that it is measured against.
         num_votes: opinions about it.
         win_rate: (wins + ties / 2) / votes, in [0, 1].
-        interval: 95 %, by the headline's method; None where it has no answer.
+        interval: 95 %, by the headline's method; None without an answer.
         preferred: by reward, share of its pairs in which the reward prefers it, ties half.
-        agreed: by reward, pairs in which reward and most people prefer the same picture, of those
-            that both decide.
+        agreed: by reward, pairs in which reward and most people agree, of those that both decide.
     """
 
     arm: str

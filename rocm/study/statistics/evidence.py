@@ -33,14 +33,10 @@ NUM_LOOKS = 60
 
 @dataclass(frozen=True)
 class Evidence:
-    """The e-value of "the score is 1/2", now and at its largest so far.
+    """The e-value of "the score is 1/2", now and at its largest so far; None if `note` says why.
 
-    Attributes:
-        now: E after all votes; None where `note` says why.
-        largest: largest E at any look up to now; None where `note` says why.
-        is_decided: whether E has reached 1 / 0.05 = 20, now or before.
-        num_votes_at_decision: votes at the first look where it had; None where it has not.
-        note: why there is no e-value; "" where there is one.
+    `is_decided` says whether E has reached 1 / 0.05 = 20 at any look, the first after
+    `num_votes_at_decision` votes.
     """
 
     now: float | None

@@ -4,7 +4,7 @@ Flags with a p-value ask for less than 0.001, so that 30 honest raters and four 
 false flag in about one study of ten.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -27,14 +27,14 @@ class RaterReport:
         rater: number within the study.
         num_votes: opinions given.
         num_excluded: opinions that the exclusion rules leave out.
-        median_s: median seconds per answer; None where no time was measured.
+        median_s: median seconds per answer; None if no time was measured.
         fast: answers under the manifest's `min_median_ms` among those with a time.
         left: votes for the left picture among decided ones.
         longest_run: longest run of answers for one side, or of ties.
         checks: attention checks answered as expected.
         repeats: repeated pairs answered as before.
         majority: votes that agree with the majority of the other raters, among decided ones.
-        flags: one sentence per unusual thing.
+        flags: one sentence per unusual figure.
     """
 
     rater: int
@@ -108,7 +108,7 @@ def _report(votes: Votes, with_majority: Floats, usual: Usual) -> RaterReport:
         majority=Share(int(valid.sum()), len(valid)),
         flags=(),
     )
-    return RaterReport(**{**vars(figures), "flags": tuple(_flags(figures, usual))})
+    return replace(figures, flags=tuple(_flags(figures, usual)))
 
 
 def _sides(votes: Votes) -> Words:

@@ -18,11 +18,7 @@ from rocm.study.statistics.votes import Ints, Votes
 class SignTest:
     """Prompts by majority, and the exact two-sided binomial test of wins against losses.
 
-    Attributes:
-        wins: prompts whose majority prefers arm a.
-        losses: prompts whose majority prefers arm b.
-        ties: prompts without a majority, left out of the test.
-        p_value: in (0, 1]; None where no prompt has a majority.
+    Tied prompts are left out of the test; without any majority there is no p-value.
     """
 
     wins: int

@@ -18,22 +18,11 @@ CAREFUL = "multiway cluster-robust"
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the votes say about one comparison and question.
+    """The votes about one comparison and question: counts, score, intervals and tests.
 
-    Attributes:
-        comparison: its name.
-        question: its name.
-        num_votes: votes, N.
-        num_prompts: prompts with a vote.
-        num_raters: raters with a vote.
-        wins: votes for arm a.
-        ties: votes for neither.
-        losses: votes for arm b.
-        score: (wins + ties / 2) / N; None without votes.
-        intervals: by method of `METHODS`; None where it has no answer.
-        sign: the test on prompt majorities.
-        holm_p: its p-value adjusted within its family; None where there is none.
-        note: why the headline interval is missing; "" where it is there.
+    `score` is (wins + ties / 2) / votes, None without votes. `intervals` by method of `METHODS` are
+    None where the method has no answer; `note` says why the headline interval is missing. `holm_p`
+    is the sign test's p-value adjusted within its family.
     """
 
     comparison: str

@@ -28,12 +28,9 @@ FRACTIONS = (0.25, 0.5, 0.75, 1.0)
 class Power:
     """Share of simulated studies that would find a true score.
 
-    Attributes:
-        score: true score over prompts and raters.
-        interval: share whose headline interval leaves out 1/2.
-        sign_test: share whose sign test is below 0.05 / number of comparisons.
-        width: mean width of the headline interval.
-        error: largest Monte Carlo standard error of the two shares.
+    `interval` counts headline intervals without 1/2, `sign_test` p-values below 0.05 / number of
+    comparisons; `width` is the mean width, `error` the larger Monte Carlo standard error of the
+    shares.
     """
 
     score: float
@@ -45,14 +42,7 @@ class Power:
 
 @dataclass(frozen=True)
 class Workload:
-    """Work and cost of a design.
-
-    Attributes:
-        num_trials: showings in all, checks and repeats among them.
-        trials_per_rater: rounded up.
-        minutes_per_rater: introduction included.
-        cost: pay for all raters and fee, in the currency of the pay.
-    """
+    """Work and cost of a design; minutes include the introduction, the cost includes the fee."""
 
     num_trials: int
     trials_per_rater: int

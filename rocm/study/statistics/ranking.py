@@ -27,10 +27,8 @@ LARGEST_STRENGTH = 15.0
 class Games:
     """Weighted results between pairs of arms, one element per ordered pair that met.
 
-    Attributes:
-        first: number of arm a, shape (n,).
-        second: number of arm b, shape (n,).
-        results: weight of wins of a, ties, wins of b, shape (n, 3), >= 0.
+    `first` and `second` are numbers of arms, shape (n,); `results` weights of wins of the first,
+    ties and wins of the second, shape (n, 3).
     """
 
     first: Ints
@@ -45,14 +43,9 @@ class Games:
 
 @dataclass(frozen=True)
 class Ranking:
-    """Strengths of the arms, or the reason why there are none.
+    """Strengths log pi of the arms, centered on 0, with 95 % intervals from a two-way bootstrap.
 
-    Attributes:
-        model: "Bradley-Terry" or "Davidson".
-        strengths: log pi by arm, centred on 0; empty where `note` says why.
-        intervals: 95 % (low, high) by arm, from a two-way bootstrap; empty where `note` says why.
-        tie_parameter: nu of Davidson's model, None in the other.
-        note: what is missing and why; "" where nothing is.
+    Both are empty if `note` says why. `tie_parameter` is nu of Davidson's model, else None.
     """
 
     model: str

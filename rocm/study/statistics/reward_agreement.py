@@ -48,12 +48,9 @@ class Rewards:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How often a reward prefers the picture that most people prefer.
+    """Pairs in which a reward, or "another rater", prefers the picture that most people prefer.
 
-    Attributes:
-        reward: its name, or "another rater" for what one person achieves against the others.
-        agreed: pairs (votes, for a rater) on the same side, of those that both sides decide.
-        interval: 95 % by resampling prompts; None with fewer than two prompts.
+    Only pairs that both sides decide count. The interval is 95 % by resampling prompts, or None.
     """
 
     reward: str
@@ -65,14 +62,8 @@ class Agreement:
 class CurvePoint:
     """One comparison on the curve of the paper's Figure 4.
 
-    Attributes:
-        reward: name of the reward.
-        comparison: name of the comparison.
-        beta: weight of arm a's divergence; None where it has none.
-        reward_share: pairs in which the reward prefers arm a, ties half, in [0, 1].
-        reward_gain: mean of reward(a) - reward(b), in the reward's unit.
-        human_score: score of arm a by people, in [0, 1].
-        interval: of the human score, the headline's; None where it has none.
+    `beta` weights arm a's divergence. `reward_share` counts pairs in which the reward prefers arm
+    a, ties half; `reward_gain` is the mean of reward(a) - reward(b); `human_score` is arm a's.
     """
 
     reward: str
@@ -93,7 +84,8 @@ def reward_agreement(votes: Votes, rewards: Rewards) -> list[Agreement]:
     signs = 2 * votes.scores - 1
     margin = np.bincount(row, signs, minlength=len(pairs))
     known = np.isin(pairs, rewards.pair)
-    place = _places(rewards.pair, pairs[known])
+    order = np.argsort(rewards.pair)
+    place = order[np.searchsorted(rewards.pair, pairs[known], sorter=order)]
     found = []
     for name, (arm_a, arm_b) in rewards.values.items():
         agree = np.sign(arm_a - arm_b)[place] * np.sign(margin[known])
@@ -101,11 +93,6 @@ def reward_agreement(votes: Votes, rewards: Rewards) -> list[Agreement]:
     others = margin[row] - signs
     found.append(_agreement("another rater", np.sign(others) * signs, votes.prompt))
     return sorted(found, key=lambda one: -(one.agreed.share or 0))
-
-
-def _places(haystack: Ints, needles: Ints) -> Ints:
-    order = np.argsort(haystack)
-    return order[np.searchsorted(haystack, needles, sorter=order)]
 
 
 def _agreement(name: str, agree: Floats, prompt: Ints) -> Agreement:
@@ -124,10 +111,7 @@ def _agreement(name: str, agree: Floats, prompt: Ints) -> Agreement:
 
 
 def hacking_curve(
-    votes: Votes,
-    rewards: Rewards,
-    outcomes: Sequence[Outcome],
-    betas: Mapping[str, float | None],
+    votes: Votes, rewards: Rewards, outcomes: Sequence[Outcome], betas: Mapping[str, float | None]
 ) -> list[CurvePoint]:
     """Points of the paper's Figure 4 from votes: each reward's preference against people's.
 

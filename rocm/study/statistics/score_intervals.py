@@ -68,13 +68,7 @@ class Multiway:
     """Cluster-robust variances of a score (Cameron, Gelbach and Miller 2011).
 
     Each is G / (G - 1) times the sum over its G clusters of (sum of residuals)^2, over N^2.
-
-    Attributes:
-        prompt: V_prompt, clusters are prompts.
-        rater: V_rater, clusters are raters.
-        both: V_both, clusters are the cells prompt x rater.
-        num_prompts: P, >= 2.
-        num_raters: R, >= 2.
+    Clusters are the P >= 2 prompts, the R >= 2 raters, and for `both` the cells prompt x rater.
     """
 
     prompt: float

@@ -118,10 +118,7 @@ class Votes:
         if not len(self):
             return self
         return replace(
-            self,
-            choice=flip(self.choice),
-            left_is=flip(self.left_is),
-            expected=flip(self.expected),
+            self, choice=flip(self.choice), left_is=flip(self.left_is), expected=flip(self.expected)
         )
 
 

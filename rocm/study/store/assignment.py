@@ -10,7 +10,17 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, Table, and_, func, literal_column, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Table,
+    and_,
+    func,
+    literal_column,
+    or_,
+    select,
+)
 
 from rocm.study.store.blocks import Sided, arranged, other, sided_for_need
 from rocm.study.store.database import Writing, as_stored
@@ -165,7 +175,7 @@ def _held_trial(w: Writing, row: Row[Any], lease_until: str) -> Row[Any] | None:
         .order_by(trial.c.state.desc(), trial.c.position)
     )
     for held in w.execute(waiting).all():
-        if held.state == "issued" or reopen(w, row, held):
+        if held.state == "issued" or reopen(w, held):
             return w.update(trial, trial.c.id == held.id, state="issued", lease_until=lease_until)[
                 0
             ]
@@ -195,9 +205,7 @@ def remaining(connection: Connection, row: Row[Any]) -> Sequence[Row[Any]]:
     has_room = pair.c.issued < pair.c.target if row.source != "pilot" else pair.c.target > 0
     repeatable = or_(first.c.state.in_(LIVE), and_(first.c.id.is_(None), has_room))
     feasible = or_(
-        pair.c.kind != "main",
-        and_(slot.c.rep == 0, has_room),
-        and_(slot.c.rep == 1, repeatable),
+        pair.c.kind != "main", and_(slot.c.rep == 0, has_room), and_(slot.c.rep == 1, repeatable)
     )
     mine = and_(own.c.rater_id == row.id, own.c.position == slot.c.position)
     before = and_(first.c.rater_id == row.id, first.c.pair_id == slot.c.pair_id, first.c.rep == 0)
@@ -213,18 +221,12 @@ def remaining(connection: Connection, row: Row[Any]) -> Sequence[Row[Any]]:
     return connection.execute(statement).all()
 
 
-def reopen(w: Writing, row: Row[Any], held: Row[Any]) -> bool:
+def reopen(w: Writing, held: Row[Any]) -> bool:
     """Take an expired trial's place again, if it needs one; False if the place is gone."""
-    if not counts(w, held, row):
+    if not counted_pairs(w, [held]):
         return True
     _lock_places(w)
     return _take_place(w, held.pair_id)
-
-
-def counts(w: Writing, held: Row[Any], row: Row[Any]) -> bool:
-    """Whether a trial of this rater takes one of its pair's places."""
-    kind = w.execute(select(pair.c.kind).where(pair.c.id == held.pair_id)).scalar()
-    return kind == "main" and held.rep == 0 and row.source != "pilot"
 
 
 def counted_pairs(w: Writing, held: Iterable[Row[Any]]) -> list[int]:
@@ -242,22 +244,31 @@ def counted_pairs(w: Writing, held: Iterable[Row[Any]]) -> list[int]:
 
 def give_back(w: Writing, pairs: Iterable[int]) -> None:
     """Free one place of each pair."""
-    _lock_places(w)
-    for pair_id, times in sorted(Counter(pairs).items()):
+    counted = sorted(Counter(pairs).items())
+    if counted:
+        _lock_places(w)
+    for pair_id, times in counted:
         w.update(pair, pair.c.id == pair_id, issued=pair.c.issued - times)
 
 
 def planned_sides(w: Writing, pairs: Sequence[int]) -> tuple[dict[int, int], dict[int, int]]:
     """How often each pair is planned with `a` on the left, and with `b`."""
-    counted: tuple[dict[int, int], dict[int, int]] = ({}, {})
-    for side, counts_of_side in zip("ab", counted, strict=True):
-        rows = w.execute(
-            select(slot.c.pair_id, func.count())
-            .where(slot.c.pair_id.in_(pairs), slot.c.left_is == side, slot.c.rep == 0)
-            .group_by(slot.c.pair_id)
-        )
-        counts_of_side.update(_by_pair(rows))
-    return counted
+    return _sides(w, slot, pairs)
+
+
+def _sides(
+    w: Writing, table: Table, pairs: Sequence[int], *where: ColumnElement[bool]
+) -> tuple[dict[int, int], dict[int, int]]:
+    rows = w.execute(
+        select(table.c.pair_id, table.c.left_is, func.count())
+        .where(table.c.pair_id.in_(pairs), table.c.rep == 0, *where)
+        .group_by(table.c.pair_id, table.c.left_is)
+    )
+    left_a: dict[int, int] = {}
+    left_b: dict[int, int] = {}
+    for pair_id, side, number in rows:
+        (left_a if side == "a" else left_b)[pair_id] = number
+    return left_a, left_b
 
 
 def _lock_places(w: Writing) -> None:
@@ -268,10 +279,7 @@ def _lock_places(w: Writing) -> None:
 
 def _take_place(w: Writing, pair_id: int) -> bool:
     taken = w.update(
-        pair,
-        pair.c.id == pair_id,
-        pair.c.issued < pair.c.target,
-        issued=pair.c.issued + 1,
+        pair, pair.c.id == pair_id, pair.c.issued < pair.c.target, issued=pair.c.issued + 1
     )
     return bool(taken)
 
@@ -290,8 +298,7 @@ def _missing_pairs(w: Writing, study: Row[Any], now: datetime) -> list[Sided]:
     chosen = sorted(need, key=lambda pair_id: (-need[pair_id], pair_id))[
         : numbers["main_per_rater"]
     ]
-    left = {side: _num_left(w, chosen, side) for side in "ab"}
-    return sided_for_need(chosen, left["a"], left["b"])
+    return sided_for_need(chosen, *_sides(w, trial, chosen, trial.c.state.in_(LIVE)))
 
 
 def _reserved(w: Writing, study_id: str, since: datetime) -> Counter[int]:
@@ -311,21 +318,11 @@ def _reserved(w: Writing, study_id: str, since: datetime) -> Counter[int]:
         .where(or_(block.c.rater_id.in_(at_work), block.c.taken_at > lately))
         .group_by(slot.c.pair_id)
     )
-    return Counter(_by_pair(rows))
-
-
-def _num_left(w: Writing, pairs: Sequence[int], side: str) -> dict[int, int]:
-    rows = w.execute(
-        select(trial.c.pair_id, func.count())
-        .where(trial.c.pair_id.in_(pairs), trial.c.left_is == side)
-        .where(trial.c.state.in_(LIVE), trial.c.rep == 0)
-        .group_by(trial.c.pair_id)
-    )
-    return _by_pair(rows)
+    return Counter({pair_id: number for pair_id, number in rows})
 
 
 def _pilot_pairs(w: Writing, study: Row[Any], row: Row[Any]) -> list[Sided]:
-    """Some pairs for a pilot, others for the next one; their votes are not analysed."""
+    """Some pairs for a pilot, others for the next one; their votes are not analyzed."""
     ids = list(w.execute(_unstruck(study.id, "main")).scalars())
     chosen = _turned(ids, row.number * 7)[: design(study)["main_per_rater"]]
     return sided_for_need(chosen, {}, {})
@@ -341,7 +338,3 @@ def _unstruck(study_id: str, kind: str) -> Any:
 
 def _turned(ids: list[int], first: int) -> list[int]:
     return ids[first % len(ids) :] + ids[: first % len(ids)] if ids else []
-
-
-def _by_pair(rows: Iterable[Any]) -> dict[int, int]:
-    return {row[0]: row[1] for row in rows}

@@ -145,7 +145,7 @@ def arranged(
     """A rater's trials in order: practice, then the pairs with checks and repeats among them.
 
     Args:
-        main: pairs to be analysed.
+        main: pairs to be analyzed.
         practice: ids of practice pairs.
         checks: ids of pairs with a known answer, spread evenly.
         num_repeats: pairs shown again, sides flipped, after at least 10 other trials; fewer where

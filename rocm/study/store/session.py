@@ -13,12 +13,7 @@ MAX_RT_MS = 86_400_000
 
 @dataclass(frozen=True)
 class Session:
-    """A rater who has joined a study.
-
-    Attributes:
-        token: secret that the browser keeps and sends with each request; given only here.
-        is_new: False if the outside id shows that the rater was here before.
-    """
+    """A rater who has joined: a secret token, given only here, and whether the rater is new."""
 
     token: str
     is_new: bool
@@ -45,15 +40,8 @@ class TrialQuestion:
 class Trial:
     """A pair of pictures to judge. It says nothing of arms, checks or repeats.
 
-    Attributes:
-        public_id: 32 hexadecimal digits, to be sent back.
-        prompt: text.
-        left: id of the left picture, for `Pictures.file`.
-        right: id of the right picture.
-        position: of the trial in the rater's work, from 0.
-        is_practice: practice is not analyzed, and the rater may know.
-        lease_until: ISO time until which the trial is the rater's.
-        is_shown: whether both pictures were seen before, as after a reload.
+    `left` and `right` are ids for `Pictures.file`, `position` counts from 0 in the rater's work,
+    and `is_shown` says whether both pictures were seen before, as after a reload.
     """
 
     public_id: str
@@ -99,12 +87,9 @@ class Step:
 
 @dataclass(frozen=True)
 class Answer:
-    """A rater's answer to one question.
+    """An answer to a question: `left`, `right` or `tie`, and milliseconds since the pictures.
 
-    Attributes:
-        side: `left`, `right` or `tie`.
-        rt_ms: milliseconds from seeing both pictures, by the browser's clock.
-        tie_reason: `both_good`, `both_bad` or None.
+    A tie may have the reason `both_good` or `both_bad`.
     """
 
     side: str

@@ -22,13 +22,10 @@ SIDES = {True: {"a": "left", "b": "right"}, False: {"a": "right", "b": "left"}}
 
 @dataclass
 class Crowd:
-    """Raters that share their model and what they think of each prompt.
+    """Raters that share their utility model and their taste for each prompt.
 
-    Attributes:
-        utility: how they choose; arm a is the one that the recipe names first.
-        places: of each picture's arm in the recipe, by picture id; None for a damaged copy.
-        rng: source of the draws.
-        tastes: effects of prompts and raters, drawn when first needed.
+    `places` gives a picture's arm by its place in the recipe, None for a damaged copy; `tastes` are
+    drawn when first needed.
     """
 
     utility: Utility

@@ -77,11 +77,7 @@ class Store:
             return rows.scores(connection, study_id)
 
     def join(
-        self,
-        study_id: str,
-        source: str,
-        ext_hmac: str | None = None,
-        payment_id: str | None = None,
+        self, study_id: str, source: str, ext_hmac: str | None = None, payment_id: str | None = None
     ) -> Session:
         """Let a rater in. The same outside id is the same rater, with a new token.
 
@@ -226,8 +222,7 @@ class Store:
                 raise StudyError("This study does not allow skipping. Give your best answer.")
             if held.state == "issued":
                 w.update(trials, trials.c.id == held.id, state="skipped")
-                if assignment.counts(w, held, row):
-                    assignment.give_back(w, [held.pair_id])
+                assignment.give_back(w, assignment.counted_pairs(w, [held]))
             step = queries.next_step(w, row, study, self.clock())
             return replace(step, was_saved_before=held.state != "issued")
 
@@ -297,5 +292,5 @@ def _check_open_for_answers(w: Writing, study: Row[Any], row: Row[Any], held: Ro
         raise TrialExpired("The study has ended for this rater. The answer was not stored.")
     if held.state == "skipped":
         raise TrialExpired("This pair was skipped, and a skipped pair takes no answer.")
-    if held.state == "expired" and not assignment.reopen(w, row, held):
+    if held.state == "expired" and not assignment.reopen(w, held):
         raise TrialExpired("This pair was held too long and has gone to another rater.")

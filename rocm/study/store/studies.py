@@ -16,16 +16,8 @@ from rocm.study.store.tables import SOURCES, study
 class StudyInfo:
     """A study, without its arms.
 
-    Attributes:
-        study_id: 12 hexadecimal digits; public.
-        title: that raters read.
-        status: `draft`, `open`, `paused` or `closed`.
-        is_demo: its votes are marked as a demonstration's.
-        votes_per_pair: distinct raters that each pair is to have.
-        config: the manifest once frozen, before that the plan (docs/study.md); not to be changed.
-        config_sha256: of the manifest; None for a draft.
-        opened_at: ISO time, or None.
-        closed_at: ISO time, or None.
+    `config` is the manifest once frozen, before that the plan (docs/study.md); it must not be
+    changed. `config_sha256` is None for a draft. Times are ISO texts.
     """
 
     study_id: str

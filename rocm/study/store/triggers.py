@@ -14,15 +14,7 @@ FROZEN = ("question", "prompt", "arm", "image")
 
 @dataclass(frozen=True)
 class Guard:
-    """Refuses rows of one table.
-
-    Attributes:
-        name: of the trigger.
-        table: guarded.
-        action: checked.
-        condition: in NEW and OLD, in SQL of both databases; true is refused.
-        message: why.
-    """
+    """Refuses rows for which a condition holds, on NEW and OLD in SQL of both databases."""
 
     name: str
     table: str

@@ -153,11 +153,6 @@ def test_a_database_that_is_there_is_not_touched(store, disk, bucket):
     assert everything(disk) == was
 
 
-def test_without_a_backup_there_is_nothing_to_restore(disk, bucket):
-    assert restore(disk, bucket) == 0
-    assert not disk.exists()
-
-
 def test_an_erased_rater_is_in_no_backup(store, bucket):
     backup = Backup(store.database, bucket)
     backup.start()
