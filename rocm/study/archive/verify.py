@@ -46,7 +46,8 @@ def frozen_faults(connection: Connection, study_id: str) -> list[str]:
     # What is stored of prompts, arms and pairs must give the same manifest once more.
     if stored != manifest(connection, row, stored["key_sha256"]):
         wrong.append("Prompts, arms, pairs or pictures are not those of the manifest.")
-    if _asked(connection, row) != _told(stored):
+    told = {name: stored.get(name) for name in ("title", "is_demo", "questions")}
+    if _asked(connection, row) != {**told, "seed": str(stored.get("seed"))}:
         wrong.append("Title, seed or questions are not those of the manifest.")
     if row.key_sha256 != stored["key_sha256"]:
         wrong.append("The key's hash is not the manifest's.")
@@ -65,11 +66,6 @@ def _asked(connection: Connection, row: Row[Any]) -> dict[str, Any]:
         "is_demo": bool(row.is_demo),
         "questions": [{name: getattr(one, name) for name in fields} for one in asked],
     }
-
-
-def _told(stored: dict[str, Any]) -> dict[str, Any]:
-    told = {name: stored.get(name) for name in ("title", "is_demo", "questions")}
-    return {**told, "seed": str(stored.get("seed"))}
 
 
 def _pictures(connection: Connection, pictures: Pictures, study_id: str) -> list[str]:

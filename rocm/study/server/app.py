@@ -71,13 +71,8 @@ NOWHERE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>ROCM St
 class Server:
     """Answers requests for one store and one folder of re-encoded pictures.
 
-    Attributes:
-        api: requests of raters.
-        pictures: of all studies.
-        is_proxied: whether a proxy in front adds visitors' addresses to X-Forwarded-For.
-        backup: of the store, for its operator; None without a backup.
-        threads: that ask the store.
-        logins: threads that wait for another server, so that no vote waits with them.
+    With `is_proxied` a proxy in front adds visitors' addresses to X-Forwarded-For. `threads` ask
+    the store; `logins` wait for another server, so that no vote waits with them.
     """
 
     api: Api

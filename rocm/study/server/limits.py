@@ -29,14 +29,9 @@ class Limit:
 
 @dataclass(frozen=True)
 class Limits:
-    """All limits.
+    """Limits of requests and joins per address, of calls and answers (votes, skips) per rater.
 
-    Attributes:
-        requests: of one address, pictures among them.
-        joins: new visits of one address.
-        calls: of one rater.
-        answers: votes and skips of one rater; a longer run of answers faster than one in two
-            seconds is no judging.
+    A longer run of answers faster than one in two seconds is no judging.
     """
 
     requests: Limit = Limit(3000, 100)

@@ -32,23 +32,13 @@ def server_of(
     is_proxied: bool,
     login: Login | None = None,
 ) -> Server:
-    """Open the store of a home.
+    """Open the store of a home, which is made if absent; the caller closes the store.
 
-    Args:
-        home: folder of everything; made if absent.
-        settings: values of `KEPT`, each missing or empty for none: address of a PostgreSQL
-            database, in place of the home's SQLite file; folder that outlives the home's disk, from
-            which lost votes are restored and to which every commit goes; master secret of outside
-            ids.
-        is_private: only this machine can reach the server, so simulated raters may come in too.
-        is_proxied: a proxy in front adds visitors' addresses, as a Space's does.
-        login: at Hugging Face; None for none.
-
-    Returns:
-        The server. The caller closes its store.
-
-    Raises:
-        StudyError: the database, the backup or the secret cannot be used.
+    `settings` are values of `KEPT`, each missing or empty for none: address of a PostgreSQL
+    database, in place of the home's SQLite file; folder that outlives the home's disk, from which
+    lost votes are restored and to which every commit goes; master secret of outside ids.
+    `is_private`: only this machine can reach the server, so simulated raters may come in too.
+    `is_proxied`: a proxy in front adds visitors' addresses, as a Space's does.
     """
     database_url, backup, master = (settings.get(name, "") for name in KEPT)
     master = checked_master(master)

@@ -53,21 +53,9 @@ class Comparison:
 class StudyContext:
     """Facts from the manifest and the store that the votes do not hold.
 
-    Attributes:
-        title: of the study.
-        manifest_sha256: of the canonical manifest, 64 hexadecimal digits.
-        comparisons: all of the manifest, in its order.
-        questions: names, the primary one first.
-        prompts: where they come from, in words.
-        design: trials of each rater, in sentences.
-        exclusion_rules: in words, as frozen in the manifest.
-        sources: of raters, such as "prolific" or "simulated".
-        is_open: votes may still come in.
-        is_hidden_until_closed: the manifest allows no results while the study is open.
-        num_skipped: trials that raters skipped.
-        num_withdrawn: raters who withdrew; their votes are not among the votes.
-        fastest_ms: answers below it count as fast.
-        arm_betas: weight of the divergence by arm, of those trained with a known one.
+    Comparisons and questions are those of the manifest, the primary question first; `prompts`,
+    `design` and `exclusion_rules` are in words. Answers below `fastest_ms` count as fast.
+    `arm_betas` weigh the divergence of the arms that were trained with a known one.
     """
 
     title: str
@@ -101,13 +89,8 @@ class StudyContext:
 class Reliability:
     """How far raters agree about one question, exclusions applied.
 
-    Attributes:
-        nominal: Krippendorff's alpha of three unordered choices.
-        ordinal: the same with b < tie < a.
-        same_choice: share of two raters' votes on a pair that are the same; None of none.
-        repeats: repeated pairs answered as before.
-        left: votes for the left picture among decided ones.
-        seconds: lower quartile, median and upper quartile of the time per vote; None without times.
+    Alpha is nominal, and ordinal with b < tie < a. `same_choice` is the share of two raters' votes
+    on a pair that agree, `seconds` the quartiles of the time per vote; either is None without any.
     """
 
     nominal: Alpha
@@ -122,22 +105,10 @@ class Reliability:
 class Analysis:
     """All results of a study.
 
-    Attributes:
-        outcomes: with the exclusion rules applied.
-        outcomes_of_all: without them.
-        num_excluded: opinions that the rules leave out.
-        num_votes: opinions in all.
-        num_raters: raters with an opinion.
-        num_raters_excluded: raters whose opinions are all left out.
-        rankings: by question; empty with fewer than three arms.
-        reliability: by question.
-        raters: one report per rater, on the primary question.
-        categories: by category of prompts, outcomes of the primary question.
-        evidence: by comparison, on the primary question.
-        agreement: of every reward with people, on the primary question.
-        curve: points of Figure 4.
-        betas: arms by falling beta; empty with fewer than three different ones.
-        cautions: sentences about reasons for doubt.
+    `outcomes` apply the exclusion rules, `outcomes_of_all` do not. Rankings (empty with fewer than
+    three arms) and reliability are by question, categories by category of prompts, evidence by
+    comparison; raters, categories, evidence and agreement concern the primary question. `curve` and
+    `betas` are the points of Figure 4; `cautions` are sentences about reasons for doubt.
     """
 
     outcomes: list[Outcome]
@@ -158,19 +129,10 @@ class Analysis:
 
 
 def analyze(votes: Votes, info: StudyContext, rewards: Rewards | None = None) -> Analysis:
-    """All results of a study.
+    """All results of a study, from all its votes in the order of storage.
 
-    Args:
-        votes: of every kind, exclusions among them, in the order of storage.
-        info: facts from the manifest.
-        rewards: of the pairs' pictures, if they are known.
-
-    Returns:
-        The results.
-
-    Raises:
-        StudyError: results are hidden until the study is closed, or votes name a comparison or
-            question that the manifest does not have.
+    StudyError if results are hidden until the study is closed, or if votes name a comparison or
+    question that the manifest does not have.
     """
     _check(votes, info)
     kept = votes.kept()

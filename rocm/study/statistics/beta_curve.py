@@ -24,15 +24,9 @@ FEWEST_BETAS = 3
 class BetaPoint:
     """One arm on the curve, measured against its `opponents`.
 
-    Attributes:
-        arm: its name.
-        beta: weight of the divergence that it was trained with.
-        opponents: arms that it is measured against.
-        num_votes: opinions about it.
-        win_rate: (wins + ties / 2) / votes, in [0, 1].
-        interval: 95 %, by the headline's method; None without an answer.
-        preferred: by reward, share of its pairs in which the reward prefers it, ties half.
-        agreed: by reward, pairs in which reward and most people agree, of those that both decide.
+    `win_rate` is (wins + ties / 2) / votes, with the headline's 95 % interval. By reward,
+    `preferred` is the share of pairs in which the reward prefers the arm, ties half, and `agreed`
+    counts pairs in which reward and most people agree, of those that both decide.
     """
 
     arm: str

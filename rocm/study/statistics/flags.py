@@ -21,20 +21,12 @@ CHECKS_RIGHT = 0.75
 
 @dataclass(frozen=True)
 class RaterReport:
-    """One rater's votes in figures.
+    """One rater's votes in figures, and one sentence per unusual figure.
 
-    Attributes:
-        rater: number within the study.
-        num_votes: opinions given.
-        num_excluded: opinions that the exclusion rules leave out.
-        median_s: median seconds per answer; None if no time was measured.
-        fast: answers under the manifest's `min_median_ms` among those with a time.
-        left: votes for the left picture among decided ones.
-        longest_run: longest run of answers for one side, or of ties.
-        checks: attention checks answered as expected.
-        repeats: repeated pairs answered as before.
-        majority: votes that agree with the majority of the other raters, among decided ones.
-        flags: one sentence per unusual figure.
+    `num_excluded` opinions are left out by the exclusion rules. `fast` counts answers under the
+    manifest's `min_median_ms`, `left` votes for the left picture among decided ones, `majority`
+    decided votes that agree with the majority of the others. `longest_run` is of answers for one
+    side, or ties.
     """
 
     rater: int

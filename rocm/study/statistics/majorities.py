@@ -43,15 +43,9 @@ def sign_test(votes: Votes) -> SignTest:
 
 
 def holm(p_values: Mapping[str, float | None]) -> dict[str, float | None]:
-    r"""Holm's adjustment over one family.
+    r"""Holm's adjustment over one family, by name; None is a member with p-value 1, and stays None.
 
     .. math:: \tilde p_{(i)} = \max_{j \le i} \min(1, (n - j + 1) p_{(j)})
-
-    Args:
-        p_values: by name of the comparison, in [0, 1]; None is a member with p-value 1.
-
-    Returns:
-        Adjusted p-values by the same names, None where there was none.
     """
     ordered = sorted((1.0 if p is None else p, name) for name, p in p_values.items())
     adjusted: dict[str, float | None] = {}

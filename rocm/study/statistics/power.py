@@ -97,18 +97,9 @@ def workload(
     introduction_minutes: float = 3.0,
     fee: float = 0.0,
 ) -> Workload:
-    """Trials, minutes and cost of a design.
+    """Trials, minutes and cost of a design, for comparisons of pairs of arms.
 
-    Args:
-        design: prompts, raters, votes per pair, repeats and checks per rater and comparison.
-        num_comparisons: pairs of arms, >= 1.
-        seconds_per_trial: for one pair, all questions, > 0.
-        pay_per_hour: in any currency, >= 0.
-        introduction_minutes: consent, instructions, practice.
-        fee: of the platform, as a share of the pay.
-
-    Returns:
-        The workload.
+    The introduction is consent, instructions and practice; `fee` is a share of the pay.
     """
     if seconds_per_trial <= 0 or min(pay_per_hour, fee, introduction_minutes) < 0:
         raise StudyError(

@@ -115,14 +115,8 @@ def hacking_curve(
 ) -> list[CurvePoint]:
     """Points of the paper's Figure 4 from votes: each reward's preference against people's.
 
-    Args:
-        votes: opinions about the question of `outcomes`.
-        rewards: of the pairs.
-        outcomes: one per comparison, about one question.
-        betas: weight of arm a's divergence by comparison; None where there is none.
-
-    Returns:
-        Points by reward, within it by falling beta and then in the order of `outcomes`.
+    `betas` weigh arm a's divergence by comparison. Points come by reward, within it by falling beta
+    and then in the order of `outcomes`.
     """
     points = []
     for name, (arm_a, arm_b) in rewards.values.items():

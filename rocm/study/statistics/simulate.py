@@ -78,15 +78,10 @@ class Utility:
 
 @dataclass(frozen=True)
 class Design:
-    """Who sees what.
+    """Sizes of a study.
 
-    Attributes:
-        num_prompts: prompts, one pair each per comparison, >= 1.
-        num_raters: raters, >= votes_per_pair.
-        votes_per_pair: distinct raters per pair, >= 1.
-        num_repeats: pairs that a rater sees again with sides flipped, per comparison.
-        num_checks: attention checks per rater and comparison.
-        num_careless: the first so many raters answer everything at random.
+    A rater sees `num_repeats` pairs again with sides flipped, and `num_checks` attention checks,
+    per comparison; the first `num_careless` raters answer everything at random.
     """
 
     num_prompts: int = 300

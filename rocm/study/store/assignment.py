@@ -85,13 +85,8 @@ def store_block(
 ) -> None:
     """Store a block of these main pairs, with practice, checks and repeats among them.
 
-    Args:
-        w: transaction.
-        study: row of the study.
-        number: of the block.
-        origin: `planned`, `repair` or `pilot`.
-        sided: main pairs.
-        **taken: rater_id and taken_at, if a rater takes it at once.
+    `origin` is `planned`, `repair` or `pilot`; `taken` is rater_id and taken_at if it is taken at
+    once.
     """
     numbers = design(study)
     extra = {
@@ -127,15 +122,8 @@ def next_trial(
 ) -> tuple[Row[Any] | None, list[Row[Any]]]:
     """The rater's open trial with a new lease, or the next of the block that has a place.
 
-    Args:
-        w: transaction, which holds the rater's row and the study's: for update if the rater has no
-            block yet.
-        study: row of the study.
-        row: of the rater.
-        now: time.
-
-    Returns:
-        Row of the trial, or None when nothing is left to do, and the slots that remain after it.
+    The caller holds the rater's row and the study's: for update if the rater has no block yet.
+    Returns the trial, or None when nothing is left to do, and the slots that remain after it.
     """
     stamp = as_stored(now)
     lease_until = as_stored(now + timedelta(minutes=design(study)["lease_minutes"]))
@@ -259,7 +247,7 @@ def planned_sides(w: Writing, pairs: Sequence[int]) -> tuple[dict[int, int], dic
 def _sides(
     w: Writing, table: Table, pairs: Sequence[int], *where: ColumnElement[bool]
 ) -> tuple[dict[int, int], dict[int, int]]:
-    rows = w.execute(
+    rows: Any = w.execute(
         select(table.c.pair_id, table.c.left_is, func.count())
         .where(table.c.pair_id.in_(pairs), table.c.rep == 0, *where)
         .group_by(table.c.pair_id, table.c.left_is)
@@ -308,7 +296,7 @@ def _reserved(w: Writing, study_id: str, since: datetime) -> Counter[int]:
         trial.c.study_id == study_id, trial.c.issued_at > lately
     )
     mine = and_(trial.c.block_id == slot.c.block_id, trial.c.position == slot.c.position)
-    rows = w.execute(
+    rows: Any = w.execute(
         select(slot.c.pair_id, func.count())
         .join(block, block.c.id == slot.c.block_id)
         .join(rater, rater.c.id == block.c.rater_id)

@@ -84,7 +84,7 @@ class Backup:
         with self.database.alone() as connection, self._lock:
             try:
                 self.folder.mkdir(parents=True, exist_ok=True)
-                number = max(_numbers(self.folder), default=0) + 1
+                number = max((known for _, known in _files(self.folder)), default=0) + 1
                 target = self.folder / f"snapshot-{number:06d}.sqlite3"
                 local = self.database.file.with_name(f".{target.name}")
                 local.unlink(missing_ok=True)
@@ -223,10 +223,6 @@ def _files(folder: Path) -> list[tuple[Path, int]]:
         return []
     found = [(path, NAME.fullmatch(path.name)) for path in folder.iterdir()]
     return [(path, int(match[2])) for path, match in found if match]
-
-
-def _numbers(folder: Path) -> list[int]:
-    return [number for _, number in _files(folder)]
 
 
 def _move(source: Path, target: Path) -> None:

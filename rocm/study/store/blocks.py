@@ -34,14 +34,7 @@ def balanced_blocks(
 ) -> list[list[Sided]]:
     """Blocks in which every pair stands `num_votes` times, never twice in one block.
 
-    Args:
-        pairs: ids, each once.
-        num_votes: k, distinct raters of every pair, >= 1.
-        block_size: pairs of a block, 1 to the number of pairs; the last block may be shorter.
-        seed: of the order.
-
-    Returns:
-        Blocks; all but the last one hold `block_size` pairs.
+    `block_size` is 1 to the number of pairs; the last block may be shorter.
     """
     random = Random(f"blocks/{seed}")
     # Neighbours on a circle are distinct up to its length; mixing then keeps them distinct.
@@ -144,16 +137,8 @@ def arranged(
 ) -> list[Sided]:
     """A rater's trials in order: practice, then the pairs with checks and repeats among them.
 
-    Args:
-        main: pairs to be analyzed.
-        practice: ids of practice pairs.
-        checks: ids of pairs with a known answer, spread evenly.
-        num_repeats: pairs shown again, sides flipped, after at least 10 other trials; fewer where
-            the block is too short for that.
-        seed: of what is random.
-
-    Returns:
-        All trials.
+    Checks are spread evenly. Repeats are shown again, sides flipped, after at least 10 other
+    trials; there are fewer where the block is too short for that.
     """
     random = Random(f"order/{seed}")
     body = list(main)

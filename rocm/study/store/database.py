@@ -101,7 +101,8 @@ class Database:
             StudyError: an address of another kind, or a file that is no store of votes.
         """
         self.url = checked_url(where)
-        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        self.dialect = self.url.get_backend_name()  # `sqlite` or `postgresql`
+        self.is_sqlite = self.dialect == "sqlite"
         self.on_commit: Callable[[list[Change]], None] = lambda changes: None
         if self.is_sqlite:
             self._lock: Any = RLock()
@@ -116,11 +117,6 @@ class Database:
     def file(self) -> Path:
         """File of an SQLite database."""
         return Path(self.url.database or "")
-
-    @property
-    def dialect(self) -> str:
-        """`sqlite` or `postgresql`."""
-        return "sqlite" if self.is_sqlite else "postgresql"
 
     @contextmanager
     def write(self) -> Iterator[Writing]:

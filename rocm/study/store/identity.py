@@ -16,18 +16,8 @@ MASTER_LENGTH = 32
 def study_secret(folder: Path, study_id: str, master: str = "") -> bytes:
     """The 32-byte secret of a study, made when first needed; without it its raters are unknown.
 
-    Args:
-        folder: of secrets, outside the database and its backups.
-        study_id: 12 hexadecimal digits.
-        master: secret that new studies' secrets follow from, where the folder does not last; empty
-            for a random secret in the folder. A file in the folder takes precedence.
-
-    Returns:
-        The secret.
-
-    Raises:
-        StoreUnavailable: the secret cannot be stored.
-        StudyError: the secret is damaged, or the id is invalid.
+    It lies in a folder outside the database and its backups. Where that does not last, it follows
+    from `master`; a file in the folder takes precedence. StudyError if it is damaged.
     """
     if not re.fullmatch("[0-9a-f]{12}", study_id):
         raise StudyError("A study's id is 12 hexadecimal digits.")

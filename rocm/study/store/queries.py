@@ -70,17 +70,8 @@ def questions(connection: Connection, study_id: str) -> tuple[TrialQuestion, ...
 def next_step(w: Writing, row: Row[Any], study: Row[Any], now: datetime) -> Step:
     """Give a rater the open trial again, or the next one; a rater without any left is complete.
 
-    Args:
-        w: transaction, which holds the rater's and the study's rows.
-        row: of the rater.
-        study: row of the study.
-        now: time.
-
-    Returns:
-        The step.
-
-    Raises:
-        StudyError: the rater has not consented, or has left.
+    The caller holds the rater's and the study's rows. StudyError if the rater has not consented, or
+    has left.
     """
     if row.consented_at is None or row.status in ("screened_out", "withdrawn"):
         raise StudyError("A rater gives consent first, and gets no trial after leaving.")
@@ -88,7 +79,7 @@ def next_step(w: Writing, row: Row[Any], study: Row[Any], now: datetime) -> Step
     if row.status == "active" and not (notice := studies.why_not_open(study, row.source)):
         held, planned = assignment.next_trial(w, study, row, now)
     else:
-        planned = assignment.remaining(w.connection, row)
+        planned = list(assignment.remaining(w.connection, row))
     states = _states(w.connection, row)
     if row.status == "active" and states and not planned and "issued" not in states:
         code, notice = secrets.token_hex(5).upper(), ""

@@ -21,14 +21,7 @@ class Session:
 
 @dataclass(frozen=True)
 class TrialQuestion:
-    """One question of every trial, in the manifest's order.
-
-    Attributes:
-        key: short name of the question in answers.
-        text: as the rater reads it.
-        show_prompt: False if the question comes before the prompt is shown.
-        allow_tie: whether `tie` is an answer.
-    """
+    """One question of every trial; without `show_prompt` it comes before the prompt is shown."""
 
     key: str
     text: str

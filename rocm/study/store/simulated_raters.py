@@ -62,17 +62,10 @@ class Crowd:
 def simulate_raters(
     store: Store, study_id: str, num_raters: int, score: float, seed: int = 0
 ) -> int:
-    """Let simulated raters work through an open study, one after another.
+    """Let simulated raters work through an open study without people, one after another.
 
-    Args:
-        store: of the study.
-        study_id: of an open study without people.
-        num_raters: at least 1; fewer take part if no work is left.
-        score: true score of the first over the second arm of every comparison, in (0, 1).
-        seed: of all draws.
-
-    Returns:
-        Trials answered.
+    Fewer take part if no work is left. `score` is the true score of the first over the second arm
+    of every comparison, in (0, 1). Returns the number of trials answered.
     """
     if num_raters < 1:
         raise StudyError(f"{num_raters} raters are too few. Give at least 1.")

@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import Row, select
 
-from rocm.errors import StudyError, TrialExpired
+from rocm.errors import StudyError, StudyNotOpen, TrialExpired
 from rocm.study.store import assignment, queries, rows, studies
 from rocm.study.store.database import Database, Writing, as_stored
 from rocm.study.store.migrate import upgrade
@@ -81,19 +81,10 @@ class Store:
     ) -> Session:
         """Let a rater in. The same outside id is the same rater, with a new token.
 
-        Args:
-            study_id: of an open study; a `pilot` may join before it opens and in a pause.
-            source: how the rater came, one of `SOURCES`; a demo study takes `demo`, `pilot` and
-                `simulated` only.
-            ext_hmac: of an outside id (`identity.external_hmac`), 64 hexadecimal digits.
-            payment_id: the outside id itself, kept apart, if the study pays and says so.
-
-        Returns:
-            The session.
-
-        Raises:
-            StudyNotOpen: no new raters now.
-            StudyError: no such study, or a source that it does not take.
+        A `pilot` may join before the study opens and in a pause; a demo study takes `demo`, `pilot`
+        and `simulated` only. `ext_hmac` is of an outside id (`identity.external_hmac`),
+        `payment_id` the outside id itself, kept apart, if the study pays and says so. StudyNotOpen
+        for others now.
         """
         token = secrets.token_urlsafe(24)
         with self.database.write() as w:
@@ -104,7 +95,8 @@ class Store:
                 known = (*same, raters.c.ext_hmac == ext_hmac)
                 if w.update(raters, *known, token_sha256=queries.hashed(token)):
                     return Session(token, is_new=False)
-            studies.check_open(study, source)
+            if reason := studies.why_not_open(study, source):
+                raise StudyNotOpen(reason)
             row = w.insert(
                 raters,
                 study_id=study_id,
@@ -180,22 +172,9 @@ class Store:
         """Store a trial's votes, all or none, and give the next trial, in one transaction.
 
         Once this returns, the votes are on the disk. Sent again, by a retry, a double click or a
-        second tab, it stores nothing and gives the same next trial; the first answers stay.
-
-        Args:
-            token: the rater's.
-            public_id: of the trial.
-            answers: one for every question, by its key.
-            screen: sizes, where the browser gave them.
-
-        Returns:
-            The next step.
-
-        Raises:
-            UnknownRater: no such rater.
-            UnknownTrial: no such trial of this rater.
-            TrialExpired: held too long and given to another rater, skipped, or the study is closed.
-            StudyError: an answer is missing or not allowed.
+        second tab, it stores nothing and gives the same next trial; the first answers stay. There
+        is one answer for every question, by its key. TrialExpired if the trial was held too long
+        and given to another rater, was skipped, or the study is closed.
         """
         with self.database.write() as w:
             row = queries.rater(w.connection, token, locked=True)

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Row, select
 
-from rocm.errors import StudyError, StudyNotOpen
+from rocm.errors import StudyError
 from rocm.study.store.database import Writing
 from rocm.study.store.tables import SOURCES, study
 
@@ -82,12 +82,6 @@ def why_not_open(row: Row[Any], source: str) -> str:
         return ""
     words = {"draft": "not open yet", "paused": "paused", "closed": "closed"}[row.status]
     return f"The study is {words}. Come back later, or write to its contact."
-
-
-def check_open(row: Row[Any], source: str) -> None:
-    """StudyNotOpen unless trials are given out now."""
-    if reason := why_not_open(row, source):
-        raise StudyNotOpen(reason)
 
 
 Known = TypeVar("Known")
