@@ -1,8 +1,10 @@
 """Imports point down, and what a page or a command line needs stays free of torch."""
 
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -32,6 +34,15 @@ def test_import_contracts_hold():
     assert lint_imports, "lint-imports is not installed. Run: pip install -r requirements-dev.txt"
     result = subprocess.run([lint_imports, "--no-cache"], cwd=ROOT, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_the_diagrams_show_the_contracts():
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    diagrams = re.findall(r"^```layers\n(.*?)^```", text, re.M | re.S)
+    shown = [[line.split("  ")[0] for line in one.splitlines()] for one in diagrams]
+    with open(ROOT / "pyproject.toml", "rb") as file:
+        contracts = tomllib.load(file)["tool"]["importlinter"]["contracts"]
+    assert shown == [one["layers"] for one in contracts if one["type"] == "layers"]
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,11 @@
 """Command line of the recipe: `python -m scripts.tiny STAGE [--recipe full] [--seconds 500]`.
 
-Stages, in order: data, tokenizer, vae, tiny-clip, teacher, distill, clip-b, tiny-eval, export, hacked,
-judge, cards; or `all`. A stage that ran out of `--seconds` goes on when the command is repeated.
+Stages, in order: data, tokenizer, vae, tiny-clip, teacher, distill, tiny-eval, export, preference,
+hacked, judge, cards; or `all`. A stage that ran out of `--seconds` goes on when the command is repeated.
 """
 
 import argparse
 import dataclasses
-import shutil
 from pathlib import Path
 
 from diffusers import AutoencoderKL
@@ -15,15 +14,25 @@ from transformers import CLIPTokenizer
 from scripts.tiny import contrast, emoji, sheets
 from scripts.tiny.autoencoder import train_autoencoder
 from scripts.tiny.cards import write_cards
+from scripts.tiny.comparisons import Pool, load_pool, pool_captions
 from scripts.tiny.distill import train_student
 from scripts.tiny.exam import as_table, examine
-from scripts.tiny.export import export_models, export_prompts, export_teacher, replace_folder
-from scripts.tiny.hacked import NEGATIVES, make_hacked
+from scripts.tiny.export import (
+    export_data,
+    export_folder,
+    export_models,
+    export_teacher,
+    split_objects,
+)
+from scripts.tiny.hacked import make_hacked
+from scripts.tiny.judge import SEED as JUDGE_SEED
 from scripts.tiny.judge import load_examples, train_judge
-from scripts.tiny.latents import Latents, load_latents
 from scripts.tiny.loop import Slice
 from scripts.tiny.pictures import Drawings, load_drawings
+from scripts.tiny.preference import SEED as PREFERENCE_SEED
+from scripts.tiny.preference import train_preference
 from scripts.tiny.recipe import RECIPES, Recipe
+from scripts.tiny.stream import Stream
 from scripts.tiny.teacher import train_teacher
 from scripts.tiny.tokenizer import make_tokenizer
 
@@ -46,11 +55,16 @@ class Chain:
         """The learned tokenizer."""
         return CLIPTokenizer.from_pretrained(self.work / "tokenizer")
 
-    def latents(self) -> Latents:
+    def stream(self) -> Stream:
         """The diffusion models' training set."""
         vae = AutoencoderKL.from_pretrained(self.work / "vae/model").to(self.part.device)
-        path = self.work / "latents.pt"
-        return load_latents(self.recipe, self.drawings(), self.tokenizer(), vae, path)
+        vae.eval().requires_grad_(False)
+        return Stream(self.drawings(), self.tokenizer(), vae, self.part.bf16)
+
+    def pool(self, name: str, objects: list[str], num: int, seed: int) -> Pool:
+        """The exported model's pictures of some objects, to compare."""
+        captions = pool_captions(self.drawings(), objects, num, seed)
+        return load_pool(self.work / f"pools/{name}.pt", captions, seed, self.assets)
 
     def make_data(self) -> bool:
         """Draws the emoji, once."""
@@ -76,7 +90,7 @@ class Chain:
     def train_teacher(self) -> bool:
         """Trains the diffusion model, exports it and draws its sheet."""
         folders = (self.work / "teacher", self.work / "tiny-clip/model")
-        done = train_teacher(self.recipe, self.latents(), self.tokenizer(), folders, self.part)
+        done = train_teacher(self.recipe, self.stream(), folders, self.part)
         export_teacher(self.work)
         sheets.teacher_sheet(self.work.parent / "tiny-teacher", self.work / "teacher.png")
         return done
@@ -84,27 +98,44 @@ class Chain:
     def distil(self) -> bool:
         """Distils the consistency model."""
         folders = (self.work / "student", self.work / "teacher")
-        return train_student(self.recipe, self.latents(), folders, self.part)
+        return train_student(self.recipe, self.stream(), folders, self.part)
 
     def export(self) -> bool:
         """Writes assets and the sample sheet."""
         export_models(self.work, self.assets)
-        export_prompts(self.recipe, self.drawings(), self.assets)
+        export_data(self.recipe, self.drawings(), self.work, self.assets)
         sheet = self.assets.parent / "docs/images/tiny-lcm-sheet.png"
         sheets.student_sheet(self.assets / "tiny-lcm", sheet)
         return True
 
+    def train_preference(self) -> bool:
+        """Trains, examines and exports the reward that simulated raters have taught."""
+        objects, num = split_objects(self.drawings(), self.recipe.seed), self.recipe.num_compared
+        pools = (
+            self.pool("preference", objects.train, num, PREFERENCE_SEED),
+            self.pool("held-out", [*objects.eval, *objects.test], num // 4, PREFERENCE_SEED + 1),
+        )
+        folders = (
+            self.work / "preference",
+            self.work / "tiny-clip/model",
+            self.assets / "taste",
+        )
+        done = train_preference(self.recipe, pools, folders, self.part)
+        export_folder(folders[0] / "model", self.assets / "tiny-preference")
+        return done
+
     def make_hacked(self) -> bool:
         """Makes the hacked pictures that the judge learns from and is examined on."""
-        return make_hacked(self.work, self.assets, self.recipe.num_pairs, self.recipe.hack_updates)
+        return make_hacked(self.recipe, self.work, self.assets)
 
     def train_judge(self) -> bool:
         """Trains, exports and examines the judge."""
-        examples = load_examples(self.drawings(), self.work, self.assets)
+        drawings, num = self.drawings(), self.recipe.num_compared
+        pool = self.pool("judge", drawings.objects, num, JUDGE_SEED)
+        examples = load_examples(drawings, pool, self.work, self.assets)
         folder = self.work / "judge"
         done = train_judge(self.recipe, examples, self.tokenizer(), folder, self.part)
-        replace_folder(self.assets / "tiny-judge")
-        shutil.copytree(folder / "model", self.assets / "tiny-judge", dirs_exist_ok=True)
+        export_folder(folder / "model", self.assets / "tiny-judge")
         table = as_table(examine(self.assets / "tiny-judge", self.work, self.assets / "prompts"))
         (folder / "exam.md").write_text(table + "\n", "utf-8")
         print(table)
@@ -112,7 +143,7 @@ class Chain:
 
     def write_cards(self) -> bool:
         """Measures the models and writes the model cards."""
-        write_cards(self.recipe, self.work, self.assets, NEGATIVES)
+        write_cards(self.recipe, self.work, self.assets)
         return True
 
 
@@ -123,9 +154,9 @@ STAGES = {
     "tiny-clip": lambda chain: chain.train_clip("tiny-clip"),
     "teacher": Chain.train_teacher,
     "distill": Chain.distil,
-    "clip-b": lambda chain: chain.train_clip("clip-b"),
     "tiny-eval": lambda chain: chain.train_clip("tiny-eval"),
     "export": Chain.export,
+    "preference": Chain.train_preference,
     "hacked": Chain.make_hacked,
     "judge": Chain.train_judge,
     "cards": Chain.write_cards,
@@ -147,7 +178,7 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("stage", choices=[*STAGES, "all"])
-    parser.add_argument("--recipe", choices=sorted(RECIPES), default="reduced")
+    parser.add_argument("--recipe", choices=sorted(RECIPES), default="cpu")
     parser.add_argument("--seconds", type=float, help="stop cleanly after this long")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--bf16", action="store_true", help="bfloat16 autocast")

@@ -5,91 +5,17 @@ from pathlib import Path
 
 import torch
 
-from rocm.evaluation.retrieval import Retrieval, ceiling, load_questions, model_retrieval
-from rocm.generation.draw import Sampling
-from rocm.models.consistency import load_model
-from rocm.rewards.clip import load_clip
+from rocm.evaluation.retrieval import Retrieval
+from scripts.tiny.distill import MAX_GUIDANCE
 from scripts.tiny.emoji import SOURCES
+from scripts.tiny.hacked import NEGATIVES
+from scripts.tiny.measures import REAL, STEPS, retrieval_rows, row_name, size_mb, variety
+from scripts.tiny.preference import NUM_RATERS
 from scripts.tiny.recipe import Recipe
+from scripts.tiny.texts import CLIP, JUDGE, LCM, LICENCE, PREFERENCE, ROLES, TASTE
 
-SETTINGS = tuple((steps, guidance) for guidance in (8.5, 4.0) for steps in (1, 2, 4, 8))
-DEMANDED = (0.5, 0.8)
-
-LCM = """# tiny-lcm
-
-A small text-conditional latent consistency model: 64 x 64 emoji from a caption in 1 to 8 steps.
-`LatentConsistencyModelPipeline.from_pretrained("assets/tiny-lcm")("a glossy emoji of a red apple")`
-
-It knows {objects} objects ({groups}) in the styles {styles} on twelve ground colours, and not much
-else. It has seen every one of them: this measures drawing from memory, not invention.
-
-## Quality
-
-Over {questions} captions, a CLIP that no other check uses (assets/tiny-eval) ranks the picture's own
-caption among 100 that share style and ground and name another object
-(`python -m rocm evaluate --model assets/tiny-lcm`):
-
-| pictures | right caption first | in the first five |
-| --- | --- | --- |
-{table}
-
-Aim: {aim}. {verdict}
-Autoencoder: {psnr} dB PSNR on 256 drawings. Samples: docs/images/tiny-lcm-sheet.png.
-
-## Recipe
-
-`python -m scripts.tiny all --recipe {recipe_name} --bf16`; stages, losses and departures are
-documented in scripts/tiny. Trained in this order:
-
-{stages}
-
-To go on: keep the work folder (artifacts/tiny), raise a budget (`--set teacher_updates=10000`) and
-repeat the stages teacher, distill, export. On a GPU:
-`python -m scripts.tiny all --recipe full --device cuda --bf16`.
-
-"""
-
-CLIP = """# {name}
-
-A small CLIP (transformers `CLIPModel`, 64 x 64 pixels, mean and deviation 0.5): {role}
-Trained by contrast on the drawings of assets/tiny-lcm: {updates} updates of {batch} pairs,
-{minutes} minutes. The caption of a held-out drawing comes first among {held_out} in
-{right_first:.1%} (the object may be known from another style).
-
-"""
-
-JUDGE = """# tiny-judge
-
-A held-out judge of pictures and captions: `VisionTextDualEncoderModel` of a small ConvNeXt and a
-CLIP text tower; 64 x 64 pixels, mean and deviation 0.5. Score = cosine of the two embeddings.
-Nothing is trained against it. It learned from real drawings, the base model's own pictures, their
-damaged versions (scripts/tiny/damage.py) and hacked pictures of two kinds: {negatives}.
-{updates} updates of {batch} captions, {minutes} minutes.
-
-## Examination
-
-Pairs of pictures of the same prompt and noise, base model against a run with beta 0 whose reward has
-risen by about one or two deviations of the base model. Accepted: base preferred in 70 % at one and in
-90 % at two deviations, on the kinds that it never saw; and no fall under harmless changes (the 95 %
-interval of the mean change of a base picture's score reaches 0).
-
-{table}
-
-{verdict}
-
-"""
-
-LICENCE = """## Data and licence
-
-Pictures: {sources}.
-Names and keywords: emojibase-data 17.0.0 (MIT). See NOTICE. The weights are Apache-2.0 like the rest
-of this repository.
-"""
-
-ROLES = {
-    "tiny-clip": "the reward `tiny-clip`, and the start of the text encoder of assets/tiny-lcm.",
-    "tiny-eval": "only for the quality figure; never a reward, never a judge.",
-}
+BLIND = 0.75
+"""Below this share of right preferences a reward counts as blind to a damage."""
 
 
 def licence(recipe: Recipe) -> str:
@@ -109,55 +35,89 @@ def done_updates(folder: Path) -> int:
     return torch.load(folder / "state.pt", map_location="cpu", weights_only=True)["step"]
 
 
+def training_time(folder: Path) -> int:
+    """Minutes that a stage took."""
+    return round(read_json(folder / "minutes.json"))
+
+
 def stage_lines(recipe: Recipe, work: Path) -> str:
-    """What each trained stage saw, and for how long."""
-    sizes = {
-        "vae": recipe.vae_batch,
-        "teacher": recipe.teacher_batch,
-        "student": recipe.distill_batch,
+    """What each trained stage of the model minimized, on how many samples, for how long."""
+    stages = {
+        "vae": ("reconstruction (L1, edges, squared error)", recipe.vae_batch),
+        "tiny-clip": ("contrast; its text tower starts the text encoder", recipe.clip_batch),
+        "teacher": ("v-prediction regression", recipe.teacher_batch),
+        "student": ("consistency distillation of the teacher's guided ODE", recipe.distill_batch),
     }
-    lines = []
-    for name, size in sizes.items():
-        updates, minutes = done_updates(work / name), read_json(work / name / "minutes.json")
-        lines.append(f"- {name}: {updates} updates of {size} pictures, {minutes:.0f} minutes")
+    lines = [
+        "| stage | objective | updates | samples | minutes |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for name, (objective, size) in stages.items():
+        updates = done_updates(work / name)
+        minutes = training_time(work / name)
+        lines.append(f"| {name} | {objective} | {updates} | {updates * size:,} | {minutes} |")
     return "\n".join(lines)
 
 
-def quality_rows(assets: Path) -> dict[str, Retrieval]:
-    """The quality figures by setting, and the ceiling."""
-    model = load_model(str((assets / "tiny-lcm").resolve()), "cpu")
-    clip = load_clip("tiny-eval", str((assets / "tiny-eval").resolve()), model.device)
-    questions = load_questions(assets / "prompts/retrieval.json")
-    rows = {"real drawings": ceiling(clip, questions, assets / "prompts/real.webp")}
-    for steps, guidance in SETTINGS:
-        sampling = Sampling(num_inference_steps=steps, guidance_scale=guidance, batch_size=40)
-        name = f"{steps} steps, guidance {guidance}"
-        rows[name] = model_retrieval(model, clip, questions, sampling)
-    return rows
+def retrieval_table(wide: dict[str, Retrieval], narrow: dict[str, Retrieval]) -> str:
+    """Both retrieval figures by setting."""
+    return "\n".join(
+        f"| {name} | {w.first:.1%} | {w.first_five:.1%} | {n.first:.1%} | {n.first_five:.1%} |"
+        for name, w, n in ((name, wide[name], narrow[name]) for name in wide)
+    )
+
+
+def target_rows(
+    wide: dict[str, Retrieval], narrow: dict[str, Retrieval], share: float, psnr: float
+) -> str:
+    """Every target, what was measured, and whether that reaches it."""
+    shipped = row_name(4, 8.5)
+    by_step = [wide[row_name(steps, 8.5)].first for steps in STEPS]
+    # From 2 steps on, none may lie more than two points below a smaller number of steps.
+    fall = max(before - by_step[i] for i in range(1, len(STEPS)) for before in by_step[:i])
+    real = wide[REAL]
+    figures = (
+        ("first, of the real drawings' share", wide[shipped].first / max(real.first, 0.01), 0.9),
+        ("first five, of theirs", wide[shipped].first_five / max(real.first_five, 0.01), 0.95),
+        ("familiar objects first", narrow[shipped].first, 0.6),
+        ("distance of seeds", share, 0.15),
+    )
+    rows = [
+        f"| {name} | at least {aim:.0%} | {figure:.1%} | {'yes' if figure >= aim else '**no**'} |"
+        for name, figure, aim in figures
+    ]
+    is_steady = "yes" if fall <= 0.02 else "**no**"
+    rows.append(
+        f"| largest fall with more steps | at most 2 points | {100 * fall:.1f} | {is_steady} |"
+    )
+    is_sharp = "yes" if psnr >= 29.5 else "**no**"
+    rows.append(f"| autoencoder | at least 29.5 dB | {psnr:.1f} dB | {is_sharp} |")
+    return "\n".join(rows)
 
 
 def lcm_card(recipe: Recipe, work: Path, assets: Path) -> str:
     """The card of assets/tiny-lcm."""
-    rows = quality_rows(assets)
-    table = "\n".join(f"| {k} | {r.first:.1%} | {r.first_five:.1%} |" for k, r in rows.items())
-    reached = rows["4 steps, guidance 8.5"]
-    misses = (DEMANDED[0] - reached.first, DEMANDED[1] - reached.first_five)
-    verdict = "Reached."
-    if max(misses) > 0:
-        short = [f"{100 * max(miss, 0):.1f}" for miss in misses]
-        verdict = f"Not reached: short by {short[0]} and {short[1]} points."
-    questions = read_json(assets / "prompts/retrieval.json")
+    wide = retrieval_rows(assets, assets / "prompts")
+    narrow = retrieval_rows(assets, work / "familiar")
+    varied = variety(assets)
+    vocabulary = read_json(assets / "tiny-lcm/vocabulary.json")
+    questions = read_json(assets / "prompts/retrieval.json")["questions"]
+    psnr = read_json(work / "vae/quality.json")["psnr_db"]
     return LCM.format(
-        objects=len(questions["objects"]),
+        objects=len(vocabulary["subjects"]),
         groups=", ".join(recipe.groups),
-        styles=", ".join(sorted({SOURCES[key].style for key in recipe.sources})),
-        questions=len(questions["questions"]),
-        table=table,
-        aim="at 4 steps and the default guidance of 8.5, 50 % first and 80 % in the first five",
-        verdict=verdict,
-        psnr=read_json(work / "vae/quality.json")["psnr_db"],
+        styles=", ".join(vocabulary["styles"]),
+        grounds=len(vocabulary["grounds"]),
+        questions=len(questions),
+        num_familiar=len(read_json(work / "familiar/retrieval.json")["objects"]),
+        table=retrieval_table(wide, narrow),
+        targets=target_rows(wide, narrow, varied["seed_share"], psnr),
+        guidance=f"{MAX_GUIDANCE:g}",
         recipe_name=recipe.name,
         stages=stage_lines(recipe, work),
+        size=f"{size_mb(assets / 'tiny-lcm'):.1f}",
+        seed_share=f"{varied.pop('seed_share'):.0%}",
+        **{name: f"{value:.1f}" for name, value in varied.items()},
     )
 
 
@@ -169,43 +129,72 @@ def clip_card(name: str, recipe: Recipe, work: Path) -> str:
         role=ROLES[name],
         updates=done_updates(folder),
         batch=recipe.clip_batch,
-        minutes=round(read_json(folder / "minutes.json")),
+        minutes=training_time(folder),
         **read_json(folder / "quality.json"),
     )
 
 
-def judge_card(recipe: Recipe, work: Path, negatives: tuple[str, ...]) -> str:
+def damage_table(damages: dict[str, list[float]]) -> str:
+    """By change: whom the reward prefers, whom taste prefers, and whether the reward is blind."""
+    rows = []
+    for name, (share, truth) in damages.items():
+        # Where taste prefers the changed picture, the reward should too.
+        right = share if truth >= 0.5 else 1 - share
+        is_blind = "**blind**" if right < BLIND and abs(truth - 0.5) > 0.25 else ""
+        rows.append(f"| {name.replace('_', ' ')} | {share:.1%} | {truth:.1%} | {is_blind} |")
+    return "\n".join(rows)
+
+
+def preference_card(recipe: Recipe, work: Path) -> str:
+    """The card of the learned reward."""
+    folder = work / "preference"
+    figures = read_json(folder / "quality.json")
+    updates = done_updates(folder)
+    return PREFERENCE.format(
+        comparisons=f"{updates * recipe.preference_batch:,}",
+        updates=updates,
+        batch=recipe.preference_batch,
+        minutes=training_time(folder),
+        captions=recipe.num_compared,
+        raters=NUM_RATERS,
+        table=damage_table(figures.pop("damages")),
+        **figures,
+    )
+
+
+def judge_card(recipe: Recipe, work: Path) -> str:
     """The card of the judge, with its examination."""
     table = (work / "judge/exam.md").read_text("utf-8")
     verdict = "It passed every line that was asked."
     if "**no**" in table:
         verdict = "It did not pass every line: see above."
     if "last pictures" in table:
-        verdict += " Kinds whose run gained too little were not asked about."
+        verdict += " Runs in which taste did not fall so far were not asked about."
     return JUDGE.format(
-        negatives=", ".join(negatives),
+        negatives=", ".join(NEGATIVES),
         updates=done_updates(work / "judge"),
         batch=recipe.judge_batch,
-        minutes=round(read_json(work / "judge/minutes.json")),
+        minutes=training_time(work / "judge"),
         table=table.strip(),
         verdict=verdict,
     )
 
 
-def write_cards(recipe: Recipe, work: Path, assets: Path, negatives: tuple[str, ...]) -> None:
-    """Measures the quality and writes the four cards.
+def write_cards(recipe: Recipe, work: Path, assets: Path) -> None:
+    """Measures the quality and writes a card into every folder of assets that the recipe makes.
 
     Args:
         recipe: what was trained.
         work: the stages' folder.
         assets: the exported models.
-        negatives: kinds of hacked pictures that the judge has learned from.
     """
     cards = {
         "tiny-lcm": lcm_card(recipe, work, assets),
         "tiny-clip": clip_card("tiny-clip", recipe, work),
         "tiny-eval": clip_card("tiny-eval", recipe, work),
-        "tiny-judge": judge_card(recipe, work, negatives),
+        "tiny-preference": preference_card(recipe, work),
+        "tiny-judge": judge_card(recipe, work),
+        "taste": TASTE.format(size=f"{size_mb(assets / 'taste'):.1f}"),
     }
     for name, card in cards.items():
         (assets / name / "README.md").write_text(card + licence(recipe), "utf-8")

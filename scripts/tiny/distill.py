@@ -16,16 +16,16 @@ targets ten links long; short budgets need a short chain.
 from itertools import pairwise
 from pathlib import Path
 
-import numpy as np
 import torch
 from diffusers import LatentConsistencyModelPipeline, UNet2DConditionModel
 from torch import Tensor
 from transformers import CLIPTextModel
 
-from scripts.tiny.latents import Latents
-from scripts.tiny.loop import Average, Slice, generator, learning_rate, optimiser_step, train
+from scripts.tiny.loop import Average, Slice, generator, learning_rate, train
+from scripts.tiny.muon import MuonAdamW
 from scripts.tiny.recipe import Recipe
-from scripts.tiny.teacher import coefficients, new_unet
+from scripts.tiny.stream import Stream
+from scripts.tiny.teacher import NO_MUON, coefficients, new_unet
 
 GRID = 50
 SKIP = 5
@@ -135,13 +135,13 @@ def grid_times(index: Tensor) -> list[Tensor]:
 
 
 def train_student(
-    recipe: Recipe, latents: Latents, folders: tuple[Path, Path], part: Slice
+    recipe: Recipe, stream: Stream, folders: tuple[Path, Path], part: Slice
 ) -> bool:
     """Distils up to `recipe.distill_updates`.
 
     Args:
         recipe: sizes and budget.
-        latents: training set.
+        stream: training set.
         folders: of this stage, and of the teacher.
         part: slice of this call.
 
@@ -156,17 +156,17 @@ def train_student(
     teacher.to(part.device)
     average = Average(student, new_unet(recipe, GUIDANCE_WIDTH).to(part.device), 0.98)
     peak = recipe.distill_lr
-    optimiser = torch.optim.AdamW(student.parameters(), peak, betas=(0.9, 0.99), weight_decay=0.0)
+    optimiser = MuonAdamW([student], NO_MUON)
+    no_text = stream.no_text
 
     def update(step: int) -> dict[str, float]:
-        rng = np.random.default_rng((recipe.seed, 7, step))
-        clean, ids = latents.batch(recipe.distill_batch, rng)
+        clean, ids = stream.batch(recipe.distill_batch, (recipe.seed, 7, step))
         draws = generator(recipe.seed + 1, step)
         index = torch.randint(1, GRID + 1, (len(ids),), generator=draws)
         guidance = 1 + (MAX_GUIDANCE - 1) * torch.rand(len(ids), generator=draws)
         noise = torch.randn(clean.shape, generator=draws).to(part.device)
-        ids = torch.cat([ids, latents.no_text[None].expand_as(ids)]).to(part.device)
-        clean, index, guidance = (x.to(part.device) for x in (clean, index, guidance))
+        ids = torch.cat([ids, no_text[None].expand_as(ids)])
+        index, guidance = index.to(part.device), guidance.to(part.device)
         times = grid_times(index)
         embedded = embed_guidance(guidance)
         alpha, sigma = coefficients(times[0])
@@ -181,7 +181,7 @@ def train_student(
         error = (denoised - target).square()
         loss = ((error + HUBER**2).sqrt() - HUBER).mean()
         lr = learning_rate(step, recipe.distill_updates, peak)
-        optimiser_step(optimiser, loss, student.parameters(), lr)
+        optimiser.step(loss, lr)
         average.update(student, step + 100)
         return {"loss": loss.item()}
 

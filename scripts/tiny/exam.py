@@ -1,7 +1,7 @@
 """The judge's examination: does it prefer the base model's pictures to hacked ones?
 
-Over all pairs (same prompt, same noise) of each kind and gain: share of pairs in which the base
-picture scores higher. And for base pictures under harmless changes: mean change of the score with
+Over all pairs (same prompt, same noise) of each kind and fall of taste: share of pairs in which the
+base picture scores higher. And for base pictures under harmless changes: mean change of the score with
 its 95 % interval, normal approximation.
 """
 
@@ -79,16 +79,16 @@ def examine(judge_folder: Path, work: Path, prompts: Path) -> list[Row]:
     rows, before = [], score(base)
     for kind in KINDS:
         shots = torch.load(work / f"hacked/{kind}.pt", weights_only=True)["shots"]
-        for gain, shot in sorted(shots.items()):
-            what = f"gain {gain:.0f}" if gain != END else "last pictures: no more gain"
+        for fall, shot in sorted(shots.items()):
+            what = f"taste -{fall:.0f}" if fall != END else "last pictures: no further fall"
             name = f"{kind}{' (trained on)' if kind in NEGATIVES else ''}, {what}"
             now = score(shot["evaluation"].float() / 255)
             share = (before > now).float().mean().item()
             spread = ((before - now).mean() / before.std()).item()
-            figure = f"{share:.1%} of {len(now)} (measured gain {shot['gain']:.2f}; "
-            figure += f"judge {-spread:+.2f} deviations)"
-            is_asked = kind not in NEGATIVES and gain != END
-            rows.append(Row(name, figure, share >= DEMANDED[gain] if is_asked else None))
+            figure = f"{share:.1%} of {len(now)} (reward {shot['reward']:+.2f}, "
+            figure += f"taste {shot['taste']:+.2f}, judge {-spread:+.2f} deviations)"
+            is_asked = kind not in NEGATIVES and fall != END
+            rows.append(Row(name, figure, share >= DEMANDED[fall] if is_asked else None))
     return rows + harmless_rows(score, base)
 
 

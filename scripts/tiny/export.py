@@ -1,8 +1,10 @@
-"""Export stage: what was trained, as stock pipelines in half precision, and the prompt lists."""
+"""Export stage: what was trained, as stock pipelines in half precision; prompts, words, drawings."""
 
 import json
 import random
 import shutil
+from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,7 @@ from PIL import Image
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from scripts.tiny.book import export_taste, export_vocabulary
 from scripts.tiny.pictures import (
     GROUND_NAMES,
     Drawings,
@@ -26,11 +29,13 @@ from scripts.tiny.pictures import (
     on_ground,
     with_article,
 )
-from scripts.tiny.recipe import Recipe
+from scripts.tiny.recipe import FAMILIAR, Recipe
 from scripts.tiny.teacher import noise_schedule
 
 SHARD = "9MB"
-EVAL_OBJECTS = 0.25
+NUM_PROMPTS = {"train": 600, "eval": 76, "test": 150}
+EVAL_OBJECTS, TEST_OBJECTS = 0.075, 0.147
+"""Shares of the objects: of the whole set, as many as there are prompts."""
 NUM_DISTRACTORS = 99
 
 
@@ -85,6 +90,12 @@ def replace_folder(folder: Path) -> None:
         card.write_text(text, "utf-8")
 
 
+def export_folder(model: Path, folder: Path) -> None:
+    """Copies a stage's model over what a folder held, but for its README.md."""
+    replace_folder(folder)
+    shutil.copytree(model, folder, dirs_exist_ok=True)
+
+
 def load_in_full_precision(config: Path) -> None:
     """Declares float32: transformers would load the stored half precision, diffusers does not."""
     values = json.loads(config.read_text("utf-8"))
@@ -98,8 +109,7 @@ def export_models(work: Path, assets: Path) -> None:
     pipeline.save_pretrained(assets / "tiny-lcm", max_shard_size=SHARD)
     load_in_full_precision(assets / "tiny-lcm/text_encoder/config.json")
     for name in ("tiny-clip", "tiny-eval"):
-        replace_folder(assets / name)
-        shutil.copytree(work / name / "model", assets / name, dirs_exist_ok=True)
+        export_folder(work / name / "model", assets / name)
 
 
 def export_teacher(work: Path) -> None:
@@ -107,24 +117,53 @@ def export_teacher(work: Path) -> None:
     teacher_pipeline(work).save_pretrained(work.parent / "tiny-teacher")
 
 
-def split_objects(drawings: Drawings, seed: int) -> tuple[list[str], list[str]]:
-    """(training, evaluation) objects of the prompt lists: disjoint."""
+@dataclass(frozen=True)
+class Split:
+    """Names of the objects of each prompt list, sorted; the lists share none."""
+
+    train: list[str]
+    eval: list[str]
+    test: list[str]
+
+
+def split_objects(drawings: Drawings, seed: int) -> Split:
+    """Training, evaluation and test objects of the prompt lists: disjoint."""
     objects = drawings.objects
     random.Random(seed).shuffle(objects)
-    num_eval = max(1, round(EVAL_OBJECTS * len(objects)))
-    return sorted(objects[num_eval:]), sorted(objects[:num_eval])
+    num_eval, num_test = (
+        max(1, int(share * len(objects))) for share in (EVAL_OBJECTS, TEST_OBJECTS)
+    )
+    parts = (num_eval + num_test, 0), (0, num_eval), (num_eval, num_eval + num_test)
+    return Split(*(sorted(objects[start : end or None]) for start, end in parts))
 
 
-def prompt_list(objects: list[str], styles: list[str], per_object: int, seed: int) -> list[str]:
-    """Captions of random style and ground for every object, white for half of them."""
-    rng = random.Random(seed)
+def prompt_list(drawings: Drawings, objects: list[str], num: int, seed: int) -> list[str]:
+    """Captions of drawings, in random order; white ground for half of them.
+
+    Args:
+        drawings: the data set.
+        objects: to name; each once before one is named again in another style.
+        num: at most so many captions.
+        seed: of the draws.
+
+    Returns:
+        Different captions.
+    """
+    rng, kept = random.Random(seed), set(objects)
+    rows = [row for row in drawings.meta if row["name"] in kept]
+    rng.shuffle(rows)
+    turns = Counter()
+    ordered = []
+    for row in rows:
+        turns[row["name"]] += 1
+        ordered.append((turns[row["name"]], row))
+    chosen = [row for _, row in sorted(ordered, key=lambda pair: pair[0])[:num]]
+    rng.shuffle(chosen)
     prompts = []
-    for name in objects:
-        for style in rng.sample(styles, min(per_object, len(styles))):
-            ground = rng.choice(GROUND_NAMES) if rng.random() < 0.5 else "white"
-            prompts.append(canonical_caption(style, name, ground))
-    rng.shuffle(prompts)
-    return prompts
+    for row in chosen:
+        ground = rng.choice(GROUND_NAMES) if rng.random() < 0.5 else "white"
+        prompts.append(canonical_caption(row["style"], row["name"], ground))
+    return list(dict.fromkeys(prompts))
 
 
 def retrieval_questions(drawings: Drawings, num: int, seed: int) -> tuple[dict, Tensor]:
@@ -164,15 +203,34 @@ def sheet(pictures: Tensor, columns: int) -> Image.Image:
     return Image.fromarray(rows.flatten(2, 3).flatten(0, 1).numpy())
 
 
-def export_prompts(recipe: Recipe, drawings: Drawings, assets: Path) -> None:
-    """Writes prompts/train.txt, eval.txt, retrieval.json and real.webp (lossless, 20 in a row)."""
-    folder, seed = assets / "prompts", recipe.seed
+def write_questions(folder: Path, drawings: Drawings, num: int, seed: int) -> None:
+    """Writes retrieval.json and the real drawings, real.webp (lossless, 20 in a row)."""
     folder.mkdir(parents=True, exist_ok=True)
-    styles = sorted({m["style"] for m in drawings.meta})
-    lists = zip(("train.txt", "eval.txt"), split_objects(drawings, seed), (3, 2), strict=True)
-    for name, objects, per_object in lists:
-        prompts = prompt_list(objects, styles, per_object, seed)
-        (folder / name).write_text("\n".join(prompts) + "\n", "utf-8")
-    questions, pictures = retrieval_questions(drawings, recipe.num_questions, seed)
+    questions, pictures = retrieval_questions(drawings, num, seed)
     (folder / "retrieval.json").write_text(json.dumps(questions) + "\n", "utf-8")
     sheet(pictures, 20).save(folder / "real.webp", lossless=True, quality=100, method=6)
+
+
+def familiar(drawings: Drawings) -> Drawings:
+    """The drawings of `recipe.FAMILIAR`."""
+    rows = [i for i, row in enumerate(drawings.meta) if row["name"] in FAMILIAR]
+    return Drawings(drawings.rgba[rows], [drawings.meta[i] for i in rows])
+
+
+def export_data(recipe: Recipe, drawings: Drawings, work: Path, assets: Path) -> None:
+    """Writes prompts, retrieval questions, the vocabulary and the drawings for taste.
+
+    Args:
+        recipe: number of questions, and the seed.
+        drawings: the data set.
+        work: gets the questions about the familiar objects, for the card alone.
+        assets: gets everything else.
+    """
+    folder, seed = assets / "prompts", recipe.seed
+    write_questions(folder, drawings, recipe.num_questions, seed)
+    write_questions(work / "familiar", familiar(drawings), recipe.num_questions, seed)
+    for name, objects in vars(split_objects(drawings, seed)).items():
+        prompts = prompt_list(drawings, objects, NUM_PROMPTS[name], seed)
+        (folder / f"{name}.txt").write_text("\n".join(prompts) + "\n", "utf-8")
+    export_vocabulary(drawings, assets / "tiny-lcm/vocabulary.json")
+    export_taste(drawings, assets / "taste")

@@ -1,9 +1,11 @@
 """Hacked-pictures stage: the exported model fine-tuned without a leash, for the judge to refuse.
 
-Five runs with beta 0: on `tiny-clip`, on a second CLIP, on colourfulness, saturation and smoothness
-(negative total variation). Each is photographed when its reward has risen by one and by two
-deviations of the base model: the same prompts and noise as the base model's pictures. The judge
-learns from two kinds (`NEGATIVES`) and is examined on the others.
+Five runs with beta 0: on `tiny-preference`, `tiny-clip`, colorfulness, saturation and smoothness
+(negative total variation). A run counts as hacked where taste has fallen although the reward has
+risen (Gao et al., arXiv 2210.10760): each is photographed when taste has fallen by one and by two
+deviations of the base model's pictures, with the same prompts and noise as theirs. The runs do not
+see taste; it only says when to take the photograph. The judge learns from two kinds (`NEGATIVES`)
+and is examined on the others.
 """
 
 from dataclasses import dataclass
@@ -12,18 +14,21 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from rocm.algorithms.trajectory import batch_noise, rollout
 from rocm.generation.draw import Sampling, draw
 from rocm.models.consistency import ConsistencyModel, load_model
 from rocm.models.lora import add_adapter
 from rocm.prompts.split import training_item
 from rocm.rewards.base import Reward, limit_pixels
 from rocm.rewards.load import load_rewards
+from rocm.rewards.taste import load_taste
+from rocm.algorithms.trajectory import batch_noise, rollout
+from scripts.tiny.comparisons import as_bytes
 from scripts.tiny.loop import save_atomically
+from scripts.tiny.recipe import Recipe
 
-KINDS = ("colorfulness", "tiny-clip", "clip-b", "saturation", "smoothness")
+KINDS = ("tiny-preference", "colorfulness", "tiny-clip", "saturation", "smoothness")
 NEGATIVES = ("colorfulness", "tiny-clip")
-GAINS = (1.0, 2.0)
+FALLS = (1.0, 2.0)
 END = 0.0
 SAMPLING = Sampling(num_inference_steps=4, guidance_scale=8.5, batch_size=36)
 TARGETS = ["to_q", "to_k", "to_v", "to_out.0"]
@@ -49,14 +54,10 @@ def read_shots(prompts: Path, num_pairs: int) -> Shots:
     return Shots(*chosen)
 
 
+@torch.no_grad()
 def pictures(model: ConsistencyModel, prompts: tuple[str, ...], seeds: tuple[int, ...]) -> Tensor:
     """The model's pictures in [0, 1], [n, 3, 64, 64]."""
     return torch.cat(list(draw(model, prompts, seeds, SAMPLING))).clamp(0, 1)
-
-
-def as_bytes(images: Tensor) -> Tensor:
-    """uint8 pictures from [0, 1]."""
-    return (images * 255).round().byte()
 
 
 def photograph(model: ConsistencyModel, shots: Shots) -> dict[str, Tensor]:
@@ -67,93 +68,125 @@ def photograph(model: ConsistencyModel, shots: Shots) -> dict[str, Tensor]:
     }
 
 
-def update(
-    model: ConsistencyModel,
-    reward: Reward,
-    optimiser: torch.optim.Optimizer,
-    step: int,
-    lines: list,
-) -> None:
-    """One update of the adapter towards the reward alone, through all four steps."""
-    numbers = range(step * BATCH, (step + 1) * BATCH)
-    prompts = [training_item(lines, 0, number) for number in numbers]
-    noise = batch_noise([5_000_000 + n for n in numbers], SAMPLING.num_inference_steps, (4, 16, 16))
-    network = model.policy(model.encode(prompts), SAMPLING.guidance_scale)
-    schedule = model.schedule(SAMPLING.num_inference_steps)
-    trajectory = rollout(network, noise.to(model.device), schedule, model.prediction_type)
-    score = reward(limit_pixels(model.decode(trajectory.latents)), prompts).mean()
-    optimiser.zero_grad()
-    (-score / reward_scale(reward)).backward()
-    torch.nn.utils.clip_grad_norm_(optimiser.param_groups[0]["params"], 1.0)
-    optimiser.step()
+@torch.no_grad()
+def scored(reward: Reward, images: Tensor, prompts: tuple[str, ...]) -> Tensor:
+    """Scores [n] of uint8 pictures [n, 3, 64, 64], some at a time."""
+    starts = range(0, len(prompts), 64)
+    parts = [(images[i : i + 64].float() / 255, prompts[i : i + 64]) for i in starts]
+    return torch.cat([reward(*part) for part in parts])
 
 
-def reward_scale(reward: Reward) -> float:
-    """Rough size of a reward, so that gradients are of one order before clipping."""
-    return 50.0 if reward.name == "colorfulness" else 1.0
+def deviations(now: Tensor, base: Tensor, spread: Tensor) -> float:
+    """Mean change of paired scores [n], in deviations of the base model's scores `spread`."""
+    return ((now - base).mean() / spread.std()).item()
 
 
-def hack(kind: str, folders: tuple[Path, Path, Path], num_pairs: int, max_updates: int) -> dict:
-    """Trains against one reward until it has gained two deviations.
+@dataclass(frozen=True)
+class Run:
+    """One run against one reward, and how far it has come.
+
+    Attributes:
+        model: with the adapter that is trained.
+        optimiser: of the adapter.
+        scores: the trained `reward`, and `taste`.
+        base: the base model's scores of the evaluation shots by the same names, [n].
+        shots: prompts and seeds.
+    """
+
+    model: ConsistencyModel
+    optimiser: torch.optim.Optimizer
+    scores: dict[str, Reward]
+    base: dict[str, Tensor]
+    shots: Shots
+
+    def update(self, step: int, lines: list[str]) -> None:
+        """One update of the adapter towards the reward alone, through all four steps."""
+        numbers = range(step * BATCH, (step + 1) * BATCH)
+        prompts = [training_item(lines, 0, number) for number in numbers]
+        noise = batch_noise(
+            [5_000_000 + n for n in numbers], SAMPLING.num_inference_steps, (4, 16, 16)
+        )
+        network = self.model.policy(self.model.encode(prompts), SAMPLING.guidance_scale)
+        schedule = self.model.schedule(SAMPLING.num_inference_steps)
+        trajectory = rollout(network, noise, schedule, self.model.prediction_type)
+        images = limit_pixels(self.model.decode(trajectory.latents))
+        loss = -self.scores["reward"](images, prompts).mean() / self.base["reward"].std()
+        self.optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.optimiser.param_groups[0]["params"], 1.0)
+        self.optimiser.step()
+
+    def changes(self, images: Tensor) -> dict[str, float]:
+        """Change of reward and taste on the first evaluation shots, uint8, in base deviations."""
+        num = len(images)
+        prompts = self.shots.evaluation[0][:num]
+        return {
+            name: deviations(scored(one, images, prompts), self.base[name][:num], self.base[name])
+            for name, one in self.scores.items()
+        }
+
+
+def start_run(kind: str, assets: Path, shots: Shots) -> Run:
+    """A fresh adapter on the exported model, and what to measure it by."""
+    model = load_model(str((assets / "tiny-lcm").resolve()), "cpu")
+    # A learned reward is that of these assets, not the one that is shipped.
+    name = f"clip:{(assets / kind).resolve()}" if kind.startswith("tiny-") else kind
+    scores = {
+        "reward": load_rewards([name], model.device)[name],
+        "taste": load_taste((assets / "taste").resolve()),
+    }
+    drawn = as_bytes(pictures(model, *shots.evaluation))
+    base = {key: scored(one, drawn, shots.evaluation[0]) for key, one in scores.items()}
+    parameters = add_adapter(model.pipeline.unet, 16, 32, TARGETS, seed=0)
+    optimiser = torch.optim.AdamW(parameters, LEARNING_RATE, weight_decay=0.0)
+    return Run(model, optimiser, scores, base, shots)
+
+
+def hack(kind: str, assets: Path, num_pairs: int, max_updates: int) -> dict:
+    """Trains against one reward until taste has fallen by two deviations.
 
     Args:
         kind: of `KINDS`.
-        folders: the consistency model, the second CLIP, the prompt lists.
+        assets: the consistency model, the learned rewards, the drawings, the prompt lists.
         num_pairs: pictures in each list.
         max_updates: to give up after.
 
     Returns:
-        `shots` by gain asked for: pictures of both lists and the gain measured on all evaluation
-        pairs, in base deviations. A run that gave up has its last pictures under `END`.
+        `shots` by fall asked for: pictures of both lists and the changes measured on all
+        evaluation pairs, in base deviations. A run that gave up has its last pictures under `END`.
     """
-    model = load_model(str(folders[0].resolve()), "cpu")
-    name = f"clip:{folders[1].resolve()}" if kind == "clip-b" else kind
-    reward = load_rewards([name], model.device)[name]
-    shots = read_shots(folders[2], num_pairs)
-    lines = (folders[2] / "train.txt").read_text("utf-8").splitlines()
-    prompts, seeds = shots.evaluation
-    with torch.no_grad():
-        base = reward(pictures(model, prompts, seeds), prompts)
+    shots = read_shots(assets / "prompts", num_pairs)
+    run = start_run(kind, assets, shots)
+    checked = [values[:NUM_CHECKED] for values in shots.evaluation]
+    lines = (assets / "prompts/train.txt").read_text("utf-8").splitlines()
     found: dict[float, dict] = {}
-    parameters = add_adapter(model.pipeline.unet, 16, 32, TARGETS, seed=0)
-    optimiser = torch.optim.AdamW(parameters, LEARNING_RATE, weight_decay=0.0)
     for step in range(max_updates):
-        update(model, reward, optimiser, step, lines)
+        run.update(step, lines)
         if (step + 1) % CHECK_EVERY and step + 1 < max_updates:
             continue
-        with torch.no_grad():
-            checked = (prompts[:NUM_CHECKED], seeds[:NUM_CHECKED])
-            now = reward(pictures(model, *checked), checked[0])
-        gain = ((now - base[:NUM_CHECKED]).mean() / base.std()).item()
-        print(f"hacked {kind}: update {step + 1}, gain {gain:.2f} deviations", flush=True)
-        reached = [target for target in GAINS if gain >= target and target not in found]
+        now = run.changes(as_bytes(pictures(run.model, *checked)))
+        print(f"hacked {kind}: update {step + 1}, {now}", flush=True)
+        is_hacked = now["reward"] > 0
+        reached = [f for f in FALLS if is_hacked and now["taste"] <= -f and f not in found]
         if step + 1 == max_updates:
             reached.append(END)
-        for target in reached:
-            found[target] = {**photograph(model, shots), "updates": step + 1}
-            found[target]["gain"] = measured_gain(reward, found[target], prompts, base)
-        if GAINS[-1] in found:
+        for fall in reached:
+            shot = photograph(run.model, shots)
+            found[fall] = {**shot, "updates": step + 1, **run.changes(shot["evaluation"])}
+        if FALLS[-1] in found:
             break
     return {"shots": found}
 
 
-@torch.no_grad()
-def measured_gain(reward: Reward, shot: dict, prompts: tuple[str, ...], base: Tensor) -> float:
-    """Mean gain over all evaluation pairs, in deviations of the base model's rewards [n]."""
-    scores = reward(shot["evaluation"].float() / 255, prompts)
-    return ((scores - base).mean() / base.std()).item()
-
-
-def make_hacked(work: Path, assets: Path, num_pairs: int = 216, max_updates: int = 120) -> bool:
+def make_hacked(recipe: Recipe, work: Path, assets: Path) -> bool:
     """Makes work/hacked/base.pt and one file for every kind that has none yet."""
     out = work / "hacked"
-    folders = (assets / "tiny-lcm", work / "clip-b/model", assets / "prompts")
     if not (out / "base.pt").exists():
-        model = load_model(str(folders[0].resolve()), "cpu")
-        shots = read_shots(folders[2], num_pairs)
-        with torch.no_grad():
-            save_atomically(photograph(model, shots), out / "base.pt")
+        model = load_model(str((assets / "tiny-lcm").resolve()), "cpu")
+        shots = read_shots(assets / "prompts", recipe.num_pairs)
+        save_atomically(photograph(model, shots), out / "base.pt")
     for kind in KINDS:
         if not (out / f"{kind}.pt").exists():
-            save_atomically(hack(kind, folders, num_pairs, max_updates), out / f"{kind}.pt")
+            shots = hack(kind, assets, recipe.num_pairs, recipe.hack_updates)
+            save_atomically(shots, out / f"{kind}.pt")
     return True

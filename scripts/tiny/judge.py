@@ -1,15 +1,18 @@
 r"""Judge stage: a held-out text-image encoder that knows broken pictures. Nothing trains against it.
 
-A ConvNeXt (no transformer) looks at the pictures. Right pictures are the
-model's own of every object, and real drawings; wrong ones are damaged versions of them and the
-hacked pictures of two kinds (`hacked.NEGATIVES`). For every caption the right picture has to come
-first among all right, damaged and hacked pictures of the batch; and a harmless change (JPEG 90, a
-shift, faint noise) must not move the score:
+It stands to `tiny-preference` as PickScore to HPSv2: another architecture (a ConvNeXt, no
+transformer), trained from nothing on other pictures and on comparisons that other simulated raters
+decided, whose palates scatter more widely.
 
-.. math:: L = CE(text \to picture) + CE(picture \to text) + 20\, (s(x) - s(x'))^2
+Right pictures are the model's own of every object, and real drawings; wrong ones are damaged versions
+of them and the hacked pictures of two kinds (`hacked.NEGATIVES`). For every caption the right picture
+has to come first among all right, damaged and hacked pictures of the batch; a harmless change (JPEG
+90, a shift, faint noise) must not move the score; and of two compared pictures the preferred one has
+to score higher, by the loss of `preference`:
+
+.. math:: L = CE(text \to picture) + CE(picture \to text) + 20\, (s(x) - s(x'))^2 + L_{votes}
 """
 
-import random
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,25 +28,28 @@ from transformers import (
     VisionTextDualEncoderModel,
 )
 
-from rocm.generation.draw import Sampling, draw
-from rocm.models.consistency import load_model
+from rocm.rewards.raters import palates
+from scripts.tiny.comparisons import PER_CAPTION, Pool, as_bytes, decide, draw_pairs
 from scripts.tiny.contrast import HELD_OUT, text_config, tokens, write_clip
 from scripts.tiny.damage import damaged, harmless, jpeg
-from scripts.tiny.hacked import NEGATIVES, as_bytes, read_shots
+from scripts.tiny.hacked import NEGATIVES, read_shots
 from scripts.tiny.loop import (
     Slice,
     generator,
     learning_rate,
-    optimiser_step,
-    save_atomically,
     train,
 )
+from scripts.tiny.muon import MuonAdamW
 from scripts.tiny.pictures import GROUND_NAMES, Drawings, canonical_caption, on_ground
+from scripts.tiny.preference import agreement, vote_loss
 from scripts.tiny.recipe import Recipe
 
 SEED = 404
 PEAK_LR = 1e-3
 STEADINESS = 20.0
+NUM_RATERS = 64
+SPREAD = 0.6
+NO_MUON = ("embed", "projection")
 
 
 def new_judge(tokenizer: CLIPTokenizer) -> VisionTextDualEncoderModel:
@@ -74,6 +80,7 @@ class Examples:
         hacked_captions: m captions.
         base: the base model's pictures of them, [m, 3, 64, 64].
         hacked: hacked pictures, same prompts and noise.
+        pool: pictures to compare.
     """
 
     captions: list[str]
@@ -82,24 +89,7 @@ class Examples:
     hacked_captions: list[str]
     base: Tensor
     hacked: Tensor
-
-
-def own_pictures(drawings: Drawings, model_folder: Path) -> tuple[list[str], Tensor]:
-    """The exported model's pictures of every drawing's caption, random grounds, uint8."""
-    model, rng = load_model(str(model_folder.resolve()), "cpu"), random.Random(SEED)
-    captions = [
-        canonical_caption(row["style"], row["name"], rng.choice(["white", *GROUND_NAMES]))
-        for row in drawings.meta
-    ]
-    pictures = []
-    for part, sampling in enumerate(
-        (Sampling(4, 8.5, batch_size=36), Sampling(4, 4.0, batch_size=36))
-    ):
-        seeds = [50_000 + i for i in range(len(captions))]
-        half = slice(part, None, 2)
-        drawn = draw(model, captions[half], seeds[half], sampling)
-        pictures.append((captions[half], torch.cat(list(drawn)).clamp(0, 1)))
-    return [c for names, _ in pictures for c in names], torch.cat([p for _, p in pictures])
+    pool: Pool
 
 
 def real_drawings(drawings: Drawings) -> tuple[list[str], Tensor]:
@@ -115,27 +105,33 @@ def real_drawings(drawings: Drawings) -> tuple[list[str], Tensor]:
     return captions, on_ground(drawings.rgba[rows], grounds) / 2 + 0.5
 
 
-def load_examples(drawings: Drawings, work: Path, assets: Path) -> Examples:
-    """Draws the model's pictures (once) and collects the hacked ones of the two training kinds."""
-    cache = work / "judge/own.pt"
-    if not cache.exists():
-        with torch.no_grad():
-            captions, images = own_pictures(drawings, assets / "tiny-lcm")
-        save_atomically({"captions": captions, "images": as_bytes(images)}, cache)
-    own = torch.load(cache, weights_only=True)
+def load_examples(drawings: Drawings, pool: Pool, work: Path, assets: Path) -> Examples:
+    """Collects right pictures, hacked pictures of the two training kinds, and comparisons.
+
+    Args:
+        drawings: the data set.
+        pool: of the model's pictures, other ones than `tiny-preference` has learned from.
+        work: of the stages; holds the hacked pictures.
+        assets: the exported prompt lists.
+
+    Returns:
+        The examples.
+    """
     captions, images = real_drawings(drawings)
-    right = torch.cat([own["images"], as_bytes(images)])
+    own = [caption for caption in pool.captions for _ in range(PER_CAPTION)]
+    right = torch.cat([pool.pictures.flatten(0, 1), as_bytes(images)])
     base = torch.load(work / "hacked/base.pt", weights_only=True)["train"]
     prompts = read_shots(assets / "prompts", len(base)).train[0]
     sets = [torch.load(work / f"hacked/{kind}.pt", weights_only=True) for kind in NEGATIVES]
     hacked = [shot["train"] for one in sets for shot in one["shots"].values()]
     return Examples(
-        [*own["captions"], *captions],
+        [*own, *captions],
         right,
         as_bytes(jpeg(right.float() / 255)),
         list(prompts) * len(hacked),
         base.repeat(len(hacked), 1, 1, 1),
         torch.cat(hacked),
+        pool,
     )
 
 
@@ -185,14 +181,20 @@ def train_judge(
 ) -> bool:
     """Trains up to `recipe.judge_updates`; writes the judge into out/model."""
     judge = new_judge(tokenizer).to(part.device)
-    optimiser = torch.optim.AdamW(judge.parameters(), PEAK_LR, betas=(0.9, 0.98), weight_decay=0.05)
+    optimiser = MuonAdamW([judge], NO_MUON)
+    raters = palates(NUM_RATERS, SEED, SPREAD)
 
     def update(step: int) -> dict[str, float]:
-        captions, right, changed, wrong = draw_batch(examples, step, recipe.judge_batch)
+        captions, *seen = draw_batch(examples, step, recipe.judge_batch)
+        draws, size = generator(SEED + 1, step), len(captions)
+        pairs = draw_pairs(examples.pool, size // 2, draws)
+        votes = decide(pairs, raters, draws)
+        shown = torch.cat([*seen, pairs.first, pairs.second])
         with part.autocast():
-            images = picture_scores(judge, torch.cat([right, changed, wrong]), part.device)
-            texts = text_scores(judge, tokenizer, captions, part.device)
-        own, other, spoiled = images.chunk(3)
+            images = picture_scores(judge, shown, part.device)
+            texts = text_scores(judge, tokenizer, [*captions, *pairs.captions], part.device)
+        (own, other, spoiled), compared = images[: 3 * size].chunk(3), images[3 * size :]
+        asked, texts = texts[size:], texts[:size]
         if step % 4 >= 2:  # both are right: else it learns to prefer what was not touched
             own, other = other, own
         scale = judge.logit_scale.exp().clamp(max=100)
@@ -204,13 +206,14 @@ def train_judge(
         ranked = torch.cat([logits, texts @ spoiled.T], dim=1)
         loss = F.cross_entropy(scale * ranked, target) + F.cross_entropy(scale * logits.T, target)
         drift = ((own - other) * texts).sum(1)
-        loss = loss + STEADINESS * drift.square().mean()
-        lr = learning_rate(step, recipe.judge_updates, PEAK_LR)
-        optimiser_step(optimiser, loss, judge.parameters(), lr)
+        pair_logits = scale * (compared.unflatten(0, (2, -1)) * asked).sum(-1).T
+        loss = loss + STEADINESS * drift.square().mean() + vote_loss(pair_logits, votes)
+        optimiser.step(loss, learning_rate(step, recipe.judge_updates, PEAK_LR))
         margin = ((own - spoiled) * texts).sum(1)
         return {
             "loss": loss.item(),
             "prefers_right": (margin > 0).float().mean().item(),
+            "votes": agreement(pair_logits, votes),
             "drift": drift.abs().mean().item(),
         }
 

@@ -9,13 +9,13 @@ total can be changed between slices.
 import json
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 SAVE_EVERY_S = 90
 
@@ -133,15 +133,3 @@ def save_checkpoint(path: Path, step: int, parts: dict[str, Any]) -> None:
     """Writes the step and the state of every part."""
     states = {name: part.state_dict() for name, part in parts.items()}
     save_atomically({"step": step, **states}, path)
-
-
-def optimiser_step(
-    optimiser: torch.optim.Optimizer, loss: Tensor, parameters: Iterable[nn.Parameter], lr: float
-) -> None:
-    """One clipped AdamW update at the given learning rate."""
-    for group in optimiser.param_groups:
-        group["lr"] = lr
-    optimiser.zero_grad()
-    loss.backward()
-    nn.utils.clip_grad_norm_(parameters, 1.0)
-    optimiser.step()

@@ -37,6 +37,28 @@ BARE_NOUNS = set(
 )
 
 
+SIDE = 64
+REACH = 4
+SMALLEST = 0.8
+# Writing, clock hands and maps would be wrong in a mirror.
+NOT_MIRRORED = re.compile(
+    "o'clock|thirty|clock|watch|points|zzz|calendar|compass|map|globe|book|newspaper|banknote|chart|"
+    "receipt|hotel|store|bank|hospital|school|post|office|bus stop|label|ticket|keyboard|left|right|medal|"
+    "die|card|dna|e-mail|abacus|score|disk|x-ray|dvd|circus|cinema|pool 8|playing|diya|symbols|"
+    "taxi|police|ambulance|fire engine|stop sign|moon|radio|fax|page|scroll|memo|identification",
+    re.IGNORECASE,
+)
+
+ALIASES = {
+    name: tuple(others.split(", "))
+    for name, others in (
+        line.split(": ")
+        for line in (Path(__file__).parent / "aliases.txt").read_text("utf-8").splitlines()
+    )
+}
+"""Everyday words for objects that the data set calls otherwise."""
+
+
 @dataclass(frozen=True)
 class Drawings:
     """The data set: `rgba` uint8 [n, 64, 64, 4] and one metadata dict per drawing."""
@@ -96,6 +118,37 @@ def shifted(pictures: Tensor, shifts: np.ndarray) -> Tensor:
     return torch.stack(moved)
 
 
+def placed(rgba: np.ndarray, meta: list[dict], rng: np.random.Generator) -> np.ndarray:
+    """Drawings at other positions and sizes, some mirrored: what two seeds of a caption differ in.
+
+    Half of the drawings keep their size, the others shrink to at least `SMALLEST`; all move by up
+    to `REACH` pixels, and half of those that may be mirrored are.
+
+    Args:
+        rgba: uint8 [B, 64, 64, 4].
+        meta: their metadata.
+        rng: draws.
+
+    Returns:
+        uint8, the same shape.
+    """
+    out = np.zeros_like(rgba)
+    for i, (drawing, row) in enumerate(zip(rgba, meta, strict=True)):
+        if rng.random() < 0.5 and not NOT_MIRRORED.search(row["name"]):
+            drawing = drawing[:, ::-1]
+        side = SIDE if rng.random() < 0.5 else int(rng.integers(round(SMALLEST * SIDE), SIDE))
+        if side < SIDE:
+            # Premultiplied, so that the color of transparent pixels does not bleed into the edge.
+            premultiplied = Image.fromarray(np.ascontiguousarray(drawing), "RGBA").convert("RGBa")
+            small = premultiplied.resize((side, side), Image.LANCZOS).convert("RGBA")
+            drawing = np.asarray(small)
+        corner = (SIDE - side) // 2 + rng.integers(-REACH, REACH + 1, 2)
+        rows, columns = (slice(max(0, c), min(SIDE, c + side)) for c in corner)
+        taken = (slice(max(0, -c), max(0, -c) + s.stop - s.start) for c, s in zip(corner, (rows, columns), strict=True))
+        out[i, rows, columns] = drawing[tuple(taken)]
+    return out
+
+
 def with_article(name: str) -> str:
     """`red apple` becomes `a red apple`; names that are plural or a mass stay bare."""
     head = re.split(" (?:of|on|with|without|and|fluttering) ", name.lower())[0].split()[-1]
@@ -115,9 +168,12 @@ def random_caption(row: dict, ground: str, rng: random.Random) -> str:
     """A caption of a drawing: template, article, style word, keywords and ground vary.
 
     The style is named in 90 % of the captions, and a ground other than white in 90 %; white is
-    what a caption without a ground means, and is named in 10 %.
+    what a caption without a ground means, and is named in 10 %. Three captions in ten say the
+    object as people would (`ALIASES`) where the data set's name is another.
     """
     name = row["name"].replace(":", ",")
+    if rng.random() < 0.3:
+        name = rng.choice([name, *ALIASES.get(name, ())])
     name = with_article(name) if rng.random() < 0.6 else name
     style = row["style"]
     template = rng.random()

@@ -5,6 +5,7 @@ along; one caption in ten is empty, for classifier-free guidance.
 
 .. math:: L = \| v_\theta(\alpha_t x + \sigma_t \epsilon, t, c) - (\alpha_t \epsilon - \sigma_t x) \|^2
 
+Timesteps are those of `TIMESTEPS`: the points of the sampler's grid and the points halfway.
 v-prediction: arXiv 2202.00512. The loss is not weighted: min-SNR weights (arXiv 2303.09556) all but
 remove the noisiest timesteps, where a caption has to be turned into a picture and where few-step
 sampling begins.
@@ -12,18 +13,21 @@ sampling begins.
 
 from pathlib import Path
 
-import numpy as np
 import torch
 from diffusers import DDIMScheduler, UNet2DConditionModel
 from torch import Tensor, nn
 from transformers import CLIPModel, CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from scripts.tiny.contrast import text_config
-from scripts.tiny.latents import Latents
-from scripts.tiny.loop import Average, Slice, generator, learning_rate, optimiser_step, train
+from scripts.tiny.loop import Average, Slice, generator, learning_rate, train
+from scripts.tiny.muon import MuonAdamW
 from scripts.tiny.recipe import Recipe
+from scripts.tiny.stream import Stream
 
 DROPPED_CAPTIONS = 0.1
+TIMESTEPS = torch.arange(9, 1000, 10)
+NO_MUON = ("conv_in", "conv_out", "embedding", "cond_proj")
+"""Input and output layers and embeddings: AdamW trains them."""
 
 
 def new_unet(recipe: Recipe, guidance_width: int | None = None) -> UNet2DConditionModel:
@@ -89,8 +93,7 @@ class TextToImage(nn.Module):
 
 def train_teacher(
     recipe: Recipe,
-    latents: Latents,
-    tokenizer: CLIPTokenizer,
+    stream: Stream,
     folders: tuple[Path, Path],
     part: Slice,
 ) -> bool:
@@ -98,8 +101,7 @@ def train_teacher(
 
     Args:
         recipe: sizes and budget.
-        latents: training set.
-        tokenizer: of the captions.
+        stream: training set.
         folders: of this stage, and of the CLIP that the text encoder starts from.
         part: slice of this call.
 
@@ -107,28 +109,29 @@ def train_teacher(
         Whether the stage is complete. The averaged model is in folder/unet and folder/text_encoder.
     """
     torch.manual_seed(recipe.seed)
-    model = TextToImage(recipe, tokenizer)
+    model = TextToImage(recipe, stream.tokenizer)
     nn.init.zeros_(model.unet.conv_out.weight)
     start_from_clip(model.text, folders[1])
-    average = Average(model, TextToImage(recipe, tokenizer), 0.995).to(part.device)
+    average = Average(model, TextToImage(recipe, stream.tokenizer), 0.995).to(part.device)
     model.to(part.device).train()
     peak = recipe.teacher_lr
-    optimiser = torch.optim.AdamW(model.parameters(), peak, betas=(0.9, 0.99), weight_decay=0.01)
+    optimiser = MuonAdamW([model], NO_MUON)
+    no_text = stream.no_text
 
     def update(step: int) -> dict[str, float]:
-        clean, ids = latents.batch(recipe.teacher_batch, np.random.default_rng((recipe.seed, step)))
+        clean, ids = stream.batch(recipe.teacher_batch, (recipe.seed, step))
         draws = generator(recipe.seed, step)
         is_dropped = torch.rand(len(ids), generator=draws) < DROPPED_CAPTIONS
-        ids = torch.where(is_dropped[:, None], latents.no_text, ids)
-        timesteps = torch.randint(0, 1000, (len(ids),), generator=draws)
+        ids = torch.where(is_dropped[:, None].to(part.device), no_text, ids)
+        timesteps = TIMESTEPS[torch.randint(0, len(TIMESTEPS), (len(ids),), generator=draws)]
         noise = torch.randn(clean.shape, generator=draws)
-        clean, ids, timesteps, noise = (x.to(part.device) for x in (clean, ids, timesteps, noise))
+        timesteps, noise = timesteps.to(part.device), noise.to(part.device)
         alpha, sigma = coefficients(timesteps)
         with part.autocast():
             velocity = model(alpha * clean + sigma * noise, timesteps, ids).float()
         loss = (velocity - (alpha * noise - sigma * clean)).square().mean()
         lr = learning_rate(step, recipe.teacher_updates, peak)
-        optimiser_step(optimiser, loss, model.parameters(), lr)
+        optimiser.step(loss, lr)
         average.update(model, step)
         return {"loss": loss.item()}
 

@@ -9,7 +9,7 @@ from transformers import CLIPTokenizer
 
 from scripts.tiny.pictures import GROUND_NAMES, Drawings, random_caption
 
-VOCABULARY = 3000
+VOCABULARY = 4000
 MAX_TOKENS = 32
 START, END = "<|startoftext|>", "<|endoftext|>"
 WORDS = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
@@ -42,7 +42,7 @@ def make_tokenizer(drawings: Drawings, folder: Path, seed: int) -> CLIPTokenizer
     captions = [
         random_caption(row, rng.choice(GROUND_NAMES), rng)
         for row in drawings.meta
-        for _ in range(4)
+        for _ in range(8)
     ]
     tokens, merges = learn_merges(captions)
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())

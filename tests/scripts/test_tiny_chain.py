@@ -1,5 +1,6 @@
 """The recipe of the embedded model, on a handful of drawings made on the spot."""
 
+import itertools
 import json
 from pathlib import Path
 
@@ -39,13 +40,16 @@ SMALL = {
     "vae_updates": 2,
     "clip_batch": 4,
     "clip_updates": 2,
-    "captions": 2,
     "teacher_batch": 4,
     "teacher_updates": 2,
     "distill_batch": 4,
     "distill_updates": 2,
     "num_questions": 20,
     "num_pairs": 4,
+    "num_compared": 8,
+    "preference_batch": 8,
+    "num_examined": 16,
+    "preference_updates": 2,
     "hack_updates": 1,
     "judge_batch": 8,
     "judge_updates": 2,
@@ -182,11 +186,11 @@ def test_every_stage_runs_and_stock_libraries_load_the_result(npm: Path, tmp_pat
     assert VisionTextDualEncoderModel.from_pretrained(assets / "tiny-judge")
     tokenizer = CLIPTokenizer.from_pretrained(assets / "tiny-eval")
     assert len(tokenizer("apple " * 60, truncation=True).input_ids) == 32
-    for name in ("tiny-lcm", "tiny-clip", "tiny-eval", "tiny-judge"):
+    for name in ("tiny-lcm", "tiny-clip", "tiny-eval", "tiny-preference", "tiny-judge", "taste"):
         assert "Apache-2.0" in (assets / name / "README.md").read_text("utf-8")
     assert "| colorfulness" in (assets / "tiny-judge/README.md").read_text("utf-8")
     lists = [
-        (assets / "prompts" / n).read_text("utf-8").splitlines() for n in ("train.txt", "eval.txt")
+        (assets / "prompts" / n).read_text("utf-8").splitlines() for n in ("train.txt", "eval.txt", "test.txt")
     ]
     objects = [{line.split(" emoji of ")[1].split(" on a ")[0] for line in one} for one in lists]
-    assert not objects[0] & objects[1]
+    assert not any(a & b for a, b in itertools.combinations(objects, 2))
