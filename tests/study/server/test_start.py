@@ -1,6 +1,8 @@
 """The vote server's store follows its backup folder, if it is given one."""
 
 import shutil
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -77,3 +79,15 @@ def test_raters_who_come_at_once_get_the_same_secret(tmp_path):
         found = set(pool.map(lambda _: study_secret(tmp_path, "0" * 12), range(200)))
     assert len(found) == 1
     assert [file.name for file in tmp_path.iterdir()] == ["000000000000.secret"]
+
+
+def test_a_server_starts_without_libraries_that_take_a_second():
+    heavy = ["scipy.stats", "scipy.optimize", "statsmodels", "pandas", "pyarrow", "alembic"]
+    code = f"""
+import sys
+import rocm.study.service
+import rocm.study.server.start
+found = sorted(set({heavy}) & set(sys.modules))
+assert not found, found
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
