@@ -23,8 +23,8 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from rocm.storage.paths import ROOT
 from rocm.errors import ConfigError, MissingFile
+from rocm.storage.paths import ROOT
 
 FOLDER = ROOT / "assets" / "taste"
 SIDE = 64

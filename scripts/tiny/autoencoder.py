@@ -51,7 +51,9 @@ def batch(drawings: Drawings, size: int, rng: np.random.Generator) -> Tensor:
     """
     rows = rng.integers(0, len(drawings.meta), size)
     grounds = rng.integers(0, len(GROUND_NAMES), size) * (rng.random(size) > 0.3)
-    pictures = on_ground(placed(drawings.rgba[rows], [drawings.meta[i] for i in rows], rng), grounds)
+    pictures = on_ground(
+        placed(drawings.rgba[rows], [drawings.meta[i] for i in rows], rng), grounds
+    )
     is_recoloured = torch.from_numpy(rng.random(size) < 0.25)
     pictures[is_recoloured] = pictures[is_recoloured][:, rng.permutation(3).tolist()]
     return pictures

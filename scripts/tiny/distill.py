@@ -134,9 +134,7 @@ def grid_times(index: Tensor) -> list[Tensor]:
     ]
 
 
-def train_student(
-    recipe: Recipe, stream: Stream, folders: tuple[Path, Path], part: Slice
-) -> bool:
+def train_student(recipe: Recipe, stream: Stream, folders: tuple[Path, Path], part: Slice) -> bool:
     """Distils up to `recipe.distill_updates`.
 
     Args:

@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from rocm.algorithms.trajectory import batch_noise, rollout
 from rocm.generation.draw import Sampling, draw
 from rocm.models.consistency import ConsistencyModel, load_model
 from rocm.models.lora import add_adapter
@@ -21,7 +22,6 @@ from rocm.prompts.split import training_item
 from rocm.rewards.base import Reward, limit_pixels
 from rocm.rewards.load import load_rewards
 from rocm.rewards.taste import load_taste
-from rocm.algorithms.trajectory import batch_noise, rollout
 from scripts.tiny.comparisons import as_bytes
 from scripts.tiny.loop import save_atomically
 from scripts.tiny.recipe import Recipe

@@ -6,9 +6,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from rocm.evaluation.retrieval import Retrieval, ceiling, load_questions, model_retrieval
 from rocm.generation.draw import Sampling, draw
 from rocm.models.consistency import ConsistencyModel, load_model
-from rocm.evaluation.retrieval import Retrieval, ceiling, load_questions, model_retrieval
 from rocm.rewards.clip import load_clip
 from rocm.rewards.taste import load_taste
 

@@ -144,7 +144,10 @@ def placed(rgba: np.ndarray, meta: list[dict], rng: np.random.Generator) -> np.n
             drawing = np.asarray(small)
         corner = (SIDE - side) // 2 + rng.integers(-REACH, REACH + 1, 2)
         rows, columns = (slice(max(0, c), min(SIDE, c + side)) for c in corner)
-        taken = (slice(max(0, -c), max(0, -c) + s.stop - s.start) for c, s in zip(corner, (rows, columns), strict=True))
+        taken = (
+            slice(max(0, -c), max(0, -c) + s.stop - s.start)
+            for c, s in zip(corner, (rows, columns), strict=True)
+        )
         out[i, rows, columns] = drawing[tuple(taken)]
     return out
 

@@ -190,7 +190,8 @@ def test_every_stage_runs_and_stock_libraries_load_the_result(npm: Path, tmp_pat
         assert "Apache-2.0" in (assets / name / "README.md").read_text("utf-8")
     assert "| colorfulness" in (assets / "tiny-judge/README.md").read_text("utf-8")
     lists = [
-        (assets / "prompts" / n).read_text("utf-8").splitlines() for n in ("train.txt", "eval.txt", "test.txt")
+        (assets / "prompts" / n).read_text("utf-8").splitlines()
+        for n in ("train.txt", "eval.txt", "test.txt")
     ]
     objects = [{line.split(" emoji of ")[1].split(" on a ")[0] for line in one} for one in lists]
     assert not any(a & b for a, b in itertools.combinations(objects, 2))
