@@ -13,6 +13,8 @@ import pytest
 from rocm.config import RunConfig
 from rocm.runs.run_dir import RunDir
 
+# One thread for each of pytest-xdist's processes; must be set before torch is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.update(HF_HUB_OFFLINE="1", GRADIO_ANALYTICS_ENABLED="False", OMP_WAIT_POLICY="PASSIVE")
 # Published rewards that this machine may hold would be measured by runs of the tests.
 os.environ.update(ROCM_REWARDS=os.devnull, HF_HUB_CACHE=os.devnull)

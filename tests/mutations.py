@@ -68,7 +68,7 @@ def be_pytest(tree: Path, output: Path, arguments: list[str]) -> None:
     with open(output, "w") as log:
         for stream in (1, 2):
             os.dup2(log.fileno(), stream)
-    sys.exit(pytest.main(["-p", "no:cacheprovider", *arguments]))
+    sys.exit(pytest.main(["-n", "0", "-p", "no:cacheprovider", *arguments]))
 
 
 def verdict(mutation: Mutation, origin: Path) -> str:
