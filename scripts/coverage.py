@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from rocm.study.statistics.crossed import Table
-from rocm.study.statistics.intervals import METHODS
+from rocm.study.statistics.crossed import VoteTable
+from rocm.study.statistics.score_intervals import METHODS
 from rocm.study.statistics.simulate import Design, Utility, simulate
 
 DESIGNS = {
@@ -41,7 +41,7 @@ def run_batch(design: Design, scenario: str, number: int) -> dict[str, dict[str,
     rng = np.random.default_rng([number, list(SCENARIOS).index(scenario), design.num_prompts])
     totals = {name: {"covered": 0, "none": 0, "width": 0.0} for name in METHODS}
     for _ in range(BATCH):
-        table = Table.of(simulate(design, {("c", "q"): utility}, rng))
+        table = VoteTable.of(simulate(design, {("c", "q"): utility}, rng))
         for name, method in METHODS.items():
             interval = method(table)
             if interval is None:

@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 from scipy.special import betaln
 
-from rocm.study.statistics.crossed import Table
+from rocm.study.statistics.crossed import VoteTable
 from rocm.study.statistics.evidence import NUM_LOOKS, evidence
-from rocm.study.statistics.intervals import METHODS
 from rocm.study.statistics.outcomes import HEADLINE
+from rocm.study.statistics.score_intervals import METHODS
 from rocm.study.statistics.simulate import Design, Utility, simulate
 from rocm.study.statistics.votes import Votes
 
@@ -51,7 +51,7 @@ def beta_binomial_decides(votes: Votes, votes_per_pair: int) -> bool:
 
 def interval_decides(votes: Votes) -> bool:
     """Whether the headline interval of these votes leaves out 1/2."""
-    interval = METHODS[HEADLINE](Table.of(votes))
+    interval = METHODS[HEADLINE](VoteTable.of(votes))
     return interval is not None and not interval.low <= 0.5 <= interval.high
 
 

@@ -27,6 +27,7 @@ from rocm.errors import StudyError
 from rocm.study.archive.verify import verify
 from rocm.study.design import lifecycle
 from rocm.study.store.pictures import Pictures
+from rocm.study.store.session import Trial
 from rocm.study.store.store import Store
 from tests.study.small import STUDY, answers, fill, rater
 
@@ -46,13 +47,15 @@ def work_through(store: Store, pool: ThreadPoolExecutor) -> list[float]:
     """One rater's whole work, each vote sent three times at once; seconds of every submission."""
     token, seconds = rater(store), []
 
-    def submit(public_id: str) -> None:
+    def submit(public_id: str) -> Trial | None:
         began = time.perf_counter()
-        store.submit(token, public_id, answers())
+        step = store.submit(token, public_id, answers())
         seconds.append(time.perf_counter() - began)
+        return step.trial
 
-    while (trial := store.claim(token)) is not None:
-        list(pool.map(submit, [trial.public_id] * NUM_SENT))
+    following = store.next_step(token).trial
+    while (trial := following) is not None:
+        following, *_ = pool.map(submit, [trial.public_id] * NUM_SENT)
         with PRINTING:  # or lines of two raters run into each other
             print(trial.public_id, flush=True)
     return seconds
@@ -164,7 +167,7 @@ def full(file: Path) -> None:
     acknowledged, refused = [], ""
     for _ in range(NUM_TRIALS):
         try:
-            trial = store.claim(token)
+            trial = store.next_step(token).trial
             if trial is None:
                 break
             store.submit(token, trial.public_id, answers())
@@ -174,7 +177,7 @@ def full(file: Path) -> None:
             break
     resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     print(f"after {len(acknowledged)} trials: {refused or 'never refused'}")
-    while (trial := store.claim(token)) is not None:
+    while (trial := store.next_step(token).trial) is not None:
         store.submit(token, trial.public_id, answers())
         acknowledged.append(trial.public_id)
     print(f"with space again: {check(store, acknowledged)}; integrity {integrity(file)}")

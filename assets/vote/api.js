@@ -1,4 +1,4 @@
-// Calls of docs/study-api.md. What may be lost on the way is sent again: every call may be repeated.
+// Calls of docs/study-api.md. A call without an answer is sent again: every call may be repeated.
 
 export class Refusal extends Error {
   constructor(status, code, message) {
@@ -34,7 +34,7 @@ export class Api {
         this.onTrouble('');
         return answer.body;
       }
-      // A server that says it cannot store is believed at once: the rater is told, and presses again.
+      // If the server says that it cannot store anything, the rater decides when to try again.
       const mayPass = answer.code !== 'unavailable'
         && (answer.status === 0 || answer.status === 429 || answer.status >= 500);
       if (!mayPass || tried === NUM_TRIES) {
@@ -42,8 +42,8 @@ export class Api {
         throw new Refusal(answer.status, answer.code, answer.message);
       }
       this.onTrouble(answer.status === 429
-        ? 'That was fast: your answer is sent in a moment …'
-        : 'The server does not answer. Your answer is kept here and sent again …');
+        ? 'Too many answers in a short time. Yours will be sent in a moment …'
+        : 'The server is not responding. Your answer is kept here and will be sent again …');
       await pause(Math.min(8000, 500 * 2 ** tried));
     }
   }
@@ -60,7 +60,7 @@ export class Api {
     const isJson = (response.headers.get('Content-Type') || '').startsWith('application/json');
     const body = isJson ? await response.json().catch(() => null) : null;
     if (response.ok && body) return { ok: true, body };
-    const fault = (body && body.error) || { code: 'unreachable', message: 'The server has a fault. Try again later.' };
+    const fault = (body && body.error) || { code: 'unreachable', message: 'The server reported an error. Try again later.' };
     return { ok: false, status: response.ok ? 0 : response.status, ...fault };
   }
 }

@@ -1,11 +1,11 @@
 import { cameBack } from './login.js';
 
-// Who comes in and how: from the link, or from what this browser kept of an earlier visit.
+// How a rater arrives: from the link, or from data of an earlier session in this browser.
 
 const MTURK_PREVIEW = 'ASSIGNMENT_ID_NOT_AVAILABLE';
 const MTURK_HOSTS = ['https://www.mturk.com', 'https://workersandbox.mturk.com'];
 
-// What the link says: {source, id, isPreview, assignment, submitTo, login}.
+// Content of the link: {source, id, isPreview, assignment, submitTo, login}.
 export function arrival(query, isDemo) {
   // After # it is sent nowhere and stands in no log.
   const invitation = new URLSearchParams(window.location.hash.slice(1)).get('invite');
@@ -34,7 +34,7 @@ export function joining(from) {
   return from.id ? { source: from.source, external_id: from.id } : { source: from.source };
 }
 
-// The token of an earlier visit: in the address after #, or in this browser for the same person.
+// The token of an earlier session: in the address after #, or in this browser for the same rater.
 export class Kept {
   constructor(study, from) {
     this.name = `rocm.study.${study}`;

@@ -84,7 +84,7 @@ export class Questions {
       button.addEventListener('click', () => this.answer(side, index));
       sides.append(button);
     }
-    const reasons = make('div', { className: 'reasons', hidden: true }, 'If you like:');
+    const reasons = make('div', { className: 'reasons', hidden: true }, 'Optional:');
     for (const [reason, words] of REASONS) {
       const button = make('button', { type: 'button', textContent: words });
       button.dataset.reason = reason;

@@ -1,4 +1,4 @@
-// The voting page: consent, instructions, pairs, code. All truth is on the server; this asks and shows.
+// The voting page: consent, instructions, pairs, completion code. The server holds all state.
 
 import { Api, Refusal } from './api.js';
 import { arrival, joining, Kept } from './arrival.js';
@@ -42,21 +42,21 @@ function tell(title, words, { link, again } = {}) {
   show('message');
 }
 
-// Run what may fail; a refusal is a sentence on the page.
+// Shows a refusal as a sentence on the page.
 async function attempt(act) {
   try {
     await act();
   } catch (error) {
     if (!(error instanceof Refusal)) throw error;
     if (error.code === 'unknown_rater') forget(error.message);
-    else tell('This did not work', error.message, { again: () => attempt(api.token ? resume : act) });
+    else tell('Something went wrong', error.message, { again: () => attempt(api.token ? resume : act) });
   }
 }
 
 function forget(words) {
   api.token = null;
   kept.write(null);
-  tell('This visit has ended here', words, { again: () => window.location.reload() });
+  tell('Your session has ended', words, { again: () => window.location.reload() });
 }
 
 // Before the pairs
@@ -75,13 +75,13 @@ async function start() {
   if (api.token) return resume();
   if (info.status !== 'open' && from.source !== 'pilot') {
     const words = { draft: 'The study is not open yet.', paused: 'The study is paused. Come back later.', closed: 'The study is closed.' };
-    return tell('No answers are taken now', words[info.status]);
+    return tell('The study does not accept answers now', words[info.status]);
   }
-  return from.login ? agree() : askConsent(); // who comes back from a login has agreed before it
+  return from.login ? agree() : askConsent(); // a rater who logged in agreed before
 }
 
 function mark(source) {
-  const words = { pilot: 'Pilot: your answers are not analysed.', demo: 'Demonstration: your answers are marked as such.' }[source];
+  const words = { pilot: 'Pilot: your answers are not analyzed.', demo: 'Demonstration: your answers are marked as a demonstration.' }[source];
   byId('marked').hidden = !words;
   byId('marked').textContent = words || '';
 }
@@ -133,7 +133,7 @@ async function decline() {
   if (api.token) await api.post('decline');
   kept.write(null);
   const link = info.declined_url && from.source !== 'mturk' && { href: info.declined_url, textContent: 'Return' };
-  tell('Thank you', 'You do not take part, and nothing was stored of your visit. You can close this page.', { link });
+  tell('Thank you', 'You are not taking part, and nothing was stored. You can close this page.', { link });
 }
 
 async function resume() {
@@ -181,7 +181,7 @@ async function look(upcoming) {
   await noteShown(current);
 }
 
-// The time is worth having, but no reason to take the pair away from one who is judging it.
+// A failure to store the time does not interrupt the rater.
 async function noteShown(current) {
   try {
     await api.post('shown', { trial: current.id });
@@ -191,7 +191,7 @@ async function noteShown(current) {
 }
 
 function failPictures(upcoming) {
-  fault('The pictures cannot be loaded.');
+  fault('The pictures could not be loaded.');
   const again = document.createElement('button');
   Object.assign(again, { type: 'button', textContent: 'Try again', onclick: () => { byId('fault').hidden = true; look(upcoming); } });
   byId('fault').append(' ', again);
@@ -262,7 +262,7 @@ async function send(path, body, word) {
   return next(step);
 }
 
-// An answer that was not taken: the rater may send it again, or goes on with another pair.
+// A refused answer: the rater may send it again, or continues with another pair.
 async function refuse(error) {
   const isGone = error.code === 'trial_expired';
   const following = isGone ? next(await api.post('trial')) : enable(true);
@@ -273,13 +273,13 @@ async function refuse(error) {
 
 function finish(progress, notice) {
   trial = null;
-  if (progress.status === 'withdrawn') return tell('Your answers are withdrawn', 'They are not analysed. You can close this page.');
+  if (progress.status === 'withdrawn') return tell('Your answers are withdrawn', 'They will not be analyzed. You can close this page.');
   if (progress.status === 'screened_out') {
     const link = progress.return_url && { href: progress.return_url, textContent: 'Return' };
-    return tell('Thank you', 'You do not take part. You can close this page.', { link });
+    return tell('Thank you', 'You are not taking part. You can close this page.', { link });
   }
   if (notice) return tell('No more pairs now', notice, { again: () => attempt(resume) });
-  if (progress.status !== 'complete') return tell('Thank you', 'Enough answers are there: the study needs no more just now. You can close this page.');
+  if (progress.status !== 'complete') return tell('Thank you', 'The study has enough answers for now. You can close this page.');
   byId('code-line').hidden = !progress.completion_code;
   byId('code').textContent = progress.completion_code || '';
   byId('return').hidden = !progress.return_url;

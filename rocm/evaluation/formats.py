@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict
 
-from rocm.evaluation.intervals import Interval
+from rocm.algorithms.intervals import Interval
 from rocm.evaluation.table import ComparisonTable, Row
 from rocm.storage.numbers import plus_minus, signed
 

@@ -10,8 +10,8 @@ from statistics import fmean
 
 import numpy as np
 
+from rocm.algorithms.intervals import Interval, interval, paired_difference
 from rocm.evaluation.diversity import by_prompt, thumbnail
-from rocm.evaluation.intervals import Interval, interval, paired_difference
 from rocm.evaluation.plan import ComparisonPlan, Result
 
 DIVERSITY = "diversity"

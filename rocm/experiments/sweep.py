@@ -19,9 +19,9 @@ from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError
 
+from rocm.algorithms.intervals import Interval, interval
 from rocm.config import RunConfig
 from rocm.errors import ConfigError, MissingFile, RocmError, RunError
-from rocm.evaluation.intervals import Interval, interval
 from rocm.runs.queue import Queue
 from rocm.runs.run_dir import RunDir
 from rocm.storage.files import make_folder, read_json, write_atomic

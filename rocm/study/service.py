@@ -29,7 +29,7 @@ from rocm.study.store.backup import Backup
 from rocm.study.store.invitations import invited
 from rocm.study.store.pictures import Pictures
 from rocm.study.store.store import Store
-from rocm.study.store.studies import StudyInfo
+from rocm.study.store.studies import StudyContext
 
 DEMO = ROOT / "assets" / "demo-study.yaml"
 KINDS = {"main": "main", "excluded": "", "practice": "practice", "checks": "check", "all": ""}
@@ -40,7 +40,7 @@ PER_PAGE = 24
 class StudyStatus:
     """A study at one moment."""
 
-    info: StudyInfo  # title, manifest, texts
+    info: StudyContext  # title, manifest, texts
     state: str  # `unfinished` (pictures are missing), draft, open, paused or closed
     progress: StudyProgress  # counts of pairs, raters and votes
 
@@ -90,7 +90,7 @@ class Studies:
         """Every study, newest first."""
         return [self._status(info) for info in self.store.studies()]
 
-    def _status(self, info: StudyInfo) -> StudyStatus:
+    def _status(self, info: StudyContext) -> StudyStatus:
         progress = study_progress(self.store, info.study_id)
         is_drawn = info.status != "draft" or progress.num_pairs or progress.num_struck
         return StudyStatus(info, info.status if is_drawn else "unfinished", progress)

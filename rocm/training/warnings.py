@@ -1,6 +1,6 @@
 """Warnings of reward hacking, mode collapse and saturation, from one evaluation."""
 
-from rocm.evaluation.intervals import paired_difference
+from rocm.algorithms.intervals import paired_difference
 from rocm.evaluation.metrics import Evaluation
 from rocm.storage.numbers import number
 

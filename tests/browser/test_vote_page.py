@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 import uvicorn
 from playwright.sync_api import expect
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from rocm.study.design import lifecycle
 from rocm.study.server.api import Api
@@ -23,7 +23,7 @@ from rocm.study.store.store import Store
 from tests.browser.conftest import nameless, wait_for_contrast
 from tests.study.server.conftest import fill, full_disk
 from tests.study.server.oauth_provider import CLIENT, provider
-from tests.study.small import STUDY
+from tests.study.small import STUDY, column, count
 
 pytestmark = pytest.mark.browser
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
@@ -93,21 +93,12 @@ def begin(page):
     page.click("#agree")
     page.click("#begin")
     wait_for_pair(page, 0)
+    return page
 
 
 def wait_for_pair(page, num_done):
     page.locator("#count", has_text=re.compile(rf"^{num_done} of")).wait_for()
     page.locator("#questions button:enabled").first.wait_for()
-
-
-def rows(store, wanted):
-    with store.database.read() as connection:
-        return connection.execute(select(wanted)).scalars().all()
-
-
-def count(store, table):
-    with store.database.read() as connection:
-        return connection.execute(select(func.count()).select_from(table)).scalar()
 
 
 def test_a_study_is_voted_through_by_keys_alone(visit, store):
@@ -129,12 +120,12 @@ def test_a_study_is_voted_through_by_keys_alone(visit, store):
         page.keyboard.press("Enter")
     code = page.locator("#code")
     code.wait_for()
-    assert code.inner_text() == rows(store, tables.rater.c.completion_code)[0]
+    assert code.inner_text() == column(store, tables.rater.c.completion_code)[0]
     assert count(store, tables.vote) == 15
     with store.database.read() as connection:
         sides = connection.execute(select(tables.vote.c.question_key, tables.vote.c.raw_side)).all()
     assert set(sides) == {("appeal", "right"), ("overall", "tie"), ("alignment", "left")}
-    assert None not in rows(store, tables.trial.c.shown_at)
+    assert None not in column(store, tables.trial.c.shown_at)
 
 
 def test_a_study_is_voted_through_by_touch_on_a_phone(visit, store):
@@ -155,15 +146,14 @@ def test_a_study_is_voted_through_by_touch_on_a_phone(visit, store):
         page.tap("#submit")
     page.wait_for_selector("#code")
     assert count(store, tables.vote) == 15
-    assert set(rows(store, tables.vote.c.viewport_width)) == {390}
-    assert min(rows(store, tables.vote.c.picture_size)) >= 160
-    assert set(rows(store, tables.vote.c.tie_reason)) == {None, "both_bad"}
+    assert set(column(store, tables.vote.c.viewport_width)) == {390}
+    assert min(column(store, tables.vote.c.picture_size)) >= 160
+    assert set(column(store, tables.vote.c.tie_reason)) == {None, "both_bad"}
 
 
 def test_the_prompt_is_nowhere_before_the_questions_without_it_are_answered(visit, store):
-    page = visit()
-    begin(page)
-    prompts = rows(store, tables.prompt.c.text)
+    page = begin(visit())
+    prompts = column(store, tables.prompt.c.text)
     body = page.locator("body")
     assert page.locator("fieldset").count() == 1
     assert page.locator("#prompt").is_hidden()
@@ -194,7 +184,7 @@ def test_buttons_wait_for_both_pictures(visit, store):
     assert page.locator("#submit").is_disabled()
     page.keyboard.press("ArrowLeft")
     assert page.locator("[aria-pressed=true]").count() == 0
-    assert rows(store, tables.trial.c.shown_at) == [None]
+    assert column(store, tables.trial.c.shown_at) == [None]
     held.pop(0).continue_()
     wait_for_pair(page, 0)
     page.unroute_all(behavior="ignoreErrors")
@@ -209,8 +199,7 @@ def answer(page):
 
 
 def test_a_closed_page_goes_on_where_it_was(visit, browser, store):
-    page = visit()
-    begin(page)
+    page = begin(visit())
     answer(page)
     wait_for_pair(page, 1)
     pictures = [page.get_attribute(f"#{side}", "src") for side in ("left", "right")]
@@ -227,8 +216,7 @@ def test_a_closed_page_goes_on_where_it_was(visit, browser, store):
 
 
 def test_a_vote_survives_a_server_that_does_not_answer(visit, store):
-    page = visit(is_strict=False)  # the browser's console tells of the failed request
-    begin(page)
+    page = begin(visit(is_strict=False))  # the browser's console tells of the failed request
     lost = []
 
     def lose_the_first(route):
@@ -247,8 +235,9 @@ def test_a_vote_survives_a_server_that_does_not_answer(visit, store):
 
 
 def test_on_a_full_disk_the_answers_stay_on_the_page_until_they_can_be_saved(visit, store):
-    page = visit(is_strict=False, **PHONE)  # the browser's console tells of the failed request
-    begin(page)
+    page = begin(
+        visit(is_strict=False, **PHONE)
+    )  # the browser's console tells of the failed request
     with full_disk(store):
         answer(page)
         expect(page.locator("#fault")).to_contain_text("not saved")
@@ -269,14 +258,13 @@ def test_who_declines_leaves_nothing(visit, store):
 
 
 def test_a_prolific_rater_ends_with_the_way_back(visit, store):
-    page = visit("?PROLIFIC_PID=5f0c&STUDY_ID=s&SESSION_ID=t")
-    begin(page)
+    page = begin(visit("?PROLIFIC_PID=5f0c&STUDY_ID=s&SESSION_ID=t"))
     for done in range(5):
         wait_for_pair(page, done)
         answer(page)
     page.wait_for_selector("#return:visible")
     assert page.locator("#return").get_attribute("href").endswith("cc=C0DE")
-    assert rows(store, tables.rater.c.source) == ["prolific"]
+    assert column(store, tables.rater.c.source) == ["prolific"]
 
 
 def test_a_preview_of_mturk_cannot_begin(visit, store):
@@ -288,8 +276,7 @@ def test_a_preview_of_mturk_cannot_begin(visit, store):
 
 def test_a_worker_of_mturk_hands_the_code_in(visit, store):
     host = "https://workersandbox.mturk.com"
-    page = visit(f"?assignmentId=A1&hitId=h&workerId=W1&turkSubmitTo={host}")
-    begin(page)
+    page = begin(visit(f"?assignmentId=A1&hitId=h&workerId=W1&turkSubmitTo={host}"))
     for done in range(5):
         wait_for_pair(page, done)
         page.keyboard.press("s")
@@ -297,12 +284,11 @@ def test_a_worker_of_mturk_hands_the_code_in(visit, store):
     form = page.locator("#mturk")
     assert form.get_attribute("action") == f"{host}/mturk/externalSubmit"
     values = [form.locator(f"[name={name}]").input_value() for name in ("assignmentId", "code")]
-    assert values == ["A1", rows(store, tables.rater.c.completion_code)[0]]
+    assert values == ["A1", column(store, tables.rater.c.completion_code)[0]]
 
 
 def test_focus_goes_left_right_tie_and_progress_is_announced(visit):
-    page = visit()
-    begin(page)
+    page = begin(visit())
     sides = []
     for _ in range(3):
         page.keyboard.press("Tab")
@@ -324,29 +310,16 @@ def test_focus_goes_left_right_tie_and_progress_is_announced(visit):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_step_can_be_read_and_is_named(visit, scheme):
     page = visit(color_scheme=scheme)
-    page.wait_for_selector("#agree")
-    wait_for_contrast(page)
-    assert nameless(page) == []
-    page.click("#agree")
-    page.wait_for_selector("#begin")
-    wait_for_contrast(page)
-    assert nameless(page) == []
-    page.click("#begin")
-    wait_for_pair(page, 0)
-    page.click("#questions [data-side=tie]")
-    wait_for_contrast(page)
-    assert nameless(page) == []
-    page.click("#submit")
-    page.wait_for_selector("#prompt:not([hidden])")
-    page.click("#withdraw")
-    page.wait_for_selector("#sure-yes")
-    wait_for_contrast(page)
-    assert nameless(page) == []
+    clicks = ["#agree", "#begin", "#questions [data-side=tie]", "#submit", "#withdraw", "#sure-no"]
+    for click in clicks:
+        page.wait_for_selector(f"{click}:enabled")
+        wait_for_contrast(page)
+        assert nameless(page) == []
+        page.click(click)
 
 
 def test_both_pictures_are_enlarged_at_the_same_place(visit):
-    page = visit()
-    begin(page)
+    page = begin(visit())
     frame = page.locator(".frame").first
     box = frame.bounding_box()
     frame.click(position={"x": box["width"] / 4, "y": box["height"] / 2})
@@ -361,23 +334,21 @@ def test_both_pictures_are_enlarged_at_the_same_place(visit):
 
 
 def test_a_window_too_small_is_told(visit):
-    page = visit(viewport={"width": 320, "height": 360})
-    begin(page)
+    page = begin(visit(viewport={"width": 320, "height": 360}))
     assert "at least 140" in page.locator("#small").inner_text()
     page.set_viewport_size({"width": 1280, "height": 800})
     page.wait_for_selector("#small", state="hidden")
 
 
 def test_who_withdraws_is_asked_and_told(visit, store):
-    page = visit()
-    begin(page)
+    page = begin(visit())
     page.click("#withdraw")
     page.click("#sure-no")
-    assert rows(store, tables.rater.c.status) == ["active"]
+    assert column(store, tables.rater.c.status) == ["active"]
     page.click("#withdraw")
     page.click("#sure-yes")
     page.wait_for_selector("#message:visible")
-    assert rows(store, tables.rater.c.status) == ["withdrawn"]
+    assert column(store, tables.rater.c.status) == ["withdrawn"]
 
 
 def test_a_rater_logs_in_with_hugging_face_and_comes_back_to_the_study(visit, store, hub):
@@ -387,7 +358,7 @@ def test_a_rater_logs_in_with_hugging_face_and_comes_back_to_the_study(visit, st
     wait_for_pair(page, 0)
     assert "/authorization" in hub.asked
     assert urlsplit(page.url).query == "hf"  # the code is gone from the address
-    assert rows(store, tables.rater.c.source) == ["hf"]
+    assert column(store, tables.rater.c.source) == ["hf"]
     forged = visit("?code=stolen&state=forged")
     expect(forged.locator("#agree")).to_be_visible()
     assert count(store, tables.rater) == 1
@@ -395,8 +366,7 @@ def test_a_rater_logs_in_with_hugging_face_and_comes_back_to_the_study(visit, st
 
 def test_an_invited_rater_goes_on_with_the_link_of_the_invitation(visit, store):
     (code,) = invite(store, STUDY, 1)
-    page = visit(f"#invite={code}")
-    begin(page)
+    page = begin(visit(f"#invite={code}"))
     answer(page)
     wait_for_pair(page, 1)
     assert code not in page.url
@@ -410,10 +380,9 @@ def test_an_invited_rater_goes_on_with_the_link_of_the_invitation(visit, store):
 
 
 def test_pilots_are_marked(visit, store):
-    page = visit("?pilot")
-    begin(page)
-    assert "not analysed" in page.locator("#marked").inner_text()
-    assert rows(store, tables.rater.c.source) == ["pilot"]
+    page = begin(visit("?pilot"))
+    assert "not analyzed" in page.locator("#marked").inner_text()
+    assert column(store, tables.rater.c.source) == ["pilot"]
 
 
 def test_the_page_weighs_less_than_promised(visit):

@@ -12,10 +12,10 @@ import pytest
 import torch
 from PIL import Image
 
+from rocm.algorithms.intervals import student_quantile
 from rocm.evaluation.diversity import by_prompt, thumbnail
 from rocm.evaluation.efficiency import WINDOW, curve
 from rocm.evaluation.formats import to_csv, to_json, to_latex, to_markdown
-from rocm.evaluation.intervals import student_quantile
 from rocm.evaluation.metrics import diversity
 from rocm.evaluation.plan import Column, ComparisonPlan
 from rocm.evaluation.store import Result
@@ -71,7 +71,7 @@ def test_means_and_paired_differences_are_those_of_a_plain_loop_over_prompts(pla
         (table.rows[1].means["reward"], arm),
         (table.rows[1].differences["reward"], gains),
     ):
-        half = student_quantile(NUM_PROMPTS) * stdev(values) / math.sqrt(NUM_PROMPTS)
+        half = student_quantile(NUM_PROMPTS - 1) * stdev(values) / math.sqrt(NUM_PROMPTS)
         assert found.mean == pytest.approx(fmean(values))
         assert found.low == pytest.approx(fmean(values) - half)
         assert found.num == NUM_PROMPTS

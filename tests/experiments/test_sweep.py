@@ -7,10 +7,10 @@ import shutil
 
 import pytest
 
+from rocm.algorithms.intervals import Interval, interval
 from rocm.cli.main import main
 from rocm.config import RunConfig
 from rocm.errors import ConfigError, RunError
-from rocm.evaluation.intervals import Interval, interval
 from rocm.experiments.sweep import SweepCell, Sweeps, combinations, peak
 from rocm.runs.queue import Queue
 from rocm.studio import Studio

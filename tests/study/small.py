@@ -2,10 +2,12 @@
 
 import os
 
+from sqlalchemy import func, select
+
 from rocm.study.design import lifecycle
+from rocm.study.store.session import Answer
 from rocm.study.store.store import Store
 from rocm.study.store.tables import arm, image, pair, prompt, score
-from rocm.study.store.visit import Answer
 
 STUDY = "0123456789ab"
 QUESTIONS = [
@@ -75,6 +77,16 @@ def make_pair(w, arms: list[int], number: int, kind: str, target: int) -> None:
     )  # fmt: skip
 
 
+def column(store: Store, wanted, *where) -> list:
+    with store.database.read() as connection:
+        return list(connection.execute(select(wanted).where(*where)).scalars())
+
+
+def count(store: Store, table, *where) -> int:
+    with store.database.read() as connection:
+        return connection.execute(select(func.count()).select_from(table).where(*where)).scalar()
+
+
 def rater(store: Store, source: str = "link", **identity) -> str:
     token = store.join(STUDY, source, **identity).token
     store.consent(token, "1")
@@ -87,9 +99,9 @@ def answers(side: str = "left", **more) -> dict:
 
 def work(store: Store, token: str, most: int = 1000) -> int:
     """Answer until nothing is left; how many trials that were."""
+    step = store.next_step(token)
     for done in range(most):
-        trial = store.claim(token)
-        if trial is None:
+        if step.trial is None:
             return done
-        store.submit(token, trial.public_id, answers())
+        step = store.submit(token, step.trial.public_id, answers())
     return most

@@ -3,7 +3,7 @@
 import plotly.graph_objects as go
 import pytest
 
-from rocm.evaluation.intervals import Interval
+from rocm.algorithms.intervals import Interval
 from rocm.experiments.sweep import SweepCell, SweepReport
 from rocm.ui.figures import numeric_setting, sweep_figure
 from rocm.ui.train.sweeps import sweep_table

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from statistics import fmean
 
-from rocm.evaluation.intervals import Interval, interval
+from rocm.algorithms.intervals import Interval, interval
 from rocm.experiments.reproduce.plan import METHODS, Job, Method, Plan
 from rocm.experiments.reproduce.runner import end_of_budget
 from rocm.runs.run_dir import RunDir

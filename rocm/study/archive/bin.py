@@ -3,9 +3,9 @@
 ROCM_HOME/studies/bin/STUDY/
   study.json    rows of the draft
   pictures/     drawn for it
-  begun/        what was in studies/STUDY: its recipe
+  begun/        the folder studies/STUDY: its recipe
 
-What pilots did on a draft goes for good: it is never analysed, and no bin should keep people.
+Votes of pilots on a draft are deleted for good: they are never analyzed, and no bin keeps people.
 """
 
 import json
@@ -36,13 +36,7 @@ OF_STUDY = ("vote", "event", "exclusion", "trial", "slot", "block", "rater", *re
 
 @dataclass(frozen=True)
 class Deleted:
-    """A draft in the bin.
-
-    Attributes:
-        study_id: 12 hexadecimal digits.
-        title: that raters would have read.
-        deleted_at: when, in UTC.
-    """
+    """A draft in the bin: its id, its title and the time of deletion in UTC."""
 
     study_id: str
     title: str
@@ -53,18 +47,13 @@ class DraftBin:
     """The bin of one home; of a study that was deleted twice it keeps the newest draft."""
 
     def __init__(self, home: Path, store: Store):
-        """Keep what is deleted below a home.
-
-        Args:
-            home: folder of everything.
-            store: of the votes.
-        """
+        """Keep deleted drafts of a store below a home folder."""
         self._home, self._store = home, store
         self._pictures = Pictures(home / "study-pictures")
         self.path = home / "studies" / "bin"
 
     def drafts(self) -> list[Deleted]:
-        """What is in the bin, last deleted first."""
+        """The drafts in the bin, last deleted first."""
         files = sorted(self.path.glob(f"*/{ROWS}"), key=lambda file: -file.stat().st_mtime)
         return [
             Deleted(
@@ -76,14 +65,10 @@ class DraftBin:
         ]
 
     def put(self, study_id: str) -> None:
-        """Delete a draft: its rows and pictures go into the bin, what pilots did goes for good.
+        """Delete a draft: its rows and pictures go into the bin, the votes of pilots are lost.
 
-        Args:
-            study_id: of the study.
-
-        Raises:
-            StudyError: there is no such study, or it was opened.
-            RocmError: the bin cannot be written; nothing is deleted then.
+        StudyError if there is no such study or it was opened. Nothing is deleted if the bin cannot
+        be written.
         """
         folder = self.path / study_id
         with self._store.database.write() as w:
@@ -113,15 +98,7 @@ class DraftBin:
         _move(recipe_file(self._home, study_id).parent, folder / "begun")
 
     def take_out(self, study_id: str) -> None:
-        """Make a deleted draft again, with its pictures and strikes.
-
-        Args:
-            study_id: of the study.
-
-        Raises:
-            MissingFile: it is not in the bin.
-            StudyError: the study is here, built anew since.
-        """
+        """Restore a deleted draft with pictures and strikes; StudyError if it was built anew."""
         if study_id not in [one.study_id for one in self.drafts()]:
             raise MissingFile(f"There is no study '{study_id[:40]}' in the bin, {self.path}.")
         folder = self.path / study_id
@@ -143,7 +120,7 @@ class DraftBin:
         shutil.rmtree(folder)
 
     def empty(self) -> int:
-        """Delete for good what is in the bin; returns how many drafts that were."""
+        """Delete all drafts in the bin for good; returns their number."""
         found = self.drafts()
         for one in found:
             try:

@@ -1,20 +1,20 @@
 """Exports: CSV and Parquet, Pick-a-Pic's columns, preferences for TRL, battles, pictures.
 
-Every row carries the manifest's hash and how its rater came, such as `simulated`.
-Ties are kept where the format has them and counted where it has not. Practice, checks, pilots and
-excluded votes are in the long table only.
+Every row carries the manifest's hash and the source of its rater, such as `simulated`. Ties are
+kept where the format has them and counted where it has not. Practice, checks, pilots and excluded
+votes are in the long table only.
 """
 
 import csv
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import asdict, fields
 from io import StringIO
 from pathlib import Path
 from typing import Any
 from zipfile import ZIP_STORED, ZipFile
 
-from rocm.errors import MissingDependency, StudyError
+from rocm.errors import StudyError
 from rocm.study.store.pictures import SUFFIX, Pictures
 from rocm.study.store.rows import Vote
 from rocm.study.store.store import Store
@@ -23,21 +23,9 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def export(store: Store, pictures: Pictures, study_id: str, folder: Path, question: str) -> Path:
-    """Write every export of a study into a folder.
+    """Write every export of a frozen study into a folder, replacing files of an earlier export.
 
-    Args:
-        store: of the votes.
-        pictures: of all studies.
-        study_id: of the study, which is frozen.
-        folder: made if absent; files of an earlier export are replaced.
-        question: whose answers make the preferences, pairs and battles.
-
-    Returns:
-        The folder.
-
-    Raises:
-        StudyError: a draft, an unknown question, or the folder cannot be written.
-        MissingDependency: pyarrow, which writes Parquet, is not installed.
+    `question` selects the answers of the preferences, pairs and battles. Returns the folder.
     """
     about = store.study(study_id)
     if about.config_sha256 is None:
@@ -46,7 +34,7 @@ def export(store: Store, pictures: Pictures, study_id: str, folder: Path, questi
     if question not in keys:
         raise StudyError(f"question={question!r} is not asked here: {', '.join(keys)}.")
     votes = store.votes(study_id)
-    chosen = [one for one in votes if one.question == question and is_analysed(one)]
+    chosen = [one for one in votes if one.question == question and is_analyzed(one)]
     long = [{"manifest": about.config_sha256, **asdict(one)} for one in votes]
     ties = sum(one.choice == "tie" for one in chosen)
     facts = {
@@ -80,20 +68,15 @@ def export(store: Store, pictures: Pictures, study_id: str, folder: Path, questi
     return folder
 
 
-def is_analysed(one: Vote) -> bool:
-    """Whether a vote is of an analysed pair, seen for the first time, and not excluded."""
+def is_analyzed(one: Vote) -> bool:
+    """Whether a vote is of an analyzed pair, seen for the first time, and not excluded."""
     return one.kind == "main" and one.repetition == 0 and not one.excluded
 
 
 def csv_text(names: list[str], rows: Iterable[dict[str, Any]]) -> str:
-    """Rows as CSV in which no cell is a formula to a spreadsheet.
+    """Rows as CSV with a header; None is an empty cell.
 
-    Args:
-        names: of the columns.
-        rows: values by name; None is an empty cell.
-
-    Returns:
-        Text with a header; a text that begins as a formula does is led by an apostrophe.
+    A text that a spreadsheet would take for a formula is led by an apostrophe.
     """
     buffer = StringIO(newline="")
     table = csv.DictWriter(buffer, names)
@@ -134,9 +117,7 @@ def pick_a_pic(one: Vote, about: Any) -> dict[str, Any]:
 
 def preference(one: Vote, about: Any) -> dict[str, Any]:
     """A vote that is no tie, as TRL's preference format: prompt, chosen, rejected."""
-    chosen, rejected = (
-        (one.image_a, one.image_b) if one.choice == "a" else (one.image_b, one.image_a)
-    )
+    chosen, rejected = (one.image_a, one.image_b)[:: 1 if one.choice == "a" else -1]
     return {
         "prompt": one.text,
         "chosen": f"pictures/{chosen}{SUFFIX}",
@@ -170,20 +151,14 @@ def _write_lines(path: Path, rows: Iterable[dict[str, Any]]) -> None:
 
 
 def _write_parquet(path: Path, names: list[str], rows: list[dict[str, Any]]) -> None:
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError as error:
-        raise MissingDependency(
-            "Parquet needs pyarrow. Run: pip install -r requirements.txt"
-        ) from error
+    import pyarrow.parquet
+
     columns = {name: [row[name] for row in rows] for name in names}
     pyarrow.parquet.write_table(pyarrow.table(columns), path)
 
 
 def _write_pictures(path: Path, pictures: Pictures, votes: list[Vote]) -> None:
-    file: Callable[[str], Path] = pictures.file
-    wanted = sorted({one for vote in votes for one in (vote.image_a, vote.image_b)})
+    shown = sorted({image for vote in votes for image in (vote.image_a, vote.image_b)})
     with ZipFile(path, "w", ZIP_STORED) as bundle:
-        for picture_id in wanted:
-            bundle.write(file(picture_id), f"pictures/{picture_id}{SUFFIX}")
+        for picture_id in shown:
+            bundle.write(pictures.file(picture_id), f"pictures/{picture_id}{SUFFIX}")

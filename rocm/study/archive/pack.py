@@ -1,7 +1,7 @@
 """A study as one zip: frozen manifest, pictures, texts, and on request its votes; the key stays.
 
 Without the key no arm has a name, so a machine that only collects votes cannot tell them apart.
-Votes bring the pictures' rewards with them. What is unpacked is checked first by
+Votes bring the pictures' rewards with them. A zip is checked before it is unpacked, by
 `rocm.study.archive.untrusted`. Payment ids never travel.
 """
 
@@ -23,34 +23,23 @@ from rocm.study.store.columns import metadata
 from rocm.study.store.database import Writing
 from rocm.study.store.pictures import Pictures
 from rocm.study.store.store import Store
-from rocm.study.store.tables import arm, block, image, score, study
+from rocm.study.store.tables import arm, block, image, rater, score, study
 
 SECRET = (*(name for name in ARM_FIELDS if name != "role"), "params_json")
 
 
 def key_file(folder: Path, study_id: str) -> Path:
-    """Where the key of a study is kept when it travels."""
+    """The file of a study's key beside its zip."""
     return folder / f"{study_id}-key.json"
 
 
 def pack(
     store: Store, pictures: Pictures, study_id: str, target: Path, with_votes: bool = False
 ) -> Path:
-    """Write a study's zip, and its key into a file beside it.
+    """Write the zip of a frozen study, and its key into a file beside it, to be kept back.
 
-    Args:
-        store: of the votes.
-        pictures: of all studies.
-        study_id: one that is frozen.
-        target: zip file to write.
-        with_votes: raters, trials, votes and the pictures' rewards too.
-
-    Returns:
-        File of the key, to be kept back; it is written only where the store has the key.
-
-    Raises:
-        StudyError: a draft, or the file cannot be written.
-        MissingFile: a picture is missing.
+    Votes, with raters, trials and the pictures' rewards, only go along on request. The file of the
+    key, which is returned, is written only if the store has the key.
     """
     with store.database.read() as connection:
         about = studies.info(connection, study_id)
@@ -87,10 +76,8 @@ def pack(
 def dump(connection: Connection, name: str, study_id: str) -> list[dict[str, Any]]:
     """Rows of a study in one table that has `study_id`, in the order of their keys."""
     table = metadata.tables[name]
-    rows = connection.execute(
-        select(table).where(table.c.study_id == study_id).order_by(*table.primary_key)
-    )
-    return [dict(row._mapping) for row in rows]
+    rows = select(table).where(table.c.study_id == study_id).order_by(*table.primary_key)
+    return [dict(row._mapping) for row in connection.execute(rows)]
 
 
 def dump_scores(connection: Connection, study_id: str) -> list[dict[str, Any]]:
@@ -104,15 +91,17 @@ def dump_scores(connection: Connection, study_id: str) -> list[dict[str, Any]]:
     return [dict(row._mapping) for row in rows]
 
 
-def _forget_work(tables: dict[str, list[dict[str, Any]]]) -> None:
-    """Leave of a study what it was before its first rater."""
-    planned = {one["id"] for one in tables["block"] if one["origin"] == "planned"}
-    tables["block"] = [
-        {**one, "rater_id": None, "taken_at": None}
-        for one in tables["block"]
-        if one["id"] in planned
-    ]
-    tables["slot"] = [one for one in tables["slot"] if one["block_id"] in planned]
+def _planned(tables: dict[str, Rows]) -> tuple[Rows, Rows]:
+    """Blocks and slots as they were before the first rater."""
+    free = {"rater_id": None, "taken_at": None}
+    planned = [{**one, **free} for one in tables["block"] if one["origin"] == "planned"]
+    ids = {one["id"] for one in planned}
+    return planned, [one for one in tables["slot"] if one["block_id"] in ids]
+
+
+def _forget_work(tables: dict[str, Rows]) -> None:
+    """Leave the study as it was before its first rater."""
+    tables["block"], tables["slot"] = _planned(tables)
     tables["pair"] = [{**one, "issued": 0} for one in tables["pair"]]
     tables["event"] = [
         one for one in tables["event"] if one["rater_id"] is None and one["trial_id"] is None
@@ -122,23 +111,10 @@ def _forget_work(tables: dict[str, list[dict[str, Any]]]) -> None:
 def unpack(store: Store, pictures: Pictures, source: Path, key_from: Path | None = None) -> str:
     """Take a study from a zip into the store; its votes too, if the zip has them.
 
-    A study that is here already, of the same manifest and without raters, gets the votes: so a lab
-    that built a study takes back what another machine collected. Of a zip without votes it gets the
-    pictures that are missing, as after the loss of a disk.
-
-    Args:
-        store: to fill.
-        pictures: to add to.
-        source: zip file of `pack`.
-        key_from: file of the key, where arms are to have their names.
-
-    Returns:
-        Id of the study.
-
-    Raises:
-        MissingFile: no such file.
-        StudyError: no zip of a study, damaged, or here already with raters of its own; nothing is
-            stored then.
+    A study of the same manifest and without raters, in the store already, gets the votes: so a lab
+    that built a study takes back the votes of another machine. Of a zip without votes it gets the
+    pictures that are missing, as after the loss of a disk. Arms get their names from the file of
+    the key. StudyError if the zip is damaged or the study has raters here; nothing is stored then.
     """
     found = untrusted.read(source)
     named = _checked_key(key_from, found.about) if key_from else []
@@ -184,7 +160,7 @@ def _insert_all(w: Writing, found: Bundle, named: list[dict[str, Any]]) -> None:
         )
     wrong = frozen_faults(w.connection, study_id)
     if tables.get("rater"):
-        if _has_raters(w, study_id):
+        if w.execute(select(rater.c.id).where(rater.c.study_id == study_id)).first():
             raise StudyError(
                 f"Study {study_id} is here already, with raters of its own. "
                 "Unpack into another ROCM_HOME."
@@ -193,11 +169,6 @@ def _insert_all(w: Writing, found: Bundle, named: list[dict[str, Any]]) -> None:
         wrong += vote_faults(w.connection, study_id)
     if wrong:
         raise StudyError(f"What the zip holds does not fit together: {wrong[0]} {AGAIN}")
-
-
-def _has_raters(w: Writing, study_id: str) -> bool:
-    rater = metadata.tables["rater"]
-    return w.execute(select(rater.c.id).where(rater.c.study_id == study_id)).first() is not None
 
 
 def _checked_key(path: Path, about: dict[str, Any]) -> list[dict[str, Any]]:
@@ -238,16 +209,12 @@ def _insert_design(
     ids: dict[str, dict[int, int]] = {}
     draft = {"status": "draft", "config_sha256": None, "opened_at": None, "closed_at": None}
     w.insert(study, **{**about, **draft})
-    for name in ("question", "prompt", "arm", "image", "pair"):
-        rows = [{**one} for one in tables[name]]
-        if name == "pair":
-            rows = [{**one, "issued": 0} for one in rows]
-        insert(w, name, rows, ids)
+    for name in ("question", "prompt", "arm", "image"):
+        insert(w, name, tables[name], ids)
+    insert(w, "pair", [{**one, "issued": 0} for one in tables["pair"]], ids)
     insert(w, "score", tables.get("score", []), ids)
-    planned = [one for one in tables["block"] if one["origin"] == "planned"]
-    insert(w, "block", [{**one, "rater_id": None, "taken_at": None} for one in planned], ids)
-    numbers = {one["id"] for one in planned}
-    insert(w, "slot", [one for one in tables["slot"] if one["block_id"] in numbers], ids)
+    for name, rows in zip(("block", "slot"), _planned(tables), strict=True):
+        insert(w, name, rows, ids)
     frozen = {name: about[name] for name in ("config_sha256", "opened_at")}
     w.update(study, study.c.id == about["id"], status="open", **frozen)
     if not tables.get("rater"):
@@ -320,13 +287,9 @@ def _moved(rows: Rows, ids: dict[str, dict[int, int]]) -> Rows:
 
 
 def insert(w: Writing, name: str, rows: Rows, ids: dict[str, dict[int, int]]) -> None:
-    """Insert rows with the ids that their references have here.
+    """Insert rows as `dump` gives them, with the ids that their references have here.
 
-    Args:
-        w: transaction.
-        name: of the table.
-        rows: as `dump` gives them.
-        ids: new ids by old ones, by table; those of these rows are added.
+    `ids` maps old to new ids by table; those of these rows are added.
     """
     table = metadata.tables[name]
     made = w.insert_many(table, _moved(rows, ids))

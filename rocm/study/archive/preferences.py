@@ -19,7 +19,7 @@ from rocm.errors import StudyError
 from rocm.prompts.split import prompts_of
 from rocm.storage.files import make_folder, write_atomic
 from rocm.storage.paths import ROOT
-from rocm.study.archive.export import is_analysed
+from rocm.study.archive.export import is_analyzed
 from rocm.study.store.rows import Vote
 from rocm.study.store.store import Store
 from rocm.study.store.studies import named
@@ -33,30 +33,16 @@ SHARED = ("model", "num_inference_steps", "guidance_scale", "grid")
 
 @dataclass(frozen=True)
 class StudyTable:
-    """A table of preferences, and what was left out of it.
-
-    Attributes:
-        file: .jsonl, with the columns of `rocm.training.preferences` and where each row comes from.
-        words: rows, and votes left out, in one sentence.
-    """
+    """A .jsonl file with the columns of `rocm.training.preferences`, and its content in words."""
 
     file: Path
     words: str
 
 
 def with_votes(config: RunConfig, store: Store, home: Path) -> tuple[RunConfig, str]:
-    """Settings in which `preferences=study:ID` has become the table of that study's votes.
+    """Settings in which `preferences=study:ID` is the table of that study's votes, and its words.
 
-    Args:
-        config: any settings.
-        store: of the votes.
-        home: folder of everything.
-
-    Returns:
-        The settings, and what the table holds in words; unchanged and "" where none is named.
-
-    Raises:
-        RocmError: as `table_of_study`.
+    Other settings come back unchanged, with empty words.
     """
     if not config.preferences.startswith(PREFIX):
         return config, ""
@@ -65,21 +51,11 @@ def with_votes(config: RunConfig, store: Store, home: Path) -> tuple[RunConfig, 
 
 
 def table_of_study(store: Store, home: Path, config: RunConfig) -> StudyTable:
-    """Write the votes that `preferences=study:ID` names as a table.
+    """Write the votes that `preferences=study:ID` names as a table below `studies/ID` of the home.
 
-    Args:
-        store: of the votes.
-        home: folder of everything; the table goes to `studies/ID` below it.
-        config: of the run: its evaluation prompts are left out, and its model and sampling must be
-            those of the arms.
-
-    Returns:
-        The table.
-
-    Raises:
-        StudyError: no such study, one that is not closed, arms without names or that this run
-            cannot draw, or no vote that it may be trained on.
-        ConfigError: the run's prompts cannot be read.
+    The run's evaluation prompts are left out; its model and sampling must be those of the arms.
+    StudyError if the study is not closed, its arms have no names or cannot be drawn by this run, or
+    no vote is left to train on.
     """
     about = named(store.studies(), config.preferences.removeprefix(PREFIX).strip())
     if about.status != "closed":
@@ -89,7 +65,7 @@ def table_of_study(store: Store, home: Path, config: RunConfig) -> StudyTable:
         )
     primary = about.config["primary_question"]
     votes = [
-        one for one in store.votes(about.study_id) if is_analysed(one) and one.question == primary
+        one for one in store.votes(about.study_id) if is_analyzed(one) and one.question == primary
     ]
     decided = [one for one in votes if one.choice != "tie"]
     held_out = prompts_of(config).evaluation

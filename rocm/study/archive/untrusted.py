@@ -1,8 +1,8 @@
-"""A study's zip as it comes from elsewhere: nothing of it is believed before it is looked at.
+"""A study's zip from another machine: everything in it is checked before it is used.
 
-Looked at are the container, every row against its table, the design against the bounds of a recipe,
-and each picture, decoded. What rows say of each other is left to the database's constraints, and
-what they say of the manifest to `rocm.study.archive.verify`.
+Checked are the container, every row against its table, the design against the bounds of a recipe,
+and each picture, decoded. References between rows are left to the database's constraints, and their
+agreement with the manifest to `rocm.study.archive.verify`.
 """
 
 import json
@@ -53,13 +53,7 @@ Rows = list[dict[str, Any]]
 
 @dataclass(frozen=True)
 class Bundle:
-    """What a zip holds.
-
-    Attributes:
-        about: row of the study.
-        tables: rows by table, with ids that hold within the zip only.
-        pictures: files by picture id.
-    """
+    """Content of a zip: the study's row, rows by table, and files by picture id."""
 
     about: dict[str, Any]
     tables: dict[str, Rows]
@@ -67,17 +61,9 @@ class Bundle:
 
 
 def read(source: Path) -> Bundle:
-    """Read a zip and check all of it that can be checked without a store.
+    """Read a zip of `study pack` and check all of it that can be checked without a store.
 
-    Args:
-        source: zip file of `study pack`.
-
-    Returns:
-        Its content.
-
-    Raises:
-        MissingFile: no such file.
-        StudyError: no zip of a study, damaged, or with something in it that is not allowed.
+    MissingFile if there is none, StudyError if it is damaged or holds anything that is not allowed.
     """
     if not source.is_file():
         raise MissingFile(f"There is no file {source}. Give the zip of study pack.")
@@ -152,15 +138,9 @@ def _check_table(table: Table, rows: Any, study_id: str) -> None:
 
 
 def check_row(table: Table, row: Any, names: Iterable[str] | None = None) -> None:
-    """Check that values can be stored in a table, constraints of the database left aside.
+    """Raise ValueError unless a row has the named columns, or all, with values of their types.
 
-    Args:
-        table: that they are for.
-        row: columns' values, from JSON.
-        names: columns to be there; None for all of the table.
-
-    Raises:
-        ValueError: a column too many or too few, or a value of another kind.
+    Constraints of the database are not checked.
     """
     columns = [column for column in table.c if names is None or column.name in names]
     if not isinstance(row, dict) or set(row) != {column.name for column in columns}:

@@ -1,4 +1,4 @@
-"""Recounts a study from its raw votes and checks every hash; says what does not hold."""
+"""Recounts a study from its raw votes and checks every hash."""
 
 import json
 from hashlib import sha256
@@ -15,16 +15,7 @@ from rocm.study.store.tables import event, image, pair, question, rater, study, 
 
 
 def verify(store: Store, pictures: Pictures, study_id: str) -> list[str]:
-    """What is wrong with a study.
-
-    Args:
-        store: of the votes.
-        pictures: of all studies.
-        study_id: of the study.
-
-    Returns:
-        Sentences; none if everything holds.
-    """
+    """The faults of a study as sentences; none if everything holds."""
     store.study(study_id)
     with store.database.read() as connection:
         return [
@@ -35,7 +26,7 @@ def verify(store: Store, pictures: Pictures, study_id: str) -> list[str]:
 
 
 def vote_faults(connection: Connection, study_id: str) -> list[str]:
-    """What does not hold of places, votes and raters, as sentences."""
+    """Faults of places, votes and raters, as sentences."""
     return [
         *_counts(connection, study_id),
         *_votes(connection, study_id),
@@ -44,7 +35,7 @@ def vote_faults(connection: Connection, study_id: str) -> list[str]:
 
 
 def frozen_faults(connection: Connection, study_id: str) -> list[str]:
-    """What does not hold of the manifest and the rows that it speaks of, as sentences."""
+    """Faults of the manifest and the rows that it describes, as sentences."""
     row = connection.execute(select(study).where(study.c.id == study_id)).one()
     if row.config_sha256 is None:
         return []
@@ -55,7 +46,8 @@ def frozen_faults(connection: Connection, study_id: str) -> list[str]:
     # What is stored of prompts, arms and pairs must give the same manifest once more.
     if stored != manifest(connection, row, stored["key_sha256"]):
         wrong.append("Prompts, arms, pairs or pictures are not those of the manifest.")
-    if _asked(connection, row) != _told(stored):
+    told = {name: stored.get(name) for name in ("title", "is_demo", "questions")}
+    if _asked(connection, row) != {**told, "seed": str(stored.get("seed"))}:
         wrong.append("Title, seed or questions are not those of the manifest.")
     if row.key_sha256 != stored["key_sha256"]:
         wrong.append("The key's hash is not the manifest's.")
@@ -74,11 +66,6 @@ def _asked(connection: Connection, row: Row[Any]) -> dict[str, Any]:
         "is_demo": bool(row.is_demo),
         "questions": [{name: getattr(one, name) for name in fields} for one in asked],
     }
-
-
-def _told(stored: dict[str, Any]) -> dict[str, Any]:
-    told = {name: stored.get(name) for name in ("title", "is_demo", "questions")}
-    return {**told, "seed": str(stored.get("seed"))}
 
 
 def _pictures(connection: Connection, pictures: Pictures, study_id: str) -> list[str]:

@@ -2,7 +2,7 @@
 
 from rocm.storage.numbers import number, signed
 from rocm.study.statistics.agreement import Alpha, Share
-from rocm.study.statistics.intervals import Interval
+from rocm.study.statistics.score_intervals import ScoreInterval
 
 NONE = "\N{EN DASH}"
 
@@ -12,7 +12,7 @@ def percent(value: float | None) -> str:
     return NONE if value is None else f"{number(100 * value, 1)} %"
 
 
-def span(interval: Interval | None) -> str:
+def span(interval: ScoreInterval | None) -> str:
     """58.1 to 64.3 %."""
     if interval is None:
         return NONE

@@ -8,9 +8,9 @@ from html import escape
 
 from rocm.study.report.cells import percent
 from rocm.study.statistics.beta_curve import BetaPoint
-from rocm.study.statistics.intervals import Interval
 from rocm.study.statistics.outcomes import Outcome
 from rocm.study.statistics.reward_agreement import CurvePoint
+from rocm.study.statistics.score_intervals import ScoreInterval
 
 FONT = 'font-family="system-ui,sans-serif" font-size="12"'
 WIN, TIE, LOSS = "#2b6cb0", "#c9d1da", "#c2571a"
@@ -178,7 +178,7 @@ def _path(spots: Sequence[tuple[float, float]], color: str, more: str = "") -> s
     return f'<polyline points="{points}" fill="none" stroke="{color}" {more}/>'
 
 
-def _error_bar(x: float, size: float, interval: Interval | None, color: str) -> str:
+def _error_bar(x: float, size: float, interval: ScoreInterval | None, color: str) -> str:
     if interval is None:
         return ""
     return _line(x, TOP + size * (1 - interval.high), x, TOP + size * (1 - interval.low), color)

@@ -8,7 +8,7 @@ from typing import Any
 from rocm.storage.files import make_folder, write_atomic
 from rocm.study.report import sections
 from rocm.study.report.document import to_fragment, to_html, to_markdown
-from rocm.study.statistics.analysis import Analysis, StudyInfo, analyse, plain
+from rocm.study.statistics.analysis import Analysis, StudyContext, analyze, plain
 from rocm.study.statistics.reward_agreement import Rewards
 from rocm.study.statistics.votes import Votes
 
@@ -17,7 +17,7 @@ from rocm.study.statistics.votes import Votes
 class Report:
     """Results of a study: what the manifest says, and what the votes say."""
 
-    info: StudyInfo
+    info: StudyContext
     analysis: Analysis
 
     def to_html(self) -> str:
@@ -56,7 +56,7 @@ class Report:
         return sections.blocks(self.info, self.analysis)
 
 
-def report(votes: Votes, info: StudyInfo, rewards: Rewards | None = None) -> Report:
+def report(votes: Votes, info: StudyContext, rewards: Rewards | None = None) -> Report:
     """The report of a study; the same votes give the same text.
 
     Args:
@@ -67,4 +67,4 @@ def report(votes: Votes, info: StudyInfo, rewards: Rewards | None = None) -> Rep
     Raises:
         StudyError: results are hidden until the study is closed, or votes and manifest disagree.
     """
-    return Report(info, analyse(votes, info, rewards))
+    return Report(info, analyze(votes, info, rewards))

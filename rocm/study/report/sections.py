@@ -14,14 +14,14 @@ from rocm.study.report.cells import (
 )
 from rocm.study.report.document import Block, Drawing, Heading, Paragraph, TextTable
 from rocm.study.report.figures import beta_chart, hacking_chart, share_bars
-from rocm.study.statistics.analysis import Analysis, StudyInfo
-from rocm.study.statistics.intervals import METHODS, NAIVE
+from rocm.study.statistics.analysis import Analysis, StudyContext
 from rocm.study.statistics.outcomes import HEADLINE, Outcome
+from rocm.study.statistics.score_intervals import METHODS, NAIVE
 
 INTERVAL = "95 % interval"
 
 
-def blocks(info: StudyInfo, analysis: Analysis) -> list[Block]:
+def blocks(info: StudyContext, analysis: Analysis) -> list[Block]:
     """The whole report of what the manifest (`info`) and the votes (`analysis`) say."""
     parts = [
         _head(info, analysis),
@@ -40,7 +40,7 @@ def blocks(info: StudyInfo, analysis: Analysis) -> list[Block]:
     return [block for part in parts for block in part]
 
 
-def _head(info: StudyInfo, analysis: Analysis) -> list[Block]:
+def _head(info: StudyContext, analysis: Analysis) -> list[Block]:
     raters = max((outcome.num_raters for outcome in analysis.outcomes), default=0)
     prompts = max((outcome.num_prompts for outcome in analysis.outcomes), default=0)
     return [
@@ -56,7 +56,7 @@ def _head(info: StudyInfo, analysis: Analysis) -> list[Block]:
     ]
 
 
-def _results(info: StudyInfo, analysis: Analysis) -> list[Block]:
+def _results(info: StudyContext, analysis: Analysis) -> list[Block]:
     parts: list[Block] = [Heading("Results")]
     header = ["comparison", "votes", "win", "tie", "loss", "score", INTERVAL]
     header += ["prompts won : tied : lost", "sign test p", "Holm p"]
@@ -177,7 +177,7 @@ def _categories(analysis: Analysis) -> list[Block]:
     ]
 
 
-def _rewards(info: StudyInfo, analysis: Analysis) -> list[Block]:
+def _rewards(info: StudyContext, analysis: Analysis) -> list[Block]:
     if not analysis.agreement:
         return []
     rows = [
@@ -212,7 +212,7 @@ def _rewards(info: StudyInfo, analysis: Analysis) -> list[Block]:
     ]
 
 
-def _betas(info: StudyInfo, analysis: Analysis) -> list[Block]:
+def _betas(info: StudyContext, analysis: Analysis) -> list[Block]:
     if not analysis.betas:
         return []
     names = list(analysis.betas[0].agreed)
@@ -292,7 +292,7 @@ def _raters(analysis: Analysis) -> list[Block]:
     return [Heading("Raters"), Paragraph(words), TextTable(header, rows)]
 
 
-def _methods(info: StudyInfo, analysis: Analysis) -> list[Block]:
+def _methods(info: StudyContext, analysis: Analysis) -> list[Block]:
     rules = " ".join(info.exclusion_rules) or "None."
     return [
         Heading("Methods"),

@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 
 from rocm.errors import StudyError
 from rocm.study.report.report import Report, report
-from rocm.study.statistics.analysis import Comparison, StudyInfo
+from rocm.study.statistics.analysis import Comparison, StudyContext
 from rocm.study.statistics.flags import FASTEST_MS
 from rocm.study.statistics.reward_agreement import Rewards
 from rocm.study.statistics.votes import Votes
@@ -31,7 +31,7 @@ def study_report(store: Store, study_id: str) -> Report:
     primary = config.get("primary_question", "overall")
     questions = [str(asked["key"]) for asked in config["questions"]]
     withdrawn = {vote.rater for vote in stored if rows.WITHDRAWN in vote.rules.split(";")}
-    info = StudyInfo(
+    info = StudyContext(
         title=study.title,
         manifest_sha256=study.config_sha256 or "",
         comparisons=_comparisons(store, study_id),

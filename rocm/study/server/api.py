@@ -1,4 +1,4 @@
-"""What a voting page may ask, one method per address of docs/study-api.md.
+"""The requests of a voting page, one method per address of docs/study-api.md.
 
 Each takes a checked body, asks the store, and answers with plain data of `rocm.study.server.views`.
 """
@@ -8,17 +8,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rocm.errors import StoreUnavailable, StudyError, StudyNotOpen
+from rocm.errors import StoreUnavailable, StudyError
 from rocm.study.server import views
-from rocm.study.server.bodies import Consent, Empty, Join, OfTrial, Vote
+from rocm.study.server.bodies import ConsentBody, EmptyBody, JoinBody, TrialBody, VoteBody
 from rocm.study.server.limits import Counter, Limits
 from rocm.study.server.login import Login
-from rocm.study.server.refusal import Refusal, note_unavailable
+from rocm.study.server.refusal import Refusal
 from rocm.study.store.identity import external_hmac, study_secret
 from rocm.study.store.invitations import invited
 from rocm.study.store.queries import hashed
 from rocm.study.store.store import Store
-from rocm.study.store.studies import StudyInfo
+from rocm.study.store.studies import StudyContext
 
 FROM_OUTSIDE = ("link", "invite", "prolific", "mturk", "pilot", "demo")
 PAID = ("prolific", "mturk")
@@ -26,23 +26,14 @@ WITH_ID = (*PAID, "invite")
 UNINVITED = ("link", *PAID, "hf")
 STUDY = re.compile(r"[0-9a-f]{12}")
 NO_STUDY = "There is no study at this address. Check the link that you were given."
-NO_NEXT = (
-    "What you have answered is saved, but the server cannot give you the next pair now. "
-    "Wait a minute, then try again."
-)
 
 
 @dataclass(frozen=True)
 class Api:
     """The store as raters may use it.
 
-    Attributes:
-        store: of the votes.
-        secrets: folder of the keys of outside ids.
-        sources: that may come in here, besides hf where there is a login.
-        counter: of requests.
-        login: at Hugging Face; None where there is none.
-        master: secret that those keys follow from where the folder does not last, or empty.
+    `sources` may come in here, besides hf where there is a login. `secrets` is the folder of the
+    keys of outside ids; they follow from `master` where the folder does not last.
     """
 
     store: Store
@@ -53,10 +44,10 @@ class Api:
     master: str = field(default="", repr=False)
 
     def study(self, study_id: str) -> dict[str, Any]:
-        """What is said before consent; 404 if there is no such study."""
+        """The study before consent; 404 if there is none."""
         return views.study(self._info(study_id), self.store.questions(study_id))
 
-    def join(self, study_id: str, body: Join) -> dict[str, Any]:
+    def join(self, study_id: str, body: JoinBody) -> dict[str, Any]:
         """Let a rater in; the token is given here only."""
         info = self._info(study_id)
         self._check_way_in(study_id, body)
@@ -70,59 +61,51 @@ class Api:
         )
         return {"token": visit.token, "is_new": visit.is_new}
 
-    def begin_login(self, study_id: str, body: Empty) -> dict[str, Any]:
-        """Where a rater logs in at Hugging Face."""
+    def begin_login(self, study_id: str, body: EmptyBody) -> dict[str, Any]:
+        """The address at which a rater logs in at Hugging Face."""
         self._info(study_id)
         if self.login is None:
             raise Refusal(400, "refused", "This server has no login. Use another of its links.")
         return {"url": self.login.url(study_id)}
 
-    def consent(self, token: str, body: Consent) -> dict[str, Any]:
+    def consent(self, token: str, body: ConsentBody) -> dict[str, Any]:
         """Agree to the consent text."""
-        self.store.consent(token, body.version)
-        return self._where(token)
+        return views.position(self.store.consent(token, body.version))
 
-    def decline(self, token: str, body: Empty) -> dict[str, Any]:
-        """Leave before the work: the text is not agreed to, or a condition is not met."""
-        self.store.screen_out(token)
-        return self._where(token)
+    def decline(self, token: str, body: EmptyBody) -> dict[str, Any]:
+        """Leave before the work: the rater does not agree, or may not take part."""
+        return views.position(self.store.screen_out(token))
 
-    def trial(self, token: str, body: Empty) -> dict[str, Any]:
+    def trial(self, token: str, body: EmptyBody) -> dict[str, Any]:
         """The open trial or the next one."""
-        return self._step(token)
+        return views.step(self.store.next_step(token))
 
-    def shown(self, token: str, body: OfTrial) -> dict[str, Any]:
+    def shown(self, token: str, body: TrialBody) -> dict[str, Any]:
         """Both pictures are on the screen."""
         self.store.shown(token, body.trial)
         return {}
 
-    def vote(self, token: str, body: Vote) -> dict[str, Any]:
-        """Store the answers; once this answers they are on the disk. Then the next trial."""
+    def vote(self, token: str, body: VoteBody) -> dict[str, Any]:
+        """Store the answers and give the next trial; the answers are on the disk by then."""
         self.counter.check("answers", token)
-        answers = {key: one.answer() for key, one in body.answers.items()}
+        answers = {key: answer.answer() for key, answer in body.answers.items()}
         screen = body.screen.screen() if body.screen else None
-        self.store.submit(token, body.trial, answers, screen)
-        return self._step(token)
+        return views.step(self.store.submit(token, body.trial, answers, screen))
 
-    def skip(self, token: str, body: OfTrial) -> dict[str, Any]:
-        """Leave a pair unjudged, where the study allows it. Then the next trial."""
+    def skip(self, token: str, body: TrialBody) -> dict[str, Any]:
+        """Leave a pair without an answer, where the study allows it, and give the next trial."""
         self.counter.check("answers", token)
-        info = self._info(self.store.rater(token).study_id)
-        if not info.config["design"].get("allow_skip", True):
-            raise Refusal(400, "refused", "This study has no skipping: give your best answer.")
-        self.store.skip(token, body.trial)
-        return self._step(token)
+        return views.step(self.store.skip(token, body.trial))
 
-    def progress(self, token: str, body: Empty) -> dict[str, Any]:
-        """How far the rater is."""
-        return self._where(token)
+    def progress(self, token: str, body: EmptyBody) -> dict[str, Any]:
+        """Where the rater stands."""
+        return views.position(self.store.current_step(token))
 
-    def withdraw(self, token: str, body: Empty) -> dict[str, Any]:
+    def withdraw(self, token: str, body: EmptyBody) -> dict[str, Any]:
         """Take the rater's votes out of the analysis."""
-        self.store.withdraw(token)
-        return self._where(token)
+        return views.position(self.store.withdraw(token))
 
-    def _check_way_in(self, study_id: str, body: Join) -> None:
+    def _check_way_in(self, study_id: str, body: JoinBody) -> None:
         """Refuse a source that is not open here, and what does not belong to it."""
         sources = self.sources + (("hf",) if self.login else ())
         if body.source not in sources:
@@ -141,43 +124,13 @@ class Api:
             words = "This study is for invited people. Open the link that you were sent."
             raise Refusal(403, "not_invited", words)
 
-    def _outside_id(self, study_id: str, body: Join) -> str | None:
+    def _outside_id(self, study_id: str, body: JoinBody) -> str | None:
         if body.login is None:
             return body.external_id
         assert self.login, "hf is no source where there is no login"
         return self.login.subject(study_id, body.login.code, body.login.verifier)
 
-    def _step(self, token: str) -> dict[str, Any]:
-        """The rater's trial, and pictures to load ahead; what was answered before is stored."""
-        notice = None
-        try:
-            one = self.store.claim(token)
-        except StudyNotOpen as error:
-            one, notice = None, str(error)
-        except StoreUnavailable as error:
-            note_unavailable(error)
-            one, notice = None, NO_NEXT
-        return {
-            **self._where(token),
-            "trial": one and views.trial(one),
-            "upcoming": [
-                views.picture(each) for each in (one and self.store.upcoming(token)) or ()
-            ],
-            "notice": notice,
-        }
-
-    def _where(self, token: str) -> dict[str, Any]:
-        rater = self.store.rater(token)
-        done = self.store.progress(token)
-        info = self.store.study(rater.study_id)
-        return {
-            "study": rater.study_id,
-            "source": rater.source,
-            "has_consented": rater.consent_version is not None,
-            "progress": views.progress(done, info, rater.source),
-        }
-
-    def _info(self, study_id: str) -> StudyInfo:
+    def _info(self, study_id: str) -> StudyContext:
         if not STUDY.fullmatch(study_id):  # of some texts PostgreSQL takes not even the question
             raise Refusal(404, "unknown_study", NO_STUDY)
         try:

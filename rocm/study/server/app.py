@@ -23,7 +23,16 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from rocm.errors import RocmError
 from rocm.storage.paths import ROOT
 from rocm.study.server.api import STUDY, Api
-from rocm.study.server.bodies import Body, Consent, Empty, Join, OfTrial, Vote, object_of, read
+from rocm.study.server.bodies import (
+    Body,
+    ConsentBody,
+    EmptyBody,
+    JoinBody,
+    TrialBody,
+    VoteBody,
+    object_of,
+    read,
+)
 from rocm.study.server.limits import visitor
 from rocm.study.server.refusal import Refusal, as_refusal
 from rocm.study.store.backup import Backup
@@ -60,15 +69,10 @@ NOWHERE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>ROCM St
 
 @dataclass(frozen=True)
 class Server:
-    """Answers requests for one store and one folder of pictures.
+    """Answers requests for one store and one folder of re-encoded pictures.
 
-    Attributes:
-        api: what raters may ask.
-        pictures: of all studies, re-encoded and without metadata.
-        is_proxied: whether a proxy in front adds visitors' addresses to X-Forwarded-For.
-        backup: of the store, for those who look after it; None where there is none.
-        threads: that ask the store.
-        logins: threads that wait for another server, so that no vote waits with them.
+    With `is_proxied` a proxy in front adds visitors' addresses to X-Forwarded-For. `threads` ask
+    the store; `logins` wait for another server, so that no vote waits with them.
     """
 
     api: Api
@@ -81,13 +85,13 @@ class Server:
     def routes(self) -> list[BaseRoute]:
         """Addresses, below `PLACE`."""
         of_token: list[tuple[str, type[Body], Callable[..., Any]]] = [
-            ("consent", Consent, self.api.consent),
-            ("decline", Empty, self.api.decline),
-            ("trial", Empty, self.api.trial),
-            ("shown", OfTrial, self.api.shown),
-            ("vote", Vote, self.api.vote),
-            ("skip", OfTrial, self.api.skip),
-            ("withdraw", Empty, self.api.withdraw),
+            ("consent", ConsentBody, self.api.consent),
+            ("decline", EmptyBody, self.api.decline),
+            ("trial", EmptyBody, self.api.trial),
+            ("shown", TrialBody, self.api.shown),
+            ("vote", VoteBody, self.api.vote),
+            ("skip", TrialBody, self.api.skip),
+            ("withdraw", EmptyBody, self.api.withdraw),
         ]
         posts = [
             Route(f"/api/{name}", partial(self._act, kind, method), methods=["POST"])
@@ -108,21 +112,20 @@ class Server:
 
     async def _study(self, request: Request) -> Response:
         self._count(request)
-        return await self._answer(self.api.study, request.path_params["study"])
+        return await self._answer(partial(self.api.study, request.path_params["study"]))
 
     async def _join(self, request: Request) -> Response:
         address = self._count(request)
         self.api.counter.check("joins", address)
-        body = read(Join, object_of(await _body(request)))
+        body = read(JoinBody, object_of(await _body(request)))
         join = partial(self.api.join, request.path_params["study"], body)
-        return await (self._answer_late(join) if body.login else self._answer(join))
+        return await self._answer(join, self.logins if body.login else self.threads)
 
     async def _login(self, request: Request) -> Response:
         self._count(request)
-        body = read(Empty, object_of(await _body(request)))
-        return await self._answer_late(
-            partial(self.api.begin_login, request.path_params["study"], body)
-        )
+        body = read(EmptyBody, object_of(await _body(request)))
+        begin = partial(self.api.begin_login, request.path_params["study"], body)
+        return await self._answer(begin, self.logins)
 
     async def _act(
         self, kind: type[Body], method: Callable[..., Any], request: Request
@@ -130,28 +133,25 @@ class Server:
         self._count(request)
         token = self._token(request)
         body = read(kind, object_of(await _body(request)))
-        return await self._answer(method, token, body)
+        return await self._answer(partial(method, token, body))
 
     async def _progress(self, request: Request) -> Response:
         self._count(request)
-        return await self._answer(self.api.progress, self._token(request), Empty())
+        return await self._answer(partial(self.api.progress, self._token(request), EmptyBody()))
 
     async def _picture(self, request: Request) -> Response:
         self._count(request)
-        read = partial(self._content, request.path_params["picture"])
+        picture_id = request.path_params["picture"]
         # Neither date nor tag of the file is sent: arms are drawn one after the other.
-        content = await to_thread.run_sync(read, limiter=self.threads)
+        content = await to_thread.run_sync(
+            lambda: self.pictures.file(picture_id).read_bytes(), limiter=self.threads
+        )
         return Response(content, media_type="image/webp", headers={"Cache-Control": FOREVER})
 
-    def _content(self, picture_id: str) -> bytes:
-        return self.pictures.file(picture_id).read_bytes()
-
-    async def _answer(self, act: Callable[..., dict[str, Any]], *values: Any) -> Response:
-        answer = await to_thread.run_sync(partial(act, *values), limiter=self.threads)
-        return JSONResponse(answer, headers={"Cache-Control": "no-store"})
-
-    async def _answer_late(self, act: Callable[[], dict[str, Any]]) -> Response:
-        answer = await to_thread.run_sync(act, limiter=self.logins)
+    async def _answer(
+        self, act: Callable[[], dict[str, Any]], threads: CapacityLimiter | None = None
+    ) -> Response:
+        answer = await to_thread.run_sync(act, limiter=threads or self.threads)
         return JSONResponse(answer, headers={"Cache-Control": "no-store"})
 
     def _count(self, request: Request) -> str:
@@ -174,14 +174,7 @@ class Server:
 
 
 def vote_app(server: Server) -> Starlette:
-    """The application, to be mounted at `PLACE`.
-
-    Args:
-        server: that answers.
-
-    Returns:
-        An ASGI application without state of its own.
-    """
+    """The application, to be mounted at `PLACE`."""
     handlers: Any = {RocmError: _refused, HTTPException: _no_such_thing}
     guard = [Middleware(_WithHeaders)]
     app = Starlette(routes=server.routes(), exception_handlers=handlers, middleware=guard)
@@ -191,15 +184,7 @@ def vote_app(server: Server) -> Starlette:
 
 
 def alone(server: Server, middleware: Sequence[Middleware]) -> Starlette:
-    """The application as the only one of its server, with nothing to train, draw or administer.
-
-    Args:
-        server: that answers.
-        middleware: around everything.
-
-    Returns:
-        An ASGI application.
-    """
+    """The application as the only one of its server, with nothing to train, draw or administer."""
     routes = [Route("/", _nowhere), Mount(PLACE, vote_app(server))]
     return Starlette(routes=routes, middleware=[Middleware(_WithHeaders), *middleware])
 
@@ -248,9 +233,7 @@ async def _body(request: Request) -> bytes:
     except TimeoutError as error:
         words = f"The body did not come within {BODY_S} seconds. Send it again."
         raise Refusal(408, "bad_request", words) from error
-    except (
-        ClientDisconnect
-    ) as error:  # nobody reads the answer; a traceback each would fill the log
+    except ClientDisconnect as error:  # nobody reads the answer; tracebacks would fill the log
         raise Refusal(400, "bad_request", "The body broke off. Send it again.") from error
 
 

@@ -1,4 +1,4 @@
-"""What the API takes in; anything else is refused with the name of the first misfit."""
+"""Bodies that the API accepts; any other is refused with the name of its first misfit."""
 
 import json
 from typing import Annotated, Any, TypeVar
@@ -6,7 +6,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from rocm.study.server.refusal import Refusal, misfit
-from rocm.study.store.visit import Answer, Screen
+from rocm.study.store.session import Answer, Screen
 
 PublicId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 Key = Annotated[str, Field(min_length=1, max_length=40)]
@@ -18,7 +18,7 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-class Empty(Body):
+class EmptyBody(Body):
     """No members."""
 
 
@@ -29,7 +29,7 @@ class LoginBody(Body):
     verifier: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.~-]{43,128}$")]
 
 
-class Join(Body):
+class JoinBody(Body):
     """Come in: how, and as whom."""
 
     source: Annotated[str, Field(max_length=20)]
@@ -37,13 +37,13 @@ class Join(Body):
     login: LoginBody | None = None
 
 
-class Consent(Body):
+class ConsentBody(Body):
     """Agree to a version of the text."""
 
     version: Annotated[str, Field(min_length=1, max_length=100)]
 
 
-class OfTrial(Body):
+class TrialBody(Body):
     """Name a trial."""
 
     trial: PublicId
@@ -73,7 +73,7 @@ class ScreenBody(Body):
         return Screen(self.viewport_width, self.viewport_height, self.picture_size)
 
 
-class Vote(OfTrial):
+class VoteBody(TrialBody):
     """Answer a trial's questions."""
 
     answers: Annotated[dict[Key, AnswerBody], Field(max_length=20)]

@@ -1,6 +1,6 @@
-"""How often a visitor may ask: counted in memory, by a hash that changes every day.
+"""Rates of requests: counted in memory, by a hash that changes every day.
 
-No address is stored or logged. Whoever shares an address shares its limit, so it is wide enough
+No address is stored or logged. Raters who share an address share its limit, so it is wide enough
 for a classroom behind one router; the narrow limits hold for one rater.
 """
 
@@ -29,14 +29,9 @@ class Limit:
 
 @dataclass(frozen=True)
 class Limits:
-    """All limits.
+    """Limits of requests and joins per address, of calls and answers (votes, skips) per rater.
 
-    Attributes:
-        requests: of one address, pictures among them.
-        joins: new visits of one address.
-        calls: of one rater.
-        answers: votes and skips of one rater; a longer run of answers faster than one in two
-            seconds is no judging.
+    A longer run of answers faster than one in two seconds is no judging.
     """
 
     requests: Limit = Limit(3000, 100)
@@ -46,50 +41,28 @@ class Limits:
 
 
 def visitor(address: str) -> str:
-    """Whom an address stands for: itself, or of IPv6 the network that one household has.
-
-    Args:
-        address: of a connection or as a proxy gives it; what is none is taken as it is.
-
-    Returns:
-        An IPv4 address, the first 64 bits of an IPv6 one, or the text.
-    """
+    """The address, or the 64-bit network of an IPv6 household; other texts as they are."""
     try:
-        found = ipaddress.ip_address(address)
+        parsed = ipaddress.ip_address(address)
     except ValueError:
         return address
-    if isinstance(found, ipaddress.IPv4Address):
-        return str(found)
-    if found.ipv4_mapped:
-        return str(found.ipv4_mapped)
-    return str(ipaddress.IPv6Network((int(found) >> 64 << 64, 64)))
+    if isinstance(parsed, ipaddress.IPv6Address) and not parsed.ipv4_mapped:
+        return str(ipaddress.IPv6Network((int(parsed) >> 64 << 64, 64)))
+    return str(getattr(parsed, "ipv4_mapped", None) or parsed)
 
 
 class Counter:
-    """Counts what visitors ask for, and refuses what is too much."""
+    """Counts requests, and refuses those beyond the limits."""
 
     def __init__(self, limits: Limits, clock: Callable[[], float] = time.monotonic):
-        """Count from nothing.
-
-        Args:
-            limits: to hold.
-            clock: seconds.
-        """
+        """Count from nothing; `clock` gives seconds."""
         self._limits, self._clock, self._lock = limits, clock, Lock()
         # Kinds apart: tokens made up by the thousand must not push out the count of an address.
         self._left: dict[str, OrderedDict[bytes, tuple[float, float]]] = defaultdict(OrderedDict)
         self._salt, self._salted_at = secrets.token_bytes(32), clock()
 
     def check(self, kind: str, who: str) -> None:
-        """Count one request.
-
-        Args:
-            kind: a field of `Limits`.
-            who: address or token.
-
-        Raises:
-            Refusal: 429, too many.
-        """
+        """Count a request of `kind`, a field of `Limits`; Refusal 429 if there are too many."""
         limit: Limit = getattr(self._limits, kind)
         with self._lock:
             now = self._clock()
@@ -101,7 +74,8 @@ class Counter:
             if len(known) > MOST_REMEMBERED:
                 known.popitem(last=False)
         if left < 1:
-            raise Refusal(429, "too_many", "Too many requests in a short time. Wait a little.")
+            words = "Too many requests in a short time. Wait a few seconds, then try again."
+            raise Refusal(429, "too_many", words)
 
     def _hashed(self, who: str, now: float) -> bytes:
         if now - self._salted_at > SALT_LIVES_S:

@@ -26,14 +26,7 @@ NO_LOGIN = "Hugging Face did not accept this login. Log in again."
 
 @dataclass(frozen=True)
 class Login:
-    """A Space's own application at the provider.
-
-    Attributes:
-        provider: address of the provider, whose metadata say where to ask.
-        client_id: of the application; public.
-        client_secret: of the application.
-        place: address of this server's studies, without a slash at its end.
-    """
+    """A Space's application at the provider; `place` is the address of this server's studies."""
 
     provider: str
     client_id: str
@@ -51,18 +44,10 @@ class Login:
         return f"{self._metadata['authorization_endpoint']}?{urllib.parse.urlencode(asked)}"
 
     def subject(self, study_id: str, code: str, verifier: str) -> str:
-        """Who has logged in.
+        """The provider's unchanging id of the account that has logged in; it says no name.
 
-        Args:
-            study_id: to which the rater came back.
-            code: that the provider sent along.
-            verifier: that the page's challenge was made of.
-
-        Returns:
-            The provider's unchanging id of the account; it says no name.
-
-        Raises:
-            Refusal: the code is not accepted, or the provider does not answer.
+        `code` comes from the provider, `verifier` is the source of the page's challenge. Refusal if
+        the code is not accepted or the provider does not answer.
         """
         given = {
             "grant_type": "authorization_code",
@@ -89,14 +74,7 @@ class Login:
 
 
 def login_of(settings: Mapping[str, str]) -> Login | None:
-    """The login of a Space, from the variables that Hugging Face sets for `hf_oauth: true`.
-
-    Args:
-        settings: values of `SETTINGS`, empty where there is none.
-
-    Returns:
-        The login; None unless all are set.
-    """
+    """The login of a Space, from the variables of `hf_oauth: true`; None unless all are set."""
     provider, client_id, client_secret, host = (settings.get(name, "") for name in SETTINGS)
     if not all((provider, client_id, client_secret, host)):
         return None

@@ -1,4 +1,4 @@
-"""What a request is refused with: a status, a word for programs, a sentence for people."""
+"""Refusals of requests: a status, a word for programs, a sentence for people."""
 
 import logging
 
@@ -24,9 +24,9 @@ STATUS_OF_ERROR: tuple[tuple[type[RocmError], int, str], ...] = (
     (RocmError, 400, "refused"),
 )
 
-
 NOT_SAVED = (
-    "This was not saved: the server cannot store anything now. Wait a minute, then press again."
+    "This was not saved because the server cannot store anything now. Wait a minute, then try "
+    "again."
 )
 log = logging.getLogger(__name__)
 
@@ -35,13 +35,7 @@ class Refusal(RocmError):
     """A request that is not answered."""
 
     def __init__(self, status: int, code: str, message: str):
-        """Refuse.
-
-        Args:
-            status: of HTTP.
-            code: one of those in docs/study-api.md.
-            message: what was given, what is allowed, what to do.
-        """
+        """Refuse with a status of HTTP, a code of docs/study-api.md, and a sentence."""
         super().__init__(message)
         self.status, self.code = status, code
 
@@ -51,17 +45,12 @@ def as_refusal(error: RocmError) -> Refusal:
     if isinstance(error, Refusal):
         return error
     if isinstance(error, StoreUnavailable):
-        note_unavailable(error)
+        log.warning("%s", error)  # whoever runs the server learns which disk is full
         return Refusal(503, "unavailable", NOT_SAVED)
     status, code = next(
         (status, code) for kind, status, code in STATUS_OF_ERROR if isinstance(error, kind)
     )
     return Refusal(status, code, str(error))
-
-
-def note_unavailable(error: StoreUnavailable) -> None:
-    """Tell the one who runs the server what raters are not told: where its disk is full."""
-    log.warning("%s", error)
 
 
 def misfit(error: ValidationError) -> Refusal:

@@ -1,6 +1,6 @@
-"""The vote server over a home folder: what it is for, its database, secrets, who may come in.
+"""The vote server over a home folder: its mode, its database, its secrets, and who may join.
 
-A server is a `lab`, where one trains and looks, or a `study`, where raters vote.
+A server is a `lab`, for training and looking, or a `study`, for raters who vote.
 """
 
 import logging
@@ -32,23 +32,13 @@ def server_of(
     is_proxied: bool,
     login: Login | None = None,
 ) -> Server:
-    """Open the store of a home.
+    """Open the store of a home, which is made if absent; the caller closes the store.
 
-    Args:
-        home: folder of everything; made if absent.
-        settings: values of `KEPT`, each missing or empty for none: address of a PostgreSQL
-            database, in place of the home's SQLite file; folder that outlives the home's disk, from
-            which votes are restored where they are gone and to which every commit goes; the secret
-            that keys of outside ids follow from.
-        is_private: only this machine can reach the server, so simulated raters may come in too.
-        is_proxied: a proxy in front adds visitors' addresses, as a Space's does.
-        login: at Hugging Face; None for none.
-
-    Returns:
-        What answers raters. Its store is closed by whoever asked for it.
-
-    Raises:
-        StudyError: the database, the backup or the secret cannot be used.
+    `settings` are values of `KEPT`, each missing or empty for none: address of a PostgreSQL
+    database, in place of the home's SQLite file; folder that outlives the home's disk, from which
+    lost votes are restored and to which every commit goes; master secret of outside ids.
+    `is_private`: only this machine can reach the server, so simulated raters may come in too.
+    `is_proxied`: a proxy in front adds visitors' addresses, as a Space's does.
     """
     database_url, backup, master = (settings.get(name, "") for name in KEPT)
     master = checked_master(master)
@@ -75,18 +65,7 @@ MODES = ("lab", "study")
 
 
 def chosen_mode(given: str, is_private: bool) -> str:
-    """The mode of a server.
-
-    Args:
-        given: `lab`, `study`, or empty for the rule.
-        is_private: whether only this machine can reach it.
-
-    Returns:
-        What was given; else `lab` where it is private and `study` where others can reach it.
-
-    Raises:
-        ConfigError: something else was given.
-    """
+    """The given mode; if empty, `lab` on a private server and `study` on others."""
     if given and given not in MODES:
         allowed = " or ".join(MODES)
         raise ConfigError(f"ROCM_MODE={given!r} is not allowed: {allowed}, or leave it out.")
@@ -94,14 +73,9 @@ def chosen_mode(given: str, is_private: bool) -> str:
 
 
 def is_for_one(mode: str, is_local: bool, *ways_in: object) -> bool:
-    """Whether whoever asks sits at this machine, so that votes without a person may come in too.
+    """Whether only the person at this machine reaches the server; simulated votes may come then.
 
-    Args:
-        mode: of the server; one for raters has a proxy in front sooner or later.
-        is_local: it listens on a loopback address, outside a Space.
-        *ways_in: what others could come by: an admin token, further names, a proxy; any true value.
-
-    Returns:
-        True only for a lab that nobody else can reach.
+    True for a lab on a loopback address, outside a Space, without any of the `ways_in` for others:
+    an admin token, further names, a proxy.
     """
     return mode == "lab" and is_local and not any(ways_in)

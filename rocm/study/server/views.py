@@ -1,29 +1,22 @@
-"""What a browser may know: of a study, a trial, a rater's progress. Nothing else is ever sent.
+"""What a browser may know of a study, a trial and a rater; nothing else is sent.
 
-A frozen study's manifest says which picture is whose, so fields are named here one by one.
+A frozen study's manifest says which arm drew each picture, so fields are named here one by one.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
-from rocm.study.store.studies import StudyInfo
-from rocm.study.store.visit import Progress, Question, Trial
+from rocm.study.store.session import Step, Trial, TrialQuestion
+from rocm.study.store.studies import StudyContext
 
 CONSENT = ("version", "text", "contact", "min_age", "ethics", "pay", "retention")
 RETURNING = ("link", "prolific")
+RETURN_URLS = {"complete": "completion_url", "screened_out": "screen_out_url"}
 MIN_PICTURE_PX = 140
 
 
-def study(info: StudyInfo, questions: Sequence[Question]) -> dict[str, Any]:
-    """A study before anybody has agreed to anything.
-
-    Args:
-        info: the study.
-        questions: its questions.
-
-    Returns:
-        Title, status, texts, and the questions in the order in which they are asked.
-    """
+def study(info: StudyContext, questions: Sequence[TrialQuestion]) -> dict[str, Any]:
+    """A study before consent; its questions in the order in which the page asks them."""
     consent, design = info.config["consent"], info.config["design"]
     return {
         "study": info.study_id,
@@ -32,52 +25,52 @@ def study(info: StudyInfo, questions: Sequence[Question]) -> dict[str, Any]:
         "is_demo": info.is_demo,
         "consent": {name: consent[name] for name in CONSENT if name in consent},
         "instructions": info.config.get("instructions", ""),
-        "questions": [vars(one) for one in in_order(questions)],
+        # Questions without the prompt come first.
+        "questions": [vars(one) for one in sorted(questions, key=lambda one: one.show_prompt)],
         "allow_skip": design.get("allow_skip", True),
         "min_picture_px": MIN_PICTURE_PX,
         "declined_url": info.config.get("screen_out_url") or None,
     }
 
 
-def in_order(questions: Sequence[Question]) -> list[Question]:
-    """Questions of the manifest, those that are asked without the prompt first."""
-    return sorted(questions, key=lambda one: one.show_prompt)
-
-
-def trial(one: Trial) -> dict[str, Any]:
-    """A trial: its id, the prompt, the addresses of both pictures."""
+def step(now: Step) -> dict[str, Any]:
+    """Where a rater stands, the next trial, and the addresses of pictures to load ahead."""
     return {
-        "id": one.public_id,
-        "prompt": one.prompt,
-        "left": picture(one.left),
-        "right": picture(one.right),
-        "is_practice": one.is_practice,
-        "lease_until": one.lease_until,
+        **position(now),
+        "trial": now.trial and _trial(now.trial),
+        "upcoming": [_picture(picture_id) for picture_id in now.upcoming],
+        "notice": now.notice or None,
     }
 
 
-def picture(picture_id: str) -> str:
+def position(now: Step) -> dict[str, Any]:
+    """Where a rater stands; `return_url` where the study names one for the rater's status."""
+    url = RETURN_URLS.get(now.status, "") if now.source in RETURNING else ""
+    return {
+        "study": now.study.study_id,
+        "source": now.source,
+        "has_consented": now.has_consented,
+        "progress": {
+            "num_done": now.num_done,
+            "num_trials": now.num_trials,
+            "status": now.status,
+            "completion_code": now.completion_code,
+            "return_url": now.study.config.get(url) or None,
+        },
+    }
+
+
+def _trial(trial: Trial) -> dict[str, Any]:
+    return {
+        "id": trial.public_id,
+        "prompt": trial.prompt,
+        "left": _picture(trial.left),
+        "right": _picture(trial.right),
+        "is_practice": trial.is_practice,
+        "lease_until": trial.lease_until,
+    }
+
+
+def _picture(picture_id: str) -> str:
     """Address of a picture, relative to the page."""
     return f"picture/{picture_id}"
-
-
-def progress(done: Progress, info: StudyInfo, source: str) -> dict[str, Any]:
-    """How far a rater is, and where the browser goes at the end.
-
-    Args:
-        done: by the rater.
-        info: the study.
-        source: how the rater came.
-
-    Returns:
-        Counts, status, completion code; `return_url` where the study names one.
-    """
-    urls = {"complete": "completion_url", "screened_out": "screen_out_url"}
-    wanted = urls.get(done.status) if source in RETURNING else None
-    return {
-        "num_done": done.num_done,
-        "num_trials": done.num_trials,
-        "status": done.status,
-        "completion_code": done.completion_code,
-        "return_url": (wanted and info.config.get(wanted)) or None,
-    }

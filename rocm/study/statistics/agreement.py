@@ -3,9 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-import krippendorff
 import numpy as np
-from scipy.stats import binomtest
 
 from rocm.study.statistics.votes import Floats, Ints, Votes
 
@@ -19,11 +17,7 @@ ORDER = ("b", "tie", "a")
 class Alpha:
     """Krippendorff's alpha: 1 perfect agreement, 0 that of chance, with a 95 % interval.
 
-    Attributes:
-        value: alpha, <= 1; None where `note` says why.
-        low: lower end of the interval, None where there is none.
-        high: upper end.
-        note: why something is missing; "" where nothing is.
+    A figure is None if `note` says why.
     """
 
     value: float | None
@@ -47,19 +41,13 @@ class Share:
     @property
     def p_value(self) -> float | None:
         """Exact two-sided binomial p-value of the probability 1/2; None of none."""
+        from scipy.stats import binomtest
+
         return float(binomtest(self.count, self.total).pvalue) if self.total else None
 
 
 def choice_counts(votes: Votes) -> tuple[Floats, Ints]:
-    """Answers per pair.
-
-    Args:
-        votes: opinions about one question.
-
-    Returns:
-        Counts of "b", "tie" and "a" per pair, shape (n, 3), and the prompt of each pair, shape
-        (n,).
-    """
+    """Counts of "b", "tie" and "a" per pair, shape (n, 3), and the pair's prompt, shape (n,)."""
     pairs, first, row = np.unique(votes.pair, return_index=True, return_inverse=True)
     counts = np.zeros((len(pairs), len(ORDER)))
     for column, choice in enumerate(ORDER):
@@ -70,17 +58,11 @@ def choice_counts(votes: Votes) -> tuple[Floats, Ints]:
 def krippendorff_alpha(votes: Votes, level: Level) -> Alpha:
     """Krippendorff's alpha over pairs, its interval by resampling prompts with all their votes.
 
-    Raters are taken as they are: the interval says how alpha would differ with other prompts.
-
-    Args:
-        votes: opinions about one question.
-        level: "nominal", or "ordinal" with b < tie < a.
-
-    Returns:
-        Alpha; without a value where no pair has two votes or all votes are the same.
+    Raters are taken as they are: the interval says how alpha would differ with other prompts. The
+    ordinal level has b < tie < a. There is no value if no pair has two votes or all votes agree.
     """
     counts, prompt = choice_counts(votes)
-    value = _alpha(counts, level)
+    value = alpha(counts, level)
     if value is None:
         note = (
             "No alpha: it needs pairs with two votes or more, and votes that are not all the same."
@@ -91,33 +73,47 @@ def krippendorff_alpha(votes: Votes, level: Level) -> Alpha:
     num = len(prompts)
     members = [np.flatnonzero(row == i) for i in range(num)]
     resampled = [
-        _alpha(counts[np.concatenate([members[i] for i in rng.integers(num, size=num)])], level)
+        alpha(counts[np.concatenate([members[i] for i in rng.integers(num, size=num)])], level)
         for _ in range(NUM_RESAMPLES)
     ]
-    values = [one for one in resampled if one is not None]
+    values = [value for value in resampled if value is not None]
     if num < 2 or len(values) < NUM_RESAMPLES:
         return Alpha(value, None, None, "No interval: too few prompts differ in their votes.")
     low, high = np.quantile(values, [0.025, 0.975])
     return Alpha(value, float(low), float(high), "")
 
 
-def _alpha(counts: Floats, level: Level) -> float | None:
-    """Alpha of a table of counts, None where it is not defined."""
+def alpha(counts: Floats, level: Level) -> float | None:
+    r"""Krippendorff's alpha of a table of counts; None where it is not defined.
+
+    .. math:: \alpha = 1 - (n - 1) \frac{\sum_u \sum_{ck} n_{uc} n_{uk} d_{ck} / (m_u - 1)}
+       {\sum_{ck} n_c n_k d_{ck}}, \quad m_u = \sum_c n_{uc}
+
+    with d = 1 between different values of a nominal scale, and of an ordinal one the square of the
+    difference of mid-ranks. Source: Krippendorff (2011), Computing Krippendorff's
+    Alpha-Reliability.
+
+    Args:
+        counts: ratings n of each unit u (row) by value c (column, in the order of the scale).
+        level: of measurement.
+
+    Returns:
+        Alpha, <= 1; units with one rating do not count.
+    """
     paired = counts[counts.sum(1) > 1]
-    if (paired.sum(0) > 0).sum() < 2:
+    totals = paired.sum(0)
+    if (totals > 0).sum() < 2:
         return None
-    return float(krippendorff.alpha(value_counts=paired, level_of_measurement=level))
+    ranks = np.cumsum(totals) - totals / 2
+    difference = np.subtract.outer(ranks, ranks)
+    distance = difference**2 if level == "ordinal" else 1 - np.eye(len(totals))
+    observed = (paired.T @ (paired / (paired.sum(1, keepdims=True) - 1)) * distance).sum()
+    expected = (np.outer(totals, totals) * distance).sum() / (totals.sum() - 1)
+    return float(1 - observed / expected)
 
 
 def pairwise_agreement(votes: Votes) -> float | None:
-    """Mean over pairs of the share of two raters' votes that are the same, in [0, 1].
-
-    Args:
-        votes: opinions about one question.
-
-    Returns:
-        The share, each pair counted once; None where no pair has two votes.
-    """
+    """Mean over pairs of the share of two raters' votes that agree, in [0, 1]; None without any."""
     counts, _ = choice_counts(votes)
     size = counts.sum(1)
     several = size > 1
@@ -128,50 +124,20 @@ def pairwise_agreement(votes: Votes) -> float | None:
 
 
 def repeat_consistency(votes: Votes) -> Share:
-    """How often a rater answers a repeated pair, sides flipped, as the first time.
-
-    Args:
-        votes: all votes about one question, repetitions among them.
-
-    Returns:
-        Same answers among repeated ones.
-    """
+    """Repeated pairs, sides flipped, that a rater answers as the first time."""
     main = votes.where(votes.kind == "main")
-    first = {
-        (rater, pair): choice
-        for rater, pair, choice, again in zip(
-            main.rater.tolist(),
-            main.pair.tolist(),
-            main.choice.tolist(),
-            main.repetition.tolist(),
-            strict=True,
-        )
-        if again == 0
-    }
-    repeats = main.where(main.repetition > 0)
-    same = [
-        first[key] == choice
-        for key, choice in zip(
-            zip(repeats.rater.tolist(), repeats.pair.tolist(), strict=True),
-            repeats.choice.tolist(),
-            strict=True,
-        )
-        if key in first
-    ]
+    keys = list(zip(main.rater.tolist(), main.pair.tolist(), strict=True))
+    rows = list(zip(keys, main.choice.tolist(), main.repetition.tolist(), strict=True))
+    first = {key: choice for key, choice, repetition in rows if repetition == 0}
+    same = [first[key] == choice for key, choice, again in rows if again and key in first]
     return Share(sum(same), len(same))
 
 
 def side_bias(votes: Votes) -> Share:
-    """How often the left picture wins among votes that are no ties.
+    """Votes for the left picture among those that are no ties.
 
     Sides are drawn independently of everything else, so without a pull of one side each vote is a
     fair coin, however prompts and raters differ: the test is exact.
-
-    Args:
-        votes: opinions about one question.
-
-    Returns:
-        Votes for the left picture among decided ones.
     """
     decided = votes.where(votes.choice != "tie")
     return Share(int((decided.choice == decided.left_is).sum()), len(decided))

@@ -1,4 +1,4 @@
-"""Everything that a study's votes say, as one value without words or drawings."""
+"""All results of a study's votes, as one value without words or drawings."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -41,14 +41,7 @@ INTERIM = "INTERIM: the study is open; only the e-values may be looked at repeat
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two arms of the manifest that are compared.
-
-    Attributes:
-        name: as in the votes.
-        arm_a: name of arm a.
-        arm_b: name of arm b.
-        beta: weight of arm a's divergence, for Figure 4; None where it has none.
-    """
+    """Two arms that are compared; `beta` weights arm a's divergence, None if it has none."""
 
     name: str
     arm_a: str
@@ -57,24 +50,12 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class StudyInfo:
-    """What the manifest and the store know and the votes do not.
+class StudyContext:
+    """Facts from the manifest and the store that the votes do not hold.
 
-    Attributes:
-        title: of the study.
-        manifest_sha256: of the canonical manifest, 64 hexadecimal digits.
-        comparisons: all of the manifest, in its order.
-        questions: names, the primary one first.
-        prompts: where they come from, in words.
-        design: what each rater judged and how, in sentences.
-        exclusion_rules: in words, as frozen in the manifest.
-        sources: where raters came from, such as "prolific" or "simulated".
-        is_open: votes may still come in.
-        is_hidden_until_closed: the manifest allows no results while the study is open.
-        num_skipped: trials that raters skipped.
-        num_withdrawn: raters who took their answers back; these are not among the votes.
-        fastest_ms: answers below it count as fast.
-        arm_betas: weight of the divergence by arm, of those trained with a known one.
+    Comparisons and questions are those of the manifest, the primary question first; `prompts`,
+    `design` and `exclusion_rules` are in words. Answers below `fastest_ms` count as fast.
+    `arm_betas` weigh the divergence of the arms that were trained with a known one.
     """
 
     title: str
@@ -108,13 +89,8 @@ class StudyInfo:
 class Reliability:
     """How far raters agree about one question, exclusions applied.
 
-    Attributes:
-        nominal: Krippendorff's alpha of three unordered choices.
-        ordinal: the same with b < tie < a.
-        same_choice: share of two raters' votes on a pair that are the same; None of none.
-        repeats: repeated pairs answered as before.
-        left: votes for the left picture among decided ones.
-        seconds: lower quartile, median and upper quartile of the time per vote; None without times.
+    Alpha is nominal, and ordinal with b < tie < a. `same_choice` is the share of two raters' votes
+    on a pair that agree, `seconds` the quartiles of the time per vote; either is None without any.
     """
 
     nominal: Alpha
@@ -129,22 +105,10 @@ class Reliability:
 class Analysis:
     """All results of a study.
 
-    Attributes:
-        outcomes: with the exclusion rules applied.
-        outcomes_of_all: without them.
-        num_excluded: opinions that the rules leave out.
-        num_votes: opinions in all.
-        num_raters: raters with an opinion.
-        num_raters_excluded: of them, those of whom the rules leave everything out.
-        rankings: by question; empty with fewer than three arms.
-        reliability: by question.
-        raters: one report per rater, on the primary question.
-        categories: by category of prompts, outcomes of the primary question.
-        evidence: by comparison, on the primary question.
-        agreement: of every reward with people, on the primary question; empty without rewards.
-        curve: points of Figure 4; empty without rewards.
-        betas: arms by falling beta; empty with fewer than three different ones.
-        cautions: sentences about what makes the results doubtful.
+    `outcomes` apply the exclusion rules, `outcomes_of_all` do not. Rankings (empty with fewer than
+    three arms) and reliability are by question, categories by category of prompts, evidence by
+    comparison; raters, categories, evidence and agreement concern the primary question. `curve` and
+    `betas` are the points of Figure 4; `cautions` are sentences about reasons for doubt.
     """
 
     outcomes: list[Outcome]
@@ -164,20 +128,11 @@ class Analysis:
     cautions: list[str]
 
 
-def analyse(votes: Votes, info: StudyInfo, rewards: Rewards | None = None) -> Analysis:
-    """All results of a study.
+def analyze(votes: Votes, info: StudyContext, rewards: Rewards | None = None) -> Analysis:
+    """All results of a study, from all its votes in the order of storage.
 
-    Args:
-        votes: all of the study, of every kind, exclusions among them, in the order of storage.
-        info: what the manifest says.
-        rewards: of the pairs' pictures, if they are known.
-
-    Returns:
-        The results.
-
-    Raises:
-        StudyError: results are hidden until the study is closed, or votes name a comparison or
-            question that the manifest does not have.
+    StudyError if results are hidden until the study is closed, or if votes name a comparison or
+    question that the manifest does not have.
     """
     _check(votes, info)
     kept = votes.kept()
@@ -207,7 +162,7 @@ def analyse(votes: Votes, info: StudyInfo, rewards: Rewards | None = None) -> An
     )
 
 
-def _check(votes: Votes, info: StudyInfo) -> None:
+def _check(votes: Votes, info: StudyContext) -> None:
     if not info.questions or not info.comparisons:
         raise StudyError("The manifest has no question or no comparison, so there is no result.")
     if info.is_open and info.is_hidden_until_closed:
@@ -240,11 +195,11 @@ def _cautions(found: list[Outcome], num_left_out: int, num_raters: int) -> list[
     return cautions
 
 
-def _arms_of(info: StudyInfo) -> dict[str, tuple[str, str]]:
+def _arms_of(info: StudyContext) -> dict[str, tuple[str, str]]:
     return {one.name: (one.arm_a, one.arm_b) for one in info.comparisons}
 
 
-def _rankings(votes: Votes, info: StudyInfo) -> dict[str, Ranking]:
+def _rankings(votes: Votes, info: StudyContext) -> dict[str, Ranking]:
     arms = _arms_of(info)
     if len({arm for pair in arms.values() for arm in pair}) < 3:
         return {}
@@ -274,14 +229,7 @@ def _categories(votes: Votes, names: list[str], question: str) -> dict[str, list
 
 
 def plain(value: object) -> object:
-    """A result as JSON has it: dictionaries, lists, numbers, words and null.
-
-    Args:
-        value: a dataclass of this package, or what one is made of.
-
-    Returns:
-        The same content; shares keep their ratio, outcomes their headline interval.
-    """
+    """A result as JSON types; shares keep their ratio, outcomes their headline interval."""
     if hasattr(value, "__dataclass_fields__"):
         fields = {name: plain(getattr(value, name)) for name in value.__dataclass_fields__}
         if isinstance(value, Share):

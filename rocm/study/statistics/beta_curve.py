@@ -11,9 +11,9 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from rocm.study.statistics.agreement import Share
-from rocm.study.statistics.crossed import Table
-from rocm.study.statistics.intervals import Interval, multiway_satterthwaite
+from rocm.study.statistics.crossed import VoteTable
 from rocm.study.statistics.reward_agreement import Rewards
+from rocm.study.statistics.score_intervals import ScoreInterval, multiway_satterthwaite
 from rocm.study.statistics.votes import Votes
 
 FEWEST_BETAS = 3
@@ -22,18 +22,11 @@ FEWEST_BETAS = 3
 
 @dataclass(frozen=True)
 class BetaPoint:
-    """One arm on the curve.
+    """One arm on the curve, measured against its `opponents`.
 
-    Attributes:
-        arm: its name.
-        beta: weight of the divergence that it was trained with.
-        opponents: arms that it is measured against.
-        num_votes: opinions about it.
-        win_rate: (wins + ties / 2) / votes, in [0, 1].
-        interval: 95 %, by the headline's method; None where it has no answer.
-        preferred: by reward, share of its pairs in which the reward prefers it, ties half.
-        agreed: by reward, pairs in which reward and most people prefer the same picture, of those
-            that both decide.
+    `win_rate` is (wins + ties / 2) / votes, with the headline's 95 % interval. By reward,
+    `preferred` is the share of pairs in which the reward prefers the arm, ties half, and `agreed`
+    counts pairs in which reward and most people agree, of those that both decide.
     """
 
     arm: str
@@ -41,7 +34,7 @@ class BetaPoint:
     opponents: tuple[str, ...]
     num_votes: int
     win_rate: float
-    interval: Interval | None
+    interval: ScoreInterval | None
     preferred: dict[str, float]
     agreed: dict[str, Share]
 
@@ -52,20 +45,11 @@ def beta_curve(
     betas: Mapping[str, float],
     rewards: Rewards | None = None,
 ) -> list[BetaPoint]:
-    """Win rate and agreement of every arm whose beta is known.
+    """Win rate and agreement of every arm with a known beta, from the largest beta to the smallest.
 
-    Arms are measured against the same opponents: all the others where every two were compared, else
-    those that every one of them was compared with.
-
-    Args:
-        votes: opinions about one question.
-        compared: names of arm a and arm b by comparison.
-        betas: by name of the arm.
-        rewards: of the pairs, if they are known.
-
-    Returns:
-        Points from the largest beta to the smallest; none with fewer than three different betas, or
-        where no opponents are shared.
+    Arms are measured against the same opponents: all the others if every two were compared, else
+    those that every arm was compared with. No points with fewer than three different betas, or
+    without shared opponents. `compared` names arm a and arm b by comparison.
     """
     against = _opponents(compared, [name for name in betas if _met(compared, name)])
     asked = {arm: _about(votes, compared, arm, others) for arm, others in against.items()}
@@ -77,7 +61,7 @@ def beta_curve(
         own, others = asked[arm], tuple(sorted(against[arm]))
         turned = [name for name, (_, second) in compared.items() if second == arm]
         preferred, agreed = _rewards_on(own, turned, rewards) if rewards else ({}, {})
-        table = Table.of(own)
+        table = VoteTable.of(own)
         interval = multiway_satterthwaite(table)
         found.append(
             BetaPoint(arm, betas[arm], others, len(own), table.score, interval, preferred, agreed)

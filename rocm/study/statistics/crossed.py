@@ -9,7 +9,6 @@ itself, and no link function stands between the model and what is reported.
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import minimize
 
 from rocm.study.statistics.votes import Floats, Votes
 
@@ -18,7 +17,7 @@ LARGEST_RATIO = 1e3
 
 
 @dataclass(frozen=True)
-class Table:
+class VoteTable:
     """Votes of one comparison and question as a table of prompts by raters.
 
     Attributes:
@@ -32,7 +31,7 @@ class Table:
     square: float
 
     @classmethod
-    def of(cls, votes: Votes) -> "Table":
+    def of(cls, votes: Votes) -> "VoteTable":
         """Cells of `votes`; prompts and raters without a vote do not appear."""
         prompts, row = np.unique(votes.prompt, return_inverse=True)
         raters, column = np.unique(votes.rater, return_inverse=True)
@@ -59,28 +58,16 @@ class Table:
 
 @dataclass(frozen=True)
 class Components:
-    """Variances of a score: between prompts, between raters, and of what is left.
-
-    Attributes:
-        prompt: sigma_p^2, >= 0.
-        rater: sigma_r^2, >= 0.
-        rest: sigma_e^2, > 0.
-    """
+    """Variances of a score between prompts (>= 0), between raters (>= 0), and of the rest (> 0)."""
 
     prompt: float
     rater: float
     rest: float
 
     def variance_of_mean(self, counts: Floats) -> float:
-        r"""Variance of the plain mean of all votes.
+        r"""Variance of the plain mean of all votes, from votes per cell, shape (P, R).
 
         .. math:: \sigma_p^2 \sum_p n_p^2 / N^2 + \sigma_r^2 \sum_r n_r^2 / N^2 + \sigma_e^2 / N
-
-        Args:
-            counts: votes per cell, shape (P, R).
-
-        Returns:
-            The variance, > 0.
         """
         total = counts.sum()
         by_prompt = (counts.sum(1) ** 2).sum() / total**2
@@ -88,20 +75,16 @@ class Components:
         return float(self.prompt * by_prompt + self.rater * by_rater + self.rest / total)
 
 
-def fit_components(table: Table) -> Components | None:
-    """Variance components by REML, or None where they cannot be told.
+def fit_components(table: VoteTable) -> Components | None:
+    """Variance components by REML; None: too few prompts or raters, no variation, no convergence.
 
     The Schur complement of the prompts' diagonal block leaves one R x R system per evaluation.
-
-    Args:
-        table: votes; at least two prompts and two raters, and scores that are not all equal.
-
-    Returns:
-        The components, or None: too few prompts or raters, no variation, or no convergence.
     """
     spread = table.square - table.num_votes * table.score**2
     if min(table.counts.shape) < 2 or spread < 1e-9 or table.num_votes < 4:
         return None
+    from scipy.optimize import minimize
+
     result = minimize(
         lambda ratios: _criterion(table, ratios)[0],
         x0=(0.1, 0.05),
@@ -114,7 +97,7 @@ def fit_components(table: Table) -> Components | None:
     return Components(float(result.x[0] * rest), float(result.x[1] * rest), rest)
 
 
-def _criterion(table: Table, ratios: Floats) -> tuple[float, float]:
+def _criterion(table: VoteTable, ratios: Floats) -> tuple[float, float]:
     """-2 log restricted likelihood, up to a constant, and sigma_e^2 at these variance ratios."""
     roots = np.sqrt(ratios)
     counts, total = table.counts, table.num_votes

@@ -6,21 +6,21 @@ headline's), by the mixture of normal alternatives with spread tau (Robbins 1970
 .. math:: E = \sqrt{V / (V + \tau^2)} \,
    \exp\left(\frac{(score - 1/2)^2 \tau^2}{2 V (V + \tau^2)}\right)
 
-Whoever stops at E >= 1 / alpha errs with probability alpha at most, however often they looked, in
-so far as the score is normal with that variance. V is widened by (t / z)^2 of the headline's
-degrees of freedom, and a look needs some raters and prompts. Departure from the exact beta-binomial
-process over votes or prompt majorities: that one takes prompts as independent, and raters who
-differ make it err far too often (`docs/statistics.md` has the simulation of both).
+Stopping at E >= 1 / alpha errs with probability alpha at most, after any number of looks, in so far
+as the score is normal with that variance. V is widened by (t / z)^2 of the headline's degrees of
+freedom, and a look needs some raters and prompts. Departure from the exact beta-binomial process
+over votes or prompt majorities: that process takes prompts as independent, and raters who differ
+make it err far too often (`docs/statistics.md` has the simulation of both).
 """
 
 from dataclasses import dataclass
 from math import exp, log
 
 import numpy as np
-from scipy import stats
 
-from rocm.study.statistics.crossed import Table
-from rocm.study.statistics.intervals import LEVEL, Multiway
+from rocm.algorithms.intervals import LEVEL, student_quantile
+from rocm.study.statistics.crossed import VoteTable
+from rocm.study.statistics.score_intervals import Multiway, Z
 from rocm.study.statistics.votes import Votes
 
 SPREAD = 0.05
@@ -33,14 +33,10 @@ NUM_LOOKS = 60
 
 @dataclass(frozen=True)
 class Evidence:
-    """The e-value of "the score is 1/2", now and at its largest so far.
+    """The e-value of "the score is 1/2", now and at its largest so far; None if `note` says why.
 
-    Attributes:
-        now: E after all votes; None where `note` says why.
-        largest: largest E at any look up to now; None where `note` says why.
-        is_decided: whether E has reached 1 / 0.05 = 20, now or before.
-        num_votes_at_decision: votes at the first look where it had; None where it has not.
-        note: why there is no e-value; "" where there is one.
+    `is_decided` says whether E has reached 1 / 0.05 = 20 at any look, the first after
+    `num_votes_at_decision` votes.
     """
 
     now: float | None
@@ -50,40 +46,24 @@ class Evidence:
     note: str
 
 
-def log_e_value(table: Table) -> float | None:
-    """log E of one look.
-
-    Args:
-        table: votes up to this look.
-
-    Returns:
-        Natural logarithm of E, or None: fewer than 8 raters or 10 prompts, or equal votes.
-    """
+def log_e_value(table: VoteTable) -> float | None:
+    """log E of one look; None with fewer than 8 raters or 10 prompts, or with equal votes."""
     num_prompts, num_raters = table.counts.shape
     if num_raters < FEWEST_RATERS or num_prompts < FEWEST_PROMPTS:
         return None
     ways = Multiway.of(table)
     if ways.variance <= 0:
         return None
-    tail = (1 + LEVEL) / 2
-    widening = stats.t.ppf(tail, ways.satterthwaite_df) / stats.norm.ppf(tail)
-    variance = ways.variance * float(widening) ** 2
+    variance = ways.variance * (student_quantile(ways.satterthwaite_df) / Z) ** 2
     mixed = variance + SPREAD**2
     distance = (table.score - 0.5) ** 2
     return 0.5 * log(variance / mixed) + distance * SPREAD**2 / (2 * variance * mixed)
 
 
 def evidence(votes: Votes) -> Evidence:
-    """E at evenly spaced looks into the votes in the order in which they came.
-
-    Args:
-        votes: opinions about one comparison and question.
-
-    Returns:
-        The e-value now, and the largest so far.
-    """
+    """E at evenly spaced looks into the opinions about one comparison, in the order of storage."""
     sizes = np.unique(np.linspace(0, len(votes), NUM_LOOKS + 1).astype(int))[1:]
-    looks = [(int(size), log_e_value(Table.of(votes.where(np.arange(size))))) for size in sizes]
+    looks = [(int(size), log_e_value(VoteTable.of(votes.where(np.arange(size))))) for size in sizes]
     valid = [(size, value) for size, value in looks if value is not None]
     if not valid:
         note = (

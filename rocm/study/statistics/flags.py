@@ -1,13 +1,12 @@
-"""What is unusual about a rater, for a person to look at. Nobody is excluded by a flag.
+"""Unusual behavior of raters, for a person to look at. A flag excludes nobody.
 
 Flags with a p-value ask for less than 0.001, so that 30 honest raters and four such tests give a
 false flag in about one study of ten.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.stats import binomtest
 
 from rocm.study.statistics.agreement import Share, repeat_consistency, side_bias
 from rocm.study.statistics.votes import Floats, Votes, Words
@@ -22,20 +21,12 @@ CHECKS_RIGHT = 0.75
 
 @dataclass(frozen=True)
 class RaterReport:
-    """One rater's votes in figures.
+    """One rater's votes in figures, and one sentence per unusual figure.
 
-    Attributes:
-        rater: number within the study.
-        num_votes: opinions given.
-        num_excluded: opinions that the exclusion rules leave out.
-        median_s: median seconds per answer; None where no time was measured.
-        fast: answers under the manifest's `min_median_ms` among those with a time.
-        left: votes for the left picture among decided ones.
-        longest_run: longest run of answers for one side, or of ties.
-        checks: attention checks answered as expected.
-        repeats: repeated pairs answered as before.
-        majority: votes that agree with the majority of the other raters, among decided ones.
-        flags: one sentence per unusual thing.
+    `num_excluded` opinions are left out by the exclusion rules. `fast` counts answers under the
+    manifest's `min_median_ms`, `left` votes for the left picture among decided ones, `majority`
+    decided votes that agree with the majority of the others. `longest_run` is of answers for one
+    side, or ties.
     """
 
     rater: int
@@ -61,14 +52,10 @@ class Usual:
 
 
 def rater_reports(votes: Votes, fastest_ms: int = FASTEST_MS) -> list[RaterReport]:
-    """All raters of a study, by rising number.
+    """One report per rater with a vote that is not practice, by rising number.
 
-    Args:
-        votes: all votes about one question, of every kind, exclusions among them.
-        fastest_ms: answers below it are fast; a rater with more than three in ten is flagged.
-
-    Returns:
-        One report per rater with a vote that is not practice.
+    Takes all votes about one question, of every kind, exclusions among them. Answers below
+    `fastest_ms` are fast; a rater with more than three in ten is flagged.
     """
     votes = votes.where(votes.kind != "practice")
     opinions = votes.opinions()
@@ -113,7 +100,7 @@ def _report(votes: Votes, with_majority: Floats, usual: Usual) -> RaterReport:
         majority=Share(int(valid.sum()), len(valid)),
         flags=(),
     )
-    return RaterReport(**{**vars(figures), "flags": tuple(_flags(figures, usual))})
+    return replace(figures, flags=tuple(_flags(figures, usual)))
 
 
 def _sides(votes: Votes) -> Words:
@@ -158,4 +145,6 @@ def _is_below(share: Share, usual: float) -> bool:
     """Whether so few would be rare for a rater of the study's usual share."""
     if not share.total:
         return False
+    from scipy.stats import binomtest
+
     return bool(binomtest(share.count, share.total, usual, alternative="less").pvalue < RARE)

@@ -9,9 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import binomtest
-from statsmodels.stats.multitest import multipletests
 
+from rocm.study.statistics.agreement import Share
 from rocm.study.statistics.votes import Ints, Votes
 
 
@@ -19,11 +18,7 @@ from rocm.study.statistics.votes import Ints, Votes
 class SignTest:
     """Prompts by majority, and the exact two-sided binomial test of wins against losses.
 
-    Attributes:
-        wins: prompts whose majority prefers arm a.
-        losses: prompts whose majority prefers arm b.
-        ties: prompts without a majority, left out of the test.
-        p_value: in (0, 1]; None where no prompt has a majority.
+    Tied prompts are left out of the test; without any majority there is no p-value.
     """
 
     wins: int
@@ -33,49 +28,29 @@ class SignTest:
 
 
 def majorities(votes: Votes) -> Ints:
-    """1, 0 or -1 per prompt: most votes for arm a, as many for either, most for arm b.
-
-    Args:
-        votes: opinions about one comparison and question.
-
-    Returns:
-        One element per prompt that has a vote, by rising number of the prompt.
-    """
+    """1, 0 or -1 per prompt with a vote: most for arm a, equally many, most for arm b."""
     prompts, row = np.unique(votes.prompt, return_inverse=True)
     margin = np.bincount(row, votes.scores - 0.5, minlength=len(prompts))
     return np.sign(margin).astype(np.int64)
 
 
 def sign_test(votes: Votes) -> SignTest:
-    """The exact sign test on prompt majorities.
-
-    Args:
-        votes: opinions about one comparison and question.
-
-    Returns:
-        Counts and p-value of the hypothesis that a majority for either arm is equally likely.
-    """
+    """The exact sign test on prompt majorities, from opinions about one comparison."""
     signs = majorities(votes)
     wins, losses = int((signs > 0).sum()), int((signs < 0).sum())
-    decided = wins + losses
-    p_value = float(binomtest(wins, decided).pvalue) if decided else None
+    p_value = Share(wins, wins + losses).p_value
     return SignTest(wins, losses, int((signs == 0).sum()), p_value)
 
 
 def holm(p_values: Mapping[str, float | None]) -> dict[str, float | None]:
-    """Holm's adjustment over one family; a comparison without a p-value still counts as a member.
+    r"""Holm's adjustment over one family, by name; None is a member with p-value 1, and stays None.
 
-    Args:
-        p_values: by name of the comparison, in [0, 1]; None where there is none, taken as 1.
-
-    Returns:
-        Adjusted p-values by the same names, None where there was none.
+    .. math:: \tilde p_{(i)} = \max_{j \le i} \min(1, (n - j + 1) p_{(j)})
     """
-    if not p_values:
-        return {}
-    filled = [1.0 if p is None else p for p in p_values.values()]
-    adjusted = multipletests(filled, method="holm")[1]
-    return {
-        name: None if p is None else float(new)
-        for (name, p), new in zip(p_values.items(), adjusted, strict=True)
-    }
+    ordered = sorted((1.0 if p is None else p, name) for name, p in p_values.items())
+    adjusted: dict[str, float | None] = {}
+    largest = 0.0
+    for place, (p, name) in enumerate(ordered):
+        largest = max(largest, min(1.0, (len(ordered) - place) * p))
+        adjusted[name] = largest
+    return {name: None if p is None else adjusted[name] for name, p in p_values.items()}

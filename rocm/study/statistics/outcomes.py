@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from rocm.study.statistics.crossed import Table
-from rocm.study.statistics.intervals import METHODS, Interval
+from rocm.study.statistics.crossed import VoteTable
 from rocm.study.statistics.majorities import SignTest, holm, sign_test
+from rocm.study.statistics.score_intervals import METHODS, ScoreInterval
 from rocm.study.statistics.votes import Votes
 
 HEADLINE = "multiway, Satterthwaite"
@@ -18,22 +18,11 @@ CAREFUL = "multiway cluster-robust"
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the votes say about one comparison and question.
+    """The votes about one comparison and question: counts, score, intervals and tests.
 
-    Attributes:
-        comparison: its name.
-        question: its name.
-        num_votes: votes, N.
-        num_prompts: prompts with a vote.
-        num_raters: raters with a vote.
-        wins: votes for arm a.
-        ties: votes for neither.
-        losses: votes for arm b.
-        score: (wins + ties / 2) / N; None without votes.
-        intervals: by method of `METHODS`; None where it has no answer.
-        sign: the test on prompt majorities.
-        holm_p: its p-value adjusted within its family; None where there is none.
-        note: why the headline interval is missing; "" where it is there.
+    `score` is (wins + ties / 2) / votes, None without votes. `intervals` by method of `METHODS` are
+    None where the method has no answer; `note` says why the headline interval is missing. `holm_p`
+    is the sign test's p-value adjusted within its family.
     """
 
     comparison: str
@@ -45,30 +34,21 @@ class Outcome:
     ties: int
     losses: int
     score: float | None
-    intervals: dict[str, Interval | None]
+    intervals: dict[str, ScoreInterval | None]
     sign: SignTest
     holm_p: float | None
     note: str
 
     @property
-    def interval(self) -> Interval | None:
+    def interval(self) -> ScoreInterval | None:
         """The headline interval."""
         return self.intervals.get(HEADLINE)
 
 
 def outcome(votes: Votes, comparison: str, question: str) -> Outcome:
-    """One comparison and question; its Holm p-value is still the raw one.
-
-    Args:
-        votes: any votes of the study; only opinions count.
-        comparison: its name.
-        question: its name.
-
-    Returns:
-        The outcome.
-    """
+    """The outcome of one comparison and question; its Holm p-value is still the raw one."""
     asked = votes.opinions(comparison, question)
-    table = Table.of(asked) if len(asked) else None
+    table = VoteTable.of(asked) if len(asked) else None
     sign = sign_test(asked)
     intervals = {name: method(table) if table else None for name, method in METHODS.items()}
     return Outcome(
@@ -88,7 +68,7 @@ def outcome(votes: Votes, comparison: str, question: str) -> Outcome:
     )
 
 
-def _missing(votes: Votes, table: Table | None) -> str:
+def _missing(votes: Votes, table: VoteTable | None) -> str:
     if table is None:
         return "No votes yet."
     if min(table.counts.shape) < 2:
@@ -97,18 +77,10 @@ def _missing(votes: Votes, table: Table | None) -> str:
 
 
 def outcomes(votes: Votes, comparisons: Sequence[str], questions: Sequence[str]) -> list[Outcome]:
-    """All comparisons by all questions, Holm-adjusted in two families.
+    """All comparisons by all questions, question by question, Holm-adjusted in two families.
 
     The comparisons on the first question are one family, all comparisons on all other questions the
     second.
-
-    Args:
-        votes: any votes of the study; only opinions count.
-        comparisons: names of the manifest's comparisons.
-        questions: names of its questions, the primary one first.
-
-    Returns:
-        Outcomes, question by question.
     """
     found: list[Outcome] = []
     for family in (questions[:1], questions[1:]):

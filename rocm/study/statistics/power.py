@@ -1,4 +1,4 @@
-"""What a design can detect, what it takes, and what closing early costs: by simulation.
+"""Power of a design, its cost, and the precision when a study is closed early: by simulation.
 
 Power is that of the very figures that the report prints: the headline interval, and the exact sign
 test on prompt majorities at the first step of Holm's procedure.
@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from rocm.errors import StudyError
-from rocm.study.statistics.crossed import Table, fit_components
-from rocm.study.statistics.intervals import METHODS, student
+from rocm.study.statistics.crossed import VoteTable, fit_components
 from rocm.study.statistics.majorities import sign_test
 from rocm.study.statistics.outcomes import HEADLINE
+from rocm.study.statistics.score_intervals import METHODS, student
 from rocm.study.statistics.simulate import Design, Utility, simulate
 from rocm.study.statistics.votes import Votes
 
@@ -28,12 +28,9 @@ FRACTIONS = (0.25, 0.5, 0.75, 1.0)
 class Power:
     """Share of simulated studies that would find a true score.
 
-    Attributes:
-        score: true score over prompts and raters.
-        interval: share whose headline interval leaves out 1/2.
-        sign_test: share whose sign test is below 0.05 / number of comparisons.
-        width: mean width of the headline interval.
-        error: largest Monte Carlo standard error of the two shares.
+    `interval` counts headline intervals without 1/2, `sign_test` p-values below 0.05 / number of
+    comparisons; `width` is the mean width, `error` the larger Monte Carlo standard error of the
+    shares.
     """
 
     score: float
@@ -45,14 +42,7 @@ class Power:
 
 @dataclass(frozen=True)
 class Workload:
-    """What a design asks of raters and purse.
-
-    Attributes:
-        num_trials: showings in all, checks and repeats among them.
-        trials_per_rater: rounded up.
-        minutes_per_rater: introduction included.
-        cost: pay for all raters and fee, in the currency of the pay.
-    """
+    """Work and cost of a design; minutes include the introduction, the cost includes the fee."""
 
     num_trials: int
     trials_per_rater: int
@@ -67,17 +57,10 @@ def power(
     scores: Sequence[float] = SCORES,
     num_simulations: int = NUM_SIMULATIONS,
 ) -> list[Power]:
-    """Power of the design at each true score.
+    """Power of the design at each true score, in (0, 1); the seed is fixed.
 
-    Args:
-        design: prompts, raters, votes per pair.
-        num_comparisons: members of Holm's family, >= 1.
-        utility: assumed spreads, ties and lapses; its advantage is replaced.
-        scores: true scores, strictly between 0 and 1.
-        num_simulations: simulated studies per score, >= 1.
-
-    Returns:
-        One row per score; the seed is fixed.
+    `num_comparisons` is the size of Holm's family. The utility gives spreads, ties and lapses; its
+    advantage is replaced.
     """
     return [
         _power(design, num_comparisons, utility.with_score(score), num_simulations)
@@ -90,7 +73,7 @@ def _power(design: Design, num_comparisons: int, utility: Utility, size: int) ->
     excluded, significant, widths = 0, 0, []
     for _ in range(size):
         votes = simulate(design, {("c", "q"): utility}, rng).opinions()
-        interval = METHODS[HEADLINE](Table.of(votes))
+        interval = METHODS[HEADLINE](VoteTable.of(votes))
         p_value = sign_test(votes).p_value
         significant += p_value is not None and p_value < ALPHA / num_comparisons
         if interval is not None:
@@ -114,21 +97,9 @@ def workload(
     introduction_minutes: float = 3.0,
     fee: float = 0.0,
 ) -> Workload:
-    """Trials, minutes and cost of a design.
+    """Trials, minutes and cost of a design, for comparisons of pairs of arms.
 
-    Args:
-        design: prompts, raters, votes per pair, repeats and checks per rater and comparison.
-        num_comparisons: pairs of arms, >= 1.
-        seconds_per_trial: for one pair, all questions, > 0.
-        pay_per_hour: in any currency, >= 0.
-        introduction_minutes: consent, instructions, practice.
-        fee: of the platform, as a share of the pay.
-
-    Returns:
-        The workload.
-
-    Raises:
-        StudyError: seconds that are not positive, or a negative pay or fee.
+    The introduction is consent, instructions and practice; `fee` is a share of the pay.
     """
     if seconds_per_trial <= 0 or min(pay_per_hour, fee, introduction_minutes) < 0:
         raise StudyError(
@@ -152,41 +123,25 @@ def widths_when_closed_early(
     fractions: Sequence[float] = FRACTIONS,
     num_simulations: int = 100,
 ) -> dict[float, float]:
-    """Mean width of the headline interval after a share of the votes.
-
-    Args:
-        design: prompts, raters, votes per pair.
-        utility: assumed spreads, ties, lapses and advantage.
-        fractions: shares of the votes, in (0, 1].
-        num_simulations: simulated studies, >= 1.
-
-    Returns:
-        Width by fraction; 1 where no simulated study gives an interval.
-    """
+    """Mean width of the headline interval by share of the votes; 1 without any interval."""
     rng = np.random.default_rng(0)
     widths: dict[float, list[float]] = {fraction: [] for fraction in fractions}
     for _ in range(num_simulations):
         votes = simulate(design, {("c", "q"): utility}, rng).opinions()
         for fraction in fractions:
             first = votes.where(np.arange(max(1, round(fraction * len(votes)))))
-            if interval := METHODS[HEADLINE](Table.of(first)):
+            if interval := METHODS[HEADLINE](VoteTable.of(first)):
                 widths[fraction].append(interval.width)
     return {key: float(np.mean(values)) if values else 1.0 for key, values in widths.items()}
 
 
 def width_when_complete(votes: Votes, design: Design) -> float | None:
-    """Width to expect of the interval once the design is complete, from the votes so far.
+    """Width to expect of the interval once the design is complete, from the opinions so far.
 
-    The variance components of the votes so far are put into the complete, balanced design.
-
-    Args:
-        votes: opinions about one comparison and question so far.
-        design: the whole design.
-
-    Returns:
-        The width, or None where the components cannot be told yet.
+    The variance components of the opinions are put into the complete, balanced design; None if they
+    cannot be estimated yet.
     """
-    components = fit_components(Table.of(votes)) if len(votes) else None
+    components = fit_components(VoteTable.of(votes)) if len(votes) else None
     if components is None:
         return None
     variance = (

@@ -12,10 +12,7 @@ against the rest; where it does not, the answer is a sentence instead of numbers
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-import evalica
 import numpy as np
-from scipy.optimize import minimize
-from scipy.sparse.csgraph import connected_components
 
 from rocm.study.statistics.votes import Floats, Ints, Votes
 
@@ -30,10 +27,8 @@ LARGEST_STRENGTH = 15.0
 class Games:
     """Weighted results between pairs of arms, one element per ordered pair that met.
 
-    Attributes:
-        first: number of arm a, shape (n,).
-        second: number of arm b, shape (n,).
-        results: weight of wins of a, ties, wins of b, shape (n, 3), >= 0.
+    `first` and `second` are numbers of arms, shape (n,); `results` weights of wins of the first,
+    ties and wins of the second, shape (n, 3).
     """
 
     first: Ints
@@ -48,14 +43,9 @@ class Games:
 
 @dataclass(frozen=True)
 class Ranking:
-    """Strengths of the arms, or the reason why there are none.
+    """Strengths log pi of the arms, centered on 0, with 95 % intervals from a two-way bootstrap.
 
-    Attributes:
-        model: "Bradley-Terry" or "Davidson".
-        strengths: log pi by arm, centred on 0; empty where `note` says why.
-        intervals: 95 % (low, high) by arm, from a two-way bootstrap; empty where `note` says why.
-        tie_parameter: nu of Davidson's model, None in the other.
-        note: what is missing and why; "" where nothing is.
+    Both are empty if `note` says why. `tie_parameter` is nu of Davidson's model, else None.
     """
 
     model: str
@@ -66,14 +56,9 @@ class Ranking:
 
 
 def rank(votes: Votes, arms: Mapping[str, tuple[str, str]]) -> Ranking:
-    """Strengths of all arms by the model that suits the share of ties.
+    """Strengths of all arms by the model that suits the share of ties, from votes on one question.
 
-    Args:
-        votes: opinions about one question, all comparisons.
-        arms: (arm a, arm b) by name of the comparison; every comparison of `votes` is in it.
-
-    Returns:
-        The ranking.
+    `arms` gives (arm a, arm b) of every comparison.
     """
     names = sorted({arm for pair in arms.values() for arm in pair})
     games = tally(votes, arms, names, np.ones(len(votes)))
@@ -114,6 +99,8 @@ def tally(
 
 def is_separable(games: Games, num_arms: int) -> bool:
     """Whether some group of arms wins every vote against the rest, or never meets it."""
+    from scipy.sparse.csgraph import connected_components
+
     beats = np.zeros((num_arms, num_arms))
     for first, second, (win, tie, loss) in zip(
         games.first, games.second, games.results, strict=True
@@ -124,7 +111,9 @@ def is_separable(games: Games, num_arms: int) -> bool:
 
 
 def why_not(games: Games, num_arms: int) -> str:
-    """The sentence that stands in for strengths which do not exist."""
+    """Why strengths do not exist, as a sentence."""
+    from scipy.sparse.csgraph import connected_components
+
     met = np.zeros((num_arms, num_arms))
     met[games.first, games.second] = 1
     if connected_components(met, directed=False)[0] > 1:
@@ -137,15 +126,12 @@ def why_not(games: Games, num_arms: int) -> str:
 def bradley_terry(games: Games, num_arms: int) -> Floats | None:
     """log pi by Bradley and Terry (1952), ties as half wins, by evalica.
 
-    Args:
-        games: results.
-        num_arms: number of arms, K.
-
-    Returns:
-        Strengths of mean 0, shape (K,), or None where there is no maximum.
+    Returns strengths of mean 0, shape (K,), or None if there is no maximum.
     """
     if is_separable(games, num_arms):
         return None
+    import evalica  # and with it pandas
+
     size = len(games.first)
     winners = np.tile([evalica.Winner.X, evalica.Winner.Draw, evalica.Winner.Y], size)
     result = evalica.bradley_terry(
@@ -163,15 +149,11 @@ def bradley_terry(games: Games, num_arms: int) -> Floats | None:
 def davidson(games: Games, num_arms: int) -> Floats | None:
     """log pi and log nu of Davidson's model, by maximum likelihood.
 
-    Args:
-        games: results, with some ties and some wins.
-        num_arms: number of arms, K.
-
-    Returns:
-        Strengths of mean 0 and log nu, shape (K + 1,), or None where there is no maximum.
+    Returns strengths of mean 0 and log nu, shape (K + 1,), or None if there is no maximum.
     """
     if is_separable(games, num_arms) or games.tie_share in (0.0, 1.0):
         return None
+    from scipy.optimize import minimize
 
     def loss(values: Floats) -> tuple[float, Floats]:
         first, second = values[games.first], values[games.second]

@@ -12,8 +12,8 @@ import numpy as np
 
 from rocm.errors import StudyError
 from rocm.study.statistics.agreement import Share
-from rocm.study.statistics.intervals import Interval
 from rocm.study.statistics.outcomes import Outcome
+from rocm.study.statistics.score_intervals import ScoreInterval
 from rocm.study.statistics.votes import Floats, Ints, Votes
 
 NUM_RESAMPLES = 500
@@ -48,31 +48,22 @@ class Rewards:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How often a reward prefers the picture that most people prefer.
+    """Pairs in which a reward, or "another rater", prefers the picture that most people prefer.
 
-    Attributes:
-        reward: its name, or "another rater" for what one person achieves against the others.
-        agreed: pairs (votes, for a rater) on the same side, of those that both sides decide.
-        interval: 95 % by resampling prompts; None with fewer than two prompts.
+    Only pairs that both sides decide count. The interval is 95 % by resampling prompts, or None.
     """
 
     reward: str
     agreed: Share
-    interval: Interval | None
+    interval: ScoreInterval | None
 
 
 @dataclass(frozen=True)
 class CurvePoint:
     """One comparison on the curve of the paper's Figure 4.
 
-    Attributes:
-        reward: name of the reward.
-        comparison: name of the comparison.
-        beta: weight of arm a's divergence; None where it has none.
-        reward_share: pairs in which the reward prefers arm a, ties half, in [0, 1].
-        reward_gain: mean of reward(a) - reward(b), in the reward's unit.
-        human_score: score of arm a by people, in [0, 1].
-        interval: of the human score, the headline's; None where it has none.
+    `beta` weights arm a's divergence. `reward_share` counts pairs in which the reward prefers arm
+    a, ties half; `reward_gain` is the mean of reward(a) - reward(b); `human_score` is arm a's.
     """
 
     reward: str
@@ -81,24 +72,20 @@ class CurvePoint:
     reward_share: float
     reward_gain: float
     human_score: float
-    interval: Interval | None
+    interval: ScoreInterval | None
 
 
 def reward_agreement(votes: Votes, rewards: Rewards) -> list[Agreement]:
-    """Every reward against the majority of people, pair by pair, best first.
+    """Every reward against the majority of people, pair by pair, best first, and "another rater".
 
-    Args:
-        votes: opinions about one question.
-        rewards: of the pairs; pairs without rewards or without a majority do not count.
-
-    Returns:
-        One row per reward, and "another rater" against the majority of the others.
+    Pairs without rewards or without a majority do not count.
     """
     pairs, first, row = np.unique(votes.pair, return_index=True, return_inverse=True)
     signs = 2 * votes.scores - 1
     margin = np.bincount(row, signs, minlength=len(pairs))
     known = np.isin(pairs, rewards.pair)
-    place = _places(rewards.pair, pairs[known])
+    order = np.argsort(rewards.pair)
+    place = order[np.searchsorted(rewards.pair, pairs[known], sorter=order)]
     found = []
     for name, (arm_a, arm_b) in rewards.values.items():
         agree = np.sign(arm_a - arm_b)[place] * np.sign(margin[known])
@@ -106,11 +93,6 @@ def reward_agreement(votes: Votes, rewards: Rewards) -> list[Agreement]:
     others = margin[row] - signs
     found.append(_agreement("another rater", np.sign(others) * signs, votes.prompt))
     return sorted(found, key=lambda one: -(one.agreed.share or 0))
-
-
-def _places(haystack: Ints, needles: Ints) -> Ints:
-    order = np.argsort(haystack)
-    return order[np.searchsorted(haystack, needles, sorter=order)]
 
 
 def _agreement(name: str, agree: Floats, prompt: Ints) -> Agreement:
@@ -125,25 +107,16 @@ def _agreement(name: str, agree: Floats, prompt: Ints) -> Agreement:
     rng = np.random.default_rng(0)
     draws = rng.multinomial(len(prompts), np.full(len(prompts), 1 / len(prompts)), NUM_RESAMPLES)
     low, high = np.quantile((draws @ hits) / (draws @ totals), [0.025, 0.975])
-    return Agreement(name, share, Interval(float(low), float(high)))
+    return Agreement(name, share, ScoreInterval(float(low), float(high)))
 
 
 def hacking_curve(
-    votes: Votes,
-    rewards: Rewards,
-    outcomes: Sequence[Outcome],
-    betas: Mapping[str, float | None],
+    votes: Votes, rewards: Rewards, outcomes: Sequence[Outcome], betas: Mapping[str, float | None]
 ) -> list[CurvePoint]:
     """Points of the paper's Figure 4 from votes: each reward's preference against people's.
 
-    Args:
-        votes: opinions about the question of `outcomes`.
-        rewards: of the pairs.
-        outcomes: one per comparison, about one question.
-        betas: weight of arm a's divergence by comparison; None where there is none.
-
-    Returns:
-        Points by reward, within it by falling beta and then in the order of `outcomes`.
+    `betas` weigh arm a's divergence by comparison. Points come by reward, within it by falling beta
+    and then in the order of `outcomes`.
     """
     points = []
     for name, (arm_a, arm_b) in rewards.values.items():

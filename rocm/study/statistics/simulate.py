@@ -15,8 +15,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.optimize import brentq
-from scipy.special import ndtr
 
 from rocm.errors import StudyError
 from rocm.study.statistics.votes import Flags, Floats, Ints, Votes, Words
@@ -47,6 +45,8 @@ class Utility:
 
     def expected_score(self) -> float:
         """Score over the population of prompts and raters, sides balanced, in closed form."""
+        from scipy.special import ndtr
+
         spread = math.sqrt(1 + self.prompt_sd**2 + self.rater_sd**2)
         edges = [
             ndtr((self.advantage + side + edge) / spread)
@@ -58,14 +58,7 @@ class Utility:
     def with_score(self, score: float) -> "Utility":
         """The same raters with the advantage at which the expected score is `score`.
 
-        Args:
-            score: wanted score, strictly between lapse / 2 and 1 - lapse / 2.
-
-        Returns:
-            A utility whose `expected_score()` is `score`.
-
-        Raises:
-            StudyError: no advantage leads to that score.
+        StudyError unless the score lies strictly between lapse / 2 and 1 - lapse / 2.
         """
         low, high = self.lapse / 2, 1 - self.lapse / 2
         if not low < score < high:
@@ -73,6 +66,8 @@ class Utility:
                 f"Score {score} cannot be reached with lapse={self.lapse}. Choose one strictly "
                 f"between {low:.3g} and {high:.3g}, or fewer lapses."
             )
+        from scipy.optimize import brentq
+
         advantage = brentq(
             lambda m: replace(self, advantage=m).expected_score() - score,
             -LARGEST_ADVANTAGE,
@@ -83,15 +78,10 @@ class Utility:
 
 @dataclass(frozen=True)
 class Design:
-    """Who sees what.
+    """Sizes of a study.
 
-    Attributes:
-        num_prompts: prompts, one pair each per comparison, >= 1.
-        num_raters: raters, >= votes_per_pair.
-        votes_per_pair: distinct raters per pair, >= 1.
-        num_repeats: pairs that a rater sees again with sides flipped, per comparison.
-        num_checks: attention checks per rater and comparison.
-        num_careless: the first so many raters answer everything at random.
+    A rater sees `num_repeats` pairs again with sides flipped, and `num_checks` attention checks,
+    per comparison; the first `num_careless` raters answer everything at random.
     """
 
     num_prompts: int = 300
@@ -114,12 +104,7 @@ class Design:
 def blocks(design: Design, rng: np.random.Generator) -> tuple[Ints, Ints]:
     """A balanced random assignment: distinct raters per prompt, equal work up to one vote.
 
-    Args:
-        design: sizes.
-        rng: source of the draws.
-
-    Returns:
-        (prompt, rater) of each vote, both of shape (num_prompts * votes_per_pair,).
+    Returns (prompt, rater) of each vote, both of shape (num_prompts * votes_per_pair,).
     """
     load = np.zeros(design.num_raters)
     rows = []
@@ -134,7 +119,7 @@ def blocks(design: Design, rng: np.random.Generator) -> tuple[Ints, Ints]:
 def answers(
     utility: Utility, taste: Floats, a_is_left: Flags, lapse: Floats, rng: np.random.Generator
 ) -> Words:
-    """One answer per showing.
+    """One answer per showing: "a", "b" or "tie", shape (n,).
 
     Args:
         utility: the model; its advantage, side and tie_width are used.
@@ -144,7 +129,7 @@ def answers(
         rng: source of the draws.
 
     Returns:
-        "a", "b" or "tie", shape (n,).
+        The answers.
     """
     size = len(taste)
     pull = np.where(a_is_left, utility.side, -utility.side)
@@ -157,19 +142,10 @@ def answers(
 def simulate(
     design: Design, models: Mapping[tuple[str, str], Utility], rng: np.random.Generator
 ) -> Votes:
-    """A whole study by simulated raters.
+    """A whole study by simulated raters, with one utility per (comparison, question).
 
     Every (comparison, question) draws its own prompt and rater effects; the assignment of raters is
-    shared by the questions of a comparison.
-
-    Args:
-        design: sizes.
-        models: utility by (comparison, question).
-        rng: source of the draws.
-
-    Returns:
-        Votes of all kinds, in the order in which they came in: a random one within each
-        (comparison, question).
+    shared by the questions of a comparison. Votes of all kinds come in random order within each.
     """
     parts = []
     comparisons = list(dict.fromkeys(comparison for comparison, _ in models))

@@ -73,18 +73,10 @@ class Votes:
 
     @classmethod
     def from_rows(cls, rows: Iterable[Mapping[str, Any]]) -> "Votes":
-        """Columns from rows such as a database returns.
+        """Columns from rows such as a database returns, in their order.
 
-        Args:
-            rows: one mapping per vote with at least the keys of this class up to `choice`;
-                `left_is` "a", `kind` "main", `repetition` 0, `rt_ms` None, `excluded` False,
-                `category` and `expected` "" stand in for what is absent. Further keys are ignored.
-
-        Returns:
-            The votes, in the order of `rows`.
-
-        Raises:
-            StudyError: a row lacks a key or holds a word that is not allowed.
+        A row has at least the keys of this class up to `choice`; `DEFAULTS` stand in for other keys
+        that are absent. StudyError if a key is missing or a value is not allowed.
         """
         table = list(rows)
         return cls(
@@ -126,10 +118,7 @@ class Votes:
         if not len(self):
             return self
         return replace(
-            self,
-            choice=flip(self.choice),
-            left_is=flip(self.left_is),
-            expected=flip(self.expected),
+            self, choice=flip(self.choice), left_is=flip(self.left_is), expected=flip(self.expected)
         )
 
 

@@ -4,35 +4,47 @@
 pairs, open or done, by raters who are neither pilots nor withdrawn. It never exceeds `pair.target`.
 """
 
-import json
 import secrets
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, Table, and_, func, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Table,
+    and_,
+    func,
+    literal_column,
+    or_,
+    select,
+)
 
-from rocm.study.store.blocks import Sided, arranged, sided_for_need
+from rocm.study.store.blocks import Sided, arranged, other, sided_for_need
 from rocm.study.store.database import Writing, as_stored
+from rocm.study.store.studies import parsed
 from rocm.study.store.tables import block, pair, rater, slot, trial
 
 LIVE = ("issued", "done")
+PLACES_LOCK = 0x504C4143
+PLANNED = ("block_id", "position", "pair_id", "rep", "left_is")
 # Made once: making an alias takes as long as asking the database.
-OWN, FIRST = trial.alias("own"), trial.alias("first")
+_OWN, _FIRST = trial.alias("own"), trial.alias("first")
+# A literal, so that SQLite uses the index of open trials.
+_IS_ISSUED = trial.c.state == literal_column("'issued'")
 
 
 def design(study: Row[Any]) -> dict[str, Any]:
     """Numbers of the design: votes per pair, trials per rater and what they are made of."""
-    numbers: dict[str, Any] = json.loads(study.config_json)["design"]
+    numbers: dict[str, Any] = parsed(study.config_json)["design"]
     return numbers
 
 
 def choice(side: str, left_is: str) -> str:
     """The arm that a side stands for: `a`, `b`, or `tie`."""
-    if side == "tie":
-        return side
-    return left_is if side == "left" else {"a": "b", "b": "a"}[left_is]
+    return {"tie": "tie", "left": left_is, "right": other(left_is)}[side]
 
 
 def next_number(w: Writing, table: Table, study_id: str) -> int:
@@ -41,21 +53,13 @@ def next_number(w: Writing, table: Table, study_id: str) -> int:
     return int(w.execute(highest).scalar() or 0) + 1
 
 
-def block_of(w: Writing, rater_id: int) -> Row[Any] | None:
-    """The block that a rater has taken."""
-    row: Row[Any] | None = w.execute(select(block).where(block.c.rater_id == rater_id)).first()
-    return row
+def has_block(w: Writing, rater_id: int) -> bool:
+    """Whether a rater has taken a block."""
+    return w.execute(select(block.c.id).where(block.c.rater_id == rater_id)).first() is not None
 
 
-def take_block(w: Writing, study: Row[Any], row: Row[Any], now: datetime) -> None:
-    """Give a rater a block: a planned one, or one made of what is missing; none if nothing is.
-
-    Args:
-        w: transaction, which holds the study's lock.
-        study: row of the study.
-        row: of the rater.
-        now: time.
-    """
+def _take_block(w: Writing, study: Row[Any], row: Row[Any], now: datetime) -> None:
+    """Give a rater a planned block, or one of pairs that lack votes; the study's row is locked."""
     taken = {"rater_id": row.id, "taken_at": as_stored(now)}
     if row.source != "pilot":
         free = (
@@ -79,15 +83,10 @@ def take_block(w: Writing, study: Row[Any], row: Row[Any], now: datetime) -> Non
 def store_block(
     w: Writing, study: Row[Any], number: int, origin: str, sided: Sequence[Sided], **taken: Any
 ) -> None:
-    """Store a block of these pairs, with practice, checks and repeats among them.
+    """Store a block of these main pairs, with practice, checks and repeats among them.
 
-    Args:
-        w: transaction.
-        study: row of the study.
-        number: of the block.
-        origin: `planned`, `repair` or `pilot`.
-        sided: main pairs.
-        **taken: rater_id and taken_at, where it is somebody's.
+    `origin` is `planned`, `repair` or `pilot`; `taken` is rater_id and taken_at if it is taken at
+    once.
     """
     numbers = design(study)
     extra = {
@@ -109,76 +108,92 @@ def store_block(
                 "block_id": made.id,
                 "position": position,
                 "study_id": study.id,
-                "pair_id": one.pair,
-                "rep": one.rep,
-                "left_is": one.left_is,
+                "pair_id": showing.pair,
+                "rep": showing.rep,
+                "left_is": showing.left_is,
             }
-            for position, one in enumerate(order)
+            for position, showing in enumerate(order)
         ],
     )
 
 
-def next_trial(w: Writing, row: Row[Any], now: str, lease_until: str) -> Row[Any] | None:
+def next_trial(
+    w: Writing, study: Row[Any], row: Row[Any], now: datetime
+) -> tuple[Row[Any] | None, list[Row[Any]]]:
     """The rater's open trial with a new lease, or the next of the block that has a place.
 
-    Args:
-        w: transaction, which holds the rater's lock.
-        row: of the rater.
-        now: time.
-        lease_until: time.
-
-    Returns:
-        Row of the trial, or None when nothing is left to do.
+    The caller holds the rater's row and the study's: for update if the rater has no block yet.
+    Returns the trial, or None when nothing is left to do, and the slots that remain after it.
     """
-    own = select(trial).where(trial.c.rater_id == row.id)
-    waiting = own.where(trial.c.state.in_(("issued", "expired"))).order_by(
-        trial.c.state.desc(), trial.c.position
-    )
-    for held in w.execute(waiting).all():
-        if held.state == "issued":
-            return w.update(trial, trial.c.id == held.id, lease_until=lease_until)[0]
-        if reopen(w, row, held, lease_until):
-            return w.execute(select(trial).where(trial.c.id == held.id)).one()
-    for planned in remaining(w.connection, row):
-        if planned.rep == 1 and planned.first_state != "done":
+    stamp = as_stored(now)
+    lease_until = as_stored(now + timedelta(minutes=design(study)["lease_minutes"]))
+    expire(w, stamp)
+    held = _held_trial(w, row, lease_until)
+    if held is None and not has_block(w, row.id):
+        _take_block(w, study, row, now)
+    planned = list(remaining(w.connection, row))
+    if held is not None:
+        return held, planned
+    for following in planned.copy():
+        if following.rep == 1 and following.first_state != "done":
             continue
-        needs_place = planned.kind == "main" and planned.rep == 0 and row.source != "pilot"
-        if needs_place and not _take_place(w, planned.pair_id):
+        planned.remove(following)
+        needs_place = following.kind == "main" and following.rep == 0 and row.source != "pilot"
+        if needs_place and not _take_place(w, following.pair_id):
             continue
-        return w.insert(
+        new = w.insert(
             trial,
             public_id=secrets.token_hex(16),
             study_id=row.study_id,
             rater_id=row.id,
-            block_id=planned.block_id,
-            position=planned.position,
-            pair_id=planned.pair_id,
-            rep=planned.rep,
-            left_is=planned.left_is,
             state="issued",
-            issued_at=now,
+            issued_at=stamp,
             lease_until=lease_until,
+            **{name: getattr(following, name) for name in PLANNED},
         )
+        return new, planned
+    return None, list(remaining(w.connection, row))
+
+
+def _held_trial(w: Writing, row: Row[Any], lease_until: str) -> Row[Any] | None:
+    """The rater's open trial, or an expired one that could be opened again, with a new lease."""
+    waiting = (
+        select(trial)
+        .where(trial.c.rater_id == row.id, trial.c.state.in_(("issued", "expired")))
+        .order_by(trial.c.state.desc(), trial.c.position)
+    )
+    for held in w.execute(waiting).all():
+        if held.state == "issued" or reopen(w, held):
+            return w.update(trial, trial.c.id == held.id, state="issued", lease_until=lease_until)[
+                0
+            ]
     return None
+
+
+def expire(w: Writing, now: str) -> int:
+    """Give back trials of every study held longer than their lease; returns their number."""
+    due = _IS_ISSUED & (trial.c.lease_until < now)
+    if w.execute(select(trial.c.id).where(due).limit(1)).first() is None:
+        return 0
+    _lock_places(w)
+    # A locked row is in use by its rater: leave it to the next time.
+    late = select(trial.c.id).where(due).with_for_update(skip_locked=True)
+    ids = list(w.execute(late).scalars())
+    expired = w.update(trial, trial.c.id.in_(ids), due, state="expired")
+    give_back(w, counted_pairs(w, expired))
+    return len(expired)
 
 
 def remaining(connection: Connection, row: Row[Any]) -> Sequence[Row[Any]]:
     """Slots of the rater's block that have no trial yet and can still have one, in order.
 
-    Args:
-        connection: to read through.
-        row: of the rater.
-
-    Returns:
-        Slots with `kind` of the pair and `first_state`, the state of a repeat's first showing.
+    Each has the `kind` of its pair and `first_state`, the state of a repeat's first showing.
     """
-    own, first = OWN, FIRST
+    own, first = _OWN, _FIRST
     has_room = pair.c.issued < pair.c.target if row.source != "pilot" else pair.c.target > 0
     repeatable = or_(first.c.state.in_(LIVE), and_(first.c.id.is_(None), has_room))
     feasible = or_(
-        pair.c.kind != "main",
-        and_(slot.c.rep == 0, has_room),
-        and_(slot.c.rep == 1, repeatable),
+        pair.c.kind != "main", and_(slot.c.rep == 0, has_room), and_(slot.c.rep == 1, repeatable)
     )
     mine = and_(own.c.rater_id == row.id, own.c.position == slot.c.position)
     before = and_(first.c.rater_id == row.id, first.c.pair_id == slot.c.pair_id, first.c.rep == 0)
@@ -194,23 +209,17 @@ def remaining(connection: Connection, row: Row[Any]) -> Sequence[Row[Any]]:
     return connection.execute(statement).all()
 
 
-def reopen(w: Writing, row: Row[Any], held: Row[Any], lease_until: str) -> bool:
-    """Whether an expired trial is open again: its place was still free, or it needs none."""
-    if counts(w, held, row) and not _take_place(w, held.pair_id):
-        return False
-    w.update(trial, trial.c.id == held.id, state="issued", lease_until=lease_until)
-    return True
-
-
-def counts(w: Writing, held: Row[Any], row: Row[Any]) -> bool:
-    """Whether a trial of this rater takes one of its pair's places."""
-    kind = w.execute(select(pair.c.kind).where(pair.c.id == held.pair_id)).scalar()
-    return kind == "main" and held.rep == 0 and row.source != "pilot"
+def reopen(w: Writing, held: Row[Any]) -> bool:
+    """Take an expired trial's place again, if it needs one; False if the place is gone."""
+    if not counted_pairs(w, [held]):
+        return True
+    _lock_places(w)
+    return _take_place(w, held.pair_id)
 
 
 def counted_pairs(w: Writing, held: Iterable[Row[Any]]) -> list[int]:
     """Pairs of those trials that take a place."""
-    ids = [one.id for one in held]
+    ids = [row.id for row in held]
     statement = (
         select(trial.c.pair_id)
         .join(pair, pair.c.id == trial.c.pair_id)
@@ -222,30 +231,43 @@ def counted_pairs(w: Writing, held: Iterable[Row[Any]]) -> list[int]:
 
 
 def give_back(w: Writing, pairs: Iterable[int]) -> None:
-    """Free one place of each pair; in the order of ids, so that no two transactions deadlock."""
-    for pair_id, times in sorted(Counter(pairs).items()):
+    """Free one place of each pair."""
+    counted = sorted(Counter(pairs).items())
+    if counted:
+        _lock_places(w)
+    for pair_id, times in counted:
         w.update(pair, pair.c.id == pair_id, issued=pair.c.issued - times)
 
 
 def planned_sides(w: Writing, pairs: Sequence[int]) -> tuple[dict[int, int], dict[int, int]]:
     """How often each pair is planned with `a` on the left, and with `b`."""
-    counted: tuple[dict[int, int], dict[int, int]] = ({}, {})
-    for side, counts_of_side in zip("ab", counted, strict=True):
-        rows = w.execute(
-            select(slot.c.pair_id, func.count())
-            .where(slot.c.pair_id.in_(pairs), slot.c.left_is == side, slot.c.rep == 0)
-            .group_by(slot.c.pair_id)
-        )
-        counts_of_side.update(_by_pair(rows))
-    return counted
+    return _sides(w, slot, pairs)
+
+
+def _sides(
+    w: Writing, table: Table, pairs: Sequence[int], *where: ColumnElement[bool]
+) -> tuple[dict[int, int], dict[int, int]]:
+    rows: Any = w.execute(
+        select(table.c.pair_id, table.c.left_is, func.count())
+        .where(table.c.pair_id.in_(pairs), table.c.rep == 0, *where)
+        .group_by(table.c.pair_id, table.c.left_is)
+    )
+    left_a: dict[int, int] = {}
+    left_b: dict[int, int] = {}
+    for pair_id, side, number in rows:
+        (left_a if side == "a" else left_b)[pair_id] = number
+    return left_a, left_b
+
+
+def _lock_places(w: Writing) -> None:
+    """Hold off others that change places of several pairs, lest two wait for each other's pairs."""
+    if w.connection.dialect.name == "postgresql":
+        w.execute(select(func.pg_advisory_xact_lock(PLACES_LOCK)))
 
 
 def _take_place(w: Writing, pair_id: int) -> bool:
     taken = w.update(
-        pair,
-        pair.c.id == pair_id,
-        pair.c.issued < pair.c.target,
-        issued=pair.c.issued + 1,
+        pair, pair.c.id == pair_id, pair.c.issued < pair.c.target, issued=pair.c.issued + 1
     )
     return bool(taken)
 
@@ -260,10 +282,11 @@ def _missing_pairs(w: Writing, study: Row[Any], now: datetime) -> list[Sided]:
         .where(pair.c.issued < pair.c.target)
     ).all()
     need = {row.id: row.need - reserved[row.id] for row in rows if row.need > reserved[row.id]}
-    # Which of the equally needed pairs come first is of no matter; the id keeps it repeatable.
-    chosen = sorted(need, key=lambda one: (-need[one], one))[: numbers["main_per_rater"]]
-    left = {side: _num_left(w, chosen, side) for side in "ab"}
-    return sided_for_need(chosen, left["a"], left["b"])
+    # The id makes the order of equally needed pairs repeatable.
+    chosen = sorted(need, key=lambda pair_id: (-need[pair_id], pair_id))[
+        : numbers["main_per_rater"]
+    ]
+    return sided_for_need(chosen, *_sides(w, trial, chosen, trial.c.state.in_(LIVE)))
 
 
 def _reserved(w: Writing, study_id: str, since: datetime) -> Counter[int]:
@@ -273,7 +296,7 @@ def _reserved(w: Writing, study_id: str, since: datetime) -> Counter[int]:
         trial.c.study_id == study_id, trial.c.issued_at > lately
     )
     mine = and_(trial.c.block_id == slot.c.block_id, trial.c.position == slot.c.position)
-    rows = w.execute(
+    rows: Any = w.execute(
         select(slot.c.pair_id, func.count())
         .join(block, block.c.id == slot.c.block_id)
         .join(rater, rater.c.id == block.c.rater_id)
@@ -283,21 +306,11 @@ def _reserved(w: Writing, study_id: str, since: datetime) -> Counter[int]:
         .where(or_(block.c.rater_id.in_(at_work), block.c.taken_at > lately))
         .group_by(slot.c.pair_id)
     )
-    return Counter(_by_pair(rows))
-
-
-def _num_left(w: Writing, pairs: Sequence[int], side: str) -> dict[int, int]:
-    rows = w.execute(
-        select(trial.c.pair_id, func.count())
-        .where(trial.c.pair_id.in_(pairs), trial.c.left_is == side)
-        .where(trial.c.state.in_(LIVE), trial.c.rep == 0)
-        .group_by(trial.c.pair_id)
-    )
-    return _by_pair(rows)
+    return Counter({pair_id: number for pair_id, number in rows})
 
 
 def _pilot_pairs(w: Writing, study: Row[Any], row: Row[Any]) -> list[Sided]:
-    """Some pairs for a pilot, others for the next one; their votes are not analysed."""
+    """Some pairs for a pilot, others for the next one; their votes are not analyzed."""
     ids = list(w.execute(_unstruck(study.id, "main")).scalars())
     chosen = _turned(ids, row.number * 7)[: design(study)["main_per_rater"]]
     return sided_for_need(chosen, {}, {})
@@ -313,7 +326,3 @@ def _unstruck(study_id: str, kind: str) -> Any:
 
 def _turned(ids: list[int], first: int) -> list[int]:
     return ids[first % len(ids) :] + ids[: first % len(ids)] if ids else []
-
-
-def _by_pair(rows: Iterable[Any]) -> dict[int, int]:
-    return {row[0]: row[1] for row in rows}

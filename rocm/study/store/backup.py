@@ -1,8 +1,8 @@
-"""Votes that outlive a disk which does not: a journal of commits and snapshots, outside.
+"""Votes that outlive a disk which does not: a journal of commits and snapshots, in another folder.
 
 For SQLite on a machine whose own disk is lost at a restart, with a folder, such as a mounted
 bucket, that stays but cannot hold a live database. Snapshot N holds everything before journal N. A
-boot takes the newest snapshot and replays its journal. What cannot be written there is counted as
+boot takes the newest snapshot and replays its journal. A failed write to the folder is counted as
 unsaved and tried again with the next commit; the vote itself is on the local disk by then.
 """
 
@@ -33,20 +33,14 @@ NEVER = -1  # no version of a database
 
 @dataclass(frozen=True)
 class BackupStatus:
-    """How far the backup is.
-
-    Attributes:
-        saved_at: time of the last write to the folder; None before the first.
-        num_unsaved: votes that are only on the local disk.
-        error: why the last try failed, or empty.
-    """
+    """State of the backup: last write, votes on the local disk only, last error or empty."""
 
     saved_at: datetime | None
     num_unsaved: int
     error: str
 
     def words(self, now: datetime) -> str:
-        """Such as: last backup 2 min ago, 0 votes unsaved."""
+        """The status as a sentence."""
         ago = "never"
         if self.saved_at is not None:
             minutes = int((now - self.saved_at).total_seconds()) // 60
@@ -57,12 +51,7 @@ class BackupStatus:
 
 @dataclass
 class Backup:
-    """Keeps the folder up to date with one database.
-
-    Attributes:
-        database: SQLite, live.
-        folder: that stays.
-    """
+    """Keeps a folder up to date with one live SQLite database."""
 
     database: Database
     folder: Path
@@ -76,34 +65,26 @@ class Backup:
     _lock: Any = field(default_factory=RLock)
 
     def start(self) -> None:
-        """Take a snapshot, and follow every commit from now on.
-
-        Raises:
-            StudyError: the folder cannot be written, or the database is not SQLite.
-        """
+        """Take a snapshot, and follow every commit from now on."""
         if not self.database.is_sqlite:
             raise StudyError("PostgreSQL keeps its own journal; give no backup folder with it.")
         self.snapshot()
         self.database.on_commit = self._committed
 
     def status(self) -> BackupStatus:
-        """How far the backup is now."""
+        """The state of the backup now."""
         with self._lock:
             return BackupStatus(self._saved_at, self._unsaved, self._error)
 
     def snapshot(self) -> Path:
         """Copy the whole database, begin a new journal, and delete all but the newest copies.
 
-        Returns:
-            The snapshot.
-
-        Raises:
-            StudyError: the folder cannot be written; the old ones are still there.
+        Returns the snapshot. StudyError if the folder cannot be written; the old copies stay then.
         """
         with self.database.alone() as connection, self._lock:
             try:
                 self.folder.mkdir(parents=True, exist_ok=True)
-                number = max(_numbers(self.folder), default=0) + 1
+                number = max((known for _, known in _files(self.folder)), default=0) + 1
                 target = self.folder / f"snapshot-{number:06d}.sqlite3"
                 local = self.database.file.with_name(f".{target.name}")
                 local.unlink(missing_ok=True)
@@ -121,7 +102,7 @@ class Backup:
         return target
 
     def forget_the_past(self) -> None:
-        """A new snapshot, and no older one nor journal: for after an erasure."""
+        """Keep only a new snapshot, as after an erasure."""
         self.snapshot()
         self._prune(self._number, kept=1)
 
@@ -166,19 +147,9 @@ class Backup:
 
 
 def open_store(file: Path, folder: Path) -> tuple[Store, Backup]:
-    """Open a store that a folder backs up: restored where the disk is new, followed from now on.
+    """Open a store with a backup: restored where the disk is new, followed from now on.
 
     Restoring comes first: a snapshot of a new, empty database would stand before the votes.
-
-    Args:
-        file: of the database, on a local disk.
-        folder: of the backup.
-
-    Returns:
-        The store and its backup.
-
-    Raises:
-        StudyError: the backup is damaged or its folder cannot be written.
     """
     restore(file, folder)
     store = Store.open(file)
@@ -188,17 +159,9 @@ def open_store(file: Path, folder: Path) -> tuple[Store, Backup]:
 
 
 def restore(file: Path, folder: Path) -> int:
-    """Make a database from a backup, where there is none; nothing happens where there is one.
+    """Make a database from a backup if there is no database; StudyError if the backup is damaged.
 
-    Args:
-        file: of the database.
-        folder: of the backup.
-
-    Returns:
-        Commits replayed, after the snapshot.
-
-    Raises:
-        StudyError: the backup is damaged.
+    Returns the number of commits replayed after the snapshot.
     """
     snapshots = [number for path, number in _files(folder) if path.suffix == ".sqlite3"]
     if file.exists() or not snapshots:
@@ -260,10 +223,6 @@ def _files(folder: Path) -> list[tuple[Path, int]]:
         return []
     found = [(path, NAME.fullmatch(path.name)) for path in folder.iterdir()]
     return [(path, int(match[2])) for path, match in found if match]
-
-
-def _numbers(folder: Path) -> list[int]:
-    return [number for _, number in _files(folder)]
 
 
 def _move(source: Path, target: Path) -> None:

@@ -13,13 +13,7 @@ MIN_GAP = 10
 
 @dataclass(frozen=True)
 class Sided:
-    """A pair as one rater sees it.
-
-    Attributes:
-        pair: its id.
-        left_is: arm on the left, `a` or `b`.
-        rep: 1 for the second time, sides flipped.
-    """
+    """A pair as one rater sees it: arm on the left, `a` or `b`; rep is 1 for the flipped repeat."""
 
     pair: int
     left_is: str
@@ -40,14 +34,7 @@ def balanced_blocks(
 ) -> list[list[Sided]]:
     """Blocks in which every pair stands `num_votes` times, never twice in one block.
 
-    Args:
-        pairs: ids, each once.
-        num_votes: k, distinct raters of every pair, >= 1.
-        block_size: pairs of a block, 1 to the number of pairs; the last block may be shorter.
-        seed: of the order.
-
-    Returns:
-        Blocks; all but the last one hold `block_size` pairs.
+    `block_size` is 1 to the number of pairs; the last block may be shorter.
     """
     random = Random(f"blocks/{seed}")
     # Neighbours on a circle are distinct up to its length; mixing then keeps them distinct.
@@ -130,13 +117,7 @@ def sided_for_need(
 ) -> list[Sided]:
     """Sides for a block made later: each pair's rarer side, and the block's where those are equal.
 
-    Args:
-        pairs: ids, each once.
-        num_left_a: how often each was shown with `a` on the left.
-        num_left_b: how often with `b`.
-
-    Returns:
-        The pairs with their sides.
+    The mappings say how often each pair was shown with `a`, and with `b`, on the left.
     """
     chosen, balance = [], 0
     for pair in pairs:
@@ -156,16 +137,8 @@ def arranged(
 ) -> list[Sided]:
     """A rater's trials in order: practice, then the pairs with checks and repeats among them.
 
-    Args:
-        main: pairs to be analysed.
-        practice: ids of practice pairs.
-        checks: ids of pairs with a known answer, spread evenly.
-        num_repeats: pairs shown again, sides flipped, after at least 10 other trials; fewer where
-            the block is too short for that.
-        seed: of what is random.
-
-    Returns:
-        All trials.
+    Checks are spread evenly. Repeats are shown again, sides flipped, after at least 10 other
+    trials; there are fewer where the block is too short for that.
     """
     random = Random(f"order/{seed}")
     body = list(main)

@@ -48,6 +48,16 @@ def number(name: str, *, optional: bool = False) -> Column[int]:
     return Column(name, Integer, nullable=optional)
 
 
+def texts(names: str, *, optional: bool = False) -> list[Column[str]]:
+    """Texts, names parted by a space."""
+    return [text(name, optional=optional) for name in names.split()]
+
+
+def numbers(names: str, *, optional: bool = False) -> list[Column[int]]:
+    """Whole numbers, names parted by a space."""
+    return [number(name, optional=optional) for name in names.split()]
+
+
 def large_number(name: str) -> Column[int]:
     """A whole number of up to 63 bits, not null."""
     kind = BigInteger().with_variant(Integer(), "sqlite")  # whose INTEGER has 64 bits

@@ -1,4 +1,4 @@
-"""One database, SQLite or PostgreSQL: connections, transactions, and what each write has changed.
+"""One database, SQLite or PostgreSQL: connections, transactions, and the changes of each write.
 
 SQLite has one writer: its own connection behind a lock, BEGIN IMMEDIATE, every commit synced,
 because SQLite lets many writers wait unfairly. PostgreSQL has a pool and locks rows. Readers never
@@ -101,7 +101,8 @@ class Database:
             StudyError: an address of another kind, or a file that is no store of votes.
         """
         self.url = checked_url(where)
-        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        self.dialect = self.url.get_backend_name()  # `sqlite` or `postgresql`
+        self.is_sqlite = self.dialect == "sqlite"
         self.on_commit: Callable[[list[Change]], None] = lambda changes: None
         if self.is_sqlite:
             self._lock: Any = RLock()
@@ -117,21 +118,12 @@ class Database:
         """File of an SQLite database."""
         return Path(self.url.database or "")
 
-    @property
-    def dialect(self) -> str:
-        """`sqlite` or `postgresql`."""
-        return "sqlite" if self.is_sqlite else "postgresql"
-
     @contextmanager
     def write(self) -> Iterator[Writing]:
         """A transaction; committed and synced at the end, or undone by an exception.
 
-        Yields:
-            What to write through.
-
-        Raises:
-            StoreUnavailable: the disk is full, or the database cannot be reached; nothing was
-                stored.
+        StoreUnavailable if the disk is full or the database cannot be reached; nothing is stored
+        then.
         """
         with self._lock:
             try:
@@ -145,14 +137,7 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A consistent view, which waits for nobody.
-
-        Yields:
-            A connection to select from.
-
-        Raises:
-            StoreUnavailable: the database cannot be reached.
-        """
+        """A consistent view, which waits for nobody."""
         try:
             with self._reader.begin() as connection:
                 yield connection
@@ -161,11 +146,7 @@ class Database:
 
     @contextmanager
     def alone(self) -> Iterator[sqlite3.Connection]:
-        """SQLite's writing connection outside a transaction, with the writer held off.
-
-        Yields:
-            The connection, for statements such as VACUUM.
-        """
+        """SQLite's writing connection outside a transaction, with the writer held off."""
         with self._lock:
             raw = self._writer.raw_connection()
             try:
@@ -180,17 +161,10 @@ class Database:
 
 
 def checked_url(where: str | Path) -> URL:
-    """The address of a database that can hold the store.
+    """The address of a database that can hold the store, with its driver.
 
-    Args:
-        where: file of an SQLite database, or an address such as postgresql://user@host/name.
-
-    Returns:
-        The address with its driver.
-
-    Raises:
-        StudyError: it cannot be read, or names another kind of database. The sentence does not
-            repeat it, because it may hold a password.
+    Takes the file of an SQLite database, or an address such as postgresql://user@host/name. The
+    StudyError for any other does not repeat it, because it may hold a password.
     """
     text = str(where)
     if isinstance(where, Path) or not re.match(r"[A-Za-z][\w+.-]*:", text):
@@ -206,7 +180,7 @@ def checked_url(where: str | Path) -> URL:
 
 
 def unreachable(error: OperationalError) -> Exception:
-    """What a user reads where the database itself failed; never holds its address."""
+    """The error that a user reads if the database itself failed; it never holds the address."""
     if isinstance(error.orig, sqlite3.Error):
         if error.orig.sqlite_errorcode & 0xFF not in OUTSIDE:
             return error

@@ -13,16 +13,7 @@ from rocm.study.store.tables import block, event, exclusion, payment, rater, slo
 def erase(store: Store, study_id: str, number: int) -> int:
     """Delete a rater with every trace, and leave a tombstone that `verify` accepts.
 
-    Args:
-        store: of the votes; no other program may use the database meanwhile.
-        study_id: of the study.
-        number: of the rater.
-
-    Returns:
-        Votes deleted.
-
-    Raises:
-        StudyError: there is no such rater.
+    No other program may use the database meanwhile. Returns the number of votes deleted.
     """
     database = store.database
     with database.write() as w:
@@ -69,15 +60,7 @@ def erase(store: Store, study_id: str, number: int) -> int:
 
 
 def forget_payments(store: Store, study_id: str) -> int:
-    """Delete the outside ids of a study's raters; returns how many.
-
-    Args:
-        store: of the votes.
-        study_id: of the study.
-
-    Returns:
-        Ids deleted.
-    """
+    """Delete the outside ids of a study's raters; returns how many."""
     store.study(study_id)
     with store.database.write() as w:
         of_study = select(rater.c.id).where(rater.c.study_id == study_id)

@@ -14,20 +14,10 @@ MASTER_LENGTH = 32
 
 
 def study_secret(folder: Path, study_id: str, master: str = "") -> bytes:
-    """The secret of one study, made when first needed; who deletes it unlinks its raters for good.
+    """The 32-byte secret of a study, made when first needed; without it its raters are unknown.
 
-    Args:
-        folder: of secrets, outside the database and its backups.
-        study_id: 12 hexadecimal digits.
-        master: secret that new studies' secrets follow from, where the folder does not last; empty
-            for a random one in the folder. One that is in the folder goes first.
-
-    Returns:
-        32 bytes.
-
-    Raises:
-        StoreUnavailable: the secret cannot be stored.
-        StudyError: the secret is damaged, or the id is none.
+    It lies in a folder outside the database and its backups. Where that does not last, it follows
+    from `master`; a file in the folder takes precedence. StudyError if it is damaged.
     """
     if not re.fullmatch("[0-9a-f]{12}", study_id):
         raise StudyError("A study's id is 12 hexadecimal digits.")

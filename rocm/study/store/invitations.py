@@ -20,18 +20,10 @@ MOST_AT_ONCE = 1000
 
 
 def invite(store: Store, study_id: str, num: int) -> list[str]:
-    """Make invitations; from the first one on, only the invited and pilots come in.
+    """Make 1 to 1000 invitations; from then on only invited raters and pilots may join.
 
-    Args:
-        store: of the votes.
-        study_id: of a study that is not closed, and no demonstration.
-        num: of raters, 1 to 1000.
-
-    Returns:
-        A secret for each, of 22 letters, digits, - and _; it is told here only.
-
-    Raises:
-        StudyError: no such study, one that takes no invited raters, or no such number.
+    Returns the secrets, of 22 letters, digits, - and _, which are told here only. StudyError for a
+    closed study, a demonstration, or another number.
     """
     if not 1 <= num <= MOST_AT_ONCE:
         raise StudyError(f"{num} raters cannot be invited at once: give 1 to {MOST_AT_ONCE}.")

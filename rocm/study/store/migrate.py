@@ -6,12 +6,7 @@ Tables are made and changed in one transaction, so a database is of one revision
 import sqlite3
 from pathlib import Path
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from alembic.util import CommandError
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, inspect, text
 
 from rocm.errors import StudyError
 from rocm.study.store import triggers
@@ -23,41 +18,34 @@ LOCK = 0x524F434D
 
 
 def upgrade(database: Database, migrations: Path = MIGRATIONS) -> Path | str | None:
-    """Bring a database to the newest revision.
+    """Bring a database to the newest revision of a folder.
 
-    Args:
-        database: to be used afterwards.
-        migrations: folder of the revisions.
-
-    Returns:
-        The backup that was made: a file beside SQLite's, or the name of a schema in PostgreSQL.
-        None for a database that was new, or needed nothing.
-
-    Raises:
-        StudyError: the database is of a version that this program does not know.
+    Returns the backup that was made: a file beside SQLite's, or the name of a schema in PostgreSQL;
+    None if the database was new or needed nothing. StudyError if its revision is not known.
     """
-    config = Config()
-    config.set_main_option("script_location", str(migrations))
-    script = ScriptDirectory.from_config(config)
+    revisions = sorted(file.name[:4] for file in (migrations / "versions").glob("[0-9]*.py"))
     with database.read() as connection:
         before = _revision(connection)
-    if before == script.get_current_head():
+    if before == revisions[-1]:
         return None
-    _check_known(script, before)
+    if before not in (None, *revisions):
+        raise StudyError(
+            f"The votes' database is of revision {before}, which this version of the program does "
+            "not know. Use the program that made it, or a newer one."
+        )
     backup: Path | str | None = None
     if before and database.is_sqlite:
         backup = _copy(database, before)
     with database.write() as w:
         if not database.is_sqlite:
             w.execute(text(f"SELECT pg_advisory_xact_lock({LOCK})"))
-        if _revision(w.connection) == script.get_current_head():  # by another process meanwhile
+        if _revision(w.connection) == revisions[-1]:  # by another process meanwhile
             return backup
         if before and not database.is_sqlite:
             backup = _copy_schema(w.connection, before)
-        config.attributes["connection"] = w.connection
         # Made anew each time: rebuilding a table of SQLite drops its triggers without a word.
         _run(w.connection, triggers.removal(database.dialect))
-        command.upgrade(config, "head")
+        _run_revisions(w.connection, migrations)
         _run(w.connection, triggers.statements(database.dialect))
     return backup
 
@@ -67,18 +55,23 @@ def _run(connection: Connection, statements: list[str]) -> None:
         connection.exec_driver_sql(statement)
 
 
+def _run_revisions(connection: Connection, migrations: Path) -> None:
+    from alembic import command  # a second, which a database that is up to date need not wait
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(migrations))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+
+
 def _revision(connection: Connection) -> str | None:
-    return MigrationContext.configure(connection).get_current_revision()
-
-
-def _check_known(script: ScriptDirectory, revision: str | None) -> None:
-    try:
-        script.get_revision(revision or "head")
-    except CommandError as error:
-        raise StudyError(
-            f"The votes' database is of revision {revision}, which this version of the program "
-            "does not know. Use the program that made it, or a newer one."
-        ) from error
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    revision: str | None = connection.execute(
+        text("SELECT version_num FROM alembic_version")
+    ).scalar()
+    return revision
 
 
 def _copy(database: Database, revision: str) -> Path:

@@ -25,40 +25,20 @@ class Pictures:
         self.folder = folder
 
     def file(self, picture_id: str) -> Path:
-        """The file of a picture.
-
-        Args:
-            picture_id: 32 hexadecimal digits, as a trial names it.
-
-        Returns:
-            A lossless WebP.
-
-        Raises:
-            MissingFile: there is no such picture, whatever the text asks for.
-        """
+        """The file of a picture, a lossless WebP; MissingFile for any other text."""
         path = self.folder / f"{picture_id}{SUFFIX}"
         if not NAME.fullmatch(picture_id) or not path.is_file():
             raise MissingFile("There is no such picture.")
         return path
 
     def add(self, image: Image.Image) -> tuple[str, str]:
-        """Store a picture under a new name.
-
-        Args:
-            image: of any mode.
-
-        Returns:
-            Its id and the sha256 of its file.
-
-        Raises:
-            StudyError: the disk is full or cannot be written.
-        """
+        """Store a picture under a new name; returns its id and the sha256 of its file."""
         picture_id, content = token_hex(16), encoded(image)
         self.put(picture_id, content)
         return picture_id, sha256(content).hexdigest()
 
     def put(self, picture_id: str, content: bytes) -> None:
-        """Store a file whole or not at all, under a name that it has already."""
+        """Store a file whole or not at all; StudyError if the disk is full or cannot be written."""
         temporary = self.folder / f".{picture_id}.tmp"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -96,12 +76,7 @@ def encoded(image: Image.Image) -> bytes:
 def damaged(image: Image.Image, seed: int) -> Image.Image:
     """The picture with its 8 by 8 tiles in another order: plainly worse, for attention checks.
 
-    Args:
-        image: at least 8 pixels wide and high.
-        seed: of the order.
-
-    Returns:
-        A picture of the same size.
+    The picture must be at least 8 pixels wide and high; the result has its size.
     """
     plain = image.convert("RGB")
     width, height = plain.size[0] // TILES, plain.size[1] // TILES

@@ -28,39 +28,12 @@ CHECKS, PILOT, WITHDRAWN = "checks", "pilot", "withdrawn"
 class Vote:
     """One answer of one rater to one question of one pair.
 
-    Attributes:
-        study: id of the study.
-        trial: public id of the trial; the votes of one trial share it.
-        rater: number within the study.
-        source: how the rater came; `invite` for an invited one.
-        prompt: id of the prompt.
-        text: the prompt.
-        prompt_source: list that the prompt is from.
-        category: of the prompt, or empty.
-        seed: of the noise.
-        pair: id of the pair.
-        comparison: `A:B`, the arms' names in the recipe's order, or their codes where the key is
-            elsewhere; a and b below are these, not those of the table `pair`.
-        arm_a: name or code of arm a.
-        arm_b: of arm b.
-        image_a: picture id of arm a.
-        image_b: of arm b.
-        question: key of the question.
-        choice: `a`, `b` or `tie`.
-        tie_reason: `both_good`, `both_bad` or None.
-        left_is: arm on the left, `a` or `b`.
-        kind: `main`, `check` or `practice`.
-        expected: right answer of a check, else None.
-        repetition: 1 for the second showing to the same rater.
-        position: of the trial in the rater's work.
-        rt_ms: time to answer by the browser's clock.
-        viewport_width: CSS pixels, or None.
-        viewport_height: CSS pixels, or None.
-        picture_size: CSS pixels, or None.
-        excluded: whether a rule leaves the vote out of the analysis.
-        rules: those rules, joined by `;`: `checks`, `pilot`, `withdrawn`.
-        shown_at: ISO time when both pictures were seen, or None.
-        created_at: ISO time.
+    `trial` is its public id, `rater` the number within the study, `prompt` and `pair` are ids,
+    `text` is the prompt. `comparison` is `A:B`, the arms' names in the recipe's order, or their
+    codes where the key is elsewhere; a and b are these, not those of the table `pair`. `expected`
+    is the right answer of a check. `excluded` says whether `rules` (`checks`, `pilot`, `withdrawn`,
+    joined by `;`) leave the vote out of the analysis. Sizes are CSS pixels, `rt_ms` is by the
+    browser's clock, times are ISO.
     """
 
     study: str
@@ -97,15 +70,7 @@ class Vote:
 
 
 def votes(connection: Connection, study_id: str) -> list[Vote]:
-    """Every vote of a study, excluded ones and those of pilots, practice and checks too.
-
-    Args:
-        connection: to read through.
-        study_id: of the study.
-
-    Returns:
-        Votes in the order in which they came.
-    """
+    """Every vote of a study in order of storage, those of pilots, practice and checks too."""
     a, b = image.alias("a"), image.alias("b")
     statement = (
         select(vote, trial, rater.c.number, rater.c.source, pair, prompt.c.text, prompt.c.category)
@@ -134,16 +99,9 @@ def votes(connection: Connection, study_id: str) -> list[Vote]:
 
 
 def failed_checks(found: Iterable[Vote], question: str, min_share: float) -> set[int]:
-    """Numbers of the raters who got too few attention checks right.
+    """Numbers of the raters whose share of right attention checks is below `min_share`.
 
-    Args:
-        found: votes of any kind.
-        question: whose answers to the checks count.
-        min_share: right answers that a rater needs, in [0, 1]; a tie is none. Who has not answered
-            a check yet has not failed any.
-
-    Returns:
-        The numbers.
+    A tie is wrong. Raters who have not answered a check have not failed any.
     """
     answers: dict[int, list[bool]] = {}
     for one in found:

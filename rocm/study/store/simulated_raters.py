@@ -1,8 +1,7 @@
-"""Simulated raters of a stored study: they come, consent and answer as people do, by the same door.
+"""Simulated raters of a stored study: they join, consent and answer by the methods for people.
 
-Their source is `simulated`, which marks every output. How they choose is the utility model of
-`rocm.study.statistics.simulate`; which arm a picture is of, they alone are told, as they are no
-people.
+Their source is `simulated`, which marks every output. They choose by the utility model of
+`rocm.study.statistics.simulate`, and unlike people they are told which arm drew a picture.
 """
 
 from dataclasses import dataclass, field, replace
@@ -10,12 +9,12 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from sqlalchemy import func, select
 
-from rocm.errors import StudyError, StudyNotOpen
+from rocm.errors import StudyError
 from rocm.study.statistics.simulate import Utility, answers
 from rocm.study.store import rows
+from rocm.study.store.session import Answer, Trial, TrialQuestion
 from rocm.study.store.store import Store
 from rocm.study.store.tables import arm, image, rater
-from rocm.study.store.visit import Answer, Question, Trial
 
 SOURCE = "simulated"
 SIDES = {True: {"a": "left", "b": "right"}, False: {"a": "right", "b": "left"}}
@@ -23,13 +22,10 @@ SIDES = {True: {"a": "left", "b": "right"}, False: {"a": "right", "b": "left"}}
 
 @dataclass
 class Crowd:
-    """Raters that share their model and what they think of each prompt.
+    """Raters that share their utility model and their taste for each prompt.
 
-    Attributes:
-        utility: how they choose; arm a is the one that the recipe names first.
-        places: of each picture's arm in the recipe, by picture id; None for a damaged copy.
-        rng: source of the draws.
-        tastes: effects of prompts and raters, drawn when first needed.
+    `places` gives a picture's arm by its place in the recipe, None for a damaged copy; `tastes` are
+    drawn when first needed.
     """
 
     utility: Utility
@@ -37,11 +33,8 @@ class Crowd:
     rng: np.random.Generator
     tastes: dict[tuple[object, ...], float] = field(default_factory=dict)
 
-    def answer(self, number: int, trial: Trial) -> dict[str, Answer]:
-        """One rater's answers to all questions of a trial."""
-        return {one.key: self._one(number, trial, one) for one in trial.questions}
-
-    def _one(self, number: int, trial: Trial, question: Question) -> Answer:
+    def answer(self, number: int, trial: Trial, question: TrialQuestion) -> Answer:
+        """One rater's answer to one question of a trial."""
         left, right = self.places[trial.left], self.places[trial.right]
         lapse = self.utility.lapse
         if left is None or right is None:
@@ -69,20 +62,10 @@ class Crowd:
 def simulate_raters(
     store: Store, study_id: str, num_raters: int, score: float, seed: int = 0
 ) -> int:
-    """Let simulated raters work through an open study, one after another.
+    """Let simulated raters work through an open study without people, one after another.
 
-    Args:
-        store: of the study.
-        study_id: open, and without any person in it.
-        num_raters: at most so many; fewer if no work is left.
-        score: true score of the first over the second arm of every comparison, in (0, 1).
-        seed: of everything that they do.
-
-    Returns:
-        Trials answered.
-
-    Raises:
-        StudyError: people take part in this study, or it is not open, or the score is impossible.
+    Fewer take part if no work is left. `score` is the true score of the first over the second arm
+    of every comparison, in (0, 1). Returns the number of trials answered.
     """
     if num_raters < 1:
         raise StudyError(f"{num_raters} raters are too few. Give at least 1.")
@@ -90,31 +73,20 @@ def simulate_raters(
     _refuse_among_people(store, study_id)
     crowd = Crowd(utility, _places(store, study_id), np.random.default_rng(seed))
     version = store.study(study_id).config["consent"]["version"]
+    questions = store.questions(study_id)
     num_done = 0
     for number in range(num_raters):
         token = store.join(study_id, SOURCE).token
         store.consent(token, version)
-        done = _work(store, token, number, crowd)
-        if not done:
+        before, trial = num_done, store.next_step(token).trial
+        while trial is not None:
+            store.shown(token, trial.public_id)
+            answers = {one.key: crowd.answer(number, trial, one) for one in questions}
+            trial = store.submit(token, trial.public_id, answers).trial
+            num_done += 1
+        if num_done == before:  # no work is left
             break
-        num_done += done
     return num_done
-
-
-def _work(store: Store, token: str, number: int, crowd: Crowd) -> int:
-    done = 0
-    while (trial := _next(store, token)) is not None:
-        store.shown(token, trial.public_id)
-        store.submit(token, trial.public_id, crowd.answer(number, trial))
-        done += 1
-    return done
-
-
-def _next(store: Store, token: str) -> Trial | None:
-    try:
-        return store.claim(token)
-    except StudyNotOpen:  # all planned work is done
-        return None
 
 
 def _refuse_among_people(store: Store, study_id: str) -> None:

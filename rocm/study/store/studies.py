@@ -1,30 +1,23 @@
-"""A study as a row: what it says of itself, and its states."""
+"""The study's own row: its description, and its states."""
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Row, select
 
-from rocm.errors import StudyError, StudyNotOpen
+from rocm.errors import StudyError
 from rocm.study.store.database import Writing
 from rocm.study.store.tables import SOURCES, study
 
 
 @dataclass(frozen=True)
-class StudyInfo:
+class StudyContext:
     """A study, without its arms.
 
-    Attributes:
-        study_id: 12 hexadecimal digits; public.
-        title: that raters read.
-        status: `draft`, `open`, `paused` or `closed`.
-        is_demo: its votes are marked as a demonstration's.
-        votes_per_pair: distinct raters that each pair is to have.
-        config: the manifest once frozen, before that what is planned (docs/study.md).
-        config_sha256: of the manifest; None for a draft.
-        opened_at: ISO time, or None.
-        closed_at: ISO time, or None.
+    `config` is the manifest once frozen, before that the plan (docs/study.md); it must not be
+    changed. `config_sha256` is None for a draft. Times are ISO texts.
     """
 
     study_id: str
@@ -38,93 +31,86 @@ class StudyInfo:
     closed_at: str | None
 
 
-def info(connection: Connection, study_id: str) -> StudyInfo:
+def row(connection: Connection, study_id: str) -> Row[Any]:
+    """The row of a study; StudyError if there is none."""
+    return _known(
+        study_id, connection.execute(select(study).where(study.c.id == study_id)).one_or_none()
+    )
+
+
+def info(connection: Connection, study_id: str) -> StudyContext:
     """A study; StudyError if there is none of this id."""
-    row = connection.execute(select(study).where(study.c.id == study_id)).one_or_none()
-    if row is None:
-        raise _unknown(study_id)
-    return _info(row)
+    return info_of(row(connection, study_id))
 
 
-def infos(connection: Connection) -> list[StudyInfo]:
+def infos(connection: Connection) -> list[StudyContext]:
     """Every study, newest first."""
     rows = connection.execute(select(study).order_by(study.c.created_at.desc(), study.c.id))
-    return [_info(row) for row in rows]
+    return [info_of(row) for row in rows]
 
 
-def named(found: list[StudyInfo], given: str) -> StudyInfo:
-    """The study that an id, or its beginning, stands for.
-
-    Args:
-        found: studies to choose from.
-        given: what a user wrote.
-
-    Returns:
-        The one study.
-
-    Raises:
-        StudyError: none of them, or several.
-    """
-    fitting = [one for one in found if given and one.study_id.startswith(given)]
+def named(choices: list[StudyContext], given: str) -> StudyContext:
+    """The study whose id is, or begins with, what a user gave; StudyError for none or several."""
+    fitting = [study for study in choices if given and study.study_id.startswith(given)]
     if len(fitting) > 1:
-        ids = ", ".join(one.study_id for one in fitting)
-        raise StudyError(f"Several studies begin with {given}: {ids}.")
-    if not fitting:
-        raise _unknown(given)
-    return fitting[0]
+        ids = ", ".join(study.study_id for study in fitting)
+        raise StudyError(f"Several studies begin with {given}: {ids}. Give more digits.")
+    return _known(given, fitting[0] if fitting else None)
 
 
 def locked(w: Writing, study_id: str, for_update: bool = False) -> Row[Any]:
-    """A study's row, which does not change until the transaction ends.
+    """A study's row, which does not change until the transaction ends; StudyError if there is none.
 
-    Args:
-        w: transaction.
-        study_id: of the study.
-        for_update: keep others from reading it in this way too.
-
-    Returns:
-        The row.
-
-    Raises:
-        StudyError: there is no such study.
+    With `for_update` other transactions wait, even those that only read the row in this way.
     """
     statement = select(study).where(study.c.id == study_id).with_for_update(read=not for_update)
-    row: Row[Any] | None = w.execute(statement).one_or_none()
-    if row is None:
-        raise _unknown(study_id)
-    return row
+    return _known(study_id, w.execute(statement).one_or_none())
 
 
 def check_source(row: Row[Any], source: str) -> None:
     """StudyError where a study does not take raters of this source."""
-    # A demo's visitor elsewhere would come in uninvited, and mark the whole report as a demo's.
-    others = tuple(one for one in SOURCES if one != "demo")
+    # A demo's rater elsewhere would come in uninvited, and mark the whole report as a demo's.
+    others = tuple(name for name in SOURCES if name != "demo")
     allowed = ("demo", "pilot", "simulated") if row.is_demo else others
     if source not in allowed:
-        raise StudyError(f"source={source!r} is not allowed here: {', '.join(allowed)}.")
+        raise StudyError(f"source={source!r} is not allowed here. Allowed: {', '.join(allowed)}.")
 
 
-def check_open(row: Row[Any], source: str) -> None:
-    """StudyNotOpen unless trials are given out now; to pilots before and in a pause too."""
-    if row.status != "open" and (source != "pilot" or row.status == "closed"):
-        words = {"draft": "not open yet", "paused": "paused", "closed": "closed"}[row.status]
-        raise StudyNotOpen(f"The study is {words}. Come back later, or write to its contact.")
+def why_not_open(row: Row[Any], source: str) -> str:
+    """Why a study gives out no trials now; empty where it does, to pilots before it opens too."""
+    if row.status == "open" or (source == "pilot" and row.status != "closed"):
+        return ""
+    words = {"draft": "not open yet", "paused": "paused", "closed": "closed"}[row.status]
+    return f"The study is {words}. Come back later, or write to its contact."
 
 
-def _unknown(study_id: str) -> StudyError:
-    return StudyError(
-        f"There is no study '{study_id[:40]}'. List them: python -m rocm study status"
-    )
+Known = TypeVar("Known")
 
 
-def _info(row: Row[Any]) -> StudyInfo:
-    return StudyInfo(
+def _known(study_id: str, known: Known | None) -> Known:
+    if known is None:
+        raise StudyError(
+            f"There is no study '{study_id[:40]}'. List them: python -m rocm study status"
+        )
+    return known
+
+
+@lru_cache(maxsize=16)
+def parsed(config_json: str) -> dict[str, Any]:
+    """The configuration of a study, read once for many requests; never to be changed."""
+    config: dict[str, Any] = json.loads(config_json)
+    return config
+
+
+def info_of(row: Row[Any]) -> StudyContext:
+    """A study from its row."""
+    return StudyContext(
         study_id=row.id,
         title=row.title,
         status=row.status,
         is_demo=bool(row.is_demo),
         votes_per_pair=row.votes_per_pair,
-        config=json.loads(row.config_json),
+        config=parsed(row.config_json),
         config_sha256=row.config_sha256,
         opened_at=row.opened_at,
         closed_at=row.closed_at,

@@ -1,4 +1,4 @@
-"""What constraints cannot say: append-only tables, frozen studies, the states of a trial.
+"""Rules that constraints cannot say: append-only tables, frozen studies, the states of a trial.
 
 Each guard is one condition that both databases understand; a row for which it holds is refused.
 """
@@ -14,15 +14,7 @@ FROZEN = ("question", "prompt", "arm", "image")
 
 @dataclass(frozen=True)
 class Guard:
-    """Refuses rows of one table.
-
-    Attributes:
-        name: of the trigger.
-        table: guarded.
-        action: that it looks at.
-        condition: in NEW and OLD, in SQL of both databases; true is refused.
-        message: why.
-    """
+    """Refuses rows for which a condition holds, on NEW and OLD in SQL of both databases."""
 
     name: str
     table: str
@@ -175,26 +167,12 @@ def _votes() -> Iterator[Guard]:
 
 
 def statements(dialect: str) -> list[str]:
-    """Statements that make every guard.
-
-    Args:
-        dialect: `sqlite` or `postgresql`.
-
-    Returns:
-        SQL, in order.
-    """
+    """SQL that makes every guard, for `sqlite` or `postgresql`."""
     return [text for guard in guards() for text in getattr(guard, dialect)()]
 
 
 def removal(dialect: str) -> list[str]:
-    """Statements that take every guard away, to be made again in the same transaction.
-
-    Args:
-        dialect: `sqlite` or `postgresql`.
-
-    Returns:
-        SQL, in order.
-    """
+    """SQL that takes every guard away, to be made again in the same transaction."""
     if dialect == "sqlite":
         return [f"DROP TRIGGER IF EXISTS {guard.name}" for guard in guards()]
     return [f"DROP FUNCTION IF EXISTS {guard.name}() CASCADE" for guard in guards()]

@@ -3,8 +3,8 @@
 from html import escape
 from typing import Any
 
+from rocm.algorithms.intervals import Interval
 from rocm.evaluation.formats import interval_text
-from rocm.evaluation.intervals import Interval
 from rocm.evaluation.plan import ComparisonPlan
 from rocm.evaluation.store import Status
 from rocm.evaluation.table import ComparisonTable, Row

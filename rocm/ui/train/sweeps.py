@@ -7,9 +7,9 @@ from typing import Any
 
 import gradio as gr
 
+from rocm.algorithms.intervals import Interval
 from rocm.config.run_config import choices
 from rocm.errors import RocmError
-from rocm.evaluation.intervals import Interval
 from rocm.experiments.sweep import SweepCell, SweepReport, Sweeps
 from rocm.storage.numbers import number
 from rocm.studio import Studio

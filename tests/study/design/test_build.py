@@ -27,8 +27,8 @@ from rocm.study.statistics.votes import Votes
 from rocm.study.store import tables
 from rocm.study.store.erase import erase, forget_payments
 from rocm.study.store.pictures import Pictures, damaged, encoded
+from rocm.study.store.session import Answer
 from rocm.study.store.store import Store
-from rocm.study.store.visit import Answer
 
 RECIPE = {
     "title": "Which picture?",
@@ -90,8 +90,8 @@ def vote_through(store: Store, study_id: str, num_raters: int = 2) -> None:
     for _ in range(num_raters):
         token = store.join(study_id, "link").token
         store.consent(token, "1")
-        while (trial := store.claim(token)) is not None:
-            given = {one.key: Answer("left", 900) for one in trial.questions}
+        while (trial := store.next_step(token).trial) is not None:
+            given = {one.key: Answer("left", 900) for one in store.questions(study_id)}
             store.submit(token, trial.public_id, given)
 
 

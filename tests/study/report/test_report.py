@@ -7,13 +7,13 @@ import pytest
 
 from rocm.errors import StudyError
 from rocm.study.report.report import report
-from rocm.study.statistics.analysis import INTERIM, MARKS, Comparison, StudyInfo
+from rocm.study.statistics.analysis import INTERIM, MARKS, Comparison, StudyContext
 from rocm.study.statistics.outcomes import HEADLINE
 from rocm.study.statistics.reward_agreement import Rewards
 from rocm.study.statistics.simulate import Design, Utility, simulate
 from rocm.study.statistics.votes import Votes
 
-INFO = StudyInfo(
+INFO = StudyContext(
     title="Three arms",
     manifest_sha256="0123456789abcdef" * 4,
     comparisons=(

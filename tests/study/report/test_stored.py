@@ -7,19 +7,19 @@ import pytest
 from sqlalchemy import select
 
 from rocm.errors import StudyError
-from rocm.study.archive.export import is_analysed
+from rocm.study.archive.export import is_analyzed
 from rocm.study.design import lifecycle
 from rocm.study.report.effects import num_flagged
 from rocm.study.report.stored import study_report
 from rocm.study.store.rows import failed_checks
+from rocm.study.store.session import Answer
 from rocm.study.store.tables import arm, image
-from rocm.study.store.visit import Answer
 from tests.study.small import QUESTIONS, STUDY, fill, rater
 
 
 def answer_all(store, token, choose):
     """Answer every pair: `choose(prompt text)` gives the wanted arm or `tie`."""
-    while (trial := store.claim(token)) is not None:
+    while (trial := store.next_step(token).trial) is not None:
         left = left_arm(store, trial)
         wanted = choose(trial.prompt)
         side = "tie" if wanted == "tie" else "left" if wanted == left else "right"
@@ -50,7 +50,7 @@ def test_the_report_counts_wins_of_the_compared_arms_by_name(store, study):
 
 def rater_with_work(store):
     token = rater(store)
-    return token if store.claim(token) else None
+    return token if store.next_step(token).trial else None
 
 
 def test_an_open_study_and_votes_of_a_pilot_are_never_reported(store, study):
@@ -77,7 +77,7 @@ def test_who_fails_the_checks_is_left_out_of_results_and_exports_and_is_counted(
     votes = store.votes(STUDY)
     assert {one.rules for one in votes if one.rater == 1} == {"checks"}
     assert {one.rules for one in votes if one.rater != 1} == {""}
-    assert not [one for one in votes if is_analysed(one) and one.rater == 1]
+    assert not [one for one in votes if is_analyzed(one) and one.rater == 1]
     report = study_report(store, STUDY)
     found = json.loads(report.to_json())
     kept, every = (outcome_of(found, name) for name in ("outcomes", "outcomes_of_all"))

@@ -19,8 +19,8 @@ from rocm.study.store.invitations import invite
 from rocm.study.store.pictures import Pictures
 from tests.study.server.conftest import Visitor
 from tests.study.server.oauth_provider import CLIENT, NAME, provider
-from tests.study.server.test_api import column, count, refused
-from tests.study.small import STUDY
+from tests.study.server.test_api import refused
+from tests.study.small import STUDY, column, count
 
 PLACE = "https://someone-space.hf.space/study"
 VERIFIER = "v" * 43

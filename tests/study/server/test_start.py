@@ -1,13 +1,15 @@
 """The vote server's store follows its backup folder, if it is given one."""
 
 import shutil
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from rocm.errors import StudyError
 from rocm.study.design import lifecycle
-from rocm.study.server.bodies import Join
+from rocm.study.server.bodies import JoinBody
 from rocm.study.server.start import server_of
 from rocm.study.store.identity import study_secret
 from tests.study.small import fill, rater, work
@@ -42,7 +44,7 @@ def test_a_backup_of_postgresql_is_refused_in_one_sentence(tmp_path):
 def test_who_came_before_the_loss_of_a_disk_is_known_again_by_the_secret(tmp_path, caplog, master):
     home = tmp_path / "home"
     settings = {"ROCM_BACKUP": str(tmp_path / "bucket"), "ROCM_STUDY_SECRET": master}
-    body = Join(source="prolific", external_id="5f0c")
+    body = JoinBody(source="prolific", external_id="5f0c")
     api = server_of(home, settings, True, False).api
     study = fill(api.store)
     lifecycle.open_study(api.store, study)
@@ -77,3 +79,15 @@ def test_raters_who_come_at_once_get_the_same_secret(tmp_path):
         found = set(pool.map(lambda _: study_secret(tmp_path, "0" * 12), range(200)))
     assert len(found) == 1
     assert [file.name for file in tmp_path.iterdir()] == ["000000000000.secret"]
+
+
+def test_a_server_starts_without_libraries_that_take_a_second():
+    heavy = ["scipy.stats", "scipy.optimize", "statsmodels", "pandas", "pyarrow", "alembic"]
+    code = f"""
+import sys
+import rocm.study.service
+import rocm.study.server.start
+found = sorted(set({heavy}) & set(sys.modules))
+assert not found, found
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -2,14 +2,12 @@
 
 import asyncio
 import json
-import zipfile
 
 import pytest
 from starlette.websockets import WebSocketDisconnect
 
-from rocm.errors import ConfigError, StoreUnavailable, StudyError
+from rocm.errors import ConfigError, StoreUnavailable
 from rocm.study.archive.export import csv_text
-from rocm.study.archive.pack import pack, unpack
 from rocm.study.design.recipe import Recipe
 from rocm.study.server import app as server_module
 from rocm.study.server.api import Api
@@ -198,25 +196,3 @@ def test_a_study_sends_nobody_to_a_script(name):
 def test_no_cell_of_an_export_is_a_formula(first):
     written = csv_text(["text", "next"], [{"text": f"{first}cmd|' /C calc'!A0", "next": 1}])
     assert f"'{first}cmd" in written
-
-
-def bundle_of(store, study, tmp_path, compression):
-    """A zip as `study pack` makes it, but for how it is compressed."""
-    folder = tmp_path / "pictures"
-    good = tmp_path / "good.zip"
-    pack(store, Pictures(folder), study, good)
-    again = tmp_path / f"again-{compression}.zip"
-    with zipfile.ZipFile(good) as source, zipfile.ZipFile(again, "w", compression) as target:
-        for name in source.namelist():
-            target.writestr(name, source.read(name))
-    return again
-
-
-def test_a_zip_that_could_swell_is_refused(store, study, tmp_path):
-    bomb = bundle_of(store, study, tmp_path, zipfile.ZIP_DEFLATED)
-    plain = bundle_of(store, study, tmp_path, zipfile.ZIP_STORED)
-    other = Store.open(tmp_path / "other.sqlite3")
-    with pytest.raises(StudyError, match="no whole zip"):
-        unpack(other, Pictures(tmp_path / "others"), bomb)
-    assert unpack(other, Pictures(tmp_path / "others"), plain) == study
-    other.close()

@@ -41,8 +41,8 @@ def members(path):
         return {name: whole.read(name) for name in whole.namelist()}
 
 
-def zipped(path, content):
-    with zipfile.ZipFile(path, "w") as whole:
+def zipped(path, content, compression=zipfile.ZIP_STORED):
+    with zipfile.ZipFile(path, "w", compression) as whole:
         for name, data in content.items():
             whole.writestr(name, data)
     return path
@@ -283,6 +283,10 @@ def words_of(path):
     except StudyError as error:
         return str(error)
     return ""
+
+
+def test_a_zip_that_could_swell_is_refused(packed, there, tmp_path):
+    refusal(there, zipped(tmp_path / "bomb.zip", packed["plain"], zipfile.ZIP_DEFLATED))
 
 
 def test_files_that_lie_in_each_other_are_refused(packed, there, tmp_path):

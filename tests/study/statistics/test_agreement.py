@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 
 from rocm.study.statistics.agreement import (
+    alpha,
     krippendorff_alpha,
     pairwise_agreement,
     repeat_consistency,
@@ -28,19 +29,45 @@ def test_alpha_is_that_of_evalica(simulated, level):
     assert krippendorff_alpha(simulated, level).value == pytest.approx(expected, abs=1e-9)
 
 
+# Krippendorff (2011), example C: four observers, twelve units, five values; 0 is missing.
+PUBLISHED = [
+    [1, 2, 3, 3, 2, 1, 4, 1, 2, 0, 0, 0],
+    [1, 2, 3, 3, 2, 2, 4, 1, 2, 5, 0, 3],
+    [0, 3, 3, 3, 2, 3, 4, 2, 2, 5, 1, 0],
+    [1, 2, 3, 3, 2, 4, 4, 1, 2, 5, 1, 0],
+]
+# Counts of three values in twelve units; the alphas are those of krippendorff 0.9 for them.
+KEPT = [[3, 2, 2], [1, 1, 0], [0, 0, 0], [3, 2, 3], [2, 2, 3], [2, 2, 2], [2, 3, 1], [3, 2, 0],
+        [1, 3, 2], [0, 3, 2], [3, 0, 0], [3, 0, 2]]  # fmt: skip
+
+
+@pytest.mark.parametrize(("level", "published"), [("nominal", 0.743), ("ordinal", 0.815)])
+def test_alpha_is_that_of_the_published_example(level, published):
+    counts = [
+        [column.count(value) for value in range(1, 6)] for column in zip(*PUBLISHED, strict=True)
+    ]
+    assert alpha(np.array(counts, dtype=float), level) == pytest.approx(published, abs=5e-4)
+
+
+@pytest.mark.parametrize(
+    ("level", "kept"), [("nominal", -0.0221382591659669), ("ordinal", 0.010594375106003029)]
+)
+def test_alpha_is_that_of_the_package_which_computed_it_before(level, kept):
+    assert alpha(np.array(KEPT, dtype=float), level) == pytest.approx(kept, abs=1e-12)
+
+
 def test_alpha_by_hand(by_hand):
     # Coincidences: aa 2, bb 2, ab and ba 1 each; 1 - (6 - 1) * 2 / (2 * 3 * 3).
     votes = by_hand([(0, 0, "a"), (1, 0, "a"), (0, 1, "b"), (1, 1, "b"), (0, 2, "a"), (1, 2, "b")])
     assert krippendorff_alpha(votes, "nominal").value == pytest.approx(1 - 5 * 2 / 18)
 
 
-def test_alpha_of_perfect_agreement_is_one(by_hand):
+def test_alpha_of_perfect_agreement_is_one_and_of_others_lies_within_its_interval(
+    by_hand, simulated
+):
     votes = by_hand([(r, p, "ab"[p % 2]) for r in range(3) for p in range(20)])
     found = krippendorff_alpha(votes, "nominal")
     assert (found.value, found.low, found.high) == (1.0, 1.0, 1.0)
-
-
-def test_alpha_interval_contains_alpha(simulated):
     found = krippendorff_alpha(simulated, "ordinal")
     assert found.low < found.value < found.high
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rocm.study.report.report import report
-from rocm.study.statistics.analysis import Comparison, StudyInfo
+from rocm.study.statistics.analysis import Comparison, StudyContext
 from rocm.study.statistics.beta_curve import beta_curve
 from rocm.study.statistics.reward_agreement import Rewards
 from rocm.study.statistics.votes import Votes
@@ -100,7 +100,7 @@ def test_fewer_than_three_different_betas_make_no_curve(rows, betas):
 
 def test_the_report_draws_it_only_where_it_is(rows, rewards):
     comparisons = tuple(Comparison(name, *two) for name, two in COMPARED.items())
-    info = StudyInfo("Three betas", "0" * 64, comparisons, ("overall",), "own")
+    info = StudyContext("Three betas", "0" * 64, comparisons, ("overall",), "own")
     votes = Votes.from_rows(rows)
     title = "<h2>People against beta</h2>"
     assert title not in report(votes, info, rewards).to_html()

@@ -2,14 +2,14 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
-from rocm.study.statistics.crossed import Table
+from rocm.study.statistics.crossed import VoteTable
 from rocm.study.statistics.evidence import SPREAD, evidence, log_e_value
-from rocm.study.statistics.intervals import Multiway
+from rocm.study.statistics.score_intervals import Multiway
 from rocm.study.statistics.simulate import Design, Utility, simulate
 
 
 def test_e_value_is_the_mean_likelihood_ratio_over_the_alternatives(simulated):
-    table = Table.of(simulated)
+    table = VoteTable.of(simulated)
     ways = Multiway.of(table)
     sd = np.sqrt(ways.variance) * stats.t.ppf(0.975, ways.satterthwaite_df) / stats.norm.ppf(0.975)
 

@@ -2,6 +2,9 @@ from math import comb
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from statsmodels.stats.multitest import multipletests
 
 from rocm.study.statistics.majorities import holm, majorities, sign_test
 
@@ -44,9 +47,10 @@ def test_swapping_arms_swaps_wins_and_losses(simulated):
     assert plain.p_value == pytest.approx(flipped.p_value)
 
 
-def test_holm_by_hand():
-    adjusted = holm({"x": 0.01, "y": 0.04, "z": 0.03})
-    assert adjusted == pytest.approx({"x": 0.03, "y": 0.06, "z": 0.06})
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
+def test_holm_is_that_of_statsmodels(p_values):
+    names = dict(enumerate(p_values))
+    assert list(holm(names).values()) == pytest.approx(multipletests(p_values, method="holm")[1])
 
 
 def test_a_comparison_without_a_p_value_still_counts_in_the_family():

@@ -3,8 +3,7 @@ import pytest
 from scipy.stats import binom, binomtest
 
 from rocm.errors import StudyError
-from rocm.study.statistics.crossed import Table
-from rocm.study.statistics.intervals import METHODS
+from rocm.study.statistics.crossed import VoteTable
 from rocm.study.statistics.outcomes import HEADLINE
 from rocm.study.statistics.power import (
     power,
@@ -12,6 +11,7 @@ from rocm.study.statistics.power import (
     widths_when_closed_early,
     workload,
 )
+from rocm.study.statistics.score_intervals import METHODS
 from rocm.study.statistics.simulate import Design, Utility, simulate
 
 PLAIN = Utility(prompt_sd=0, rater_sd=0, side=0, tie_width=0, lapse=0)
@@ -70,7 +70,7 @@ def test_width_foreseen_from_a_third_of_the_votes_is_near_the_final_one():
     ratios = []
     for _ in range(10):
         votes = simulate(design, {("c", "q"): Utility()}, rng)
-        final = METHODS[HEADLINE](Table.of(votes)).width
+        final = METHODS[HEADLINE](VoteTable.of(votes)).width
         ratios.append(width_when_complete(votes.where(np.arange(500)), design) / final)
     assert np.mean(ratios) == pytest.approx(1, abs=0.15)
 

@@ -18,18 +18,10 @@ def votes_of(results):
     rows = []
     for number, (comparison, counts) in enumerate(results.items()):
         for choice, count in zip(("a", "tie", "b"), counts, strict=True):
-            for one in range(count):
-                prompt = 1000 * number + one
-                rows.append(
-                    {
-                        "rater": one,
-                        "prompt": prompt,
-                        "pair": prompt,
-                        "question": "q",
-                        "comparison": comparison,
-                        "choice": choice,
-                    }
-                )
+            for rater in range(count):
+                prompt = 1000 * number + rater
+                row = {"rater": rater, "prompt": prompt, "pair": prompt, "question": "q"}
+                rows.append(row | {"comparison": comparison, "choice": choice})
     return Votes.from_rows(rows)
 
 
@@ -74,21 +66,18 @@ def test_an_arm_that_wins_every_vote_is_separable():
     assert not is_separable(games((0, 1, 5, 1, 0), (1, 2, 3, 0, 3)), 3)
 
 
-def test_separable_votes_give_a_sentence_instead_of_numbers():
-    ranking = rank(votes_of({"xy": (9, 0, 0), "yz": (4, 0, 5), "xz": (9, 0, 0)}), ROUND)
+@pytest.mark.parametrize(
+    ("results", "arms", "words"),
+    [
+        ({"xy": (9, 0, 0), "yz": (4, 0, 5), "xz": (9, 0, 0)}, ROUND, "wins every vote"),
+        ({"xy": (9, 0, 5), "uv": (9, 0, 5)}, {"xy": "xy", "uv": "uv"}, "do not connect"),
+        ({}, ROUND, "no votes"),
+    ],
+)
+def test_votes_without_a_ranking_give_a_sentence(results, arms, words):
+    ranking = rank(votes_of(results), arms)
     assert ranking.strengths == {}
-    assert "wins every vote" in ranking.note
-
-
-def test_comparisons_that_share_no_arm_give_a_sentence():
-    arms = {"xy": ("x", "y"), "uv": ("u", "v")}
-    ranking = rank(votes_of({"xy": (9, 0, 5), "uv": (9, 0, 5)}), arms)
-    assert ranking.strengths == {}
-    assert "do not connect" in ranking.note
-
-
-def test_no_votes_give_a_sentence():
-    assert rank(Votes.from_rows([]), ROUND).note == "There are no votes yet."
+    assert words in ranking.note
 
 
 @pytest.mark.parametrize(("ties", "model"), [(1, "Bradley-Terry"), (9, "Davidson")])

@@ -33,6 +33,14 @@ def store(disk):
     opened.close()
 
 
+@pytest.fixture
+def backup(store, bucket) -> Backup:
+    """A backup that follows the store."""
+    started = Backup(store.database, bucket)
+    started.start()
+    return started
+
+
 def everything(file: Path) -> list:
     connection = sqlite3.connect(file)
     names = "study pair rater block trial vote exclusion event".split()
@@ -53,16 +61,14 @@ def assert_comes_back(disk: Path, bucket: Path) -> None:
     assert everything(disk) == was
 
 
-def test_every_acknowledged_vote_is_there_after_the_disk_is_gone(store, disk, bucket):
-    backup = Backup(store.database, bucket)
-    backup.start()
+def test_every_acknowledged_vote_is_there_after_the_disk_is_gone(store, disk, bucket, backup):
     lifecycle.open_study(store, fill(store))
     work(store, rater(store))
     store.withdraw(rater(store))
     backup.snapshot()
     work(store, rater(store), most=3)
     open_trial = rater(store)
-    store.claim(open_trial)
+    store.next_step(open_trial)
     store.close()
     was = everything(disk)
     lose(disk)
@@ -88,21 +94,18 @@ def test_a_new_disk_never_hides_the_votes(disk, bucket):
     assert votes == [6, 12, 18]
 
 
-def test_a_torn_last_line_is_left_out(store, disk, bucket):
-    Backup(store.database, bucket).start()
+def test_a_torn_last_line_is_left_out(store, disk, bucket, backup):
     fill(store)
-    newest = max(bucket.glob("journal-*"))
-    newest.write_bytes(newest.read_bytes() + b'[["vote", {"id"')
+    with open(max(bucket.glob("journal-*")), "ab") as newest:
+        newest.write(b'[["vote", {"id"')
     store.close()
     assert_comes_back(disk, bucket)
 
 
-def test_what_cannot_be_saved_is_counted_and_saved_later(store, disk, bucket, monkeypatch):
-    backup = Backup(store.database, bucket)
-    backup.start()
+def test_what_cannot_be_saved_is_counted_and_saved_later(store, disk, bucket, monkeypatch, backup):
     lifecycle.open_study(store, fill(store))
     token = rater(store)
-    trial = store.claim(token)
+    trial = store.next_step(token).trial
 
     def full(number: int) -> None:
         raise OSError(28, "No space left on device")
@@ -113,16 +116,14 @@ def test_what_cannot_be_saved_is_counted_and_saved_later(store, disk, bucket, mo
     status = backup.status()
     assert status.num_unsaved == 3
     assert "No space left" in status.error
-    store.claim(token)
+    store.next_step(token)
     assert backup.status().num_unsaved == 0
     assert backup.status().error == ""
     store.close()
     assert_comes_back(disk, bucket)
 
 
-def test_what_another_process_wrote_is_saved_with_the_next_commit(store, disk, bucket):
-    backup = Backup(store.database, bucket)
-    backup.start()
+def test_what_another_process_wrote_is_saved_with_the_next_commit(store, disk, bucket, backup):
     other = Store.open(disk)
     fill(other)
     other.close()
@@ -131,9 +132,9 @@ def test_what_another_process_wrote_is_saved_with_the_next_commit(store, disk, b
     assert_comes_back(disk, bucket)
 
 
-def test_what_is_deleted_is_in_no_backup_and_can_come_back_into_it(store, disk, bucket, tmp_path):
-    backup = Backup(store.database, bucket)
-    backup.start()
+def test_what_is_deleted_is_in_no_backup_and_can_come_back_into_it(
+    store, disk, bucket, tmp_path, backup
+):
     deleted = DraftBin(tmp_path / "home", store)
     fill(store)
     rater(store, "pilot")
@@ -144,8 +145,7 @@ def test_what_is_deleted_is_in_no_backup_and_can_come_back_into_it(store, disk, 
     assert_comes_back(disk, bucket)
 
 
-def test_a_database_that_is_there_is_not_touched(store, disk, bucket):
-    Backup(store.database, bucket).start()
+def test_a_database_that_is_there_is_not_touched(store, disk, bucket, backup):
     fill(store)
     store.close()
     was = everything(disk)
@@ -153,14 +153,7 @@ def test_a_database_that_is_there_is_not_touched(store, disk, bucket):
     assert everything(disk) == was
 
 
-def test_without_a_backup_there_is_nothing_to_restore(disk, bucket):
-    assert restore(disk, bucket) == 0
-    assert not disk.exists()
-
-
-def test_an_erased_rater_is_in_no_backup(store, bucket):
-    backup = Backup(store.database, bucket)
-    backup.start()
+def test_an_erased_rater_is_in_no_backup(store, bucket, backup):
     lifecycle.open_study(store, fill(store))
     token = store.join(STUDY, "prolific", ext_hmac="ab" * 32).token
     store.consent(token, "1")
@@ -171,8 +164,7 @@ def test_an_erased_rater_is_in_no_backup(store, bucket):
     assert not any(b"ab" * 32 in file.read_bytes() for file in bucket.iterdir())
 
 
-def test_a_damaged_snapshot_is_said(store, disk, bucket):
-    Backup(store.database, bucket).start()
+def test_a_damaged_snapshot_is_said(store, disk, bucket, backup):
     fill(store)
     store.close()
     lose(disk)

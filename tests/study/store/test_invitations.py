@@ -15,7 +15,7 @@ from rocm.study.store.queries import hashed
 from rocm.study.store.store import Store
 from tests.study import small
 from tests.study.design.test_build import RECIPE, FakeQueue
-from tests.study.small import STUDY, fill, rater, work
+from tests.study.small import STUDY, fill
 
 
 def test_invitations_add_up_and_are_kept_as_hashes(store, study):
@@ -26,17 +26,6 @@ def test_invitations_add_up_and_are_kept_as_hashes(store, study):
     with store.database.read() as connection:
         kept = str(connection.execute(select(tables.event)).all())
     assert not [code for code in codes if code in kept]
-
-
-def test_an_invitation_is_one_rater_who_goes_on_under_a_new_token(store, study):
-    first = rater(store, "link", ext_hmac="a" * 64)
-    assert work(store, first, most=1) == 1
-    again = rater(store, "link", ext_hmac="a" * 64)
-    assert store.progress(again).num_done == 1
-    assert {one.source for one in store.votes(study)} == {"invite"}
-    rater(store, "link", ext_hmac="b" * 64)
-    with store.database.read() as connection:
-        assert len(connection.execute(select(tables.rater)).all()) == 2
 
 
 def test_invitations_travel_with_the_study(store, fresh, tmp_path):

@@ -4,32 +4,26 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from rocm.errors import StudyError, StudyNotOpen, TrialExpired, UnknownRater, UnknownTrial
 from rocm.study.design import lifecycle
 from rocm.study.store import tables
-from rocm.study.store.visit import Answer, Screen
-from tests.study.small import QUESTIONS, STUDY, answers, fill, rater, work
+from rocm.study.store.session import Answer, Screen
+from tests.study.small import QUESTIONS, STUDY, answers, column, count, fill, rater, work
 
-
-def count(store, table, *where) -> int:
-    with store.database.read() as connection:
-        return connection.execute(select(func.count()).select_from(table).where(*where)).scalar()
+state = tables.trial.c.state
 
 
 def main_issued(store) -> list[int]:
-    with store.database.read() as connection:
-        column = select(tables.pair.c.issued).where(tables.pair.c.kind == "main")
-        return list(connection.execute(column).scalars())
+    return column(store, tables.pair.c.issued, tables.pair.c.kind == "main")
 
 
 def past_practice(store, token):
     """The rater's first trial that is not practice."""
-    trial = store.claim(token)
+    trial = store.next_step(token).trial
     while trial.is_practice:
-        store.submit(token, trial.public_id, answers())
-        trial = store.claim(token)
+        trial = store.submit(token, trial.public_id, answers()).trial
     return trial
 
 
@@ -38,13 +32,13 @@ def test_every_pair_gets_its_votes_and_no_rater_sees_one_twice(store, study):
     assert [work(store, token) for token in tokens] == [5, 5, 5, 5]
     assert main_issued(store) == [2] * 6
     late = rater(store)
-    assert store.claim(late) is None
-    assert store.progress(late).num_trials == 0
+    assert store.next_step(late).trial is None
+    assert store.current_step(late).num_trials == 0
 
 
 def test_a_vote_sent_three_times_at_once_is_stored_once(store, study):
     token = rater(store)
-    trial = store.claim(token)
+    trial = store.next_step(token).trial
     with ThreadPoolExecutor(3) as pool:
         sent = [pool.submit(store.submit, token, trial.public_id, answers()) for _ in range(3)]
         replies = [one.result() for one in sent]
@@ -53,20 +47,11 @@ def test_a_vote_sent_three_times_at_once_is_stored_once(store, study):
     assert {reply.num_done for reply in replies} == {1}
 
 
-def test_the_first_answer_stays(store, study):
-    token = rater(store)
-    trial = store.claim(token)
-    store.submit(token, trial.public_id, answers("left"))
-    store.submit(token, trial.public_id, answers("right"))
-    with store.database.read() as connection:
-        assert set(connection.execute(select(tables.vote.c.raw_side)).scalars()) == {"left"}
-
-
 def test_tabs_that_ask_at_once_get_one_trial(store, study):
     token = rater(store)
     with ThreadPoolExecutor(6) as pool:
-        trials = list(pool.map(store.claim, [token] * 6))
-    assert len({trial.public_id for trial in trials}) == 1
+        steps = list(pool.map(store.next_step, [token] * 6))
+    assert len({step.trial.public_id for step in steps}) == 1
     assert count(store, tables.trial) == 1
 
 
@@ -92,7 +77,7 @@ def test_a_trial_kept_too_long_goes_to_somebody_else(store, study, clock):
     for token in others:
         work(store, token)
     assert main_issued(store) == [2] * 6
-    with pytest.raises(TrialExpired, match="gone to somebody else"):
+    with pytest.raises(TrialExpired, match="another rater"):
         store.submit(gone, held.public_id, answers())
 
 
@@ -101,9 +86,11 @@ def test_a_late_answer_counts_while_its_place_is_free(store, study, clock):
     held = past_practice(store, token)
     clock.forward(16)
     store.expire()
-    before = sum(main_issued(store))
-    store.submit(token, held.public_id, answers())
-    assert sum(main_issued(store)) == before + 1
+    assert sum(main_issued(store)) == 0
+    step = store.submit(token, held.public_id, answers())
+    assert step.trial.public_id != held.public_id
+    pair = select(tables.trial.c.pair_id).where(tables.trial.c.public_id == held.public_id)
+    assert count(store, tables.pair, tables.pair.c.id.in_(pair), tables.pair.c.issued == 1) == 1
 
 
 def test_who_comes_back_after_the_lease_gets_the_same_trial(store, study, clock):
@@ -111,7 +98,7 @@ def test_who_comes_back_after_the_lease_gets_the_same_trial(store, study, clock)
     held = past_practice(store, token)
     clock.forward(500)
     store.expire()
-    again = store.claim(token)
+    again = store.next_step(token).trial
     assert again.public_id == held.public_id
     assert again.lease_until > held.lease_until
     assert (again.left, again.right) == (held.left, held.right)
@@ -119,9 +106,9 @@ def test_who_comes_back_after_the_lease_gets_the_same_trial(store, study, clock)
 
 def test_a_reload_renews_the_lease(store, study, clock):
     token = rater(store)
-    store.claim(token)
+    store.next_step(token)
     clock.forward(10)
-    store.claim(token)
+    store.next_step(token)
     clock.forward(10)
     assert store.expire() == 0
 
@@ -131,14 +118,15 @@ def test_a_skip_frees_the_place_and_stores_no_vote(store, study):
     trial = past_practice(store, token)
     votes = count(store, tables.vote)
     assert sum(main_issued(store)) == 1
-    progress = store.skip(token, trial.public_id)
-    assert progress.num_done == trial.position + 1
-    assert sum(main_issued(store)) == 0
+    step = store.skip(token, trial.public_id)
+    assert step.num_done == trial.position + 1
+    assert step.trial.public_id != trial.public_id
+    skipped = tables.pair.c.id.in_(select(tables.trial.c.pair_id).where(state == "skipped"))
+    assert count(store, tables.pair, skipped, tables.pair.c.issued > 0) == 0
     assert count(store, tables.vote) == votes
     assert store.skip(token, trial.public_id).was_saved_before
     with pytest.raises(TrialExpired, match="skipped"):
         store.submit(token, trial.public_id, answers())
-    assert store.claim(token).public_id != trial.public_id
 
 
 def test_drop_outs_are_replaced_until_every_pair_has_its_votes(store, study, clock):
@@ -151,13 +139,13 @@ def test_drop_outs_are_replaced_until_every_pair_has_its_votes(store, study, clo
         helpers += 1
     assert main_issued(store) == [2] * 6
     assert helpers <= 4
-    assert store.claim(rater(store)) is None
+    assert store.next_step(rater(store)).trial is None
 
 
 def test_what_is_planned_for_raters_at_work_is_not_given_away(store, study):
     for _ in range(4):
-        store.claim(rater(store))
-    assert store.claim(rater(store)) is None
+        store.next_step(rater(store))
+    assert store.next_step(rater(store)).trial is None
 
 
 def test_a_withdrawn_raters_votes_stay_but_count_no_more(store, study):
@@ -169,9 +157,9 @@ def test_a_withdrawn_raters_votes_stay_but_count_no_more(store, study):
     assert count(store, tables.vote) == stored
     assert sum(main_issued(store)) == 0
     assert count(store, tables.exclusion, tables.exclusion.c.rule == "withdrawn") == 1
-    assert store.rater(token).status == "withdrawn"
+    assert store.current_step(token).status == "withdrawn"
     with pytest.raises(StudyError, match="after leaving"):
-        store.claim(token)
+        store.next_step(token)
     while sum(main_issued(store)) < 12:
         assert work(store, rater(store)) > 0
 
@@ -193,23 +181,24 @@ def test_a_draft_takes_pilots_only(store):
 
 def test_a_paused_study_takes_open_answers_but_gives_no_trial(store, study):
     token = rater(store)
-    trial = store.claim(token)
+    trial = store.next_step(token).trial
     lifecycle.pause(store, STUDY)
-    store.submit(token, trial.public_id, answers())
-    with pytest.raises(StudyNotOpen, match="paused"):
-        store.claim(token)
+    for step in (store.submit(token, trial.public_id, answers()), store.next_step(token)):
+        assert (step.trial, step.num_done) == (None, 1)
+        assert "paused" in step.notice
     lifecycle.resume(store, STUDY)
-    assert store.claim(token)
+    assert store.next_step(token).trial
 
 
 def test_a_closed_study_takes_nothing(store, study):
     token = rater(store)
-    trial = store.claim(token)
+    trial = store.next_step(token).trial
     lifecycle.close(store, STUDY)
     with pytest.raises(TrialExpired, match="ended"):
         store.submit(token, trial.public_id, answers())
-    with pytest.raises(StudyNotOpen, match="closed"):
-        store.claim(token)
+    step = store.next_step(token)
+    assert step.trial is None
+    assert "closed" in step.notice
     with pytest.raises(StudyNotOpen, match="closed"):
         store.join(STUDY, "pilot")
 
@@ -217,83 +206,80 @@ def test_a_closed_study_takes_nothing(store, study):
 def test_the_same_outside_id_is_the_same_rater(store, study):
     first = store.join(STUDY, "prolific", ext_hmac="a" * 64)
     store.consent(first.token, "1")
-    trial = store.claim(first.token)
+    trial = store.next_step(first.token).trial
     again = store.join(STUDY, "prolific", ext_hmac="a" * 64)
     assert (first.is_new, again.is_new) == (True, False)
-    assert store.claim(again.token).public_id == trial.public_id
+    assert store.next_step(again.token).trial.public_id == trial.public_id
     with pytest.raises(UnknownRater):
-        store.claim(first.token)
+        store.next_step(first.token)
     assert store.join(STUDY, "mturk", ext_hmac="a" * 64).is_new
 
 
 def test_the_token_is_stored_as_a_hash_only(store, study):
     token = rater(store)
     with store.database.read() as connection:
-        row = connection.execute(select(tables.rater)).one()
-    assert token not in str(row)
+        assert token not in str(connection.execute(select(tables.rater)).one())
 
 
 def test_a_trial_is_its_raters_alone(store, study):
     mine, other = rater(store), rater(store)
-    trial = store.claim(mine)
+    trial = store.next_step(mine).trial
     for act in (store.skip, store.shown, lambda *who: store.submit(*who, answers())):
         with pytest.raises(UnknownTrial):
             act(other, trial.public_id)
         with pytest.raises(UnknownTrial):
             act(mine, "f" * 32)
     with pytest.raises(UnknownRater):
-        store.claim("guess")
+        store.next_step("guess")
 
 
 def test_consent_comes_first_and_in_its_version(store, study):
     token = store.join(STUDY, "link").token
     with pytest.raises(StudyError, match="consent first"):
-        store.claim(token)
+        store.next_step(token)
     with pytest.raises(StudyError, match="version 1"):
         store.consent(token, "0")
     store.consent(token, "1")
-    assert store.rater(token).consent_version == "1"
-    assert store.claim(token)
+    assert store.current_step(token).has_consented
+    assert store.next_step(token).trial
 
 
 def test_who_declines_is_screened_out(store, study):
     token = store.join(STUDY, "link").token
     store.screen_out(token)
-    assert store.rater(token).status == "screened_out"
+    assert store.current_step(token).status == "screened_out"
     with pytest.raises(StudyError, match="after leaving"):
-        store.claim(token)
+        store.next_step(token)
 
 
 @pytest.mark.parametrize(
-    ("given", "words"),
+    ("given", "screen", "words"),
     [
-        ({"overall": Answer("left", 1)}, "to each question and no other"),
-        ({**answers(), "beauty": Answer("left", 1)}, "to each question and no other"),
-        (answers("up"), "answer left, right, tie"),
-        ({**answers(), "alignment": Answer("tie", 1)}, "answer left, right"),
-        ({**answers(), "overall": Answer("left", -1)}, "milliseconds"),
-        ({**answers(), "overall": Answer("left", True)}, "milliseconds"),
-        ({**answers(), "overall": Answer("left", 1, "both_bad")}, "with a tie"),
-        ({**answers(), "overall": Answer("tie", 1, "dull")}, "both_good or both_bad"),
+        ({"overall": Answer("left", 1)}, None, "appeal, overall, alignment"),
+        ({**answers(), "beauty": Answer("left", 1)}, None, "appeal, overall, alignment"),
+        (answers("up"), None, "left, right, tie"),
+        ({**answers(), "alignment": Answer("tie", 1)}, None, "left, right"),
+        ({**answers(), "overall": Answer("left", -1)}, None, "rt_ms"),
+        ({**answers(), "overall": Answer("left", True)}, None, "rt_ms"),
+        ({**answers(), "overall": Answer("left", 1, "both_bad")}, None, "with a tie"),
+        ({**answers(), "overall": Answer("tie", 1, "dull")}, None, "both_good or both_bad"),
+        (answers(), Screen(390, 0, 180), "1 to 100000 pixels"),
     ],
 )
 def test_an_answer_that_is_not_allowed_is_refused_and_the_trial_stays_open(
-    store, study, given, words
+    store, study, given, screen, words
 ):
     token = rater(store)
-    trial = store.claim(token)
+    trial = store.next_step(token).trial
     with pytest.raises(StudyError, match=words):
-        store.submit(token, trial.public_id, given)
+        store.submit(token, trial.public_id, given, screen)
     assert count(store, tables.vote) == 0
-    assert store.claim(token).public_id == trial.public_id
+    assert store.next_step(token).trial.public_id == trial.public_id
 
 
-def test_a_screen_of_no_size_is_refused(store, study):
+def test_the_size_of_the_screen_is_stored_with_each_vote(store, study):
     token = rater(store)
-    trial = store.claim(token)
-    with pytest.raises(StudyError, match="Sizes of the screen"):
-        store.submit(token, trial.public_id, answers(), Screen(390, 0, 180))
-    store.submit(token, trial.public_id, answers(), Screen(390, 844, 180))
+    store.submit(token, store.next_step(token).trial.public_id, answers(), Screen(390, 844, 180))
     with store.database.read() as connection:
         row = connection.execute(select(tables.vote)).first()
     assert (row.viewport_width, row.viewport_height, row.picture_size) == (390, 844, 180)
@@ -312,52 +298,39 @@ def test_a_choice_is_the_arm_that_was_on_the_side(store, study):
     assert all(row.left_is == row.choice for row in rows)  # `work` always answers left
 
 
-def test_a_trial_shows_the_pictures_of_its_side(store, study):
-    trial = store.claim(rater(store))
-    with store.database.read() as connection:
-        row = connection.execute(select(tables.trial)).one()
-        pair = connection.execute(select(tables.pair).where(tables.pair.c.id == row.pair_id)).one()
-        ids = dict(connection.execute(select(tables.image.c.id, tables.image.c.picture_id)).all())
-    a, b = ids[pair.image_a], ids[pair.image_b]
-    assert (trial.left, trial.right) == ((a, b) if row.left_is == "a" else (b, a))
-
-
 def test_pictures_to_come_are_those_of_the_next_trial(store, study):
     token = rater(store)
-    trial = store.claim(token)
+    step = store.next_step(token)
     for _ in range(4):
-        coming = store.upcoming(token)
-        store.submit(token, trial.public_id, answers())
-        trial = store.claim(token)
-        assert sorted(coming) == sorted([trial.left, trial.right])
-        assert coming[0] < coming[1]
-    assert store.upcoming(token) is None
+        coming = step.upcoming
+        step = store.submit(token, step.trial.public_id, answers())
+        assert coming == tuple(sorted([step.trial.left, step.trial.right]))
+    assert step.upcoming == ()
     assert count(store, tables.trial) == 5
 
 
 def test_shown_is_stored_once(store, study, clock):
     token = rater(store)
-    trial = store.claim(token)
+    trial = store.next_step(token).trial
     assert not trial.is_shown
     store.shown(token, trial.public_id)
     first = clock().isoformat(timespec="milliseconds")
     clock.forward(1)
     store.shown(token, trial.public_id)
-    with store.database.read() as connection:
-        assert connection.execute(select(tables.trial.c.shown_at)).scalar() == first
-    assert store.claim(token).is_shown
+    assert column(store, tables.trial.c.shown_at) == [first]
+    assert store.next_step(token).trial.is_shown
 
 
 def test_progress_ends_with_a_code(store, study):
     token = rater(store)
-    assert store.progress(token).num_done == 0
-    store.claim(token)
-    assert store.progress(token).num_trials == 5
+    assert store.current_step(token).num_done == 0
+    store.next_step(token)
+    assert store.current_step(token).num_trials == 5
     work(store, token)
-    done = store.progress(token)
+    done = store.current_step(token)
     assert (done.num_done, done.num_trials, done.status) == (5, 5, "complete")
     assert len(done.completion_code) == 10
-    assert store.progress(token) == done
+    assert store.current_step(token) == done
 
 
 def test_repeats_come_ten_trials_later_on_the_other_side(store):
@@ -384,10 +357,10 @@ def test_repeats_come_ten_trials_later_on_the_other_side(store):
 def test_a_skipped_pair_is_not_repeated(store):
     lifecycle.open_study(store, fill(store, 12, main_per_rater=12, repeats_per_rater=2))
     token = rater(store)
-    while (trial := store.claim(token)) is not None:
+    while (trial := store.next_step(token).trial) is not None:
         store.skip(token, trial.public_id)
     assert count(store, tables.trial, tables.trial.c.rep == 1) == 0
-    assert store.progress(token).status == "complete"
+    assert store.current_step(token).status == "complete"
 
 
 def test_added_raters_get_work_and_pairs_get_places(store, study):
@@ -397,9 +370,7 @@ def test_added_raters_get_work_and_pairs_get_places(store, study):
     for _ in range(2):
         assert work(store, rater(store)) == 5
     assert main_issued(store) == [3] * 6
-    with store.database.read() as connection:
-        kinds = connection.execute(select(tables.event.c.kind)).scalars().all()
-    assert "raters added" in kinds
+    assert "raters added" in column(store, tables.event.c.kind)
 
 
 def test_a_demo_takes_no_real_raters(store):

@@ -46,7 +46,7 @@ class Visits(RuleBasedStateMachine):
     @rule(who=RATERS, act=st.sampled_from(["submit", "submit", "submit", "twice", "skip", "hold"]))
     def judge(self, who, act):
         token = self.tokens[who % len(self.tokens)]
-        trial = self.attempt(lambda: self.store.claim(token))
+        trial = self.attempt(lambda: self.store.next_step(token).trial)
         if trial is None or act == "hold":
             return
         if act == "skip":

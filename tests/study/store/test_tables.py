@@ -25,7 +25,7 @@ def voted(fresh):
     store = Store.open(fresh())
     lifecycle.open_study(store, fill(store))
     work(store, rater(store))
-    store.claim(rater(store))
+    store.next_step(rater(store))
     store.withdraw(rater(store))
     yield store
     store.close()
@@ -249,7 +249,7 @@ def test_a_vote_on_an_open_trial_is_refused(voted):
 
 def test_a_tie_is_refused_where_the_question_allows_none(store, study):
     token = rater(store)
-    trial = store.claim(token)
+    trial = store.next_step(token).trial
     row = row_of(store, tables.trial, public_id=trial.public_id)
     with store.database.write() as w:
         this = tables.trial.c.id == row["id"]
@@ -276,11 +276,11 @@ def test_a_struck_pair_is_in_no_plan(store):
 def test_a_vote_is_whole_or_absent(store, study):
     """A refused row takes back everything of its transaction."""
     token = rater(store)
-    trial = store.claim(token)
+    trial = store.next_step(token).trial
     one = {"side": "left", "rt_ms": 1}
     wrong = {key: SimpleNamespace(**one, tie_reason="dull") for key in answers()}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("rocm.study.store.visit._checked_answer", lambda question, answer: answer)
+        patch.setattr("rocm.study.store.session._checked_answer", lambda question, answer: answer)
         with pytest.raises(IntegrityError):
             store.submit(token, trial.public_id, wrong)
     assert row_of(store, tables.trial)["state"] == "issued"

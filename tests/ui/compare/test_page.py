@@ -6,9 +6,9 @@ import urllib.request
 import gradio as gr
 import pytest
 
+from rocm.algorithms.intervals import Interval
 from rocm.errors import ConfigError
 from rocm.evaluation.efficiency import Curve
-from rocm.evaluation.intervals import Interval
 from rocm.evaluation.request import AXES, Request
 from rocm.evaluation.store import Comparisons
 from rocm.evaluation.table import ComparisonTable, Row

@@ -6,11 +6,18 @@ import pandas as pd
 import pytest
 import statsmodels.api as sm
 from scipy import stats
+from statsmodels.stats.proportion import proportion_confint
 from statsmodels.stats.sandwich_covariance import cov_cluster, cov_cluster_2groups
 
-from rocm.study.statistics.crossed import Components, Table, fit_components
-from rocm.study.statistics.intervals import METHODS, NAIVE, Multiway, two_way_bootstrap, wilson
+from rocm.study.statistics.crossed import Components, VoteTable, fit_components
 from rocm.study.statistics.outcomes import HEADLINE
+from rocm.study.statistics.score_intervals import (
+    METHODS,
+    NAIVE,
+    Multiway,
+    two_way_bootstrap,
+    wilson,
+)
 from rocm.study.statistics.simulate import Design, Utility, simulate
 from scripts.coverage import DESIGNS, SCENARIOS
 
@@ -19,7 +26,7 @@ RECORDED = Path(__file__).parents[3] / "docs" / "data" / "coverage.json"
 
 @pytest.fixture
 def table(simulated):
-    return Table.of(simulated)
+    return VoteTable.of(simulated)
 
 
 def permuted(votes, rng):
@@ -31,12 +38,9 @@ def permuted(votes, rng):
     return type(votes)(**columns).where(order)
 
 
-def test_wilson_is_its_formula(table):
-    n, p, z = table.num_votes, table.score, stats.norm.ppf(0.975)
-    centre = (p + z**2 / (2 * n)) / (1 + z**2 / n)
-    half = z / (1 + z**2 / n) * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
-    assert wilson(table).low == pytest.approx(centre - half)
-    assert wilson(table).high == pytest.approx(centre + half)
+def test_wilson_is_that_of_statsmodels(table):
+    expected = proportion_confint(table.sums.sum(), table.num_votes, method="wilson")
+    assert (wilson(table).low, wilson(table).high) == pytest.approx(expected)
 
 
 def test_multiway_variances_are_those_of_statsmodels(simulated, table):
@@ -88,7 +92,7 @@ def test_components_are_those_of_statsmodels_mixed_model(seed):
         "y ~ 1", groups="all", vc_formula={"p": "0 + C(p)", "r": "0 + C(r)"}, data=data
     )
     fit = model.fit(reml=True)
-    ours = fit_components(Table.of(votes))
+    ours = fit_components(VoteTable.of(votes))
     names = dict(zip(model.exog_vc.names, fit.vcomp, strict=True))
     assert ours.prompt == pytest.approx(names["p"], rel=0.02, abs=1e-3)
     assert ours.rater == pytest.approx(names["r"], rel=0.02, abs=1e-3)
@@ -98,7 +102,7 @@ def test_components_are_those_of_statsmodels_mixed_model(seed):
 def test_components_of_a_full_table_are_those_of_the_analysis_of_variance():
     rng = np.random.default_rng(3)
     values = rng.normal(0, 1, (9, 1)) + rng.normal(0, 1, (1, 7)) + rng.normal(0, 0.5, (9, 7))
-    found = fit_components(Table(np.ones((9, 7)), values, float((values**2).sum())))
+    found = fit_components(VoteTable(np.ones((9, 7)), values, float((values**2).sum())))
     centred = values - values.mean(1, keepdims=True) - values.mean(0) + values.mean()
     rest = (centred**2).sum() / (8 * 6)
     assert found.rest == pytest.approx(rest, rel=1e-3)
@@ -117,7 +121,7 @@ def test_bootstrap_of_one_way_is_the_ordinary_one(way):
     scores = np.random.default_rng(0).random(200)
     sums = np.tile(scores[:, None], 3)
     sums = sums if way == "prompts" else sums.T
-    found = two_way_bootstrap(Table(np.ones(sums.shape), sums, float((sums**2).sum())))
+    found = two_way_bootstrap(VoteTable(np.ones(sums.shape), sums, float((sums**2).sum())))
     half = stats.norm.ppf(0.975) * scores.std() / np.sqrt(200)
     assert found.low == pytest.approx(scores.mean() - half, abs=0.1 * half)
     assert found.high == pytest.approx(scores.mean() + half, abs=0.1 * half)
@@ -126,27 +130,27 @@ def test_bootstrap_of_one_way_is_the_ordinary_one(way):
 @pytest.mark.parametrize("method", METHODS)
 def test_swapping_arms_flips_the_interval(method, simulated, table):
     plain = METHODS[method](table)
-    flipped = METHODS[method](Table.of(simulated.swapped()))
+    flipped = METHODS[method](VoteTable.of(simulated.swapped()))
     assert (1 - flipped.high, 1 - flipped.low) == pytest.approx((plain.low, plain.high), abs=1e-4)
 
 
 @pytest.mark.parametrize("method", [name for name in METHODS if "bootstrap" not in name])
 def test_names_of_raters_and_order_of_votes_change_nothing(method, simulated, table):
     plain = METHODS[method](table)
-    other = METHODS[method](Table.of(permuted(simulated, np.random.default_rng(0))))
+    other = METHODS[method](VoteTable.of(permuted(simulated, np.random.default_rng(0))))
     assert (other.low, other.high) == pytest.approx((plain.low, plain.high), abs=1e-5)
 
 
 @pytest.mark.parametrize("method", [name for name in METHODS if name != NAIVE])
 def test_one_rater_gives_no_interval_over_raters(method, by_hand):
     votes = by_hand([(0, prompt, choice) for prompt, choice in enumerate("abaabbaba")])
-    assert METHODS[method](Table.of(votes)) is None
+    assert METHODS[method](VoteTable.of(votes)) is None
 
 
 @pytest.mark.parametrize("method", ["multiway cluster-robust", HEADLINE, "crossed mixed model"])
 def test_votes_that_are_all_the_same_give_no_interval(method, by_hand):
     votes = by_hand([(rater, prompt, "a") for rater in range(4) for prompt in range(5)])
-    assert METHODS[method](Table.of(votes)) is None
+    assert METHODS[method](VoteTable.of(votes)) is None
 
 
 def test_headline_covers_and_the_naive_interval_does_not():
@@ -154,7 +158,7 @@ def test_headline_covers_and_the_naive_interval_does_not():
     rng = np.random.default_rng(0)
     hits = {HEADLINE: 0, NAIVE: 0}
     for _ in range(200):
-        table = Table.of(simulate(Design(60, 12, 5), {("c", "q"): utility}, rng))
+        table = VoteTable.of(simulate(Design(60, 12, 5), {("c", "q"): utility}, rng))
         for name in hits:
             interval = METHODS[name](table)
             hits[name] += interval.low <= 0.6 <= interval.high

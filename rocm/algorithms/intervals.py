@@ -16,8 +16,8 @@ class Interval:
         mean: of the values.
         low: lower end.
         high: upper end.
-        num: values that it was taken over.
-        over: `seeds`, or `prompts`.
+        num: number of values.
+        over: unit of the values, `seeds` or `prompts`.
     """
 
     mean: float
@@ -27,21 +27,24 @@ class Interval:
     over: str
 
 
-def student_quantile(num: int) -> float:
-    """Two-sided 95 % quantile of Student's t of a mean over `num` values, at least 2."""
-    from scipy.special import stdtrit
+def student_quantile(df: float) -> float:
+    """Two-sided 95 % quantile of Student's t with `df` > 0 degrees of freedom."""
+    from scipy.special import stdtrit  # every command would wait for it
 
-    return float(stdtrit(num - 1, (1 + LEVEL) / 2))
+    return float(stdtrit(df, (1 + LEVEL) / 2))
 
 
 def interval(values: Sequence[float], over: str) -> Interval | None:
-    """Mean with its 95 % interval by Student's t; None of no values."""
+    r"""Mean with its 95 % interval; None of no values.
+
+    .. math:: \bar{x} \pm t_{n-1} s / \sqrt{n}, \quad s^2 = \sum (x - \bar{x})^2 / (n - 1)
+    """
     if not values:
         return None
     mean, num = fmean(values), len(values)
     if num == 1:
         return Interval(mean, None, None, num, over)
-    half = student_quantile(num) * stdev(values) / math.sqrt(num)
+    half = student_quantile(num - 1) * stdev(values) / math.sqrt(num)
     return Interval(mean, mean - half, mean + half, num, over)
 
 
@@ -52,8 +55,8 @@ def paired_difference(
 
     Args:
         values: of one arm, one for each prompt.
-        base: of the other, of the same prompts in the same order.
-        over: what the places are.
+        base: of the other arm, of the same prompts in the same order.
+        over: unit of the places.
 
     Returns:
         The interval, None where no place is known in both.

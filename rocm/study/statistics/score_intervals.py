@@ -7,20 +7,21 @@ each covered in simulation. The naive one exists to be shown as a warning.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import sqrt
+from statistics import NormalDist
 
 import numpy as np
-from scipy import stats
-from statsmodels.stats.proportion import proportion_confint
 
-from rocm.study.statistics.crossed import Table, fit_components
+from rocm.algorithms.intervals import LEVEL, student_quantile
+from rocm.study.statistics.crossed import VoteTable, fit_components
 
-LEVEL = 0.95
 NUM_RESAMPLES = 1000
 """Of the bootstrap."""
+Z = NormalDist().inv_cdf((1 + LEVEL) / 2)
 
 
 @dataclass(frozen=True)
-class Interval:
+class ScoreInterval:
     """A two-sided interval of a score, within [0, 1]."""
 
     low: float
@@ -32,25 +33,22 @@ class Interval:
         return self.high - self.low
 
 
-def wilson(table: Table) -> Interval:
-    """Wilson's interval as if all votes were independent: too narrow, a warning only."""
-    low, high = proportion_confint(
-        table.sums.sum(), table.num_votes, alpha=1 - LEVEL, method="wilson"
-    )
-    return Interval(float(low), float(high))
+def wilson(table: VoteTable) -> ScoreInterval:
+    r"""Wilson's interval as if all votes were independent: too narrow, a warning only.
+
+    .. math:: (s + z^2 / 2N \pm z \sqrt{s (1 - s) / N + z^2 / 4N^2}) / (1 + z^2 / N)
+    """
+    score, num, z = table.score, table.num_votes, Z
+    half = z * sqrt(score * (1 - score) / num + z**2 / (4 * num**2))
+    low, high = ((score + z**2 / (2 * num) + end) / (1 + z**2 / num) for end in (-half, half))
+    return ScoreInterval(low, high)
 
 
-def two_way_bootstrap(table: Table) -> Interval | None:
+def two_way_bootstrap(table: VoteTable) -> ScoreInterval | None:
     """Percentile bootstrap with independent multinomial weights on prompts and on raters.
 
     A vote's weight is that of its prompt times that of its rater (Owen 2007, "pigeonhole"). The
-    seed is fixed, so the same votes give the same interval.
-
-    Args:
-        table: votes, P prompts by R raters.
-
-    Returns:
-        The interval, or None where prompts or raters are fewer than two.
+    seed is fixed, so the same votes give the same interval; None with one prompt or rater.
     """
     num_prompts, num_raters = table.counts.shape
     if min(num_prompts, num_raters) < 2:
@@ -62,7 +60,7 @@ def two_way_bootstrap(table: Table) -> Interval | None:
     counts = ((by_prompt @ table.counts) * by_rater).sum(1)
     scores = sums[counts > 0] / counts[counts > 0]
     low, high = np.quantile(scores, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Interval(float(low), float(high))
+    return ScoreInterval(float(low), float(high))
 
 
 @dataclass(frozen=True)
@@ -70,13 +68,7 @@ class Multiway:
     """Cluster-robust variances of a score (Cameron, Gelbach and Miller 2011).
 
     Each is G / (G - 1) times the sum over its G clusters of (sum of residuals)^2, over N^2.
-
-    Attributes:
-        prompt: V_prompt, clusters are prompts.
-        rater: V_rater, clusters are raters.
-        both: V_both, clusters are the cells prompt x rater.
-        num_prompts: P, >= 2.
-        num_raters: R, >= 2.
+    Clusters are the P >= 2 prompts, the R >= 2 raters, and for `both` the cells prompt x rater.
     """
 
     prompt: float
@@ -86,7 +78,7 @@ class Multiway:
     num_raters: int
 
     @classmethod
-    def of(cls, table: Table) -> "Multiway":
+    def of(cls, table: VoteTable) -> "Multiway":
         """Variances of the votes in `table`, which has two prompts and two raters at least."""
         residuals = table.sums - table.score * table.counts
         clusters = residuals.sum(1), residuals.sum(0), residuals[table.counts > 0]
@@ -127,46 +119,33 @@ class Multiway:
         return (first + extra) ** 2 / spread if spread else self.smallest_df
 
 
-def multiway_robust(table: Table) -> Interval | None:
-    """Score +- t sqrt(V) by `Multiway`, t of min(P, R) - 1 degrees of freedom.
+def multiway_robust(table: VoteTable) -> ScoreInterval | None:
+    """Score +- t sqrt(V) by `Multiway`, t of min(P, R) - 1 degrees of freedom, cut to [0, 1].
 
-    Args:
-        table: votes, P prompts by R raters.
-
-    Returns:
-        The interval cut to [0, 1], or None: fewer than two prompts or raters, or equal scores.
+    None with fewer than two prompts or raters, or equal scores.
     """
     return _multiway(table, lambda ways: ways.smallest_df)
 
 
-def multiway_satterthwaite(table: Table) -> Interval | None:
-    """Score +- t sqrt(V) by `Multiway`, t of Satterthwaite's degrees of freedom.
+def multiway_satterthwaite(table: VoteTable) -> ScoreInterval | None:
+    """Score +- t sqrt(V) by `Multiway`, t of Satterthwaite's degrees of freedom, cut to [0, 1].
 
-    Args:
-        table: votes, P prompts by R raters.
-
-    Returns:
-        The interval cut to [0, 1], or None: fewer than two prompts or raters, or equal scores.
+    None with fewer than two prompts or raters, or equal scores.
     """
     return _multiway(table, lambda ways: ways.satterthwaite_df)
 
 
-def _multiway(table: Table, df: Callable[[Multiway], float]) -> Interval | None:
+def _multiway(table: VoteTable, df: Callable[[Multiway], float]) -> ScoreInterval | None:
     if min(table.counts.shape) < 2:
         return None
     ways = Multiway.of(table)
     return student(table.score, ways.variance, df(ways))
 
 
-def crossed_mixed(table: Table) -> Interval | None:
-    """Score +- t times its standard error under the crossed mixed model of `crossed`.
+def crossed_mixed(table: VoteTable) -> ScoreInterval | None:
+    """Score +- t times its standard error under the crossed mixed model, t of min(P, R) - 1.
 
-    Args:
-        table: votes, P prompts by R raters.
-
-    Returns:
-        The interval cut to [0, 1], t of min(P, R) - 1 degrees of freedom; None where the model
-        cannot be fitted.
+    None if the model of `crossed` cannot be fitted.
     """
     components = fit_components(table)
     if components is None:
@@ -175,16 +154,16 @@ def crossed_mixed(table: Table) -> Interval | None:
     return student(table.score, variance, min(table.counts.shape) - 1)
 
 
-def student(score: float, variance: float, df: float) -> Interval | None:
+def student(score: float, variance: float, df: float) -> ScoreInterval | None:
     """Student's interval of `score` with `df` degrees of freedom; None at no variance."""
     if variance <= 0:
         return None
-    half = float(stats.t.ppf((1 + LEVEL) / 2, df) * np.sqrt(variance))
-    return Interval(max(score - half, 0.0), min(score + half, 1.0))
+    half = student_quantile(df) * sqrt(variance)
+    return ScoreInterval(max(score - half, 0.0), min(score + half, 1.0))
 
 
 NAIVE = "Wilson (naive)"
-METHODS: dict[str, Callable[[Table], Interval | None]] = {
+METHODS: dict[str, Callable[[VoteTable], ScoreInterval | None]] = {
     "two-way bootstrap": two_way_bootstrap,
     "multiway cluster-robust": multiway_robust,
     "multiway, Satterthwaite": multiway_satterthwaite,
