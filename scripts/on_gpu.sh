@@ -73,7 +73,7 @@ if [ "$DEVICE" = cpu ]; then
 fi
 if [ "$SIZE" = small ]; then
     rounds=2 updates=4 settings=(--num-inference-steps 2 --batch-size 1)
-    recipe=(--recipe reduced --device "$DEVICE")
+    recipe=(--recipe cpu --device "$DEVICE")
     for change in vae_batch=2 vae_updates=2 clip_batch=4 clip_updates=2 captions=2 teacher_batch=4 \
         teacher_updates=2 distill_batch=4 distill_updates=2 num_questions=20 num_pairs=4 \
         hack_updates=1 judge_batch=8 judge_updates=2; do
