@@ -63,20 +63,21 @@ last_line() { # last_line FILE: without the carriage returns of progress bars, a
 
 # Files, not the folder: collecting all tests takes longer than running these.
 mapfile -t gpu_tests < <(grep -rlE 'mark\.gpu' tests --include='test_*.py')
-pytest_options=(-m gpu --durations=5)
+pytest_options=(-n 0 -m gpu --durations=5)   # one process for the one card
 precision=bf16 rounds=5 updates=50 settings=(--num-inference-steps 8 --guidance-scale 7.5 --batch-size 1)
 recipe=(--recipe full --device cuda --bf16)
 if [ "$DEVICE" = cpu ]; then
-    pytest_options=(-m gpu --collect-only -q)
+    pytest_options=(-n 0 -m gpu --collect-only -q)
     precision=fp32
     recipe=(--recipe full --device cpu)
 fi
 if [ "$SIZE" = small ]; then
     rounds=2 updates=4 settings=(--num-inference-steps 2 --batch-size 1)
     recipe=(--recipe cpu --device "$DEVICE")
-    for change in vae_batch=2 vae_updates=2 clip_batch=4 clip_updates=2 captions=2 teacher_batch=4 \
-        teacher_updates=2 distill_batch=4 distill_updates=2 num_questions=20 num_pairs=4 \
-        hack_updates=1 judge_batch=8 judge_updates=2; do
+    for change in vae_batch=2 vae_updates=2 clip_batch=4 clip_updates=2 teacher_batch=4 teacher_updates=2 \
+        distill_batch=4 distill_updates=2 num_questions=20 num_pairs=4 num_compared=8 \
+        preference_batch=8 preference_updates=2 num_examined=16 hack_updates=1 judge_batch=8 \
+        judge_updates=2; do
         recipe+=(--set "$change")
     done
 fi
