@@ -76,10 +76,7 @@ def signature(function: str) -> str:
 
 
 def copy_user_files(names: Iterable[str], folder: Path) -> None:
-    """Keep a copy of the file of every named reward in `folder`; writes nothing without names.
-
-    Raises as `check_user_reward`.
-    """
+    """Keep a copy of the file of every named reward in `folder`; raises as `check_user_reward`."""
     record = {}
     for name in names:
         check_user_reward(name)
@@ -120,10 +117,7 @@ def user_record(folder: Path) -> dict[str, dict[str, str]]:
 
 
 def name_now(name: str, folder: Path) -> str:
-    """The name that stands for a run's reward today.
-
-    It is the name itself while its file is as the run recorded it, otherwise that of the copy.
-    """
+    """A run's reward today: the name, or that of the run's copy if the file has changed since."""
     entry = user_record(folder).get(name)
     if entry is None:
         return name
