@@ -155,7 +155,7 @@ def _simple_action(runs: Runs, name: str) -> Callable[[str], None]:
             runs.resume(run_id)
         elif name == "cancel_run":
             runs.queue.cancel(runs.run(run_id))
-        elif name in ("sample_now", "save_now"):
+        elif name == "sample_now" or name == "save_now":
             runs.ask(run_id, name)
             gr.Info(DONE[name])
 
