@@ -92,10 +92,8 @@ def read_adapter(folder: Path) -> tuple[dict[str, Tensor], LoraConfig]:
 
 def text_width(state: dict[str, Tensor]) -> int:
     """Width of the text features that an adapter's cross-attention takes; 0 if it has none."""
-    widths = [
-        value.shape[1] for name, value in state.items() if name.endswith("attn2.to_k.lora_A.weight")
-    ]
-    return widths[0] if widths else 0
+    names = (name for name in state if name.endswith("attn2.to_k.lora_A.weight"))
+    return next((state[name].shape[1] for name in names), 0)
 
 
 def _peft_name(name: str) -> str:

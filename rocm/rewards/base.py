@@ -87,10 +87,7 @@ class Mixture:
 
     .. math:: R = \sum_k w_k (R_k - \mu_k) / \sigma_k
 
-    Attributes:
-        rewards: one object per name.
-        weights: w_k by name.
-        scales: mean and deviation by name; (0, 1) leaves raw values.
+    All by name; a scale of (0, 1) leaves raw values.
     """
 
     rewards: dict[str, Reward]
