@@ -50,7 +50,8 @@ def check_user_reward(name: str) -> None:
         raise ConfigError(f"reward={name}: {path} is not valid Python: {reason}.") from error
     if function not in _top_names(tree):
         raise ConfigError(
-            f"reward={name}: {path} has no function '{function}'. Define def {function}(images, prompts)."
+            f"reward={name}: {path} has no function '{function}'. Define def "
+            f"{function}(images, prompts)."
         )
     for node in tree.body:
         if isinstance(node, ast.FunctionDef) and node.name == function:
