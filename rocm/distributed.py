@@ -46,21 +46,15 @@ class _Full:
 
 @dataclass(frozen=True)
 class Ranks:
-    """Which of how many processes this is; a run in one process is the same with size 1.
-
-    Attributes:
-        rank: 0 to size - 1; 0 leads.
-        size: S, number of processes.
-    """
+    """Which of `size` processes this is; `rank` 0 leads. A run in one process has size 1."""
 
     rank: int = 0
     size: int = 1
 
     def gather(self, value: Any) -> list[Any]:
-        """Exchange one value with every process, which all call this and wait for each other.
+        """Exchange one value, tensors on the CPU, with every process; returns the values by rank.
 
-        The value can be pickled, with tensors on the CPU; returns the values by rank. Raises
-        `Parted` if a process has ended instead, `OthersFull` if the memory of one is full.
+        Raises `Parted` if a process has ended instead, `OthersFull` if the memory of one is full.
         """
         return [value] if self.size == 1 else self._exchange(value, None)
 
@@ -77,10 +71,7 @@ class Ranks:
                 self._exchange(_Full(), None)
 
     def average_gradients(self, parameters: Sequence[Any]) -> None:
-        """Replace the gradients of parameters, the same in every process, by their means.
-
-        A parameter without a gradient counts as 0.
-        """
+        """Replace the gradients of parameters, 0 where there are none, by the processes' means."""
         if self.size == 1:
             return
         import torch
@@ -101,10 +92,7 @@ class Ranks:
         return range(number * self.rank // self.size, number * (self.rank + 1) // self.size)
 
     def local(self, config: RunConfig) -> RunConfig:
-        """The settings of one process: its share of an update, in batches no larger than before.
-
-        Raises `ConfigError` if the pictures of an update or of an evaluation cannot be shared.
-        """
+        """The settings of one process: its equal share of an update, if any; else ConfigError."""
         if self.size == 1:
             return config
         pictures = config.batch_size * config.gradient_accumulation
@@ -155,10 +143,7 @@ ALONE = Ranks()
 
 
 def merged(rows: Sequence[dict[str, float]]) -> dict[str, float]:
-    """Measurements of an update from those of its processes, each of equally many pictures.
-
-    Counts and speed are summed, the longest time and largest memory taken, the others averaged.
-    """
+    """An update's measurements of all processes: counts summed, largest taken, others averaged."""
     return {name: _merged(name, [row[name] for row in rows]) for name in rows[0]}
 
 
@@ -172,10 +157,9 @@ def _merged(name: str, values: list[float]) -> float:
 def joined(environment: MutableMapping[str, str] = os.environ) -> Iterator[Ranks]:
     """Meet the processes that a launcher has started, if any, and part from them in good order.
 
-    Yields this process's place. The launcher's variables are removed from `environment`, so that
-    processes started from here are no part of the run. Raises `ConfigError` for fewer CUDA devices
-    than processes or missing variables, `TrainingError` if the processes cannot reach each other,
-    `Parted` if another process failed.
+    The launcher's variables are removed from `environment`, so that processes started from here are
+    no part of the run. Raises `ConfigError` for fewer CUDA devices than processes or missing
+    variables, `TrainingError` if no process answers, `Parted` if another failed.
     """
     size = num_started(environment)
     if size <= 1:

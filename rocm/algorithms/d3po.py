@@ -50,10 +50,7 @@ def d3po_objective(
     penalty: Penalty,
     generator: torch.Generator | None = None,
 ) -> PolicyObjective:
-    """The preference loss of B pictures, B even, averaged over decisions and pairs.
-
-    The advantages of `scored` are their `preferences`; of `problem` only the policy is used.
-    """
+    """The preference loss of B pictures, B even; the advantages are their `preferences`."""
     assert scored.reference is not None, "D3PO compares with the reference"
     seen = view(problem, scored, schedule, penalty, generator)
     gaussians = decisions(schedule, penalty.last_step, penalty.sigma_floor)
@@ -66,8 +63,7 @@ def d3po_objective(
 def preference_loss(ratio: Tensor, preferred: Tensor, rule: PairRule) -> Tensor:
     """Mean over decisions and pairs that are no ties, 0-d, >= 0; 0 if all are ties.
 
-    `ratio` is policy to reference, (K, B); `preferred` (B,) is from `preferences`. The loss is log
-    2 where policy and reference agree.
+    `ratio` is policy to reference, (K, B); `preferred` (B,) is from `preferences`.
     """
     log_ratio = ratio.clamp(1 - rule.clip_range, 1 + rule.clip_range).log() * preferred
     margin = rule.temperature * (log_ratio[:, 0::2] + log_ratio[:, 1::2])

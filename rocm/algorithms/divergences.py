@@ -184,17 +184,9 @@ def step_divergences(
 ) -> tuple[Tensor, Tensor]:
     """Divergence of every step and picture, (K, B), and the KL in nats.
 
-    The KL is summed over elements and steps, and averaged over pictures.
-
-    Args:
-        policy: denoised latents (B, C, H, W) of the first K <= N steps.
-        reference: K denoised latents at the same states.
-        schedule: N steps.
-        penalty: kind, reduction, and what happens at the last step.
-        generator: of the draws of the sampled Jensen-Shannon estimator; not used otherwise.
-
-    Returns:
-        Divergences and KL.
+    `policy` and `reference` are denoised latents (B, C, H, W) of the first K <= N steps at the same
+    states. The KL is summed over elements and steps, and averaged over pictures. `generator` serves
+    the sampled Jensen-Shannon estimator only.
     """
     divergences, kl_nats = [], policy[0].new_zeros(())
     for n in range(len(policy)):

@@ -62,11 +62,7 @@ def dpok_objective(
     penalty: Penalty,
     generator: torch.Generator | None = None,
 ) -> PolicyObjective:
-    """The clipped objective of B pictures, averaged over decisions and pictures.
-
-    The advantages of `scored` are (K, B), `clip_range` is epsilon; of `problem` only the policy is
-    used. The divergence is summed over decisions.
-    """
+    """The clipped objective of B pictures with advantages (K, B); `clip_range` is epsilon."""
     seen = view(problem, scored, schedule, penalty, generator)
     ratio = (seen.log_probs - seen.old_log_probs).exp()
     loss = clamped_loss(ratio, scored.advantages, clip_range)
@@ -74,8 +70,5 @@ def dpok_objective(
 
 
 def clamped_loss(ratio: Tensor, advantages: Tensor, clip_range: float) -> Tensor:
-    """Minus the mean of advantage (K, B) times clipped ratio (K, B), 0-d.
-
-    The ratio is 1 where the policy has not moved; the mean is over decisions and pictures.
-    """
+    """Minus the mean of advantage (K, B) times clipped ratio (K, B), 0-d."""
     return -(advantages * ratio.clamp(1 - clip_range, 1 + clip_range)).mean()

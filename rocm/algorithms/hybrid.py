@@ -34,17 +34,9 @@ def hybrid_objective(
     blind: Tensor,
     group_size: int,
 ) -> Objective:
-    """ROCM's objective with the policy gradient of the rewards that have no gradient.
+    """ROCM's objective of the whole reward R, in which U is a constant, with the third term.
 
-    Args:
-        problem: only its policy is used.
-        first_order: ROCM's objective of the whole reward R, in which U is a constant.
-        schedule: N steps.
-        blind: U of its pictures, (B,).
-        group_size: G, at least 2; B is a multiple of it.
-
-    Returns:
-        The same objective with the third term in its loss.
+    `blind` is U of its pictures, (B,); `group_size` is G >= 2, and B is a multiple of it.
     """
     gaussians = decisions(schedule, "skip", 0.0)
     episode = episode_of(first_order.states, first_order.latents, schedule, gaussians)
@@ -56,10 +48,9 @@ def hybrid_objective(
 
 
 def score_loss(joint_log_prob: Tensor, rewards: Tensor, group_size: int) -> Tensor:
-    """Minus the mean of advantage times log-density, 0-d; its gradient is the policy gradient's.
+    """Minus the mean of advantage times log-density, whose gradient is the policy gradient's.
 
-    `joint_log_prob` (B,) is of the trajectories' draws, `rewards` is (B,); consecutive groups of
-    `group_size` pictures are compared. The loss's value has no meaning.
+    Of (B,) log-densities and rewards; consecutive groups of `group_size` pictures are compared.
     """
     groups = rewards.detach().view(-1, group_size)
     others = (groups.sum(1, keepdim=True) - groups) / (group_size - 1)

@@ -10,14 +10,9 @@ LEVEL = 0.95
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean with its 95 % interval; `low` and `high` are None where there is one value only.
+    """A mean of `num` values with its 95 % interval, which is None for one value only.
 
-    Attributes:
-        mean: of the values.
-        low: lower end.
-        high: upper end.
-        num: number of values.
-        over: unit of the values, `seeds` or `prompts`.
+    `over` is the unit of the values, `seeds` or `prompts`.
     """
 
     mean: float
@@ -51,15 +46,6 @@ def interval(values: Sequence[float], over: str) -> Interval | None:
 def paired_difference(
     values: Sequence[float | None], base: Sequence[float | None], over: str
 ) -> Interval | None:
-    """Mean of values[i] - base[i] with its interval, over the places where both are known.
-
-    Args:
-        values: of one arm, one for each prompt.
-        base: of the other arm, of the same prompts in the same order.
-        over: unit of the places.
-
-    Returns:
-        The interval, None where no place is known in both.
-    """
+    """Mean of values[i] - base[i] with its interval, over places where both are known, or None."""
     pairs = zip(values, base, strict=True)
     return interval([a - b for a, b in pairs if a is not None and b is not None], over)

@@ -27,13 +27,10 @@ Gaussians = tuple[tuple[float, float], ...]
 
 @dataclass(frozen=True)
 class Episode:
-    """States, actions and latents of a chain, without gradient.
+    """K states, K actions and the clean latents of a chain, all (B, C, H, W), without gradient.
 
-    Attributes:
-        states: K tensors (B, C, H, W).
-        actions: K tensors (B, C, H, W), the next states minus the part carried over from x_n,
-            which is fixed and changes no density.
-        latents: (B, C, H, W), clean, of the pictures.
+    Actions are the next states minus the part carried over from x_n, which is fixed and changes no
+    density.
     """
 
     states: tuple[Tensor, ...]
@@ -42,10 +39,7 @@ class Episode:
 
 
 def decisions(schedule: Sequence[Step], last_step: str, sigma_floor: float) -> Gaussians:
-    """(alpha, sigma) of the steps that are decisions: all N, or N - 1 with last_step `skip`.
-
-    `last_step` and `sigma_floor` are as in `transition`.
-    """
+    """(alpha, sigma) of the steps that are decisions: all N, or N - 1 with last_step `skip`."""
     found = [
         transition(step, n + 1 == len(schedule), last_step, sigma_floor)
         for n, step in enumerate(schedule)
@@ -61,17 +55,9 @@ def play(
     prediction_type: str,
     gaussians: Gaussians,
 ) -> Episode:
-    """Draw B pictures and keep the states and actions.
+    """Draw B pictures and keep states and actions; latents are `rollout`'s of the same noise.
 
-    Args:
-        network: the policy.
-        noise: (N + 1, B, C, H, W): as for `rollout`, then the draw of the last action.
-        schedule: N steps.
-        prediction_type: of the network.
-        gaussians: of the K decisions.
-
-    Returns:
-        The episode; its latents are those of `rollout` with the same noise.
+    `noise` is (N + 1, B, C, H, W): as for `rollout`, then the draw of the last action.
     """
     trajectory = rollout(network, noise, schedule, prediction_type)
     last = noise[len(schedule)] if len(gaussians) == len(schedule) else None
@@ -85,10 +71,9 @@ def episode_of(
     gaussians: Gaussians,
     last_noise: Tensor | None = None,
 ) -> Episode:
-    """The decisions of a chain that has been drawn.
+    """The decisions of a chain that was drawn: x_0 .. x_{N-1} and x_N, without gradient.
 
-    `states` are x_0 .. x_{N-1}, (B, C, H, W), without gradient, `latents` is x_N, f at the last
-    state, and `last_noise` (B, C, H, W) the draw of the last action if K = N.
+    `last_noise` (B, C, H, W) is the draw of the last action if K = N.
     """
     actions = [
         following - step.carry * state if step.carry else following

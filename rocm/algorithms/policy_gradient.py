@@ -19,15 +19,11 @@ from rocm.algorithms.trajectory import denoised_along
 
 @dataclass(frozen=True)
 class ScoredEpisode:
-    """Drawn pictures with their advantages.
+    """Drawn pictures with advantages: (B,), or (K, B) where each decision has its own.
 
-    Attributes:
-        episode: states and actions.
-        advantages: (B,), or (K, B) where each decision has its own.
-        reference: K tensors (B, C, H, W), the reference's f at the episode's states; None where
-            neither the algorithm nor a divergence asks for it.
-        old_log_probs: (K, B), under the policy that drew them; None while that policy is the
-            present one, whose ratio is then exactly 1.
+    `reference` is the reference's f at the K states, None where neither the algorithm nor a
+    divergence asks for it; `old_log_probs` (K, B) are of the policy that drew the pictures, None
+    while it is the present one, whose ratio is then exactly 1.
     """
 
     episode: Episode
@@ -40,13 +36,10 @@ class ScoredEpisode:
 class PolicyView:
     """The present policy at the states of an episode.
 
-    Attributes:
-        log_probs: (K, B), of the actions, differentiable.
-        old_log_probs: (K, B), without gradient; equal to log_probs while the policy is the one that
-            drew the pictures.
-        penalty: 0-d, beta times the divergence, summed over decisions, mean over pictures.
-        divergences: (K, B), reduced as the penalty says; None without reference.
-        kl_nats: 0-d, as in the pathwise objective; None without reference.
+    `log_probs` (K, B) of the actions are differentiable, `old_log_probs` are of the policy that
+    drew them. `penalty` (0-d) is beta times the divergence, summed over decisions, mean over
+    pictures. `divergences` (K, B), reduced as the penalty says, and `kl_nats` (0-d) are None
+    without reference.
     """
 
     log_probs: Tensor
@@ -58,14 +51,9 @@ class PolicyView:
 
 @dataclass(frozen=True)
 class PolicyObjective:
-    """The loss of one batch and its parts; only the loss carries a gradient.
+    """The loss (0-d) of one batch, with gradient, and its parts, without, as in `PolicyView`.
 
-    Attributes:
-        loss: 0-d.
-        log_probs: (K, B).
-        divergences: as in `PolicyView`.
-        kl_nats: as in `PolicyView`.
-        clip_fraction: 0-d, share of ratios outside the clip range; None where nothing is clipped.
+    `clip_fraction` is the share of ratios outside the clip range; None where nothing is clipped.
     """
 
     loss: Tensor
@@ -82,11 +70,7 @@ def view(
     penalty: Penalty,
     generator: torch.Generator | None = None,
 ) -> PolicyView:
-    """Evaluate the policy at the states of an episode, all decisions in one call of the network.
-
-    `penalty` gives the divergence and the last step's Gaussian, `generator` the draws of the
-    sampled Jensen-Shannon estimator; of `problem` only the policy is used.
-    """
+    """Evaluate the policy at the states of an episode, all decisions in one call of the network."""
     gaussians = decisions(schedule, penalty.last_step, penalty.sigma_floor)
     states, steps = scored.episode.states, schedule[: len(gaussians)]
     policy = denoised_along(problem.policy, states, steps, problem.prediction_type)
@@ -103,10 +87,7 @@ def view(
 
 
 def objective_of(loss: Tensor, seen: PolicyView, is_clipped: Tensor | None) -> PolicyObjective:
-    """A loss (0-d) with the penalty of `seen` added, and its measurements.
-
-    `is_clipped` is (K, B), whether a ratio is outside the clip range; None without clipping.
-    """
+    """A loss (0-d) with the penalty of `seen`; `is_clipped` (K, B) is None without clipping."""
     share = None if is_clipped is None else is_clipped.float().mean()
     return PolicyObjective(
         loss + seen.penalty, seen.log_probs.detach(), seen.divergences, seen.kl_nats, share

@@ -15,13 +15,9 @@ from rocm.algorithms.trajectory import Network
 class Problem:
     """The policy, its reference, the decoder and the reward.
 
-    Attributes:
-        policy: network with gradient to its parameters.
-        reference: the same network without the adapter.
-        prediction_type: of both, as in diffusers' scheduler config.
-        decode: latents (B, C, H, W) -> pictures (B, 3, H', W').
-        reward: pictures -> (B,); with a slice besides, of those pictures of the batch only.
-        at_once: pictures that `scored` takes at a time; 0 for all.
+    `decode` maps latents (B, C, H, W) to pictures (B, 3, H', W'), `reward` these to (B,); with a
+    slice besides, pictures of those rows of the batch only. `at_once` is how many pictures `scored`
+    takes at a time; 0 for all.
     """
 
     policy: Network

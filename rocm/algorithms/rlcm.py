@@ -41,11 +41,7 @@ def ppo_objective(
     penalty: Penalty,
     generator: torch.Generator | None = None,
 ) -> PolicyObjective:
-    """The clipped objective of B pictures, averaged over decisions and pictures.
-
-    `clip_range` is epsilon; of `problem` only the policy is used. The divergence is summed over
-    decisions.
-    """
+    """The clipped objective, mean over decisions and pictures; `clip_range` is epsilon."""
     seen = view(problem, scored, schedule, penalty, generator)
     ratio = (seen.log_probs - seen.old_log_probs).exp()
     loss = clipped_loss(ratio, scored.advantages, clip_range)
@@ -53,11 +49,7 @@ def ppo_objective(
 
 
 def clipped_loss(ratio: Tensor, advantages: Tensor, clip_range: float) -> Tensor:
-    """PPO's pessimistic loss, 0-d: the larger of the plain and the clipped one.
-
-    `ratio` is (K, B), 1 where the policy has not moved; `advantages` is (B,), positive for pictures
-    better than usual. Mean over decisions and pictures.
-    """
+    """PPO's pessimistic loss, 0-d, of ratio (K, B) and advantages (B,), positive for better."""
     clipped = ratio.clamp(1 - clip_range, 1 + clip_range)
     return torch.maximum(-advantages * ratio, -advantages * clipped).mean()
 
@@ -70,20 +62,13 @@ def rebel_objective(
     penalty: Penalty,
     generator: torch.Generator | None = None,
 ) -> PolicyObjective:
-    """The regression of B pictures in pairs, B even, averaged over pairs.
-
-    `eta` is the advantage of a log-ratio of 1; of `problem` only the policy is used.
-    """
+    """The regression of B pictures in pairs; `eta` is the advantage of a log-ratio of 1."""
     seen = view(problem, scored, schedule, penalty, generator)
     log_ratio = (seen.log_probs - seen.old_log_probs).sum(0)
     return objective_of(regression_loss(log_ratio, scored.advantages, eta), seen, None)
 
 
 def regression_loss(log_ratio: Tensor, advantages: Tensor, eta: float) -> Tensor:
-    """Mean over pairs of the squared residual, 0-d, >= 0.
-
-    `log_ratio` is (B,), of the trajectories, 0 where the policy has not moved; `advantages` is
-    (B,).
-    """
+    """Mean over pairs of the squared residual, 0-d, of trajectories' log-ratios (B,)."""
     explained = eta * (log_ratio[0::2] - log_ratio[1::2])
     return (explained - (advantages[0::2] - advantages[1::2])).square().mean()

@@ -24,17 +24,12 @@ from rocm.algorithms.trajectory import GradientPath, Trajectory, denoised_along,
 
 @dataclass(frozen=True)
 class Objective:
-    """The loss of one batch and its parts.
+    """The loss (0-d, differentiable) of one batch of pictures, and its parts, without gradient.
 
-    Attributes:
-        loss: 0-d, differentiable.
-        rewards: (B,), the trained reward of each picture.
-        divergences: (N, B), reduced as the penalty says; 0 where the last step is left out.
-        kl_nats: 0-d, KL in nats, summed over elements and steps. With last_step `skip` it is the
-            exact KL of the trajectories (chain rule); otherwise the last step's term is added.
-        images: (B, 3, H, W), the pictures.
-        latents: (B, C, H, W), clean, that they were decoded from.
-        states: N tensors (B, C, H, W), which the chain visited before.
+    `divergences` (N, B) are reduced as the penalty says, 0 where the last step is left out.
+    `kl_nats` is summed over elements and steps: with last_step `skip` the exact KL of the
+    trajectories (chain rule), otherwise with the last step's term. `latents` are clean, `states`
+    those that the chain visited before.
     """
 
     loss: Tensor
@@ -54,18 +49,9 @@ def rocm_objective(
     penalty: Penalty,
     generator: torch.Generator | None = None,
 ) -> Objective:
-    """One rollout, its reward and its divergence from the reference.
+    """One rollout, its reward and its divergence from the reference, averaged over the batch.
 
-    Args:
-        problem: networks, decoder and reward.
-        noise: (N, B, C, H, W), see `rollout`.
-        schedule: N steps.
-        path: where the gradient flows.
-        penalty: weight and kind of the divergence.
-        generator: of the draws of the sampled Jensen-Shannon estimator; not used otherwise.
-
-    Returns:
-        The objective, averaged over the batch.
+    `noise` is as in `rollout`; `generator` serves the sampled Jensen-Shannon estimator only.
     """
     trajectory = rollout(problem.policy, noise, schedule, problem.prediction_type, path)
     images, rewards = problem.scored(trajectory.latents)

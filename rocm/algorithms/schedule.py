@@ -15,19 +15,12 @@ SIGMA_DATA = 0.5
 
 @dataclass(frozen=True)
 class Step:
-    r"""Coefficients of one step from timestep t to timestep s (the next element of the grid).
+    """Coefficients of one step from timestep t to timestep s (the next element of the grid).
 
-    Attributes:
-        timestep: t, as the network sees it.
-        alpha: sqrt(ab_t).
-        sigma: sqrt(1 - ab_t).
-        c_skip: weight of the noisy state in the consistency function.
-        c_out: weight of the predicted clean latent in the consistency function.
-        alpha_next: weight of f in the next state, sqrt(ab_s) in consistency sampling; 1 in the
-            last step.
-        sigma_next: level of the noise drawn, sqrt(1 - ab_s) in consistency sampling; 0 in the last
-            step, which draws none.
-        carry: weight of the noisy state in the next one; 0 in consistency sampling.
+    alpha = sqrt(ab_t), sigma = sqrt(1 - ab_t). The consistency function f weights the noisy state
+    by c_skip and the predicted clean latent by c_out. The next state is alpha_next * f + carry *
+    state + sigma_next * noise: sqrt(ab_s), 0 and sqrt(1 - ab_s) in consistency sampling, and 1, 0
+    and 0 in the last step, which draws no noise.
     """
 
     timestep: int
@@ -48,15 +41,9 @@ def timestep_grid(
 ) -> list[int]:
     """Timesteps of an N-step chain, descending, in [0, num_train_timesteps).
 
-    Args:
-        num_inference_steps: N, at least 1 and at most original_inference_steps.
-        grid: `current` spaces indices evenly and rounds down (diffusers >= 0.24); `rlcm` takes
-            every (original_inference_steps // N)-th one (diffusers 0.23, which RLCM used).
-        original_inference_steps: length of the grid that the model was distilled on.
-        num_train_timesteps: length of the diffusion chain.
-
-    Returns:
-        N timesteps.
+    `current` spaces indices evenly and rounds down (diffusers >= 0.24); `rlcm` takes every
+    (original_inference_steps // N)-th one (diffusers 0.23, which RLCM used). The model was
+    distilled on a grid of original_inference_steps >= N.
     """
     stride = num_train_timesteps // original_inference_steps
     origin = [stride * (k + 1) - 1 for k in reversed(range(original_inference_steps))]

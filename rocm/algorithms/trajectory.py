@@ -23,12 +23,10 @@ Network = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class GradientPath:
-    """The path of the gradient along the chain.
+    """For each of the N steps, whether the network's parameters receive a gradient (`trained`).
 
-    Attributes:
-        trained: for each of the N steps, whether the network's parameters receive a gradient.
-        detach_input: the network sees its state without gradient, so that only the linear terms of
-            the update carry the gradient back (DRTune, arXiv 2405.00760).
+    With `detach_input` the network sees its state without gradient, so that only the linear terms
+    of the update carry the gradient back (DRTune, arXiv 2405.00760).
     """
 
     trained: tuple[bool, ...]
@@ -37,13 +35,7 @@ class GradientPath:
 
 @dataclass(frozen=True)
 class Trajectory:
-    """The states of one rollout.
-
-    Attributes:
-        states: N tensors (B, C, H, W), the network's inputs x_0 .. x_{N-1}.
-        denoised: N tensors (B, C, H, W), f_theta at those states.
-        latents: (B, C, H, W), the generated clean latents x_N.
-    """
+    """N states x_0 .. x_{N-1}, f_theta at each, and the latents x_N, all (B, C, H, W)."""
 
     states: tuple[Tensor, ...]
     denoised: tuple[Tensor, ...]
@@ -53,15 +45,9 @@ class Trajectory:
 def gradient_path(backprop: str, num_inference_steps: int, num_trained: int) -> GradientPath:
     """The gradient's path through the chain of N steps.
 
-    Args:
-        backprop: `full`; `last_k` and `random_k` train the last K steps only (DRaFT-K,
-            arXiv 2309.17400; AlignProp, arXiv 2310.03739), `refl` and `draft_lv` the last one;
-            `drtune` trains K evenly spaced steps, the last one included.
-        num_inference_steps: N.
-        num_trained: K, 1 to N; not used by `full`, `refl` and `draft_lv`.
-
-    Returns:
-        A path of length N.
+    `full` trains every step; `last_k` and `random_k` the last K = `num_trained` only (DRaFT-K,
+    arXiv 2309.17400; AlignProp, arXiv 2310.03739), `refl` and `draft_lv` the last one, `drtune` K
+    evenly spaced steps, the last one included. K is 1 to N.
     """
     num = num_inference_steps
     if backprop == "full":
@@ -75,11 +61,10 @@ def gradient_path(backprop: str, num_inference_steps: int, num_trained: int) -> 
 
 
 def picture_noise(seed: int, num_inference_steps: int, shape: Sequence[int]) -> Tensor:
-    """All noise of one picture, in the order in which diffusers' pipeline draws it.
+    """All noise of one picture, (N, C, H, W), float32, in the order of diffusers' pipeline.
 
-    Standard normal (N, C, H, W), float32, CPU: the initial state, then one draw for each step but
-    the last. It depends on the seed, 0 to 2**63 - 1, only, never on batch, device, adapter or
-    neighbors.
+    The initial state, then one draw for each step but the last. It depends on the seed, 0 to 2**63
+    - 1, only, never on batch, device, adapter or neighbors.
     """
     generator = torch.Generator("cpu").manual_seed(seed)
     return torch.cat(
@@ -127,17 +112,9 @@ def rollout(
     prediction_type: str,
     path: GradientPath | None = None,
 ) -> Trajectory:
-    """Draw B pictures' latents in N steps.
+    """Draw B pictures' latents in N steps; without a `path` the gradient flows through all.
 
-    Args:
-        network: the policy.
-        noise: (N, B, C, H, W): the initial state, then the draws after each step but the last.
-        schedule: N steps.
-        prediction_type: of the network, as in `clean_estimate`.
-        path: where the gradient flows; the whole chain if not given.
-
-    Returns:
-        The visited states and denoised latents.
+    `noise` is (N, B, C, H, W): the initial state, then the draws after each step but the last.
     """
     path = path or GradientPath((True,) * len(schedule))
     state, states, denoised = noise[0], [], []
@@ -159,10 +136,9 @@ def denoised_along(
     prediction_type: str,
     detach_input: bool = False,
 ) -> tuple[Tensor, ...]:
-    """f of another network at N known states (B, C, H, W), all steps in one call.
+    """f of a network at N known states (B, C, H, W), all steps in one call; N such tensors.
 
-    Used for the reference at the policy's own states; the gradient into the states is kept unless
-    `detach_input`, as in `GradientPath`. Returns N tensors (B, C, H, W).
+    The gradient into the states is kept unless `detach_input`, as in `GradientPath`.
     """
     seen = torch.cat([state.detach() if detach_input else state for state in states])
     repeats = [len(state) for state in states]

@@ -11,17 +11,11 @@ from dataclasses import dataclass, field
 class Algorithm:
     """The needs of an algorithm, and its functions in `rocm.training.policy_update`.
 
-    Attributes:
-        is_backprop: the update back-propagates the reward through the generation.
-        loss: policy-gradient loss by name of `LOSSES`; empty for an update by back-propagation.
-        advantages: advantages by name of `ADVANTAGES`; empty for an update by back-propagation.
-        estimates_blind: back-propagation is joined by a policy gradient of the rewards that have
-            no gradient.
-        compares_pairs: pictures are compared in pairs of one prompt.
-        needs_reference: the loss uses the reference also when beta is 0.
-        has_value: a value network is trained besides.
-        reads_preferences: a table of preferences may replace the reward.
-        variants: the entry in place of this one, by `policy_loss`.
+    `loss` and `advantages` are names of `LOSSES` and `ADVANTAGES`, not used by back-propagation.
+    With `estimates_blind` a policy gradient of the rewards without gradient joins it.
+    `needs_reference`: also when beta is 0. `has_value`: a value network is trained besides.
+    `reads_preferences`: a table may replace the reward. `variants` by `policy_loss` stand in place
+    of this entry.
     """
 
     is_backprop: bool = False

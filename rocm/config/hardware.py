@@ -38,9 +38,8 @@ def with_hardware(config: RunConfig, name: str) -> RunConfig:
     """The settings for a card, with as many pictures in an update as before.
 
     The overlay sets number format, recomputation and at most its batch size, a larger one if the
-    algorithm compares the pictures of a batch. `name` is of `hardware_names`, or `auto` for the
-    largest overlay that this machine's card has room for. Raises `ConfigError` for an unknown name,
-    or if `auto` finds no card that is large enough.
+    algorithm compares the pictures of a batch. `auto` is the largest overlay that this machine's
+    card has room for, or ConfigError.
     """
     if name == "auto":
         name = _detected()

@@ -13,13 +13,7 @@ from pathlib import Path
 from typing import Any, Self, get_args
 
 import yaml
-from pydantic import (
-    ConfigDict,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import ConfigDict, ValidationError, ValidationInfo, field_validator, model_validator
 
 from rocm.config.algorithms import ALGORITHMS, Algorithm
 from rocm.config.generation import SAMPLERS, GenerationSettings
@@ -150,11 +144,7 @@ class RunConfig(
 
     @classmethod
     def load(cls, source: str | Path | dict[str, Any], **overrides: Any) -> Self:
-        """Settings from a preset's name, a YAML file or a dictionary, with overrides.
-
-        Raises `MissingFile` without the preset or file, `ConfigError` for broken YAML, an unknown
-        setting or a value that is not allowed.
-        """
+        """Settings from a preset's name, a YAML file or a dictionary, with overrides."""
         values = dict(source) if isinstance(source, dict) else read_settings(source)
         values |= overrides
         for name in values:

@@ -68,7 +68,8 @@ def draw_and_score(
     sampling: Sampling,
 ) -> Scored:
     """Draw and score one picture for each of P prompts and noise seeds."""
-    batches, scores, limits = [], {name: [] for name in rewards}, []
+    scores: dict[str, list[Tensor]] = {name: [] for name in rewards}
+    batches, limits = [], []
     for start, raw in zip(
         range(0, len(prompts), sampling.batch_size),
         draw(model, prompts, seeds, sampling),

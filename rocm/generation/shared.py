@@ -30,6 +30,9 @@ class SharedQueue:
     def status(self, number: int) -> None:
         """None: nothing is known of a request before its pictures come."""
 
+    def cancel(self, number: int) -> None:
+        """Nothing: a request waits for whoever asks for its results."""
+
     def results(self, number: int) -> Iterator[tuple[int, Path, dict[str, float]]]:
         """Draw a request and yield index, file and scores of each picture."""
         pictures, folder, rewards = self._requests[number]

@@ -28,12 +28,7 @@ KEPT_BYTES = 64_000_000
 
 @dataclass
 class Passes:
-    """Numbers of states in the calls of the U-Net.
-
-    Attributes:
-        forward: by policy and reference, recomputation in backward included.
-        backward: as often as a gradient came back through the network.
-    """
+    """Numbers of states in the calls of the U-Net, recomputation in backward included."""
 
     forward: int = 0
     backward: int = 0
@@ -43,16 +38,10 @@ class Passes:
 class ConsistencyModel:
     """A loaded pipeline, frozen, and how to call it.
 
-    Attributes:
-        pipeline: stock diffusers pipeline; its U-Net may carry an adapter.
-        device: of all networks.
-        dtype: of the network passes; inputs and outputs of the methods are float32.
-        use_checkpointing: recompute network passes in backward.
-        passes: counted since the model was loaded.
-        note: a remark on the model; empty if it is a consistency model.
-        reference_batch: most states of one call of the reference; None for no limit.
-        lender: of the adapter's weights to a pass; None where each layer casts its own.
-        features: kept text features (1, L, D) by prompt, the oldest first.
+    The networks compute in `dtype`; inputs and outputs of the methods are float32. `passes` are
+    counted since the model was loaded, `note` is a remark on a model that is no consistency model,
+    `reference_batch` the most states of one call of the reference, and `features` are kept text
+    features (1, L, D) by prompt, the oldest first.
     """
 
     pipeline: DiffusionPipeline
@@ -105,8 +94,7 @@ class ConsistencyModel:
     def encode(self, prompts: Sequence[str]) -> Tensor:
         """Text features (B, L, D) of B prompts, as the stock pipeline computes them.
 
-        Stable Diffusion XL also takes pooled features: they stand in one more row, L + 1 in all,
-        with zeros behind them.
+        Stable Diffusion XL's pooled features stand in one more row, with zeros behind them.
         """
         return self._features(list(prompts), is_empty=False)
 
@@ -122,10 +110,7 @@ class ConsistencyModel:
 
     @torch.no_grad()
     def encode_nothing(self) -> Tensor:
-        """Features (1, L, D) of the empty prompt, for classifier-free guidance.
-
-        Stable Diffusion XL takes zeros instead where its own configuration says so.
-        """
+        """Features (1, L, D) of the empty prompt; Stable Diffusion XL may take zeros instead."""
         return self._features([""], is_empty=True)
 
     def policy(self, context: Tensor, guidance_scale: float) -> Network:
@@ -176,16 +161,12 @@ class ConsistencyModel:
         return call
 
     def counted_unet(
-        self,
-        state: Tensor,
-        timesteps: Tensor,
-        context: Tensor,
-        timestep_cond: Tensor | None = None,
+        self, state: Tensor, timesteps: Tensor, context: Tensor, timestep_cond: Tensor | None = None
     ) -> Tensor:
         """One call of the U-Net, counted in `passes`; returns (M, C, H, W).
 
-        `state` is (M, C, H, W), `timesteps` (M,), `context` (M, L, D) as `encode` gives it, and
-        `timestep_cond` (M, E) the embedding of the guidance of models that have one.
+        `context` (M, L, D) is as `encode` gives it, `timestep_cond` (M, E) the embedding of the
+        guidance.
         """
 
         def count_backward(gradient: Tensor) -> None:
@@ -292,18 +273,9 @@ def load_model(
 ) -> ConsistencyModel:
     """Load a few-step model and freeze it; nothing is downloaded.
 
-    Args:
-        model: as in `RunConfig`.
-        device: `auto`, `cpu` or `cuda`.
-        precision: `fp32`, `bf16` or `fp16`; with fp16 the autoencoder stays in fp32.
-        use_checkpointing: recompute network passes in backward.
-
-    Returns:
-        The model, without adapter.
-
-    Raises:
-        MissingFile: it is not on this disk, or a file in it is missing.
-        ConfigError: not a few-step model, an unsuitable scheduler, or a damaged file or pickle.
+    With fp16 the autoencoder stays in fp32. Raises `MissingFile` if it is not on this disk, or a
+    file is missing, `ConfigError` for a model of another kind, an unsuitable scheduler, a damaged
+    file or a pickle.
     """
     target, dtype = resolve_device(device), DTYPES[precision]
     pipeline, note = load_few_step(model, precision)

@@ -28,11 +28,7 @@ class DiffusionModel(ConsistencyModel):
 def load_diffusion(
     model: str, device: str = "auto", precision: str = "fp32", use_checkpointing: bool = False
 ) -> DiffusionModel:
-    """Load a Stable Diffusion pipeline and freeze it; arguments as in `consistency.load_model`.
-
-    Raises `MissingFile` without the folder or a file, `ConfigError` for a consistency model or a
-    damaged file.
-    """
+    """As `consistency.load_model`, of a Stable Diffusion pipeline; ConfigError for an LCM."""
     parts = {**UNUSED, **NO_CHECKER}
     pipeline = load_pipeline(StableDiffusionPipeline, model, precision, **parts)
     if pipeline.unet.config.time_cond_proj_dim is not None:

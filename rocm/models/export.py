@@ -62,10 +62,7 @@ def export_kohya(adapter: Path, out: Path) -> Path:
 
 
 def export_merged(adapter: Path, model: str, out: Path) -> Path:
-    """The whole model with the adapter in its weights, in diffusers' layout, in float32.
-
-    Raises `MissingFile` if model or adapter is missing, `ConfigError` if they do not fit.
-    """
+    """The whole model with the adapter in its weights, in diffusers' layout, in float32."""
     pipeline, _ = load_few_step(model, "fp32")
     load_adapter(pipeline, adapter)
     pipeline.fuse_lora()
@@ -75,10 +72,7 @@ def export_merged(adapter: Path, model: str, out: Path) -> Path:
 
 
 def read_adapter(folder: Path) -> tuple[dict[str, Tensor], LoraConfig]:
-    """An adapter's tensors by PEFT's names, and its rank, alpha and targets.
-
-    Raises `MissingFile` without the file, `ConfigError` if it is not a complete adapter of a U-Net.
-    """
+    """An adapter's tensors by PEFT's names, and its rank, alpha and targets."""
     path = folder / WEIGHTS
     if not os.path.isfile(path):
         raise MissingFile(f"No adapter at {path}. Give a run or the adapter folder of a run.")
@@ -98,10 +92,8 @@ def read_adapter(folder: Path) -> tuple[dict[str, Tensor], LoraConfig]:
 
 def text_width(state: dict[str, Tensor]) -> int:
     """Width of the text features that an adapter's cross-attention takes; 0 if it has none."""
-    widths = [
-        value.shape[1] for name, value in state.items() if name.endswith("attn2.to_k.lora_A.weight")
-    ]
-    return widths[0] if widths else 0
+    names = (name for name in state if name.endswith("attn2.to_k.lora_A.weight"))
+    return next((state[name].shape[1] for name in names), 0)
 
 
 def _peft_name(name: str) -> str:

@@ -38,12 +38,7 @@ VARIANTS = ("*.fp16.*", "*.fp16-*", "*.non_ema.*", "*.non_ema-*", "*.bf16.*")
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """The folders of a model on this disk.
-
-    Attributes:
-        base: in diffusers' layout.
-        part: of an LCM-LoRA or an LCM U-Net; None without one.
-    """
+    """The folders of a model: `base` in diffusers' layout, `part` of an LCM-LoRA or LCM U-Net."""
 
     base: Path
     part: Path | None = None
@@ -55,20 +50,13 @@ class ModelFiles:
 
 
 def find_model(model: str) -> ModelFiles:
-    """The folders of a model on this disk; never uses the network.
-
-    Raises `MissingFile` if a folder or a repository in the hub's cache is missing, `ConfigError` if
-    the text has another form.
-    """
+    """The folders of a model on this disk, or MissingFile; never uses the network."""
     base, *part = _places(model)
     return ModelFiles(_find(base).resolve(), _find(part[0]).resolve() if part else None)
 
 
 def check_model(model: str) -> None:
-    """As `find_model`; for a missing repository the error says how much there is to download.
-
-    The hub is asked at most once in five minutes for each model.
-    """
+    """As `find_model`; the error says how much there is to download, asked every five minutes."""
     try:
         find_model(model)
     except MissingFile as error:

@@ -25,6 +25,9 @@ from rocm.models.lora import NAME
 class FlatAdamW(torch.optim.AdamW):
     """AdamW on one vector; its `state_dict` is that of AdamW on the parameters themselves."""
 
+    found_inf: Tensor | None
+    """0-d, read by torch's fused step: 1 leaves the step out."""
+
     def __init__(self, parameters: Sequence[nn.Parameter], **options: Any):
         """Move the parameters, float32 on one device, into one vector; options as of AdamW."""
         self.parameters = list(parameters)
@@ -117,9 +120,8 @@ class _Cast(Function):
 
 class _Adapted(Function):
     @staticmethod
-    def forward(  # noqa: PLR0913, one argument for each tensor of the formula
-        ctx: Any, x: Tensor, weight: Tensor, bias: Any, down: Tensor, up: Tensor, scale: float
-    ) -> Tensor:
+    def forward(ctx: Any, x: Tensor, base: tuple[Any, ...], down: Tensor, up: Tensor) -> Tensor:
+        weight, bias, scale = base
         rows = x.reshape(-1, x.shape[-1])
         inner = rows @ down.T
         result = F.linear(rows, weight, bias).addmm_(inner, up.T, alpha=scale)
@@ -139,14 +141,13 @@ class _Adapted(Function):
         # With beta 0 the first tensor gives its shape only: scaled products in one operation each.
         of_down = torch.addmm(down, outer.T, rows, beta=0, alpha=ctx.scale)
         of_up = torch.addmm(up, gradient.T, inner, beta=0, alpha=ctx.scale)
-        return of_x, None, None, of_down, of_up, None
+        return of_x, None, of_down, of_up
 
 
 class LeanLora(lora.Linear):
     """PEFT's adapted layer; with one adapter on, product and correction are one operation.
 
-    Attributes:
-        lent: A and B of the trained adapter in a pass's number format; None for the layer's own.
+    `lent` are A and B in a pass's number format; None for the layer's own.
     """
 
     lent: tuple[Tensor, Tensor] | None = None
@@ -167,16 +168,13 @@ class LeanLora(lora.Linear):
         if self.lent and name == NAME:
             down, up = self.lent
         dtype = pass_dtype(x, base.weight.dtype)
-        tensors = (x, base.weight, base.bias, down, up)
-        cast = (None if one is None else one.to(dtype) for one in tensors)
-        return _Adapted.apply(*cast, self.scaling[name])
+        bias = None if base.bias is None else base.bias.to(dtype)
+        frozen = (base.weight.to(dtype), bias, self.scaling[name])
+        return _Adapted.apply(x.to(dtype), frozen, down.to(dtype), up.to(dtype))
 
 
 def make_lean_lora(network: nn.Module) -> None:
-    """Replace the adapted linear layers of a network; the result stays the same.
-
-    The adapter is as `add_adapter` makes it: no dropout, no bias, no variant.
-    """
+    """Replace a network's layers that `add_adapter` has adapted; the result stays the same."""
     for module in network.modules():
         if type(module) is lora.Linear:
             module.__class__ = LeanLora
@@ -198,11 +196,7 @@ class Lender:
 
     @contextmanager
     def lent(self) -> Iterator[None]:
-        """Inside, the layers compute with the vector's present values and give it their gradient.
-
-        Yields:
-            Nothing.
-        """
+        """Inside, layers compute with the vector's present values and give it their gradient."""
         parts = self._optimizer.cast(self._cast)
         for layer, down, up in self._layers:
             layer.lent = parts[down], parts[up]

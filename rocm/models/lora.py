@@ -32,18 +32,8 @@ def add_adapter(
 ) -> list[torch.nn.Parameter]:
     """Add a trainable adapter that changes nothing yet (B = 0); returns its float32 weights.
 
-    Args:
-        unet: with no adapter.
-        rank: r, the inner dimension.
-        alpha: the update is scaled by alpha / rank.
-        targets: ends of module names, such as `to_q`.
-        seed: of the Gaussian initial values of A.
-
-    Returns:
-        The adapter's parameters.
-
-    Raises:
-        ConfigError: no module of the U-Net ends in one of the targets.
+    The update is scaled by alpha / rank; `targets` are ends of module names, such as `to_q`, and
+    `seed` is of the Gaussian initial values of A. Raises `ConfigError` if no module fits.
     """
     config = LoraConfig(
         r=rank, lora_alpha=alpha, target_modules=targets, init_lora_weights="gaussian"
@@ -67,8 +57,8 @@ def add_adapter(
 def adapter_off(unet: UNet2DConditionModel) -> Iterator[None]:
     """Inside, the U-Net computes the reference.
 
-    Enter it inside a checkpointed function, not around it: the recomputation happens later, in
-    backward, after a context around the call has been left.
+    Enter it inside a checkpointed function, not around it: the recomputation happens later, after a
+    context around the call has been left.
     """
     layers = [
         module
@@ -95,10 +85,9 @@ def other_adapter(unet: UNet2DConditionModel, name: str) -> Iterator[None]:
 
 
 def save_adapter(unet: UNet2DConditionModel, folder: Path) -> None:
-    """Write the adapter so that a stock pipeline's `load_lora_weights(folder)` reads it.
+    """Write the adapter for a stock pipeline's `load_lora_weights(folder)`, or raise `OSError`.
 
-    The alpha travels as metadata: without it diffusers would assume alpha == rank. Raises `OSError`
-    if the file cannot be written.
+    The alpha travels as metadata: without it diffusers would assume alpha == rank.
     """
     try:
         LatentConsistencyModelPipeline.save_lora_weights(

@@ -68,11 +68,10 @@ def load_pipeline(
 
 
 def load_few_step(model: str, precision: str) -> tuple[DiffusionPipeline, str]:
-    """A pipeline for a few steps of consistency sampling, with an `LCMScheduler`, on the CPU.
+    """A pipeline for a few steps, on the CPU, and a remark if it is no consistency model.
 
-    An LCM-LoRA is merged into its U-Net. The second value is a remark on the model, empty for a
-    consistency model. Raises as `load_pipeline`, and `ConfigError` for an ordinary diffusion model
-    or a scheduler that clamps.
+    An LCM-LoRA is merged into its U-Net. Raises as `load_pipeline`, and `ConfigError` for an
+    ordinary diffusion model or a scheduler that clamps.
     """
     files = find_model(model)
     _check_layout(model, files.base)
@@ -89,10 +88,7 @@ def load_few_step(model: str, precision: str) -> tuple[DiffusionPipeline, str]:
 
 
 def freeze(pipeline: DiffusionPipeline, device: torch.device, dtype: torch.dtype) -> None:
-    """Move a pipeline to its device and fix its networks; with float16 the autoencoder in float32.
-
-    On a CPU the channels of its pictures lie last; see `order_channels`.
-    """
+    """Move a pipeline to its device and freeze it; with float16 the autoencoder in float32."""
     pipeline.to(device)
     if dtype == torch.float16:
         pipeline.vae.float()
@@ -105,10 +101,10 @@ def freeze(pipeline: DiffusionPipeline, device: torch.device, dtype: torch.dtype
 
 
 def order_channels(pipeline: DiffusionPipeline, is_last: bool) -> None:
-    """Lay out U-Net and autoencoder in memory; results stay the same, up to rounding.
+    """Lay out U-Net and autoencoder in memory, which may change the rounding.
 
-    On a CPU channels that lie last (`is_last`) are faster. On CUDA torch's group norm moves them
-    first again, at the cost of a copy each time.
+    On a CPU channels that lie last are faster; on CUDA torch's group norm moves them back each
+    time.
     """
     order = torch.channels_last if is_last else torch.contiguous_format
     for network in (pipeline.unet, pipeline.vae):

@@ -30,14 +30,9 @@ HUB = "hub:"
 
 @dataclass(frozen=True)
 class HubPrompts:
-    """The prompts of a data set.
+    """The prompts of a data set, each once, and the commit, column and files that hold them.
 
-    Attributes:
-        commit: of the data set.
-        column: that was read.
-        files: that hold it.
-        num_unusable: prompts left out because they are empty or longer than 1,000 characters.
-        prompts: each once, in order.
+    `num_unusable` were left out because they are empty or longer than 1,000 characters.
     """
 
     commit: str
@@ -63,12 +58,10 @@ def check_prompt(prompt: str) -> str:
 
 
 def read_prompts(path: Path, column: str = "") -> list[str]:
-    """The prompts of a file, in order, with repetitions.
+    """The prompts of a file, in order, with repetitions; or `MissingFile`, `ConfigError`.
 
     .csv, .tsv, .json and .jsonl are tables, of which `column` (or a key of that name) is read, by
-    default the first of prompt, caption, text; other files have one prompt per line. Raises
-    `MissingFile` without the file, `ConfigError` if it cannot be read so or a prompt is not
-    allowed.
+    default the first of prompt, caption, text; other files have one prompt per line.
     """
     if not os.path.exists(path):
         raise MissingFile(
@@ -97,11 +90,7 @@ def read_prompts(path: Path, column: str = "") -> list[str]:
 
 
 def find_hub_prompts(source: str, column: str) -> HubPrompts:
-    """The prompts of a data set that were read earlier; never uses the network.
-
-    `source` is `hub:owner/name`, optionally with `@revision` and `:pattern` of file names. Raises
-    `MissingFile` if they are not on this disk, `ConfigError` if the text has another form.
-    """
+    """Prompts of `hub:owner/name[@revision][:pattern]` that were read before, or MissingFile."""
     wanted, pattern = _data_set(source)
     path = _stored(wanted, pattern, column)
     if not path.is_file():
@@ -121,8 +110,7 @@ def fetch_hub_prompts(source: str, column: str, announce: Callable[[str], None])
     """Read a column of a data set from the hub, and keep it; arguments as in `find_hub_prompts`.
 
     `announce` takes sentences on the progress. Raises `MissingFile` without network or a fitting
-    file, `ConfigError` without the column or for a damaged file, `RunError` if the prompts cannot
-    be kept.
+    file, `ConfigError` without the column or for a damaged file, `RunError` if nothing can be kept.
     """
     from huggingface_hub import HfApi, HfFileSystem
 

@@ -22,13 +22,9 @@ EMBEDDED = ROOT / "assets" / "prompts"
 
 @dataclass(frozen=True)
 class PromptSet:
-    """Disjoint prompts.
+    """Disjoint prompts; those of `evaluation` are drawn with fixed noise at every evaluation.
 
-    Attributes:
-        train: drawn from in training.
-        evaluation: fixed, drawn with fixed noise at every evaluation.
-        sha256: of both lists, for the manifest.
-        revision: commit of the data set that they are from; empty for a file.
+    `sha256` is of both lists; `revision` the data set's commit, empty for a file.
     """
 
     train: tuple[str, ...]
@@ -43,21 +39,9 @@ def load_prompts(
     """Load and split prompts; nothing is downloaded.
 
     Evaluation prompts are disjoint from the others by construction: prompts that differ in capitals
-    or white space only are one prompt before the split. The embedded lists share no object.
-
-    Args:
-        source: `embedded`, a prefix of `SOURCES` and what follows, or a file.
-        num_eval_prompts: number of evaluation prompts.
-        seed: of the sample; its first prompts evaluate, the next train.
-        column: of a table or data set; empty: the first of prompt, caption, text.
-        num_prompts: number of prompts to train on; 0: all the others.
-
-    Returns:
-        The prompts.
-
-    Raises:
-        MissingFile: the file or data set is not on this disk.
-        ConfigError: a prompt is not allowed, or there are too few.
+    or white space only are one prompt before the split. The embedded lists share no object. The
+    first prompts of the sample evaluate, the next `num_prompts` (0: all) train. Raises
+    `MissingFile` without the file or data set, `ConfigError` for a bad prompt or too few.
     """
     revision = ""
     if source == "embedded":

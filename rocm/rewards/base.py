@@ -17,7 +17,10 @@ class Reward(Protocol):
     Differentiable in the pictures, but for those that `rocm.rewards.names.WITHOUT_GRADIENT` lists.
     """
 
-    name: str
+    @property
+    def name(self) -> str:
+        """Its name in a mixture."""
+        ...
 
     def __call__(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
         """Score B pictures (B, 3, H, W), float32 in [0, 1], with their B prompts; returns (B,)."""
@@ -56,12 +59,6 @@ def limit_pixels(images: Tensor) -> Tensor:
     A plain clamp freezes saturated pixels for ever; without a clamp the reward rises with colors
     that no screen shows. Here a pixel outside the range receives the gradient of a minimized loss
     only if that moves it back into the range. Ours, not the paper's.
-
-    Args:
-        images: (B, 3, H, W), any range.
-
-    Returns:
-        (B, 3, H, W) in [0, 1].
     """
     return _LimitPixels.apply(images)
 
@@ -90,10 +87,7 @@ class Mixture:
 
     .. math:: R = \sum_k w_k (R_k - \mu_k) / \sigma_k
 
-    Attributes:
-        rewards: one object per name.
-        weights: w_k by name.
-        scales: mean and deviation by name; (0, 1) leaves raw values.
+    All by name; a scale of (0, 1) leaves raw values.
     """
 
     rewards: dict[str, Reward]

@@ -23,14 +23,7 @@ from transformers import (
 from rocm.errors import ConfigError
 from rocm.rewards.checkpoint import fit, read_state
 from rocm.rewards.preprocess import crop
-from rocm.rewards.tower import (
-    MICRO_BATCH,
-    CosineReward,
-    Head,
-    freeze,
-    score_in_micro_batches,
-    unit,
-)
+from rocm.rewards.tower import MICRO_BATCH, CosineReward, Head, freeze, score_in_micro_batches, unit
 
 NUM_TOKENS = 35
 # Mean and deviation of the raw score over ImageReward's training data.
@@ -75,11 +68,7 @@ class BlipTowers(nn.Module):
     """BLIP's picture tower, text tower and projections into the common space."""
 
     def __init__(self, sizes: BlipSizes):
-        """Random weights.
-
-        Args:
-            sizes: of the towers.
-        """
+        """Random weights in towers of these sizes."""
         super().__init__()
         self.vision = BlipVisionModel(
             BlipVisionConfig(
@@ -155,14 +144,8 @@ class ImageReward:
 
     .. math:: r(x, c) = (\mathrm{head}(h(x, c)) - 0.1672) / 1.0333
 
-    h is the first token's feature of the text tower, which looks at the picture; so nothing about
-    a prompt can be kept.
-
-    Attributes:
-        name: of the reward.
-        encoder: h.
-        head: from features to the raw score.
-        micro_batch: most pictures that the towers see at once.
+    h is the first token's feature of the text tower, which looks at the picture; so nothing about a
+    prompt can be kept. `micro_batch` is the most pictures that the towers see at once.
     """
 
     name: str
@@ -190,10 +173,10 @@ def load_imagereward(
     path, vocabulary = paths
     state = read_state(path)
     state.pop(f"blip.{_STALE}", None)
-    network = nn.ModuleDict({"blip": BlipTowers(sizes), "mlp": Head(sizes.text_width)})
-    fit(network, state, path, _key_in_file)
-    encoder = BlipEncoder(freeze(network["blip"], device, dtype), _tokenizer(vocabulary, sizes))
-    return ImageReward(name, encoder, freeze(network["mlp"], device, torch.float32))
+    towers, head = BlipTowers(sizes), Head(sizes.text_width)
+    fit(nn.ModuleDict({"blip": towers, "mlp": head}), state, path, _key_in_file)
+    encoder = BlipEncoder(freeze(towers, device, dtype), _tokenizer(vocabulary, sizes))
+    return ImageReward(name, encoder, freeze(head, device, torch.float32))
 
 
 def load_blipscore(

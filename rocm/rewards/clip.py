@@ -68,8 +68,7 @@ def load_clip(name: str, folder: str, device: torch.device) -> ClipReward:
     """Load a CLIP, frozen, in float32.
 
     The folder holds transformers' CLIPModel or VisionTextDualEncoderModel, and a tokenizer. Raises
-    `MissingFile` without the folder or a file, `ConfigError` if a file is damaged or a pickle, or
-    the network is another kind.
+    `MissingFile` without a file, `ConfigError` for a damaged file, a pickle or another network.
     """
     path = _folder(name, folder)
     what = f"reward={name}"

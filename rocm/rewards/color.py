@@ -75,15 +75,9 @@ def contrast(images: Tensor) -> Tensor:
 
 
 def color_entropy(images: Tensor) -> Tensor:
-    r"""Shannon entropy of a picture's colors, in bits, over 8 x 8 x 8 equal boxes of RGB.
+    r"""Entropy in bits of a picture's colors, over 8 x 8 x 8 equal boxes of RGB, (B,) in [0, 9].
 
     .. math:: H = -\sum_k p_k \log_2 p_k
-
-    Args:
-        images: (B, 3, H, W) in [0, 1].
-
-    Returns:
-        (B,) in [0, 9]; 0 for one flat color.
     """
     red, green, blue = (images * 8).long().clamp(0, 7).flatten(2).unbind(1)
     boxes = 64 * red + 8 * green + blue

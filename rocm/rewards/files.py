@@ -19,15 +19,10 @@ from rocm.storage.hub import PINNED, TIMEOUT_S, asked
 
 @dataclass(frozen=True)
 class WeightFile:
-    """A file of a published model.
+    """A file of a published model; `owner/name` on the hub, whose last part names the folder.
 
-    Attributes:
-        repository: `owner/name` on the hub; its last part names the folder.
-        name: of the file, as published.
-        megabytes: its size, 10^6 bytes; 0 where nobody states it.
-        url: where it is, if not on the hub.
-        sha256: of its content, where somebody states it; empty otherwise.
-        mistaken: a published file of the same model that cannot be used, or empty.
+    `megabytes` (10^6 bytes) is 0 and `sha256` empty where nobody states it; `url` is where the file
+    is, if not on the hub; `mistaken` a published file of the same model that cannot be used.
     """
 
     repository: str
@@ -64,12 +59,9 @@ class WeightFile:
 
 @dataclass(frozen=True)
 class PublishedReward:
-    """A reward model that others have published.
+    """A reward model that others have published: its files, the checkpoint first.
 
-    Attributes:
-        files: that it is loaded from, the checkpoint first.
-        native_range: usual values, lowest and highest, for a chart's axis.
-        needs_prompt: whether the score depends on the prompt.
+    `native_range` are usual values, lowest and highest, for a chart's axis.
     """
 
     files: tuple[WeightFile, ...]

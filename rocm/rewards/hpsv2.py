@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from rocm.rewards.checkpoint import fit, read_state
 from rocm.rewards.preprocess import pad
@@ -23,7 +23,7 @@ ARCHITECTURE = "ViT-H-14"
 class OpenClipEncoder:
     """A CLIP of open_clip behind HPSv2's picture preparation; embeddings as in `Encoder`."""
 
-    model: nn.Module
+    model: Any  # open_clip.CLIP
 
     def embed_images(self, images: Tensor) -> Tensor:
         """Unit embeddings (B, D) of pictures (B, 3, H, W) in [0, 1]."""
@@ -45,11 +45,7 @@ def load_hpsv2(
     dtype: torch.dtype,
     architecture: dict[str, Any] | None = None,
 ) -> CosineReward:
-    """Load HPSv2 from its compressed checkpoint, frozen.
-
-    `architecture` is open_clip's model configuration, None for ViT-H-14. Raises `ConfigError` if
-    the file is damaged, unsafe, or of another model.
-    """
+    """Load HPSv2, frozen; `architecture` is open_clip's configuration, None for ViT-H-14."""
     import open_clip
 
     (path,) = paths

@@ -27,9 +27,8 @@ def load_rewards(
 ) -> dict[str, Reward]:
     """Load rewards, in order; their networks compute on `device`.
 
-    Names are of `NAMES`, `clip:FOLDER` for any small CLIP in transformers' layout, or
-    `path/to/file.py:name`, for whose file `copies` may give another by name. Raises `ConfigError`
-    for an unknown name, `MissingFile` without a network's file.
+    `copies` may give another file of `path/to/file.py:name` by name. Raises `ConfigError` for an
+    unknown name, `MissingFile` without a network's file.
     """
     return {name: _load(name, device, copies or {}) for name in names}
 

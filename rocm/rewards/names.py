@@ -92,10 +92,7 @@ def usable_published() -> list[str]:
 
 
 def parse_mixture(text: str) -> dict[str, float]:
-    """Weights by name from text such as `0.7*tiny-clip+0.3*colorfulness`, in order.
-
-    Raises `ConfigError` if it has another form, a name twice, or only weights of 0.
-    """
+    """Weights by name, in order, of text such as `0.7*tiny-clip+0.3*saturation`; or ConfigError."""
     weights: dict[str, float] = {}
     for term in re.split(r"\s*\+\s*", text.strip()):
         weight, star, name = term.rpartition("*")

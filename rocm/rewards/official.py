@@ -14,7 +14,6 @@ from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import TracebackType
 from typing import Any, Self
 
 import torch
@@ -36,8 +35,7 @@ class ReferenceError(RocmError):
 class ReferenceScorer:
     """The official packages in a process of their own; a context manager.
 
-    Attributes:
-        versions: of the packages, by name; every stored score should carry them.
+    Every stored score should carry the packages' `versions`.
     """
 
     versions: dict[str, str]
@@ -73,19 +71,10 @@ class ReferenceScorer:
     ) -> list[float]:
         """Score picture files of one prompt; hpsv2 reads its checkpoint at each call.
 
-        Args:
-            scorer: of `SCORERS`.
-            images: picture files.
-            prompt: of all of them.
-            files: as `find_weights` gives them: the checkpoint, and for BLIP's the vocabulary.
-            gradient: a .npy file for the first picture's gradient (3, 224, 224) by its normalized
-                pixels; imagereward only.
-
-        Returns:
-            One score per picture.
-
-        Raises:
-            ReferenceError: the package's own words, or that the process died.
+        `files` are as `find_weights` gives them: the checkpoint, and for BLIP's the vocabulary.
+        imagereward writes the first picture's gradient (3, 224, 224) by its normalized pixels into
+        `gradient`, a .npy file. Raises `ReferenceError` with the package's own words, or if the
+        process died.
         """
         number = next(self._numbers)
         request = {
@@ -118,12 +107,7 @@ class ReferenceScorer:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def _answer(self) -> dict[str, Any]:

@@ -19,14 +19,7 @@ from transformers import CLIPConfig, CLIPModel
 from rocm.errors import ConfigError
 from rocm.rewards.checkpoint import fit, read_state
 from rocm.rewards.preprocess import crop
-from rocm.rewards.tower import (
-    MICRO_BATCH,
-    CosineReward,
-    Head,
-    freeze,
-    score_in_micro_batches,
-    unit,
-)
+from rocm.rewards.tower import MICRO_BATCH, CosineReward, Head, freeze, score_in_micro_batches, unit
 
 # CLIPScore and Aesthetic stand on one tower, which is loaded once while either lives.
 _LOADED: WeakValueDictionary[tuple[Path, torch.device, torch.dtype], CLIPModel] = (
@@ -62,12 +55,6 @@ class AestheticReward:
     """LAION's predictor of a 1 to 10 rating, from the picture alone.
 
     An affine function of the unit CLIP embedding, so a picture's rating can leave 1 to 10.
-
-    Attributes:
-        name: of the reward.
-        encoder: the CLIP.
-        head: from its embeddings to the rating.
-        micro_batch: most pictures that the tower sees at once.
     """
 
     name: str
@@ -92,9 +79,10 @@ class AestheticReward:
 
 
 def load_clip_encoder(
-    weights: Path, config: Path, device: torch.device, dtype: torch.dtype
+    paths: Sequence[Path], device: torch.device, dtype: torch.dtype
 ) -> ClipEncoder:
     """A frozen CLIP of `model.safetensors` and `config.json`; the same file is loaded once only."""
+    weights, config = paths
     key = (weights, device, dtype)
     model = _LOADED.get(key)
     if model is None:
@@ -108,14 +96,14 @@ def load_cosine(
     name: str, paths: Sequence[Path], device: torch.device, dtype: torch.dtype
 ) -> CosineReward:
     """Load CLIPScore as ImageReward's package has it: the plain cosine."""
-    return CosineReward(name, load_clip_encoder(*paths, device, dtype))
+    return CosineReward(name, load_clip_encoder(paths, device, dtype))
 
 
 def load_pickscore(
     name: str, paths: Sequence[Path], device: torch.device, dtype: torch.dtype
 ) -> CosineReward:
     """Load PickScore: the cosine times exp(logit scale), about 100."""
-    encoder = load_clip_encoder(*paths, device, dtype)
+    encoder = load_clip_encoder(paths, device, dtype)
     # From the file: in bfloat16 the scale itself would be off by up to 0.4 %.
     with safe_open(paths[0], "pt") as file:
         scale = file.get_tensor("logit_scale").float().exp().item()
@@ -126,7 +114,7 @@ def load_aesthetic(
     name: str, paths: Sequence[Path], device: torch.device, dtype: torch.dtype
 ) -> AestheticReward:
     """Load the aesthetic predictor from its head, in float32, and a CLIP's files."""
-    encoder = load_clip_encoder(*paths[1:], device, dtype)
+    encoder = load_clip_encoder(paths[1:], device, dtype)
     head = Head(encoder.model.config.projection_dim)
     fit(head, read_state(paths[0]), paths[0])
     return AestheticReward(name, encoder, freeze(head, device, torch.float32))

@@ -25,13 +25,6 @@ def crop(images: Tensor, size: int) -> Tensor:
     `limit_pixels` does, since the gradient of torch's clamp is 0 at 0 and 1 themselves, where a
     saturated picture lies. PIL's rounding moves ImageReward by 1e-4 to 5e-3. An odd margin is cut
     as torchvision does; CLIP's own processor may cut one pixel beside it.
-
-    Args:
-        images: (B, 3, H, W) in [0, 1].
-        size: side of the result.
-
-    Returns:
-        (B, 3, size, size), normalized.
     """
     height, width = images.shape[-2:]
     shorter = min(height, width)
@@ -45,13 +38,6 @@ def pad(images: Tensor, size: int) -> Tensor:
     """Scale the longer side to `size`, pad with black, normalize (HPSv2).
 
     Black is black before normalizing. The original resizes a float tensor and does not clamp.
-
-    Args:
-        images: (B, 3, H, W) in [0, 1].
-        size: side of the result.
-
-    Returns:
-        (B, 3, size, size), normalized.
     """
     height, width = images.shape[-2:]
     scale = size / max(height, width)

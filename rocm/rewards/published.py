@@ -1,6 +1,6 @@
 """Published rewards by name, loaded from the files that others have published."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -11,7 +11,7 @@ from rocm.rewards.files import find_weights
 from rocm.rewards.hpsv2 import load_hpsv2
 from rocm.rewards.openai_clip import load_aesthetic, load_cosine, load_pickscore
 
-Loader = Callable[[str, list[Path], torch.device, torch.dtype], Reward]
+Loader = Callable[[str, Sequence[Path], torch.device, torch.dtype], Reward]
 LOADERS: dict[str, Loader] = {
     "hpsv2": load_hpsv2,
     "hpsv2.1": load_hpsv2,

@@ -47,16 +47,7 @@ def score_in_micro_batches(
     """Score pictures a few at a time; scores and gradients are those of the whole batch.
 
     A batch of several parts keeps only the pictures for backward and computes each part again
-    there, so its memory is that of one part.
-
-    Args:
-        score: of pictures and prompts, (B,).
-        images: (B, 3, H, W) in [0, 1].
-        prompts: B texts, or their features, (B, D).
-        micro_batch: maximum number of pictures in one call.
-
-    Returns:
-        (B,), float32.
+    there, so its memory is that of one part. `prompts` are B texts, or their features, (B, D).
     """
     assert images.ndim == 4, f"pictures are (B, 3, H, W), not {tuple(images.shape)}"
     assert images.shape[1] == 3, f"pictures have 3 channels, not {images.shape[1]}"
@@ -81,12 +72,7 @@ class CosineReward:
     .. math:: r(x, c) = s \, \langle f(x), g(c) \rangle
 
     Embeddings of prompts are kept, since prompts repeat and do not depend on what is trained.
-
-    Attributes:
-        name: of the reward.
-        encoder: f and g.
-        scale: s.
-        micro_batch: most pictures that the towers see at once.
+    `micro_batch` is the most pictures that the towers see at once.
     """
 
     name: str

@@ -52,10 +52,7 @@ class UserReward:
         return values.to(images)
 
     def probe(self, device: torch.device, size: int) -> None:
-        """Call the function on two pictures (3, size, size) and see whether it has a gradient.
-
-        Raises as the call, and `ConfigError` if the gradient is not finite.
-        """
+        """Call the function on two pictures (3, size, size) to see if it has a finite gradient."""
         pixels = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0))
         images = pixels.to(device).requires_grad_()
         with torch.enable_grad():

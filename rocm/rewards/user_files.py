@@ -16,7 +16,6 @@ from rocm.storage.files import make_folder, write_atomic
 from rocm.storage.paths import ROOT
 
 RECORD = "files.json"
-SIGNATURE = "def name(images, prompts)"
 
 
 def is_user_reward(name: str) -> bool:
@@ -51,7 +50,8 @@ def check_user_reward(name: str) -> None:
         raise ConfigError(f"reward={name}: {path} is not valid Python: {reason}.") from error
     if function not in _top_names(tree):
         raise ConfigError(
-            f"reward={name}: {path} has no function '{function}'. Define {signature(function)}."
+            f"reward={name}: {path} has no function '{function}'. Define def "
+            f"{function}(images, prompts)."
         )
     for node in tree.body:
         if isinstance(node, ast.FunctionDef) and node.name == function:
@@ -66,20 +66,12 @@ def wrong_signature(name: str) -> ConfigError:
     function = name.rpartition(":")[2]
     return ConfigError(
         f"reward={name}: '{function}' must take two arguments, the pictures and the prompts. "
-        f"Define {signature(function)}."
+        f"Define def {function}(images, prompts)."
     )
 
 
-def signature(function: str) -> str:
-    """The first line of a reward's definition."""
-    return SIGNATURE.replace("name", function)
-
-
 def copy_user_files(names: Iterable[str], folder: Path) -> None:
-    """Keep a copy of the file of every named reward in `folder`; writes nothing without names.
-
-    Raises as `check_user_reward`.
-    """
+    """Keep a copy of the file of every named reward in `folder`; raises as `check_user_reward`."""
     record = {}
     for name in names:
         check_user_reward(name)
@@ -120,10 +112,7 @@ def user_record(folder: Path) -> dict[str, dict[str, str]]:
 
 
 def name_now(name: str, folder: Path) -> str:
-    """The name that stands for a run's reward today.
-
-    It is the name itself while its file is as the run recorded it, otherwise that of the copy.
-    """
+    """A run's reward today: the name, or that of the run's copy if the file has changed since."""
     entry = user_record(folder).get(name)
     if entry is None:
         return name

@@ -27,10 +27,7 @@ WARNING = {"step": int, "warning": str, "message": str}
 
 
 def write_atomic(path: Path, content: str | bytes) -> None:
-    """Replace a file whole: a reader sees the old content or the new, even after a power cut.
-
-    Raises `TrainingError` if the disk is full or the folder cannot be written; the old file stays.
-    """
+    """Replace a file whole, even after a power cut; on a `TrainingError` the old file stays."""
     data = content.encode() if isinstance(content, str) else content
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -49,7 +46,7 @@ def replace_folder(path: Path) -> Iterator[Path]:
     """Write a folder under another name and rename it at the end, so it is never half there.
 
     Its files are on the disk before that: a power cut leaves the old folder or the new one, whole.
-    Yields the empty folder. Raises `TrainingError` if the disk is full; the old folder stays.
+    Raises `TrainingError` if the disk is full; the old folder stays.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     old = path.with_name(f".{path.name}.{os.getpid()}.old")
@@ -71,11 +68,7 @@ def replace_folder(path: Path) -> Iterator[Path]:
 
 
 def append_json_line(path: Path, row: dict[str, Any]) -> None:
-    """Add one line in one write; a number that is not finite is stored as null.
-
-    Raises `TrainingError` if the disk is full or the file cannot be written; the file stays as it
-    was.
-    """
+    """Add one line in one write; not finite is null. On a `TrainingError` the file stays."""
     data = json_line(row).encode()
     try:
         with open(path, "ab", buffering=0) as file:
@@ -142,10 +135,9 @@ def read_json(path: Path) -> Any:
 
 
 def read_record(path: Path, kinds: dict[str, Any]) -> dict[str, Any] | None:
-    """The object of a .json file, None without the file.
+    """The object of a .json file, None without the file; RunError if a value has another type.
 
-    `kinds` are types by name; a name that may be absent allows None. Raises `RunError` if the file
-    is damaged or a value has another type.
+    `kinds` are types by name; a name that may be absent allows None.
     """
     record = read_json(path)
     if record is None and not path.exists():

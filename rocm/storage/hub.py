@@ -55,13 +55,10 @@ PINNED = {
 
 @dataclass(frozen=True)
 class Repository:
-    """A repository at a revision.
+    """A repository `owner/name` at a commit, branch or tag.
 
-    Attributes:
-        name: `owner/name`.
-        revision: commit, branch or tag.
-        files: patterns of the files that are wanted; * also matches a slash.
-        ignored: patterns of those that are not, though they match.
+    `files` and `ignored` are patterns of the files that are wanted, and not though they match; *
+    also matches a slash.
     """
 
     name: str
@@ -89,10 +86,7 @@ def is_repository(text: str) -> bool:
 
 
 def repository(text: str, files: Sequence[str] = (), ignored: Sequence[str] = ()) -> Repository:
-    """The repository `owner/name` or `owner/name@revision`, by default its pinned revision.
-
-    `files` and `ignored` are as in `Repository`. Raises `ConfigError` if the text has another form.
-    """
+    """The repository `owner/name[@revision]`, by default its pinned revision; or ConfigError."""
     name, _, revision = text.partition("@")
     if not is_repository(name):
         raise ConfigError(
@@ -128,7 +122,7 @@ def size(wanted: Repository) -> Download:
 
 
 def fetch(wanted: Repository, announce: Callable[[str], None]) -> Path:
-    """Download what is missing of a repository, check it, and return its folder in the hub's cache.
+    """Download and check what is missing of a repository; returns its folder in the hub's cache.
 
     `announce` takes a sentence with the size first. Raises as `asked`, `RunError` if the disk has
     no room, and `ConfigError` if a file arrived damaged, which is then deleted.
@@ -193,10 +187,7 @@ def _disabled(bar: Any, *arguments: Any, **options: Any) -> None:
 
 
 def asked(name: str, question: Callable[[], Answer], done: str = "downloaded") -> Answer:
-    """The hub's answer to `question`; `name` and `done` describe the request in errors.
-
-    Raises `MissingFile` without network, repository or revision, or without the right to read it.
-    """
+    """The hub's answer to `question`, or MissingFile, which `name` and `done` describe."""
     from httpx2 import TransportError  # the library's own; no OSError
     from huggingface_hub.errors import DryRunError
 

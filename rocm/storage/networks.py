@@ -20,18 +20,9 @@ MISFIT = (SafetensorError, ValueError, TypeError, KeyError, AttributeError, Runt
 def load_network(kind: Any, folder: Path, what: str, dtype: torch.dtype) -> Any:
     """Load a network of diffusers or transformers on the CPU; safetensors only, no network access.
 
-    Args:
-        kind: class with `from_pretrained`.
-        folder: with config.json and weights.
-        what: the setting as the user gave it, such as `model=FOLDER`, for errors.
-        dtype: of the weights.
-
-    Returns:
-        The network.
-
-    Raises:
-        MissingFile: config.json or the weights are missing.
-        ConfigError: a file is damaged or a pickle, or the weights do not fit config.json.
+    `kind` has `from_pretrained`; `what` is the setting as the user gave it, such as `model=FOLDER`,
+    for errors. Raises `MissingFile` without config.json or weights, `ConfigError` if a file is
+    damaged or a pickle, or the weights do not fit.
     """
     read_object(folder / "config.json", what)
     check_no_pickle(folder, what)

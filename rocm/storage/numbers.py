@@ -26,11 +26,8 @@ def signed(value: float, decimals: int) -> str:
 
 def plus_minus(mean: float, half: float | None, decimals: int) -> str:
     """A mean and the half-width of its interval, '0.31 ± 0.02'; the mean alone without one."""
-    return (
-        number(mean, decimals)
-        if half is None
-        else (f"{number(mean, decimals)} ± {number(half, decimals)}")
-    )
+    text = number(mean, decimals)
+    return text if half is None else f"{text} ± {number(half, decimals)}"
 
 
 def duration(seconds: float) -> str:

@@ -25,12 +25,9 @@ ALL = slice(None)
 class Batch:
     """Prompts and noise of the pictures numbered from `first`.
 
-    Attributes:
-        first: number of the first picture.
-        prompts: B texts.
-        noise: (N + 1, B, C, H, W): N draws for the chain, one for the last action of a policy
-            gradient.
-        arms: the adapter that drew each picture, as in `Preference`; empty if the policy draws.
+    `noise` is (N + 1, B, C, H, W): N draws for the chain, one for the last action of a policy
+    gradient. `arms` are the adapters that drew the pictures, as in `Preference`; empty if the
+    policy draws.
     """
 
     first: int
@@ -87,10 +84,7 @@ def problem_of(
     score: Callable[[Tensor, slice], dict[str, Tensor]],
     scores: dict[str, Tensor],
 ) -> Problem:
-    """As `make_problem`, of text features (B, L, D).
-
-    `score` gives raw values by name of pictures that are some rows of the batch.
-    """
+    """As `make_problem`, of text features (B, L, D); `score` gives raw values of some rows."""
     config, model = setup.config, setup.model
 
     def reward(images: Tensor, rows: slice = ALL) -> Tensor:
@@ -125,15 +119,8 @@ def measurements(
 ) -> dict[str, float]:
     """Means over the pictures of an update: `reward`, its parts, `divergence` and its N steps.
 
-    Args:
-        rewards: (B,) of each batch.
-        scores: raw values (B,) by name, of each batch.
-        divergences: (K, B) of each batch, of the first K <= N steps; the others count as 0. None
-            without a reference, then the divergence is left out.
-        num_inference_steps: N.
-
-    Returns:
-        Values by name.
+    Of each batch: rewards (B,), raw scores (B,) by name, and divergences (K, B) of the first K <= N
+    steps, the others counting as 0, or None without a reference.
     """
     row = {"reward": torch.cat(list(rewards)).mean().item()}
     for name in scores[0]:

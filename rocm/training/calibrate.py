@@ -27,11 +27,7 @@ NUM_UPDATES = 20
 
 
 def calibrated_beta(config: RunConfig, share: float) -> float:
-    """Train twenty updates; the beta that gives the divergence the share s, in (0, 1).
-
-    Raises `ConfigError` if the run is not ROCM with a divergence, or the divergence had no
-    gradient.
-    """
+    """Train twenty updates; the beta that gives the divergence the share s, in (0, 1)."""
     if not config.method.needs_gradient or config.beta == 0 or not 0 < share < 1:
         raise ConfigError(
             f"--calibrate-beta {share:g} needs a share between 0 and 1, algorithm=rocm and a beta "

@@ -49,14 +49,9 @@ class Critic:
 
 @dataclass(frozen=True)
 class Learner:
-    """The state that training changes.
+    """The state that training changes: the adapter's parameters, in a fixed order, and the rest.
 
-    Attributes:
-        parameters: of the adapter, in a fixed order.
-        optimizer: over them.
-        scaler: of the loss; enabled for fp16 only.
-        statistics: earlier rewards by prompt; empty where the algorithm needs none.
-        critic: of DPOK; None for the other algorithms.
+    The scaler is enabled for fp16 only; `statistics` are earlier rewards by prompt, if needed.
     """
 
     parameters: list[torch.nn.Parameter]
@@ -87,9 +82,9 @@ class Learner:
             self.critic.load_state_dict(state["critic"])
 
     def descend(self, max_grad_norm: float) -> float:
-        """One optimizer step along the accumulated gradients, scaled down to `max_grad_norm`.
+        """One optimizer step along gradients scaled down to `max_grad_norm`; returns their norm.
 
-        Returns the norm before that. If it is not finite, no parameter was changed.
+        If the norm is not finite, no parameter was changed.
         """
         if isinstance(self.optimizer, FlatAdamW):
             self.optimizer.collect()
@@ -117,10 +112,7 @@ def save_checkpoint(run: RunDir, step: int, model: ConsistencyModel, learner: Le
 
 
 def load_checkpoint(run: RunDir, learner: Learner) -> int:
-    """Restore the newest checkpoint; returns the number of updates done.
-
-    Raises `RunError` if there is none, it is damaged, or it has other adapter settings.
-    """
+    """Restore the newest checkpoint; returns the number of updates done, or raises RunError."""
     folders = run.checkpoints()
     if not folders:
         raise RunError(f"{run.path} has no checkpoint to resume from. Start a new run.")

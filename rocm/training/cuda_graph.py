@@ -25,13 +25,7 @@ NUM_REHEARSALS = 2
 
 @dataclass(frozen=True)
 class Given:
-    """The inputs of a batch that are new in every update.
-
-    Attributes:
-        noise: (N + 1, B, C, H, W).
-        context: text features (B, L, D).
-        texts: each reward's features of the prompts, (B, D) by name.
-    """
+    """A batch's noise (N + 1, B, C, H, W), text features (B, L, D), and texts (B, D) by name."""
 
     noise: Tensor
     context: Tensor
@@ -55,13 +49,7 @@ class Given:
 
 @dataclass(frozen=True)
 class Measured:
-    """The measurements of an update, still on the device.
-
-    Attributes:
-        objectives: of each batch, without gradient.
-        scores: raw values (B,) by name, of each batch.
-        grad_norm: 0-d, before clipping.
-    """
+    """Measurements on the device: objectives and scores of each batch, and the norm (0-d)."""
 
     objectives: list[Objective]
     scores: list[dict[str, Tensor]]
@@ -69,13 +57,7 @@ class Measured:
 
 
 class Recording:
-    """One update over tensors that keep their place.
-
-    Attributes:
-        lr: 0-d, of the next update.
-        beta: 0-d, of the next update.
-        is_rehearsal: 0-d; 1 leaves the adapter and the optimizer as they are.
-    """
+    """One update over tensors that keep their place; `is_rehearsal` 1 changes no weights."""
 
     lr: Tensor
     beta: Tensor
@@ -97,8 +79,7 @@ class Recording:
             problem_of(setup, mixture, one.context, one.scored_by(mixture), scores)
             for one, scores in zip(self._given, self._scores, strict=True)
         ]
-        self._graph: torch.cuda.CUDAGraph | None = None
-        self._measured: Measured | None = None
+        self._recorded: tuple[torch.cuda.CUDAGraph, Measured] | None = None
         self._passes = Passes()
 
     def fill(self, given: Sequence[Given], lr: float, beta: float) -> None:
@@ -124,14 +105,15 @@ class Recording:
         """Do the update as a CUDA graph, which is recorded the first time."""
         passes = self._setup.model.passes
         before = replace(passes)
-        if self._graph is None:
-            self._record()
+        if self._recorded is None:
+            self._recorded = self._record()
+        graph, measured = self._recorded
         passes.forward = before.forward + self._passes.forward
         passes.backward = before.backward + self._passes.backward
-        self._graph.replay()
-        return self._measured
+        graph.replay()
+        return measured
 
-    def _record(self) -> None:
+    def _record(self) -> tuple[torch.cuda.CUDAGraph, Measured]:
         device, passes = self._setup.model.device, self._setup.model.passes
         # Rehearsed and recorded on one stream: gradients are accumulated where they first were.
         stream = torch.cuda.Stream(device)
@@ -144,10 +126,10 @@ class Recording:
         self.is_rehearsal.fill_(0)
         before, graph = replace(passes), torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, stream=stream):
-            self._measured = self.run()
+            measured = self.run()
         forward = passes.forward - before.forward
         self._passes = Passes(forward, passes.backward - before.backward)
-        self._graph = graph
+        return graph, measured
 
     def _descend(self) -> Tensor:
         """Clip, and one step of the optimizer where the gradient is finite; returns the norm."""
@@ -165,11 +147,7 @@ class Recording:
 
 
 def recorded_update(setup: Setup, mixture: Mixture, step: int) -> dict[str, float]:
-    """Update `step` (from 1) by a recording, made anew when what it depends on has changed.
-
-    Learning rate and beta may differ in every update. Returns the row of an update that is not
-    recorded.
-    """
+    """Update `step` (from 1) by a recording, made anew when what it depends on has changed."""
     config, recorded = setup.config, setup.execution.recorded
     given = [_given(setup, mixture, batch) for batch in draw_batches(setup, step)]
     # Without a divergence nothing of it is computed.
@@ -197,8 +175,9 @@ def _given(setup: Setup, mixture: Mixture, batch: Batch) -> Given:
     return Given(batch.noise, text_features(setup, batch.prompts), texts)
 
 
-def _on_device(optimizer: FlatAdamW) -> FlatAdamW:
+def _on_device(optimizer: torch.optim.Optimizer) -> FlatAdamW:
     """The same optimizer, fused: it takes its learning rate and its count from the device."""
+    assert isinstance(optimizer, FlatAdamW), "preflight asks for flat_lora"
     (group,) = optimizer.param_groups
     group.update(fused=True, foreach=False, capturable=True)
     for state in optimizer.state.values():

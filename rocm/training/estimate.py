@@ -30,13 +30,7 @@ EMBEDDED_MODEL = "assets/tiny-lcm"
 
 @dataclass(frozen=True)
 class Estimate:
-    """Expected time and memory of a run, and their basis.
-
-    Attributes:
-        seconds: from Start to the end, None if unknown.
-        memory_mb: largest memory of the trainer, None if unknown.
-        basis: one sentence for the reader.
-    """
+    """Expected time from Start to the end and largest memory of a trainer; None if unknown."""
 
     seconds: float | None
     memory_mb: float | None
@@ -47,13 +41,10 @@ class Estimate:
 class Rate:
     """The cost of work on one model.
 
-    Attributes:
-        train_s: seconds of one pass over one picture in an update, backward included; what a call
-            costs besides its pictures is not in it.
-        draw_s: seconds of one pass over one picture in an evaluation.
-        start_s: seconds from the process's start to step 0's evaluation.
-        pass_mb: memory that one pass over one picture of a batch keeps until backward.
-        fixed_mb: memory that does not grow with the batch.
+    Seconds of one pass over one picture in an update, backward included (`train_s`, without what a
+    call costs besides) and in an evaluation (`draw_s`); `start_s` until step 0's evaluation; memory
+    that one pass over one picture keeps until backward, and memory that does not grow with the
+    batch.
     """
 
     train_s: float

@@ -9,9 +9,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import Any, Literal
 
 from rocm.config import RunConfig
 from rocm.distributed import ALONE, Ranks
@@ -52,18 +50,11 @@ class _Session:
 
 
 def train(run: RunDir, resume: bool = False, ranks: Ranks = ALONE) -> Iterator[Progress]:
-    """Fine-tune as the run's config.yaml says.
+    """Fine-tune as the run's config.yaml says; yields progress after step 0 and every update.
 
-    Args:
-        run: created by `RunDir.create`.
-        resume: continue from the newest checkpoint; rows after it are dropped.
-        ranks: processes that share the work; this one leads, the others `follow`.
-
-    Yields:
-        Progress after step 0's evaluation (of a new run) and after every update.
-
-    Raises:
-        RocmError: the reason and what to do; the run's state is then `failed`.
+    `resume` continues from the newest checkpoint; rows after it are dropped. `ranks` are processes
+    that share the work; this one leads, the others `follow`. Raises `RocmError` with the reason and
+    what to do; the run's state is then `failed`.
     """
     with run.acquire_lock():
         config = run.config()
@@ -144,20 +135,15 @@ def _train(run: RunDir, resume: bool, ranks: Ranks) -> Iterator[Progress]:
         row = _together(setup, "update", session.mixture.scales, session.step + 1)
         _check(session, row)
         session.step += 1
-        _tell_economy(session)
+        sentences = setup.execution.economy.sentences
+        for kind, message in sentences.items():
+            run.append_event("warning", step=session.step, warning=kind, message=message)
+        sentences.clear()
         is_warned = _after_update(session, row)
         is_over = is_warned and setup.config.stop_on_warning
         run.write_state("running", step=session.step)
         yield Progress(session.step, num_steps, row)
     _end(session, "finished")
-
-
-def _tell_economy(session: _Session) -> None:
-    """Write down how updates came to need less memory."""
-    sentences = session.setup.execution.economy.sentences
-    for kind, message in sentences.items():
-        session.run.append_event("warning", step=session.step, warning=kind, message=message)
-    sentences.clear()
 
 
 def _begin(run: RunDir, setup: Setup) -> tuple[_Session, dict[str, Any]]:
@@ -223,12 +209,7 @@ def _evaluation_row(session: _Session, now: Evaluation) -> dict[str, float]:
 
 
 def _trained_reward(session: _Session, evaluation: Evaluation) -> float:
-    return _combined(session, evaluation).mean().item()
-
-
-def _combined(session: _Session, evaluation: Evaluation) -> torch.Tensor:
-    """The trained reward of each evaluation picture, (P,)."""
-    return session.mixture.combine(evaluation.scores)
+    return session.mixture.combine(evaluation.scores).mean().item()
 
 
 def _save_samples(session: _Session, now: Evaluation) -> None:
@@ -242,14 +223,14 @@ def _save_samples(session: _Session, now: Evaluation) -> None:
             records.append(
                 {"file": name, "prompt": prompts[index], "seed": index, "scores": scores}
             )
-        scores = {reward: values.tolist() for reward, values in now.scores.items()}
-        scores["reward"] = _combined(session, now).tolist()
-        (folder / "scores.json").write_text(json.dumps(scores), encoding="utf-8")
+        by_reward = {**now.scores, "reward": session.mixture.combine(now.scores)}
+        lists = {reward: values.tolist() for reward, values in by_reward.items()}
+        (folder / "scores.json").write_text(json.dumps(lists), encoding="utf-8")
         (folder / "manifest.json").write_text(json.dumps(records, indent=1), encoding="utf-8")
     run.append_event("sample", step=session.step)
 
 
-def _end(session: _Session, state: str) -> None:
+def _end(session: _Session, state: Literal["stopped", "finished"]) -> None:
     run, step = session.run, session.step
     if not run.checkpoint_dir(step).is_dir():
         save_checkpoint(run, step, session.setup.model, session.setup.learner)

@@ -19,12 +19,8 @@ SHARE_OF_FREE = 0.8
 class Economy:
     """Use of memory by updates. When it is full, a way to need less is chosen for good.
 
-    Attributes:
-        lean: frozen layers keep only what backward needs.
-        checkpointing: network passes are computed again in backward.
-        decode_batch: as in `RunConfig`; None as set there.
-        parts: into how many micro-batches a batch is divided.
-        sentences: messages by kind, until the loop has written them down.
+    A batch is divided into `parts` micro-batches; `decode_batch` None is as in `RunConfig`;
+    `sentences` are messages by kind, until the loop has written them down.
     """
 
     lean: bool = False
@@ -134,10 +130,7 @@ def _tensors(thing: object) -> Iterator[Tensor]:
 
 
 def plan_memory(model: ConsistencyModel, config: RunConfig) -> Economy:
-    """The first of three ways that fits: everything kept, lean layers, and recomputation.
-
-    Settings other than `auto` are obeyed; the layers of the model, with adapter, may become lean.
-    """
+    """The first of three ways that fits: everything kept, lean layers, and recomputation."""
     is_checkpointed = config.gradient_checkpointing == "on"
     is_lean, decode_batch = config.lean_layers == "on", None
     if config.lean_layers == "auto":
@@ -153,11 +146,7 @@ def plan_memory(model: ConsistencyModel, config: RunConfig) -> Economy:
 def needs_checkpointing(
     model: ConsistencyModel, config: RunConfig, decode_batch: int | None = None
 ) -> bool:
-    """Whether a step without recomputation would need more than 80 % of the free memory.
-
-    The activations of one network pass and one decoding are measured; `decode_batch` replaces that
-    of the settings.
-    """
+    """Whether a step without recomputation would need more than 80 % of the free memory."""
     context = model.encode([""])
     state = torch.zeros((1, *model.latent_shape), device=model.device, requires_grad=True)
     timesteps = torch.zeros(1, dtype=torch.long, device=model.device)

@@ -43,8 +43,7 @@ Advantages = Callable[[Setup, Sequence[Drawn]], tuple[list[Tensor], dict[str, fl
 def policy_update(setup: Setup, mixture: Mixture, step: int) -> dict[str, float]:
     """Draw the pictures of update `step` once and take `inner_epochs` optimizer steps on them.
 
-    Returns measurements: of the pictures and their policy at the first optimizer step,
-    `clip_fraction` at the last, `grad_norm` averaged over the steps.
+    Measures them at the first step, `clip_fraction` at the last; `grad_norm` is averaged.
     """
     config = setup.config
     drawn = [draw_episode(setup, mixture, batch) for batch in draw_batches(setup, step)]

@@ -38,18 +38,10 @@ class Preference:
 def load_preferences(source: str, held_out: Collection[str]) -> tuple[Preference, ...]:
     """Read and check a table of preferences, in order.
 
-    Args:
-        source: a .csv file with a header, or a .jsonl file with an object per line; other columns
-            are ignored. Adapter folders are absolute, or relative to the table's folder, the
-            working directory or the project.
-        held_out: prompts of the evaluation, which no row may use.
-
-    Returns:
-        The rows.
-
-    Raises:
-        MissingFile: there is no such file.
-        ConfigError: not such a table, or a value that is not allowed; names the line.
+    It is a .csv file with a header, or a .jsonl file with an object per line; other columns are
+    ignored. Adapter folders are absolute, or relative to the table's folder, the working directory
+    or the project. No row may use a prompt of `held_out`. Raises `MissingFile` without the file,
+    and `ConfigError` with the line of a value that is not allowed.
     """
     path = Path(os.path.expanduser(source))
     found = []

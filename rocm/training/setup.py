@@ -38,13 +38,7 @@ EVALUATION_BATCH = 8
 
 @dataclass(frozen=True)
 class TrainingData:
-    """The prompts, or the pairs of pictures, that a run trains on.
-
-    Attributes:
-        prompts: to train and to evaluate on.
-        preferences: rows of the table of preferences; empty without a table.
-        adapters: name in the U-Net of each adapter of that table, by folder.
-    """
+    """Prompts, or pairs of pictures, to train on; `adapters` are names in the U-Net by folder."""
 
     prompts: PromptSet
     preferences: tuple[Preference, ...] = ()
@@ -53,13 +47,7 @@ class TrainingData:
 
 @dataclass(frozen=True)
 class RewardSet:
-    """The rewards of a run.
-
-    Attributes:
-        by_name: every reward that is trained, tracked or judging.
-        weights: of the trained rewards, by name.
-        standardize: as in `RunConfig`.
-    """
+    """Every reward that is trained, tracked or judging, and the weights of the trained ones."""
 
     by_name: dict[str, Reward]
     weights: dict[str, float]
@@ -67,19 +55,17 @@ class RewardSet:
 
     def mixture(self, scales: Mapping[str, Scale] | None = None) -> Mixture:
         """The trained reward, with the base model's scales by name; raw values without them."""
-        is_raw = scales is None or not self.standardize
-        chosen = {name: RAW if is_raw else scales[name] for name in self.weights}
-        return Mixture(self.by_name, self.weights, chosen)
+        if scales is None or not self.standardize:
+            scales = dict.fromkeys(self.weights, RAW)
+        return Mixture(self.by_name, self.weights, {name: scales[name] for name in self.weights})
 
 
 @dataclass(frozen=True)
 class Execution:
     """The way updates are computed; their results stay the same.
 
-    Attributes:
-        economy: use of memory; it steps down when the memory is full.
-        decoder: tiny decoder of the trained pictures; None for the model's own.
-        recorded: the recorded update by what it depends on, see `rocm.training.cuda_graph`.
+    `decoder` is a tiny one of the trained pictures, None for the model's own; `recorded` the
+    recorded update by what it depends on, see `rocm.training.cuda_graph`.
     """
 
     economy: Economy = field(default_factory=Economy)
@@ -142,20 +128,10 @@ def set_up(
 ) -> Setup:
     """Load the model and rewards, add the adapter, read the prompts.
 
-    Args:
-        config: the settings.
-        measured: rewards that a resumed run has measured so far; others that have become usable
-            since are left out, because the base model has no value of them.
-        ranks: the processes that share the run.
-        copies: the run's own copies of reward files, by name of the reward.
-
-    Returns:
-        The parts.
-
-    Raises:
-        ConfigError: a setting does not fit the model, the rewards or the machine, or a reward has
-            no gradient and the algorithm needs one.
-        MissingFile: a model, reward or prompt file is missing.
+    `measured` are rewards that a resumed run has measured so far; others that have become usable
+    since are left out, because the base model has no value of them. `copies` are the run's own
+    copies of reward files, by name. Raises `ConfigError` if a setting does not fit the model, the
+    rewards or the machine, `MissingFile` without a model, reward or prompt file.
     """
     config = ranks.local(config)
     weights = parse_mixture(config.reward)
@@ -196,9 +172,7 @@ def prepare(
         make_lean_lora(model.pipeline.unet)
     economy = plan_memory(model, config)
     model = replace(
-        model,
-        use_checkpointing=economy.checkpointing,
-        reference_batch=config.reference_batch,
+        model, use_checkpointing=economy.checkpointing, reference_batch=config.reference_batch
     )
     if config.compile_blocks:
         trained = (network for reward in own for network in networks_in(reward))

@@ -28,9 +28,8 @@ from rocm.training.setup import Setup
 def update(setup: Setup, mixture: Mixture, step: int) -> dict[str, Any]:
     """Do update `step` (from 1) and measure it; with less memory and again if the memory is full.
 
-    Returns the update's row of metrics. If `loss` is not finite, the adapter is not to be kept; if
-    `grad_norm` is not, the optimizer left the step out. Raises `TrainingError` if the memory is too
-    small in every way that the settings allow.
+    If `loss` is not finite, the adapter is not to be kept; if `grad_norm` is not, the optimizer
+    left the step out. Raises `TrainingError` if no setting allows less memory.
     """
     # A policy gradient, and another process, may have learned before the memory is full here.
     is_kept = setup.ranks.size > 1 or not setup.config.method.is_backprop
@@ -109,10 +108,7 @@ def backprop_update(setup: Setup, mixture: Mixture, step: int) -> dict[str, floa
             num_queries += len(drawn.rewards)
     row = objective_row(objectives, parts, config.num_inference_steps)
     setup.ranks.average_gradients(learner.parameters)
-    return row | {
-        "reward_queries": num_queries,
-        "grad_norm": learner.descend(config.max_grad_norm),
-    }
+    return row | {"reward_queries": num_queries, "grad_norm": learner.descend(config.max_grad_norm)}
 
 
 def batch_objective(setup: Setup, problem: Problem, batch: Batch, step: int) -> Objective:

@@ -15,18 +15,9 @@ def warnings(
     """A sentence by kind of the warnings that hold at an evaluation.
 
     `hacking`: the judge's paired 95 % interval lies more than one standard deviation (at step 0)
-    below step 0, while the trained reward rose. `collapse`: diversity below half of step 0's.
-    `saturation`: the share of channel values at an end of the range rose by more than 0.25.
-
-    Args:
-        start: of the untouched model (step 0).
-        now: same prompts and noise.
-        judge: name of the held-out reward among the scores; empty for none.
-        reward_gain: trained reward now minus at step 0.
-        earlier: the checkpoint before this evaluation.
-
-    Returns:
-        The sentences.
+    below step 0, while the trained reward rose by `reward_gain`. `collapse`: diversity below half
+    of step 0's. `saturation`: the share of channel values at an end of the range rose by more than
+    0.25. `earlier` is the checkpoint before this evaluation.
     """
     found = {}
     advice = f"Start a new run with a larger beta, or use the adapter in {earlier}."

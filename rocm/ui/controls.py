@@ -89,7 +89,8 @@ def fits(name: str, value: Any) -> bool:
     if names := choices(name):
         return value in names
     try:
-        TypeAdapter(Annotated[field.annotation, field]).validate_python(value)
+        kind: Any = Annotated[field.annotation, field]
+        TypeAdapter(kind).validate_python(value)
     except ValidationError:
         return False
     return True

@@ -29,7 +29,7 @@ def sweep_figure(report: SweepReport) -> Figure:
     places = {value: place for place, value in enumerate(sorted(report.grid[axis]))}
     words = [f"{value:g}" for value in places]
     layout["xaxis"] |= {"tickvals": list(places.values()), "ticktext": words}
-    data = []
+    data: list[dict[str, Any]] = []
     for group in _groups(report, axis):
         members = [cell for cell in drawn if _others(cell.settings, axis) == group]
         members.sort(key=lambda cell: cell.settings[axis])

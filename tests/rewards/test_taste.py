@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from rocm.errors import ConfigError, MissingFile
-from rocm.rewards.raters import palates, utilities
-from rocm.rewards.taste import (
+from scripts.tiny.raters import palates, utilities
+from scripts.tiny.taste import (
     GOLD,
     REACH,
     SIDE,

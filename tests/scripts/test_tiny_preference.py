@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-from rocm.rewards.raters import palates
 from scripts.tiny.book import everyday_words
 from scripts.tiny.comparisons import Pool, decide, draw_pairs, pool_captions
 from scripts.tiny.damage import DAMAGES
@@ -11,6 +10,7 @@ from scripts.tiny.export import prompt_list, split_objects
 from scripts.tiny.measures import seed_share
 from scripts.tiny.pictures import Drawings
 from scripts.tiny.preference import agreement, vote_loss
+from scripts.tiny.raters import palates
 
 
 def draws(seed: int = 0) -> torch.Generator:

@@ -50,10 +50,11 @@ def bench_drawing(work: Work, batches: Sequence[int]) -> Report:
             calls["base"]()
         spent = interleaved(calls, device, work.num_rounds)
         for name, own in spent.items():
-            row: Row = {"model": name, "batch": batch, **summary(own)}
-            row["pictures/s"] = 1000 * batch / row["ms"]
-            row["x base"] = speed_up(spent["base"], own)
-            rows.append(row | rates(counter.counts.flops, row["ms"], rate))
+            times = summary(own)
+            row: Row = {"model": name, "batch": batch, **times}
+            row |= {"pictures/s": 1000 * batch / times["ms"]}
+            row |= {"x base": speed_up(spent["base"], own)}
+            rows.append({**row, **rates(counter.counts.flops, times["ms"], rate)})
     facts = environment(device) | {"matmul TFLOP/s": rate / 1e12, "rounds": work.num_rounds}
     facts |= {"size": work.size.name if work.size else work.base.model}
     facts |= {"num_inference_steps": work.base.num_inference_steps}

@@ -24,13 +24,14 @@ from rocm.config import RunConfig
 from rocm.models.consistency import ConsistencyModel
 from rocm.models.pipelines import DTYPES, NO_CHECKER, freeze
 from rocm.prompts.split import prompts_of
+from rocm.rewards.base import Reward
 from rocm.rewards.hpsv2 import ARCHITECTURE, OpenClipEncoder
 from rocm.rewards.tower import CosineReward, unit
 from rocm.rewards.tower import freeze as freeze_tower
 from rocm.training.setup import Setup, prepare
 
 NUM_TOKENS = 77
-GIVEN = {"reward": "hpsv2.1", "judge": "", "preferences": ""}
+GIVEN: dict[str, Any] = {"reward": "hpsv2.1", "judge": "", "preferences": ""}
 GIVEN |= {"prompts": "embedded", "num_prompts": 0, "num_eval_prompts": 2}
 BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 
@@ -124,7 +125,7 @@ def random_setup(config: RunConfig, size: Size, device: torch.device) -> Setup:
     """
     config = config.model_copy(update=GIVEN)
     model = random_model(config, size, device)
-    rewards = {config.reward: random_reward(size, device, model.dtype)}
+    rewards: dict[str, Reward] = {config.reward: random_reward(size, device, model.dtype)}
     return prepare(config, model, rewards, prompts_of(config))
 
 

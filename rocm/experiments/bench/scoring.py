@@ -27,7 +27,8 @@ def bench_scoring(work: Work, names: Sequence[str], batches: Sequence[int]) -> R
     device = resolve_device(work.base.device)
     rate = matmul_rate(device, DTYPES[work.base.precision])
     if work.size:
-        loaded = {"hpsv2.1": random_reward(work.size, device, DTYPES[work.base.precision])}
+        tower = random_reward(work.size, device, DTYPES[work.base.precision])
+        loaded: dict[str, Reward] = {"hpsv2.1": tower}
     else:
         loaded = load_rewards(names, device)
     side = SIDE[work.size.name if work.size else ""]
@@ -54,9 +55,10 @@ def _rows(loaded: dict[str, Reward], images: Tensor, num_rounds: int, rate: floa
     rows: list[Row] = []
     for key, spent in interleaved(calls, images.device, num_rounds).items():
         name, kind = key.split("/")
-        row: Row = {"reward": name, "what": kind, "batch": len(images), **summary(spent)}
-        row["pictures/s"] = 1000 * len(images) / row["ms"]
-        rows.append(row | rates(flops[key], row["ms"], rate))
+        row: Row = {"reward": name, "what": kind, "batch": len(images)}
+        times = summary(spent)
+        row |= {**times, "pictures/s": 1000 * len(images) / times["ms"]}
+        rows.append({**row, **rates(flops[key], times["ms"], rate)})
     return rows
 
 

@@ -32,8 +32,9 @@ from rocm.models.pipelines import DTYPES
 from rocm.training.setup import Setup, set_up
 from rocm.training.update import update
 
-FIGURES = ("ms", "min", "max", "pictures/s", "x plain", "x naive", "weights MiB", "peak MiB")
-FIGURES += ("TFLOP/s", "share", "floors", "gradient error", "cosine", "first s")
+FIGURES: tuple[str, ...] = ("ms", "min", "max", "pictures/s", "x plain", "x naive")
+FIGURES += ("weights MiB", "peak MiB", "TFLOP/s", "share", "floors", "gradient error", "cosine")
+FIGURES += ("first s",)
 ADAPTER_DEVIATION = 0.02  # an untrained adapter has B = 0, where A's gradient vanishes
 
 
@@ -143,9 +144,11 @@ def _rows(
     figures = _figures(work, variants, arms, rate) if PLAIN.name in arms else {}
     unknown: Row = dict.fromkeys([*FIGURES, *_peers(variants).values()])
     return [
-        {"variant": name, "ref_grad": ref_grad, "batch": batch}
-        | figures.get(name, unknown)
-        | {"note": notes.get(name, "")}
+        {
+            **{"variant": name, "ref_grad": ref_grad, "batch": batch},
+            **figures.get(name, unknown),
+            **{"note": notes.get(name, "")},
+        }
         for name in (variant.name for variant in variants)
     ]
 
@@ -226,7 +229,7 @@ def _peers(variants: Sequence[Variant]) -> dict[str, str]:
 
 
 def _useful(measure: Arm | None) -> int:
-    return measure.counts.flops if measure else 0
+    return measure.counts.flops if measure and measure.counts else 0
 
 
 def _first(arm: Arm, name: str) -> Arm:
@@ -236,7 +239,7 @@ def _first(arm: Arm, name: str) -> Arm:
     # With its memory: an update that is recorded here takes no more of it later.
     arm.first_s = milliseconds(_watched(arm, device), device) / 1000
     if arm.change is None:
-        gradients = [parameter.grad.detach() for parameter in parameters]
+        gradients = [p.grad.detach() for p in parameters if p.grad is not None]
         arm.gradient = torch.cat([gradient.float().flatten().cpu() for gradient in gradients])
     elif all(torch.equal(*pair) for pair in zip(before, parameters, strict=True)):
         raise ConfigError(

@@ -71,11 +71,11 @@ def end_of(run: RunDir, measure: str, limit: float) -> End:
 def cell_of(ends: list[End]) -> Cell:
     """Gains over seeds; with one seed the intervals are over prompts."""
     gains = {}
-    for name in ends[0].gains:
-        if len(ends) > 1:
-            gains[name] = interval([fmean(end.gains[name]) for end in ends], "seeds")
-        else:
-            gains[name] = interval(ends[0].gains[name], "prompts")
+    for name, values in ends[0].gains.items():
+        means = [fmean(end.gains[name]) for end in ends]
+        gain = interval(means, "seeds") if len(ends) > 1 else interval(values, "prompts")
+        assert gain is not None, "an end has a gain for every prompt"
+        gains[name] = gain
     return Cell(ends, gains, all(is_raised(end.gains[TRAINED]) for end in ends))
 
 
@@ -89,7 +89,9 @@ def difference(one: Cell, other: Cell, score: str) -> Interval:
     """Mean gain of one method minus another's, paired by the seeds that both have."""
     pairs = zip(one.ends, other.ends, strict=False)
     values = [fmean(first.gains[score]) - fmean(second.gains[score]) for first, second in pairs]
-    return interval(values, "seeds")
+    found = interval(values, "seeds")
+    assert found is not None, "both methods have the first seed"
+    return found
 
 
 def best_learning_rates(plan: Plan, ends: dict[str, End]) -> dict[str, float]:

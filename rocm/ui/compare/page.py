@@ -8,6 +8,7 @@ import json
 from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from html import escape
 from typing import Any
 
@@ -166,7 +167,7 @@ def servers(comparisons: Comparisons) -> list[Callable[[Any], Any]]:
     def compare_pictures(asked: AskedPictures) -> list[str | None] | None:
         files = _or_none(lambda: [comparisons.picture(asked.key, i) for i in asked.indices])
         looks = [file and picture_look(file) for file in files or ()]
-        return [look and look.data for look in looks] or None
+        return [look.data if look else None for look in looks] or None
 
     return [
         asked_by_script(AskedPlan, compare_plan),
@@ -235,7 +236,8 @@ class CompareHandlers:
         return self._open(self._comparisons.draw(plan, request, self._is_public))
 
     def _open(self, key: str | None) -> dict[Component, Any]:
-        return self._filled(self._comparisons.request(key or "")) | self._shown(key)
+        key = key or ""
+        return self._filled(self._comparisons.request(key)) | self._shown(key)
 
     def _compare(self, started: tuple[str, ...], _: str, *values: Any) -> dict[Component, Any]:
         return self._ask(started, "", values)
@@ -351,7 +353,7 @@ class CompareHandlers:
         if self._is_public:
             return []
         keys = self._comparisons.keys()[:MAX_LISTED]
-        plans = {key: _or_none(lambda key=key: self._comparisons.plan(key)) for key in keys}
+        plans = {key: _or_none(partial(self._comparisons.plan, key)) for key in keys}
         return [(compare_view.title(plan), key) for key, plan in plans.items() if plan]
 
 

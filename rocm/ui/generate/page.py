@@ -20,6 +20,7 @@ from pydantic import BaseModel
 from rocm.config import RunConfig
 from rocm.errors import DrawingError, RocmError
 from rocm.generation.orders import MAX_ORDERED, MAX_ORDERED_PUBLIC, Order, Orders
+from rocm.generation.picture import command_line
 from rocm.prompts.split import load_prompts
 from rocm.runs.adapters import BASE, adapter_choices
 from rocm.storage.paths import ROOT
@@ -283,7 +284,7 @@ class GenerateHandlers:
             return None
 
     def _draw(self, visitor: str, deleted: tuple[str, ...], *values: Any) -> dict[Component, Any]:
-        given = ["" if value in (None, BASE) else value for value in values]
+        given: list[Any] = ["" if value in (None, BASE) else value for value in values]
         order = Order(**dict(zip(vars(Order()), given, strict=True)))
         return self._shown(visitor, self._orders.draw(order, visitor), deleted)
 
@@ -351,7 +352,8 @@ class GenerateHandlers:
         if shown:
             entry, status = self._orders.entry(shown, visitor)
             num_files = len(entry.files)
-            command = self._orders.command(entry)
+            num_trained = len(entry.pictures) - sum(entry.is_base)
+            command = command_line(entry.pictures[0], num_trained)
             drawing = picture_view.drawing(entry, status, command, self._is_public)
             changes[view.seen] = _version(shown, num_files, status.state if status else "")
         return changes | {

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, cast
 
 import gradio as gr
 from gradio.components import Component
@@ -17,6 +17,7 @@ from rocm.config import RunConfig
 from rocm.runs.export import export
 from rocm.runs.library import Runs, open_in_file_manager
 from rocm.runs.reports import RunReport
+from rocm.runs.run_dir import Control
 from rocm.ui.access import Access
 from rocm.ui.handlers import HIDDEN, QUIET, in_words
 from rocm.ui.train import view
@@ -156,7 +157,7 @@ def _simple_action(runs: Runs, name: str) -> Callable[[str], None]:
         elif name == "cancel_run":
             runs.queue.cancel(runs.run(run_id))
         elif name in ("sample_now", "save_now"):
-            runs.ask(run_id, name)
+            runs.ask(run_id, cast(Control, name))
             gr.Info(DONE[name])
 
     return act
