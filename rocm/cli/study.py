@@ -1,7 +1,4 @@
-"""`python -m rocm study`: build, open, watch, pack, verify, erase, export a study.
-
-Heavy modules are imported by the action that uses them.
-"""
+"""`python -m rocm study`: build, open, watch, pack, verify, erase, export a study."""
 
 import argparse
 import os
@@ -113,10 +110,7 @@ def run(options: argparse.Namespace, rest: list[str], home: Path) -> None:
 
 
 def trained_on_votes(config: RunConfig, home: Path) -> RunConfig:
-    """Settings whose `preferences=study:ID` is the table of that study's votes; prints its size.
-
-    Settings that name no study are returned as they are.
-    """
+    """Settings whose `preferences=study:ID` is the table of that study's votes; prints its size."""
     if not config.preferences.startswith("study:"):
         return config
     with study_home(home) as at:

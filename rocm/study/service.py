@@ -118,10 +118,7 @@ class Studies:
             return num
 
     def pairs(self, study_id: str, kind: str, page: int) -> tuple[list[PairRow], int]:
-        """At most `PER_PAGE` pairs of a kind of `KINDS`, and the number of pages.
-
-        `page` counts from 0; a number that is too large gives the last page.
-        """
+        """At most `PER_PAGE` pairs of a kind of `KINDS`, page from 0, and the number of pages."""
         rows = [
             PairRow(row.id, row.kind, row.struck or "", row.text, row.picture_a, row.picture_b)
             for row in lifecycle.pairs(self.store, study_id)
@@ -170,11 +167,7 @@ class Studies:
         return widths(self.store, study_id, needed, num_more)
 
     def pack(self, study_id: str) -> Path:
-        """A zip of a frozen study for a machine that only collects votes, kept while the app runs.
-
-        The key that names the arms stays in the store. StudyError if the study is a draft, or the
-        file cannot be written.
-        """
+        """A zip of a frozen study, without its key, in a temporary folder while the app runs."""
         # Gradio serves files of the temporary folder only, and a home may lie anywhere.
         self._packed = self._packed or TemporaryDirectory(prefix="rocm-study-")
         target = Path(self._packed.name) / f"study-{study_id}.zip"

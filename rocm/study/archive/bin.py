@@ -65,11 +65,7 @@ class DraftBin:
         ]
 
     def put(self, study_id: str) -> None:
-        """Delete a draft: its rows and pictures go into the bin, the votes of pilots are lost.
-
-        StudyError if there is no such study or it was opened. Nothing is deleted if the bin cannot
-        be written.
-        """
+        """Delete a draft: rows and pictures go into the bin, pilots' votes are lost."""
         folder = self.path / study_id
         with self._store.database.write() as w:
             people = select(rater.c.id).where(rater.c.study_id == study_id)

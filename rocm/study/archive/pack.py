@@ -36,10 +36,9 @@ def key_file(folder: Path, study_id: str) -> Path:
 def pack(
     store: Store, pictures: Pictures, study_id: str, target: Path, with_votes: bool = False
 ) -> Path:
-    """Write the zip of a frozen study, and its key into a file beside it, to be kept back.
+    """Write the zip of a frozen study, and its key, if it is here, into a file beside it.
 
-    Votes, with raters, trials and the pictures' rewards, only go along on request. The file of the
-    key, which is returned, is written only if the store has the key.
+    With `with_votes` the raters, trials, votes and the pictures' rewards go along.
     """
     with store.database.read() as connection:
         about = studies.info(connection, study_id)
@@ -109,12 +108,10 @@ def _forget_work(tables: dict[str, Rows]) -> None:
 
 
 def unpack(store: Store, pictures: Pictures, source: Path, key_from: Path | None = None) -> str:
-    """Take a study from a zip into the store; its votes too, if the zip has them.
+    """Take a study from a zip into the store; StudyError if the zip is damaged: nothing is stored.
 
-    A study of the same manifest and without raters, in the store already, gets the votes: so a lab
-    that built a study takes back the votes of another machine. Of a zip without votes it gets the
-    pictures that are missing, as after the loss of a disk. Arms get their names from the file of
-    the key. StudyError if the zip is damaged or the study has raters here; nothing is stored then.
+    A study of the same manifest that is here gets missing pictures and, without raters of its own,
+    the votes. Arms get their names from the file of the key.
     """
     found = untrusted.read(source)
     named = _checked_key(key_from, found.about) if key_from else []
@@ -287,10 +284,7 @@ def _moved(rows: Rows, ids: dict[str, dict[int, int]]) -> Rows:
 
 
 def insert(w: Writing, name: str, rows: Rows, ids: dict[str, dict[int, int]]) -> None:
-    """Insert rows as `dump` gives them, with the ids that their references have here.
-
-    `ids` maps old to new ids by table; those of these rows are added.
-    """
+    """Insert rows as `dump` gives them; `ids` maps old to new ids by table, and is added to."""
     table = metadata.tables[name]
     made = w.insert_many(table, _moved(rows, ids))
     if "id" in table.c:

@@ -40,10 +40,7 @@ class StudyTable:
 
 
 def with_votes(config: RunConfig, store: Store, home: Path) -> tuple[RunConfig, str]:
-    """Settings in which `preferences=study:ID` is the table of that study's votes, and its words.
-
-    Other settings come back unchanged, with empty words.
-    """
+    """Settings in which `preferences=study:ID` is the table of that study's votes; its words."""
     if not config.preferences.startswith(PREFIX):
         return config, ""
     table = table_of_study(store, home, config)
@@ -53,9 +50,8 @@ def with_votes(config: RunConfig, store: Store, home: Path) -> tuple[RunConfig, 
 def table_of_study(store: Store, home: Path, config: RunConfig) -> StudyTable:
     """Write the votes that `preferences=study:ID` names as a table below `studies/ID` of the home.
 
-    The run's evaluation prompts are left out; its model and sampling must be those of the arms.
-    StudyError if the study is not closed, its arms have no names or cannot be drawn by this run, or
-    no vote is left to train on.
+    Evaluation prompts are left out. StudyError if the study is not closed, this run cannot draw
+    its arms, or no vote is left to train on.
     """
     about = named(store.studies(), config.preferences.removeprefix(PREFIX).strip())
     if about.status != "closed":

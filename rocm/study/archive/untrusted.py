@@ -61,10 +61,7 @@ class Bundle:
 
 
 def read(source: Path) -> Bundle:
-    """Read a zip of `study pack` and check all of it that can be checked without a store.
-
-    MissingFile if there is none, StudyError if it is damaged or holds anything that is not allowed.
-    """
+    """Read and check a zip of `study pack`; StudyError if it is damaged or not allowed."""
     if not source.is_file():
         raise MissingFile(f"There is no file {source}. Give the zip of study pack.")
     try:
@@ -138,10 +135,7 @@ def _check_table(table: Table, rows: Any, study_id: str) -> None:
 
 
 def check_row(table: Table, row: Any, names: Iterable[str] | None = None) -> None:
-    """Raise ValueError unless a row has the named columns, or all, with values of their types.
-
-    Constraints of the database are not checked.
-    """
+    """ValueError unless a row has the named columns, or all, with values of their types."""
     columns = [column for column in table.c if names is None or column.name in names]
     if not isinstance(row, dict) or set(row) != {column.name for column in columns}:
         raise ValueError(f"a row of table {table.name} has other columns than the table")

@@ -68,10 +68,7 @@ def build(work: Build, recipe: Recipe) -> str:
 
 
 def begin(home: Path, store: Store, recipe: Recipe) -> str:
-    """Check a recipe, store its draft and the recipe itself, without drawing; returns the id.
-
-    RocmError if a study of it was opened before, or a model, adapter or prompt list is missing.
-    """
+    """Check a recipe, store its draft and the recipe itself, without drawing; returns the id."""
     study_id, arms = identified(home, recipe)
     statuses = {study.study_id: study.status for study in store.studies()}
     if statuses.get(study_id, "draft") != "draft":
@@ -88,10 +85,7 @@ def begin(home: Path, store: Store, recipe: Recipe) -> str:
 
 
 def finish(work: Build, study_id: str, recipe: Recipe) -> None:
-    """Draw the missing pictures of a draft, and pair them.
-
-    RocmError if drawing fails or is canceled, or the disk is full; finished pictures are kept.
-    """
+    """Draw the missing pictures of a draft, and pair them; an error keeps finished pictures."""
     _draw(work, study_id, recipe)
     work.store.study(study_id)  # raises if the draft was deleted meanwhile
     add_damaged(work.store, work.pictures, study_id)
@@ -99,10 +93,7 @@ def finish(work: Build, study_id: str, recipe: Recipe) -> None:
 
 
 def identified(home: Path, recipe: Recipe) -> tuple[str, list[dict[str, Any]]]:
-    """Id of a recipe's study (12 hexadecimal digits) and its compared arms, as `resolved`.
-
-    The id changes with an adapter's file. MissingFile if a model, run or adapter does not exist.
-    """
+    """Id of a study (12 hexadecimal digits; an adapter's file changes it), arms `resolved`."""
     compared = {name for pair in recipe.compared() for name in pair}
     arms = [
         {**resolved(home, arm), "place": place}

@@ -57,10 +57,7 @@ def pairs(store: Store, study_id: str) -> list[Row[Any]]:
 
 
 def strike(store: Store, study_id: str, pair_id: int, reason: str | None) -> None:
-    """Exclude a pair of a draft, or include it again; StudyError if that is not possible.
-
-    The reason of up to 500 characters is kept in the manifest; None includes the pair again.
-    """
+    """Exclude a pair of a draft for a reason, kept in the manifest; None includes it again."""
     if reason is not None and not 1 <= len(reason.strip()) <= 500:
         raise StudyError("Excluding a pair needs a reason of 1 to 500 characters.")
     with store.database.write() as w:
@@ -71,11 +68,7 @@ def strike(store: Store, study_id: str, pair_id: int, reason: str | None) -> Non
 
 
 def open_study(store: Store, study_id: str) -> str:
-    """Freeze a draft, plan every rater's work, and let raters in.
-
-    Returns the sha256 of the manifest. StudyError if it is no draft, or has fewer pairs than a
-    rater is to see.
-    """
+    """Freeze a draft, plan every rater's work, and let raters in; the manifest's sha256."""
     with store.database.write() as w:
         row = _draft(w, study_id)
         pairs = list(w.execute(_main_pairs(study_id).order_by(pair.c.id)).scalars())
@@ -129,11 +122,7 @@ def close(store: Store, study_id: str) -> None:
 
 
 def add_raters(store: Store, study_id: str, num_raters: int) -> int:
-    """Plan work for 1 to 1,000 more raters: their pairs get one more vote each.
-
-    Returns the number of additional votes. The manifest stays; the change is an event, which every
-    export repeats. StudyError if the study is not open or paused.
-    """
+    """Plan work for 1 to 1000 more raters, whose pairs get one more vote; number of votes."""
     if not 1 <= num_raters <= 1000:
         raise StudyError(f"{num_raters} raters cannot be added at once. Give 1 to 1000.")
     with store.database.write() as w:

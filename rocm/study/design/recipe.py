@@ -1,7 +1,4 @@
-"""study.yaml: everything that a researcher decides, with its label, help, default and bounds.
-
-The Study page's form and the checks of a file are both made from these fields.
-"""
+"""study.yaml: everything that a researcher decides, with its label, help, default and bounds."""
 
 import itertools
 from pathlib import Path

@@ -1,7 +1,4 @@
-"""A document of headings, paragraphs, tables and figures, as HTML or Markdown.
-
-HTML is one file that loads nothing. All text is escaped: titles and names come from users.
-"""
+"""A document as HTML that loads nothing, or Markdown; all text is escaped."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -24,9 +24,8 @@ from rocm.study.store.store import Store
 def answer(store: Store, pictures: Pictures, request: dict[str, str]) -> dict[str, Any]:
     """The answer to a request: `action`, `study` (an id), and `folder` for files.
 
-    Actions are report (writes the report, gives its content), export (writes votes, pictures and
-    the packed study) and verify (gives the faults). RocmError if there are no results, or a file
-    cannot be written.
+    `report` writes the report and gives its content, `export` writes votes, pictures and the packed
+    study, `verify` gives the faults.
     """
     study_id, folder = request["study"], Path(request.get("folder", ""))
     if request["action"] == "verify":

@@ -1,7 +1,4 @@
-"""The requests of a voting page, one method per address of docs/study-api.md.
-
-Each takes a checked body, asks the store, and answers with plain data of `rocm.study.server.views`.
-"""
+"""The requests of a voting page, one method per address of docs/study-api.md."""
 
 import re
 from dataclasses import dataclass, field
@@ -30,10 +27,9 @@ NO_STUDY = "There is no study at this address. Check the link that you were give
 
 @dataclass(frozen=True)
 class Api:
-    """The store as raters may use it.
+    """The store as raters may use it, who come in by `sources`, or by hf where there is a login.
 
-    `sources` may come in here, besides hf where there is a login. `secrets` is the folder of the
-    keys of outside ids; they follow from `master` where the folder does not last.
+    `secrets` is the folder of the keys of outside ids; `master` replaces it where it does not last.
     """
 
     store: Store

@@ -216,10 +216,7 @@ async def _file(files: dict[str, bytes], request: Request) -> Response:
 
 
 async def _body(request: Request) -> bytes:
-    """The body of a request that writes, if it comes from the page itself and is small.
-
-    Browsers tell by Sec-Fetch-Site who asks; where they do not, Origin does (rocm.ui.middleware).
-    """
+    """The body of a request, which comes from the page itself (Sec-Fetch-Site) and is small."""
     if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
         words = "A page of another site may not vote. Open the study's own link."
         raise Refusal(403, "foreign_page", words)

@@ -29,10 +29,7 @@ class Limit:
 
 @dataclass(frozen=True)
 class Limits:
-    """Limits of requests and joins per address, of calls and answers (votes, skips) per rater.
-
-    A longer run of answers faster than one in two seconds is no judging.
-    """
+    """Limits of requests and joins per address, of calls and answers (votes, skips) per rater."""
 
     requests: Limit = Limit(3000, 100)
     joins: Limit = Limit(60, 0.1)

@@ -44,11 +44,7 @@ class Login:
         return f"{self._metadata['authorization_endpoint']}?{urllib.parse.urlencode(asked)}"
 
     def subject(self, study_id: str, code: str, verifier: str) -> str:
-        """The provider's unchanging id of the account that has logged in; it says no name.
-
-        `code` comes from the provider, `verifier` is the source of the page's challenge. Refusal if
-        the code is not accepted or the provider does not answer.
-        """
+        """The provider's unchanging id of the account; Refusal if it does not accept the code."""
         given = {
             "grant_type": "authorization_code",
             "code": code,

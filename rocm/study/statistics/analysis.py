@@ -87,11 +87,7 @@ class StudyContext:
 
 @dataclass(frozen=True)
 class Reliability:
-    """How far raters agree about one question, exclusions applied.
-
-    Alpha is nominal, and ordinal with b < tie < a. `same_choice` is the share of two raters' votes
-    on a pair that agree, `seconds` the quartiles of the time per vote; either is None without any.
-    """
+    """How far raters agree about one question, exclusions applied; `seconds` are quartiles."""
 
     nominal: Alpha
     ordinal: Alpha
@@ -129,11 +125,7 @@ class Analysis:
 
 
 def analyze(votes: Votes, info: StudyContext, rewards: Rewards | None = None) -> Analysis:
-    """All results of a study, from all its votes in the order of storage.
-
-    StudyError if results are hidden until the study is closed, or if votes name a comparison or
-    question that the manifest does not have.
-    """
+    """All results of a study from all its votes in order; StudyError while results are hidden."""
     _check(votes, info)
     kept = votes.kept()
     primary = info.questions[0]

@@ -22,10 +22,9 @@ FEWEST_BETAS = 3
 
 @dataclass(frozen=True)
 class BetaPoint:
-    """One arm on the curve, measured against its `opponents`.
+    """One arm's win rate, (wins + ties / 2) / votes, against its `opponents`, and rewards.
 
-    `win_rate` is (wins + ties / 2) / votes, with the headline's 95 % interval. By reward,
-    `preferred` is the share of pairs in which the reward prefers the arm, ties half, and `agreed`
+    By reward, `preferred` is the share of pairs in which it prefers the arm, ties half, `agreed`
     counts pairs in which reward and most people agree, of those that both decide.
     """
 
@@ -47,9 +46,7 @@ def beta_curve(
 ) -> list[BetaPoint]:
     """Win rate and agreement of every arm with a known beta, from the largest beta to the smallest.
 
-    Arms are measured against the same opponents: all the others if every two were compared, else
-    those that every arm was compared with. No points with fewer than three different betas, or
-    without shared opponents. `compared` names arm a and arm b by comparison.
+    Arms are measured against opponents that all of them met; no points with fewer than three betas.
     """
     against = _opponents(compared, [name for name in betas if _met(compared, name)])
     asked = {arm: _about(votes, compared, arm, others) for arm, others in against.items()}

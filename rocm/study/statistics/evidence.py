@@ -33,11 +33,7 @@ NUM_LOOKS = 60
 
 @dataclass(frozen=True)
 class Evidence:
-    """The e-value of "the score is 1/2", now and at its largest so far; None if `note` says why.
-
-    `is_decided` says whether E has reached 1 / 0.05 = 20 at any look, the first after
-    `num_votes_at_decision` votes.
-    """
+    """E-values of "the score is 1/2"; `is_decided`: at any look E reached 1 / 0.05 = 20."""
 
     now: float | None
     largest: float | None

@@ -16,10 +16,7 @@ from rocm.study.statistics.votes import Ints, Votes
 
 @dataclass(frozen=True)
 class SignTest:
-    """Prompts by majority, and the exact two-sided binomial test of wins against losses.
-
-    Tied prompts are left out of the test; without any majority there is no p-value.
-    """
+    """Prompts by majority, and the exact two-sided binomial test of wins against losses."""
 
     wins: int
     losses: int

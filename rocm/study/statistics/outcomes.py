@@ -77,11 +77,7 @@ def _missing(votes: Votes, table: VoteTable | None) -> str:
 
 
 def outcomes(votes: Votes, comparisons: Sequence[str], questions: Sequence[str]) -> list[Outcome]:
-    """All comparisons by all questions, question by question, Holm-adjusted in two families.
-
-    The comparisons on the first question are one family, all comparisons on all other questions the
-    second.
-    """
+    """All comparisons by all questions; Holm's families are the first question, and all others."""
     found: list[Outcome] = []
     for family in (questions[:1], questions[1:]):
         members = [outcome(votes, name, asked) for asked in family for name in comparisons]

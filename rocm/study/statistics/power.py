@@ -57,11 +57,7 @@ def power(
     scores: Sequence[float] = SCORES,
     num_simulations: int = NUM_SIMULATIONS,
 ) -> list[Power]:
-    """Power of the design at each true score, in (0, 1); the seed is fixed.
-
-    `num_comparisons` is the size of Holm's family. The utility gives spreads, ties and lapses; its
-    advantage is replaced.
-    """
+    """Power of the design at each true score, in (0, 1), in Holm's family of `num_comparisons`."""
     return [
         _power(design, num_comparisons, utility.with_score(score), num_simulations)
         for score in scores
@@ -136,11 +132,7 @@ def widths_when_closed_early(
 
 
 def width_when_complete(votes: Votes, design: Design) -> float | None:
-    """Width to expect of the interval once the design is complete, from the opinions so far.
-
-    The variance components of the opinions are put into the complete, balanced design; None if they
-    cannot be estimated yet.
-    """
+    """Expected width once the balanced design is complete; None if it cannot be estimated."""
     components = fit_components(VoteTable.of(votes)) if len(votes) else None
     if components is None:
         return None

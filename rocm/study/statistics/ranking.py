@@ -43,10 +43,7 @@ class Games:
 
 @dataclass(frozen=True)
 class Ranking:
-    """Strengths log pi of the arms, centered on 0, with 95 % intervals from a two-way bootstrap.
-
-    Both are empty if `note` says why. `tie_parameter` is nu of Davidson's model, else None.
-    """
+    """Strengths log pi, mean 0, with bootstrap 95 % intervals; `note` says why there are none."""
 
     model: str
     strengths: dict[str, float]
@@ -56,10 +53,7 @@ class Ranking:
 
 
 def rank(votes: Votes, arms: Mapping[str, tuple[str, str]]) -> Ranking:
-    """Strengths of all arms by the model that suits the share of ties, from votes on one question.
-
-    `arms` gives (arm a, arm b) of every comparison.
-    """
+    """Strengths of all arms by the model that suits the ties; `arms` are a and b by comparison."""
     names = sorted({arm for pair in arms.values() for arm in pair})
     games = tally(votes, arms, names, np.ones(len(votes)))
     if not len(games.first):
@@ -147,10 +141,7 @@ def bradley_terry(games: Games, num_arms: int) -> Floats | None:
 
 
 def davidson(games: Games, num_arms: int) -> Floats | None:
-    """log pi and log nu of Davidson's model, by maximum likelihood.
-
-    Returns strengths of mean 0 and log nu, shape (K + 1,), or None if there is no maximum.
-    """
+    """Davidson's log pi of mean 0 and log nu by maximum likelihood, shape (K + 1,), or None."""
     if is_separable(games, num_arms) or games.tie_share in (0.0, 1.0):
         return None
     from scipy.optimize import minimize

@@ -83,11 +83,7 @@ def _take_block(w: Writing, study: Row[Any], row: Row[Any], now: datetime) -> No
 def store_block(
     w: Writing, study: Row[Any], number: int, origin: str, sided: Sequence[Sided], **taken: Any
 ) -> None:
-    """Store a block of these main pairs, with practice, checks and repeats among them.
-
-    `origin` is `planned`, `repair` or `pilot`; `taken` is rater_id and taken_at if it is taken at
-    once.
-    """
+    """Store a block of these main pairs, with practice, checks and repeats among them."""
     numbers = design(study)
     extra = {
         kind: list(w.execute(_unstruck(study.id, kind)).scalars()) for kind in ("practice", "check")
@@ -185,10 +181,7 @@ def expire(w: Writing, now: str) -> int:
 
 
 def remaining(connection: Connection, row: Row[Any]) -> Sequence[Row[Any]]:
-    """Slots of the rater's block that have no trial yet and can still have one, in order.
-
-    Each has the `kind` of its pair and `first_state`, the state of a repeat's first showing.
-    """
+    """Slots of the rater's block that can still get a trial, with `kind` and `first_state`."""
     own, first = _OWN, _FIRST
     has_room = pair.c.issued < pair.c.target if row.source != "pilot" else pair.c.target > 0
     repeatable = or_(first.c.state.in_(LIVE), and_(first.c.id.is_(None), has_room))

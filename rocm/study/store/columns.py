@@ -26,10 +26,7 @@ metadata = MetaData(
 
 
 def table(name: str, *parts: Any, has_counted_id: bool = False) -> Table:
-    """A table, STRICT on SQLite.
-
-    A counted id is never used twice: an erased row's id does not come back as another's.
-    """
+    """A table, STRICT on SQLite; a counted id is never used again after an erasure."""
     return Table(name, metadata, *parts, sqlite_strict=True, sqlite_autoincrement=has_counted_id)
 
 

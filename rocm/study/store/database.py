@@ -92,14 +92,7 @@ class Database:
     """Connections to one database."""
 
     def __init__(self, where: str | Path):
-        """Connect; tables are neither made nor looked for.
-
-        Args:
-            where: file of an SQLite database, or the address of a PostgreSQL one.
-
-        Raises:
-            StudyError: an address of another kind, or a file that is no store of votes.
-        """
+        """Connect to an SQLite file or a PostgreSQL address; tables are neither made nor sought."""
         self.url = checked_url(where)
         self.dialect = self.url.get_backend_name()  # `sqlite` or `postgresql`
         self.is_sqlite = self.dialect == "sqlite"
@@ -120,11 +113,7 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[Writing]:
-        """A transaction; committed and synced at the end, or undone by an exception.
-
-        StoreUnavailable if the disk is full or the database cannot be reached; nothing is stored
-        then.
-        """
+        """A transaction, synced at the end; an exception or StoreUnavailable undoes all of it."""
         with self._lock:
             try:
                 with self._writer.begin() as connection:
@@ -161,11 +150,7 @@ class Database:
 
 
 def checked_url(where: str | Path) -> URL:
-    """The address of a database that can hold the store, with its driver.
-
-    Takes the file of an SQLite database, or an address such as postgresql://user@host/name. The
-    StudyError for any other does not repeat it, because it may hold a password.
-    """
+    """The address of an SQLite file or PostgreSQL; errors omit it: it may hold a password."""
     text = str(where)
     if isinstance(where, Path) or not re.match(r"[A-Za-z][\w+.-]*:", text):
         return URL.create("sqlite", database=str(Path(text).expanduser()))

@@ -20,11 +20,7 @@ MOST_AT_ONCE = 1000
 
 
 def invite(store: Store, study_id: str, num: int) -> list[str]:
-    """Make 1 to 1000 invitations; from then on only invited raters and pilots may join.
-
-    Returns the secrets, of 22 letters, digits, - and _, which are told here only. StudyError for a
-    closed study, a demonstration, or another number.
-    """
+    """Make 1 to 1000 secrets; from then on only invited raters and pilots may join."""
     if not 1 <= num <= MOST_AT_ONCE:
         raise StudyError(f"{num} raters cannot be invited at once: give 1 to {MOST_AT_ONCE}.")
     codes = [secrets.token_urlsafe(16) for _ in range(num)]

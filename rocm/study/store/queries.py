@@ -68,11 +68,7 @@ def questions(connection: Connection, study_id: str) -> tuple[TrialQuestion, ...
 
 
 def next_step(w: Writing, row: Row[Any], study: Row[Any], now: datetime) -> Step:
-    """Give a rater the open trial again, or the next one; a rater without any left is complete.
-
-    The caller holds the rater's and the study's rows. StudyError if the rater has not consented, or
-    has left.
-    """
+    """Give a rater the open trial or the next one; the caller holds rater's and study's rows."""
     if row.consented_at is None or row.status in ("screened_out", "withdrawn"):
         raise StudyError("A rater gives consent first, and gets no trial after leaving.")
     held, notice = None, ""

@@ -99,10 +99,7 @@ def votes(connection: Connection, study_id: str) -> list[Vote]:
 
 
 def failed_checks(found: Iterable[Vote], question: str, min_share: float) -> set[int]:
-    """Numbers of the raters whose share of right attention checks is below `min_share`.
-
-    A tie is wrong. Raters who have not answered a check have not failed any.
-    """
+    """Raters whose share of right attention checks is below `min_share`; a tie is wrong."""
     answers: dict[int, list[bool]] = {}
     for one in found:
         if one.kind == "check" and one.question == question:

@@ -1,8 +1,4 @@
-"""Simulated raters of a stored study: they join, consent and answer by the methods for people.
-
-Their source is `simulated`, which marks every output. They choose by the utility model of
-`rocm.study.statistics.simulate`, and unlike people they are told which arm drew a picture.
-"""
+"""Simulated raters of a stored study, who join, consent and answer by the methods for people."""
 
 from dataclasses import dataclass, field, replace
 
@@ -22,11 +18,7 @@ SIDES = {True: {"a": "left", "b": "right"}, False: {"a": "right", "b": "left"}}
 
 @dataclass
 class Crowd:
-    """Raters that share their utility model and their taste for each prompt.
-
-    `places` gives a picture's arm by its place in the recipe, None for a damaged copy; `tastes` are
-    drawn when first needed.
-    """
+    """Raters that share utility model and tastes; `places` are arms by picture, None: damaged."""
 
     utility: Utility
     places: dict[str, int | None]
@@ -62,10 +54,9 @@ class Crowd:
 def simulate_raters(
     store: Store, study_id: str, num_raters: int, score: float, seed: int = 0
 ) -> int:
-    """Let simulated raters work through an open study without people, one after another.
+    """Let simulated raters work through an open study without people; the number of trials.
 
-    Fewer take part if no work is left. `score` is the true score of the first over the second arm
-    of every comparison, in (0, 1). Returns the number of trials answered.
+    `score` is the true score of the first over the second arm of every comparison, in (0, 1).
     """
     if num_raters < 1:
         raise StudyError(f"{num_raters} raters are too few. Give at least 1.")

@@ -59,10 +59,7 @@ def named(choices: list[StudyContext], given: str) -> StudyContext:
 
 
 def locked(w: Writing, study_id: str, for_update: bool = False) -> Row[Any]:
-    """A study's row, which does not change until the transaction ends; StudyError if there is none.
-
-    With `for_update` other transactions wait, even those that only read the row in this way.
-    """
+    """A study's row until the transaction ends; `for_update` holds off other such readers."""
     statement = select(study).where(study.c.id == study_id).with_for_update(read=not for_update)
     return _known(study_id, w.execute(statement).one_or_none())
 

@@ -1,7 +1,4 @@
-"""Rules that constraints cannot say: append-only tables, frozen studies, the states of a trial.
-
-Each guard is one condition that both databases understand; a row for which it holds is refused.
-"""
+"""Rules that constraints cannot say: each guard is a condition, true of rows to refuse."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,8 +1,4 @@
-"""The Results page: headline, report, downloads, and verification of a study's votes.
-
-Results are computed by a process of their own; a timer polls it until it ends. The address names
-the study that is shown.
-"""
+"""The Results page: headline, report, downloads, and verification of a study's votes."""
 
 import json
 from html import escape

@@ -1,7 +1,4 @@
-"""The Study page: build a study, check its pairs, open it, send its link, watch it.
-
-Every handler checks `access` first: a study's pairs and figures are private.
-"""
+"""The Study page: build a study, check its pairs, open it, send its link, watch it."""
 
 from collections.abc import Callable, Sequence
 from html import escape
@@ -134,10 +131,7 @@ class StudyPage:
         act: Callable[..., Any],
         more: Sequence[Component] = (),
     ) -> None:
-        """A click acts on the selected study.
-
-        If `act` returns a text, that study is shown instead; a dictionary is further changes.
-        """
+        """A click acts on the selected study; a text is a study to show, a dictionary changes."""
 
         def handle(token: str, selected: str, base: str, *values: Any) -> Changes:
             self._access.check(token)

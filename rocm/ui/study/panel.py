@@ -33,10 +33,7 @@ class ChosenStudy(BaseModel):
 
 
 def build_panel(studies: Studies, token: gr.Textbox, access: Access) -> dict[str, Any]:
-    """Make the right column in the current Gradio block; returns its components by name.
-
-    `phase` changes with the selected study and its state only.
-    """
+    """Make the right column; returns its components. `phase` changes with study and state only."""
     panel: dict[str, Any] = {
         "token": token,
         "selected": gr.State(""),

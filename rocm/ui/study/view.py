@@ -127,10 +127,7 @@ def _build(build: BuildStatus) -> str:
 
 
 def pair_grid(rows: list[PairRow], page: int, num_pages: int, is_draft: bool) -> str:
-    """Pairs as pictures; those of a draft have a button that excludes or includes them.
-
-    `page` counts from 0.
-    """
+    """Pairs as pictures, page counted from 0; a draft's have a button to exclude them."""
     if not rows:
         return '<div class="subtle">There are no such pairs.</div>'
     place = f'<div class="subtle">Page {page + 1} of {num_pages}</div>' if num_pages > 1 else ""
