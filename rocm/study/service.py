@@ -1,8 +1,4 @@
-"""The studies of one home, as the Study page needs them.
-
-Pictures are drawn through the app's drawing queue, and power is simulated in a process of its own,
-so that nothing here delays a vote.
-"""
+"""The studies of one home, as the Study page needs them."""
 
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -75,9 +71,7 @@ class PairRow:
 class Studies:
     """Studies of one home; one per app. `builds` draw in the background, `bin` has drafts."""
 
-    def __init__(
-        self, home: Path, store: Store, queue: DrawingQueue, backup: Backup | None = None
-    ) -> None:
+    def __init__(self, home: Path, store: Store, queue: DrawingQueue, backup: Backup | None = None):
         """Studies of one store; pictures are drawn through `queue`."""
         self.home, self.store, self._backup = home, store, backup
         self.builds = Builds(home, store, queue)

@@ -117,15 +117,14 @@ class DraftBin:
 
     def empty(self) -> int:
         """Delete all drafts in the bin for good; returns their number."""
-        found = self.drafts()
-        for one in found:
+        drafts = self.drafts()
+        for draft in drafts:
+            folder = self.path / draft.study_id
             try:
-                shutil.rmtree(self.path / one.study_id)
+                shutil.rmtree(folder)
             except OSError as error:
-                raise StudyError(
-                    f"Cannot delete {self.path / one.study_id}: {error.strerror}."
-                ) from error
-        return len(found)
+                raise StudyError(f"Cannot delete {folder}: {error.strerror}.") from error
+        return len(drafts)
 
 
 def _delete_rows(w: Writing, study_id: str) -> None:

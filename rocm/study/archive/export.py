@@ -1,8 +1,6 @@
 """Exports: CSV and Parquet, Pick-a-Pic's columns, preferences for TRL, battles, pictures.
 
-Every row carries the manifest's hash and the source of its rater, such as `simulated`. Ties are
-kept where the format has them and counted where it has not. Practice, checks, pilots and excluded
-votes are in the long table only.
+Practice, checks, pilots and excluded votes are in the long table only.
 """
 
 import csv

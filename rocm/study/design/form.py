@@ -49,9 +49,7 @@ def form_recipe(values: dict[str, Any], home: Path) -> Recipe:
     return checked.model_copy(update={"prompts": Prompts.model_validate(prompts)})
 
 
-def _arms(
-    names: list[str], shared: dict[str, Any], comparisons: str, runs: Path
-) -> list[dict[str, Any]]:
+def _arms(names: list[str], shared: dict[str, Any], comparisons: str, runs: Path) -> Any:
     if len(names) < 2:
         raise ConfigError("A study compares at least two arms. Choose more arms.")
     arms = [find_adapter(name, runs) for name in names]

@@ -8,11 +8,11 @@ from sqlalchemy import Row, Select, select
 
 from rocm.errors import StudyError
 from rocm.study.design.manifest import canonical, digest, key, manifest
-from rocm.study.store import assignment, studies
+from rocm.study.store import assignment, queries, studies
 from rocm.study.store.blocks import balanced_blocks, sided_for_need
 from rocm.study.store.database import Writing
 from rocm.study.store.store import Store
-from rocm.study.store.tables import event, image, pair, prompt, question, study, trial
+from rocm.study.store.tables import event, pair, question, study, trial
 
 
 def insert_draft(w: Writing, study_id: str, config: dict[str, Any], created_at: str) -> None:
@@ -29,29 +29,14 @@ def insert_draft(w: Writing, study_id: str, config: dict[str, Any], created_at: 
         created_at=created_at,
     )
     for position, asked in enumerate(config["questions"]):
-        w.insert(
-            question,
-            study_id=study_id,
-            key=asked["key"],
-            text=asked["text"],
-            show_prompt=int(asked["show_prompt"]),
-            allow_tie=int(asked["allow_tie"]),
-            position=position,
-        )
+        flags = {name: int(asked[name]) for name in ("show_prompt", "allow_tie")}
+        values = {"key": asked["key"], "text": asked["text"], "position": position, **flags}
+        w.insert(question, study_id=study_id, **values)
 
 
 def pairs(store: Store, study_id: str) -> list[Row[Any]]:
     """Every pair of a study in order: id, kind, struck, text, picture_a, picture_b."""
-    a, b = image.alias("a"), image.alias("b")
-    statement = (
-        select(pair.c.id, pair.c.kind, pair.c.struck, prompt.c.text)
-        .add_columns(a.c.picture_id.label("picture_a"), b.c.picture_id.label("picture_b"))
-        .join(prompt, prompt.c.id == pair.c.prompt_id)
-        .join(a, a.c.id == pair.c.image_a)
-        .join(b, b.c.id == pair.c.image_b)
-        .where(pair.c.study_id == study_id)
-        .order_by(pair.c.id)
-    )
+    statement = queries.PAIRS.where(pair.c.study_id == study_id).order_by(pair.c.id)
     with store.database.read() as connection:
         return list(connection.execute(statement).all())
 
@@ -113,9 +98,8 @@ def close(store: Store, study_id: str) -> None:
     """End a study for good: no trials, no votes; open trials expire."""
     with store.database.write() as w:
         _running(w, study_id)
-        expired = w.update(
-            trial, trial.c.study_id == study_id, trial.c.state == "issued", state="expired"
-        )
+        issued = (trial.c.study_id == study_id, trial.c.state == "issued")
+        expired = w.update(trial, *issued, state="expired")
         assignment.give_back(w, assignment.counted_pairs(w, expired))
         w.update(study, study.c.id == study_id, status="closed", closed_at=store.stamp())
         _note(w, store, study_id, "closed", {"expired": len(expired)})
@@ -165,9 +149,7 @@ def _step(store: Store, study_id: str, before: str, after: str) -> None:
     with store.database.write() as w:
         row = studies.locked(w, study_id, for_update=True)
         if row.status != before:
-            raise StudyError(
-                f"The study is {row.status}. Only a study that is {before} allows this."
-            )
+            raise StudyError(f"The study is {row.status}. Only an {before} study allows this.")
         w.update(study, study.c.id == study_id, status=after)
         _note(w, store, study_id, after, {})
 

@@ -14,18 +14,16 @@ from rocm.study.store.tables import arm, image, pair, prompt
 
 def arms_and_prompts(store: Store, study_id: str) -> tuple[list[Row[Any]], list[Row[Any]]]:
     """Arms and prompts of a study, in the order in which they were stored."""
+    arms, prompts = (
+        select(table).where(table.c.study_id == study_id).order_by(table.c.id)
+        for table in (arm, prompt)
+    )
     with store.database.read() as connection:
-        arms = connection.execute(
-            select(arm).where(arm.c.study_id == study_id).order_by(arm.c.id)
-        ).all()
-        prompts = connection.execute(
-            select(prompt).where(prompt.c.study_id == study_id).order_by(prompt.c.id)
-        ).all()
-    return list(arms), list(prompts)
+        return list(connection.execute(arms)), list(connection.execute(prompts))
 
 
 def noise_seeds(recipe: Recipe, number: int, text: str) -> list[int]:
-    """Noise seeds below 2**48 of prompt `number`, the same for every arm; one of an extra prompt."""
+    """Noise seeds below 2**48 of prompt `number`, the same for every arm; one if extra."""
     num = recipe.seeds_per_prompt if number < recipe.prompts.num else 1
     return [
         int.from_bytes(sha256(f"{recipe.seed}|{k}|{text}".encode()).digest()[:6], "big")

@@ -92,9 +92,8 @@ def _html(block: Block) -> str:
 def table_html(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table that scrolls by itself if it is too wide."""
     head = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in header)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
-    )
+    cells = ("".join(f"<td>{escape(cell)}</td>" for cell in row) for row in rows)
+    body = "".join(f"<tr>{row}</tr>" for row in cells)
     return (
         f'<div class="table"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody>'
         "</table></div>"

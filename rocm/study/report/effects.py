@@ -58,4 +58,4 @@ def _primary_votes(store: Store, study_id: str) -> Votes:
     """Votes on the primary question, without those of pilots and withdrawn raters."""
     primary = store.study(study_id).config.get("primary_question", "overall")
     votes = (v for v in store.votes(study_id) if is_reportable(v) and v.question == primary)
-    return Votes.from_rows({**vars(vote), "expected": vote.expected or ""} for vote in votes)
+    return Votes.from_rows(vars(vote) for vote in votes)

@@ -117,18 +117,14 @@ def beta_chart(points: Sequence[BetaPoint], marks: Sequence[str]) -> str:
 
 def _frame(width: float, size: float, label: str) -> list[str]:
     """The frame of a chart at (LEFT, TOP), its vertical ticks in percent, its horizontal label."""
-    frame = (
-        f'<rect x="{LEFT}" y="{TOP}" width="{width}" height="{size}" fill="none" stroke="{FRAME}"/>'
-    )
-    ticks = [
-        _text(LEFT - 8, TOP + size * (1 - tick) + 4, f"{100 * tick:.0f} %", "end") for tick in TICKS
-    ]
+    box = f'x="{LEFT}" y="{TOP}" width="{width}" height="{size}"'
+    frame = f'<rect {box} fill="none" stroke="{FRAME}"/>'
+    heights = {tick: TOP + size * (1 - tick) + 4 for tick in TICKS}
+    ticks = [_text(LEFT - 8, y, f"{100 * tick:.0f} %", "end") for tick, y in heights.items()]
     return [frame, *ticks, _text(LEFT + width / 2, TOP + size + 38, label, "middle")]
 
 
-def _svg(
-    width: float, height: float, title: str, parts: Sequence[str], marks: Sequence[str]
-) -> str:
+def _svg(width: float, height: float, title: str, parts: list[str], marks: Sequence[str]) -> str:
     banner = ""
     if marks:
         banner = (

@@ -1,9 +1,6 @@
 """The results process: one request as JSON on its command line, one answer as JSON on its output.
 
-    python -m rocm.study.report.process '{"action": "report", "study": "ID", "folder": "PATH"}'
-
-The answer is {"error": ""} and the action's values, or {"error": "a sentence"}. The database and
-the home are those of DATABASE_URL and ROCM_HOME.
+The answer is {"error": ""} and the action's values, or {"error": "a sentence"}.
 """
 
 import json

@@ -3,13 +3,12 @@
 from dataclasses import dataclass
 from datetime import timedelta
 from math import ceil, sqrt
-from statistics import NormalDist
 from typing import Any
 
 from sqlalchemy import ColumnElement, func, select
 
-from rocm.algorithms.intervals import LEVEL
 from rocm.storage.numbers import number
+from rocm.study.statistics.score_intervals import Z
 from rocm.study.store.store import Store
 from rocm.study.store.tables import pair, rater, vote
 
@@ -37,7 +36,7 @@ def half_width(num_prompts: int) -> float:
 
     Votes on one prompt are not independent, so n >= 1 counts complete prompts: a lower bound.
     """
-    return 100 * NormalDist().inv_cdf((1 + LEVEL) / 2) * sqrt(0.25 / num_prompts)
+    return 100 * Z * sqrt(0.25 / num_prompts)
 
 
 def study_progress(store: Store, study_id: str) -> StudyProgress:

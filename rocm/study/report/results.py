@@ -1,8 +1,6 @@
 """Results of stored studies for the page: computed by a process of their own, kept on disk.
 
-The statistics take seconds of processor time, which must not delay raters on the same server. A
-result is kept in ROCM_HOME/studies/STUDY/reports/VERSION; VERSION identifies the votes that it was
-computed from, so nothing is computed twice.
+A result is kept in ROCM_HOME/studies/STUDY/reports/VERSION; VERSION identifies its votes.
 """
 
 import json
@@ -76,7 +74,7 @@ class Results:
         }
 
     def look(self, study_id: str, anew: bool = False) -> StudyResult:
-        """What may be shown of a study; starts to compute absent results, `anew` also newer ones."""
+        """What may be shown of a study; starts to compute results, `anew` also newer ones."""
         info = self.store.study(study_id)
         result = StudyResult(study_id, info.title, info.status)
         num_votes, folder = self._version(study_id, info.status)

@@ -43,7 +43,7 @@ def study_report(store: Store, study_id: str) -> Report:
         fastest_ms=config.get("min_median_ms", FASTEST_MS),
         arm_betas=_betas(store, study_id),
     )
-    votes = Votes.from_rows({**vars(vote), "expected": vote.expected or ""} for vote in reported)
+    votes = Votes.from_rows(vars(vote) for vote in reported)
     return report(votes, info, _rewards(reported, store.scores(study_id)))
 
 
@@ -121,10 +121,10 @@ def _exclusion_rules(config: dict[str, Any]) -> tuple[str, ...]:
 
 def _num_skipped(store: Store, study_id: str) -> int:
     with store.database.read() as connection:
-        count = connection.execute(
-            select(func.count())
-            .select_from(trial.join(rater, rater.c.id == trial.c.rater_id))
+        skipped = (
+            select(func.count(trial.c.id))
+            .join(rater, rater.c.id == trial.c.rater_id)
             .where(trial.c.study_id == study_id, trial.c.state == "skipped")
             .where(rater.c.source != "pilot", rater.c.status != "withdrawn")
-        ).scalar()
-    return int(count or 0)
+        )
+        return int(connection.execute(skipped).scalar_one())

@@ -14,6 +14,7 @@ from rocm.study.server.refusal import Refusal
 from rocm.study.store.identity import external_hmac, study_secret
 from rocm.study.store.invitations import invited
 from rocm.study.store.queries import hashed
+from rocm.study.store.session import Answer, Screen
 from rocm.study.store.store import Store
 from rocm.study.store.studies import StudyContext
 
@@ -84,8 +85,8 @@ class Api:
     def vote(self, token: str, body: VoteBody) -> dict[str, Any]:
         """Store the answers and give the next trial; the answers are on the disk by then."""
         self.counter.check("answers", token)
-        answers = {key: answer.answer() for key, answer in body.answers.items()}
-        screen = body.screen.screen() if body.screen else None
+        answers = {key: Answer(**vars(answer)) for key, answer in body.answers.items()}
+        screen = Screen(**vars(body.screen)) if body.screen else None
         return views.step(self.store.submit(token, body.trial, answers, screen))
 
     def skip(self, token: str, body: TrialBody) -> dict[str, Any]:

@@ -1,8 +1,6 @@
 """Login with Hugging Face on a Space: OpenID Connect's authorization code with PKCE (RFC 7636).
 
-The page keeps verifier and state, so a code that somebody else slips in is worth nothing, and the
-server needs neither cookie nor session. `huggingface_hub.attach_huggingface_oauth` keeps the access
-token in a cookie, redirects wherever a link says, and off a Space lets everybody in as the owner.
+The page keeps verifier and state, so the server needs neither cookie nor session.
 """
 
 import base64

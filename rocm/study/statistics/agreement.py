@@ -60,9 +60,7 @@ def krippendorff_alpha(votes: Votes, level: Level) -> Alpha:
     counts, prompt = choice_counts(votes)
     value = alpha(counts, level)
     if value is None:
-        note = (
-            "No alpha: it needs pairs with two votes or more, and votes that are not all the same."
-        )
+        note = "No alpha: it needs pairs with two votes, and votes that are not all the same."
         return Alpha(None, None, None, note)
     rng = np.random.default_rng(0)
     prompts, row = np.unique(prompt, return_inverse=True)

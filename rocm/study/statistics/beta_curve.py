@@ -1,8 +1,7 @@
 """People and rewards against the weight of the divergence: the paper's Figure 4 from votes.
 
-There pictures are first liked more and then less as beta shrinks, while the reward only grows. Here
-an arm's win rate is its score over the arms that it was compared with, and a reward agrees with
-people where it prefers the picture that most of them prefer.
+An arm's win rate is its score over the arms that it was compared with; a reward agrees with people
+where it prefers the picture that most of them prefer.
 """
 
 from collections.abc import Mapping, Sequence
@@ -55,14 +54,12 @@ def beta_curve(
         return []
     found = []
     for arm in known:
-        own, others = asked[arm], tuple(sorted(against[arm]))
+        own, met = asked[arm], tuple(sorted(against[arm]))
         turned = [name for name, (_, second) in compared.items() if second == arm]
         preferred, agreed = _rewards_on(own, turned, rewards) if rewards else ({}, {})
         table = VoteTable.of(own)
-        interval = multiway_satterthwaite(table)
-        found.append(
-            BetaPoint(arm, betas[arm], others, len(own), table.score, interval, preferred, agreed)
-        )
+        win_rate = len(own), table.score, multiway_satterthwaite(table)
+        found.append(BetaPoint(arm, betas[arm], met, *win_rate, preferred, agreed))
     return sorted(found, key=lambda one: -one.beta)
 
 

@@ -1,8 +1,6 @@
-"""The exact test: in how many prompts did most votes prefer arm a?
+"""The exact test: in how many prompts did most votes prefer arm a? Tied prompts are left out.
 
-Prompts are the units, so a prompt with five votes counts once. Tied prompts are left out, as the
-sign test does. The test is exact for the raters that took part; it does not speak of other raters,
-which the interval does.
+It is exact for the raters that took part; the interval speaks of other raters.
 """
 
 from collections.abc import Mapping

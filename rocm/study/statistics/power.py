@@ -1,7 +1,6 @@
 """Power of a design, its cost, and the precision when a study is closed early: by simulation.
 
-Power is that of the very figures that the report prints: the headline interval, and the exact sign
-test on prompt majorities at the first step of Holm's procedure.
+Power is that of the headline interval and of the sign test at the first step of Holm's procedure.
 """
 
 import math
@@ -20,17 +19,16 @@ from rocm.study.statistics.votes import Votes
 
 SCORES = (0.55, 0.58, 0.60, 0.65)
 ALPHA = 0.05
+INTRODUCTION_MINUTES = 3.0  # consent, instructions and practice
 NUM_SIMULATIONS = 400
 FRACTIONS = (0.25, 0.5, 0.75, 1.0)
 
 
 @dataclass(frozen=True)
 class Power:
-    """Share of simulated studies that would find a true score.
+    """Share of simulated studies that would find a true score, with mean width and largest error.
 
-    `interval` counts headline intervals without 1/2, `sign_test` p-values below 0.05 / number of
-    comparisons; `width` is the mean width, `error` the larger Monte Carlo standard error of the
-    shares.
+    `interval` counts headline intervals without 1/2, `sign_test` p-values below 0.05 / comparisons.
     """
 
     score: float
@@ -42,7 +40,7 @@ class Power:
 
 @dataclass(frozen=True)
 class Workload:
-    """Work and cost of a design; minutes include the introduction, the cost includes the fee."""
+    """Work and cost of a design; minutes include the introduction."""
 
     num_trials: int
     trials_per_rater: int
@@ -90,26 +88,19 @@ def workload(
     num_comparisons: int,
     seconds_per_trial: float,
     pay_per_hour: float,
-    introduction_minutes: float = 3.0,
-    fee: float = 0.0,
 ) -> Workload:
-    """Trials, minutes and cost of a design, for comparisons of pairs of arms.
-
-    The introduction is consent, instructions and practice; `fee` is a share of the pay.
-    """
-    if seconds_per_trial <= 0 or min(pay_per_hour, fee, introduction_minutes) < 0:
+    """Trials, minutes and cost of a design with `num_comparisons` of the same size."""
+    if seconds_per_trial <= 0 or pay_per_hour < 0:
         raise StudyError(
-            f"seconds_per_trial={seconds_per_trial}, pay_per_hour={pay_per_hour}, fee={fee}, "
-            f"introduction_minutes={introduction_minutes}: seconds must be positive and the others "
-            "not negative."
+            f"seconds_per_trial={seconds_per_trial} must be positive, and "
+            f"pay_per_hour={pay_per_hour} not negative."
         )
     per_rater = design.num_repeats + design.num_checks
-    trials = num_comparisons * (
-        design.num_prompts * design.votes_per_pair + design.num_raters * per_rater
-    )
+    votes = design.num_prompts * design.votes_per_pair
+    trials = num_comparisons * (votes + design.num_raters * per_rater)
     share = math.ceil(trials / design.num_raters)
-    minutes = introduction_minutes + share * seconds_per_trial / 60
-    cost = design.num_raters * minutes / 60 * pay_per_hour * (1 + fee)
+    minutes = INTRODUCTION_MINUTES + share * seconds_per_trial / 60
+    cost = design.num_raters * minutes / 60 * pay_per_hour
     return Workload(trials, share, minutes, cost)
 
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from rocm.study.statistics.votes import Floats, Ints, Votes
 
+Pairs = Mapping[str, tuple[str, str]]
 FREQUENT_TIES = 0.15
 """Share of ties above which Davidson's model is used."""
 NUM_RESAMPLES = 200
@@ -52,7 +53,7 @@ class Ranking:
     note: str
 
 
-def rank(votes: Votes, arms: Mapping[str, tuple[str, str]]) -> Ranking:
+def rank(votes: Votes, arms: Pairs) -> Ranking:
     """Strengths of all arms by the model that suits the ties; `arms` are a and b by comparison."""
     names = sorted({arm for pair in arms.values() for arm in pair})
     games = tally(votes, arms, names, np.ones(len(votes)))
@@ -68,18 +69,14 @@ def rank(votes: Votes, arms: Mapping[str, tuple[str, str]]) -> Ranking:
     tie_parameter = float(np.exp(values[-1])) if is_davidson else None
     resampled = [fit(tally(votes, arms, names, w), len(names)) for w in _weights(votes)]
     if any(one is None for one in resampled):
-        note = (
-            "No intervals: without some of the prompts or raters an arm wins or loses every vote."
-        )
+        note = "No intervals: without some prompts or raters an arm wins or loses every vote."
         return Ranking(model, strengths, {}, tie_parameter, note)
     bounds = np.quantile(np.stack([one for one in resampled if one is not None]), [0.025, 0.975], 0)
     intervals = {name: (float(bounds[0, i]), float(bounds[1, i])) for i, name in enumerate(names)}
     return Ranking(model, strengths, intervals, tie_parameter, "")
 
 
-def tally(
-    votes: Votes, arms: Mapping[str, tuple[str, str]], names: list[str], weights: Floats
-) -> Games:
+def tally(votes: Votes, arms: Pairs, names: list[str], weights: Floats) -> Games:
     """Results of each comparison, votes weighted; comparisons without weight are left out."""
     rows = []
     for comparison, (a, b) in arms.items():
@@ -96,9 +93,8 @@ def is_separable(games: Games, num_arms: int) -> bool:
     from scipy.sparse.csgraph import connected_components
 
     beats = np.zeros((num_arms, num_arms))
-    for first, second, (win, tie, loss) in zip(
-        games.first, games.second, games.results, strict=True
-    ):
+    rows = zip(games.first, games.second, games.results, strict=True)
+    for first, second, (win, tie, loss) in rows:
         beats[first, second] += win + tie
         beats[second, first] += loss + tie
     return bool(connected_components(beats, connection="strong")[0] > 1)

@@ -1,8 +1,6 @@
 """Do rewards agree with people? Per pair, and per comparison as in the paper's Figure 4.
 
-The paper's Figure 4 shows pictures in which the preference first rises and then falls as the weight
-of the divergence shrinks. With votes it becomes a curve: how often a reward prefers arm a, against
-the score that people give it. A hacked reward moves to the right while people move down.
+A hacked reward prefers arm a more and more often while people's score of it falls.
 """
 
 from collections.abc import Mapping, Sequence
@@ -37,9 +35,7 @@ class Rewards:
                     f"{len(arms[0])} and {len(arms[1])} values."
                 )
             if not all(np.isfinite(arm).all() for arm in arms):
-                raise StudyError(
-                    f"Reward {name!r} has values that are not finite. Score them again."
-                )
+                raise StudyError(f"Reward {name!r} has values that are not finite.")
 
 
 @dataclass(frozen=True)

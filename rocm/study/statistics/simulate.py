@@ -104,7 +104,7 @@ def blocks(design: Design, rng: np.random.Generator) -> tuple[Ints, Ints]:
 def answers(
     utility: Utility, taste: Floats, a_is_left: Flags, lapse: Floats, rng: np.random.Generator
 ) -> Words:
-    """One answer per showing, "a", "b" or "tie"; `taste` is prompt plus rater effect, shape (n,)."""
+    """One answer per showing, "a", "b" or "tie"; `taste` is prompt plus rater effect, (n,)."""
     size = len(taste)
     pull = np.where(a_is_left, utility.side, -utility.side)
     u = utility.advantage + taste + pull + rng.standard_normal(size)
@@ -172,15 +172,11 @@ def _vote(
     guess = rng.choice(["a", "b"], size)
     checked = np.where(rng.random(size) < lapse, guess, truth)
     return {
-        "rater": trials["rater"],
-        "prompt": trials["prompt"],
-        "pair": trials["pair"],
+        **{name: trials[name] for name in ("rater", "prompt", "pair", "kind", "repetition")},
         "comparison": np.full(size, comparison),
         "question": np.full(size, question),
         "choice": np.where(is_check, checked, choice),
         "left_is": np.where(trials["a_is_left"], "a", "b"),
-        "kind": trials["kind"],
-        "repetition": trials["repetition"],
         "rt_ms": np.where(lapse == 1, 600.0, 4000.0) * np.exp(rng.normal(0, 0.4, size)),
         "excluded": np.zeros(size, dtype=bool),
         "category": np.full(size, ""),

@@ -45,15 +45,11 @@ class Votes:
     def __post_init__(self) -> None:
         lengths = {field.name: len(getattr(self, field.name)) for field in fields(self)}
         if len(set(lengths.values())) > 1:
-            raise StudyError(
-                f"Columns of votes differ in length: {lengths}. Give one row per vote."
-            )
+            raise StudyError(f"Columns of votes differ in length: {lengths}.")
         for name, allowed in (("choice", CHOICES), ("left_is", SIDES), ("kind", KINDS)):
             unknown = sorted(set(getattr(self, name).tolist()) - set(allowed))
             if unknown:
-                raise StudyError(
-                    f"Votes hold {name} {unknown[0]!r}. Allowed are: {', '.join(allowed)}."
-                )
+                raise StudyError(f"Votes hold {name} {unknown[0]!r}, not {', '.join(allowed)}.")
 
     @classmethod
     def from_rows(cls, rows: Iterable[Mapping[str, Any]]) -> "Votes":

@@ -1,9 +1,7 @@
 """Votes that outlive a disk which does not: a journal of commits and snapshots, in another folder.
 
-For SQLite on a machine whose own disk is lost at a restart, with a folder, such as a mounted
-bucket, that stays but cannot hold a live database. Snapshot N holds everything before journal N. A
-boot takes the newest snapshot and replays its journal. A failed write to the folder is counted as
-unsaved and tried again with the next commit; the vote itself is on the local disk by then.
+Snapshot N holds everything before journal N; a boot takes the newest and replays its journal. A
+failed write is counted as unsaved and tried again with the next commit.
 """
 
 import json

@@ -24,14 +24,15 @@ class Sided:
         return Sided(self.pair, other(self.left_is), 1)
 
 
+Blocks = list[list[Sided]]
+
+
 def other(side: str) -> str:
     """The other of `a` and `b`."""
     return "b" if side == "a" else "a"
 
 
-def balanced_blocks(
-    pairs: Sequence[int], num_votes: int, block_size: int, seed: str
-) -> list[list[Sided]]:
+def balanced_blocks(pairs: Sequence[int], num_votes: int, block_size: int, seed: str) -> Blocks:
     """Blocks of 1 to all pairs, in which each pair stands `num_votes` times, never twice in one."""
     random = Random(f"blocks/{seed}")
     # Neighbours on a circle are distinct up to its length; mixing then keeps them distinct.
@@ -58,7 +59,7 @@ def _mixed(blocks: list[list[int]], random: Random) -> list[list[int]]:
     return blocks
 
 
-def _sides(blocks: list[list[int]], random: Random) -> list[list[Sided]]:
+def _sides(blocks: list[list[int]], random: Random) -> Blocks:
     """Sides such that left is `a` in half of each pair's and of each block's showings.
 
     The showings are edges between blocks and pairs. Walking along edges that are not walked yet,

@@ -1,8 +1,4 @@
-"""Links for invited raters: each lets in one rater, and only its hash is stored.
-
-An invitation is an event of its study: append-only, in the backup, and in the zip of `study pack`,
-so that invitations may be made where the study was built and used where it is voted on.
-"""
+"""Links for invited raters: each lets in one rater, and only its hash is stored, as an event."""
 
 import json
 import secrets

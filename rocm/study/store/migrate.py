@@ -61,10 +61,8 @@ def _run_revisions(connection: Connection, migrations: Path) -> None:
 def _revision(connection: Connection) -> str | None:
     if not inspect(connection).has_table("alembic_version"):
         return None
-    revision: str | None = connection.execute(
-        text("SELECT version_num FROM alembic_version")
-    ).scalar()
-    return revision
+    stored = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    return str(stored) if stored else None
 
 
 def _copy(database: Database, revision: str) -> Path:

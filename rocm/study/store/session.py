@@ -31,11 +31,7 @@ class TrialQuestion:
 
 @dataclass(frozen=True)
 class Trial:
-    """A pair of pictures to judge. It says nothing of arms, checks or repeats.
-
-    `left` and `right` are ids for `Pictures.file`, `position` counts from 0 in the rater's work,
-    and `is_shown` says whether both pictures were seen before, as after a reload.
-    """
+    """A pair of pictures to judge, by ids for `Pictures.file`; nothing of arms or checks."""
 
     public_id: str
     prompt: str
@@ -98,9 +94,7 @@ def checked(
 def _checked_answer(question: TrialQuestion, answer: Answer) -> Answer:
     sides = SIDES if question.allow_tie else SIDES[:2]
     if answer.side not in sides:
-        raise StudyError(
-            f"{question.key}={answer.side!r} is not allowed. Answer {', '.join(sides)}."
-        )
+        raise StudyError(f"{question.key}={answer.side!r} is not one of {', '.join(sides)}.")
     if not _is_within(answer.rt_ms, 0, MAX_RT_MS):
         raise StudyError(f"rt_ms={answer.rt_ms!r} is not allowed. Give 0 to {MAX_RT_MS} ms.")
     reasons = TIE_REASONS if answer.side == "tie" else ()

@@ -37,9 +37,8 @@ class Crowd:
         taste = self._taste((question.key, pair, trial.prompt), self.utility.prompt_sd)
         taste += self._taste((question.key, pair, number), self.utility.rater_sd)
         model = self.utility if question.allow_tie else replace(self.utility, tie_width=0.0)
-        (choice,) = answers(
-            model, np.array([taste]), np.array([a_is_left]), np.array([lapse]), self.rng
-        )
+        showing = np.array([taste]), np.array([a_is_left]), np.array([lapse])
+        (choice,) = answers(model, *showing, self.rng)
         return Answer(SIDES[a_is_left].get(str(choice), "tie"), self._milliseconds())
 
     def _taste(self, key: tuple[object, ...], spread: float) -> float:
@@ -101,6 +100,5 @@ def _places(store: Store, study_id: str) -> dict[str, int | None]:
             .join(arm, arm.c.id == image.c.arm_id)
             .where(image.c.study_id == study_id)
         ).all()
-    return {
-        one.picture_id: named[one.arm_id][0] if one.role == "compared" else None for one in found
-    }
+    places = {arm_id: place for arm_id, (place, _) in named.items()}
+    return {row.picture_id: places.get(row.arm_id) for row in found}

@@ -1,8 +1,6 @@
-"""The vote store: raters join, get trials, vote and leave.
+"""The vote store: raters join, get trials, vote and leave; each method is one transaction.
 
-Every method is one transaction and may be called from any thread. A rater is known by a token, of
-which only the hash is stored; a trial by a random public id, bound to its rater. No method that
-takes a token returns which arm drew which picture.
+Only hashes of raters' tokens are stored. No method that takes a token tells an arm.
 """
 
 import secrets
@@ -236,13 +234,8 @@ class Store:
             if status == "withdrawn":
                 done = select(trials).where(own, trials.c.state == "done")
                 given_up += w.execute(done).all()
-                w.insert(
-                    exclusion,
-                    study_id=row.study_id,
-                    rater_id=row.id,
-                    rule=status,
-                    created_at=self.stamp(),
-                )
+                rule = {"rater_id": row.id, "rule": status, "created_at": self.stamp()}
+                w.insert(exclusion, study_id=row.study_id, **rule)
             assignment.give_back(w, assignment.counted_pairs(w, given_up))
             row = w.update(raters, raters.c.id == row.id, status=status)[0]
             return queries.current_step(w.connection, row)

@@ -73,9 +73,7 @@ def build(studies: Studies, compare: Comparisons, access: Access, tab: gr.Tab) -
 class StudyPage:
     """The page's handlers; each checks `access`, asks a part of the study, converts the answer."""
 
-    def __init__(
-        self, studies: Studies, access: Access, form: StudyForm, panel: dict[str, Any]
-    ) -> None:
+    def __init__(self, studies: Studies, access: Access, form: StudyForm, panel: dict[str, Any]):
         """Bind the studies to the form of a new study and to the right column."""
         self._studies, self._access = studies, access
         self._form, self._panel = form, panel
@@ -221,9 +219,7 @@ class StudyPage:
         if study:
             visible["link"] = state in RUNNING and not study.num_invited
             visible["invite_box"] = visible["invite_box"] and not study.info.is_demo
-        changes: Changes = {
-            panel[name]: gr.update(visible=value) for name, value in visible.items()
-        }
+        changes: Changes = {panel[name]: gr.update(visible=is_) for name, is_ in visible.items()}
         changes[panel["phase"]] = f"{study.info.study_id} {state}" if study else ""
         if study:
             address = _address(base, study.info.study_id)

@@ -62,9 +62,8 @@ def details(study: StudyDetails) -> str:
     """Name, state, progress and figures of the selected study."""
     info, build = study.info, study.build
     demo = "<span>votes are marked as votes of a demonstration</span>" if info.is_demo else ""
-    lines = [
-        f'<div class="state"><strong>{escape(info.title)}</strong>{_badge(study.state)}{demo}</div>'
-    ]
+    title = f"<strong>{escape(info.title)}</strong>{_badge(study.state)}{demo}"
+    lines = [f'<div class="state">{title}</div>']
     if build and (study.is_drawing or study.state == "unfinished"):
         lines.append(_build(build))
     elif study.state == "unfinished":
