@@ -149,7 +149,7 @@ def _step(store: Store, study_id: str, before: str, after: str) -> None:
     with store.database.write() as w:
         row = studies.locked(w, study_id, for_update=True)
         if row.status != before:
-            raise StudyError(f"The study is {row.status}. Only an {before} study allows this.")
+            raise StudyError(f"The study is {row.status}. This needs a study that is {before}.")
         w.update(study, study.c.id == study_id, status=after)
         _note(w, store, study_id, after, {})
 

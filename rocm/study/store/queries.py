@@ -81,7 +81,7 @@ def next_step(w: Writing, row: Row[Any], study: Row[Any], now: datetime) -> Step
     return replace(
         _step(row, study, states, len(planned)),
         trial=held and _trial(held, pairs[held.pair_id]),
-        upcoming=tuple(sorted(following[-2:])) if following else (),
+        upcoming=tuple(sorted((following.picture_a, following.picture_b))) if following else (),
         notice=notice,
     )
 

@@ -100,5 +100,4 @@ def _places(store: Store, study_id: str) -> dict[str, int | None]:
             .join(arm, arm.c.id == image.c.arm_id)
             .where(image.c.study_id == study_id)
         ).all()
-    places = {arm_id: place for arm_id, (place, _) in named.items()}
-    return {row.picture_id: places.get(row.arm_id) for row in found}
+    return {p.picture_id: named[p.arm_id][0] if p.role == "compared" else None for p in found}
