@@ -58,8 +58,8 @@ def beta_curve(
         turned = [name for name, (_, second) in compared.items() if second == arm]
         preferred, agreed = _rewards_on(own, turned, rewards) if rewards else ({}, {})
         table = VoteTable.of(own)
-        win_rate = len(own), table.score, multiway_satterthwaite(table)
-        found.append(BetaPoint(arm, betas[arm], met, *win_rate, preferred, agreed))
+        figures = len(own), table.score, multiway_satterthwaite(table)
+        found.append(BetaPoint(arm, betas[arm], met, *figures, preferred, agreed))
     return sorted(found, key=lambda one: -one.beta)
 
 
