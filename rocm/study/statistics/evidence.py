@@ -62,7 +62,7 @@ def evidence(votes: Votes) -> Evidence:
     looks = [(int(size), log_e_value(VoteTable.of(votes.where(np.arange(size))))) for size in sizes]
     valid = [(size, value) for size, value in looks if value is not None]
     if not valid:
-        note = f"No e-value: it needs votes of {FEWEST_RATERS} raters on {FEWEST_PROMPTS} prompts."
+        note = f"No e-value: it needs {FEWEST_RATERS} raters and {FEWEST_PROMPTS} prompts."
         return Evidence(None, None, False, None, note)
     decided = next((size for size, value in valid if value >= -log(1 - LEVEL)), None)
     largest = exp(min(max(value for _, value in valid), 700))
