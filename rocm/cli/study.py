@@ -1,7 +1,4 @@
-"""`python -m rocm study`: build, open, watch, pack, verify, erase, export a study.
-
-Heavy modules are imported by the action that uses them.
-"""
+"""`python -m rocm study`: build, open, watch, pack, verify, erase, export a study."""
 
 import argparse
 import os
@@ -113,10 +110,7 @@ def run(options: argparse.Namespace, rest: list[str], home: Path) -> None:
 
 
 def trained_on_votes(config: RunConfig, home: Path) -> RunConfig:
-    """Settings whose `preferences=study:ID` is the table of that study's votes; prints its size.
-
-    Settings that name no study are returned as they are.
-    """
+    """Settings whose `preferences=study:ID` is the table of that study's votes; prints its size."""
     if not config.preferences.startswith("study:"):
         return config
     with study_home(home) as at:
@@ -154,10 +148,6 @@ def _id(at: StudyHome, options: argparse.Namespace) -> str:
     return str(named(at.store.studies(), options.study).study_id)
 
 
-def _summary(at: StudyHome, study_id: str) -> str:
-    return summary(at.store, study_id)
-
-
 def _build(at: StudyHome, options: argparse.Namespace) -> str:
     recipe = load_recipe(options.recipe)
     queue = DrawingQueue(at.home / "studies" / "worker.log")
@@ -167,14 +157,14 @@ def _build(at: StudyHome, options: argparse.Namespace) -> str:
     finally:
         queue.close()
     return (
-        f"{_summary(at, study_id)}\nCheck the pairs: python -m rocm study pairs {study_id}\n"
+        f"{summary(at.store, study_id)}\nCheck the pairs: python -m rocm study pairs {study_id}\n"
         f"Then: python -m rocm study open {study_id}"
     )
 
 
 def _status(at: StudyHome, options: argparse.Namespace) -> str:
     if options.study:
-        return _summary(at, _id(at, options))
+        return summary(at.store, _id(at, options))
     studies = at.store.studies()
     lines = [f"{study.study_id}  {study.status:7} {study.title}" for study in studies]
     return "\n".join(lines) or "No studies. Build a study: python -m rocm study build study.yaml"
@@ -222,7 +212,7 @@ def _restore(at: StudyHome, options: argparse.Namespace) -> str:
     matches = [study_id for study_id in ids if study_id.startswith(options.study)]
     study_id = matches[0] if len(matches) == 1 else options.study
     _bin(at).take_out(study_id)
-    return _summary(at, study_id)
+    return summary(at.store, study_id)
 
 
 def _empty_bin(at: StudyHome, options: argparse.Namespace) -> str:
@@ -232,18 +222,18 @@ def _empty_bin(at: StudyHome, options: argparse.Namespace) -> str:
 def _step(at: StudyHome, options: argparse.Namespace) -> str:
     steps = {"pause": lifecycle.pause, "resume": lifecycle.resume, "close": lifecycle.close}
     steps[options.step](at.store, _id(at, options))
-    return _summary(at, _id(at, options))
+    return summary(at.store, _id(at, options))
 
 
 def _simulate(at: StudyHome, options: argparse.Namespace) -> str:
     study_id = _id(at, options)
     done = simulate_raters(at.store, study_id, options.raters, options.score, options.seed)
-    return f"Simulated raters answered {done} trials.\n{_summary(at, study_id)}"
+    return f"Simulated raters answered {done} trials.\n{summary(at.store, study_id)}"
 
 
 def _add_raters(at: StudyHome, options: argparse.Namespace) -> str:
     num_votes = lifecycle.add_raters(at.store, _id(at, options), options.num)
-    return f"Additional votes planned: {num_votes}.\n{_summary(at, _id(at, options))}"
+    return f"Additional votes planned: {num_votes}.\n{summary(at.store, _id(at, options))}"
 
 
 def _invite(at: StudyHome, options: argparse.Namespace) -> str:
@@ -259,7 +249,7 @@ def _pack(at: StudyHome, options: argparse.Namespace) -> str:
 
 
 def _unpack(at: StudyHome, options: argparse.Namespace) -> str:
-    return _summary(at, unpack(at.store, at.pictures, options.zip, options.key))
+    return summary(at.store, unpack(at.store, at.pictures, options.zip, options.key))
 
 
 def _verify(at: StudyHome, options: argparse.Namespace) -> str:

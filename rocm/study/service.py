@@ -1,8 +1,4 @@
-"""The studies of one home, as the Study page needs them.
-
-Pictures are drawn through the app's drawing queue, and power is simulated in a process of its own,
-so that nothing here delays a vote.
-"""
+"""The studies of one home, as the Study page needs them."""
 
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -75,9 +71,7 @@ class PairRow:
 class Studies:
     """Studies of one home; one per app. `builds` draw in the background, `bin` has drafts."""
 
-    def __init__(
-        self, home: Path, store: Store, queue: DrawingQueue, backup: Backup | None = None
-    ) -> None:
+    def __init__(self, home: Path, store: Store, queue: DrawingQueue, backup: Backup | None = None):
         """Studies of one store; pictures are drawn through `queue`."""
         self.home, self.store, self._backup = home, store, backup
         self.builds = Builds(home, store, queue)
@@ -118,10 +112,7 @@ class Studies:
             return num
 
     def pairs(self, study_id: str, kind: str, page: int) -> tuple[list[PairRow], int]:
-        """At most `PER_PAGE` pairs of a kind of `KINDS`, and the number of pages.
-
-        `page` counts from 0; a number that is too large gives the last page.
-        """
+        """At most `PER_PAGE` pairs of a kind of `KINDS`, page from 0, and the number of pages."""
         rows = [
             PairRow(row.id, row.kind, row.struck or "", row.text, row.picture_a, row.picture_b)
             for row in lifecycle.pairs(self.store, study_id)
@@ -170,11 +161,7 @@ class Studies:
         return widths(self.store, study_id, needed, num_more)
 
     def pack(self, study_id: str) -> Path:
-        """A zip of a frozen study for a machine that only collects votes, kept while the app runs.
-
-        The key that names the arms stays in the store. StudyError if the study is a draft, or the
-        file cannot be written.
-        """
+        """A zip of a frozen study, without its key, in a temporary folder while the app runs."""
         # Gradio serves files of the temporary folder only, and a home may lie anywhere.
         self._packed = self._packed or TemporaryDirectory(prefix="rocm-study-")
         target = Path(self._packed.name) / f"study-{study_id}.zip"

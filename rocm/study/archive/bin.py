@@ -65,11 +65,7 @@ class DraftBin:
         ]
 
     def put(self, study_id: str) -> None:
-        """Delete a draft: its rows and pictures go into the bin, the votes of pilots are lost.
-
-        StudyError if there is no such study or it was opened. Nothing is deleted if the bin cannot
-        be written.
-        """
+        """Delete a draft: rows and pictures go into the bin, pilots' votes are lost."""
         folder = self.path / study_id
         with self._store.database.write() as w:
             people = select(rater.c.id).where(rater.c.study_id == study_id)
@@ -121,15 +117,14 @@ class DraftBin:
 
     def empty(self) -> int:
         """Delete all drafts in the bin for good; returns their number."""
-        found = self.drafts()
-        for one in found:
+        drafts = self.drafts()
+        for draft in drafts:
+            folder = self.path / draft.study_id
             try:
-                shutil.rmtree(self.path / one.study_id)
+                shutil.rmtree(folder)
             except OSError as error:
-                raise StudyError(
-                    f"Cannot delete {self.path / one.study_id}: {error.strerror}."
-                ) from error
-        return len(found)
+                raise StudyError(f"Cannot delete {folder}: {error.strerror}.") from error
+        return len(drafts)
 
 
 def _delete_rows(w: Writing, study_id: str) -> None:

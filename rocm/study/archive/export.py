@@ -1,8 +1,6 @@
 """Exports: CSV and Parquet, Pick-a-Pic's columns, preferences for TRL, battles, pictures.
 
-Every row carries the manifest's hash and the source of its rater, such as `simulated`. Ties are
-kept where the format has them and counted where it has not. Practice, checks, pilots and excluded
-votes are in the long table only.
+Practice, checks, pilots and excluded votes are in the long table only.
 """
 
 import csv
@@ -23,10 +21,7 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def export(store: Store, pictures: Pictures, study_id: str, folder: Path, question: str) -> Path:
-    """Write every export of a frozen study into a folder, replacing files of an earlier export.
-
-    `question` selects the answers of the preferences, pairs and battles. Returns the folder.
-    """
+    """Write every export of a frozen study, with preferences on `question`, into a folder."""
     about = store.study(study_id)
     if about.config_sha256 is None:
         raise StudyError("A draft has no votes to export. Open the study first.")
@@ -74,10 +69,7 @@ def is_analyzed(one: Vote) -> bool:
 
 
 def csv_text(names: list[str], rows: Iterable[dict[str, Any]]) -> str:
-    """Rows as CSV with a header; None is an empty cell.
-
-    A text that a spreadsheet would take for a formula is led by an apostrophe.
-    """
+    """Rows as CSV with a header; a text that looks like a formula is led by an apostrophe."""
     buffer = StringIO(newline="")
     table = csv.DictWriter(buffer, names)
     table.writeheader()

@@ -25,6 +25,7 @@ from rocm.study.store.pictures import Pictures
 from rocm.study.store.store import Store
 from rocm.study.store.tables import arm, block, image, rater, score, study
 
+Ids = dict[str, dict[int, int]]  # new ids by the zip's, by table
 SECRET = (*(name for name in ARM_FIELDS if name != "role"), "params_json")
 
 
@@ -36,19 +37,17 @@ def key_file(folder: Path, study_id: str) -> Path:
 def pack(
     store: Store, pictures: Pictures, study_id: str, target: Path, with_votes: bool = False
 ) -> Path:
-    """Write the zip of a frozen study, and its key into a file beside it, to be kept back.
+    """Write the zip of a frozen study, and its key, if it is here, into a file beside it.
 
-    Votes, with raters, trials and the pictures' rewards, only go along on request. The file of the
-    key, which is returned, is written only if the store has the key.
+    With `with_votes` the raters, trials, votes and the pictures' rewards go along.
     """
     with store.database.read() as connection:
         about = studies.info(connection, study_id)
         if about.config_sha256 is None:
             raise StudyError("A draft does not travel. Open the study first: that freezes it.")
         row = connection.execute(select(study).where(study.c.id == study_id)).one()
-        tables = {
-            name: dump(connection, name, study_id) for name in (VOTED if with_votes else DESIGN)
-        }
+        names = VOTED if with_votes else DESIGN
+        tables = {name: dump(connection, name, study_id) for name in names}
         if with_votes:
             tables["score"] = dump_scores(connection, study_id)
         secret = key(connection, study_id)
@@ -67,9 +66,7 @@ def pack(
         if digest(secret) == row.key_sha256:
             kept.write_text(canonical(secret), encoding="utf-8")
     except OSError as error:
-        raise StudyError(
-            f"Cannot write {target}: {error.strerror}. Choose another file."
-        ) from error
+        raise StudyError(f"Cannot write {target}: {error.strerror}. Choose another.") from error
     return kept
 
 
@@ -103,18 +100,14 @@ def _forget_work(tables: dict[str, Rows]) -> None:
     """Leave the study as it was before its first rater."""
     tables["block"], tables["slot"] = _planned(tables)
     tables["pair"] = [{**one, "issued": 0} for one in tables["pair"]]
-    tables["event"] = [
-        one for one in tables["event"] if one["rater_id"] is None and one["trial_id"] is None
-    ]
+    tables["event"] = [e for e in tables["event"] if e["rater_id"] is e["trial_id"] is None]
 
 
 def unpack(store: Store, pictures: Pictures, source: Path, key_from: Path | None = None) -> str:
-    """Take a study from a zip into the store; its votes too, if the zip has them.
+    """Take a study from a zip into the store; StudyError if the zip is damaged: nothing is stored.
 
-    A study of the same manifest and without raters, in the store already, gets the votes: so a lab
-    that built a study takes back the votes of another machine. Of a zip without votes it gets the
-    pictures that are missing, as after the loss of a disk. Arms get their names from the file of
-    the key. StudyError if the zip is damaged or the study has raters here; nothing is stored then.
+    A study of the same manifest that is here gets missing pictures and, without raters of its own,
+    the votes. Arms get their names from the file of the key.
     """
     found = untrusted.read(source)
     named = _checked_key(key_from, found.about) if key_from else []
@@ -155,16 +148,12 @@ def _insert_all(w: Writing, found: Bundle, named: list[dict[str, Any]]) -> None:
     elif present.config_sha256 == about["config_sha256"]:
         ids = _present_ids(w, study_id, tables)
     else:
-        raise StudyError(
-            f"Study {study_id} is here already, and changed. Unpack into another ROCM_HOME."
-        )
+        raise StudyError(f"Study {study_id} is here, but changed. Unpack into another ROCM_HOME.")
     wrong = frozen_faults(w.connection, study_id)
     if tables.get("rater"):
         if w.execute(select(rater.c.id).where(rater.c.study_id == study_id)).first():
-            raise StudyError(
-                f"Study {study_id} is here already, with raters of its own. "
-                "Unpack into another ROCM_HOME."
-            )
+            words = f"Study {study_id} is here already, with raters of its own."
+            raise StudyError(f"{words} Unpack into another ROCM_HOME.")
         _insert_votes(w, about, tables, ids)
         wrong += vote_faults(w.connection, study_id)
     if wrong:
@@ -202,11 +191,9 @@ def _name_arms(w: Writing, study_id: str, named: list[dict[str, Any]]) -> None:
         w.update(study, study.c.id == study_id, key_nonce=one["key_nonce"])
 
 
-def _insert_design(
-    w: Writing, about: dict[str, Any], tables: dict[str, Rows]
-) -> dict[str, dict[int, int]]:
+def _insert_design(w: Writing, about: dict[str, Any], tables: dict[str, Rows]) -> Ids:
     """Store a study and freeze it; new ids by the zip's, by table."""
-    ids: dict[str, dict[int, int]] = {}
+    ids: Ids = {}
     draft = {"status": "draft", "config_sha256": None, "opened_at": None, "closed_at": None}
     w.insert(study, **{**about, **draft})
     for name in ("question", "prompt", "arm", "image"):
@@ -222,9 +209,9 @@ def _insert_design(
     return ids
 
 
-def _present_ids(w: Writing, study_id: str, tables: dict[str, Any]) -> dict[str, dict[int, int]]:
+def _present_ids(w: Writing, study_id: str, tables: dict[str, Any]) -> Ids:
     """Ids of a study that is here, by the zip's: the same manifest has the same order."""
-    ids: dict[str, dict[int, int]] = {}
+    ids: Ids = {}
     for name in ("prompt", "arm", "image", "pair"):
         here = dump(w.connection, name, study_id)
         if _fixed(_moved(tables[name], ids)) != _fixed(here):
@@ -246,9 +233,7 @@ def _fixed(rows: Rows) -> Rows:
     return [{name: value for name, value in one.items() if name not in changing} for one in rows]
 
 
-def _insert_votes(
-    w: Writing, about: dict[str, Any], tables: dict[str, Any], ids: dict[str, dict[int, int]]
-) -> None:
+def _insert_votes(w: Writing, about: dict[str, Any], tables: dict[str, Any], ids: Ids) -> None:
     """Store raters, their work and their votes; states last, because they close what is open."""
     raters = [{**one, "status": "active", "completion_code": None} for one in tables["rater"]]
     insert(w, "rater", raters, ids)
@@ -272,7 +257,7 @@ def _insert_votes(
         w.update(study, study.c.id == about["id"], **end)
 
 
-def _moved(rows: Rows, ids: dict[str, dict[int, int]]) -> Rows:
+def _moved(rows: Rows, ids: Ids) -> Rows:
     """Rows without their own id, with the ids that their references have here."""
     return [
         {
@@ -286,11 +271,8 @@ def _moved(rows: Rows, ids: dict[str, dict[int, int]]) -> Rows:
     ]
 
 
-def insert(w: Writing, name: str, rows: Rows, ids: dict[str, dict[int, int]]) -> None:
-    """Insert rows as `dump` gives them, with the ids that their references have here.
-
-    `ids` maps old to new ids by table; those of these rows are added.
-    """
+def insert(w: Writing, name: str, rows: Rows, ids: Ids) -> None:
+    """Insert rows as `dump` gives them; `ids` maps old to new ids by table, and is added to."""
     table = metadata.tables[name]
     made = w.insert_many(table, _moved(rows, ids))
     if "id" in table.c:

@@ -1,12 +1,10 @@
-"""A closed study's votes as the table that D3PO is trained on.
+"""A closed study's votes as the table that D3PO is trained on, in a file named by its content.
 
-Every vote that is no tie is a row, not every pair's majority: the loss takes preferences as samples
-of what people think, so a pair that divides them should pull both ways. The table is a file, named
-by its content: a run that is resumed, or repeated, is trained on the same rows.
+Every vote that is no tie is a row: a pair that divides people should pull both ways.
 """
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -40,10 +38,7 @@ class StudyTable:
 
 
 def with_votes(config: RunConfig, store: Store, home: Path) -> tuple[RunConfig, str]:
-    """Settings in which `preferences=study:ID` is the table of that study's votes, and its words.
-
-    Other settings come back unchanged, with empty words.
-    """
+    """Settings in which `preferences=study:ID` is the table of that study's votes; its words."""
     if not config.preferences.startswith(PREFIX):
         return config, ""
     table = table_of_study(store, home, config)
@@ -53,9 +48,8 @@ def with_votes(config: RunConfig, store: Store, home: Path) -> tuple[RunConfig, 
 def table_of_study(store: Store, home: Path, config: RunConfig) -> StudyTable:
     """Write the votes that `preferences=study:ID` names as a table below `studies/ID` of the home.
 
-    The run's evaluation prompts are left out; its model and sampling must be those of the arms.
-    StudyError if the study is not closed, its arms have no names or cannot be drawn by this run, or
-    no vote is left to train on.
+    Evaluation prompts are left out. StudyError if the study is not closed, this run cannot draw
+    its arms, or no vote is left to train on.
     """
     about = named(store.studies(), config.preferences.removeprefix(PREFIX).strip())
     if about.status != "closed":
@@ -64,9 +58,8 @@ def table_of_study(store: Store, home: Path, config: RunConfig) -> StudyTable:
             f"python -m rocm study close {about.study_id}"
         )
     primary = about.config["primary_question"]
-    votes = [
-        one for one in store.votes(about.study_id) if is_analyzed(one) and one.question == primary
-    ]
+    stored = store.votes(about.study_id)
+    votes = [vote for vote in stored if is_analyzed(vote) and vote.question == primary]
     decided = [one for one in votes if one.choice != "tie"]
     held_out = prompts_of(config).evaluation
     used = [one for one in decided if one.text not in held_out]
@@ -110,14 +103,12 @@ def _row(one: Vote, drew: Mapping[str, str], manifest: str | None) -> dict[str, 
     }
 
 
-def _drawers(
-    store: Store, study_id: str, config: RunConfig, names: Collection[str]
-) -> dict[str, str]:
+def _drawers(store: Store, study_id: str, config: RunConfig, names: set[str]) -> dict[str, str]:
     """What drew each arm: `base`, or its adapter's folder."""
     with store.database.read() as connection:
         rows = connection.execute(select(arm).where(arm.c.study_id == study_id)).all()
     known = {one.name: one for one in rows if one.params_json is not None}
-    if not set(names) <= set(known):
+    if not names <= set(known):
         raise StudyError(
             f"The arms of study {study_id} have no names here. Train where the study was built, or "
             "unpack it with its key."

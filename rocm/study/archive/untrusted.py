@@ -1,8 +1,6 @@
 """A study's zip from another machine: everything in it is checked before it is used.
 
-Checked are the container, every row against its table, the design against the bounds of a recipe,
-and each picture, decoded. References between rows are left to the database's constraints, and their
-agreement with the manifest to `rocm.study.archive.verify`.
+References are left to the database, agreement with the manifest to `rocm.study.archive.verify`.
 """
 
 import json
@@ -24,7 +22,6 @@ from rocm.errors import ConfigError, MissingFile, StudyError
 from rocm.study.design.manifest import canonical
 from rocm.study.design.recipe import PLAN_NUMBERS, PLAN_TEXTS, Recipe
 from rocm.study.store.columns import metadata
-from rocm.study.store.pictures import SUFFIX
 
 DESIGN = ("question", "prompt", "arm", "image", "pair", "block", "slot", "event")
 VOTED = ("question", "prompt", "arm", "image", "pair", "rater", "block", "slot", "trial", "vote",
@@ -61,10 +58,7 @@ class Bundle:
 
 
 def read(source: Path) -> Bundle:
-    """Read a zip of `study pack` and check all of it that can be checked without a store.
-
-    MissingFile if there is none, StudyError if it is damaged or holds anything that is not allowed.
-    """
+    """Read and check a zip of `study pack`; StudyError if it is damaged or not allowed."""
     if not source.is_file():
         raise MissingFile(f"There is no file {source}. Give the zip of study pack.")
     try:
@@ -96,9 +90,7 @@ def _members(source: Path) -> tuple[str, Any, dict[str, bytes]]:
             missing = f"one of {' and '.join(TEXTS)} is missing"
             raise ValueError(f"{strange[0][:100]!r} does not belong" if strange else missing)
         document = json.loads(bundle.read("study.json"), parse_constant=_refused)
-        pictures = {
-            name[len("pictures/") : -len(SUFFIX)]: bundle.read(name) for name in names - set(TEXTS)
-        }
+        pictures = {Path(name).stem: bundle.read(name) for name in names - set(TEXTS)}
         return bundle.read("manifest.json").decode(), document, pictures
 
 
@@ -138,10 +130,7 @@ def _check_table(table: Table, rows: Any, study_id: str) -> None:
 
 
 def check_row(table: Table, row: Any, names: Iterable[str] | None = None) -> None:
-    """Raise ValueError unless a row has the named columns, or all, with values of their types.
-
-    Constraints of the database are not checked.
-    """
+    """ValueError unless a row has the named columns, or all, with values of their types."""
     columns = [column for column in table.c if names is None or column.name in names]
     if not isinstance(row, dict) or set(row) != {column.name for column in columns}:
         raise ValueError(f"a row of table {table.name} has other columns than the table")

@@ -27,11 +27,8 @@ def verify(store: Store, pictures: Pictures, study_id: str) -> list[str]:
 
 def vote_faults(connection: Connection, study_id: str) -> list[str]:
     """Faults of places, votes and raters, as sentences."""
-    return [
-        *_counts(connection, study_id),
-        *_votes(connection, study_id),
-        *_erased(connection, study_id),
-    ]
+    checks = (_counts, _votes, _erased)
+    return [fault for check in checks for fault in check(connection, study_id)]
 
 
 def frozen_faults(connection: Connection, study_id: str) -> list[str]:
@@ -70,10 +67,8 @@ def _asked(connection: Connection, row: Row[Any]) -> dict[str, Any]:
 
 def _pictures(connection: Connection, pictures: Pictures, study_id: str) -> list[str]:
     wrong = []
-    rows = connection.execute(
-        select(image.c.picture_id, image.c.sha256).where(image.c.study_id == study_id)
-    )
-    for picture_id, expected in rows:
+    rows = select(image.c.picture_id, image.c.sha256).where(image.c.study_id == study_id)
+    for picture_id, expected in connection.execute(rows):
         try:
             found = sha256(pictures.file(picture_id).read_bytes()).hexdigest()
         except MissingFile:
@@ -127,9 +122,8 @@ def _votes(connection: Connection, study_id: str) -> list[str]:
 
 def _erased(connection: Connection, study_id: str) -> list[str]:
     """Numbers of raters have gaps only where a tombstone says so."""
-    numbers = set(
-        connection.execute(select(rater.c.number).where(rater.c.study_id == study_id)).scalars()
-    )
+    known = select(rater.c.number).where(rater.c.study_id == study_id)
+    numbers = set(connection.execute(known).scalars())
     tombstones = connection.execute(
         select(event.c.data_json).where(event.c.study_id == study_id, event.c.kind == "erased")
     ).scalars()

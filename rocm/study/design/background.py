@@ -1,7 +1,6 @@
 """Builds a study in the background, over the app's drawing queue; one study at a time.
 
-The state of a build is in memory, its pictures are in the store: reloading the page changes
-nothing, and after a restart of the app a build resumes from the recipe that the draft keeps.
+The state is in memory, the pictures are in the store: a restarted app resumes from the recipe.
 """
 
 from dataclasses import dataclass, replace
@@ -51,11 +50,7 @@ class Builds:
         return bool(now and now.state == "drawing")
 
     def start(self, recipe: Recipe) -> str:
-        """Check a recipe, store its draft, and draw it in the background.
-
-        Returns the study's id; a draft of the same recipe is resumed. RocmError as `begin`, or if
-        another study is being built.
-        """
+        """Store a recipe's draft, or resume it, and draw it in the background; returns its id."""
         with self._lock:
             if self._now and self._now.state == "drawing":
                 raise StudyError(

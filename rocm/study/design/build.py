@@ -1,7 +1,6 @@
 """From study.yaml to a draft with all its pictures: drawn over the drawing queue, resumable.
 
-A study's id is a hash of its recipe, so the same command resumes an unfinished build. A picture is
-in the database only once its file is there.
+A study's id is a hash of its recipe. A picture is in the database only once its file is there.
 """
 
 import json
@@ -30,6 +29,7 @@ from rocm.study.store.pictures import Pictures
 from rocm.study.store.store import Store
 from rocm.study.store.tables import arm, image, prompt, score
 
+Scores = dict[str, float]
 BATCH = 64  # pictures of one request, so that other drawings get their turn
 DRAWN_WITH = (
     "model", "adapter", "num_inference_steps", "guidance_scale", "grid", "adapter_strength",
@@ -68,10 +68,7 @@ def build(work: Build, recipe: Recipe) -> str:
 
 
 def begin(home: Path, store: Store, recipe: Recipe) -> str:
-    """Check a recipe, store its draft and the recipe itself, without drawing; returns the id.
-
-    RocmError if a study of it was opened before, or a model, adapter or prompt list is missing.
-    """
+    """Check a recipe, store its draft and the recipe itself, without drawing; returns the id."""
     study_id, arms = identified(home, recipe)
     statuses = {study.study_id: study.status for study in store.studies()}
     if statuses.get(study_id, "draft") != "draft":
@@ -88,10 +85,7 @@ def begin(home: Path, store: Store, recipe: Recipe) -> str:
 
 
 def finish(work: Build, study_id: str, recipe: Recipe) -> None:
-    """Draw the missing pictures of a draft, and pair them.
-
-    RocmError if drawing fails or is canceled, or the disk is full; finished pictures are kept.
-    """
+    """Draw the missing pictures of a draft, and pair them; an error keeps finished pictures."""
     _draw(work, study_id, recipe)
     work.store.study(study_id)  # raises if the draft was deleted meanwhile
     add_damaged(work.store, work.pictures, study_id)
@@ -99,10 +93,7 @@ def finish(work: Build, study_id: str, recipe: Recipe) -> None:
 
 
 def identified(home: Path, recipe: Recipe) -> tuple[str, list[dict[str, Any]]]:
-    """Id of a recipe's study (12 hexadecimal digits) and its compared arms, as `resolved`.
-
-    The id changes with an adapter's file. MissingFile if a model, run or adapter does not exist.
-    """
+    """Id of a study (12 hexadecimal digits; an adapter's file changes it), arms `resolved`."""
     compared = {name for pair in recipe.compared() for name in pair}
     arms = [
         {**resolved(home, arm), "place": place}
@@ -161,18 +152,11 @@ def _insert(store: Store, study_id: str, recipe: Recipe, arms: list[dict[str, An
         prompts = chosen.analyzed + chosen.extra
         w.insert_many(prompt, [{"study_id": study_id, **vars(row)} for row in prompts])
         for role, values in rows:
-            w.insert(
-                arm,
-                study_id=study_id,
-                code=secrets.token_hex(4),
-                role=role,
-                name=values["name"],
-                method=values["method"],
-                reward=values.get("reward", ""),
-                base_model=values.get("model", ""),
-                adapter_sha256=values.get("adapter_sha256"),
-                params_json=canonical(values),
-            )
+            told = {"name": values["name"], "method": values["method"]}
+            told |= {"reward": values.get("reward", ""), "base_model": values.get("model", "")}
+            told |= {"adapter_sha256": values.get("adapter_sha256")}
+            code, params = secrets.token_hex(4), canonical(values)
+            w.insert(arm, study_id=study_id, code=code, role=role, params_json=params, **told)
 
 
 def _missing(store: Store, study_id: str, recipe: Recipe) -> tuple[list[MissingPicture], int]:
@@ -215,26 +199,17 @@ def _draw(work: Build, study_id: str, recipe: Recipe) -> None:
         work.say(f"{study_id}: {first + len(batch)} of {len(missing)} drawn")
 
 
-def _keep(
-    work: Build, study_id: str, item: MissingPicture, file: Path, scores: dict[str, float]
-) -> None:
+def _keep(work: Build, study_id: str, item: MissingPicture, file: Path, scores: Scores) -> None:
     """Store one picture; the drawn file, whose metadata names the adapter, is deleted."""
     with Image.open(file) as drawn:
         drawn.load()
     picture_id, hashed = work.pictures.add(drawn)
     with work.store.database.write() as w:
         studies.locked(w, study_id)  # a draft that was deleted meanwhile takes no picture
-        row = w.insert(
-            image,
-            study_id=study_id,
-            arm_id=item.arm_id,
-            prompt_id=item.prompt_id,
-            seed=item.picture.seed,
-            picture_id=picture_id,
-            sha256=hashed,
-            width=drawn.width,
-            height=drawn.height,
-        )
+        of = {"arm_id": item.arm_id, "prompt_id": item.prompt_id, "seed": item.picture.seed}
+        size = {"width": drawn.width, "height": drawn.height}
+        stored = {"picture_id": picture_id, "sha256": hashed, **of, **size}
+        row = w.insert(image, study_id=study_id, **stored)
         values = [{"image_id": row.id, "reward": name, "value": v} for name, v in scores.items()]
         w.insert_many(score, values)
     file.unlink()

@@ -57,10 +57,7 @@ def study_cost(
     seconds_per_pair: float = SECONDS_PER_PAIR,
     pay_per_hour: float = 0.0,
 ) -> StudyCost:
-    """The cost of a study that is built, for seconds > 0 and a pay >= 0 in any currency.
-
-    StudyError if it has no pairs, or a number is out of bounds.
-    """
+    """The cost of a built study, for seconds > 0 per pair and pay >= 0 in any currency."""
     design = store.study(study_id).config["design"]
     sizes_by_comparison = (
         select(func.count())

@@ -16,17 +16,11 @@ TYPED = "typed"
 
 
 def form_recipe(values: dict[str, Any], home: Path) -> Recipe:
-    """The recipe of a filled-in form.
+    """The recipe of a filled-in form; RocmError if a field is not allowed or an arm does not exist.
 
-    Args:
-        values: by the name of the recipe's field, with a dot in parts: `title`, `consent.text`.
-            `arms` are adapters' names, `questions` are keys; `prompts.set` may be `typed`, with
-            `prompts.typed`; `prompts.source` is the folder or the file; `allow_tie` and
-            `arms.NAME` go for all questions and all arms.
-        home: typed prompts are kept in its `studies/prompts`.
-
-    Raises:
-        RocmError: a field is missing or not allowed, or an arm does not exist.
+    `values` are by the recipe's field, with a dot in parts: `consent.text`. `arms` are adapters'
+    names, `questions` are keys, `prompts.source` is the folder or file; `prompts.set` may be
+    `typed`, with `prompts.typed`; `allow_tie` and `arms.NAME` go for all questions and arms.
     """
     recipe: dict[str, Any] = {"prompts": {}, "consent": {}}
     shared: dict[str, Any] = {}
@@ -55,9 +49,7 @@ def form_recipe(values: dict[str, Any], home: Path) -> Recipe:
     return checked.model_copy(update={"prompts": Prompts.model_validate(prompts)})
 
 
-def _arms(
-    names: list[str], shared: dict[str, Any], comparisons: str, runs: Path
-) -> list[dict[str, Any]]:
+def _arms(names: list[str], shared: dict[str, Any], comparisons: str, runs: Path) -> Any:
     if len(names) < 2:
         raise ConfigError("A study compares at least two arms. Choose more arms.")
     arms = [find_adapter(name, runs) for name in names]

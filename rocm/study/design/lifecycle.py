@@ -8,11 +8,11 @@ from sqlalchemy import Row, Select, select
 
 from rocm.errors import StudyError
 from rocm.study.design.manifest import canonical, digest, key, manifest
-from rocm.study.store import assignment, studies
+from rocm.study.store import assignment, queries, studies
 from rocm.study.store.blocks import balanced_blocks, sided_for_need
 from rocm.study.store.database import Writing
 from rocm.study.store.store import Store
-from rocm.study.store.tables import event, image, pair, prompt, question, study, trial
+from rocm.study.store.tables import event, pair, question, study, trial
 
 
 def insert_draft(w: Writing, study_id: str, config: dict[str, Any], created_at: str) -> None:
@@ -29,38 +29,20 @@ def insert_draft(w: Writing, study_id: str, config: dict[str, Any], created_at: 
         created_at=created_at,
     )
     for position, asked in enumerate(config["questions"]):
-        w.insert(
-            question,
-            study_id=study_id,
-            key=asked["key"],
-            text=asked["text"],
-            show_prompt=int(asked["show_prompt"]),
-            allow_tie=int(asked["allow_tie"]),
-            position=position,
-        )
+        flags = {name: int(asked[name]) for name in ("show_prompt", "allow_tie")}
+        values = {"key": asked["key"], "text": asked["text"], "position": position, **flags}
+        w.insert(question, study_id=study_id, **values)
 
 
 def pairs(store: Store, study_id: str) -> list[Row[Any]]:
     """Every pair of a study in order: id, kind, struck, text, picture_a, picture_b."""
-    a, b = image.alias("a"), image.alias("b")
-    statement = (
-        select(pair.c.id, pair.c.kind, pair.c.struck, prompt.c.text)
-        .add_columns(a.c.picture_id.label("picture_a"), b.c.picture_id.label("picture_b"))
-        .join(prompt, prompt.c.id == pair.c.prompt_id)
-        .join(a, a.c.id == pair.c.image_a)
-        .join(b, b.c.id == pair.c.image_b)
-        .where(pair.c.study_id == study_id)
-        .order_by(pair.c.id)
-    )
+    statement = queries.PAIRS.where(pair.c.study_id == study_id).order_by(pair.c.id)
     with store.database.read() as connection:
         return list(connection.execute(statement).all())
 
 
 def strike(store: Store, study_id: str, pair_id: int, reason: str | None) -> None:
-    """Exclude a pair of a draft, or include it again; StudyError if that is not possible.
-
-    The reason of up to 500 characters is kept in the manifest; None includes the pair again.
-    """
+    """Exclude a pair of a draft for a reason, kept in the manifest; None includes it again."""
     if reason is not None and not 1 <= len(reason.strip()) <= 500:
         raise StudyError("Excluding a pair needs a reason of 1 to 500 characters.")
     with store.database.write() as w:
@@ -71,11 +53,7 @@ def strike(store: Store, study_id: str, pair_id: int, reason: str | None) -> Non
 
 
 def open_study(store: Store, study_id: str) -> str:
-    """Freeze a draft, plan every rater's work, and let raters in.
-
-    Returns the sha256 of the manifest. StudyError if it is no draft, or has fewer pairs than a
-    rater is to see.
-    """
+    """Freeze a draft, plan every rater's work, and let raters in; the manifest's sha256."""
     with store.database.write() as w:
         row = _draft(w, study_id)
         pairs = list(w.execute(_main_pairs(study_id).order_by(pair.c.id)).scalars())
@@ -120,20 +98,15 @@ def close(store: Store, study_id: str) -> None:
     """End a study for good: no trials, no votes; open trials expire."""
     with store.database.write() as w:
         _running(w, study_id)
-        expired = w.update(
-            trial, trial.c.study_id == study_id, trial.c.state == "issued", state="expired"
-        )
+        issued = (trial.c.study_id == study_id, trial.c.state == "issued")
+        expired = w.update(trial, *issued, state="expired")
         assignment.give_back(w, assignment.counted_pairs(w, expired))
         w.update(study, study.c.id == study_id, status="closed", closed_at=store.stamp())
         _note(w, store, study_id, "closed", {"expired": len(expired)})
 
 
 def add_raters(store: Store, study_id: str, num_raters: int) -> int:
-    """Plan work for 1 to 1,000 more raters: their pairs get one more vote each.
-
-    Returns the number of additional votes. The manifest stays; the change is an event, which every
-    export repeats. StudyError if the study is not open or paused.
-    """
+    """Plan work for 1 to 1000 more raters, whose pairs get one more vote; number of votes."""
     if not 1 <= num_raters <= 1000:
         raise StudyError(f"{num_raters} raters cannot be added at once. Give 1 to 1000.")
     with store.database.write() as w:
@@ -176,9 +149,7 @@ def _step(store: Store, study_id: str, before: str, after: str) -> None:
     with store.database.write() as w:
         row = studies.locked(w, study_id, for_update=True)
         if row.status != before:
-            raise StudyError(
-                f"The study is {row.status}. Only a study that is {before} allows this."
-            )
+            raise StudyError(f"The study is {row.status}. This needs a study that is {before}.")
         w.update(study, study.c.id == study_id, status=after)
         _note(w, store, study_id, after, {})
 

@@ -17,9 +17,8 @@ ARM_FIELDS = ("role", "name", "method", "reward", "base_model", "adapter_sha256"
 
 def canonical(document: Any) -> str:
     """The row text of a document of plain data: keys sorted, no spaces, UTF-8, no NaN."""
-    return json.dumps(
-        document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    )
+    options: Any = {"sort_keys": True, "ensure_ascii": False, "allow_nan": False}
+    return json.dumps(document, separators=(",", ":"), **options)
 
 
 def digest(document: Any) -> str:
@@ -59,14 +58,11 @@ def manifest(connection: Connection, row: Row[Any], key_sha256: str) -> dict[str
     }
 
 
-def _pairs(
-    connection: Connection, study_id: str, prompts: list[int], arms: Any
-) -> list[dict[str, Any]]:
+def _pairs(connection: Connection, study_id: str, prompts: list[int], arms: Any) -> Any:
     codes = {row.id: row.code for row in arms}
     numbers = {prompt_id: number for number, prompt_id in enumerate(prompts)}
-    pictures = {
-        row.id: row for row in connection.execute(select(image).where(image.c.study_id == study_id))
-    }
+    images = select(image).where(image.c.study_id == study_id)
+    pictures = {row.id: row for row in connection.execute(images)}
     rows = connection.execute(select(pair).where(pair.c.study_id == study_id).order_by(pair.c.id))
     return [
         {

@@ -14,21 +14,16 @@ from rocm.study.store.tables import arm, image, pair, prompt
 
 def arms_and_prompts(store: Store, study_id: str) -> tuple[list[Row[Any]], list[Row[Any]]]:
     """Arms and prompts of a study, in the order in which they were stored."""
+    arms, prompts = (
+        select(table).where(table.c.study_id == study_id).order_by(table.c.id)
+        for table in (arm, prompt)
+    )
     with store.database.read() as connection:
-        arms = connection.execute(
-            select(arm).where(arm.c.study_id == study_id).order_by(arm.c.id)
-        ).all()
-        prompts = connection.execute(
-            select(prompt).where(prompt.c.study_id == study_id).order_by(prompt.c.id)
-        ).all()
-    return list(arms), list(prompts)
+        return list(connection.execute(arms)), list(connection.execute(prompts))
 
 
 def noise_seeds(recipe: Recipe, number: int, text: str) -> list[int]:
-    """Noise seeds of prompt `number`, the same for every arm, below 2**48.
-
-    `seeds_per_prompt` for an analyzed prompt, one for a prompt of practice or checks.
-    """
+    """Noise seeds below 2**48 of prompt `number`, the same for every arm; one if extra."""
     num = recipe.seeds_per_prompt if number < recipe.prompts.num else 1
     return [
         int.from_bytes(sha256(f"{recipe.seed}|{k}|{text}".encode()).digest()[:6], "big")
@@ -37,11 +32,7 @@ def noise_seeds(recipe: Recipe, number: int, text: str) -> list[int]:
 
 
 def checked_arm(arms: list[Row[Any]], seed: int, text: str) -> int:
-    """Id of the compared arm whose picture a check shows beside its damaged copy.
-
-    It depends on the prompt: if it were always the first, a rater who recognizes a check would
-    know which arm drew the picture.
-    """
+    """Id of the arm that a check shows; it varies by prompt: a fixed one would become known."""
     compared: list[int] = sorted(row.id for row in arms if row.role == "compared")
     digest = sha256(f"{seed}|check|{text}".encode()).digest()
     return compared[int.from_bytes(digest[:6], "big") % len(compared)]

@@ -59,10 +59,7 @@ class Sample:
 
 
 def sample(prompts: Prompts, num_extra: int, seed: int) -> Sample:
-    """A seeded sample of a prompt set, without duplicates; `num_extra` for practice and checks.
-
-    MissingFile if a list is not there, ConfigError if it is invalid or has too few prompts.
-    """
+    """A seeded sample of a prompt set, without duplicates; `num_extra` for practice and checks."""
     more = prompts.blocked_words
     blocked = BLOCKED | set(_words(_text(Path(more))) if more else ())
     num_blocked, seen = 0, set[str]()

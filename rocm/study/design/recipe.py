@@ -1,7 +1,4 @@
-"""study.yaml: everything that a researcher decides, with its label, help, default and bounds.
-
-The Study page's form and the checks of a file are both made from these fields.
-"""
+"""study.yaml: everything that a researcher decides, with its label, help, default and bounds."""
 
 import itertools
 from pathlib import Path
@@ -35,7 +32,7 @@ Sentences = Annotated[str, Field(min_length=1, max_length=500)]
 Text = Annotated[str, Field(min_length=1, max_length=20_000)]
 
 
-def _field(default: Any, label: str, help_text: str, group: str = "", **bounds: Any) -> Any:
+def field(default: Any, label: str, help_text: str, group: str = "", **bounds: Any) -> Any:
     """A field of the recipe; `group` is the part of the form that it is folded into."""
     extra: JsonDict = {"group": group}
     return Field(default, title=label, description=help_text, json_schema_extra=extra, **bounds)
@@ -50,21 +47,21 @@ class Part(BaseModel):
 class StudyArm(Part):
     """A model to be compared: base model, adapter, and how it draws."""
 
-    name: Name = _field(..., "Name", "Unique name of the arm; it never leaves the server.")
-    adapter: str = _field(
+    name: Name = field(..., "Name", "Unique name of the arm; it never leaves the server.")
+    adapter: str = field(
         "", "Adapter", "Folder of a LoRA adapter, run:ID, or empty for none.", max_length=1000
     )
-    model: str = _field("assets/tiny-lcm", "Model", "Folder of the base model.")
-    method: str = _field("", "Method", "Training method, such as rocm or rlcm.", max_length=60)
-    reward: str = _field("", "Reward", "Reward that the arm was trained on.", max_length=200)
-    num_inference_steps: int = _field(
+    model: str = field("assets/tiny-lcm", "Model", "Folder of the base model.")
+    method: str = field("", "Method", "Training method, such as rocm or rlcm.", max_length=60)
+    reward: str = field("", "Reward", "Reward that the arm was trained on.", max_length=200)
+    num_inference_steps: int = field(
         4, "Sampler steps (N)", "More steps take longer to draw.", ge=1, le=16
     )
-    guidance_scale: float = _field(
+    guidance_scale: float = field(
         8.5, "Guidance scale", "Higher values follow the prompt more closely.", ge=0, le=30
     )
-    grid: str = _field("current", "Grid", "Timestep grid, as in the settings of a run.")
-    adapter_strength: float = _field(
+    grid: str = field("current", "Grid", "Timestep grid, as in the settings of a run.")
+    adapter_strength: float = field(
         1.0, "Adapter strength", "0 is the base model, 1 the adapter as trained.", ge=0, le=2
     )
 
@@ -72,20 +69,18 @@ class StudyArm(Part):
 class Prompts(Part):
     """Which prompts, and how many."""
 
-    set: Literal["own", "paper", "offline", "file"] = _field(
+    set: Literal["own", "paper", "offline", "file"] = field(
         "own",
         "Prompt set",
         "own: the embedded model's prompts. paper: PartiPrompts and HPS, 1 to 2. offline: "
         "PartiPrompts, ImageReward and SPO in equal parts. file: one prompt per line.",
     )
-    num: int = _field(
+    num: int = field(
         40, "Prompts", "Analyzed prompts; practice and checks use additional ones.", ge=1, le=5000
     )
-    folder: str = _field(
-        "", "Folder", "Local folder of the prompt lists; empty: the Hugging Face hub."
-    )
-    file: str = _field("", "File", "Text file with one prompt per line, for set file.")
-    blocked_words: str = _field(
+    folder: str = field("", "Folder", "Folder of the prompt lists; empty: the Hugging Face hub.")
+    file: str = field("", "File", "Text file with one prompt per line, for set file.")
+    blocked_words: str = field(
         "", "Blocked words", "Text file of words to exclude, in addition to the built-in list."
     )
 
@@ -93,28 +88,24 @@ class Prompts(Part):
 class StudyQuestion(Part):
     """A question that raters answer for every pair."""
 
-    key: Name = _field(..., "Key", "Short name in exports.")
-    text: Sentences = _field(..., "Text", "The question as raters read it.")
-    show_prompt: bool = _field(True, "Show prompt", "false: asked before the prompt is shown.")
-    allow_tie: bool = _field(True, "Allow ties", "Raters may answer 'no preference'.")
+    key: Name = field(..., "Key", "Short name in exports.")
+    text: Sentences = field(..., "Text", "The question as raters read it.")
+    show_prompt: bool = field(True, "Show prompt", "false: asked before the prompt is shown.")
+    allow_tie: bool = field(True, "Allow ties", "Raters may answer 'no preference'.")
 
 
 class Consent(Part):
     """What raters agree to. Every field is required; ethics committees ask for the same."""
 
-    text: Text = _field(..., "Text", "What raters do, and that they can stop at any time.")
-    version: str = _field(
-        ..., "Version", "Stored with each rater's consent.", min_length=1, max_length=40
-    )
-    contact: str = _field(
+    text: Text = field(..., "Text", "What raters do, and that they can stop at any time.")
+    version: str = field(..., "Version", "Stored with the consent.", min_length=1, max_length=40)
+    contact: str = field(
         ..., "Contact", "Address that raters can write to.", min_length=3, max_length=200
     )
-    min_age: int = _field(..., "Minimum age", "Age in years to take part.", ge=0, le=120)
-    ethics: Sentences = _field(
-        ..., "Ethics approval", "Reference, or the reason why there is none."
-    )
-    pay: Line = _field(..., "Payment", "What raters receive, or 'unpaid'.")
-    retention: Sentences = _field(..., "Retention", "How long votes are kept.")
+    min_age: int = field(..., "Minimum age", "Age in years to take part.", ge=0, le=120)
+    ethics: Sentences = field(..., "Ethics approval", "Reference, or the reason why there is none.")
+    pay: Line = field(..., "Payment", "What raters receive, or 'unpaid'.")
+    retention: Sentences = field(..., "Retention", "How long votes are kept.")
 
 
 QUESTIONS = tuple(
@@ -130,25 +121,25 @@ QUESTIONS = tuple(
 class Recipe(Part):
     """A whole study before anything is drawn."""
 
-    title: Line = _field(..., "Title", "Raters see the title; name no arm.")
-    arms: tuple[StudyArm, ...] = _field(
+    title: Line = field(..., "Title", "Raters see the title; name no arm.")
+    arms: tuple[StudyArm, ...] = field(
         ..., "Arms", "Models to compare.", min_length=2, max_length=40
     )
-    comparisons: Literal["all", "paper-figure-3"] | tuple[tuple[Name, Name], ...] = _field(
+    comparisons: Literal["all", "paper-figure-3"] | tuple[tuple[Name, Name], ...] = field(
         "all",
         "Comparisons",
         "all: every two arms. paper-figure-3: rocm-REWARD with rlcm-REWARD for each reward. "
         "Or a list of pairs of arms.",
     )
-    prompts: Prompts = _field(Prompts(), "Prompts", "Which prompts, and how many.")
-    seed: int = _field(0, "Seed", "Seed of prompts, noise, order and sides.", ge=0, le=2**53 - 1)
-    seeds_per_prompt: int = _field(
+    prompts: Prompts = field(Prompts(), "Prompts", "Which prompts, and how many.")
+    seed: int = field(0, "Seed", "Seed of prompts, noise, order and sides.", ge=0, le=2**53 - 1)
+    seeds_per_prompt: int = field(
         1, "Seeds per prompt", "Pictures that each arm draws for a prompt.", ge=1, le=16
     )
-    rewards: tuple[str, ...] = _field(
+    rewards: tuple[str, ...] = field(
         (), "Rewards", "Measured on every picture and compared with the votes."
     )
-    questions: tuple[StudyQuestion, ...] = _field(
+    questions: tuple[StudyQuestion, ...] = field(
         QUESTIONS,
         "Questions",
         "Asked for every pair, in this order.",
@@ -156,56 +147,50 @@ class Recipe(Part):
         min_length=1,
         max_length=6,
     )
-    primary_question: Name = _field(
+    primary_question: Name = field(
         "overall", "Primary question", "Key of the question that the conclusion rests on."
     )
-    allow_skip: bool = _field(True, "Allow skips", "Raters may skip a pair.", ANSWERS)
-    peeking: Literal["hidden", "evidence"] = _field(
+    allow_skip: bool = field(True, "Allow skips", "Raters may skip a pair.", ANSWERS)
+    peeking: Literal["hidden", "evidence"] = field(
         "hidden",
         "Results while open",
         "hidden: no results before the study is closed. evidence: anytime-valid e-values only.",
         ANSWERS,
     )
-    votes_per_pair: int = _field(
+    votes_per_pair: int = field(
         5, "Votes per pair", "More votes give narrower intervals.", SIZE, ge=1, le=99
     )
-    main_per_rater: int = _field(
+    main_per_rater: int = field(
         40, "Pairs per rater", "Analyzed pairs; more pairs need fewer raters.", SIZE, ge=1, le=400
     )
-    checks_per_rater: int = _field(
+    checks_per_rater: int = field(
         2, "Checks per rater", "Attention checks with a known answer.", SIZE, ge=0, le=20
     )
-    repeats_per_rater: int = _field(
+    repeats_per_rater: int = field(
         3, "Repeats per rater", "Pairs shown again with the sides flipped.", SIZE, ge=0, le=40
     )
-    practice: int = _field(
-        2, "Practice pairs", "Pairs shown first and not analyzed.", SIZE, ge=0, le=10
-    )
-    lease_minutes: int = _field(
+    practice: int = field(2, "Practice pairs", "Shown first, not analyzed.", SIZE, ge=0, le=10)
+    lease_minutes: int = field(
         15, "Minutes per pair", "Then another rater gets the pair.", SIZE, ge=1, le=1440
     )
-    min_check_share: float = _field(
+    min_check_share: float = field(
         0.5, "Minimum check share", "Raters with a lower share are excluded.", SIZE, ge=0, le=1
     )
-    min_median_ms: int = _field(
+    min_median_ms: int = field(
         800, "Fast answers (ms)", "Faster answers are flagged.", SIZE, ge=0, le=60_000
     )
-    instructions: Text = _field(
+    instructions: Text = field(
         "You will see two pictures at a time. Answer each question by choosing one of them, or "
         "no preference. If you cannot judge a pair, skip it.",
         "Instructions",
         "Shown before the first pair.",
         TEXTS,
     )
-    pays: bool = _field(
-        False, "Paid raters", "Store platform ids in a separate table for payment.", TEXTS
-    )
-    completion_url: Address = _field(
-        "", "Completion URL", "Raters are sent here at the end.", TEXTS
-    )
-    screen_out_url: Address = _field("", "Decline URL", "Raters who decline are sent here.", TEXTS)
-    consent: Consent = _field(..., "Consent form", "What raters agree to.")
-    is_demo: bool = _field(False, "Demo", "Votes are marked as votes of a demonstration.")
+    pays: bool = field(False, "Paid raters", "Store platform ids in a table for payment.", TEXTS)
+    completion_url: Address = field("", "Completion URL", "Raters are sent here at the end.", TEXTS)
+    screen_out_url: Address = field("", "Decline URL", "Raters who decline are sent here.", TEXTS)
+    consent: Consent = field(..., "Consent form", "What raters agree to.")
+    is_demo: bool = field(False, "Demo", "Votes are marked as votes of a demonstration.")
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

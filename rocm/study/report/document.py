@@ -1,7 +1,4 @@
-"""A document of headings, paragraphs, tables and figures, as HTML or Markdown.
-
-HTML is one file that loads nothing. All text is escaped: titles and names come from users.
-"""
+"""A document as HTML that loads nothing, or Markdown; all text is escaped."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -95,9 +92,8 @@ def _html(block: Block) -> str:
 def table_html(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table that scrolls by itself if it is too wide."""
     head = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in header)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
-    )
+    cells = ("".join(f"<td>{escape(cell)}</td>" for cell in row) for row in rows)
+    body = "".join(f"<tr>{row}</tr>" for row in cells)
     return (
         f'<div class="table"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody>'
         "</table></div>"

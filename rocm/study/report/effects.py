@@ -1,7 +1,4 @@
-"""What may be known of votes before the results: flagged raters, and widths of intervals.
-
-Nothing here tells which arm is ahead.
-"""
+"""What may be known before the results, not which arm is ahead: flagged raters, interval widths."""
 
 from dataclasses import dataclass, replace
 
@@ -15,9 +12,7 @@ from rocm.study.store.store import Store
 
 @dataclass(frozen=True)
 class Widths:
-    """Width of the widest headline interval on the primary question, predicted from the votes.
-
-    Shares of 1; None where there are too few votes."""
+    """Predicted widths of the widest headline interval, shares of 1; None with too few votes."""
 
     now: float | None  # with the raters and votes so far
     planned: float | None  # when the design is complete
@@ -33,10 +28,7 @@ def num_flagged(store: Store, study_id: str) -> int:
 
 
 def widths(store: Store, study_id: str, num_planned: int, num_more: int) -> Widths:
-    """Predicted widths if the study closes now, is completed, or gets `num_more` raters.
-
-    `num_planned`, at least 1, is the number of raters that the design needs.
-    """
+    """Widths if the study closes now, is completed by `num_planned` >= 1, or `num_more` raters."""
     votes = _primary_votes(store, study_id).kept().opinions()
     votes_per_pair = store.study(study_id).votes_per_pair
     predicted = []
@@ -66,4 +58,4 @@ def _primary_votes(store: Store, study_id: str) -> Votes:
     """Votes on the primary question, without those of pilots and withdrawn raters."""
     primary = store.study(study_id).config.get("primary_question", "overall")
     votes = (v for v in store.votes(study_id) if is_reportable(v) and v.question == primary)
-    return Votes.from_rows({**vars(vote), "expected": vote.expected or ""} for vote in votes)
+    return Votes.from_rows(vars(vote) for vote in votes)

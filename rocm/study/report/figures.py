@@ -1,7 +1,4 @@
-"""The report's figures as SVG: the paper's Figures 3 and 4, drawn from votes.
-
-Every drawing carries the study's marks, so that a copy cut out of the report still shows them.
-"""
+"""The paper's Figures 3 and 4 as SVG, drawn from votes; every drawing carries the study's marks."""
 
 from collections.abc import Sequence
 from html import escape
@@ -23,12 +20,7 @@ LEFT, TOP = 70, 20
 
 
 def share_bars(outcomes: Sequence[Outcome], marks: Sequence[str]) -> str:
-    """Figure 3 as an SVG element: a bar of wins, ties and losses per comparison, and the score.
-
-    Args:
-        outcomes: of one question, with votes.
-        marks: warnings written into the drawing.
-    """
+    """Figure 3 as SVG: a bar of wins, ties and losses per comparison with votes, and the score."""
     left, width, step, top = 210, 400, 44, 34
     height = top + step * len(outcomes) + 40
     parts = []
@@ -61,14 +53,10 @@ def share_bars(outcomes: Sequence[Outcome], marks: Sequence[str]) -> str:
 
 
 def hacking_chart(points: Sequence[CurvePoint], marks: Sequence[str]) -> str:
-    """Figure 4 as an SVG element: how often a reward (across) and people (up) prefer arm a.
+    """Figure 4 as SVG: how often a reward (across) and people (up) prefer arm a.
 
-    Points of a reward are joined in their order, from the largest beta to the smallest. On the
-    diagonal reward and people agree; below it the reward prefers arm a more often than people do.
-
-    Args:
-        points: by reward, in order.
-        marks: warnings written into the drawing.
+    Points of a reward are joined in their order, by falling beta. On the diagonal reward and people
+    agree; below it the reward prefers arm a more often than people do.
     """
     size = 340
     parts = _frame(size, size, "pairs in which the reward prefers arm a")
@@ -97,14 +85,7 @@ def hacking_chart(points: Sequence[CurvePoint], marks: Sequence[str]) -> str:
 
 
 def beta_chart(points: Sequence[BetaPoint], marks: Sequence[str]) -> str:
-    """Win rate, and agreement of each reward with people, by falling beta, as an SVG element.
-
-    Betas are at equal distances, so that 0 and 0.001 can be distinguished.
-
-    Args:
-        points: by falling beta.
-        marks: warnings written into the drawing.
-    """
+    """Win rate and agreement of rewards with people, by falling beta at equal distances, as SVG."""
     size, width = 260, 420
     betas = list(dict.fromkeys(point.beta for point in points))
     step = width / len(betas)
@@ -136,18 +117,14 @@ def beta_chart(points: Sequence[BetaPoint], marks: Sequence[str]) -> str:
 
 def _frame(width: float, size: float, label: str) -> list[str]:
     """The frame of a chart at (LEFT, TOP), its vertical ticks in percent, its horizontal label."""
-    frame = (
-        f'<rect x="{LEFT}" y="{TOP}" width="{width}" height="{size}" fill="none" stroke="{FRAME}"/>'
-    )
-    ticks = [
-        _text(LEFT - 8, TOP + size * (1 - tick) + 4, f"{100 * tick:.0f} %", "end") for tick in TICKS
-    ]
+    box = f'x="{LEFT}" y="{TOP}" width="{width}" height="{size}"'
+    frame = f'<rect {box} fill="none" stroke="{FRAME}"/>'
+    heights = {tick: TOP + size * (1 - tick) + 4 for tick in TICKS}
+    ticks = [_text(LEFT - 8, y, f"{100 * tick:.0f} %", "end") for tick, y in heights.items()]
     return [frame, *ticks, _text(LEFT + width / 2, TOP + size + 38, label, "middle")]
 
 
-def _svg(
-    width: float, height: float, title: str, parts: Sequence[str], marks: Sequence[str]
-) -> str:
+def _svg(width: float, height: float, title: str, parts: list[str], marks: Sequence[str]) -> str:
     banner = ""
     if marks:
         banner = (

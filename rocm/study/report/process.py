@@ -1,9 +1,6 @@
 """The results process: one request as JSON on its command line, one answer as JSON on its output.
 
-    python -m rocm.study.report.process '{"action": "report", "study": "ID", "folder": "PATH"}'
-
-The answer is {"error": ""} and the action's values, or {"error": "a sentence"}. The database and
-the home are those of DATABASE_URL and ROCM_HOME.
+The answer is {"error": ""} and the action's values, or {"error": "a sentence"}.
 """
 
 import json
@@ -24,9 +21,8 @@ from rocm.study.store.store import Store
 def answer(store: Store, pictures: Pictures, request: dict[str, str]) -> dict[str, Any]:
     """The answer to a request: `action`, `study` (an id), and `folder` for files.
 
-    Actions are report (writes the report, gives its content), export (writes votes, pictures and
-    the packed study) and verify (gives the faults). RocmError if there are no results, or a file
-    cannot be written.
+    `report` writes the report and gives its content, `export` writes votes, pictures and the packed
+    study, `verify` gives the faults.
     """
     study_id, folder = request["study"], Path(request.get("folder", ""))
     if request["action"] == "verify":

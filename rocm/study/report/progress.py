@@ -8,10 +8,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, func, select
 
 from rocm.storage.numbers import number
+from rocm.study.statistics.score_intervals import Z
 from rocm.study.store.store import Store
 from rocm.study.store.tables import pair, rater, vote
 
-Z_95 = 1.96
 RECENT_MINUTES = 5
 
 
@@ -32,12 +32,11 @@ class StudyProgress:
 
 
 def half_width(num_prompts: int) -> float:
-    """Half-width of the 95 % interval of a share near 50 %, 100 * 1.96 * sqrt(0.25 / n), in points.
+    """Half-width of the 95 % interval of a share near 50 %, 100 z sqrt(0.25 / n), in points.
 
-    n is the number of complete prompts, >= 1, because votes on one prompt are not independent. The
-    report's intervals are at least this wide.
+    Votes on one prompt are not independent, so n >= 1 counts complete prompts: a lower bound.
     """
-    return 100 * Z_95 * sqrt(0.25 / num_prompts)
+    return 100 * Z * sqrt(0.25 / num_prompts)
 
 
 def study_progress(store: Store, study_id: str) -> StudyProgress:

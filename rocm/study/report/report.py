@@ -57,14 +57,5 @@ class Report:
 
 
 def report(votes: Votes, info: StudyContext, rewards: Rewards | None = None) -> Report:
-    """The report of a study; the same votes give the same text.
-
-    Args:
-        votes: every vote of the study, also excluded ones, in the order of storage.
-        info: what the manifest says.
-        rewards: of the pairs' pictures, if they are known.
-
-    Raises:
-        StudyError: results are hidden until the study is closed, or votes and manifest disagree.
-    """
+    """The report of all votes of a study in order of storage; the same votes give the same text."""
     return Report(info, analyze(votes, info, rewards))

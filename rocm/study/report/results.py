@@ -1,8 +1,6 @@
 """Results of stored studies for the page: computed by a process of their own, kept on disk.
 
-The statistics take seconds of processor time, which must not delay raters on the same server. A
-result is kept in ROCM_HOME/studies/STUDY/reports/VERSION; VERSION identifies the votes that it was
-computed from, so nothing is computed twice.
+A result is kept in ROCM_HOME/studies/STUDY/reports/VERSION; VERSION identifies its votes.
 """
 
 import json
@@ -61,13 +59,7 @@ class Results:
     """Results of the studies of one home; one per app."""
 
     def __init__(self, home: Path, store: Store | None = None, command: Sequence[str] = COMMAND):
-        """Results of one home.
-
-        Args:
-            home: folder of everything.
-            store: of the votes; without it the home's SQLite file is opened when first needed.
-            command: starts the results process; the request is added.
-        """
+        """Results of one home; without `store` its SQLite file is opened when first needed."""
         self._home, self._store, self._command = home, store, command
         self._opening, self._starting = Lock(), Lock()
         self._counts: dict[str, tuple[Path, subprocess.Popen[bytes]]] = {}
@@ -82,10 +74,7 @@ class Results:
         }
 
     def look(self, study_id: str, anew: bool = False) -> StudyResult:
-        """What may be shown of a study; starts to compute missing results; returns at once.
-
-        `anew` computes again if that failed, or if an open study has new votes.
-        """
+        """What may be shown of a study; starts to compute results, `anew` also newer ones."""
         info = self.store.study(study_id)
         result = StudyResult(study_id, info.title, info.status)
         num_votes, folder = self._version(study_id, info.status)
@@ -112,11 +101,7 @@ class Results:
         return replace(result, state="counting", words=f"Computing results of {num_votes} votes.")
 
     def files(self, study_id: str) -> list[Path]:
-        """Report, exports, and the study with its votes and key, in the temporary folder.
-
-        The files stay until they are made again or the app ends. StudyError if the study is not
-        closed, has no results yet, or a file cannot be written.
-        """
+        """Report, exports, and the study with votes and key; StudyError if it is not closed."""
         result = self.look(study_id)
         if result.status != "closed":
             raise StudyError("Votes can be downloaded after the study is closed. Close it first.")

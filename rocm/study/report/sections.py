@@ -100,9 +100,7 @@ def _both_ways(analysis: Analysis) -> list[Block]:
         rows.append([*row, str(every.num_votes - kept.num_votes)])
     return [
         Heading("With and without the exclusion rules"),
-        Paragraph(
-            f"The rules exclude {analysis.num_raters_excluded} of {analysis.num_raters} raters."
-        ),
+        Paragraph(f"Excluded raters: {analysis.num_raters_excluded} of {analysis.num_raters}."),
         TextTable(header, rows),
     ]
 

@@ -18,11 +18,7 @@ from rocm.study.store.tables import arm, pair, rater, trial
 
 
 def study_report(store: Store, study_id: str) -> Report:
-    """The report of a study so far, without votes of pilots and of raters who withdrew.
-
-    Raises:
-        StudyError: no votes yet, or the manifest hides results until the study is closed.
-    """
+    """The report of a study so far, without votes of pilots and of raters who withdrew."""
     study, stored = store.study(study_id), store.votes(study_id)
     reported = [vote for vote in stored if rows.is_reportable(vote)]
     if not reported:
@@ -47,7 +43,7 @@ def study_report(store: Store, study_id: str) -> Report:
         fastest_ms=config.get("min_median_ms", FASTEST_MS),
         arm_betas=_betas(store, study_id),
     )
-    votes = Votes.from_rows({**vars(vote), "expected": vote.expected or ""} for vote in reported)
+    votes = Votes.from_rows(vars(vote) for vote in reported)
     return report(votes, info, _rewards(reported, store.scores(study_id)))
 
 
@@ -78,10 +74,7 @@ def _betas(store: Store, study_id: str) -> dict[str, float]:
 
 
 def _rewards(votes: list[rows.Vote], scores: dict[str, dict[str, float]]) -> Rewards | None:
-    """The rewards that both pictures of every voted pair have; None if there are none.
-
-    `scores` are rewards by name, by picture id.
-    """
+    """The rewards that both pictures of every voted pair have, from scores by picture id."""
     pictures = {vote.pair: (vote.image_a, vote.image_b) for vote in votes if vote.kind == "main"}
     measured = [set(scores.get(image, {})) for two in pictures.values() for image in two]
     names = sorted(set.intersection(*measured)) if measured else []
@@ -128,10 +121,10 @@ def _exclusion_rules(config: dict[str, Any]) -> tuple[str, ...]:
 
 def _num_skipped(store: Store, study_id: str) -> int:
     with store.database.read() as connection:
-        count = connection.execute(
-            select(func.count())
-            .select_from(trial.join(rater, rater.c.id == trial.c.rater_id))
+        skipped = (
+            select(func.count(trial.c.id))
+            .join(rater, rater.c.id == trial.c.rater_id)
             .where(trial.c.study_id == study_id, trial.c.state == "skipped")
             .where(rater.c.source != "pilot", rater.c.status != "withdrawn")
-        ).scalar()
-    return int(count or 0)
+        )
+        return int(connection.execute(skipped).scalar_one())

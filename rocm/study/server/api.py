@@ -1,7 +1,4 @@
-"""The requests of a voting page, one method per address of docs/study-api.md.
-
-Each takes a checked body, asks the store, and answers with plain data of `rocm.study.server.views`.
-"""
+"""The requests of a voting page, one method per address of docs/study-api.md."""
 
 import re
 from dataclasses import dataclass, field
@@ -17,6 +14,7 @@ from rocm.study.server.refusal import Refusal
 from rocm.study.store.identity import external_hmac, study_secret
 from rocm.study.store.invitations import invited
 from rocm.study.store.queries import hashed
+from rocm.study.store.session import Answer, Screen
 from rocm.study.store.store import Store
 from rocm.study.store.studies import StudyContext
 
@@ -30,10 +28,9 @@ NO_STUDY = "There is no study at this address. Check the link that you were give
 
 @dataclass(frozen=True)
 class Api:
-    """The store as raters may use it.
+    """The store as raters may use it, who come in by `sources`, or by hf where there is a login.
 
-    `sources` may come in here, besides hf where there is a login. `secrets` is the folder of the
-    keys of outside ids; they follow from `master` where the folder does not last.
+    `secrets` is the folder of the keys of outside ids; `master` replaces it where it does not last.
     """
 
     store: Store
@@ -88,8 +85,8 @@ class Api:
     def vote(self, token: str, body: VoteBody) -> dict[str, Any]:
         """Store the answers and give the next trial; the answers are on the disk by then."""
         self.counter.check("answers", token)
-        answers = {key: answer.answer() for key, answer in body.answers.items()}
-        screen = body.screen.screen() if body.screen else None
+        answers = {key: Answer(**vars(answer)) for key, answer in body.answers.items()}
+        screen = Screen(**vars(body.screen)) if body.screen else None
         return views.step(self.store.submit(token, body.trial, answers, screen))
 
     def skip(self, token: str, body: TrialBody) -> dict[str, Any]:

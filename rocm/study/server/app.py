@@ -22,30 +22,19 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rocm.errors import RocmError
 from rocm.storage.paths import ROOT
+from rocm.study.server import bodies
 from rocm.study.server.api import STUDY, Api
-from rocm.study.server.bodies import (
-    Body,
-    ConsentBody,
-    EmptyBody,
-    JoinBody,
-    TrialBody,
-    VoteBody,
-    object_of,
-    read,
-)
+from rocm.study.server.bodies import Body, EmptyBody, object_of, read
 from rocm.study.server.limits import visitor
 from rocm.study.server.refusal import Refusal, as_refusal
 from rocm.study.store.backup import Backup
 from rocm.study.store.pictures import Pictures
 
+Act = Callable[..., Any]
 PLACE = "/study"
 PAGE = ROOT / "assets" / "vote"
-TYPES = {
-    ".html": "text/html",
-    ".css": "text/css",
-    ".js": "text/javascript",
-    ".svg": "image/svg+xml",
-}
+TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript",
+         ".svg": "image/svg+xml"}  # fmt: skip
 MAX_BODY_BYTES = 16_384
 BODY_S = 20
 NUM_THREADS = 16
@@ -71,8 +60,7 @@ NOWHERE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>ROCM St
 class Server:
     """Answers requests for one store and one folder of re-encoded pictures.
 
-    With `is_proxied` a proxy in front adds visitors' addresses to X-Forwarded-For. `threads` ask
-    the store; `logins` wait for another server, so that no vote waits with them.
+    `threads` ask the store; `logins` wait for another server, so that no vote waits with them.
     """
 
     api: Api
@@ -84,13 +72,13 @@ class Server:
 
     def routes(self) -> list[BaseRoute]:
         """Addresses, below `PLACE`."""
-        of_token: list[tuple[str, type[Body], Callable[..., Any]]] = [
-            ("consent", ConsentBody, self.api.consent),
+        of_token: list[tuple[str, type[Body], Act]] = [
+            ("consent", bodies.ConsentBody, self.api.consent),
             ("decline", EmptyBody, self.api.decline),
             ("trial", EmptyBody, self.api.trial),
-            ("shown", TrialBody, self.api.shown),
-            ("vote", VoteBody, self.api.vote),
-            ("skip", TrialBody, self.api.skip),
+            ("shown", bodies.TrialBody, self.api.shown),
+            ("vote", bodies.VoteBody, self.api.vote),
+            ("skip", bodies.TrialBody, self.api.skip),
             ("withdraw", EmptyBody, self.api.withdraw),
         ]
         posts = [
@@ -117,7 +105,7 @@ class Server:
     async def _join(self, request: Request) -> Response:
         address = self._count(request)
         self.api.counter.check("joins", address)
-        body = read(JoinBody, object_of(await _body(request)))
+        body = read(bodies.JoinBody, object_of(await _body(request)))
         join = partial(self.api.join, request.path_params["study"], body)
         return await self._answer(join, self.logins if body.login else self.threads)
 
@@ -127,9 +115,7 @@ class Server:
         begin = partial(self.api.begin_login, request.path_params["study"], body)
         return await self._answer(begin, self.logins)
 
-    async def _act(
-        self, kind: type[Body], method: Callable[..., Any], request: Request
-    ) -> Response:
+    async def _act(self, kind: type[Body], method: Act, request: Request) -> Response:
         self._count(request)
         token = self._token(request)
         body = read(kind, object_of(await _body(request)))
@@ -185,12 +171,8 @@ def vote_app(server: Server) -> Starlette:
 
 def alone(server: Server, middleware: Sequence[Middleware]) -> Starlette:
     """The application as the only one of its server, with nothing to train, draw or administer."""
-    routes = [Route("/", _nowhere), Mount(PLACE, vote_app(server))]
+    routes = [Route("/", lambda request: HTMLResponse(NOWHERE)), Mount(PLACE, vote_app(server))]
     return Starlette(routes=routes, middleware=[Middleware(_WithHeaders), *middleware])
-
-
-def _nowhere(request: Request) -> Response:
-    return HTMLResponse(NOWHERE)
 
 
 async def _page(content: bytes, request: Request) -> Response:
@@ -216,10 +198,7 @@ async def _file(files: dict[str, bytes], request: Request) -> Response:
 
 
 async def _body(request: Request) -> bytes:
-    """The body of a request that writes, if it comes from the page itself and is small.
-
-    Browsers tell by Sec-Fetch-Site who asks; where they do not, Origin does (rocm.ui.middleware).
-    """
+    """The body of a request, which comes from the page itself (Sec-Fetch-Site) and is small."""
     if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
         words = "A page of another site may not vote. Open the study's own link."
         raise Refusal(403, "foreign_page", words)

@@ -6,7 +6,6 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from rocm.study.server.refusal import Refusal, misfit
-from rocm.study.store.session import Answer, Screen
 
 PublicId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 Key = Annotated[str, Field(min_length=1, max_length=40)]
@@ -56,10 +55,6 @@ class AnswerBody(Body):
     rt_ms: int
     tie_reason: Annotated[str, Field(max_length=20)] | None = None
 
-    def answer(self) -> Answer:
-        """As the store takes it."""
-        return Answer(self.side, self.rt_ms, self.tie_reason)
-
 
 class ScreenBody(Body):
     """Sizes in CSS pixels."""
@@ -67,10 +62,6 @@ class ScreenBody(Body):
     viewport_width: int
     viewport_height: int
     picture_size: int
-
-    def screen(self) -> Screen:
-        """As the store takes it."""
-        return Screen(self.viewport_width, self.viewport_height, self.picture_size)
 
 
 class VoteBody(TrialBody):

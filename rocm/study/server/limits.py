@@ -1,7 +1,6 @@
-"""Rates of requests: counted in memory, by a hash that changes every day.
+"""Rates of requests: counted in memory, by a hash that changes every day; no address is stored.
 
-No address is stored or logged. Raters who share an address share its limit, so it is wide enough
-for a classroom behind one router; the narrow limits hold for one rater.
+Limits of an address suit a classroom behind one router; the narrow ones are for one rater.
 """
 
 import hashlib
@@ -29,10 +28,7 @@ class Limit:
 
 @dataclass(frozen=True)
 class Limits:
-    """Limits of requests and joins per address, of calls and answers (votes, skips) per rater.
-
-    A longer run of answers faster than one in two seconds is no judging.
-    """
+    """Limits of requests and joins per address, of calls and answers (votes, skips) per rater."""
 
     requests: Limit = Limit(3000, 100)
     joins: Limit = Limit(60, 0.1)

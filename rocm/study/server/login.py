@@ -1,8 +1,6 @@
 """Login with Hugging Face on a Space: OpenID Connect's authorization code with PKCE (RFC 7636).
 
-The page keeps verifier and state, so a code that somebody else slips in is worth nothing, and the
-server needs neither cookie nor session. `huggingface_hub.attach_huggingface_oauth` keeps the access
-token in a cookie, redirects wherever a link says, and off a Space lets everybody in as the owner.
+The page keeps verifier and state, so the server needs neither cookie nor session.
 """
 
 import base64
@@ -44,11 +42,7 @@ class Login:
         return f"{self._metadata['authorization_endpoint']}?{urllib.parse.urlencode(asked)}"
 
     def subject(self, study_id: str, code: str, verifier: str) -> str:
-        """The provider's unchanging id of the account that has logged in; it says no name.
-
-        `code` comes from the provider, `verifier` is the source of the page's challenge. Refusal if
-        the code is not accepted or the provider does not answer.
-        """
+        """The provider's unchanging id of the account; Refusal if it does not accept the code."""
         given = {
             "grant_type": "authorization_code",
             "code": code,

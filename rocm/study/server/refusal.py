@@ -4,23 +4,16 @@ import logging
 
 from pydantic import ValidationError
 
-from rocm.errors import (
-    MissingFile,
-    RocmError,
-    StoreUnavailable,
-    StudyNotOpen,
-    TrialExpired,
-    UnknownRater,
-    UnknownTrial,
-)
+from rocm import errors
+from rocm.errors import RocmError
 
 # The narrowest class first.
 STATUS_OF_ERROR: tuple[tuple[type[RocmError], int, str], ...] = (
-    (UnknownRater, 401, "unknown_rater"),
-    (UnknownTrial, 404, "unknown_trial"),
-    (TrialExpired, 409, "trial_expired"),
-    (StudyNotOpen, 409, "study_not_open"),
-    (MissingFile, 404, "not_found"),
+    (errors.UnknownRater, 401, "unknown_rater"),
+    (errors.UnknownTrial, 404, "unknown_trial"),
+    (errors.TrialExpired, 409, "trial_expired"),
+    (errors.StudyNotOpen, 409, "study_not_open"),
+    (errors.MissingFile, 404, "not_found"),
     (RocmError, 400, "refused"),
 )
 
@@ -44,12 +37,11 @@ def as_refusal(error: RocmError) -> Refusal:
     """The refusal that an error of the store becomes; what is wrong with a disk is logged only."""
     if isinstance(error, Refusal):
         return error
-    if isinstance(error, StoreUnavailable):
+    if isinstance(error, errors.StoreUnavailable):
         log.warning("%s", error)  # whoever runs the server learns which disk is full
         return Refusal(503, "unavailable", NOT_SAVED)
-    status, code = next(
-        (status, code) for kind, status, code in STATUS_OF_ERROR if isinstance(error, kind)
-    )
+    kinds = (row[1:] for row in STATUS_OF_ERROR if isinstance(error, row[0]))
+    status, code = next(kinds)
     return Refusal(status, code, str(error))
 
 

@@ -1,7 +1,4 @@
-"""The vote server over a home folder: its mode, its database, its secrets, and who may join.
-
-A server is a `lab`, for training and looking, or a `study`, for raters who vote.
-"""
+"""The vote server over a home: a `lab`, for training and looking, or a `study`, for raters."""
 
 import logging
 from collections.abc import Mapping
@@ -34,11 +31,8 @@ def server_of(
 ) -> Server:
     """Open the store of a home, which is made if absent; the caller closes the store.
 
-    `settings` are values of `KEPT`, each missing or empty for none: address of a PostgreSQL
-    database, in place of the home's SQLite file; folder that outlives the home's disk, from which
-    lost votes are restored and to which every commit goes; master secret of outside ids.
-    `is_private`: only this machine can reach the server, so simulated raters may come in too.
-    `is_proxied`: a proxy in front adds visitors' addresses, as a Space's does.
+    `settings` are values of `KEPT`, empty for none. With `is_private` only this machine can reach
+    the server, so simulated raters may come in too; `is_proxied`: a proxy adds visitors' addresses.
     """
     database_url, backup, master = (settings.get(name, "") for name in KEPT)
     master = checked_master(master)
@@ -73,9 +67,5 @@ def chosen_mode(given: str, is_private: bool) -> str:
 
 
 def is_for_one(mode: str, is_local: bool, *ways_in: object) -> bool:
-    """Whether only the person at this machine reaches the server; simulated votes may come then.
-
-    True for a lab on a loopback address, outside a Space, without any of the `ways_in` for others:
-    an admin token, further names, a proxy.
-    """
+    """Whether only this machine's user reaches the server: a local lab without other `ways_in`."""
     return mode == "lab" and is_local and not any(ways_in)

@@ -1,7 +1,4 @@
-"""What a browser may know of a study, a trial and a rater; nothing else is sent.
-
-A frozen study's manifest says which arm drew each picture, so fields are named here one by one.
-"""
+"""What a browser may know of a study, a trial and a rater: fields named one by one."""
 
 from collections.abc import Sequence
 from typing import Any

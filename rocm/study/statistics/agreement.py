@@ -15,10 +15,7 @@ ORDER = ("b", "tie", "a")
 
 @dataclass(frozen=True)
 class Alpha:
-    """Krippendorff's alpha: 1 perfect agreement, 0 that of chance, with a 95 % interval.
-
-    A figure is None if `note` says why.
-    """
+    """Krippendorff's alpha with a 95 % interval; a figure is None if `note` says why."""
 
     value: float | None
     low: float | None
@@ -58,15 +55,12 @@ def choice_counts(votes: Votes) -> tuple[Floats, Ints]:
 def krippendorff_alpha(votes: Votes, level: Level) -> Alpha:
     """Krippendorff's alpha over pairs, its interval by resampling prompts with all their votes.
 
-    Raters are taken as they are: the interval says how alpha would differ with other prompts. The
-    ordinal level has b < tie < a. There is no value if no pair has two votes or all votes agree.
+    The ordinal level has b < tie < a.
     """
     counts, prompt = choice_counts(votes)
     value = alpha(counts, level)
     if value is None:
-        note = (
-            "No alpha: it needs pairs with two votes or more, and votes that are not all the same."
-        )
+        note = "No alpha: it needs pairs with two votes, and votes that are not all the same."
         return Alpha(None, None, None, note)
     rng = np.random.default_rng(0)
     prompts, row = np.unique(prompt, return_inverse=True)
@@ -84,21 +78,14 @@ def krippendorff_alpha(votes: Votes, level: Level) -> Alpha:
 
 
 def alpha(counts: Floats, level: Level) -> float | None:
-    r"""Krippendorff's alpha of a table of counts; None where it is not defined.
+    r"""Krippendorff's alpha, <= 1, of ratings by unit (row) and value (column), or None.
 
     .. math:: \alpha = 1 - (n - 1) \frac{\sum_u \sum_{ck} n_{uc} n_{uk} d_{ck} / (m_u - 1)}
-       {\sum_{ck} n_c n_k d_{ck}}, \quad m_u = \sum_c n_{uc}
+       {\sum_{ck} n_c n_k d_{ck}}, \quad m_u = \sum_c n_{uc} > 1
 
     with d = 1 between different values of a nominal scale, and of an ordinal one the square of the
     difference of mid-ranks. Source: Krippendorff (2011), Computing Krippendorff's
     Alpha-Reliability.
-
-    Args:
-        counts: ratings n of each unit u (row) by value c (column, in the order of the scale).
-        level: of measurement.
-
-    Returns:
-        Alpha, <= 1; units with one rating do not count.
     """
     paired = counts[counts.sum(1) > 1]
     totals = paired.sum(0)
@@ -134,10 +121,6 @@ def repeat_consistency(votes: Votes) -> Share:
 
 
 def side_bias(votes: Votes) -> Share:
-    """Votes for the left picture among those that are no ties.
-
-    Sides are drawn independently of everything else, so without a pull of one side each vote is a
-    fair coin, however prompts and raters differ: the test is exact.
-    """
+    """Votes for the left picture among decided votes: sides are random, so the test is exact."""
     decided = votes.where(votes.choice != "tie")
     return Share(int((decided.choice == decided.left_is).sum()), len(decided))

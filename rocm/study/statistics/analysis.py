@@ -6,14 +6,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from rocm.errors import StudyError
-from rocm.study.statistics.agreement import (
-    Alpha,
-    Share,
-    krippendorff_alpha,
-    pairwise_agreement,
-    repeat_consistency,
-    side_bias,
-)
+from rocm.study.statistics import agreement
+from rocm.study.statistics.agreement import Alpha, Share
 from rocm.study.statistics.beta_curve import BetaPoint, beta_curve
 from rocm.study.statistics.evidence import FEWEST_RATERS, Evidence, evidence
 from rocm.study.statistics.flags import FASTEST_MS, RaterReport, rater_reports
@@ -35,7 +29,7 @@ MARKS = {
 }
 """What every output says of votes from such a source."""
 MANY_LEFT_OUT = 0.2
-"""Share of raters above which it is said aloud that the rules leave them out."""
+"""Share of excluded raters above which a caution is shown."""
 INTERIM = "INTERIM: the study is open; only the e-values may be looked at repeatedly"
 
 
@@ -51,11 +45,9 @@ class Comparison:
 
 @dataclass(frozen=True)
 class StudyContext:
-    """Facts from the manifest and the store that the votes do not hold.
+    """Facts from the manifest and the store that the votes do not hold, the primary question first.
 
-    Comparisons and questions are those of the manifest, the primary question first; `prompts`,
-    `design` and `exclusion_rules` are in words. Answers below `fastest_ms` count as fast.
-    `arm_betas` weigh the divergence of the arms that were trained with a known one.
+    `prompts`, `design` and `exclusion_rules` are in words. Answers below `fastest_ms` are fast.
     """
 
     title: str
@@ -87,11 +79,7 @@ class StudyContext:
 
 @dataclass(frozen=True)
 class Reliability:
-    """How far raters agree about one question, exclusions applied.
-
-    Alpha is nominal, and ordinal with b < tie < a. `same_choice` is the share of two raters' votes
-    on a pair that agree, `seconds` the quartiles of the time per vote; either is None without any.
-    """
+    """How far raters agree about one question, exclusions applied; `seconds` are quartiles."""
 
     nominal: Alpha
     ordinal: Alpha
@@ -103,12 +91,10 @@ class Reliability:
 
 @dataclass(frozen=True)
 class Analysis:
-    """All results of a study.
+    """All results of a study; `outcomes` apply the exclusion rules, `outcomes_of_all` do not.
 
-    `outcomes` apply the exclusion rules, `outcomes_of_all` do not. Rankings (empty with fewer than
-    three arms) and reliability are by question, categories by category of prompts, evidence by
-    comparison; raters, categories, evidence and agreement concern the primary question. `curve` and
-    `betas` are the points of Figure 4; `cautions` are sentences about reasons for doubt.
+    Rankings (of three arms or more) and reliability are by question; raters, categories, evidence
+    and agreement concern the primary question. `curve` and `betas` are the points of Figure 4.
     """
 
     outcomes: list[Outcome]
@@ -129,11 +115,7 @@ class Analysis:
 
 
 def analyze(votes: Votes, info: StudyContext, rewards: Rewards | None = None) -> Analysis:
-    """All results of a study, from all its votes in the order of storage.
-
-    StudyError if results are hidden until the study is closed, or if votes name a comparison or
-    question that the manifest does not have.
-    """
+    """All results of a study from all its votes in order; StudyError while results are hidden."""
     _check(votes, info)
     kept = votes.kept()
     primary = info.questions[0]
@@ -184,13 +166,13 @@ def _cautions(found: list[Outcome], num_left_out: int, num_raters: int) -> list[
     fewest = min((one.num_raters for one in found if one.interval), default=FEWEST_RATERS)
     if fewest < FEWEST_RATERS:
         cautions.append(
-            f"Only {fewest} raters: with fewer than {FEWEST_RATERS} the 95 % interval is too "
-            f"narrow where raters differ. Go by {CAREFUL!r} instead."
+            f"The 95 % intervals may be too narrow: only {fewest} raters, fewer than "
+            f"{FEWEST_RATERS}. Use the interval {CAREFUL!r} instead."
         )
     if num_left_out > MANY_LEFT_OUT * num_raters:
         cautions.append(
-            f"The rules leave out {num_left_out} of {num_raters} raters, more than one in five. "
-            "See whether the attention checks were clear, and compare both columns."
+            f"The rules exclude {num_left_out} of {num_raters} raters, more than 20 %. Check that "
+            "the attention checks are clear, and compare the results with and without the rules."
         )
     return cautions
 
@@ -211,11 +193,11 @@ def _reliability(votes: Votes, question: str) -> Reliability:
     times = asked.rt_ms[~np.isnan(asked.rt_ms)] / 1000
     quartiles = np.quantile(times, [0.25, 0.5, 0.75]).tolist() if len(times) else None
     return Reliability(
-        nominal=krippendorff_alpha(asked, "nominal"),
-        ordinal=krippendorff_alpha(asked, "ordinal"),
-        same_choice=pairwise_agreement(asked),
-        repeats=repeat_consistency(votes.where(votes.question == question)),
-        left=side_bias(asked),
+        nominal=agreement.krippendorff_alpha(asked, "nominal"),
+        ordinal=agreement.krippendorff_alpha(asked, "ordinal"),
+        same_choice=agreement.pairwise_agreement(asked),
+        repeats=agreement.repeat_consistency(votes.where(votes.question == question)),
+        left=agreement.side_bias(asked),
         seconds=tuple(quartiles) if quartiles else None,
     )
 

@@ -1,8 +1,7 @@
 """People and rewards against the weight of the divergence: the paper's Figure 4 from votes.
 
-There pictures are first liked more and then less as beta shrinks, while the reward only grows. Here
-an arm's win rate is its score over the arms that it was compared with, and a reward agrees with
-people where it prefers the picture that most of them prefer.
+An arm's win rate is its score over the arms that it was compared with; a reward agrees with people
+where it prefers the picture that most of them prefer.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,10 +21,9 @@ FEWEST_BETAS = 3
 
 @dataclass(frozen=True)
 class BetaPoint:
-    """One arm on the curve, measured against its `opponents`.
+    """One arm's win rate, (wins + ties / 2) / votes, against its `opponents`, and rewards.
 
-    `win_rate` is (wins + ties / 2) / votes, with the headline's 95 % interval. By reward,
-    `preferred` is the share of pairs in which the reward prefers the arm, ties half, and `agreed`
+    By reward, `preferred` is the share of pairs in which it prefers the arm, ties half, `agreed`
     counts pairs in which reward and most people agree, of those that both decide.
     """
 
@@ -47,9 +45,7 @@ def beta_curve(
 ) -> list[BetaPoint]:
     """Win rate and agreement of every arm with a known beta, from the largest beta to the smallest.
 
-    Arms are measured against the same opponents: all the others if every two were compared, else
-    those that every arm was compared with. No points with fewer than three different betas, or
-    without shared opponents. `compared` names arm a and arm b by comparison.
+    Arms are measured against opponents that all of them met; no points with fewer than three betas.
     """
     against = _opponents(compared, [name for name in betas if _met(compared, name)])
     asked = {arm: _about(votes, compared, arm, others) for arm, others in against.items()}
@@ -58,14 +54,12 @@ def beta_curve(
         return []
     found = []
     for arm in known:
-        own, others = asked[arm], tuple(sorted(against[arm]))
+        own, met = asked[arm], tuple(sorted(against[arm]))
         turned = [name for name, (_, second) in compared.items() if second == arm]
         preferred, agreed = _rewards_on(own, turned, rewards) if rewards else ({}, {})
         table = VoteTable.of(own)
-        interval = multiway_satterthwaite(table)
-        found.append(
-            BetaPoint(arm, betas[arm], others, len(own), table.score, interval, preferred, agreed)
-        )
+        figures = len(own), table.score, multiway_satterthwaite(table)
+        found.append(BetaPoint(arm, betas[arm], met, *figures, preferred, agreed))
     return sorted(found, key=lambda one: -one.beta)
 
 

@@ -18,17 +18,11 @@ LARGEST_RATIO = 1e3
 
 @dataclass(frozen=True)
 class VoteTable:
-    """Votes of one comparison and question as a table of prompts by raters.
+    """Votes of one comparison and question as a table of P prompts by R raters."""
 
-    Attributes:
-        counts: votes in each cell, shape (P, R), >= 0.
-        sums: sum of the scores in each cell, shape (P, R).
-        square: sum of the squared scores over all votes.
-    """
-
-    counts: Floats
-    sums: Floats
-    square: float
+    counts: Floats  # votes in each cell, shape (P, R), >= 0
+    sums: Floats  # of the scores in each cell, shape (P, R)
+    square: float  # sum of the squared scores over all votes
 
     @classmethod
     def of(cls, votes: Votes) -> "VoteTable":
@@ -76,10 +70,7 @@ class Components:
 
 
 def fit_components(table: VoteTable) -> Components | None:
-    """Variance components by REML; None: too few prompts or raters, no variation, no convergence.
-
-    The Schur complement of the prompts' diagonal block leaves one R x R system per evaluation.
-    """
+    """Variance components by REML, one R x R system per evaluation; None without a fit."""
     spread = table.square - table.num_votes * table.score**2
     if min(table.counts.shape) < 2 or spread < 1e-9 or table.num_votes < 4:
         return None

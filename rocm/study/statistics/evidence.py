@@ -33,11 +33,7 @@ NUM_LOOKS = 60
 
 @dataclass(frozen=True)
 class Evidence:
-    """The e-value of "the score is 1/2", now and at its largest so far; None if `note` says why.
-
-    `is_decided` says whether E has reached 1 / 0.05 = 20 at any look, the first after
-    `num_votes_at_decision` votes.
-    """
+    """E-values of "the score is 1/2"; `is_decided`: at any look E reached 1 / 0.05 = 20."""
 
     now: float | None
     largest: float | None
@@ -66,9 +62,7 @@ def evidence(votes: Votes) -> Evidence:
     looks = [(int(size), log_e_value(VoteTable.of(votes.where(np.arange(size))))) for size in sizes]
     valid = [(size, value) for size, value in looks if value is not None]
     if not valid:
-        note = (
-            f"No e-value: it needs {FEWEST_RATERS} raters and {FEWEST_PROMPTS} prompts with votes."
-        )
+        note = f"No e-value: it needs {FEWEST_RATERS} raters and {FEWEST_PROMPTS} prompts."
         return Evidence(None, None, False, None, note)
     decided = next((size for size, value in valid if value >= -log(1 - LEVEL)), None)
     largest = exp(min(max(value for _, value in valid), 700))

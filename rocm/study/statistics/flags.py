@@ -23,10 +23,8 @@ CHECKS_RIGHT = 0.75
 class RaterReport:
     """One rater's votes in figures, and one sentence per unusual figure.
 
-    `num_excluded` opinions are left out by the exclusion rules. `fast` counts answers under the
-    manifest's `min_median_ms`, `left` votes for the left picture among decided ones, `majority`
-    decided votes that agree with the majority of the others. `longest_run` is of answers for one
-    side, or ties.
+    `fast` counts answers under `min_median_ms`, `majority` decided votes that agree with the
+    majority of the others, `longest_run` answers for one side, or ties.
     """
 
     rater: int
@@ -52,11 +50,7 @@ class Usual:
 
 
 def rater_reports(votes: Votes, fastest_ms: int = FASTEST_MS) -> list[RaterReport]:
-    """One report per rater with a vote that is not practice, by rising number.
-
-    Takes all votes about one question, of every kind, exclusions among them. Answers below
-    `fastest_ms` are fast; a rater with more than three in ten is flagged.
-    """
+    """One report per rater, by number, from all votes about one question, also excluded ones."""
     votes = votes.where(votes.kind != "practice")
     opinions = votes.opinions()
     with_majority = _against_others(opinions)

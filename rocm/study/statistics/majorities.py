@@ -1,8 +1,6 @@
-"""The exact test: in how many prompts did most votes prefer arm a?
+"""The exact test: in how many prompts did most votes prefer arm a? Tied prompts are left out.
 
-Prompts are the units, so a prompt with five votes counts once. Tied prompts are left out, as the
-sign test does. The test is exact for the raters that took part; it does not speak of other raters,
-which the interval does.
+It is exact for the raters that took part; the interval speaks of other raters.
 """
 
 from collections.abc import Mapping
@@ -16,10 +14,7 @@ from rocm.study.statistics.votes import Ints, Votes
 
 @dataclass(frozen=True)
 class SignTest:
-    """Prompts by majority, and the exact two-sided binomial test of wins against losses.
-
-    Tied prompts are left out of the test; without any majority there is no p-value.
-    """
+    """Prompts by majority, and the exact two-sided binomial test of wins against losses."""
 
     wins: int
     losses: int

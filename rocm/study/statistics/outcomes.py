@@ -18,11 +18,9 @@ CAREFUL = "multiway cluster-robust"
 
 @dataclass(frozen=True)
 class Outcome:
-    """The votes about one comparison and question: counts, score, intervals and tests.
+    """The votes about one comparison and question; `score` is (wins + ties / 2) / votes.
 
-    `score` is (wins + ties / 2) / votes, None without votes. `intervals` by method of `METHODS` are
-    None where the method has no answer; `note` says why the headline interval is missing. `holm_p`
-    is the sign test's p-value adjusted within its family.
+    `intervals` are by method of `METHODS`; `note` says why the headline interval is missing.
     """
 
     comparison: str
@@ -77,19 +75,13 @@ def _missing(votes: Votes, table: VoteTable | None) -> str:
 
 
 def outcomes(votes: Votes, comparisons: Sequence[str], questions: Sequence[str]) -> list[Outcome]:
-    """All comparisons by all questions, question by question, Holm-adjusted in two families.
-
-    The comparisons on the first question are one family, all comparisons on all other questions the
-    second.
-    """
+    """All comparisons by all questions; Holm's families are the first question, and all others."""
     found: list[Outcome] = []
     for family in (questions[:1], questions[1:]):
         members = [outcome(votes, name, asked) for asked in family for name in comparisons]
         keys = [f"{one.question}\n{one.comparison}" for one in members]
         adjusted = holm({key: one.sign.p_value for key, one in zip(keys, members, strict=True)})
-        found += [
-            replace(one, holm_p=adjusted[key]) for key, one in zip(keys, members, strict=True)
-        ]
+        found += [replace(m, holm_p=adjusted[k]) for k, m in zip(keys, members, strict=True)]
     return found
 
 

@@ -1,7 +1,6 @@
 """Power of a design, its cost, and the precision when a study is closed early: by simulation.
 
-Power is that of the very figures that the report prints: the headline interval, and the exact sign
-test on prompt majorities at the first step of Holm's procedure.
+Power is that of the headline interval and of the sign test at the first step of Holm's procedure.
 """
 
 import math
@@ -20,17 +19,16 @@ from rocm.study.statistics.votes import Votes
 
 SCORES = (0.55, 0.58, 0.60, 0.65)
 ALPHA = 0.05
+INTRODUCTION_MINUTES = 3.0  # consent, instructions and practice
 NUM_SIMULATIONS = 400
 FRACTIONS = (0.25, 0.5, 0.75, 1.0)
 
 
 @dataclass(frozen=True)
 class Power:
-    """Share of simulated studies that would find a true score.
+    """Share of simulated studies that would find a true score, with mean width and largest error.
 
-    `interval` counts headline intervals without 1/2, `sign_test` p-values below 0.05 / number of
-    comparisons; `width` is the mean width, `error` the larger Monte Carlo standard error of the
-    shares.
+    `interval` counts headline intervals without 1/2, `sign_test` p-values below 0.05 / comparisons.
     """
 
     score: float
@@ -42,7 +40,7 @@ class Power:
 
 @dataclass(frozen=True)
 class Workload:
-    """Work and cost of a design; minutes include the introduction, the cost includes the fee."""
+    """Work and cost of a design; minutes include the introduction."""
 
     num_trials: int
     trials_per_rater: int
@@ -57,11 +55,7 @@ def power(
     scores: Sequence[float] = SCORES,
     num_simulations: int = NUM_SIMULATIONS,
 ) -> list[Power]:
-    """Power of the design at each true score, in (0, 1); the seed is fixed.
-
-    `num_comparisons` is the size of Holm's family. The utility gives spreads, ties and lapses; its
-    advantage is replaced.
-    """
+    """Power of the design at each true score, in (0, 1), in Holm's family of `num_comparisons`."""
     return [
         _power(design, num_comparisons, utility.with_score(score), num_simulations)
         for score in scores
@@ -94,26 +88,19 @@ def workload(
     num_comparisons: int,
     seconds_per_trial: float,
     pay_per_hour: float,
-    introduction_minutes: float = 3.0,
-    fee: float = 0.0,
 ) -> Workload:
-    """Trials, minutes and cost of a design, for comparisons of pairs of arms.
-
-    The introduction is consent, instructions and practice; `fee` is a share of the pay.
-    """
-    if seconds_per_trial <= 0 or min(pay_per_hour, fee, introduction_minutes) < 0:
+    """Trials, minutes and cost of a design with `num_comparisons` of the same size."""
+    if seconds_per_trial <= 0 or pay_per_hour < 0:
         raise StudyError(
-            f"seconds_per_trial={seconds_per_trial}, pay_per_hour={pay_per_hour}, fee={fee}, "
-            f"introduction_minutes={introduction_minutes}: seconds must be positive and the others "
-            "not negative."
+            f"seconds_per_trial={seconds_per_trial} must be positive, and "
+            f"pay_per_hour={pay_per_hour} not negative."
         )
     per_rater = design.num_repeats + design.num_checks
-    trials = num_comparisons * (
-        design.num_prompts * design.votes_per_pair + design.num_raters * per_rater
-    )
+    votes = design.num_prompts * design.votes_per_pair
+    trials = num_comparisons * (votes + design.num_raters * per_rater)
     share = math.ceil(trials / design.num_raters)
-    minutes = introduction_minutes + share * seconds_per_trial / 60
-    cost = design.num_raters * minutes / 60 * pay_per_hour * (1 + fee)
+    minutes = INTRODUCTION_MINUTES + share * seconds_per_trial / 60
+    cost = design.num_raters * minutes / 60 * pay_per_hour
     return Workload(trials, share, minutes, cost)
 
 
@@ -136,11 +123,7 @@ def widths_when_closed_early(
 
 
 def width_when_complete(votes: Votes, design: Design) -> float | None:
-    """Width to expect of the interval once the design is complete, from the opinions so far.
-
-    The variance components of the opinions are put into the complete, balanced design; None if they
-    cannot be estimated yet.
-    """
+    """Expected width once the balanced design is complete; None if it cannot be estimated."""
     components = fit_components(VoteTable.of(votes)) if len(votes) else None
     if components is None:
         return None

@@ -16,6 +16,7 @@ import numpy as np
 
 from rocm.study.statistics.votes import Floats, Ints, Votes
 
+Pairs = Mapping[str, tuple[str, str]]
 FREQUENT_TIES = 0.15
 """Share of ties above which Davidson's model is used."""
 NUM_RESAMPLES = 200
@@ -43,10 +44,7 @@ class Games:
 
 @dataclass(frozen=True)
 class Ranking:
-    """Strengths log pi of the arms, centered on 0, with 95 % intervals from a two-way bootstrap.
-
-    Both are empty if `note` says why. `tie_parameter` is nu of Davidson's model, else None.
-    """
+    """Strengths log pi, mean 0, with bootstrap 95 % intervals; `note` says why there are none."""
 
     model: str
     strengths: dict[str, float]
@@ -55,11 +53,8 @@ class Ranking:
     note: str
 
 
-def rank(votes: Votes, arms: Mapping[str, tuple[str, str]]) -> Ranking:
-    """Strengths of all arms by the model that suits the share of ties, from votes on one question.
-
-    `arms` gives (arm a, arm b) of every comparison.
-    """
+def rank(votes: Votes, arms: Pairs) -> Ranking:
+    """Strengths of all arms by the model that suits the ties; `arms` are a and b by comparison."""
     names = sorted({arm for pair in arms.values() for arm in pair})
     games = tally(votes, arms, names, np.ones(len(votes)))
     if not len(games.first):
@@ -74,18 +69,14 @@ def rank(votes: Votes, arms: Mapping[str, tuple[str, str]]) -> Ranking:
     tie_parameter = float(np.exp(values[-1])) if is_davidson else None
     resampled = [fit(tally(votes, arms, names, w), len(names)) for w in _weights(votes)]
     if any(one is None for one in resampled):
-        note = (
-            "No intervals: without some of the prompts or raters an arm wins or loses every vote."
-        )
+        note = "No intervals: without some prompts or raters an arm wins or loses every vote."
         return Ranking(model, strengths, {}, tie_parameter, note)
     bounds = np.quantile(np.stack([one for one in resampled if one is not None]), [0.025, 0.975], 0)
     intervals = {name: (float(bounds[0, i]), float(bounds[1, i])) for i, name in enumerate(names)}
     return Ranking(model, strengths, intervals, tie_parameter, "")
 
 
-def tally(
-    votes: Votes, arms: Mapping[str, tuple[str, str]], names: list[str], weights: Floats
-) -> Games:
+def tally(votes: Votes, arms: Pairs, names: list[str], weights: Floats) -> Games:
     """Results of each comparison, votes weighted; comparisons without weight are left out."""
     rows = []
     for comparison, (a, b) in arms.items():
@@ -102,9 +93,8 @@ def is_separable(games: Games, num_arms: int) -> bool:
     from scipy.sparse.csgraph import connected_components
 
     beats = np.zeros((num_arms, num_arms))
-    for first, second, (win, tie, loss) in zip(
-        games.first, games.second, games.results, strict=True
-    ):
+    rows = zip(games.first, games.second, games.results, strict=True)
+    for first, second, (win, tie, loss) in rows:
         beats[first, second] += win + tie
         beats[second, first] += loss + tie
     return bool(connected_components(beats, connection="strong")[0] > 1)
@@ -147,10 +137,7 @@ def bradley_terry(games: Games, num_arms: int) -> Floats | None:
 
 
 def davidson(games: Games, num_arms: int) -> Floats | None:
-    """log pi and log nu of Davidson's model, by maximum likelihood.
-
-    Returns strengths of mean 0 and log nu, shape (K + 1,), or None if there is no maximum.
-    """
+    """Davidson's log pi of mean 0 and log nu by maximum likelihood, shape (K + 1,), or None."""
     if is_separable(games, num_arms) or games.tie_share in (0.0, 1.0):
         return None
     from scipy.optimize import minimize

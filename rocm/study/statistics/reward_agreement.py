@@ -1,8 +1,6 @@
 """Do rewards agree with people? Per pair, and per comparison as in the paper's Figure 4.
 
-The paper's Figure 4 shows pictures in which the preference first rises and then falls as the weight
-of the divergence shrinks. With votes it becomes a curve: how often a reward prefers arm a, against
-the score that people give it. A hacked reward moves to the right while people move down.
+A hacked reward prefers arm a more and more often while people's score of it falls.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,14 +19,10 @@ NUM_RESAMPLES = 500
 
 @dataclass(frozen=True)
 class Rewards:
-    """Rewards of both pictures of each pair.
+    """Rewards of both pictures of each pair."""
 
-    Attributes:
-        pair: numbers of the pairs, each once, shape (n,).
-        values: by name of the reward: (of arm a's picture, of arm b's), each of shape (n,), finite.
-    """
-
-    pair: Ints
+    pair: Ints  # numbers of the pairs, each once, shape (n,)
+    # By reward: (of arm a's picture, of arm b's), each of shape (n,), finite.
     values: Mapping[str, tuple[Floats, Floats]]
 
     def __post_init__(self) -> None:
@@ -41,17 +35,12 @@ class Rewards:
                     f"{len(arms[0])} and {len(arms[1])} values."
                 )
             if not all(np.isfinite(arm).all() for arm in arms):
-                raise StudyError(
-                    f"Reward {name!r} has values that are not finite. Score them again."
-                )
+                raise StudyError(f"Reward {name!r} has values that are not finite.")
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """Pairs in which a reward, or "another rater", prefers the picture that most people prefer.
-
-    Only pairs that both sides decide count. The interval is 95 % by resampling prompts, or None.
-    """
+    """Pairs that a reward, or "another rater", and most people decide, and in which they agree."""
 
     reward: str
     agreed: Share
@@ -76,10 +65,7 @@ class CurvePoint:
 
 
 def reward_agreement(votes: Votes, rewards: Rewards) -> list[Agreement]:
-    """Every reward against the majority of people, pair by pair, best first, and "another rater".
-
-    Pairs without rewards or without a majority do not count.
-    """
+    """Every reward, and "another rater", against the majority of people by pair, best first."""
     pairs, first, row = np.unique(votes.pair, return_index=True, return_inverse=True)
     signs = 2 * votes.scores - 1
     margin = np.bincount(row, signs, minlength=len(pairs))
@@ -113,11 +99,7 @@ def _agreement(name: str, agree: Floats, prompt: Ints) -> Agreement:
 def hacking_curve(
     votes: Votes, rewards: Rewards, outcomes: Sequence[Outcome], betas: Mapping[str, float | None]
 ) -> list[CurvePoint]:
-    """Points of the paper's Figure 4 from votes: each reward's preference against people's.
-
-    `betas` weigh arm a's divergence by comparison. Points come by reward, within it by falling beta
-    and then in the order of `outcomes`.
-    """
+    """Each reward's preference against people's by falling beta of arm a: the paper's Figure 4."""
     points = []
     for name, (arm_a, arm_b) in rewards.values.items():
         for one in outcomes:

@@ -120,18 +120,12 @@ class Multiway:
 
 
 def multiway_robust(table: VoteTable) -> ScoreInterval | None:
-    """Score +- t sqrt(V) by `Multiway`, t of min(P, R) - 1 degrees of freedom, cut to [0, 1].
-
-    None with fewer than two prompts or raters, or equal scores.
-    """
+    """Score +- t sqrt(V) by `Multiway`, t of min(P, R) - 1 degrees of freedom, cut to [0, 1]."""
     return _multiway(table, lambda ways: ways.smallest_df)
 
 
 def multiway_satterthwaite(table: VoteTable) -> ScoreInterval | None:
-    """Score +- t sqrt(V) by `Multiway`, t of Satterthwaite's degrees of freedom, cut to [0, 1].
-
-    None with fewer than two prompts or raters, or equal scores.
-    """
+    """Score +- t sqrt(V) by `Multiway`, t of Satterthwaite's degrees of freedom, cut to [0, 1]."""
     return _multiway(table, lambda ways: ways.satterthwaite_df)
 
 
@@ -143,10 +137,7 @@ def _multiway(table: VoteTable, df: Callable[[Multiway], float]) -> ScoreInterva
 
 
 def crossed_mixed(table: VoteTable) -> ScoreInterval | None:
-    """Score +- t times its standard error under the crossed mixed model, t of min(P, R) - 1.
-
-    None if the model of `crossed` cannot be fitted.
-    """
+    """Score +- t times its standard error under `crossed`'s mixed model, t of min(P, R) - 1."""
     components = fit_components(table)
     if components is None:
         return None

@@ -25,23 +25,14 @@ LARGEST_ADVANTAGE = 20.0
 
 @dataclass(frozen=True)
 class Utility:
-    """How simulated raters answer one question about one comparison.
+    """How simulated raters answer one question about one comparison."""
 
-    Attributes:
-        advantage: m, mean utility of arm a over arm b, in standard deviations of the noise.
-        prompt_sd: spread of the advantage over prompts, >= 0.
-        rater_sd: spread of the advantage over raters, >= 0.
-        side: s, pull of the left picture.
-        tie_width: utilities within +- this are ties, >= 0; 0 means that nobody ties.
-        lapse: probability of an answer that has nothing to do with the pictures, in [0, 1].
-    """
-
-    advantage: float = 0.0
-    prompt_sd: float = 0.5
-    rater_sd: float = 0.2
-    side: float = 0.1
-    tie_width: float = 0.2
-    lapse: float = 0.02
+    advantage: float = 0.0  # m, mean utility of arm a over arm b, in deviations of the noise
+    prompt_sd: float = 0.5  # spread of the advantage over prompts, >= 0
+    rater_sd: float = 0.2  # spread of the advantage over raters, >= 0
+    side: float = 0.1  # s, pull of the left picture
+    tie_width: float = 0.2  # utilities within +- this are ties, >= 0; 0 means that nobody ties
+    lapse: float = 0.02  # probability of an answer regardless of the pictures, in [0, 1]
 
     def expected_score(self) -> float:
         """Score over the population of prompts and raters, sides balanced, in closed form."""
@@ -56,10 +47,7 @@ class Utility:
         return float((1 - self.lapse) * sum(edges) / len(edges) + self.lapse / 2)
 
     def with_score(self, score: float) -> "Utility":
-        """The same raters with the advantage at which the expected score is `score`.
-
-        StudyError unless the score lies strictly between lapse / 2 and 1 - lapse / 2.
-        """
+        """The raters of expected score `score`, strictly between lapse / 2 and 1 - lapse / 2."""
         low, high = self.lapse / 2, 1 - self.lapse / 2
         if not low < score < high:
             raise StudyError(
@@ -102,10 +90,7 @@ class Design:
 
 
 def blocks(design: Design, rng: np.random.Generator) -> tuple[Ints, Ints]:
-    """A balanced random assignment: distinct raters per prompt, equal work up to one vote.
-
-    Returns (prompt, rater) of each vote, both of shape (num_prompts * votes_per_pair,).
-    """
+    """(prompt, rater) of each vote: distinct raters per prompt, equal work up to one vote."""
     load = np.zeros(design.num_raters)
     rows = []
     for _ in range(design.num_prompts):
@@ -119,18 +104,7 @@ def blocks(design: Design, rng: np.random.Generator) -> tuple[Ints, Ints]:
 def answers(
     utility: Utility, taste: Floats, a_is_left: Flags, lapse: Floats, rng: np.random.Generator
 ) -> Words:
-    """One answer per showing: "a", "b" or "tie", shape (n,).
-
-    Args:
-        utility: the model; its advantage, side and tie_width are used.
-        taste: prompt effect plus rater effect of each showing, shape (n,).
-        a_is_left: whether arm a stands on the left, shape (n,).
-        lapse: probability of a random answer, shape (n,), in [0, 1].
-        rng: source of the draws.
-
-    Returns:
-        The answers.
-    """
+    """One answer per showing, "a", "b" or "tie"; `taste` is prompt plus rater effect, (n,)."""
     size = len(taste)
     pull = np.where(a_is_left, utility.side, -utility.side)
     u = utility.advantage + taste + pull + rng.standard_normal(size)
@@ -144,8 +118,7 @@ def simulate(
 ) -> Votes:
     """A whole study by simulated raters, with one utility per (comparison, question).
 
-    Every (comparison, question) draws its own prompt and rater effects; the assignment of raters is
-    shared by the questions of a comparison. Votes of all kinds come in random order within each.
+    Each draws its own prompt and rater effects; a comparison's questions share the assignment.
     """
     parts = []
     comparisons = list(dict.fromkeys(comparison for comparison, _ in models))
@@ -199,15 +172,11 @@ def _vote(
     guess = rng.choice(["a", "b"], size)
     checked = np.where(rng.random(size) < lapse, guess, truth)
     return {
-        "rater": trials["rater"],
-        "prompt": trials["prompt"],
-        "pair": trials["pair"],
+        **{name: trials[name] for name in ("rater", "prompt", "pair", "kind", "repetition")},
         "comparison": np.full(size, comparison),
         "question": np.full(size, question),
         "choice": np.where(is_check, checked, choice),
         "left_is": np.where(trials["a_is_left"], "a", "b"),
-        "kind": trials["kind"],
-        "repetition": trials["repetition"],
         "rt_ms": np.where(lapse == 1, 600.0, 4000.0) * np.exp(rng.normal(0, 0.4, size)),
         "excluded": np.zeros(size, dtype=bool),
         "category": np.full(size, ""),

@@ -26,58 +26,34 @@ Flags = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Votes:
-    """Columns of equal length, one element per vote.
+    """Columns of equal length, one element per vote."""
 
-    Attributes:
-        rater: number of the rater within the study.
-        prompt: number of the prompt.
-        pair: number of the pair of pictures; a pair has one prompt and one comparison.
-        comparison: name of the comparison, such as "rocm-hps:rlcm-hps".
-        question: name of the question, such as "overall".
-        choice: "a", "b" or "tie": which arm of the comparison was preferred.
-        left_is: "a" or "b": the arm whose picture stood on the left.
-        kind: "main", "check" or "practice".
-        repetition: 0 for the first showing of a pair to a rater, 1 for the repeat.
-        rt_ms: milliseconds from both pictures loaded to the answer; NaN where not measured.
-        excluded: the manifest's exclusion rules leave this vote out.
-        category: of the prompt; "" where it has none.
-        expected: known answer of a check; "" elsewhere.
-    """
-
-    rater: Ints
+    rater: Ints  # number within the study
     prompt: Ints
-    pair: Ints
-    comparison: Words
-    question: Words
-    choice: Words
-    left_is: Words
-    kind: Words
-    repetition: Ints
-    rt_ms: Floats
-    excluded: Flags
-    category: Words
-    expected: Words
+    pair: Ints  # has one prompt and one comparison
+    comparison: Words  # its name, such as "rocm-hps:rlcm-hps"
+    question: Words  # such as "overall"
+    choice: Words  # "a", "b" or "tie": which arm of the comparison was preferred
+    left_is: Words  # "a" or "b": the arm whose picture stood on the left
+    kind: Words  # "main", "check" or "practice"
+    repetition: Ints  # 0 for the first showing of a pair to a rater, 1 for the repeat
+    rt_ms: Floats  # from both pictures loaded to the answer; NaN where not measured
+    excluded: Flags  # by the manifest's rules
+    category: Words  # of the prompt; "" where it has none
+    expected: Words  # known answer of a check; "" elsewhere
 
     def __post_init__(self) -> None:
         lengths = {field.name: len(getattr(self, field.name)) for field in fields(self)}
         if len(set(lengths.values())) > 1:
-            raise StudyError(
-                f"Columns of votes differ in length: {lengths}. Give one row per vote."
-            )
+            raise StudyError(f"Columns of votes differ in length: {lengths}.")
         for name, allowed in (("choice", CHOICES), ("left_is", SIDES), ("kind", KINDS)):
             unknown = sorted(set(getattr(self, name).tolist()) - set(allowed))
             if unknown:
-                raise StudyError(
-                    f"Votes hold {name} {unknown[0]!r}. Allowed are: {', '.join(allowed)}."
-                )
+                raise StudyError(f"Votes hold {name} {unknown[0]!r}, not {', '.join(allowed)}.")
 
     @classmethod
     def from_rows(cls, rows: Iterable[Mapping[str, Any]]) -> "Votes":
-        """Columns from rows such as a database returns, in their order.
-
-        A row has at least the keys of this class up to `choice`; `DEFAULTS` stand in for other keys
-        that are absent. StudyError if a key is missing or a value is not allowed.
-        """
+        """Columns from rows in their order; `DEFAULTS` stand in for some absent keys."""
         table = list(rows)
         return cls(
             **{

@@ -10,17 +10,8 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    Row,
-    Table,
-    and_,
-    func,
-    literal_column,
-    or_,
-    select,
-)
+import sqlalchemy as sa
+from sqlalchemy import Connection, Row, Table, and_, func, or_, select
 
 from rocm.study.store.blocks import Sided, arranged, other, sided_for_need
 from rocm.study.store.database import Writing, as_stored
@@ -33,7 +24,7 @@ PLANNED = ("block_id", "position", "pair_id", "rep", "left_is")
 # Made once: making an alias takes as long as asking the database.
 _OWN, _FIRST = trial.alias("own"), trial.alias("first")
 # A literal, so that SQLite uses the index of open trials.
-_IS_ISSUED = trial.c.state == literal_column("'issued'")
+_IS_ISSUED = trial.c.state == sa.literal_column("'issued'")
 
 
 def design(study: Row[Any]) -> dict[str, Any]:
@@ -83,38 +74,20 @@ def _take_block(w: Writing, study: Row[Any], row: Row[Any], now: datetime) -> No
 def store_block(
     w: Writing, study: Row[Any], number: int, origin: str, sided: Sequence[Sided], **taken: Any
 ) -> None:
-    """Store a block of these main pairs, with practice, checks and repeats among them.
-
-    `origin` is `planned`, `repair` or `pilot`; `taken` is rater_id and taken_at if it is taken at
-    once.
-    """
+    """Store a block of these main pairs, with practice, checks and repeats among them."""
     numbers = design(study)
-    extra = {
-        kind: list(w.execute(_unstruck(study.id, kind)).scalars()) for kind in ("practice", "check")
-    }
-    checks = _turned(extra["check"], number * numbers["checks_per_rater"])
-    order = arranged(
-        sided,
-        extra["practice"],
-        checks[: numbers["checks_per_rater"]],
-        numbers["repeats_per_rater"],
-        f"{study.seed}/{number}",
-    )
+    practice, checks = (_unstruck(w, study.id, kind) for kind in ("practice", "check"))
+    num_checks = numbers["checks_per_rater"]
+    checks = _turned(checks, number * num_checks)[:num_checks]
+    seed = f"{study.seed}/{number}"
+    order = arranged(sided, practice, checks, numbers["repeats_per_rater"], seed)
     made = w.insert(block, study_id=study.id, number=number, origin=origin, **taken)
-    w.insert_many(
-        slot,
-        [
-            {
-                "block_id": made.id,
-                "position": position,
-                "study_id": study.id,
-                "pair_id": showing.pair,
-                "rep": showing.rep,
-                "left_is": showing.left_is,
-            }
-            for position, showing in enumerate(order)
-        ],
-    )
+    shared = {"block_id": made.id, "study_id": study.id}
+    slots = [
+        {**shared, "position": place, "pair_id": s.pair, "rep": s.rep, "left_is": s.left_is}
+        for place, s in enumerate(order)
+    ]
+    w.insert_many(slot, slots)
 
 
 def next_trial(
@@ -164,9 +137,8 @@ def _held_trial(w: Writing, row: Row[Any], lease_until: str) -> Row[Any] | None:
     )
     for held in w.execute(waiting).all():
         if held.state == "issued" or reopen(w, held):
-            return w.update(trial, trial.c.id == held.id, state="issued", lease_until=lease_until)[
-                0
-            ]
+            leased = {"state": "issued", "lease_until": lease_until}
+            return w.update(trial, trial.c.id == held.id, **leased)[0]
     return None
 
 
@@ -185,10 +157,7 @@ def expire(w: Writing, now: str) -> int:
 
 
 def remaining(connection: Connection, row: Row[Any]) -> Sequence[Row[Any]]:
-    """Slots of the rater's block that have no trial yet and can still have one, in order.
-
-    Each has the `kind` of its pair and `first_state`, the state of a repeat's first showing.
-    """
+    """Slots of the rater's block that can still get a trial, with `kind` and `first_state`."""
     own, first = _OWN, _FIRST
     has_room = pair.c.issued < pair.c.target if row.source != "pilot" else pair.c.target > 0
     repeatable = or_(first.c.state.in_(LIVE), and_(first.c.id.is_(None), has_room))
@@ -245,7 +214,7 @@ def planned_sides(w: Writing, pairs: Sequence[int]) -> tuple[dict[int, int], dic
 
 
 def _sides(
-    w: Writing, table: Table, pairs: Sequence[int], *where: ColumnElement[bool]
+    w: Writing, table: Table, pairs: Sequence[int], *where: sa.ColumnElement[bool]
 ) -> tuple[dict[int, int], dict[int, int]]:
     rows: Any = w.execute(
         select(table.c.pair_id, table.c.left_is, func.count())
@@ -266,10 +235,8 @@ def _lock_places(w: Writing) -> None:
 
 
 def _take_place(w: Writing, pair_id: int) -> bool:
-    taken = w.update(
-        pair, pair.c.id == pair_id, pair.c.issued < pair.c.target, issued=pair.c.issued + 1
-    )
-    return bool(taken)
+    has_room = (pair.c.id == pair_id, pair.c.issued < pair.c.target)
+    return bool(w.update(pair, *has_room, issued=pair.c.issued + 1))
 
 
 def _missing_pairs(w: Writing, study: Row[Any], now: datetime) -> list[Sided]:
@@ -283,18 +250,16 @@ def _missing_pairs(w: Writing, study: Row[Any], now: datetime) -> list[Sided]:
     ).all()
     need = {row.id: row.need - reserved[row.id] for row in rows if row.need > reserved[row.id]}
     # The id makes the order of equally needed pairs repeatable.
-    chosen = sorted(need, key=lambda pair_id: (-need[pair_id], pair_id))[
-        : numbers["main_per_rater"]
-    ]
+    ordered = sorted(need, key=lambda pair_id: (-need[pair_id], pair_id))
+    chosen = ordered[: numbers["main_per_rater"]]
     return sided_for_need(chosen, *_sides(w, trial, chosen, trial.c.state.in_(LIVE)))
 
 
 def _reserved(w: Writing, study_id: str, since: datetime) -> Counter[int]:
     """How many places of each pair are still planned for raters who were at work lately."""
     lately = as_stored(since)
-    at_work = select(trial.c.rater_id).where(
-        trial.c.study_id == study_id, trial.c.issued_at > lately
-    )
+    recent = (trial.c.study_id == study_id, trial.c.issued_at > lately)
+    at_work = select(trial.c.rater_id).where(*recent)
     mine = and_(trial.c.block_id == slot.c.block_id, trial.c.position == slot.c.position)
     rows: Any = w.execute(
         select(slot.c.pair_id, func.count())
@@ -311,17 +276,14 @@ def _reserved(w: Writing, study_id: str, since: datetime) -> Counter[int]:
 
 def _pilot_pairs(w: Writing, study: Row[Any], row: Row[Any]) -> list[Sided]:
     """Some pairs for a pilot, others for the next one; their votes are not analyzed."""
-    ids = list(w.execute(_unstruck(study.id, "main")).scalars())
-    chosen = _turned(ids, row.number * 7)[: design(study)["main_per_rater"]]
+    pairs = _turned(_unstruck(w, study.id, "main"), row.number * 7)
+    chosen = pairs[: design(study)["main_per_rater"]]
     return sided_for_need(chosen, {}, {})
 
 
-def _unstruck(study_id: str, kind: str) -> Any:
-    return (
-        select(pair.c.id)
-        .where(pair.c.study_id == study_id, pair.c.kind == kind, pair.c.struck.is_(None))
-        .order_by(pair.c.id)
-    )
+def _unstruck(w: Writing, study_id: str, kind: str) -> list[int]:
+    kept = (pair.c.study_id == study_id, pair.c.kind == kind, pair.c.struck.is_(None))
+    return list(w.execute(select(pair.c.id).where(*kept).order_by(pair.c.id)).scalars())
 
 
 def _turned(ids: list[int], first: int) -> list[int]:

@@ -1,9 +1,7 @@
 """Votes that outlive a disk which does not: a journal of commits and snapshots, in another folder.
 
-For SQLite on a machine whose own disk is lost at a restart, with a folder, such as a mounted
-bucket, that stays but cannot hold a live database. Snapshot N holds everything before journal N. A
-boot takes the newest snapshot and replays its journal. A failed write to the folder is counted as
-unsaved and tried again with the next commit; the vote itself is on the local disk by then.
+Snapshot N holds everything before journal N; a boot takes the newest and replays its journal. A
+failed write is counted as unsaved and tried again with the next commit.
 """
 
 import json
@@ -77,10 +75,7 @@ class Backup:
             return BackupStatus(self._saved_at, self._unsaved, self._error)
 
     def snapshot(self) -> Path:
-        """Copy the whole database, begin a new journal, and delete all but the newest copies.
-
-        Returns the snapshot. StudyError if the folder cannot be written; the old copies stay then.
-        """
+        """Copy the whole database, begin a new journal, delete old copies; returns the snapshot."""
         with self.database.alone() as connection, self._lock:
             try:
                 self.folder.mkdir(parents=True, exist_ok=True)
@@ -147,10 +142,7 @@ class Backup:
 
 
 def open_store(file: Path, folder: Path) -> tuple[Store, Backup]:
-    """Open a store with a backup: restored where the disk is new, followed from now on.
-
-    Restoring comes first: a snapshot of a new, empty database would stand before the votes.
-    """
+    """Open a store with a backup: restored first where the disk is new, followed from now on."""
     restore(file, folder)
     store = Store.open(file)
     backup = Backup(store.database, folder)
@@ -159,10 +151,7 @@ def open_store(file: Path, folder: Path) -> tuple[Store, Backup]:
 
 
 def restore(file: Path, folder: Path) -> int:
-    """Make a database from a backup if there is no database; StudyError if the backup is damaged.
-
-    Returns the number of commits replayed after the snapshot.
-    """
+    """Make an absent database from a backup; the number of commits replayed after the snapshot."""
     snapshots = [number for path, number in _files(folder) if path.suffix == ".sqlite3"]
     if file.exists() or not snapshots:
         return 0

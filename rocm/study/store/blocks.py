@@ -24,18 +24,16 @@ class Sided:
         return Sided(self.pair, other(self.left_is), 1)
 
 
+Blocks = list[list[Sided]]
+
+
 def other(side: str) -> str:
     """The other of `a` and `b`."""
     return "b" if side == "a" else "a"
 
 
-def balanced_blocks(
-    pairs: Sequence[int], num_votes: int, block_size: int, seed: str
-) -> list[list[Sided]]:
-    """Blocks in which every pair stands `num_votes` times, never twice in one block.
-
-    `block_size` is 1 to the number of pairs; the last block may be shorter.
-    """
+def balanced_blocks(pairs: Sequence[int], num_votes: int, block_size: int, seed: str) -> Blocks:
+    """Blocks of 1 to all pairs, in which each pair stands `num_votes` times, never twice in one."""
     random = Random(f"blocks/{seed}")
     # Neighbours on a circle are distinct up to its length; mixing then keeps them distinct.
     dealt = list(pairs) * num_votes
@@ -61,7 +59,7 @@ def _mixed(blocks: list[list[int]], random: Random) -> list[list[int]]:
     return blocks
 
 
-def _sides(blocks: list[list[int]], random: Random) -> list[list[Sided]]:
+def _sides(blocks: list[list[int]], random: Random) -> Blocks:
     """Sides such that left is `a` in half of each pair's and of each block's showings.
 
     The showings are edges between blocks and pairs. Walking along edges that are not walked yet,
@@ -115,10 +113,7 @@ def _walk(
 def sided_for_need(
     pairs: Sequence[int], num_left_a: Mapping[int, int], num_left_b: Mapping[int, int]
 ) -> list[Sided]:
-    """Sides for a block made later: each pair's rarer side, and the block's where those are equal.
-
-    The mappings say how often each pair was shown with `a`, and with `b`, on the left.
-    """
+    """Sides for a block made later: each pair's rarer side; the block's where those are equal."""
     chosen, balance = [], 0
     for pair in pairs:
         surplus = num_left_a.get(pair, 0) - num_left_b.get(pair, 0) or balance
@@ -135,10 +130,9 @@ def arranged(
     num_repeats: int,
     seed: str,
 ) -> list[Sided]:
-    """A rater's trials in order: practice, then the pairs with checks and repeats among them.
+    """A rater's trials: practice, then the pairs with checks spread evenly, and repeats.
 
-    Checks are spread evenly. Repeats are shown again, sides flipped, after at least 10 other
-    trials; there are fewer where the block is too short for that.
+    A repeat, sides flipped, comes after at least 10 other trials; short blocks have fewer.
     """
     random = Random(f"order/{seed}")
     body = list(main)

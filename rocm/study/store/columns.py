@@ -2,19 +2,9 @@
 
 from typing import Any
 
-from sqlalchemy import (
-    BigInteger,
-    CheckConstraint,
-    Column,
-    ForeignKeyConstraint,
-    Integer,
-    MetaData,
-    Table,
-    Text,
-    UniqueConstraint,
-)
+import sqlalchemy as sa
 
-metadata = MetaData(
+metadata = sa.MetaData(
     naming_convention={
         "ck": "ck_%(table_name)s_%(constraint_name)s",
         "uq": "uq_%(table_name)s_%(column_0_N_name)s",
@@ -25,62 +15,59 @@ metadata = MetaData(
 )
 
 
-def table(name: str, *parts: Any, has_counted_id: bool = False) -> Table:
-    """A table, STRICT on SQLite.
-
-    A counted id is never used twice: an erased row's id does not come back as another's.
-    """
-    return Table(name, metadata, *parts, sqlite_strict=True, sqlite_autoincrement=has_counted_id)
+def table(name: str, *parts: Any, has_counted_id: bool = False) -> sa.Table:
+    """A table, STRICT on SQLite; a counted id is never used again after an erasure."""
+    return sa.Table(name, metadata, *parts, sqlite_strict=True, sqlite_autoincrement=has_counted_id)
 
 
-def row_id() -> Column[int]:
+def row_id() -> sa.Column[int]:
     """The whole number that is a row's key."""
-    return Column("id", Integer, primary_key=True)
+    return sa.Column("id", sa.Integer, primary_key=True)
 
 
-def text(name: str, *, optional: bool = False) -> Column[str]:
+def text(name: str, *, optional: bool = False) -> sa.Column[str]:
     """A text; not null unless optional."""
-    return Column(name, Text, nullable=optional)
+    return sa.Column(name, sa.Text, nullable=optional)
 
 
-def number(name: str, *, optional: bool = False) -> Column[int]:
+def number(name: str, *, optional: bool = False) -> sa.Column[int]:
     """A whole number; not null unless optional."""
-    return Column(name, Integer, nullable=optional)
+    return sa.Column(name, sa.Integer, nullable=optional)
 
 
-def texts(names: str, *, optional: bool = False) -> list[Column[str]]:
+def texts(names: str, *, optional: bool = False) -> list[sa.Column[str]]:
     """Texts, names parted by a space."""
     return [text(name, optional=optional) for name in names.split()]
 
 
-def numbers(names: str, *, optional: bool = False) -> list[Column[int]]:
+def numbers(names: str, *, optional: bool = False) -> list[sa.Column[int]]:
     """Whole numbers, names parted by a space."""
     return [number(name, optional=optional) for name in names.split()]
 
 
-def large_number(name: str) -> Column[int]:
+def large_number(name: str) -> sa.Column[int]:
     """A whole number of up to 63 bits, not null."""
-    kind = BigInteger().with_variant(Integer(), "sqlite")  # whose INTEGER has 64 bits
-    return Column(name, kind, nullable=False)
+    kind = sa.BigInteger().with_variant(sa.Integer(), "sqlite")  # whose INTEGER has 64 bits
+    return sa.Column(name, kind, nullable=False)
 
 
-def check(name: str, condition: str) -> CheckConstraint:
+def check(name: str, condition: str) -> sa.CheckConstraint:
     """A condition on one row; null passes."""
-    return CheckConstraint(condition, name=name)
+    return sa.CheckConstraint(condition, name=name)
 
 
-def one_of(column: str, values: tuple[str, ...]) -> CheckConstraint:
+def one_of(column: str, values: tuple[str, ...]) -> sa.CheckConstraint:
     """The column holds one of these values."""
     listed = ", ".join(f"'{value}'" for value in values)
     return check(f"{column}_known", f"{column} IN ({listed})")
 
 
-def flag(column: str) -> CheckConstraint:
+def flag(column: str) -> sa.CheckConstraint:
     """The column holds 0 or 1."""
     return check(f"{column}_is_flag", f"{column} IN (0, 1)")
 
 
-def hexadecimal(column: str, length: int) -> tuple[CheckConstraint, CheckConstraint]:
+def hexadecimal(column: str, length: int) -> tuple[sa.CheckConstraint, sa.CheckConstraint]:
     """The column holds so many lower-case hexadecimal digits."""
     lite = f"length({column}) = {length} AND {column} NOT GLOB '*[^0-9a-f]*'"
     name = f"{column}_is_hex"
@@ -90,7 +77,7 @@ def hexadecimal(column: str, length: int) -> tuple[CheckConstraint, CheckConstra
     )
 
 
-def json(column: str) -> tuple[CheckConstraint, CheckConstraint]:
+def json(column: str) -> tuple[sa.CheckConstraint, sa.CheckConstraint]:
     """The column holds JSON."""
     name = f"{column}_is_json"
     return (
@@ -100,13 +87,12 @@ def json(column: str) -> tuple[CheckConstraint, CheckConstraint]:
     )
 
 
-def refers(columns: str, target: str, referred: str) -> ForeignKeyConstraint:
+def refers(columns: str, target: str, referred: str) -> sa.ForeignKeyConstraint:
     """Columns, names parted by a space, to those of another table."""
-    return ForeignKeyConstraint(
-        columns.split(), [f"{target}.{column}" for column in referred.split()]
-    )
+    targets = [f"{target}.{column}" for column in referred.split()]
+    return sa.ForeignKeyConstraint(columns.split(), targets)
 
 
-def unique(columns: str) -> UniqueConstraint:
-    """No two rows agree in all of these columns, names parted by a space."""
-    return UniqueConstraint(*columns.split())
+def unique(*keys: str) -> list[sa.UniqueConstraint]:
+    """No two rows agree in all columns of a key, their names parted by a space."""
+    return [sa.UniqueConstraint(*columns.split()) for columns in keys]

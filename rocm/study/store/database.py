@@ -14,20 +14,8 @@ from pathlib import Path
 from threading import RLock
 from typing import Any, cast
 
-from sqlalchemy import (
-    URL,
-    ColumnElement,
-    Connection,
-    Engine,
-    Executable,
-    Result,
-    Row,
-    StaticPool,
-    Table,
-    create_engine,
-    event,
-    make_url,
-)
+import sqlalchemy as sa
+from sqlalchemy import Connection, Row, Table, event
 from sqlalchemy.exc import ArgumentError, OperationalError
 
 from rocm.errors import StoreUnavailable, StudyError
@@ -58,7 +46,7 @@ class Writing:
         self.connection = connection
         self.changes: list[Change] = []
 
-    def execute(self, statement: Executable) -> Result[Any]:
+    def execute(self, statement: sa.Executable) -> sa.Result[Any]:
         """Run a statement that changes nothing, or nothing that a journal must know."""
         return self.connection.execute(statement)
 
@@ -73,12 +61,12 @@ class Writing:
         statement = table.insert().returning(table, sort_by_parameter_order=len(rows) > 1)
         return self._kept(table, self.connection.execute(statement, rows).all())
 
-    def update(self, table: Table, *where: ColumnElement[bool], **values: Any) -> list[Row[Any]]:
+    def update(self, table: Table, *where: sa.ColumnElement[bool], **values: Any) -> list[Row[Any]]:
         """Change the rows that fulfil every condition; returns them as they are afterwards."""
         statement = table.update().where(*where).values(**values).returning(table)
         return self._kept(table, self.connection.execute(statement).all())
 
-    def delete(self, table: Table, *where: ColumnElement[bool]) -> int:
+    def delete(self, table: Table, *where: sa.ColumnElement[bool]) -> int:
         """Delete the rows that fulfil every condition; returns how many."""
         self.changes.append((table.name, {}))
         return self.connection.execute(table.delete().where(*where)).rowcount
@@ -92,14 +80,7 @@ class Database:
     """Connections to one database."""
 
     def __init__(self, where: str | Path):
-        """Connect; tables are neither made nor looked for.
-
-        Args:
-            where: file of an SQLite database, or the address of a PostgreSQL one.
-
-        Raises:
-            StudyError: an address of another kind, or a file that is no store of votes.
-        """
+        """Connect to an SQLite file or a PostgreSQL address; tables are neither made nor sought."""
         self.url = checked_url(where)
         self.dialect = self.url.get_backend_name()  # `sqlite` or `postgresql`
         self.is_sqlite = self.dialect == "sqlite"
@@ -109,7 +90,7 @@ class Database:
             self._writer, self._reader = _sqlite_engines(self.file)
         else:
             self._lock = nullcontext()
-            self._writer = self._reader = create_engine(
+            self._writer = self._reader = sa.create_engine(
                 self.url, pool_size=POOL_SIZE, max_overflow=POOL_SIZE, pool_pre_ping=True
             )
 
@@ -120,11 +101,7 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[Writing]:
-        """A transaction; committed and synced at the end, or undone by an exception.
-
-        StoreUnavailable if the disk is full or the database cannot be reached; nothing is stored
-        then.
-        """
+        """A transaction, synced at the end; an exception or StoreUnavailable undoes all of it."""
         with self._lock:
             try:
                 with self._writer.begin() as connection:
@@ -160,18 +137,14 @@ class Database:
         self._reader.dispose()
 
 
-def checked_url(where: str | Path) -> URL:
-    """The address of a database that can hold the store, with its driver.
-
-    Takes the file of an SQLite database, or an address such as postgresql://user@host/name. The
-    StudyError for any other does not repeat it, because it may hold a password.
-    """
+def checked_url(where: str | Path) -> sa.URL:
+    """The address of an SQLite file or PostgreSQL; errors omit it: it may hold a password."""
     text = str(where)
     if isinstance(where, Path) or not re.match(r"[A-Za-z][\w+.-]*:", text):
-        return URL.create("sqlite", database=str(Path(text).expanduser()))
+        return sa.URL.create("sqlite", database=str(Path(text).expanduser()))
     allowed = "Give postgresql://USER:PASSWORD@HOST/NAME, or leave it out for an SQLite file."
     try:
-        url = make_url(text)
+        url = sa.make_url(text)
     except (ArgumentError, ValueError) as error:
         raise StudyError(f"DATABASE_URL cannot be read. {allowed}") from error
     if url.drivername in ("postgres", "postgresql", "postgresql+psycopg") and url.database:
@@ -194,14 +167,14 @@ def unreachable(error: OperationalError) -> Exception:
     )
 
 
-def _sqlite_engines(file: Path) -> tuple[Engine, Engine]:
+def _sqlite_engines(file: Path) -> tuple[sa.Engine, sa.Engine]:
     if not file.parent.is_dir():
         raise StudyError(f"There is no folder {file.parent} for the votes. Make it first.")
-    url = URL.create("sqlite", database=str(file))
+    url = sa.URL.create("sqlite", database=str(file))
     # isolation_level None: the transactions are begun below, not guessed by the driver.
     arguments: dict[str, Any] = {"check_same_thread": False, "isolation_level": None}
-    writer = create_engine(url, poolclass=StaticPool, connect_args=arguments)
-    reader = create_engine(url, pool_size=POOL_SIZE, max_overflow=-1, connect_args=arguments)
+    writer = sa.create_engine(url, poolclass=sa.StaticPool, connect_args=arguments)
+    reader = sa.create_engine(url, pool_size=POOL_SIZE, max_overflow=-1, connect_args=arguments)
     event.listen(writer, "connect", _prepare_writer)
     event.listen(reader, "connect", _prepare_reader)
     event.listen(writer, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))

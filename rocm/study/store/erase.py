@@ -11,10 +11,7 @@ from rocm.study.store.tables import block, event, exclusion, payment, rater, slo
 
 
 def erase(store: Store, study_id: str, number: int) -> int:
-    """Delete a rater with every trace, and leave a tombstone that `verify` accepts.
-
-    No other program may use the database meanwhile. Returns the number of votes deleted.
-    """
+    """Delete a rater with every trace but a tombstone, while no app runs; number of votes."""
     database = store.database
     with database.write() as w:
         studies.locked(w, study_id, for_update=True)

@@ -14,11 +14,7 @@ MASTER_LENGTH = 32
 
 
 def study_secret(folder: Path, study_id: str, master: str = "") -> bytes:
-    """The 32-byte secret of a study, made when first needed; without it its raters are unknown.
-
-    It lies in a folder outside the database and its backups. Where that does not last, it follows
-    from `master`; a file in the folder takes precedence. StudyError if it is damaged.
-    """
+    """The 32-byte secret of a study: a file, made when first needed, or a hash of `master`."""
     if not re.fullmatch("[0-9a-f]{12}", study_id):
         raise StudyError("A study's id is 12 hexadecimal digits.")
     path = folder / f"{study_id}.secret"

@@ -1,8 +1,4 @@
-"""Links for invited raters: each lets in one rater, and only its hash is stored.
-
-An invitation is an event of its study: append-only, in the backup, and in the zip of `study pack`,
-so that invitations may be made where the study was built and used where it is voted on.
-"""
+"""Links for invited raters: each lets in one rater, and only its hash is stored, as an event."""
 
 import json
 import secrets
@@ -20,11 +16,7 @@ MOST_AT_ONCE = 1000
 
 
 def invite(store: Store, study_id: str, num: int) -> list[str]:
-    """Make 1 to 1000 invitations; from then on only invited raters and pilots may join.
-
-    Returns the secrets, of 22 letters, digits, - and _, which are told here only. StudyError for a
-    closed study, a demonstration, or another number.
-    """
+    """Make 1 to 1000 secrets; from then on only invited raters and pilots may join."""
     if not 1 <= num <= MOST_AT_ONCE:
         raise StudyError(f"{num} raters cannot be invited at once: give 1 to {MOST_AT_ONCE}.")
     codes = [secrets.token_urlsafe(16) for _ in range(num)]

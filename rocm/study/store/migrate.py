@@ -1,7 +1,4 @@
-"""The schema's revisions: a new database gets all of them, an older one a backup first.
-
-Tables are made and changed in one transaction, so a database is of one revision or of the next.
-"""
+"""The schema's revisions, in one transaction: an older database is copied first."""
 
 import sqlite3
 from pathlib import Path
@@ -18,11 +15,7 @@ LOCK = 0x524F434D
 
 
 def upgrade(database: Database, migrations: Path = MIGRATIONS) -> Path | str | None:
-    """Bring a database to the newest revision of a folder.
-
-    Returns the backup that was made: a file beside SQLite's, or the name of a schema in PostgreSQL;
-    None if the database was new or needed nothing. StudyError if its revision is not known.
-    """
+    """Bring a database to the newest revision; returns the backup of an older one."""
     revisions = sorted(file.name[:4] for file in (migrations / "versions").glob("[0-9]*.py"))
     with database.read() as connection:
         before = _revision(connection)
@@ -68,10 +61,8 @@ def _run_revisions(connection: Connection, migrations: Path) -> None:
 def _revision(connection: Connection) -> str | None:
     if not inspect(connection).has_table("alembic_version"):
         return None
-    revision: str | None = connection.execute(
-        text("SELECT version_num FROM alembic_version")
-    ).scalar()
-    return revision
+    stored = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    return str(stored) if stored else None
 
 
 def _copy(database: Database, revision: str) -> Path:

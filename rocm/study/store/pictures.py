@@ -74,10 +74,7 @@ def encoded(image: Image.Image) -> bytes:
 
 
 def damaged(image: Image.Image, seed: int) -> Image.Image:
-    """The picture with its 8 by 8 tiles in another order: plainly worse, for attention checks.
-
-    The picture must be at least 8 pixels wide and high; the result has its size.
-    """
+    """The picture, at least 8 x 8 pixels, with its 8 by 8 tiles in another order."""
     plain = image.convert("RGB")
     width, height = plain.size[0] // TILES, plain.size[1] // TILES
     places = [(x * width, y * height) for x in range(TILES) for y in range(TILES)]

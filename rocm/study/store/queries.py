@@ -18,14 +18,9 @@ from rocm.study.store.tables import rater as raters
 from rocm.study.store.tables import trial as trials
 
 _A, _B = image.alias("a"), image.alias("b")
-_PAIRS = (
-    select(
-        pair.c.id,
-        pair.c.kind,
-        prompt.c.text,
-        _A.c.picture_id.label("a"),
-        _B.c.picture_id.label("b"),
-    )
+PAIRS = (
+    select(pair.c.id, pair.c.kind, pair.c.struck, prompt.c.text)
+    .add_columns(_A.c.picture_id.label("picture_a"), _B.c.picture_id.label("picture_b"))
     .join(prompt, prompt.c.id == pair.c.prompt_id)
     .join(_A, _A.c.id == pair.c.image_a)
     .join(_B, _B.c.id == pair.c.image_b)
@@ -68,11 +63,7 @@ def questions(connection: Connection, study_id: str) -> tuple[TrialQuestion, ...
 
 
 def next_step(w: Writing, row: Row[Any], study: Row[Any], now: datetime) -> Step:
-    """Give a rater the open trial again, or the next one; a rater without any left is complete.
-
-    The caller holds the rater's and the study's rows. StudyError if the rater has not consented, or
-    has left.
-    """
+    """Give a rater the open trial or the next one; the caller holds rater's and study's rows."""
     if row.consented_at is None or row.status in ("screened_out", "withdrawn"):
         raise StudyError("A rater gives consent first, and gets no trial after leaving.")
     held, notice = None, ""
@@ -85,12 +76,12 @@ def next_step(w: Writing, row: Row[Any], study: Row[Any], now: datetime) -> Step
         code, notice = secrets.token_hex(5).upper(), ""
         row = w.update(raters, raters.c.id == row.id, status="complete", completion_code=code)[0]
     shown = [one.pair_id for one in ((held,) if held else ()) + tuple(planned[:1])]
-    pairs = {one.id: one for one in w.execute(_PAIRS.where(pair.c.id.in_(shown)))}
+    pairs = {one.id: one for one in w.execute(PAIRS.where(pair.c.id.in_(shown)))}
     following = pairs[planned[0].pair_id] if held and planned else None
     return replace(
         _step(row, study, states, len(planned)),
         trial=held and _trial(held, pairs[held.pair_id]),
-        upcoming=tuple(sorted((following.a, following.b))) if following else (),
+        upcoming=tuple(sorted((following.picture_a, following.picture_b))) if following else (),
         notice=notice,
     )
 
@@ -123,7 +114,7 @@ def _step(row: Row[Any], study: Row[Any], states: Sequence[str], num_planned: in
 
 def _trial(held: Row[Any], shown: Row[Any]) -> Trial:
     """The part of a trial that its rater may see: pictures by side, never by arm."""
-    left, right = (shown.a, shown.b) if held.left_is == "a" else (shown.b, shown.a)
+    left, right = (shown.picture_a, shown.picture_b)[:: 1 if held.left_is == "a" else -1]
     return Trial(
         public_id=held.public_id,
         prompt=shown.text,

@@ -7,33 +7,21 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from rocm.study.store.tables import (
-    arm,
-    exclusion,
-    image,
-    pair,
-    prompt,
-    rater,
-    score,
-    study,
-    trial,
-    vote,
-)
+from rocm.study.store import studies
+from rocm.study.store import tables as t
 
+Arms = dict[int, tuple[int, str]]
 CHECKS, PILOT, WITHDRAWN = "checks", "pilot", "withdrawn"
 """Rules of a vote: too few attention checks right, a try, and one who took the answers back."""
 
 
 @dataclass(frozen=True)
 class Vote:
-    """One answer of one rater to one question of one pair.
+    """One answer of one rater to one question of one pair, without anything that names a person.
 
-    `trial` is its public id, `rater` the number within the study, `prompt` and `pair` are ids,
-    `text` is the prompt. `comparison` is `A:B`, the arms' names in the recipe's order, or their
-    codes where the key is elsewhere; a and b are these, not those of the table `pair`. `expected`
-    is the right answer of a check. `excluded` says whether `rules` (`checks`, `pilot`, `withdrawn`,
-    joined by `;`) leave the vote out of the analysis. Sizes are CSS pixels, `rt_ms` is by the
-    browser's clock, times are ISO.
+    `comparison` is `A:B`, the arms' names in the recipe's order, or codes where the key is
+    elsewhere; a and b are these, not those of the table `pair`. `rules` (`checks`, `pilot`,
+    `withdrawn`, joined by `;`) say why a vote is `excluded`. Sizes are CSS pixels, times ISO.
     """
 
     study: str
@@ -71,38 +59,48 @@ class Vote:
 
 def votes(connection: Connection, study_id: str) -> list[Vote]:
     """Every vote of a study in order of storage, those of pilots, practice and checks too."""
-    a, b = image.alias("a"), image.alias("b")
+    a, b = t.image.alias("a"), t.image.alias("b")
     statement = (
-        select(vote, trial, rater.c.number, rater.c.source, pair, prompt.c.text, prompt.c.category)
-        .add_columns(
-            rater.c.ext_hmac,
-            vote.c.created_at.label("voted_at"),
-            prompt.c.source.label("prompt_source"),
-            a.c.picture_id.label("picture_a"),
-            b.c.picture_id.label("picture_b"),
-            rater.c.id.label("the_rater"),
-            pair.c.id.label("the_pair"),
+        select(
+            *t.vote.c["choice", "tie_reason", "rt_ms", "viewport_width", "viewport_height"],
+            *t.vote.c["picture_size", "created_at"],
+            t.vote.c.study_id.label("study"),
+            t.vote.c.question_key.label("question"),
+            *t.trial.c["left_is", "position", "shown_at"],
+            t.trial.c.public_id.label("trial"),
+            t.trial.c.rep.label("repetition"),
+            t.trial.c.id.label("trial_id"),
+            t.rater.c.source,
+            t.rater.c.ext_hmac,
+            t.rater.c.number.label("rater"),
+            t.rater.c.id.label("rater_id"),
+            *t.pair.c["arm_a", "arm_b", "seed", "kind", "expected"],
+            t.pair.c.id.label("pair"),
+            t.pair.c.prompt_id.label("prompt"),
+            t.prompt.c.text,
+            t.prompt.c.category,
+            t.prompt.c.source.label("prompt_source"),
+            a.c.picture_id.label("image_a"),
+            b.c.picture_id.label("image_b"),
         )
-        .join(trial, trial.c.id == vote.c.trial_id)
-        .join(rater, rater.c.id == trial.c.rater_id)
-        .join(pair, pair.c.id == trial.c.pair_id)
-        .join(prompt, prompt.c.id == pair.c.prompt_id)
-        .join(a, a.c.id == pair.c.image_a)
-        .join(b, b.c.id == pair.c.image_b)
-        .where(vote.c.study_id == study_id)
-        .order_by(vote.c.id)
+        .join(t.trial, t.trial.c.id == t.vote.c.trial_id)
+        .join(t.rater, t.rater.c.id == t.trial.c.rater_id)
+        .join(t.pair, t.pair.c.id == t.trial.c.pair_id)
+        .join(t.prompt, t.prompt.c.id == t.pair.c.prompt_id)
+        .join(a, a.c.id == t.pair.c.image_a)
+        .join(b, b.c.id == t.pair.c.image_b)
+        .where(t.vote.c.study_id == study_id)
+        .order_by(t.vote.c.id)
     )
     arms = named_arms(connection, study_id)
     rules = _rules(connection, study_id)
-    found = [_vote(study_id, row, arms, rules) for row in connection.execute(statement).mappings()]
+    rows = connection.execute(statement).mappings()
+    found = [_vote(dict(row), arms, rules) for row in rows]
     return _checked(connection, study_id, found)
 
 
 def failed_checks(found: Iterable[Vote], question: str, min_share: float) -> set[int]:
-    """Numbers of the raters whose share of right attention checks is below `min_share`.
-
-    A tie is wrong. Raters who have not answered a check have not failed any.
-    """
+    """Raters whose share of right attention checks is below `min_share`; a tie is wrong."""
     answers: dict[int, list[bool]] = {}
     for one in found:
         if one.kind == "check" and one.question == question:
@@ -117,66 +115,30 @@ def is_reportable(one: Vote) -> bool:
 
 def _checked(connection: Connection, study_id: str, found: list[Vote]) -> list[Vote]:
     """The same votes, with the manifest's rule on attention checks applied."""
-    stored = connection.execute(select(study.c.config_json).where(study.c.id == study_id)).scalar()
-    config = json.loads(stored or "{}")
+    config = studies.info(connection, study_id).config
     primary = config.get("primary_question", "overall")
     failed = failed_checks(found, primary, config.get("min_check_share", 0))
+    rules = {vote.rules: ";".join(filter(None, (vote.rules, CHECKS))) for vote in found}
     return [
-        replace(one, excluded=True, rules=";".join(filter(None, (one.rules, CHECKS))))
-        if one.rater in failed
-        else one
-        for one in found
+        replace(vote, excluded=True, rules=rules[vote.rules]) if vote.rater in failed else vote
+        for vote in found
     ]
 
 
-def _vote(
-    study_id: str, row: Any, arms: dict[int, tuple[int, str]], rules: dict[Any, list[str]]
-) -> Vote:
-    a, b = arms[row[pair.c.arm_a]], arms[row[pair.c.arm_b]]
-    images = (row["picture_a"], row["picture_b"])
-    turn = {"a": "a", "b": "b", "tie": "tie"}
-    if a[0] > b[0]:
-        a, b, images = b, a, images[::-1]
-        turn |= {"a": "b", "b": "a"}
-    one, other = a[1], b[1]
-    excluded = rules.get(("rater", row["the_rater"]), []) + rules.get(
-        ("trial", row[trial.c.id]), []
-    )
-    if row[rater.c.source] == "pilot":
-        excluded = [*excluded, PILOT]
-    return Vote(
-        study=study_id,
-        trial=row[trial.c.public_id],
-        rater=row[rater.c.number],
-        source=_source(row[rater.c.source], row[rater.c.ext_hmac]),
-        prompt=row[pair.c.prompt_id],
-        text=row[prompt.c.text],
-        prompt_source=row["prompt_source"],
-        category=row[prompt.c.category],
-        seed=row[pair.c.seed],
-        pair=row["the_pair"],
-        comparison=f"{one}:{other}",
-        arm_a=one,
-        arm_b=other,
-        image_a=images[0],
-        image_b=images[1],
-        question=row[vote.c.question_key],
-        choice=turn[row[vote.c.choice]],
-        tie_reason=row[vote.c.tie_reason],
-        left_is=turn[row[trial.c.left_is]],
-        kind=row[pair.c.kind],
-        expected=turn.get(row[pair.c.expected]),
-        repetition=row[trial.c.rep],
-        position=row[trial.c.position],
-        rt_ms=row[vote.c.rt_ms],
-        viewport_width=row[vote.c.viewport_width],
-        viewport_height=row[vote.c.viewport_height],
-        picture_size=row[vote.c.picture_size],
-        excluded=bool(excluded),
-        rules=";".join(excluded),
-        shown_at=row[trial.c.shown_at],
-        created_at=row["voted_at"],
-    )
+def _vote(row: dict[str, Any], arms: Arms, rules: dict[Any, list[str]]) -> Vote:
+    excluded = rules.get(("rater", row.pop("rater_id")), [])
+    excluded = excluded + rules.get(("trial", row.pop("trial_id")), [])
+    if row["source"] == "pilot":
+        excluded.append(PILOT)
+    row["source"] = _source(row["source"], row.pop("ext_hmac"))
+    (place_a, name_a), (place_b, name_b) = arms[row["arm_a"]], arms[row["arm_b"]]
+    if place_a > place_b:  # the table's a is the recipe's b
+        name_a, name_b = name_b, name_a
+        row["image_a"], row["image_b"] = row["image_b"], row["image_a"]
+        turned = {"a": "b", "b": "a"}
+        row |= {key: turned.get(row[key], row[key]) for key in ("choice", "left_is", "expected")}
+    row |= {"arm_a": name_a, "arm_b": name_b, "comparison": f"{name_a}:{name_b}"}
+    return Vote(**row, excluded=bool(excluded), rules=";".join(excluded))
 
 
 def _source(stored: str, ext_hmac: str | None) -> str:
@@ -184,9 +146,9 @@ def _source(stored: str, ext_hmac: str | None) -> str:
     return "invite" if stored == "link" and ext_hmac is not None else stored
 
 
-def named_arms(connection: Connection, study_id: str) -> dict[int, tuple[int, str]]:
+def named_arms(connection: Connection, study_id: str) -> Arms:
     """Place in the recipe and name of each arm by its id; its code where the key is elsewhere."""
-    rows = connection.execute(select(arm).where(arm.c.study_id == study_id))
+    rows = connection.execute(select(t.arm).where(t.arm.c.study_id == study_id))
     return {row.id: _named(row) for row in rows}
 
 
@@ -199,9 +161,9 @@ def _named(row: Any) -> tuple[int, str]:
 def scores(connection: Connection, study_id: str) -> dict[str, dict[str, float]]:
     """Rewards by name of every picture of a study, by picture id."""
     rows = connection.execute(
-        select(image.c.picture_id, score.c.reward, score.c.value)
-        .join(image, image.c.id == score.c.image_id)
-        .where(image.c.study_id == study_id)
+        select(t.image.c.picture_id, t.score.c.reward, t.score.c.value)
+        .join(t.image, t.image.c.id == t.score.c.image_id)
+        .where(t.image.c.study_id == study_id)
     )
     found: dict[str, dict[str, float]] = {}
     for picture_id, reward, value in rows:
@@ -212,7 +174,7 @@ def scores(connection: Connection, study_id: str) -> dict[str, dict[str, float]]
 def _rules(connection: Connection, study_id: str) -> dict[Any, list[str]]:
     found: dict[Any, list[str]] = {}
     rows = connection.execute(
-        select(exclusion).where(exclusion.c.study_id == study_id).order_by(exclusion.c.id)
+        select(t.exclusion).where(t.exclusion.c.study_id == study_id).order_by(t.exclusion.c.id)
     )
     for row in rows:
         key = ("rater", row.rater_id) if row.rater_id is not None else ("trial", row.trial_id)

@@ -31,11 +31,7 @@ class TrialQuestion:
 
 @dataclass(frozen=True)
 class Trial:
-    """A pair of pictures to judge. It says nothing of arms, checks or repeats.
-
-    `left` and `right` are ids for `Pictures.file`, `position` counts from 0 in the rater's work,
-    and `is_shown` says whether both pictures were seen before, as after a reload.
-    """
+    """A pair of pictures to judge, by ids for `Pictures.file`; nothing of arms or checks."""
 
     public_id: str
     prompt: str
@@ -49,41 +45,24 @@ class Trial:
 
 @dataclass(frozen=True)
 class Step:
-    """Where a rater stands, and the trial to judge next.
-
-    Attributes:
-        study: the rater's study.
-        source: how the rater came, one of `SOURCES`.
-        status: `active`, `complete`, `screened_out` or `withdrawn`.
-        has_consented: whether the rater agreed to the consent text.
-        num_done: trials answered or skipped.
-        num_trials: trials of the rater's work that are done or can still be done.
-        completion_code: of a complete rater, else None.
-        was_saved_before: the answer that led here had been stored earlier; nothing was added.
-        trial: None when the rater is done, no work is left, or `notice` says why.
-        upcoming: picture ids of the pair that probably follows, in an order that hides the sides.
-        notice: why an open study gives no trial now, or empty.
-    """
+    """Where a rater stands, and the trial to judge next."""
 
     study: StudyContext
-    source: str
-    status: str
+    source: str  # how the rater came, one of `SOURCES`
+    status: str  # `active`, `complete`, `screened_out` or `withdrawn`
     has_consented: bool
-    num_done: int
-    num_trials: int
+    num_done: int  # answered or skipped
+    num_trials: int  # done or can still be done
     completion_code: str | None
-    was_saved_before: bool = False
-    trial: Trial | None = None
-    upcoming: tuple[str, ...] = ()
-    notice: str = ""
+    was_saved_before: bool = False  # the answer was stored earlier; nothing was added
+    trial: Trial | None = None  # None at the end, or if `notice` says why
+    upcoming: tuple[str, ...] = ()  # pictures that probably follow; the order hides the sides
+    notice: str = ""  # why an open study gives no trial now
 
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer to a question: `left`, `right` or `tie`, and milliseconds since the pictures.
-
-    A tie may have the reason `both_good` or `both_bad`.
-    """
+    """An answer: `left`, `right` or `tie`, milliseconds, `both_good` or `both_bad` of a tie."""
 
     side: str
     rt_ms: int
@@ -115,9 +94,7 @@ def checked(
 def _checked_answer(question: TrialQuestion, answer: Answer) -> Answer:
     sides = SIDES if question.allow_tie else SIDES[:2]
     if answer.side not in sides:
-        raise StudyError(
-            f"{question.key}={answer.side!r} is not allowed. Answer {', '.join(sides)}."
-        )
+        raise StudyError(f"{question.key}={answer.side!r} is not one of {', '.join(sides)}.")
     if not _is_within(answer.rt_ms, 0, MAX_RT_MS):
         raise StudyError(f"rt_ms={answer.rt_ms!r} is not allowed. Give 0 to {MAX_RT_MS} ms.")
     reasons = TIE_REASONS if answer.side == "tie" else ()

@@ -1,8 +1,4 @@
-"""Simulated raters of a stored study: they join, consent and answer by the methods for people.
-
-Their source is `simulated`, which marks every output. They choose by the utility model of
-`rocm.study.statistics.simulate`, and unlike people they are told which arm drew a picture.
-"""
+"""Simulated raters of a stored study, who join, consent and answer by the methods for people."""
 
 from dataclasses import dataclass, field, replace
 
@@ -22,11 +18,7 @@ SIDES = {True: {"a": "left", "b": "right"}, False: {"a": "right", "b": "left"}}
 
 @dataclass
 class Crowd:
-    """Raters that share their utility model and their taste for each prompt.
-
-    `places` gives a picture's arm by its place in the recipe, None for a damaged copy; `tastes` are
-    drawn when first needed.
-    """
+    """Raters that share utility model and tastes; `places` are arms by picture, None: damaged."""
 
     utility: Utility
     places: dict[str, int | None]
@@ -45,9 +37,8 @@ class Crowd:
         taste = self._taste((question.key, pair, trial.prompt), self.utility.prompt_sd)
         taste += self._taste((question.key, pair, number), self.utility.rater_sd)
         model = self.utility if question.allow_tie else replace(self.utility, tie_width=0.0)
-        (choice,) = answers(
-            model, np.array([taste]), np.array([a_is_left]), np.array([lapse]), self.rng
-        )
+        showing = np.array([taste]), np.array([a_is_left]), np.array([lapse])
+        (choice,) = answers(model, *showing, self.rng)
         return Answer(SIDES[a_is_left].get(str(choice), "tie"), self._milliseconds())
 
     def _taste(self, key: tuple[object, ...], spread: float) -> float:
@@ -62,10 +53,9 @@ class Crowd:
 def simulate_raters(
     store: Store, study_id: str, num_raters: int, score: float, seed: int = 0
 ) -> int:
-    """Let simulated raters work through an open study without people, one after another.
+    """Let simulated raters work through an open study without people; the number of trials.
 
-    Fewer take part if no work is left. `score` is the true score of the first over the second arm
-    of every comparison, in (0, 1). Returns the number of trials answered.
+    `score` is the true score of the first over the second arm of every comparison, in (0, 1).
     """
     if num_raters < 1:
         raise StudyError(f"{num_raters} raters are too few. Give at least 1.")
@@ -110,6 +100,4 @@ def _places(store: Store, study_id: str) -> dict[str, int | None]:
             .join(arm, arm.c.id == image.c.arm_id)
             .where(image.c.study_id == study_id)
         ).all()
-    return {
-        one.picture_id: named[one.arm_id][0] if one.role == "compared" else None for one in found
-    }
+    return {p.picture_id: named[p.arm_id][0] if p.role == "compared" else None for p in found}

@@ -1,8 +1,6 @@
-"""The vote store: raters join, get trials, vote and leave.
+"""The vote store: raters join, get trials, vote and leave; each method is one transaction.
 
-Every method is one transaction and may be called from any thread. A rater is known by a token, of
-which only the hash is stored; a trial by a random public id, bound to its rater. No method that
-takes a token returns which arm drew which picture.
+Only hashes of raters' tokens are stored. No method that takes a token tells an arm.
 """
 
 import secrets
@@ -39,10 +37,7 @@ class Store:
 
     @classmethod
     def open(cls, where: str | Path, clock: Callable[[], datetime] = _now) -> "Store":
-        """Open a store; an empty database gets its tables, an older one a backup and an upgrade.
-
-        `where` is the file of an SQLite database, or a PostgreSQL address.
-        """
+        """Open a store, an SQLite file or PostgreSQL address, with tables made or upgraded."""
         database = Database(where)
         upgrade(database)
         return cls(database, clock)
@@ -81,10 +76,8 @@ class Store:
     ) -> Session:
         """Let a rater in. The same outside id is the same rater, with a new token.
 
-        A `pilot` may join before the study opens and in a pause; a demo study takes `demo`, `pilot`
-        and `simulated` only. `ext_hmac` is of an outside id (`identity.external_hmac`),
-        `payment_id` the outside id itself, kept apart, if the study pays and says so. StudyNotOpen
-        for others now.
+        `ext_hmac` is of the outside id; `payment_id` is the id itself, kept apart, if the study
+        pays. StudyNotOpen before opening and in a pause, except for a `pilot`.
         """
         token = secrets.token_urlsafe(24)
         with self.database.write() as w:
@@ -117,10 +110,7 @@ class Store:
             return queries.current_step(connection, queries.rater(connection, token))
 
     def consent(self, token: str, version: str) -> Step:
-        """Store that the rater agreed to this version of the text; the first time counts.
-
-        StudyError if the study's text has another version.
-        """
+        """Store that the rater agreed to the text's version; the first time counts."""
         with self.database.write() as w:
             row = queries.rater(w.connection, token, locked=True)
             expected = studies.info(w.connection, row.study_id).config["consent"]["version"]
@@ -143,11 +133,7 @@ class Store:
         return self._leave(token, "withdrawn", ("active", "complete"))
 
     def next_step(self, token: str) -> Step:
-        """The rater's open trial, or else the next one; it is held for the lease.
-
-        A reload gives the same trial again, and so does a return after the lease, unless another
-        rater has taken the place. StudyError if the rater has not consented, or has left.
-        """
+        """The rater's open trial, or else the next one, held for the lease; a reload repeats it."""
         with self.database.write() as w:
             row = queries.rater(w.connection, token, locked=True)
             needs_block = row.status == "active" and not assignment.has_block(w, row.id)
@@ -171,10 +157,8 @@ class Store:
     ) -> Step:
         """Store a trial's votes, all or none, and give the next trial, in one transaction.
 
-        Once this returns, the votes are on the disk. Sent again, by a retry, a double click or a
-        second tab, it stores nothing and gives the same next trial; the first answers stay. There
-        is one answer for every question, by its key. TrialExpired if the trial was held too long
-        and given to another rater, was skipped, or the study is closed.
+        Sent again, by a retry or a second tab, it stores nothing and gives the same next trial.
+        TrialExpired if another rater has the pair, it was skipped, or the study is closed.
         """
         with self.database.write() as w:
             row = queries.rater(w.connection, token, locked=True)
@@ -189,10 +173,7 @@ class Store:
             return replace(step, was_saved_before=was_saved_before)
 
     def skip(self, token: str, public_id: str) -> Step:
-        """Store no vote for a pair, free its place for another rater, and give the next trial.
-
-        StudyError if the study allows no skipping.
-        """
+        """Store no vote for a pair, free its place for another rater, and give the next trial."""
         with self.database.write() as w:
             row = queries.rater(w.connection, token, locked=True)
             held = queries.own_trial(w.connection, row, public_id)
@@ -253,13 +234,8 @@ class Store:
             if status == "withdrawn":
                 done = select(trials).where(own, trials.c.state == "done")
                 given_up += w.execute(done).all()
-                w.insert(
-                    exclusion,
-                    study_id=row.study_id,
-                    rater_id=row.id,
-                    rule=status,
-                    created_at=self.stamp(),
-                )
+                rule = {"rater_id": row.id, "rule": status, "created_at": self.stamp()}
+                w.insert(exclusion, study_id=row.study_id, **rule)
             assignment.give_back(w, assignment.counted_pairs(w, given_up))
             row = w.update(raters, raters.c.id == row.id, status=status)[0]
             return queries.current_step(w.connection, row)

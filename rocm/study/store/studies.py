@@ -14,11 +14,7 @@ from rocm.study.store.tables import SOURCES, study
 
 @dataclass(frozen=True)
 class StudyContext:
-    """A study, without its arms.
-
-    `config` is the manifest once frozen, before that the plan (docs/study.md); it must not be
-    changed. `config_sha256` is None for a draft. Times are ISO texts.
-    """
+    """A study, without its arms; `config` is the manifest once frozen, before that the plan."""
 
     study_id: str
     title: str
@@ -33,9 +29,8 @@ class StudyContext:
 
 def row(connection: Connection, study_id: str) -> Row[Any]:
     """The row of a study; StudyError if there is none."""
-    return _known(
-        study_id, connection.execute(select(study).where(study.c.id == study_id)).one_or_none()
-    )
+    statement = select(study).where(study.c.id == study_id)
+    return _known(study_id, connection.execute(statement).one_or_none())
 
 
 def info(connection: Connection, study_id: str) -> StudyContext:
@@ -59,10 +54,7 @@ def named(choices: list[StudyContext], given: str) -> StudyContext:
 
 
 def locked(w: Writing, study_id: str, for_update: bool = False) -> Row[Any]:
-    """A study's row, which does not change until the transaction ends; StudyError if there is none.
-
-    With `for_update` other transactions wait, even those that only read the row in this way.
-    """
+    """A study's row until the transaction ends; `for_update` holds off other such readers."""
     statement = select(study).where(study.c.id == study_id).with_for_update(read=not for_update)
     return _known(study_id, w.execute(statement).one_or_none())
 
@@ -89,9 +81,8 @@ Known = TypeVar("Known")
 
 def _known(study_id: str, known: Known | None) -> Known:
     if known is None:
-        raise StudyError(
-            f"There is no study '{study_id[:40]}'. List them: python -m rocm study status"
-        )
+        listed = "List them: python -m rocm study status"
+        raise StudyError(f"There is no study '{study_id[:40]}'. {listed}")
     return known
 
 

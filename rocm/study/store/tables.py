@@ -1,8 +1,6 @@
 """Tables of the vote store, the same on SQLite and PostgreSQL; docs/study.md describes each column.
 
-Constraints are named, so that a refusal says what it refuses and a migration can find it. What
-spans rows or forbids a change stands in `rocm.study.store.triggers`. Timestamps are ISO-8601 text
-in UTC.
+What spans rows or forbids a change stands in `rocm.study.store.triggers`.
 """
 
 from sqlalchemy import Column, Index, Integer, PrimaryKeyConstraint, Text
@@ -67,7 +65,7 @@ question = table(
     *numbers("show_prompt allow_tie position"),
     PrimaryKeyConstraint("study_id", "key"),
     refers("study_id", "study", "id"),
-    unique("study_id position"),
+    *unique("study_id position"),
     flag("show_prompt"),
     flag("allow_tie"),
     check("position_not_negative", "position >= 0"),
@@ -81,9 +79,7 @@ prompt = table(
     number("source_row"),
     *texts("category text"),
     refers("study_id", "study", "id"),
-    unique("id study_id"),
-    unique("study_id source source_row"),
-    unique("study_id text"),
+    *unique("id study_id", "study_id source source_row", "study_id text"),
     check("text_length", "length(text) BETWEEN 1 AND 4000"),
 )
 
@@ -93,9 +89,7 @@ arm = table(
     *texts("study_id code role"),
     *texts("name method reward base_model adapter_sha256 params_json", optional=True),
     refers("study_id", "study", "id"),
-    unique("id study_id"),
-    unique("study_id code"),
-    unique("study_id name"),
+    *unique("id study_id", "study_id code", "study_id name"),
     one_of("role", ("compared", "damaged")),
     *hexadecimal("code", 8),
     *hexadecimal("adapter_sha256", 64),
@@ -112,9 +106,7 @@ image = table(
     *numbers("width height"),
     refers("arm_id study_id", "arm", "id study_id"),
     refers("prompt_id study_id", "prompt", "id study_id"),
-    unique("arm_id prompt_id seed"),
-    unique("id arm_id prompt_id seed study_id"),
-    unique("picture_id"),
+    *unique("arm_id prompt_id seed", "id arm_id prompt_id seed study_id", "picture_id"),
     *hexadecimal("picture_id", 32),
     *hexadecimal("sha256", 64),
     check("seed_not_negative", "seed >= 0"),
@@ -145,8 +137,7 @@ pair = table(
     # Both pictures provably share prompt and seed.
     refers("image_a arm_a prompt_id seed study_id", "image", "id arm_id prompt_id seed study_id"),
     refers("image_b arm_b prompt_id seed study_id", "image", "id arm_id prompt_id seed study_id"),
-    unique("image_a image_b"),
-    unique("id study_id"),
+    *unique("image_a image_b", "id study_id"),
     one_of("kind", KINDS),
     check("arms_ordered", "arm_a < arm_b"),
     check("expected_is_side", "expected IN ('a', 'b')"),
@@ -170,10 +161,7 @@ rater = table(
     text("completion_code", optional=True),
     text("created_at"),
     refers("study_id", "study", "id"),
-    unique("study_id number"),
-    unique("study_id source ext_hmac"),
-    unique("token_sha256"),
-    unique("id study_id"),
+    *unique("study_id number", "study_id source ext_hmac", "token_sha256", "id study_id"),
     one_of("source", SOURCES),
     one_of("status", RATER_STATES),
     *hexadecimal("ext_hmac", 64),
@@ -193,10 +181,7 @@ block = table(
     text("taken_at", optional=True),
     refers("study_id", "study", "id"),
     refers("rater_id study_id", "rater", "id study_id"),
-    unique("study_id number"),
-    unique("rater_id"),
-    unique("id study_id"),
-    unique("id rater_id"),
+    *unique("study_id number", "rater_id", "id study_id", "id rater_id"),
     one_of("origin", ("planned", "repair", "pilot")),
     check("taken_is_dated", "(rater_id IS NULL) = (taken_at IS NULL)"),
     has_counted_id=True,
@@ -211,9 +196,9 @@ slot = table(
     PrimaryKeyConstraint("block_id", "position"),
     refers("block_id study_id", "block", "id study_id"),
     refers("pair_id study_id", "pair", "id study_id"),
-    unique("block_id pair_id rep"),
-    unique("block_id pair_id left_is"),  # a repeat shows the other side
-    unique("block_id position pair_id rep left_is"),
+    *unique("block_id pair_id rep"),
+    *unique("block_id pair_id left_is"),  # a repeat shows the other side
+    *unique("block_id position pair_id rep left_is"),
     one_of("left_is", ("a", "b")),
     flag("rep"),
     check("position_not_negative", "position >= 0"),
@@ -233,10 +218,7 @@ trial = table(
     refers(
         "block_id position pair_id rep left_is", "slot", "block_id position pair_id rep left_is"
     ),
-    unique("public_id"),
-    unique("rater_id pair_id rep"),
-    unique("rater_id position"),
-    unique("id study_id"),
+    *unique("public_id", "rater_id pair_id rep", "rater_id position", "id study_id"),
     one_of("state", TRIAL_STATES),
     one_of("left_is", ("a", "b")),
     *hexadecimal("public_id", 32),
@@ -265,7 +247,7 @@ vote = table(
     text("created_at"),
     refers("trial_id study_id", "trial", "id study_id"),
     refers("study_id question_key", "question", "study_id key"),
-    unique("trial_id question_key"),
+    *unique("trial_id question_key"),
     one_of("choice", CHOICES),
     one_of("raw_side", SIDES),
     one_of("tie_reason", TIE_REASONS),
@@ -283,8 +265,7 @@ exclusion = table(
     *texts("rule created_at"),
     refers("rater_id study_id", "rater", "id study_id"),
     refers("trial_id study_id", "trial", "id study_id"),
-    unique("rater_id rule"),
-    unique("trial_id rule"),
+    *unique("rater_id rule", "trial_id rule"),
     check("excludes_one_thing", "(rater_id IS NULL) <> (trial_id IS NULL)"),
     check("rule_length", "length(rule) BETWEEN 1 AND 100"),
     has_counted_id=True,

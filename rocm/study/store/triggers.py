@@ -1,7 +1,4 @@
-"""Rules that constraints cannot say: append-only tables, frozen studies, the states of a trial.
-
-Each guard is one condition that both databases understand; a row for which it holds is refused.
-"""
+"""Rules that constraints cannot say: each guard is a condition, true of rows to refuse."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -75,9 +72,7 @@ def _freezing() -> Iterator[Guard]:
         # Of an arm, what the key says may be filled in later: it stays behind when a study travels.
         key = ("name", "method", "reward", "base_model", "adapter_sha256", "params_json")
         free = key if table == "arm" else ()
-        known = "".join(
-            f" OR (OLD.{column} IS NOT NULL AND ({_changed(column)}))" for column in free
-        )
+        known = "".join(f" OR (OLD.{name} IS NOT NULL AND ({_changed(name)}))" for name in free)
         change = f"{_frozen('OLD')} AND ({_changed_but(table, *free)}{known})"
         yield Guard(f"{table}_frozen_insert", table, "INSERT", _frozen("NEW"), why)
         yield Guard(f"{table}_frozen_update", table, "UPDATE", change, why)
@@ -88,9 +83,8 @@ def _freezing() -> Iterator[Guard]:
     yield Guard("pair_frozen_update", "pair", "UPDATE", f"{_frozen('OLD')} AND ({fixed})", why)
     design = _changed_but("study", "status", "closed_at", "key_nonce")
     yield Guard("study_frozen", "study", "UPDATE", f"OLD.status <> 'draft' AND ({design})", why)
-    yield Guard(
-        "slot_no_update", "slot", "UPDATE", _frozen("OLD"), "a plan is not changed once it is open"
-    )
+    planned = "a plan is not changed once it is open"
+    yield Guard("slot_no_update", "slot", "UPDATE", _frozen("OLD"), planned)
     yield Guard(
         "slot_not_struck",
         "slot",
@@ -153,9 +147,8 @@ def _votes() -> Iterator[Guard]:
         f"NEW.choice <> {seen}",
         "the choice is not what the side says",
     )
-    yield Guard(
-        "vote_of_a_done_trial", "vote", "INSERT", f"{state} <> 'done'", "the trial is not done"
-    )
+    undone = f"{state} <> 'done'"
+    yield Guard("vote_of_a_done_trial", "vote", "INSERT", undone, "the trial is not done")
     yield Guard(
         "vote_tie_allowed",
         "vote",

@@ -1,8 +1,4 @@
-"""The Results page: headline, report, downloads, and verification of a study's votes.
-
-Results are computed by a process of their own; a timer polls it until it ends. The address names
-the study that is shown.
-"""
+"""The Results page: headline, report, downloads, and verification of a study's votes."""
 
 import json
 from html import escape
@@ -43,24 +39,15 @@ class ResultsPage:
         )
         with gr.Row(elem_classes="results-bar"):
             self._study = gr.Dropdown([], label="Study", elem_id="results_study")
-            looks: dict[str, Any] = {
-                "scale": 0,
-                "size": "md",
-                "min_width": 90,
-                "interactive": False,
-            }
+            looks: Any = {"scale": 0, "size": "md", "min_width": 90, "interactive": False}
             self._refresh = gr.Button("Refresh", elem_id="results_refresh", **looks)
             self._verify = gr.Button("Verify", elem_id="results_verify", **looks)
             self._prepare = gr.Button("Prepare downloads", elem_id="results_prepare", **looks)
         self._state = gr.HTML(view.NO_STUDY, elem_id="results_state")
         self._said = gr.HTML("", elem_id="results_said")
         with gr.Column(visible=False) as self._downloads:
-            self._files = gr.File(
-                label="Downloads",
-                file_count="multiple",
-                interactive=False,
-                elem_id="results_files",
-            )
+            many: Any = {"file_count": "multiple", "interactive": False}
+            self._files = gr.File(label="Downloads", elem_id="results_files", **many)
             gr.HTML(view.FILES)
         self._headline = gr.HTML("", elem_id="results_headline")
         with gr.Row(visible=False, elem_classes="results-charts") as self._charts:

@@ -1,7 +1,4 @@
-"""The Study page: build a study, check its pairs, open it, send its link, watch it.
-
-Every handler checks `access` first: a study's pairs and figures are private.
-"""
+"""The Study page: build a study, check its pairs, open it, send its link, watch it."""
 
 from collections.abc import Callable, Sequence
 from html import escape
@@ -76,9 +73,7 @@ def build(studies: Studies, compare: Comparisons, access: Access, tab: gr.Tab) -
 class StudyPage:
     """The page's handlers; each checks `access`, asks a part of the study, converts the answer."""
 
-    def __init__(
-        self, studies: Studies, access: Access, form: StudyForm, panel: dict[str, Any]
-    ) -> None:
+    def __init__(self, studies: Studies, access: Access, form: StudyForm, panel: dict[str, Any]):
         """Bind the studies to the form of a new study and to the right column."""
         self._studies, self._access = studies, access
         self._form, self._panel = form, panel
@@ -134,10 +129,7 @@ class StudyPage:
         act: Callable[..., Any],
         more: Sequence[Component] = (),
     ) -> None:
-        """A click acts on the selected study.
-
-        If `act` returns a text, that study is shown instead; a dictionary is further changes.
-        """
+        """A click acts on the selected study; a text is a study to show, a dictionary changes."""
 
         def handle(token: str, selected: str, base: str, *values: Any) -> Changes:
             self._access.check(token)
@@ -227,9 +219,7 @@ class StudyPage:
         if study:
             visible["link"] = state in RUNNING and not study.num_invited
             visible["invite_box"] = visible["invite_box"] and not study.info.is_demo
-        changes: Changes = {
-            panel[name]: gr.update(visible=value) for name, value in visible.items()
-        }
+        changes: Changes = {panel[name]: gr.update(visible=is_) for name, is_ in visible.items()}
         changes[panel["phase"]] = f"{study.info.study_id} {state}" if study else ""
         if study:
             address = _address(base, study.info.study_id)

@@ -33,10 +33,7 @@ class ChosenStudy(BaseModel):
 
 
 def build_panel(studies: Studies, token: gr.Textbox, access: Access) -> dict[str, Any]:
-    """Make the right column in the current Gradio block; returns its components by name.
-
-    `phase` changes with the selected study and its state only.
-    """
+    """Make the right column; returns its components. `phase` changes with study and state only."""
     panel: dict[str, Any] = {
         "token": token,
         "selected": gr.State(""),
@@ -110,20 +107,11 @@ def _build_bin() -> dict[str, Any]:
 
 def _build_links(access: Access) -> dict[str, Any]:
     looks: dict[str, Any] = {"interactive": False, "visible": False, "buttons": ["copy"]}
-    link = gr.Textbox(
-        label="Voting link",
-        info=ONLY_HERE if access.is_local else SEND_IT,
-        max_lines=1,
-        elem_id="study_link",
-        **looks,
-    )
-    pilot = gr.Textbox(
-        label="Pilot link",
-        info="For trying out the study: pilots' votes are never analyzed.",
-        max_lines=1,
-        elem_id="study_pilot",
-        **looks,
-    )
+    line = {"max_lines": 1, **looks}
+    words = ONLY_HERE if access.is_local else SEND_IT
+    link = gr.Textbox(label="Voting link", info=words, elem_id="study_link", **line)
+    words = "For trying out the study: pilots' votes are never analyzed."
+    pilot = gr.Textbox(label="Pilot link", info=words, elem_id="study_pilot", **line)
     with gr.Row(visible=False, elem_classes="buttons", elem_id="study_inviting") as box:
         num_invited = _count(10, "Raters to invite", "study_num_invited")
         invite = _button("Invite raters", "study_invite")

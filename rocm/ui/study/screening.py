@@ -30,10 +30,7 @@ class PressedPair(BaseModel):
 def build_screening(
     studies: Studies, access: Access, token: gr.Textbox, selected: gr.State, phase: gr.State
 ) -> None:
-    """Make this part of the page in the current Gradio block, with its handlers.
-
-    `phase` changes when another study than `selected`, or another state of it, is shown.
-    """
+    """Make this part of the page, with its handlers; `phase` changes with study or state."""
     gr.HTML("<h2>Check the pairs</h2>", elem_classes="overline")
     gr.HTML(HELP)
     with gr.Row():

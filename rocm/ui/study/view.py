@@ -62,9 +62,8 @@ def details(study: StudyDetails) -> str:
     """Name, state, progress and figures of the selected study."""
     info, build = study.info, study.build
     demo = "<span>votes are marked as votes of a demonstration</span>" if info.is_demo else ""
-    lines = [
-        f'<div class="state"><strong>{escape(info.title)}</strong>{_badge(study.state)}{demo}</div>'
-    ]
+    title = f"<strong>{escape(info.title)}</strong>{_badge(study.state)}{demo}"
+    lines = [f'<div class="state">{title}</div>']
     if build and (study.is_drawing or study.state == "unfinished"):
         lines.append(_build(build))
     elif study.state == "unfinished":
@@ -127,10 +126,7 @@ def _build(build: BuildStatus) -> str:
 
 
 def pair_grid(rows: list[PairRow], page: int, num_pages: int, is_draft: bool) -> str:
-    """Pairs as pictures; those of a draft have a button that excludes or includes them.
-
-    `page` counts from 0.
-    """
+    """Pairs as pictures, page counted from 0; a draft's have a button to exclude them."""
     if not rows:
         return '<div class="subtle">There are no such pairs.</div>'
     place = f'<div class="subtle">Page {page + 1} of {num_pages}</div>' if num_pages > 1 else ""

@@ -46,11 +46,11 @@ def test_power_grows_with_the_difference_and_the_prompts():
 
 def test_workload_by_hand():
     design = Design(300, 30, 5, num_repeats=5, num_checks=5)
-    found = workload(design, 2, seconds_per_trial=12, pay_per_hour=10, fee=0.5)
+    found = workload(design, 2, seconds_per_trial=12, pay_per_hour=15)
     assert found.num_trials == 2 * (1500 + 300)
     assert found.trials_per_rater == 120
     assert found.minutes_per_rater == pytest.approx(3 + 24)
-    assert found.cost == pytest.approx(30 * 27 / 60 * 10 * 1.5)
+    assert found.cost == pytest.approx(30 * 27 / 60 * 15)
 
 
 def test_a_workload_without_time_is_refused():
