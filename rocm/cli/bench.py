@@ -86,16 +86,7 @@ def bench(options: argparse.Namespace, rest: list[str], home: Path) -> None:
 
 
 def bench_text(options: argparse.Namespace, load_more: "Load | None" = None) -> str:
-    """The table of a benchmark.
-
-    Args:
-        options: parsed.
-        load_more: gives rows that `step` times beside ours, from the benchmark's settings.
-
-    Raises:
-        ConfigError: a number is out of range, or the size does not fit the device.
-        RunError: the JSON file cannot be written.
-    """
+    """The table of a benchmark; `load_more` gives rows that `step` times beside ours."""
     for name, values in (("--rounds", [options.rounds]), ("--batch", options.batch or [])):
         if any(not 1 <= value <= LARGEST for value in values):
             raise ConfigError(f"{name} is 1 to {LARGEST}.")

@@ -66,11 +66,7 @@ def add_download_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def download(options: argparse.Namespace, rest: list[str], home: Path) -> None:
-    """Download what a model or a preset needs, or only print its size.
-
-    Raises:
-        RocmError: no network, no such model, no room on the disk, or a file arrived damaged.
-    """
+    """Download what a model or a preset needs, or only print its size."""
     source = options.source
     if is_hub_source(source):
         fetch_hub_prompts(source, options.column, _say)
@@ -123,11 +119,7 @@ def add_export_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def export(options: argparse.Namespace, rest: list[str], home: Path) -> None:
-    """Write an adapter for another program, and upload it if asked.
-
-    Raises:
-        RocmError: no such adapter, a folder that is not empty, or no network.
-    """
+    """Write an adapter for another program, and upload it if asked."""
     repository = options.push_to_hub
     if repository and (not is_repository(repository) or "@" in repository):
         raise ConfigError(f"--push-to-hub {repository[:200]} is not of the form owner/name.")

@@ -38,16 +38,7 @@ def _settings_help() -> str:
 
 
 def train(options: argparse.Namespace, rest: list[str], home: Path) -> None:
-    """Begin or continue a run, and show its progress until it ends.
-
-    Args:
-        options: of `add_train_arguments`.
-        rest: settings as flags.
-        home: ROCM_HOME.
-
-    Raises:
-        RocmError: bad settings, or the reason that the run failed.
-    """
+    """Begin or continue a run, and show its progress until it ends."""
     with joined() as ranks:
         if ranks.rank:
             _follow(ranks)

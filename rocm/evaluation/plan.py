@@ -36,22 +36,15 @@ FREE = (*PIXEL_NAMES, *CLIP_FOLDERS)
 
 @dataclass(frozen=True)
 class Column:
-    """A column of the grid: an arm at one value of the axis.
-
-    Attributes:
-        value: of the axis, in words; empty without an axis.
-        picture: settings of its pictures; prompt and seed are filled in.
-        trained: rewards that the arm was trained on.
-        sha256: of its adapter, or empty.
-    """
+    """A column of the grid: an arm at one value of the axis."""
 
     label: str
-    value: str
-    picture: Picture
-    trained: tuple[str, ...] = ()
+    value: str  # of the axis, in words; empty without an axis
+    picture: Picture  # settings of its pictures; prompt and seed are filled in
+    trained: tuple[str, ...] = ()  # rewards that the arm was trained on
     is_base: bool = False
     run_id: str = ""
-    sha256: str = ""
+    sha256: str = ""  # of its adapter, or empty
 
     @property
     def title(self) -> str:
@@ -70,22 +63,15 @@ class Result:
 
 @dataclass(frozen=True)
 class ComparisonPlan:
-    """A comparison that can be drawn.
-
-    Attributes:
-        axis: of `AXES`, or empty.
-        rewards: measured, in order.
-        judge: the held-out reward among them, or empty.
-        official: package and checkpoint of each official score; file of each user reward.
-    """
+    """A comparison that can be drawn."""
 
     columns: tuple[Column, ...]
     prompts: tuple[str, ...]
     seeds: tuple[int, ...]
-    axis: str = ""
-    rewards: tuple[str, ...] = ()
-    judge: str = ""
-    official: dict[str, str] = field(default_factory=dict)
+    axis: str = ""  # of `AXES`, or empty
+    rewards: tuple[str, ...] = ()  # measured, in order
+    judge: str = ""  # the held-out reward among them, or empty
+    official: dict[str, str] = field(default_factory=dict)  # package and checkpoint, or file
 
     @property
     def num_pictures(self) -> int:
@@ -142,18 +128,9 @@ class ComparisonPlan:
 
 
 def make_plan(request: Request, runs: Path, is_public: bool = False) -> ComparisonPlan:
-    """The pictures that a request asks for.
+    """The pictures that a request asks for; every adapter exists and fits the model.
 
-    Args:
-        request: from the page or the command line.
-        runs: folder of the runs that arms may name.
-        is_public: allow fewer pictures and no folders.
-
-    Returns:
-        The plan; every adapter exists and fits the model.
-
-    Raises:
-        RocmError: a value is not allowed.
+    With `is_public` fewer pictures and no folders are allowed. RocmError for a bad value.
     """
     if not request.arms:
         raise ConfigError("There are no arms. Choose at least one: the base model, or an adapter.")

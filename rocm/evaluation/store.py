@@ -91,16 +91,8 @@ class Comparisons:
     def draw(self, plan: ComparisonPlan, request: Request, is_public: bool = False) -> str:
         """Draw the missing pictures of a comparison; returns its key at once.
 
-        Args:
-            plan: made of `request`.
-            request: kept, to fill the page's form with.
-            is_public: drop old comparisons, so that visitors cannot fill the disk.
-
-        Returns:
-            Its key.
-
-        Raises:
-            DrawingError: too many comparisons are being drawn.
+        `request` is kept to fill the page's form. On a public page old comparisons are dropped, so that
+        visitors cannot fill the disk. DrawingError if too many comparisons are being drawn.
         """
         folder = self.path / plan.key
         with self._lock:

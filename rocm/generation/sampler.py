@@ -70,20 +70,12 @@ class Sampler:
     def draw(
         self, pictures: Sequence[Picture], rewards: Sequence[str] = (), ranks: Ranks = ALONE
     ) -> Iterator[Drawn]:
-        """Draw pictures in batches of equal settings, in turn: arms come side by side.
+        """Draw checked pictures in batches of equal settings, in turn: arms come side by side.
 
-        Args:
-            pictures: checked pictures.
-            rewards: names of rewards to measure on each; also of the statistics in `MEASURES`, and
-                `kl_nats`, the divergence from the model without adapter.
-            ranks: S processes that share the work, each every S-th batch; batches and pictures are
-                those of a single process, bit for bit.
-
-        Yields:
-            Each picture as soon as its batch, and those of the other processes, are done.
-
-        Raises:
-            RocmError: a model or adapter is missing, damaged or does not fit; the memory is full.
+        Each is measured with `rewards`: rewards, `MEASURES`, and `kl_nats`, the divergence from the
+        model without adapter. The S processes of `ranks` draw every S-th batch each; pictures are those
+        of a single process, bit for bit. RocmError if a model or adapter is missing, damaged or does not
+        fit, or the memory is full.
         """
         batches = self._batches(pictures)
         while group := list(islice(batches, ranks.size)):

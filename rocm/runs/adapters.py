@@ -31,21 +31,13 @@ LORA = re.compile(r"unet\.(.+)\.(?:lora\.(down|up)|lora_(A|B))\.weight")
 
 @dataclass(frozen=True)
 class Adapter:
-    """The base model, or an adapter for it.
+    """The base model, or an adapter for it."""
 
-    Attributes:
-        name: as given, such as `base`, `run:ID@STEP`, a folder, or `owner/name` of the hub.
-        label: short, for people.
-        folder: of the adapter, relative to the project where it lies in it; empty for the base.
-        config: settings it was trained with; None if unknown.
-        run: the run that trained it; None for other adapters.
-    """
-
-    name: str
-    label: str
-    folder: str = ""
-    config: RunConfig | None = None
-    run: RunDir | None = None
+    name: str  # as given, such as `base`, `run:ID@STEP`, a folder, or `owner/name` of the hub
+    label: str  # short, for people
+    folder: str = ""  # relative to the project where it lies in it; empty for the base
+    config: RunConfig | None = None  # settings it was trained with; None if unknown
+    run: RunDir | None = None  # the run that trained it; None for other adapters
 
     @property
     def path(self) -> Path:
@@ -99,21 +91,12 @@ def shipped_adapters() -> list[str]:
 
 
 def find_adapter(name: str, runs: Path, is_public: bool = False) -> Adapter:
-    """The adapter of a name, see docs/models.md.
+    """The adapter of a name; its weights file exists.
 
-    Args:
-        name: `base` or empty, `run:ID`, `run:ID@STEP`, a run's id or directory, an adapter folder
-            (absolute, or relative to the working directory or the project), the name of a shipped
-            adapter, or a hub repository that was downloaded.
-        runs: folder of the runs.
-        is_public: accept only the base model, runs and shipped adapters.
-
-    Returns:
-        The adapter; its weights file exists.
-
-    Raises:
-        ConfigError: the name is not allowed in public.
-        MissingFile: nothing has this name, or it has no weights.
+    The names are those in docs/models.md: `base` or empty, `run:ID`, `run:ID@STEP`, a run's id or
+    directory, an adapter folder (absolute, or relative to the working directory or the project), a
+    shipped adapter, or a downloaded hub repository. With `is_public` only the base model, runs and
+    shipped adapters are allowed (else ConfigError). MissingFile if nothing has this name.
     """
     name = name.strip()
     if name in ("", BASE):
@@ -177,18 +160,9 @@ def _choice_label(run: RunDir) -> str:
 
 
 def check_same_model(adapters: list[Adapter], model: str) -> str:
-    """The base model that all adapters share.
+    """Name of the base model that all adapters share; `model` is the chosen one, or empty.
 
-    Args:
-        adapters: to compare.
-        model: the chosen model; empty for the adapters' own.
-
-    Returns:
-        Its name.
-
-    Raises:
-        ConfigError: the adapters, or an adapter and the chosen model, differ in it.
-        MissingFile: the model is not there.
+    ConfigError if models differ, MissingFile if the model does not exist.
     """
     models = {adapter.label: adapter.config.model for adapter in adapters if adapter.config}
     if model:
@@ -205,16 +179,7 @@ def check_same_model(adapters: list[Adapter], model: str) -> str:
 
 
 def check_fit(adapter: Adapter, folder: str, model: str) -> None:
-    """Refuse an adapter whose layers the model lacks, before anything is drawn.
-
-    Args:
-        adapter: named in the error.
-        folder: of its weights, or of a checkpoint's.
-        model: the base model.
-
-    Raises:
-        ConfigError: the file is damaged, or a layer is missing or has another size.
-    """
+    """ConfigError if the model lacks a layer of the weights in `folder`, or a size differs."""
     layers = _layer_sizes(find_model(model).base)
     tensors = tensor_shapes(ROOT / folder / WEIGHTS)
     advice = "Choose the model that the adapter was trained on, or leave the adapter out."

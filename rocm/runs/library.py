@@ -50,8 +50,7 @@ class Runs(Reports):
     def start(self, config: RunConfig, name: str = "run") -> str:
         """Append a new run to the queue; it starts at once if no run is training.
 
-        Returns:
-            The run's id: `name` (the preset's), date, time, and four random characters.
+        Returns the run's id: `name` (the preset's), date, time, and four random characters.
         """
         stem = "".join(c if c.isalnum() and c.isascii() else "-" for c in name).strip("-")
         run_id = f"{stem[:60] or 'run'}-{datetime.now():%Y%m%d-%H%M%S}-{token_hex(2)}"
@@ -60,10 +59,9 @@ class Runs(Reports):
         return run_id
 
     def resume(self, run_id: str) -> None:
-        """Queue a run that was stopped, cancelled, interrupted or failed.
+        """Queue a stopped, cancelled, interrupted or failed run; RunError in any other state.
 
-        It continues from its last checkpoint, or starts over without one. RunError for a run in any
-        other state.
+        It continues from its last checkpoint, or starts over without one.
         """
         run = self.run(run_id)
         status = run.status()
@@ -75,11 +73,8 @@ class Runs(Reports):
     def extend(self, run_id: str, num_more: int) -> None:
         """Queue a finished or stopped run for `num_more` updates.
 
-        The learning rate is constant, so the result equals a run of that length from the start.
-
-        Raises:
-            RunError: the run waits, is training, or has no checkpoint.
-            ConfigError: `num_more` is below 1, or the total is too large.
+        The learning rate is constant, so the result equals a run of that length from the start. RunError
+        if it waits, trains or has no checkpoint; ConfigError if `num_more` is out of range.
         """
         run = self.run(run_id)
         status = run.status()
@@ -94,9 +89,7 @@ class Runs(Reports):
     def stop(self, run_id: str, grace_s: float = STOP_GRACE_S) -> None:
         """Stop a run after this update, or cancel it if it waits; returns at once.
 
-        Args:
-            run_id: of the run; RunError if it neither trains nor waits.
-            grace_s: seconds until a signal is sent, and again until the process is killed.
+        After `grace_s` seconds a signal is sent, after twice that the process is killed.
         """
         run = self.run(run_id)
         status = run.status()

@@ -94,12 +94,7 @@ def family(pid: int, create_time: float) -> list[psutil.Process]:
 
 
 def judge(record: dict[str, Any], launch: dict[str, Any] | None) -> tuple[State, str]:
-    """The state now, and a sentence if something went wrong.
-
-    Args:
-        record: content of state.json.
-        launch: content of launch.json; None without that file.
-    """
+    """State now, and what went wrong, from state.json and launch.json (None without that file)."""
     state, error = record.get("state", "interrupted"), record.get("error", "")
     if state not in ACTIVE:
         return state, error

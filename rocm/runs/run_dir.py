@@ -75,16 +75,8 @@ class RunDir:
     ) -> Self:
         """A new run at `path`, with copies of the user's own reward files.
 
-        Args:
-            path: the run's directory, new or empty; its parents are created.
-            config: the settings, written to config.yaml.
-            preset: name of the settings it starts from.
-            place: in the queue; 0 if its trainer starts at once.
-            sweep: id of its sweep.
-
-        Raises:
-            RunError: `path` holds a run or other files.
-            RocmError: a reward file is missing or wrong.
+        `preset` is the name of the settings it starts from, `place` that in the queue, 0 if its trainer
+        starts at once. RunError if `path` holds files; RocmError if a reward file is missing or wrong.
         """
         run = cls(Path(path))
         if run._file("config.yaml").exists():
@@ -127,10 +119,7 @@ class RunDir:
         self._replace_state({"error": "", **fields, "state": state, **identity})
 
     def mark_waiting(self, place: float = 0.0, **fields: Any) -> None:
-        """Record that the run waits at `place`, or (0) that its trainer is being started.
-
-        `fields` as for `write_state`.
-        """
+        """Record that the run waits at `place`, or (0) that its trainer starts; as `write_state`."""
         for name in ("launch.json", "stop.json"):
             self._file(name).unlink(missing_ok=True)
         for name in get_args(Control):

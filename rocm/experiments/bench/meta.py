@@ -30,10 +30,9 @@ def flash_attention(
     *others: Any,
     **options: Any,
 ) -> Tensor:
-    """Attention as one flash kernel if CUDA has one: half precision and no mask.
+    """`torch.nn.functional.scaled_dot_product_attention` as one flash kernel, if CUDA has one.
 
-    Takes the arguments of `torch.nn.functional.scaled_dot_product_attention`, of which `is_causal`
-    and `scale` reach the kernel.
+    That is in half precision without a mask; `is_causal` and `scale` reach the kernel.
     """
     options |= dict(zip(("dropout_p", "is_causal"), others, strict=False))
     if attn_mask is not None or query.dtype not in (torch.bfloat16, torch.float16):

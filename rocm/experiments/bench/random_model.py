@@ -37,17 +37,11 @@ BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_line
 
 @dataclass(frozen=True)
 class Size:
-    """Sizes of the networks: diffusers' and open_clip's configurations.
-
-    Attributes:
-        unet: settings of `UNet2DConditionModel` besides its defaults.
-        vae: of `AutoencoderKL`.
-        tower: open_clip's model configuration of the reward.
-    """
+    """Sizes of the networks: diffusers' configurations, and open_clip's of the reward."""
 
     name: str
-    unet: dict[str, Any]
-    vae: dict[str, Any]
+    unet: dict[str, Any]  # settings of `UNet2DConditionModel` besides its defaults
+    vae: dict[str, Any]  # of `AutoencoderKL`
     tower: dict[str, Any] = field(default_factory=lambda: open_clip.get_model_config(ARCHITECTURE))
 
 
@@ -118,10 +112,7 @@ class RandomEncoder(OpenClipEncoder):
 
 
 def random_setup(config: RunConfig, size: Size, device: torch.device) -> Setup:
-    """A run's parts with random weights on a device, `meta` included.
-
-    Of the settings, `model`, `reward`, `track`, `judge` and those of the prompts are ignored.
-    """
+    """A run's parts with random weights on a device, `meta` too; names in the settings are ignored."""
     config = config.model_copy(update=GIVEN)
     model = random_model(config, size, device)
     rewards = {config.reward: random_reward(size, device, model.dtype)}

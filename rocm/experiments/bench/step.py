@@ -39,41 +39,26 @@ ADAPTER_DEVIATION = 0.02  # an untrained adapter has B = 0, where A's gradient v
 
 @dataclass(frozen=True)
 class Work:
-    """The work of all variants.
+    """The work of all variants."""
 
-    Attributes:
-        base: settings that they share.
-        size: of networks with random weights; None for the model of the settings.
-        num_rounds: timed updates of each variant.
-    """
-
-    base: RunConfig
-    size: Size | None
-    num_rounds: int
+    base: RunConfig  # settings that they share
+    size: Size | None  # of networks with random weights; None for the model of the settings
+    num_rounds: int  # timed updates of each variant
 
 
 @dataclass
 class Arm:
-    """A variant ready to be timed.
-
-    Attributes:
-        weights_bytes: of all networks.
-        change: another update than training's, of its number; None for training's.
-        first_s: its first update, compilation included.
-        gradient: of that update, (P,), float32, on the CPU; empty unless it is training's.
-        counts: of a later update; None if not counted.
-        peak_bytes: largest memory allocated in a timed update; on CUDA only.
-        step: number of its last update.
-    """
+    """A variant ready to be timed."""
 
     setup: Setup
-    weights_bytes: int
-    change: Callable[[int], object] | None = None
-    first_s: float = 0.0
+    weights_bytes: int  # of all networks
+    change: Callable[[int], object] | None = None  # another update than training's
+    first_s: float = 0.0  # its first update, compilation included
+    # Of the first update, (P,), float32, on the CPU; empty unless it is training's.
     gradient: Tensor = field(default_factory=lambda: torch.empty(0))
-    counts: Counts | None = None
-    peak_bytes: int = 0
-    step: int = 0
+    counts: Counts | None = None  # of a later update; None if not counted
+    peak_bytes: int = 0  # largest memory allocated in a timed update; on CUDA only
+    step: int = 0  # number of its last update
 
     def advance(self) -> None:
         """Do the next update."""

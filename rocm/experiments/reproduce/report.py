@@ -28,33 +28,20 @@ svg, img { max-width: 100%; height: auto; } .no { font-weight: bold; }
 
 @dataclass(frozen=True)
 class Findings:
-    """Everything in the report.
-
-    Attributes:
-        chosen: learning rate by method.
-        tuning: lines of the tuning runs: method, learning rate, seed, gain of the trained reward.
-        cells: by budget, then by method.
-        betas: at the last budget.
-        second: methods trained on the second reward, by key, at the last budget.
-        rows: of metrics, by method, of each seed.
-        pictures: paths by column heading: base model first.
-        prompts: of the pictures' rows.
-        judge: name of the held-out judge.
-        machine: hardware and time of the runs.
-    """
+    """Everything in the report."""
 
     plan: Plan
-    chosen: dict[str, float]
-    tuning: list[dict[str, Any]]
-    cells: dict[str, dict[str, Cell]]
-    betas: dict[float, Cell]
-    second: dict[str, Cell]
+    chosen: dict[str, float]  # learning rate by method
+    tuning: list[dict[str, Any]]  # method, learning rate, seed, gain of each tuning run
+    cells: dict[str, dict[str, Cell]]  # by budget, then by method
+    betas: dict[float, Cell]  # at the last budget
+    second: dict[str, Cell]  # methods trained on the second reward, by key, at the last budget
     claims: list[Claim]
-    rows: dict[str, list[list[Row]]]
-    pictures: dict[str, list[Any]]
-    prompts: list[str]
-    judge: str
-    machine: str
+    rows: dict[str, list[list[Row]]]  # of metrics, by method, of each seed
+    pictures: dict[str, list[Any]]  # paths by column heading: base model first
+    prompts: list[str]  # of the pictures' rows
+    judge: str  # name of the held-out judge
+    machine: str  # hardware and time of the runs
 
     def to_json(self) -> str:
         """All figures: ends of every run, intervals, claims, tuning; pictures not included."""

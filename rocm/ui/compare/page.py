@@ -65,13 +65,7 @@ class CompareView:
 
 
 def build(comparisons: Comparisons, access: Access, tab: gr.Tab) -> None:
-    """Make the page.
-
-    Args:
-        comparisons: takes requests and keeps comparisons.
-        access: whether the page is public.
-        tab: of the page; its first selection opens the comparison in the address.
-    """
+    """Make the page; the first selection of its tab opens the comparison in the address."""
     is_public = not access.may_train or bool(access.token)
     with gr.Row(elem_classes="page"):
         with gr.Column(scale=1, min_width=320, elem_classes="left"):

@@ -85,14 +85,7 @@ class GenerateView:
 
 
 def build(orders: Orders, runs: Path, access: Access, page: gr.Blocks) -> None:
-    """Make the page.
-
-    Args:
-        orders: takes orders and keeps their history.
-        runs: folder of the runs whose adapters are offered.
-        access: whether the page is public.
-        page: the application, whose load event fills the form.
-    """
+    """Make the page, offering the adapters of `runs`; the page's load event fills the form."""
     is_public = not access.may_train or bool(access.token)
     # A foreign call, without the page's load event, has no secret name and so reaches no history.
     visitor = gr.State("nobody" if is_public else "")

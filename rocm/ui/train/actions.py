@@ -105,14 +105,7 @@ def pressable(report: RunReport | None, num_waiting: int) -> dict[str, Any]:
 
 
 def build_actions(runs: Runs, access: Access, form: TrainForm, selected: gr.State) -> Actions:
-    """Make and wire the buttons.
-
-    Args:
-        runs: that they act on.
-        access: the token that each of them checks.
-        form: holds the token; receives copied settings.
-        selected: id of the run they act on.
-    """
+    """Make and wire the buttons, which act on the `selected` run."""
     target = _Target(runs, access, form, selected)
     buttons = {}
     with gr.Row(elem_classes="buttons"):

@@ -60,11 +60,7 @@ def rows_or_none(runs: Runs, asked: AskedRows) -> dict[str, Any] | None:
 
 
 def new_rows(runs: Runs, asked: AskedRows) -> dict[str, Any]:
-    """Rows of a run after the browser's bookmark.
-
-    Returns:
-        `columns`, `bookmark`, `is_fresh`, `has_more`, and under `info` what drawing needs.
-    """
+    """Rows of a run after the browser's bookmark; under `info` what drawing needs."""
     feed = runs.feed(asked.run, Bookmark(asked.offset, asked.time))
     info = {name: value for name, value in vars(feed).items() if name != "page"}
     return {**asdict(feed.page), "info": info}

@@ -131,16 +131,9 @@ def _preset(studio: Studio, name: str) -> tuple[str, RunConfig]:
 
 
 def read_form(preset: str, filled: str, values: tuple[Any, ...]) -> RunConfig:
-    """The checked settings in the form.
+    """The checked settings in the form; `values` are those of `TrainForm.controls`.
 
-    Args:
-        preset: the chosen preset.
-        filled: the preset whose values are in the controls.
-        values: of `TrainForm.controls`.
-
-    Raises:
-        RunError: the values of the chosen preset are still being loaded.
-        ConfigError: a value is not allowed.
+    RunError while the values of the chosen preset are still being loaded.
     """
     if preset != filled:
         raise RunError(f"Preset '{preset}' is still being loaded. Try again in a moment.")

@@ -127,11 +127,7 @@ def changed(
 ) -> tuple[dict[str, Any], Seen]:
     """New values by the name of the page's part, and what the page shows with them.
 
-    Args:
-        runs: to show.
-        access: whether the visitor may train.
-        shown: ids of the runs in the charts; the first is the selected run, or empty.
-        seen: what the page shows already.
+    `shown` are the runs in the charts; the first is the selected run, or empty.
     """
     reports = runs.all()
     known = {report.run_id: report for report in reports}

@@ -49,14 +49,7 @@ def run_list(runs: Runs) -> gr.HTML:
 
 
 def listed(reports: list[RunReport], selected: str, overlay: tuple[str, ...], words: str) -> str:
-    """The value of `run_list`, as JSON.
-
-    Args:
-        reports: all runs, in the order of the list.
-        selected: the selected run.
-        overlay: runs that are drawn with it.
-        words: HTML shown if there is no run.
-    """
+    """The value of `run_list`, as JSON; `words` is HTML shown if there is no run."""
     rows = [_row(report) for report in reports]
     return json.dumps(
         {"rows": rows, "selected": selected, "overlay": list(overlay), "words": words}
