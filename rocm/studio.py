@@ -37,8 +37,8 @@ class Studio:
     ):
         """Open `home`, which is made when something is first stored.
 
-        `command` starts a trainer, `train ...` is appended; `votes` is the store of the studies, opened
-        when needed if not given.
+        `command` starts a trainer, `train ...` is appended; `votes` is the store of the studies,
+        opened when needed if not given.
         """
         self.runs = Runs(home, command)
         self.home = self.runs.queue.home
@@ -76,8 +76,8 @@ class Studio:
         """Queue a run for every combination of settings and seed that is not done yet.
 
         `grid` has values by setting, such as {"beta": [0, 0.1]}; `overrides` replace the preset's
-        settings in all runs. Equal arguments give the same id and continue that sweep. ConfigError for a
-        bad value or too many combinations.
+        settings in all runs. Equal arguments give the same id and continue that sweep. ConfigError
+        for a bad value or too many combinations.
         """
         config = RunConfig.load(self.presets.source(preset), **(overrides or {}))
         return self.sweeps.start(preset, self._with_votes(config), grid, num_seeds)

@@ -91,8 +91,8 @@ class Comparisons:
     def draw(self, plan: ComparisonPlan, request: Request, is_public: bool = False) -> str:
         """Draw the missing pictures of a comparison; returns its key at once.
 
-        `request` is kept to fill the page's form. On a public page old comparisons are dropped, so that
-        visitors cannot fill the disk. DrawingError if too many comparisons are being drawn.
+        `request` is kept to fill the page's form. On a public page old comparisons are dropped, so
+        that visitors cannot fill the disk. DrawingError if too many comparisons are being drawn.
         """
         folder = self.path / plan.key
         with self._lock:

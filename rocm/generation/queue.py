@@ -88,9 +88,9 @@ class DrawingQueue:
     ) -> int:
         """Request pictures; returns the request's number at once.
 
-        Pictures are written to `folder` as 000.png, 001.png, ... and measured with `rewards`; `on_end`
-        is called in another thread. ConfigError for a bad picture, none or too many; DrawingError if the
-        queue is full.
+        Pictures are written to `folder` as 000.png, 001.png, ... and measured with `rewards`;
+        `on_end` is called in another thread. ConfigError for a bad picture, none or too many;
+        DrawingError if the queue is full.
         """
         checked = check_pictures(pictures)
         make_folder(folder)

@@ -73,9 +73,9 @@ class Sampler:
         """Draw checked pictures in batches of equal settings, in turn: arms come side by side.
 
         Each is measured with `rewards`: rewards, `MEASURES`, and `kl_nats`, the divergence from the
-        model without adapter. The S processes of `ranks` draw every S-th batch each; pictures are those
-        of a single process, bit for bit. RocmError if a model or adapter is missing, damaged or does not
-        fit, or the memory is full.
+        model without adapter. The S processes of `ranks` draw every S-th batch each; pictures are
+        those of a single process, bit for bit. RocmError if a model or adapter is missing, damaged
+        or does not fit, or the memory is full.
         """
         batches = self._batches(pictures)
         while group := list(islice(batches, ranks.size)):

@@ -73,8 +73,9 @@ class Runs(Reports):
     def extend(self, run_id: str, num_more: int) -> None:
         """Queue a finished or stopped run for `num_more` updates.
 
-        The learning rate is constant, so the result equals a run of that length from the start. RunError
-        if it waits, trains or has no checkpoint; ConfigError if `num_more` is out of range.
+        The learning rate is constant, so the result equals a run of that length from the start.
+        RunError if it waits, trains or has no checkpoint; ConfigError if `num_more` is out of
+        range.
         """
         run = self.run(run_id)
         status = run.status()

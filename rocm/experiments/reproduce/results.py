@@ -15,8 +15,8 @@ TRAINED = "reward"
 class End:
     """A run at the end of a budget.
 
-    `gains` are by score and prompt over the base model, same noise: `reward` is the trained score in
-    the base model's standard deviations, others have their own units.
+    `gains` are by score and prompt over the base model, same noise: `reward` is the trained score
+    in the base model's standard deviations, others have their own units.
     """
 
     step: int  # updates until then
