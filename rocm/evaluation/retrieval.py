@@ -62,11 +62,14 @@ def real_pictures(path: Path = REAL) -> Tensor:
     return cells.reshape(rows * columns, 3, SIDE, SIDE)
 
 
-@torch.no_grad() def caption_ranks(clip: ClipReward, images: Tensor, questions: Sequence[Question])
--> Tensor: """Ranks (Q,) of own captions, 0 (best) to 99, for pictures (Q, 3, H, W); ties count
-against it.""" ranks = [] for image, question in zip(images, questions, strict=True): scores =
-clip.embed_texts(question.captions) @ clip.embed_images(image[None])[0] ranks.append((scores[1:] >=
-scores[0]).sum()) return torch.stack(ranks)
+@torch.no_grad()
+def caption_ranks(clip: ClipReward, images: Tensor, questions: Sequence[Question]) -> Tensor:
+    """Ranks (Q,), 0 the best of 100, of the captions of pictures (Q, 3, H, W); ties count as lost."""
+    ranks = []
+    for image, question in zip(images, questions, strict=True):
+        scores = clip.embed_texts(question.captions) @ clip.embed_images(image[None])[0]
+        ranks.append((scores[1:] >= scores[0]).sum())
+    return torch.stack(ranks)
 
 
 def summary(ranks: Tensor) -> Retrieval:

@@ -61,10 +61,9 @@ class Orders:
         self._jobs: dict[str, int] = {}
 
     def check(self, order: Order, visitor: str = "") -> tuple[Order, list[Picture], list[bool]]:
-        """The order with typed values, its pictures, and for each whether it is the base model's.
+        """The order in typed values, its pictures, and whether each is the base model's.
 
-        `visitor` is a secret name on a public page, else empty. RocmError if a value is not
-        allowed.
+        `visitor` is a secret name on a public page, else empty. RocmError for a bad value.
         """
         if visitor and order.model:
             raise ConfigError("A public page draws with the embedded model only.")
@@ -91,10 +90,13 @@ class Orders:
         plain = {name: getattr(first, name) for name in names}
         return replace(order, num_pictures=num, **plain), pictures, is_base
 
-    def draw(self, order: Order, visitor: str = "") -> str: """Take an order; returns its id in the
-    history at once. Errors as `check`, or a full queue.""" checked, pictures, is_base =
-    self.check(order, visitor) if visitor: self._bound_visitors(visitor) history =
-    self._history(visitor) entry_id, folder = history.create(asdict(checked), pictures, is_base)
+    def draw(self, order: Order, visitor: str = "") -> str:
+        """Take an order; returns its id in the history at once. Errors as `check`, or full."""
+        checked, pictures, is_base = self.check(order, visitor)
+        if visitor:
+            self._bound_visitors(visitor)
+        history = self._history(visitor)
+        entry_id, folder = history.create(asdict(checked), pictures, is_base)
 
         def on_end(job: Job, state: State) -> None:
             history.finish(entry_id, state, job.error, job.seconds)
@@ -125,14 +127,20 @@ class Orders:
         self._history(visitor).entry(entry_id)
         self.queue.cancel(self._jobs.get(entry_id, 0))
 
-    def archive(self, entry_id: str, visitor: str = "") -> tuple[str, bytes]: """File name and
-    content of what is drawn, a PNG or a zip; MissingFile if there is nothing.""" entry =
-    self._history(visitor).entry(entry_id) if not entry.files: raise MissingFile("Nothing is drawn
-    yet, so there is nothing to download.") named = {picture_name(entry, index): file for index,
-    file in entry.files.items()} if len(named) == 1: name, file = named.popitem() return name,
-    file.read_bytes() buffer = BytesIO() with ZipFile(buffer, "w", ZIP_STORED) as bundle: for name,
-    file in named.items(): bundle.write(file, name) return f"{_slug(entry.pictures[0].prompt)}.zip",
-    buffer.getvalue()
+    def archive(self, entry_id: str, visitor: str = "") -> tuple[str, bytes]:
+        """File name and content of what is drawn, a PNG or a zip; MissingFile if nothing is."""
+        entry = self._history(visitor).entry(entry_id)
+        if not entry.files:
+            raise MissingFile("Nothing is drawn yet, so there is nothing to download.")
+        named = {picture_name(entry, index): file for index, file in entry.files.items()}
+        if len(named) == 1:
+            name, file = named.popitem()
+            return name, file.read_bytes()
+        buffer = BytesIO()
+        with ZipFile(buffer, "w", ZIP_STORED) as bundle:
+            for name, file in named.items():
+                bundle.write(file, name)
+        return f"{_slug(entry.pictures[0].prompt)}.zip", buffer.getvalue()
 
     def delete(self, entry_id: str, visitor: str = "") -> None:
         """Cancel the order if it is being drawn, and move its entry into the bin."""

@@ -91,9 +91,10 @@ class Queue:
                 )
             run.mark_ended("cancelled")
 
-    def stop(self, run: RunDir, grace_s: float = STOP_GRACE_S) -> None: """Stop a run after this
-    update; a signal follows after `grace_s`, a kill after twice that.""" run.request_stop(grace_s)
-    self.ensure_worker()
+    def stop(self, run: RunDir, grace_s: float = STOP_GRACE_S) -> None:
+        """Stop a run after this update; after `grace_s` with a signal, after twice that a kill."""
+        run.request_stop(grace_s)
+        self.ensure_worker()
 
     def ensure_worker(self) -> None:
         """Start the worker if there is work and no worker."""

@@ -119,12 +119,15 @@ class RunDir:
         identity = {"pid": own.pid, "create_time": own.create_time(), "heartbeat": time.time()}
         self._replace_state({"error": "", **fields, "state": state, **identity})
 
-    def mark_waiting(self, place: float = 0.0, **fields: Any) -> None: """Record that the run waits
-    at `place`, or (0) that its trainer starts; as `write_state`.""" for name in ("launch.json",
-    "stop.json"): self._file(name).unlink(missing_ok=True) for name in get_args(Control):
-    self._request(name).unlink(missing_ok=True) nobody = {"pid": None, "create_time": None,
-    "heartbeat": time.time()} state = "queued" if place else "starting"
-    self._replace_state({"error": "", **fields, "state": state, "place": place, **nobody})
+    def mark_waiting(self, place: float = 0.0, **fields: Any) -> None:
+        """Record that the run waits at `place`, or (0) that its trainer starts."""
+        for name in ("launch.json", "stop.json"):
+            self._file(name).unlink(missing_ok=True)
+        for name in get_args(Control):
+            self._request(name).unlink(missing_ok=True)
+        nobody = {"pid": None, "create_time": None, "heartbeat": time.time()}
+        state = "queued" if place else "starting"
+        self._replace_state({"error": "", **fields, "state": state, "place": place, **nobody})
 
     def mark_ended(self, state: State, error: str = "") -> None:
         """Record the end of a run whose trainer cannot do so: its state and a sentence."""

@@ -66,13 +66,8 @@ def efficiency_figure(curves: dict[str, Curve], cost: str) -> Figure:
 def score_figure(outcomes: list[dict[str, Any]], marks: list[str], title: str) -> Figure:
     """The paper's Figure 3 from votes: a bar for every comparison, a color for every question.
 
-    Args:
-        outcomes: of report.json, about all questions.
-        marks: lines that must be in the drawing.
-        title: of the study.
-
-    Returns:
-        The figure: score of the first named arm in percent, with its headline interval.
+    Score of the first named arm in percent with its headline interval, from report.json's
+    `outcomes` of all questions; `marks` are lines that must be in the drawing.
     """
     shown = [one for one in outcomes if one["score"] is not None]
     names = list(dict.fromkeys(one["comparison"] for one in shown))

@@ -111,10 +111,12 @@ class RandomEncoder(OpenClipEncoder):
         return unit(features).expand(len(prompts), -1).to(self.model.logit_scale.device)
 
 
-def random_setup(config: RunConfig, size: Size, device: torch.device) -> Setup: """A run's parts
-with random weights on a device, `meta` too; names in the settings are ignored.""" config =
-config.model_copy(update=GIVEN) model = random_model(config, size, device) rewards = {config.reward:
-random_reward(size, device, model.dtype)} return prepare(config, model, rewards, prompts_of(config))
+def random_setup(config: RunConfig, size: Size, device: torch.device) -> Setup:
+    """A run's parts with random weights, on `meta` too; names in the settings are ignored."""
+    config = config.model_copy(update=GIVEN)
+    model = random_model(config, size, device)
+    rewards = {config.reward: random_reward(size, device, model.dtype)}
+    return prepare(config, model, rewards, prompts_of(config))
 
 
 def random_reward(size: Size, device: torch.device, dtype: torch.dtype) -> CosineReward:
