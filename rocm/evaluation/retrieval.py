@@ -64,7 +64,7 @@ def real_pictures(path: Path = REAL) -> Tensor:
 
 @torch.no_grad()
 def caption_ranks(clip: ClipReward, images: Tensor, questions: Sequence[Question]) -> Tensor:
-    """Ranks (Q,), 0 the best of 100, of the captions of pictures (Q, 3, H, W); ties count as lost."""
+    """Ranks (Q,), 0 the best of 100, of the captions of pictures (Q, 3, H, W); a tie is lost."""
     ranks = []
     for image, question in zip(images, questions, strict=True):
         scores = clip.embed_texts(question.captions) @ clip.embed_images(image[None])[0]

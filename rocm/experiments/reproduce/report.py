@@ -7,13 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from rocm.experiments.reproduce.charts import beta_chart, efficiency_chart, picture_sheet
-from rocm.experiments.reproduce.plan import (
-    LEARNING_RATE_FACTORS,
-    METHODS,
-    TUNING_SEED,
-    Method,
-    Plan,
-)
+from rocm.experiments.reproduce.plan import LEARNING_RATE_FACTORS, METHODS, TUNING_SEED, Plan
 from rocm.experiments.reproduce.results import TRAINED, Cell, Claim, unraised, words
 from rocm.experiments.reproduce.runner import Row
 
@@ -116,11 +110,11 @@ class Findings:
         of, limit = self.cells[measure], self.plan.budget.limits[measure]
         caption = f"Table 1 at equal {measure.replace('_', ' ')} ({limit:g}): change from the base "
         caption += "model, mean and 95 % interval; the trained reward in its deviations"
-        return _cells_table(caption, {method.label: (method, of[method.key]) for method in METHODS})
+        return _cells_table(caption, {method.label: of[method.key] for method in METHODS})
 
     def _second(self) -> str:
-        by_key = {method.key: method for method in METHODS}
-        rows = {by_key[key].label: (by_key[key], cell) for key, cell in self.second.items()}
+        labels = {method.key: method.label for method in METHODS}
+        rows = {labels[key]: cell for key, cell in self.second.items()}
         return _cells_table("Trained on tiny-clip instead, not tuned again; last budget", rows)
 
     def _pictures(self) -> str:
@@ -174,8 +168,8 @@ def _claims(claims: list[Claim]) -> str:
     return f"<table><tr><th>claim</th><th>here</th><th>figures</th></tr>{lines}</table>"
 
 
-def _cells_table(caption: str, rows: dict[str, tuple[Method, Cell]]) -> str:
-    scores = list(next(iter(rows.values()))[1].gains)
+def _cells_table(caption: str, rows: dict[str, Cell]) -> str:
+    scores = list(next(iter(rows.values())).gains)
     scores.sort(key=lambda score: score != TRAINED)
     heads = "".join(f"<th>{html.escape(score)}</th>" for score in scores)
     lines = [
@@ -183,7 +177,7 @@ def _cells_table(caption: str, rows: dict[str, tuple[Method, Cell]]) -> str:
         + "".join(f"<td>{words(cell.gains[score])}</td>" for score in scores)
         + f"<td>{sum(end.statistics['eval/diversity'] for end in cell.ends) / len(cell.ends):.3f}"
         f"</td><td>{', '.join(str(end.step) for end in cell.ends)}</td></tr>"
-        for label, (_, cell) in rows.items()
+        for label, cell in rows.items()
     ]
     return (
         f"<table><caption>{html.escape(caption)}</caption><tr><th>method</th>"
