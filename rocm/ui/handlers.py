@@ -29,6 +29,11 @@ def to_form(made: str) -> gr.HTML:
     return gr.HTML(TO_FORM % made, js_on_load=SCROLL_TO_FORM, elem_classes="to-form")
 
 
+def named(elem_id: str, label: str, info: str | None = None) -> dict[str, Any]:
+    """Arguments of a component: its id in the page, its label and its help."""
+    return {"elem_id": elem_id, "label": label, "info": info}
+
+
 def in_words(handler: Callable[..., Any]) -> Callable[..., Any]:
     """A handler whose RocmErrors reach the visitor as a sentence."""
 
