@@ -58,26 +58,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_step_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `bench step`."""
-    parser.add_argument("--preset", default="tiny-rocm-kl", help="settings of the update")
-    parser.add_argument("--rounds", type=int, default=5, help="timings of each row")
-    parser.add_argument("--batch", type=int, nargs="+", help="batch sizes; default: the preset's")
-    parser.add_argument(
-        "--variants", nargs="+", default=[], metavar="NAME", help="rows; default: all"
-    )
-    parser.add_argument(
+    add = parser.add_argument
+    add("--preset", default="tiny-rocm-kl", help="settings of the update")
+    add("--rounds", type=int, default=5, help="timings of each row")
+    add("--batch", type=int, nargs="+", help="batch sizes; default: the preset's")
+    add("--variants", nargs="+", default=[], metavar="NAME", help="rows; default: all")
+    add(
         "--ref-grad",
         nargs="+",
         choices=("exact", "none"),
         default=["exact", "none"],
         help="gradient through the reference; default: both",
     )
-    parser.add_argument(
+    add(
         "--size",
         choices=SIZES,
         help="embedded: the preset's model. real: Stable Diffusion 1.5 and ViT-H with random "
         "weights, bf16, 8 steps. small: the same parts, tiny, 2 steps. Default: by the device",
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures here")
+    add("--json", type=Path, metavar="FILE", help="also write the figures here")
 
 
 def bench(options: argparse.Namespace, rest: list[str], home: Path) -> None:

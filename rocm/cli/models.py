@@ -50,18 +50,15 @@ def adjusted(config: RunConfig, options: argparse.Namespace) -> RunConfig:
 
 def add_download_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `download`."""
+    add = parser.add_argument
     parser.description = (
         "Download what a model or a preset needs into the hub's cache; the size is printed first. "
         "For rewards use: rewards --download NAME. No other command downloads."
     )
-    parser.add_argument(
-        "source", metavar="MODEL|PRESET|PROMPTS", help="as in the settings model or prompts"
-    )
-    parser.add_argument(
-        "--adapter", action="store_true", help="the source is an adapter, owner/name"
-    )
-    parser.add_argument("--column", default="", help="of a data set; as prompt_column")
-    parser.add_argument("--dry-run", action="store_true", help="only print the size")
+    add("source", metavar="MODEL|PRESET|PROMPTS", help="as in the settings model or prompts")
+    add("--adapter", action="store_true", help="the source is an adapter, owner/name")
+    add("--column", default="", help="of a data set; as prompt_column")
+    add("--dry-run", action="store_true", help="only print the size")
     parser.set_defaults(run=download)
 
 
@@ -97,24 +94,21 @@ def _say_missing_rewards(config: RunConfig) -> None:
 
 def add_export_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `export`."""
+    add = parser.add_argument
     parser.description = (
         "Write an adapter for another program, with a card: diffusers; peft; kohya, one file "
         "for ComfyUI and A1111; merged, the whole model with the adapter in its weights."
     )
-    parser.add_argument(
-        "source", metavar="ADAPTER", help="a run's id or directory, a checkpoint, a folder, ..."
-    )
-    parser.add_argument("--format", choices=FORMATS, default="diffusers", dest="kind")
-    parser.add_argument("--out", type=Path, required=True, help="empty or new folder")
-    parser.add_argument(
+    add("source", metavar="ADAPTER", help="a run's id or directory, a checkpoint, a folder, ...")
+    add("--format", choices=FORMATS, default="diffusers", dest="kind")
+    add("--out", type=Path, required=True, help="empty or new folder")
+    add(
         "--model",
         default=RunConfig.model_fields["model"].default,
         help="base model of an adapter folder; a run knows its own",
     )
-    parser.add_argument(
-        "--push-to-hub", metavar="OWNER/NAME", default="", help="also upload the folder there"
-    )
-    parser.add_argument("--public", action="store_true", help="make a new repository public")
+    add("--push-to-hub", metavar="OWNER/NAME", default="", help="also upload the folder there")
+    add("--public", action="store_true", help="make a new repository public")
     parser.set_defaults(run=export)
 
 

@@ -93,7 +93,8 @@ class Sampler:
         for indices in batches.values():
             by_model.setdefault(pictures[indices[0]].model, []).append(indices)
         for name, arms in by_model.items():
-            size = self._batch_size(name)
+            _, height, width = self._model(name).model.latent_shape
+            size = SMALL_BATCH if height * width <= SMALL_LATENT else 1
             # No more arms at a time than stay loaded together.
             for first in range(0, len(arms), MAX_ADAPTERS):
                 yield from _in_turns(arms[first : first + MAX_ADAPTERS], size)
@@ -147,10 +148,6 @@ class Sampler:
                 self._rewards[name] = _load(name, device)
         limited = limit_pixels(images).to(device)
         return {name: self._rewards[name](limited, prompts) for name in wanted}
-
-    def _batch_size(self, model: str) -> int:
-        _, height, width = self._model(model).model.latent_shape
-        return SMALL_BATCH if height * width <= SMALL_LATENT else 1
 
     def _model(self, name: str) -> Loaded:
         files = find_model(name)

@@ -81,8 +81,10 @@ def adapter_choices(runs: Path) -> list[Choice]:
     files = runs.glob(f"*/adapter/{WEIGHTS}")
     newest = sorted(files, key=lambda file: file.stat().st_mtime, reverse=True)
     trained = [RunDir(file.parent.parent) for file in newest]
-    named = [Choice(RUN + run.path.name, _choice_label(run), True) for run in trained]
-    return [Choice(BASE, "base model", False), *shipped, *named]
+    for run in trained:
+        label = f"{title}: {run.path.name}" if (title := _title(run)) else run.path.name
+        shipped.append(Choice(RUN + run.path.name, label, True))
+    return [Choice(BASE, "base model", False), *shipped]
 
 
 def shipped_adapters() -> list[str]:
@@ -115,7 +117,9 @@ def find_adapter(name: str, runs: Path, is_public: bool = False) -> Adapter:
         folder = SHIPPED / name
     if folder is not None:
         return _adapter_in_folder(name, folder)
-    if _is_of_hub(name):
+    # A missing folder such as assets/adapter has the form of a repository too.
+    folders = (ROOT / name.partition("/")[0], *_places(name))
+    if is_repository(name) and not any(map(os.path.isdir, folders)):
         return Adapter(name, name, short_path(_downloaded(name)))
     raise MissingFile(_no_adapter(name))
 
@@ -152,11 +156,6 @@ def _title(run: RunDir) -> str:
         return str(run.about().get("title") or "")
     except RunError:  # a damaged run; the list of runs says what is wrong
         return ""
-
-
-def _choice_label(run: RunDir) -> str:
-    title = _title(run)
-    return f"{title}: {run.path.name}" if title else run.path.name
 
 
 def check_same_model(adapters: list[Adapter], model: str) -> str:
@@ -234,12 +233,6 @@ def _holds_weights(folder: Path) -> bool:
 def _places(name: str) -> list[Path]:
     given = Path(os.path.expanduser(name))
     return [place / sub for place in (given, ROOT / name) for sub in ("", "adapter")]
-
-
-def _is_of_hub(name: str) -> bool:
-    # A missing folder such as assets/adapter has the form of a repository too.
-    folders = (ROOT / name.partition("/")[0], *_places(name))
-    return is_repository(name) and not any(map(os.path.isdir, folders))
 
 
 def _downloaded(name: str) -> Path:

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from secrets import token_hex
+from typing import Any
 
 from rocm.config import RunConfig
 from rocm.errors import ConfigError, RunError
 from rocm.runs.bin import Bin
-from rocm.runs.liveness import RunStatus
 from rocm.runs.queue import STOP_GRACE_S, TRAINER, Queue
 from rocm.runs.reports import Reports, RunReport
 from rocm.runs.run_dir import Control, RunDir
@@ -66,7 +66,9 @@ class Runs(Reports):
         run = self.run(run_id)
         status = run.status()
         if not status.is_resumable:
-            reason = _why_not_resumable(status)
+            reason = "it has done all updates; continue it for more"
+            reason = "it waits already" if status.is_queued else reason
+            reason = "it is training" if status.is_active else reason
             raise RunError(f"{run_id} is {status.state} and cannot be resumed: {reason}.")
         self.queue.add(run)
 
@@ -142,14 +144,6 @@ class Runs(Reports):
         self.bin.take_out(run_id, self.folder)
 
 
-def _why_not_resumable(status: RunStatus) -> str:
-    if status.is_active:
-        return "it is training"
-    if status.is_queued:
-        return "it waits already"
-    return "it has done all updates; continue it for more"
-
-
 def open_in_file_manager(path: Path) -> None:
     """Show a folder on this machine's screen; RunError without a file manager."""
     if sys.platform == "win32":
@@ -158,10 +152,5 @@ def open_in_file_manager(path: Path) -> None:
     program = shutil.which("open" if sys.platform == "darwin" else "xdg-open")
     if program is None:
         raise RunError(f"There is no file manager here. The folder is {path}.")
-    subprocess.Popen(
-        [program, str(path)],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    silent: Any = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
+    subprocess.Popen([program, str(path)], start_new_session=True, **silent)

@@ -2,6 +2,7 @@
 
 import re
 from collections import OrderedDict
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -103,6 +104,9 @@ class Reports:
         except RocmError as error:
             status, about, results = RunStatus("failed", error=str(error)), {}, {}
             thumbnail = None
+        config: RunConfig | None = None
+        with suppress(RocmError):  # reported where the run is shown
+            config = run.config()
         stat = _stat(run.path / "config.yaml")  # None if it was deleted since it was listed
         return RunReport(
             run_id=run.path.name,
@@ -115,7 +119,7 @@ class Reports:
             reward=results.get("reward"),
             judge=results.get("judge"),
             thumbnail=thumbnail,
-            config=_readable_config(run),
+            config=config,
         )
 
     def pace(self, run_id: str) -> RunPace:
@@ -182,13 +186,6 @@ class Reports:
             kept = self._results.get(path, (key, {}))[1] if not rows else newest(rows[-1])
             self._results[path] = (key, kept)
         return self._results[path][1]
-
-
-def _readable_config(run: RunDir) -> RunConfig | None:
-    try:
-        return run.config()
-    except RocmError:  # reported where the run is shown
-        return None
 
 
 def newest(row: dict[str, Any]) -> dict[str, float | None]:

@@ -96,7 +96,10 @@ class RunDir:
         try:
             lock = FileLock(self._file("lock"), thread_local=False).acquire(timeout=0)
         except Timeout as error:
-            raise RunError(self._in_use()) from error
+            pid = self._state().get("pid") or (self._launch() or {}).get("pid") or "(unknown)"
+            raise RunError(
+                f"{self.path} is in use by process {pid}. Wait for it, or stop it first."
+            ) from error
         for name in ("metrics.jsonl", "events.jsonl"):
             files.drop_torn_line(self._file(name))
         self._drop_stale_requests()
@@ -337,11 +340,6 @@ class RunDir:
 
     def _replace_state(self, fields: dict[str, Any]) -> None:
         files.write_atomic(self._file("state.json"), json.dumps({**self._state(), **fields}))
-
-    def _in_use(self) -> str:
-        launch = self._launch() or {}
-        pid = self._state().get("pid") or launch.get("pid") or "(unknown)"
-        return f"{self.path} is in use by process {pid}. Wait for it, or stop it first."
 
     def _drop_stale_requests(self) -> None:
         born = psutil.Process().create_time() - CLOCK_SLACK_S

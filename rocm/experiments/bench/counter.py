@@ -52,13 +52,7 @@ class Counter(TorchDispatchMode):
         """The counts so far."""
         return Counts(self._operations, self._flops, self._synchronisations, self._peak)
 
-    def __torch_dispatch__(
-        self,
-        func: Any,
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Carry out one operation and count it."""
         kwargs = kwargs or {}
         if _is_read_out(func, args, kwargs):

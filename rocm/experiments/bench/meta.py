@@ -67,13 +67,7 @@ class Autocast(TorchFunctionMode):
         self.entered.pop()
         super().__exit__(*error)
 
-    def __torch_function__(
-        self,
-        func: Any,
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Carry out one function with its arguments in the format that CUDA would choose."""
         kwargs = kwargs or {}
         if self.enabled and func in LOWERED:

@@ -62,6 +62,7 @@ SD15 = Size(
     unet={"sample_size": 64, "cross_attention_dim": 768, "time_cond_proj_dim": 256},
     vae=_vae((128, 256, 512, 512), layers=2, groups=32),
 )
+VISION = {"image_size": 16, "layers": 1, "width": 16, "head_width": 8, "patch_size": 8}
 SMALL = Size(
     "small",
     unet={
@@ -78,13 +79,7 @@ SMALL = Size(
     vae=_vae((16,), layers=1, groups=8),
     tower={
         "embed_dim": 16,
-        "vision_cfg": {
-            "image_size": 16,
-            "layers": 1,
-            "width": 16,
-            "head_width": 8,
-            "patch_size": 8,
-        },
+        "vision_cfg": VISION,
         "text_cfg": {"context_length": 77, "vocab_size": 64, "width": 16, "heads": 2, "layers": 1},
     },
 )
@@ -131,14 +126,9 @@ def random_model(config: RunConfig, size: Size, device: torch.device) -> RandomM
     with _from_seed(device):
         unet, vae = UNet2DConditionModel(**size.unet), AutoencoderKL(**size.vae)
     scheduler = LCMScheduler(**BETAS, original_inference_steps=50, clip_sample=False)
+    absent = dict.fromkeys(("text_encoder", "tokenizer", "feature_extractor"))
     pipeline = LatentConsistencyModelPipeline(
-        vae=vae,
-        text_encoder=None,
-        tokenizer=None,
-        unet=unet,
-        scheduler=scheduler,
-        feature_extractor=None,
-        **NO_CHECKER,
+        vae=vae, unet=unet, scheduler=scheduler, **absent, **NO_CHECKER
     )
     dtype = DTYPES[config.precision]
     for network in (unet, vae):

@@ -14,7 +14,7 @@ from rocm.errors import RunError
 from rocm.experiments.reproduce import results
 from rocm.experiments.reproduce.plan import SECOND_METHODS, Job, Plan
 from rocm.experiments.reproduce.report import Findings
-from rocm.experiments.reproduce.results import TRAINED, Cell, End
+from rocm.experiments.reproduce.results import TRAINED, End
 from rocm.experiments.reproduce.runner import is_spent, spend, totals
 from rocm.runs.run_dir import RunDir
 from rocm.storage.files import make_folder, write_atomic
@@ -117,25 +117,22 @@ def _findings(
         for key in cells[next(iter(cells))]
     }
     pictures, prompts = _pictures(reported, runs, last)
+    second: dict[str, list[End]] = {key: [] for key in SECOND_METHODS}
+    for job in (job for job in jobs if job.role == "second"):
+        second[job.method.key].append(last[job.name])
     return Findings(
         plan=plan,
         chosen=chosen,
         tuning=[_tuning_line(job, last[job.name], chosen) for job in plan.tuning()],
         cells=cells,
         betas=betas,
-        second={key: _second(jobs, last, key) for key in SECOND_METHODS},
+        second={key: results.cell_of(second[key]) for key in SECOND_METHODS},
         claims=results.claims(cells, betas, judge),
         rows=rows,
         pictures=pictures,
         prompts=prompts,
         judge=judge,
         machine=_machine(runs),
-    )
-
-
-def _second(jobs: list[Job], ends: dict[str, End], key: str) -> Cell:
-    return results.cell_of(
-        [ends[job.name] for job in jobs if job.role == "second" and job.method.key == key]
     )
 
 

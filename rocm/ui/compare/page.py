@@ -22,17 +22,15 @@ from rocm.evaluation.plan import make_plan
 from rocm.evaluation.request import Request, first_request, prompt_set
 from rocm.evaluation.store import Comparisons
 from rocm.runs.adapters import BASE
-from rocm.storage.paths import ROOT
 from rocm.ui.access import Access
 from rocm.ui.compare import view as compare_view
 from rocm.ui.compare.form import CompareForm, arm_choices, build_form
 from rocm.ui.figures import efficiency_figure
 from rocm.ui.generate.page import SAVE
 from rocm.ui.generate.view import picture_look
-from rocm.ui.handlers import QUIET, asked_by_script, fault, in_words, named, to_form
+from rocm.ui.handlers import QUIET, asked_by_script, fault, in_words, named, scripted, to_form
 from rocm.ui.plot import live_plot
 
-ASSETS = ROOT / "assets"
 FORMATS = {"csv": "CSV", "json": "JSON", "md": "Markdown", "tex": "LaTeX"}
 SHOW_ON_A_PHONE = """() => {
   const words = document.getElementById('compare_state');
@@ -95,13 +93,7 @@ def _build_view(
             "Download", visible=False, size="md", min_width=90, scale=0, elem_id="compare_archive"
         )
     state = gr.HTML(compare_view.NOTHING, elem_id="compare_state")
-    grid = gr.HTML(
-        html_template=(ASSETS / "compare.html").read_text(encoding="utf-8"),
-        js_on_load=(ASSETS / "compare.js").read_text(encoding="utf-8"),
-        server_functions=servers(comparisons),
-        apply_default_css=False,
-        elem_id="compare_grid",
-    )
+    grid = scripted("compare", servers(comparisons), elem_id="compare_grid")
     with gr.Row(elem_classes="cmp-titles"):
         gr.HTML("<h2>Table</h2>", elem_classes="overline")
         buttons = {

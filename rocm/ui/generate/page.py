@@ -319,13 +319,9 @@ def _version(shown: str, num_files: int, state: str) -> str:
 
 
 def _adapter_choices(runs: Path) -> list[tuple[str, str]]:
-    return [(_with_date(choice.label), choice.name) for choice in adapter_choices(runs)]
-
-
-def _with_date(label: str) -> str:
-    """A run's label with its time in words instead of in its id."""
-    made = r" (\1-\2-\3 \4:\5, \6)"
-    return re.sub(r"-(\d{4})(\d\d)(\d\d)-(\d\d)(\d\d)\d\d-(\w+)$", made, label)
+    """Labels and names; a run's label has its time in words instead of in its id."""
+    dated, made = r"-(\d{4})(\d\d)(\d\d)-(\d\d)(\d\d)\d\d-(\w+)$", r" (\1-\2-\3 \4:\5, \6)"
+    return [(re.sub(dated, made, one.label), one.name) for one in adapter_choices(runs)]
 
 
 def _script(name: str) -> str:

@@ -13,11 +13,9 @@ from pydantic import BaseModel, Field
 from rocm.errors import RocmError
 from rocm.runs.feed import Bookmark
 from rocm.runs.library import Runs
-from rocm.storage.paths import ROOT
-from rocm.ui.handlers import asked_by_script
+from rocm.ui.handlers import asked_by_script, scripted
 from rocm.ui.plot import load_plotly
 
-ASSETS = ROOT / "assets"
 MAX_RUNS = 6
 
 
@@ -41,14 +39,7 @@ def live_charts(runs: Runs) -> gr.HTML:
     def chart_rows(asked: AskedRuns) -> list[dict[str, Any] | None]:
         return [rows_or_none(runs, run) for run in asked.runs]
 
-    return gr.HTML(
-        html_template=(ASSETS / "charts.html").read_text(encoding="utf-8"),
-        js_on_load=(ASSETS / "charts.js").read_text(encoding="utf-8"),
-        head=load_plotly(),
-        server_functions=[asked_by_script(AskedRuns, chart_rows)],
-        apply_default_css=False,
-        elem_id="charts",
-    )
+    return scripted("charts", [asked_by_script(AskedRuns, chart_rows)], head=load_plotly())
 
 
 def rows_or_none(runs: Runs, asked: AskedRows) -> dict[str, Any] | None:

@@ -84,7 +84,12 @@ def build_form(studio: Studio, access: Access, selected: gr.State, page: gr.Bloc
         words = named("command", "Command for this run")
         command = gr.Textbox(lines=3, interactive=False, buttons=["copy"], **words)
     form = TrainForm(preset, filled, sentence, settings, token, start, forecast, command)
-    form.fill_on(preset.input, [preset], lambda name: _preset(studio, name))
+
+    def chosen(name: str) -> tuple[str, RunConfig]:
+        config = studio.presets.load(name)
+        return config.description, config
+
+    form.fill_on(preset.input, [preset], chosen)
     _wire_forecast(studio, access, form, page)
     _build_saving(studio, access, form)
     inputs, hidden = [token, *form.inputs], HIDDEN | {"api_name": "start"}
@@ -114,11 +119,6 @@ def _presets(studio: Studio) -> list[tuple[str, str]]:
     presets = studio.presets.all()
     labels = [(f"Own: {one.name}" if one.is_own else one.name, one.name) for one in presets]
     return sorted(labels, key=lambda choice: choice[0].startswith("paper-"))
-
-
-def _preset(studio: Studio, name: str) -> tuple[str, RunConfig]:
-    config = studio.presets.load(name)
-    return config.description, config
 
 
 def read_form(preset: str, filled: str, values: tuple[Any, ...]) -> RunConfig:

@@ -57,7 +57,7 @@ def build(studio: Studio, access: Access, page: gr.Blocks) -> None:
                 actions = build_actions(studio.runs, access, form, selected)
             warnings = gr.HTML(elem_id="warnings")
             charts = live_charts(studio.runs)
-            _heading("Pictures over time")
+            gr.HTML("<h2>Pictures over time</h2>", elem_classes="overline")
             pictures = previews(studio.runs)
             build_sweeps(studio, access, form if access.may_train else None)
     view = {"runs": runs, "state": state, "warnings": warnings, "charts": charts}
@@ -66,13 +66,14 @@ def build(studio: Studio, access: Access, page: gr.Blocks) -> None:
     runs.choose(in_words(_chosen), overlay, [selected, overlay], **QUIET)
     runs.compare(in_words(_compared), selected, overlay, **QUIET)
     reading = {"inputs": [selected, overlay, seen], "outputs": [*view.values(), seen], **QUIET}
-    poll = _poller(studio.runs, access, view, seen)
+
+    def poll(run_id: str, overlay: tuple[str, ...], before: Seen) -> dict[Component, Any]:
+        changes, now = changed(studio.runs, access, (run_id, *overlay), before)
+        shown = {view[name]: value for name, value in changes.items() if name in view}
+        return {**shown, seen: now}
+
     gr.Timer(1.0).tick(poll, **reading)
     gr.on([selected.change, overlay.change], poll, **reading)
-
-
-def _heading(text: str) -> None:
-    gr.HTML(f"<h2>{text}</h2>", elem_classes="overline")
 
 
 def _chooser(runs: Runs) -> Callable[[gr.Request], tuple[str, tuple[str, ...]]]:
@@ -102,17 +103,6 @@ def _compared(selected: str, event: gr.EventData) -> tuple[str, ...]:
     if len(runs) >= MAX_RUNS:
         gr.Warning(f"The charts hold {MAX_RUNS} runs. Untick one first.")
     return tuple(one for one in runs if one != selected)[: MAX_RUNS - 1]
-
-
-def _poller(
-    runs: Runs, access: Access, view: dict[str, Component], seen_state: gr.State
-) -> Callable[[str, tuple[str, ...], Seen], dict[Component, Any]]:
-    def poll(run_id: str, overlay: tuple[str, ...], seen: Seen) -> dict[Component, Any]:
-        changes, now = changed(runs, access, (run_id, *overlay), seen)
-        shown = {view[name]: value for name, value in changes.items() if name in view}
-        return {**shown, seen_state: now}
-
-    return poll
 
 
 def first_shown(reports: list[RunReport], wanted: str) -> str:

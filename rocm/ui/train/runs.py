@@ -9,12 +9,9 @@ from rocm.errors import RocmError
 from rocm.runs.library import Runs
 from rocm.runs.reports import RunReport
 from rocm.storage.numbers import number, signed
-from rocm.storage.paths import ROOT
-from rocm.ui.handlers import asked_by_script
+from rocm.ui.handlers import asked_by_script, scripted
 from rocm.ui.train import view
 from rocm.ui.train.previews import data_address
-
-ASSETS = ROOT / "assets"
 
 
 class AskedRun(BaseModel):
@@ -39,13 +36,7 @@ def run_list(runs: Runs) -> gr.HTML:
         except (RocmError, FileNotFoundError):  # the run was deleted since the list was drawn
             return ""
 
-    return gr.HTML(
-        html_template=(ASSETS / "runs.html").read_text(encoding="utf-8"),
-        js_on_load=(ASSETS / "runs.js").read_text(encoding="utf-8"),
-        server_functions=[asked_by_script(AskedRun, thumbnail)],
-        apply_default_css=False,
-        elem_id="runs",
-    )
+    return scripted("runs", [asked_by_script(AskedRun, thumbnail)])
 
 
 def listed(reports: list[RunReport], selected: str, overlay: tuple[str, ...], words: str) -> str:
