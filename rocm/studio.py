@@ -37,11 +37,8 @@ class Studio:
     ):
         """Open `home`, which is made when something is first stored.
 
-        Args:
-            home: folder of everything.
-            command: starts a trainer; `train ...` is appended.
-            votes: store of the studies; opened in `home` when needed if not given.
-            backup: of the votes.
+        `command` starts a trainer, `train ...` is appended; `votes` is the store of the studies,
+        opened when needed if not given.
         """
         self.runs = Runs(home, command)
         self.home = self.runs.queue.home
@@ -78,17 +75,9 @@ class Studio:
     ) -> str:
         """Queue a run for every combination of settings and seed that is not done yet.
 
-        Args:
-            preset: name of the settings that all runs share.
-            grid: values by setting, such as {"beta": [0, 0.1], "divergence": ["kl", "js"]}.
-            num_seeds: runs of each combination, with consecutive seeds.
-            overrides: settings that replace the preset's in all runs.
-
-        Returns:
-            The sweep's id; equal arguments give the same id and continue that sweep.
-
-        Raises:
-            ConfigError: a value is not allowed, or there are too many combinations.
+        `grid` has values by setting, such as {"beta": [0, 0.1]}; `overrides` replace the preset's
+        settings in all runs. Equal arguments give the same id and continue that sweep. ConfigError
+        for a bad value or too many combinations.
         """
         config = RunConfig.load(self.presets.source(preset), **(overrides or {}))
         return self.sweeps.start(preset, self._with_votes(config), grid, num_seeds)

@@ -58,26 +58,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_step_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `bench step`."""
-    parser.add_argument("--preset", default="tiny-rocm-kl", help="settings of the update")
-    parser.add_argument("--rounds", type=int, default=5, help="timings of each row")
-    parser.add_argument("--batch", type=int, nargs="+", help="batch sizes; default: the preset's")
-    parser.add_argument(
-        "--variants", nargs="+", default=[], metavar="NAME", help="rows; default: all"
-    )
-    parser.add_argument(
+    add = parser.add_argument
+    add("--preset", default="tiny-rocm-kl", help="settings of the update")
+    add("--rounds", type=int, default=5, help="timings of each row")
+    add("--batch", type=int, nargs="+", help="batch sizes; default: the preset's")
+    add("--variants", nargs="+", default=[], metavar="NAME", help="rows; default: all")
+    add(
         "--ref-grad",
         nargs="+",
         choices=("exact", "none"),
         default=["exact", "none"],
         help="gradient through the reference; default: both",
     )
-    parser.add_argument(
+    add(
         "--size",
         choices=SIZES,
         help="embedded: the preset's model. real: Stable Diffusion 1.5 and ViT-H with random "
         "weights, bf16, 8 steps. small: the same parts, tiny, 2 steps. Default: by the device",
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures here")
+    add("--json", type=Path, metavar="FILE", help="also write the figures here")
 
 
 def bench(options: argparse.Namespace, rest: list[str], home: Path) -> None:
@@ -86,16 +85,7 @@ def bench(options: argparse.Namespace, rest: list[str], home: Path) -> None:
 
 
 def bench_text(options: argparse.Namespace, load_more: "Load | None" = None) -> str:
-    """The table of a benchmark.
-
-    Args:
-        options: parsed.
-        load_more: gives rows that `step` times beside ours, from the benchmark's settings.
-
-    Raises:
-        ConfigError: a number is out of range, or the size does not fit the device.
-        RunError: the JSON file cannot be written.
-    """
+    """The table of a benchmark; `load_more` gives rows that `step` times beside ours."""
     for name, values in (("--rounds", [options.rounds]), ("--batch", options.batch or [])):
         if any(not 1 <= value <= LARGEST for value in values):
             raise ConfigError(f"{name} is 1 to {LARGEST}.")

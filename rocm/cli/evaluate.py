@@ -42,42 +42,39 @@ ENDINGS = ("csv", "json", "md", "tex", "png", "zip")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `evaluate`."""
+    add = parser.add_argument
     parser.description = (
         "Draw arms and the base model on the same prompts from the same noise, and print rewards, "
         "statistics, diversity and divergence with 95 %% intervals over prompts. The same command "
         "draws only missing pictures."
     )
-    parser.add_argument(
+    add(
         "arms",
         nargs="*",
         metavar="ARM",
         help="a run's id or folder, a checkpoint (RUN@STEP), an adapter's folder, the name of a "
         "shipped adapter, or owner/name of a downloaded one",
     )
-    parser.add_argument(
-        "--prompts", default="held-out", metavar="SET", help="held-out, training, or a text file"
-    )
-    parser.add_argument("--num-prompts", type=int, default=16, help="number drawn from the set")
-    parser.add_argument("--prompt-seed", type=int, default=0, help="seed of that draw")
-    parser.add_argument("--seeds", type=int, default=1, help="pictures of each prompt and arm")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the first picture")
-    parser.add_argument(
+    add("--prompts", default="held-out", metavar="SET", help="held-out, training, or a text file")
+    add("--num-prompts", type=int, default=16, help="number drawn from the set")
+    add("--prompt-seed", type=int, default=0, help="seed of that draw")
+    add("--seeds", type=int, default=1, help="pictures of each prompt and arm")
+    add("--seed", type=int, default=0, help="seed of the first picture")
+    add(
         "--rewards",
         default=",".join(REWARDS),
         help=f"measured besides those trained on and {JUDGE}, separated by commas; official:NAME "
         "is a published reward as its own package computes it",
     )
-    parser.add_argument(
-        "--axis", metavar="NAME[=V,V]", help=f"one more thing to vary: {', '.join(AXES)}"
-    )
+    add("--axis", metavar="NAME[=V,V]", help=f"one more thing to vary: {', '.join(AXES)}")
     for name in ("num_inference_steps", "guidance_scale"):
         field = RunConfig.model_fields[name]
         flag, kind = "--" + name.replace("_", "-"), type(field.default)
-        parser.add_argument(flag, type=kind, default=field.default, help=field.description)
-    parser.add_argument("--model", default="", help="model folder; default: the arms' own model")
-    parser.add_argument("--format", choices=ENDINGS[:4], default="md", help="of the printed table")
-    parser.add_argument("--out", type=Path, help="also write .csv, .json, .md, .tex, .png or .zip")
-    parser.add_argument("--yes", action="store_true", help="draw a large comparison unasked")
+        add(flag, type=kind, default=field.default, help=field.description)
+    add("--model", default="", help="model folder; default: the arms' own model")
+    add("--format", choices=ENDINGS[:4], default="md", help="of the printed table")
+    add("--out", type=Path, help="also write .csv, .json, .md, .tex, .png or .zip")
+    add("--yes", action="store_true", help="draw a large comparison unasked")
     parser.set_defaults(run=evaluate)
 
 

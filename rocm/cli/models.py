@@ -50,27 +50,20 @@ def adjusted(config: RunConfig, options: argparse.Namespace) -> RunConfig:
 
 def add_download_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `download`."""
+    add = parser.add_argument
     parser.description = (
         "Download what a model or a preset needs into the hub's cache; the size is printed first. "
         "For rewards use: rewards --download NAME. No other command downloads."
     )
-    parser.add_argument(
-        "source", metavar="MODEL|PRESET|PROMPTS", help="as in the settings model or prompts"
-    )
-    parser.add_argument(
-        "--adapter", action="store_true", help="the source is an adapter, owner/name"
-    )
-    parser.add_argument("--column", default="", help="of a data set; as prompt_column")
-    parser.add_argument("--dry-run", action="store_true", help="only print the size")
+    add("source", metavar="MODEL|PRESET|PROMPTS", help="as in the settings model or prompts")
+    add("--adapter", action="store_true", help="the source is an adapter, owner/name")
+    add("--column", default="", help="of a data set; as prompt_column")
+    add("--dry-run", action="store_true", help="only print the size")
     parser.set_defaults(run=download)
 
 
 def download(options: argparse.Namespace, rest: list[str], home: Path) -> None:
-    """Download what a model or a preset needs, or only print its size.
-
-    Raises:
-        RocmError: no network, no such model, no room on the disk, or a file arrived damaged.
-    """
+    """Download what a model or a preset needs, or only print its size."""
     source = options.source
     if is_hub_source(source):
         fetch_hub_prompts(source, options.column, _say)
@@ -101,33 +94,26 @@ def _say_missing_rewards(config: RunConfig) -> None:
 
 def add_export_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `export`."""
+    add = parser.add_argument
     parser.description = (
         "Write an adapter for another program, with a card: diffusers; peft; kohya, one file "
         "for ComfyUI and A1111; merged, the whole model with the adapter in its weights."
     )
-    parser.add_argument(
-        "source", metavar="ADAPTER", help="a run's id or directory, a checkpoint, a folder, ..."
-    )
-    parser.add_argument("--format", choices=FORMATS, default="diffusers", dest="kind")
-    parser.add_argument("--out", type=Path, required=True, help="empty or new folder")
-    parser.add_argument(
+    add("source", metavar="ADAPTER", help="a run's id or directory, a checkpoint, a folder, ...")
+    add("--format", choices=FORMATS, default="diffusers", dest="kind")
+    add("--out", type=Path, required=True, help="empty or new folder")
+    add(
         "--model",
         default=RunConfig.model_fields["model"].default,
         help="base model of an adapter folder; a run knows its own",
     )
-    parser.add_argument(
-        "--push-to-hub", metavar="OWNER/NAME", default="", help="also upload the folder there"
-    )
-    parser.add_argument("--public", action="store_true", help="make a new repository public")
+    add("--push-to-hub", metavar="OWNER/NAME", default="", help="also upload the folder there")
+    add("--public", action="store_true", help="make a new repository public")
     parser.set_defaults(run=export)
 
 
 def export(options: argparse.Namespace, rest: list[str], home: Path) -> None:
-    """Write an adapter for another program, and upload it if asked.
-
-    Raises:
-        RocmError: no such adapter, a folder that is not empty, or no network.
-    """
+    """Write an adapter for another program, and upload it if asked."""
     repository = options.push_to_hub
     if repository and (not is_repository(repository) or "@" in repository):
         raise ConfigError(f"--push-to-hub {repository[:200]} is not of the form owner/name.")

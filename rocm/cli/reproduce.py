@@ -13,15 +13,12 @@ silence_libraries = lazy("rocm.cli.trainer:silence_libraries")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `reproduce`."""
-    parser.add_argument("what", choices=["tiny"], help="on the embedded model")
-    parser.add_argument(
-        "--seconds-per-run", type=float, default=45.0, help="first budget: seconds of updates"
-    )
-    parser.add_argument(
-        "--queries-per-run", type=int, default=192, help="second budget: pictures scored"
-    )
-    parser.add_argument("--quick", action="store_true", help="2 updates, 1 seed: not evidence")
-    parser.add_argument("--out", type=Path, help="folder of runs and report")
+    add = parser.add_argument
+    add("what", choices=["tiny"], help="on the embedded model")
+    add("--seconds-per-run", type=float, default=45.0, help="first budget: seconds of updates")
+    add("--queries-per-run", type=int, default=192, help="second budget: pictures scored")
+    add("--quick", action="store_true", help="2 updates, 1 seed: not evidence")
+    add("--out", type=Path, help="folder of runs and report")
     parser.set_defaults(run=reproduce)
 
 

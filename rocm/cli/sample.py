@@ -16,16 +16,13 @@ silence_libraries = lazy("rocm.cli.trainer:silence_libraries")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `sample`."""
-    parser.add_argument("prompt", help="text; put -- before a prompt that starts with a -")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the first picture")
-    parser.add_argument("--num", type=int, default=1, help="number of pictures, consecutive seeds")
-    parser.add_argument("--out", type=Path, default=Path("picture.png"), help="PNG file")
-    parser.add_argument(
-        "--adapter", default="", help="run, checkpoint (RUN@STEP), folder, shipped or hub adapter"
-    )
-    parser.add_argument(
-        "--adapter-strength", type=float, default=1.0, help="0 to 2; 1 is as trained"
-    )
+    add = parser.add_argument
+    add("prompt", help="text; put -- before a prompt that starts with a -")
+    add("--seed", type=int, default=0, help="seed of the first picture")
+    add("--num", type=int, default=1, help="number of pictures, consecutive seeds")
+    add("--out", type=Path, default=Path("picture.png"), help="PNG file")
+    add("--adapter", default="", help="run, checkpoint (RUN@STEP), folder, shipped or hub adapter")
+    add("--adapter-strength", type=float, default=1.0, help="0 to 2; 1 is as trained")
     add_sampling_arguments(parser)
     parser.set_defaults(run=sample)
 
@@ -61,12 +58,10 @@ def sample(options: argparse.Namespace, rest: list[str], home: Path) -> None:
             picture, out = pictures[drawn.index], options.out
             path = out if options.num == 1 else out.with_stem(f"{out.stem}-{picture.seed}")
             if ranks.rank == 0:
-                _save(png_bytes(drawn.image, picture), path)
+                try:
+                    path.write_bytes(png_bytes(drawn.image, picture))
+                except OSError as error:
+                    raise RunError(
+                        f"Cannot write {path}: {error.strerror}. Choose another --out."
+                    ) from error
                 print(path)
-
-
-def _save(content: bytes, path: Path) -> None:
-    try:
-        path.write_bytes(content)
-    except OSError as error:
-        raise RunError(f"Cannot write {path}: {error.strerror}. Choose another --out.") from error

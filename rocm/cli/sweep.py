@@ -23,17 +23,16 @@ watch = lazy("rocm.cli.trainer:watch")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `sweep`."""
+    add = parser.add_argument
     parser.description = (
         "Train every combination of settings with several seeds, over the queue. Every setting is "
         "a flag. The same command continues the same sweep; finished runs are kept."
     )
-    parser.add_argument("source", metavar="PRESET", help="settings that all runs share")
-    parser.add_argument(
-        "--grid", nargs="+", required=True, metavar="NAME=VALUE,...", help="beta=0,0.1 ..."
-    )
-    parser.add_argument("--seeds", type=int, default=1, help="runs of each combination")
-    parser.add_argument("--inline", action="store_true", help="train here, not over the queue")
-    parser.add_argument("--no-wait", action="store_true", help="queue the runs and return")
+    add("source", metavar="PRESET", help="settings that all runs share")
+    add("--grid", nargs="+", required=True, metavar="NAME=VALUE,...", help="beta=0,0.1 ...")
+    add("--seeds", type=int, default=1, help="runs of each combination")
+    add("--inline", action="store_true", help="train here, not over the queue")
+    add("--no-wait", action="store_true", help="queue the runs and return")
     parser.set_defaults(run=sweep, takes_settings=True)
 
 

@@ -18,11 +18,12 @@ from rocm.runs.run_dir import RunDir
 
 def add_train_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `train`; every setting is a flag besides."""
+    add = parser.add_argument
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _settings_help()
-    parser.add_argument("source", nargs="?", metavar="PRESET|FILE", help="preset name or YAML file")
-    parser.add_argument("--run-dir", type=Path, help="directory of the new run")
-    parser.add_argument("--resume", type=Path, metavar="DIR", help="continue the run in DIR")
+    add("source", nargs="?", metavar="PRESET|FILE", help="preset name or YAML file")
+    add("--run-dir", type=Path, help="directory of the new run")
+    add("--resume", type=Path, metavar="DIR", help="continue the run in DIR")
     cli_models.add_train_arguments(parser)
     parser.set_defaults(run=train)
 
@@ -38,16 +39,7 @@ def _settings_help() -> str:
 
 
 def train(options: argparse.Namespace, rest: list[str], home: Path) -> None:
-    """Begin or continue a run, and show its progress until it ends.
-
-    Args:
-        options: of `add_train_arguments`.
-        rest: settings as flags.
-        home: ROCM_HOME.
-
-    Raises:
-        RocmError: bad settings, or the reason that the run failed.
-    """
+    """Begin or continue a run, and show its progress until it ends."""
     with joined() as ranks:
         if ranks.rank:
             _follow(ranks)

@@ -42,11 +42,8 @@ def by_prompt(pictures: Sequence[np.ndarray]) -> list[float]:
 
     .. math:: v_p = P\,U - (P - 1)\,U_{-p}, \qquad U = \frac{2}{P (P - 1)} \sum_{i < j} d_{ij}
 
-    Args:
-        pictures: for each seed the flat pictures (P, D) of all prompts, P >= 3.
-
-    Returns:
-        P values; d is the mean over seeds of the distances of a seed's pictures.
+    `pictures` are, for each seed, the flat pictures (P, D) of all prompts, P >= 3; d is the mean
+    over seeds of the distances of a seed's pictures.
     """
     matrix = np.mean([distances(one) for one in pictures], axis=0)
     num = len(matrix)

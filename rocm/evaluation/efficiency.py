@@ -17,28 +17,19 @@ COSTS: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Curve:
-    """Running reward of a run against its cost so far.
+    """Running reward of a run against its cost so far."""
 
-    Attributes:
-        cost: until the end of each update.
-        mean: of the reward over the last 20 updates.
-        low: mean minus the standard deviation of these updates.
-        high: mean plus it.
-    """
-
-    cost: list[float]
-    mean: list[float]
-    low: list[float]
-    high: list[float]
+    cost: list[float]  # until the end of each update
+    mean: list[float]  # of the reward over the last 20 updates
+    low: list[float]  # mean minus the standard deviation of these updates
+    high: list[float]  # mean plus it
 
 
 def curve(rows: Sequence[dict[str, Any]], cost: str, max_points: int = 500) -> Curve:
-    """The curve of a run; evaluations and pauses cost nothing.
+    """The curve of a run from its rows of metrics.jsonl, against a cost of `COSTS`.
 
-    Args:
-        rows: of metrics.jsonl; rows without the counters (step 0) are left out.
-        cost: of `COSTS`.
-        max_points: number of points, evenly chosen; the last is always kept.
+    Evaluations and pauses cost nothing; rows without the counters (step 0) are left out. At most
+    `max_points`, evenly chosen, the last among them.
     """
     names = COSTS[cost]
     known = [row for row in rows if row.get("reward") is not None and row.get(names[0]) is not None]

@@ -18,17 +18,11 @@ STATISTICS = {"saturation": saturation, "contrast": contrast, "edge_density": ed
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Measurements over P prompts.
+    """Measurements over P prompts."""
 
-    Attributes:
-        images: (P, 3, H, W) in [0, 1].
-        scores: (P,) values of each reward.
-        statistics: mean of each image statistic, `diversity` and `at_limit`.
-    """
-
-    images: Tensor
-    scores: dict[str, Tensor]
-    statistics: dict[str, float]
+    images: Tensor  # (P, 3, H, W) in [0, 1]
+    scores: dict[str, Tensor]  # (P,) values of each reward
+    statistics: dict[str, float]  # mean of each image statistic, `diversity` and `at_limit`
 
     def mean(self, name: str) -> float:
         """Mean over prompts of a reward."""
@@ -46,17 +40,11 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Scored:
-    """Pictures and scores before any average.
+    """Pictures and scores before any average."""
 
-    Attributes:
-        images: (P, 3, H, W) in [0, 1].
-        scores: (P,) values of each reward.
-        limits: (P,), share of channel values at or beyond the ends of [0, 1] before clamping.
-    """
-
-    images: Tensor
-    scores: dict[str, Tensor]
-    limits: Tensor
+    images: Tensor  # (P, 3, H, W) in [0, 1]
+    scores: dict[str, Tensor]  # (P,) values of each reward
+    limits: Tensor  # (P,), share of channel values at or beyond the ends of [0, 1] before clamping
 
 
 @torch.no_grad()
@@ -96,15 +84,11 @@ def summarise(parts: Sequence[Scored]) -> Evaluation:
 
 
 def diversity(images: Tensor) -> float:
-    r"""Mean root-mean-square difference between two prompts' pictures, at 16 x 16 pixels.
+    r"""Mean root-mean-square difference between two prompts' pictures (P, 3, H, W), in [0, 1].
 
     .. math:: \frac{2}{P (P - 1)} \sum_{i < j} \sqrt{\mathrm{mean}\,(y_i - y_j)^2}
 
-    Args:
-        images: (P, 3, H, W) in [0, 1], P >= 2.
-
-    Returns:
-        A number in [0, 1]; 0 if all pictures are equal.
+    Pictures in [0, 1] are compared at 16 x 16 pixels; P >= 2.
     """
     small = F.interpolate(images, (16, 16), mode="area").flatten(1)
     return (torch.pdist(small) / math.sqrt(small.shape[1])).mean().item()

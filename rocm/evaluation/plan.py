@@ -12,18 +12,8 @@ from typing import Any
 
 from rocm.config import RunConfig
 from rocm.errors import ConfigError
-from rocm.evaluation.request import (
-    AXES,
-    JUDGE,
-    MAX_ARMS,
-    MAX_PUBLIC,
-    MAX_SEEDS,
-    MAX_VALUES,
-    Request,
-    check_count,
-    check_once,
-    check_prompts,
-)
+from rocm.evaluation import request as limits
+from rocm.evaluation.request import AXES, JUDGE, Request, check_count, check_once, check_prompts
 from rocm.generation.picture import MAX_SEED, Picture, whole_number
 from rocm.rewards.names import CLIP_FOLDERS, KL, PIXEL_NAMES, STATISTIC_NAMES, check_measured
 from rocm.rewards.official_versions import official_versions
@@ -36,22 +26,15 @@ FREE = (*PIXEL_NAMES, *CLIP_FOLDERS)
 
 @dataclass(frozen=True)
 class Column:
-    """A column of the grid: an arm at one value of the axis.
-
-    Attributes:
-        value: of the axis, in words; empty without an axis.
-        picture: settings of its pictures; prompt and seed are filled in.
-        trained: rewards that the arm was trained on.
-        sha256: of its adapter, or empty.
-    """
+    """A column of the grid: an arm at one value of the axis."""
 
     label: str
-    value: str
-    picture: Picture
-    trained: tuple[str, ...] = ()
+    value: str  # of the axis, in words; empty without an axis
+    picture: Picture  # settings of its pictures; prompt and seed are filled in
+    trained: tuple[str, ...] = ()  # rewards that the arm was trained on
     is_base: bool = False
     run_id: str = ""
-    sha256: str = ""
+    sha256: str = ""  # of its adapter, or empty
 
     @property
     def title(self) -> str:
@@ -70,22 +53,15 @@ class Result:
 
 @dataclass(frozen=True)
 class ComparisonPlan:
-    """A comparison that can be drawn.
-
-    Attributes:
-        axis: of `AXES`, or empty.
-        rewards: measured, in order.
-        judge: the held-out reward among them, or empty.
-        official: package and checkpoint of each official score; file of each user reward.
-    """
+    """A comparison that can be drawn."""
 
     columns: tuple[Column, ...]
     prompts: tuple[str, ...]
     seeds: tuple[int, ...]
-    axis: str = ""
-    rewards: tuple[str, ...] = ()
-    judge: str = ""
-    official: dict[str, str] = field(default_factory=dict)
+    axis: str = ""  # of `AXES`, or empty
+    rewards: tuple[str, ...] = ()  # measured, in order
+    judge: str = ""  # the held-out reward among them, or empty
+    official: dict[str, str] = field(default_factory=dict)  # package and checkpoint, or file
 
     @property
     def num_pictures(self) -> int:
@@ -142,29 +118,20 @@ class ComparisonPlan:
 
 
 def make_plan(request: Request, runs: Path, is_public: bool = False) -> ComparisonPlan:
-    """The pictures that a request asks for.
+    """The pictures that a request asks for; every adapter exists and fits the model.
 
-    Args:
-        request: from the page or the command line.
-        runs: folder of the runs that arms may name.
-        is_public: allow fewer pictures and no folders.
-
-    Returns:
-        The plan; every adapter exists and fits the model.
-
-    Raises:
-        RocmError: a value is not allowed.
+    With `is_public` fewer pictures and no folders are allowed. RocmError for a bad value.
     """
     if not request.arms:
         raise ConfigError("There are no arms. Choose at least one: the base model, or an adapter.")
     if is_public and (request.model or not set(request.rewards) <= set(FREE)):
         raise ConfigError("A public page uses the embedded model and the listed rewards only.")
-    check_count("arms", len(request.arms), MAX_ARMS)
+    check_count("arms", len(request.arms), limits.MAX_ARMS)
     arms = [find_adapter(name, runs, is_public) for name in request.arms]
     check_once("Arm", [arm.folder or arm.name for arm in arms])
     model = check_same_model(arms, request.model.strip())
     columns = tuple(_columns(request, arms, model))
-    num_seeds = whole_number("num_seeds", request.num_seeds, 1, MAX_SEEDS)
+    num_seeds = whole_number("num_seeds", request.num_seeds, 1, limits.MAX_SEEDS)
     first = whole_number("seed", request.seed, 0, MAX_SEED - num_seeds)
     trained = [name for arm in arms for name in arm.trained]
     rewards = [check_measured(name) for name in (*request.rewards, *trained, JUDGE)]
@@ -182,10 +149,10 @@ def make_plan(request: Request, runs: Path, is_public: bool = False) -> Comparis
             "A run that was trained on a reward of the user's own file cannot be compared here. "
             "Choose other runs."
         )
-    if is_public and plan.num_pictures > MAX_PUBLIC:
+    if is_public and plan.num_pictures > limits.MAX_PUBLIC:
         raise ConfigError(
             f"{_product(plan)} are {plan.num_pictures:,} pictures; a public page "
-            f"draws at most {MAX_PUBLIC}. Use fewer prompts, seeds or arms."
+            f"draws at most {limits.MAX_PUBLIC}. Use fewer prompts, seeds or arms."
         )
     return plan
 
@@ -222,7 +189,7 @@ def _columns(request: Request, arms: list[Adapter], model: str) -> list[Column]:
                 sha256=fingerprint(folder) if folder else "",
             )
             columns.append(column)
-    check_count("columns", len(columns), MAX_ARMS * MAX_VALUES)
+    check_count("columns", len(columns), limits.MAX_ARMS * limits.MAX_VALUES)
     return columns
 
 
@@ -232,7 +199,7 @@ def _along(request: Request, arm: Adapter) -> list[tuple[float, str, str]]:
     if axis and axis not in AXES:
         raise ConfigError(f"axis={axis[:60]!r} is not allowed. Axes: {', '.join(AXES)}.")
     check_once("Value", list(values))
-    check_count("values", len(values), MAX_VALUES, low=0)
+    check_count("values", len(values), limits.MAX_VALUES, low=0)
     if not axis or (not arm.folder and axis in ("checkpoint", "adapter_strength")):
         return [(0.0, "", arm.folder)]  # the base model has neither: it is drawn once
     if axis == "checkpoint":
@@ -241,7 +208,9 @@ def _along(request: Request, arm: Adapter) -> list[tuple[float, str, str]]:
                 f"{arm.label} has no checkpoints to vary. Choose runs, or another axis."
             )
         steps = [whole_number("checkpoint", f"{value:g}", 0, 10**9) for value in values]
-        return [(k, f"after {k}", arm.checkpoint(k)) for k in steps or arm.steps()[-MAX_VALUES:]]
+        return [
+            (k, f"after {k}", arm.checkpoint(k)) for k in steps or arm.steps()[-limits.MAX_VALUES :]
+        ]
     if not values:
         raise ConfigError(f"The axis {AXES[axis]} needs values. Give some, such as 1, 2, 4.")
     short = {"num_inference_steps": "N", "adapter_strength": "x", "guidance_scale": "guidance"}

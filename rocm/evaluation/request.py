@@ -32,29 +32,18 @@ FIRST_ARMS = ("tiny-rocm-kl", "tiny-rlcm", "tiny-rocm-beta0")
 
 @dataclass(frozen=True)
 class Request:
-    """A comparison as the page or the command line asks for it.
+    """A comparison as the page or the command line asks for it."""
 
-    Attributes:
-        arms: names of adapters, see docs/models.md.
-        seed: of the first picture of each prompt; the others have consecutive seeds.
-        num_seeds: pictures of each prompt and arm.
-        guidance_scale: in diffusers' convention.
-        model: folder; empty for the arms' own model.
-        axis: a setting to vary, of `AXES`, or empty.
-        values: of the axis; empty for all checkpoints of each run.
-        rewards: measured besides those that the arms were trained on and the held-out judge.
-    """
-
-    arms: tuple[str, ...]
+    arms: tuple[str, ...]  # names of adapters, see docs/models.md
     prompts: tuple[str, ...]
-    seed: int = 0
-    num_seeds: int = 1
+    seed: int = 0  # of the first picture of each prompt; the others have consecutive seeds
+    num_seeds: int = 1  # pictures of each prompt and arm
     num_inference_steps: int = 4
-    guidance_scale: float = 8.5
-    model: str = ""
-    axis: str = ""
-    values: tuple[float, ...] = ()
-    rewards: tuple[str, ...] = REWARDS
+    guidance_scale: float = 8.5  # in diffusers' convention
+    model: str = ""  # folder; empty for the arms' own model
+    axis: str = ""  # a setting to vary, of `AXES`, or empty
+    values: tuple[float, ...] = ()  # of the axis; empty for all checkpoints of each run
+    rewards: tuple[str, ...] = REWARDS  # besides the judge and those trained on
 
 
 def first_request() -> Request:
@@ -65,11 +54,7 @@ def first_request() -> Request:
 
 
 def check_prompts(prompts: Sequence[str]) -> tuple[str, ...]:
-    """The prompts without surrounding white space.
-
-    Raises:
-        ConfigError: none, too many, one that is not allowed, or one given twice.
-    """
+    """The prompts without surrounding white space; ConfigError for none, too many, or a bad one."""
     if not prompts:
         raise ConfigError("There are no prompts. Write one per line, or choose a set.")
     check_count("prompts", len(prompts), MAX_PROMPTS)
@@ -90,16 +75,10 @@ def check_prompts(prompts: Sequence[str]) -> tuple[str, ...]:
 
 
 def prompt_set(name: str, num: int, seed: int, is_public: bool = False) -> list[str]:
-    """Random prompts of a set.
+    """`num` random prompts of a set, all if it has fewer; a larger `num` starts with the same ones.
 
-    Args:
-        name: of `SETS`, or a text file with one prompt per line.
-        num: how many; all if the set has fewer.
-        seed: of the draw; with the same seed, a larger `num` starts with the same prompts.
-        is_public: whether only `SETS` may be named.
-
-    Raises:
-        RocmError: the set does not exist or cannot be read.
+    `name` is of `SETS` or, unless `is_public`, a text file with one prompt per line. RocmError if
+    the set does not exist or cannot be read.
     """
     num = whole_number("number of prompts", num, 1, MAX_PROMPTS)
     if name in SETS:

@@ -64,16 +64,7 @@ def real_pictures(path: Path = REAL) -> Tensor:
 
 @torch.no_grad()
 def caption_ranks(clip: ClipReward, images: Tensor, questions: Sequence[Question]) -> Tensor:
-    """Rank of each picture's own caption, 0 for the best; ties count against it.
-
-    Args:
-        clip: the ranking model.
-        images: (Q, 3, H, W) in [0, 1].
-        questions: Q questions.
-
-    Returns:
-        (Q,) int64 in [0, 99].
-    """
+    """Ranks (Q,), 0 the best of 100, of the captions of pictures (Q, 3, H, W); a tie is lost."""
     ranks = []
     for image, question in zip(images, questions, strict=True):
         scores = clip.embed_texts(question.captions) @ clip.embed_images(image[None])[0]

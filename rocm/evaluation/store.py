@@ -27,15 +27,7 @@ from rocm.evaluation.sheet import bundle, sheet
 from rocm.evaluation.table import ComparisonTable, make_table
 from rocm.generation.queue import DrawingQueue
 from rocm.runs.run_dir import RunDir
-from rocm.storage.files import (
-    append_json_line,
-    json_line,
-    make_folder,
-    parse_lines,
-    read_json_lines,
-    read_record,
-    write_atomic,
-)
+from rocm.storage import files
 
 if TYPE_CHECKING:
     from rocm.generation.shared import SharedQueue
@@ -91,16 +83,8 @@ class Comparisons:
     def draw(self, plan: ComparisonPlan, request: Request, is_public: bool = False) -> str:
         """Draw the missing pictures of a comparison; returns its key at once.
 
-        Args:
-            plan: made of `request`.
-            request: kept, to fill the page's form with.
-            is_public: drop old comparisons, so that visitors cannot fill the disk.
-
-        Returns:
-            Its key.
-
-        Raises:
-            DrawingError: too many comparisons are being drawn.
+        `request` is kept to fill the page's form. On a public page old comparisons are dropped, so
+        that visitors cannot fill the disk. DrawingError if too many comparisons are being drawn.
         """
         folder = self.path / plan.key
         with self._lock:
@@ -110,9 +94,9 @@ class Comparisons:
                 raise DrawingError(
                     f"{MAX_ACTIVE} comparisons are being drawn. Wait for one, or cancel it."
                 )
-            make_folder(folder / "pictures")
+            files.make_folder(folder / "pictures")
             record = {**asdict(plan), "request": asdict(request)}
-            write_atomic(folder / "comparison.json", json.dumps(record, indent=1))
+            files.write_atomic(folder / "comparison.json", json.dumps(record, indent=1))
             _mend(folder)
             job = self._active[plan.key] = _Job(plan, folder)
             if is_public:
@@ -138,7 +122,7 @@ class Comparisons:
 
     def _read(self, key: str) -> tuple[ComparisonPlan, Request]:
         path = self._folder(key) / "comparison.json"
-        record = read_record(path, {})
+        record = files.read_record(path, {})
         if record is None:
             raise MissingFile(f"There is no comparison '{key[:40]}' here. Compare again.")
         try:
@@ -151,8 +135,9 @@ class Comparisons:
 
     def keys(self) -> list[str]:
         """Keys of all comparisons, last requested first."""
-        files = sorted(self.path.glob("*/comparison.json"), key=_changed, reverse=True)
-        return [file.parent.name for file in files if KEY.fullmatch(file.parent.name)]
+        changed = lambda file: file.stat().st_mtime  # noqa: E731
+        found = sorted(self.path.glob("*/comparison.json"), key=changed, reverse=True)
+        return [file.parent.name for file in found if KEY.fullmatch(file.parent.name)]
 
     def status(self, key: str) -> Status:
         """How far a comparison is."""
@@ -163,7 +148,7 @@ class Comparisons:
             queued = self._queue.status(job.number)
             detail = queued.state if queued else ""
             return Status("drawing", num, total, "", time.monotonic() - job.asked, detail)
-        end = read_record(self._folder(key) / "end.json", {}) or {}
+        end = files.read_record(self._folder(key) / "end.json", {}) or {}
         state = end.get("state", "unfinished")
         return Status(state, num, total, end.get("error", ""), end.get("seconds", 0.0))
 
@@ -171,7 +156,7 @@ class Comparisons:
         """Pictures in the order in which they were drawn, without the first `after`."""
         folder = self._folder(key)
         lines = _complete_lines(folder)[after:]
-        rows = parse_lines(folder / "results.jsonl", b"\n".join(lines))
+        rows = files.parse_lines(folder / "results.jsonl", b"\n".join(lines))
         return [Result(row["index"], _file(folder, row["index"]), row["scores"]) for row in rows]
 
     def picture(self, key: str, index: int) -> Path | None:
@@ -189,7 +174,7 @@ class Comparisons:
     def pace(self) -> Pace | None:
         """Time and size per picture in the newest finished comparison; None without one."""
         for key in self.keys():
-            end = read_record(self._folder(key) / "end.json", {}) or {}
+            end = files.read_record(self._folder(key) / "end.json", {}) or {}
             if end.get("pace"):
                 return Pace(end["pace"], end["bytes"])
         return None
@@ -258,7 +243,7 @@ class Comparisons:
         job.first = job.first or time.monotonic()
         job.num_new += 1
         os.replace(file, _file(job.folder, index))
-        append_json_line(job.folder / "results.jsonl", {"index": index, "scores": scores})
+        files.append_json_line(job.folder / "results.jsonl", {"index": index, "scores": scores})
 
     def _write_end(self, job: _Job, state: str, error: str) -> None:
         now = time.monotonic()
@@ -267,9 +252,9 @@ class Comparisons:
             sizes = [one.file.stat().st_size for one in self.results(job.plan.key)]
             end["pace"] = (now - job.first) / (job.num_new - 1)
             end["bytes"] = sum(sizes) / len(sizes)
-        elif old := read_record(job.folder / "end.json", {}):
+        elif old := files.read_record(job.folder / "end.json", {}):
             end = {**old, "state": state, "error": error}
-        write_atomic(job.folder / "end.json", json.dumps(end))
+        files.write_atomic(job.folder / "end.json", json.dumps(end))
 
     def _drop_oldest(self) -> None:
         for key in self.keys()[MAX_PUBLIC_KEPT:]:
@@ -285,9 +270,9 @@ class Comparisons:
 def _mend(folder: Path) -> None:
     """Keep one line for each existing picture: a crash may have torn or doubled lines."""
     path = folder / "results.jsonl"
-    rows = {row["index"]: row for row in read_json_lines(path)}
-    kept = [json_line(row) for index, row in rows.items() if _file(folder, index).is_file()]
-    write_atomic(path, "".join(kept))
+    rows = {row["index"]: row for row in files.read_json_lines(path)}
+    kept = [files.json_line(row) for index, row in rows.items() if _file(folder, index).is_file()]
+    files.write_atomic(path, "".join(kept))
 
 
 def _complete_lines(folder: Path) -> list[bytes]:
@@ -298,7 +283,3 @@ def _complete_lines(folder: Path) -> list[bytes]:
 
 def _file(folder: Path, index: int) -> Path:
     return folder / "pictures" / f"{index:05d}.png"
-
-
-def _changed(file: Path) -> float:
-    return file.stat().st_mtime

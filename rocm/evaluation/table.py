@@ -23,40 +23,25 @@ Values = list[float | None]
 
 @dataclass(frozen=True)
 class Row:
-    """A column of the grid as a row of the table.
+    """A column of the grid as a row of the table."""
 
-    Attributes:
-        title: of the arm and its value of the axis.
-        trained: rewards that it was trained on.
-        means: by measure; None if nothing is drawn.
-        differences: to the base model, by measure; None for the base model, or without it.
-    """
-
-    title: str
-    trained: tuple[str, ...]
+    title: str  # of the arm and its value of the axis
+    trained: tuple[str, ...]  # rewards that it was trained on
     is_base: bool
-    means: dict[str, Interval | None]
-    differences: dict[str, Interval | None]
+    means: dict[str, Interval | None]  # by measure; None if nothing is drawn
+    differences: dict[str, Interval | None]  # to the base model; None without it
 
 
 @dataclass(frozen=True)
 class ComparisonTable:
-    """A comparison in figures.
-
-    Attributes:
-        judge: the held-out reward among the measures, or empty.
-        rows: one for each column of the grid.
-        num_prompts: requested.
-        num_seeds: of each prompt.
-        official: package and checkpoint of each official score; file of each user reward.
-    """
+    """A comparison in figures."""
 
     measures: tuple[str, ...]
-    judge: str
-    rows: tuple[Row, ...]
-    num_prompts: int
-    num_seeds: int
-    official: dict[str, str] = field(default_factory=dict)
+    judge: str  # the held-out reward among the measures, or empty
+    rows: tuple[Row, ...]  # one for each column of the grid
+    num_prompts: int  # requested
+    num_seeds: int  # of each prompt
+    official: dict[str, str] = field(default_factory=dict)  # package and checkpoint, or file
 
     @property
     def computed(self) -> str:

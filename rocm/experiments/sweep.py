@@ -42,46 +42,28 @@ class SweepPlan(BaseModel):
 
 @dataclass(frozen=True)
 class SweepCell:
-    """A combination of settings.
+    """A combination of settings."""
 
-    Attributes:
-        settings: the varied settings by name.
-        run_ids: a run for each seed.
-        states: of these runs; `missing` if deleted or not created yet, `damaged` if unreadable.
-        reward: `eval/reward` at the end, in the base model's deviations with `standardize`.
-        judge: the held-out judge at the end.
-        divergence: mean over the last tenth of the updates.
-    """
-
-    settings: dict[str, Any]
-    run_ids: list[str]
-    states: list[str]
-    reward: Interval | None
-    judge: Interval | None
-    divergence: Interval | None
+    settings: dict[str, Any]  # the varied settings by name
+    run_ids: list[str]  # a run for each seed
+    states: list[str]  # of the runs; `missing` if not there, `damaged` if unreadable
+    reward: Interval | None  # `eval/reward` at the end; with `standardize` in deviations
+    judge: Interval | None  # the held-out judge at the end
+    divergence: Interval | None  # mean over the last tenth of the updates
 
 
 @dataclass(frozen=True)
 class SweepReport:
-    """Results of a sweep so far.
-
-    Attributes:
-        created: Unix time, in seconds.
-        grid: values by varied setting.
-        num_seeds: runs of each cell.
-        cells: in the grid's order.
-        peak: index of the finished cell with the highest judge, or reward without a judge.
-        num_done: number of finished runs.
-    """
+    """Results of a sweep so far."""
 
     sweep_id: str
     preset: str
-    created: float
-    grid: dict[str, list[Any]]
-    num_seeds: int
-    cells: list[SweepCell]
-    peak: int | None
-    num_done: int
+    created: float  # Unix time, in seconds
+    grid: dict[str, list[Any]]  # values by varied setting
+    num_seeds: int  # runs of each cell
+    cells: list[SweepCell]  # in the grid's order
+    peak: int | None  # index of the finished cell with the highest judge, or reward without a judge
+    num_done: int  # number of finished runs
     num_runs: int
 
 
@@ -99,19 +81,9 @@ class Sweeps:
         return [path.parent.name for path in sorted(plans, key=_created, reverse=True)]
 
     def plan(self, preset: str, config: RunConfig, grid: dict[str, list[Any]], seeds: int) -> str:
-        """Write a sweep down, or find it again.
+        """Write a sweep of `seeds` runs per combination, from `config.seed` on; returns its id.
 
-        Args:
-            preset: name of the settings.
-            config: these settings.
-            grid: values by setting.
-            seeds: runs of each combination, from `config.seed` on.
-
-        Returns:
-            The sweep's id.
-
-        Raises:
-            ConfigError: a setting or value is not allowed, or there are too many runs.
+        An equal plan gives the same id. ConfigError for a bad setting or value, or too many runs.
         """
         cells = combinations(config, grid)
         if not 1 <= seeds <= MAX_RUNS // len(cells):

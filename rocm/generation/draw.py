@@ -27,18 +27,9 @@ class Sampling:
 def draw(
     model: ConsistencyModel, prompts: Sequence[str], seeds: Sequence[int], sampling: Sampling
 ) -> Iterator[Tensor]:
-    """Draw one picture per prompt and seed, a batch at a time.
+    """Draw one picture per prompt and seed, (b, 3, H, W) a batch, on the CPU, not clamped.
 
     A picture depends on its prompt, seed and the sampling alone, up to float rounding.
-
-    Args:
-        model: with or without adapter.
-        prompts: M prompts.
-        seeds: M noise seeds.
-        sampling: steps, guidance, grid, batch size.
-
-    Yields:
-        (b, 3, H, W) on the CPU, nominally in [0, 1], not clamped.
     """
     for trajectory, _ in _rollouts(model, prompts, seeds, sampling):
         yield model.decode(trajectory.latents).cpu()

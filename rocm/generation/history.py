@@ -27,26 +27,16 @@ BIN = "bin"
 
 @dataclass(frozen=True)
 class Entry:
-    """A request on disk.
+    """A request on disk."""
 
-    Attributes:
-        entry_id: date, time and four random characters; sorts by time.
-        order: settings as the page had them.
-        is_base: for each picture, whether it is the base model's.
-        state: `drawing` until it ended; an app that died leaves it so.
-        error: a sentence, if it failed.
-        seconds: from the request to its end.
-        files: of the drawn pictures, by index.
-    """
-
-    entry_id: str
-    order: dict[str, Any]
+    entry_id: str  # date, time and four random characters; sorts by time
+    order: dict[str, Any]  # settings as the page had them
     pictures: tuple[Picture, ...]
-    is_base: tuple[bool, ...]
-    state: str = "drawing"
-    error: str = ""
-    seconds: float = 0.0
-    files: dict[int, Path] = field(default_factory=dict)
+    is_base: tuple[bool, ...]  # for each picture, whether it is the base model's
+    state: str = "drawing"  # `drawing` until it ended; an app that died leaves it so
+    error: str = ""  # a sentence, if it failed
+    seconds: float = 0.0  # from the request to its end
+    files: dict[int, Path] = field(default_factory=dict)  # of the drawn pictures, by index
 
 
 ENTRY = TypeAdapter(Entry)

@@ -29,26 +29,17 @@ MAX_VISITOR_ENTRIES = 20
 
 @dataclass(frozen=True)
 class Order:
-    """The settings of the page, which an address can hold too.
-
-    Attributes:
-        seed: of the first picture; the others have consecutive seeds.
-        guidance_scale: in diffusers' convention.
-        adapter: any name in docs/models.md; empty for the base model.
-        adapter_strength: 0 to 2.
-        with_base: draw each picture also without the adapter, from the same noise.
-        model: folder; empty for the adapter's own model, or the embedded one.
-    """
+    """The settings of the page, which an address can hold too."""
 
     prompt: str = ""
-    seed: int = 0
+    seed: int = 0  # of the first picture; the others have consecutive seeds
     num_pictures: int = 4
     num_inference_steps: int = 4
-    guidance_scale: float = 8.5
-    adapter: str = ""
-    adapter_strength: float = 1.0
-    with_base: bool = False
-    model: str = ""
+    guidance_scale: float = 8.5  # in diffusers' convention
+    adapter: str = ""  # any name in docs/models.md; empty for the base model
+    adapter_strength: float = 1.0  # 0 to 2
+    with_base: bool = False  # draw each picture also without the adapter, from the same noise
+    model: str = ""  # folder; empty for the adapter's own model, or the embedded one
 
     @classmethod
     def of(cls, values: dict[str, Any]) -> "Order":
@@ -70,17 +61,9 @@ class Orders:
         self._jobs: dict[str, int] = {}
 
     def check(self, order: Order, visitor: str = "") -> tuple[Order, list[Picture], list[bool]]:
-        """The pictures of an order.
+        """The order in typed values, its pictures, and whether each is the base model's.
 
-        Args:
-            order: from the page or an address.
-            visitor: secret name on a public page, else empty.
-
-        Returns:
-            The order with typed values, its pictures, and for each whether it is the base model's.
-
-        Raises:
-            RocmError: a value is not allowed, or the adapter does not exist.
+        `visitor` is a secret name on a public page, else empty. RocmError for a bad value.
         """
         if visitor and order.model:
             raise ConfigError("A public page draws with the embedded model only.")
@@ -108,11 +91,7 @@ class Orders:
         return replace(order, num_pictures=num, **plain), pictures, is_base
 
     def draw(self, order: Order, visitor: str = "") -> str:
-        """Take an order and return at once; errors as `check`, or the queue is full.
-
-        Returns:
-            Id of its entry in the history.
-        """
+        """Take an order; returns its id in the history at once. Errors as `check`, or full."""
         checked, pictures, is_base = self.check(order, visitor)
         if visitor:
             self._bound_visitors(visitor)
@@ -149,11 +128,7 @@ class Orders:
         self.queue.cancel(self._jobs.get(entry_id, 0))
 
     def archive(self, entry_id: str, visitor: str = "") -> tuple[str, bytes]:
-        """File name and content of what is drawn: a PNG, or a zip if there are several pictures.
-
-        Raises:
-            MissingFile: no such entry, or nothing is drawn yet.
-        """
+        """File name and content of what is drawn, a PNG or a zip; MissingFile if nothing is."""
         entry = self._history(visitor).entry(entry_id)
         if not entry.files:
             raise MissingFile("Nothing is drawn yet, so there is nothing to download.")

@@ -26,25 +26,16 @@ SAMPLING = ("model", "num_inference_steps", "guidance_scale", "grid")
 
 @dataclass(frozen=True)
 class Picture:
-    """Everything that a picture depends on; defaults are those of `RunConfig`.
-
-    Attributes:
-        seed: of its noise, 0 to 2**53 - 1: the whole numbers that a browser holds exactly.
-        guidance_scale: in diffusers' convention.
-        grid: of timesteps, as the setting.
-        model: folder in diffusers' layout.
-        adapter: folder of a LoRA adapter, absolute or relative to the project; empty for none.
-        adapter_strength: factor of the adapter's update, 0 to 2; 1 is as trained.
-    """
+    """Everything that a picture depends on; defaults are those of `RunConfig`."""
 
     prompt: str
-    seed: int = 0
+    seed: int = 0  # of its noise, 0 to 2**53 - 1: the whole numbers that a browser holds exactly
     num_inference_steps: int = 4
-    guidance_scale: float = 8.5
-    grid: str = "current"
-    model: str = "assets/tiny-lcm"
-    adapter: str = ""
-    adapter_strength: float = 1.0
+    guidance_scale: float = 8.5  # in diffusers' convention
+    grid: str = "current"  # of timesteps, as the setting
+    model: str = "assets/tiny-lcm"  # folder in diffusers' layout
+    adapter: str = ""  # folder of a LoRA, absolute or relative to the project; or empty
+    adapter_strength: float = 1.0  # factor of the adapter's update, 0 to 2; 1 is as trained
 
     @property
     def batch_key(self) -> tuple[object, ...]:
@@ -89,11 +80,7 @@ def check_pictures(pictures: Sequence[Picture], max_pictures: int = MAX_PICTURES
 
 
 def whole_number(name: str, value: Any, low: int, high: int) -> int:
-    """A whole number from `low` to `high`, from a form's or an address's number or text.
-
-    Raises:
-        ConfigError: not a whole number, or out of bounds; `name` is in the sentence.
-    """
+    """A whole number from `low` to `high`, from a number or text; ConfigError if it is none."""
     try:
         number = int(str(value).strip().removesuffix(".0"))
     except ValueError:

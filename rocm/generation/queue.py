@@ -33,48 +33,30 @@ COMMAND = (sys.executable, "-m", "rocm.generation.worker")
 
 @dataclass
 class Job:
-    """A request; read it through `DrawingQueue.status`.
-
-    Attributes:
-        rewards: measured on every picture.
-        folder: of the files.
-        on_end: called once with the job and its end.
-        scores: rewards by name of every picture drawn so far, by index.
-        error: a sentence, if it failed.
-        asked: time of the request, seconds of the monotonic clock.
-        seconds: from the request to its end.
-        is_cancelled: whether its cancellation was requested.
-    """
+    """A request; read it through `DrawingQueue.status`."""
 
     number: int
     pictures: list[Picture]
-    rewards: tuple[str, ...]
-    folder: Path
-    on_end: Callable[["Job", State], None]
+    rewards: tuple[str, ...]  # measured on every picture
+    folder: Path  # of the files
+    on_end: Callable[["Job", State], None]  # called once with the job and its end
     state: State = "waiting"
-    scores: dict[int, dict[str, float]] = field(default_factory=dict)
-    error: str = ""
-    asked: float = field(default_factory=time.monotonic)
-    seconds: float = 0.0
-    is_cancelled: bool = False
+    scores: dict[int, dict[str, float]] = field(default_factory=dict)  # by index, reward
+    error: str = ""  # a sentence, if it failed
+    asked: float = field(default_factory=time.monotonic)  # monotonic, in seconds
+    seconds: float = 0.0  # from the request to its end
+    is_cancelled: bool = False  # whether its cancellation was requested
 
 
 @dataclass(frozen=True)
 class JobStatus:
-    """A job at one moment.
-
-    Attributes:
-        scores: rewards by name of every picture drawn so far, by index in the request.
-        ahead: number of requests before it.
-        error: a sentence, if it failed.
-        seconds: since the request, until its end.
-    """
+    """A job at one moment."""
 
     state: State
-    scores: dict[int, dict[str, float]]
-    ahead: int
-    error: str
-    seconds: float
+    scores: dict[int, dict[str, float]]  # by index in the request and reward
+    ahead: int  # number of requests before it
+    error: str  # a sentence, if it failed
+    seconds: float  # since the request, until its end
 
 
 class _ProcessGone(Exception):
@@ -85,13 +67,7 @@ class DrawingQueue:
     """Requests of one app, first come, first served."""
 
     def __init__(self, log: Path, idle_s: float = IDLE_S, command: Sequence[str] = COMMAND) -> None:
-        """Start nothing yet.
-
-        Args:
-            log: file for the output of the process.
-            idle_s: seconds without a request after which the process ends.
-            command: starts the process; `idle_s` is appended.
-        """
+        """Start nothing yet; `command` gets `idle_s`, its output is written to `log`."""
         self._log = log
         self._command = [*command, str(idle_s)]
         self._changed = Condition()
@@ -112,18 +88,9 @@ class DrawingQueue:
     ) -> int:
         """Request pictures; returns the request's number at once.
 
-        Args:
-            pictures: to draw; they are checked here, and equal settings share batches.
-            folder: where 000.png, 001.png, ... are written; created if absent.
-            rewards: names of rewards to measure on each picture.
-            on_end: called in another thread with the job and its end.
-
-        Returns:
-            The request's number.
-
-        Raises:
-            ConfigError: a picture is not allowed, or there are none or too many.
-            DrawingError: the queue is full.
+        Pictures are written to `folder` as 000.png, 001.png, ... and measured with `rewards`;
+        `on_end` is called in another thread. ConfigError for a bad picture, none or too many;
+        DrawingError if the queue is full.
         """
         checked = check_pictures(pictures)
         make_folder(folder)

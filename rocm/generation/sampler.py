@@ -70,20 +70,12 @@ class Sampler:
     def draw(
         self, pictures: Sequence[Picture], rewards: Sequence[str] = (), ranks: Ranks = ALONE
     ) -> Iterator[Drawn]:
-        """Draw pictures in batches of equal settings, in turn: arms come side by side.
+        """Draw checked pictures in batches of equal settings, in turn: arms come side by side.
 
-        Args:
-            pictures: checked pictures.
-            rewards: names of rewards to measure on each; also of the statistics in `MEASURES`, and
-                `kl_nats`, the divergence from the model without adapter.
-            ranks: S processes that share the work, each every S-th batch; batches and pictures are
-                those of a single process, bit for bit.
-
-        Yields:
-            Each picture as soon as its batch, and those of the other processes, are done.
-
-        Raises:
-            RocmError: a model or adapter is missing, damaged or does not fit; the memory is full.
+        Each is measured with `rewards`: rewards, `MEASURES`, and `kl_nats`, the divergence from the
+        model without adapter. The S processes of `ranks` draw every S-th batch each; pictures are
+        those of a single process, bit for bit. RocmError if a model or adapter is missing, damaged
+        or does not fit, or the memory is full.
         """
         batches = self._batches(pictures)
         while group := list(islice(batches, ranks.size)):
@@ -101,7 +93,8 @@ class Sampler:
         for indices in batches.values():
             by_model.setdefault(pictures[indices[0]].model, []).append(indices)
         for name, arms in by_model.items():
-            size = self._batch_size(name)
+            _, height, width = self._model(name).model.latent_shape
+            size = SMALL_BATCH if height * width <= SMALL_LATENT else 1
             # No more arms at a time than stay loaded together.
             for first in range(0, len(arms), MAX_ADAPTERS):
                 yield from _in_turns(arms[first : first + MAX_ADAPTERS], size)
@@ -155,10 +148,6 @@ class Sampler:
                 self._rewards[name] = _load(name, device)
         limited = limit_pixels(images).to(device)
         return {name: self._rewards[name](limited, prompts) for name in wanted}
-
-    def _batch_size(self, model: str) -> int:
-        _, height, width = self._model(model).model.latent_shape
-        return SMALL_BATCH if height * width <= SMALL_LATENT else 1
 
     def _model(self, name: str) -> Loaded:
         files = find_model(name)

@@ -31,21 +31,13 @@ LORA = re.compile(r"unet\.(.+)\.(?:lora\.(down|up)|lora_(A|B))\.weight")
 
 @dataclass(frozen=True)
 class Adapter:
-    """The base model, or an adapter for it.
+    """The base model, or an adapter for it."""
 
-    Attributes:
-        name: as given, such as `base`, `run:ID@STEP`, a folder, or `owner/name` of the hub.
-        label: short, for people.
-        folder: of the adapter, relative to the project where it lies in it; empty for the base.
-        config: settings it was trained with; None if unknown.
-        run: the run that trained it; None for other adapters.
-    """
-
-    name: str
-    label: str
-    folder: str = ""
-    config: RunConfig | None = None
-    run: RunDir | None = None
+    name: str  # as given, such as `base`, `run:ID@STEP`, a folder, or `owner/name` of the hub
+    label: str  # short, for people
+    folder: str = ""  # relative to the project where it lies in it; empty for the base
+    config: RunConfig | None = None  # settings it was trained with; None if unknown
+    run: RunDir | None = None  # the run that trained it; None for other adapters
 
     @property
     def path(self) -> Path:
@@ -89,8 +81,10 @@ def adapter_choices(runs: Path) -> list[Choice]:
     files = runs.glob(f"*/adapter/{WEIGHTS}")
     newest = sorted(files, key=lambda file: file.stat().st_mtime, reverse=True)
     trained = [RunDir(file.parent.parent) for file in newest]
-    named = [Choice(RUN + run.path.name, _choice_label(run), True) for run in trained]
-    return [Choice(BASE, "base model", False), *shipped, *named]
+    for run in trained:
+        label = f"{title}: {run.path.name}" if (title := _title(run)) else run.path.name
+        shipped.append(Choice(RUN + run.path.name, label, True))
+    return [Choice(BASE, "base model", False), *shipped]
 
 
 def shipped_adapters() -> list[str]:
@@ -99,21 +93,12 @@ def shipped_adapters() -> list[str]:
 
 
 def find_adapter(name: str, runs: Path, is_public: bool = False) -> Adapter:
-    """The adapter of a name, see docs/models.md.
+    """The adapter of a name; its weights file exists.
 
-    Args:
-        name: `base` or empty, `run:ID`, `run:ID@STEP`, a run's id or directory, an adapter folder
-            (absolute, or relative to the working directory or the project), the name of a shipped
-            adapter, or a hub repository that was downloaded.
-        runs: folder of the runs.
-        is_public: accept only the base model, runs and shipped adapters.
-
-    Returns:
-        The adapter; its weights file exists.
-
-    Raises:
-        ConfigError: the name is not allowed in public.
-        MissingFile: nothing has this name, or it has no weights.
+    The names are those in docs/models.md: `base` or empty, `run:ID`, `run:ID@STEP`, a run's id or
+    directory, an adapter folder (absolute, or relative to the working directory or the project), a
+    shipped adapter, or a downloaded hub repository. With `is_public` only the base model, runs and
+    shipped adapters are allowed (else ConfigError). MissingFile if nothing has this name.
     """
     name = name.strip()
     if name in ("", BASE):
@@ -132,7 +117,9 @@ def find_adapter(name: str, runs: Path, is_public: bool = False) -> Adapter:
         folder = SHIPPED / name
     if folder is not None:
         return _adapter_in_folder(name, folder)
-    if _is_of_hub(name):
+    # A missing folder such as assets/adapter has the form of a repository too.
+    folders = (ROOT / name.partition("/")[0], *_places(name))
+    if is_repository(name) and not any(map(os.path.isdir, folders)):
         return Adapter(name, name, short_path(_downloaded(name)))
     raise MissingFile(_no_adapter(name))
 
@@ -171,24 +158,10 @@ def _title(run: RunDir) -> str:
         return ""
 
 
-def _choice_label(run: RunDir) -> str:
-    title = _title(run)
-    return f"{title}: {run.path.name}" if title else run.path.name
-
-
 def check_same_model(adapters: list[Adapter], model: str) -> str:
-    """The base model that all adapters share.
+    """Name of the base model that all adapters share; `model` is the chosen one, or empty.
 
-    Args:
-        adapters: to compare.
-        model: the chosen model; empty for the adapters' own.
-
-    Returns:
-        Its name.
-
-    Raises:
-        ConfigError: the adapters, or an adapter and the chosen model, differ in it.
-        MissingFile: the model is not there.
+    ConfigError if models differ, MissingFile if the model does not exist.
     """
     models = {adapter.label: adapter.config.model for adapter in adapters if adapter.config}
     if model:
@@ -205,16 +178,7 @@ def check_same_model(adapters: list[Adapter], model: str) -> str:
 
 
 def check_fit(adapter: Adapter, folder: str, model: str) -> None:
-    """Refuse an adapter whose layers the model lacks, before anything is drawn.
-
-    Args:
-        adapter: named in the error.
-        folder: of its weights, or of a checkpoint's.
-        model: the base model.
-
-    Raises:
-        ConfigError: the file is damaged, or a layer is missing or has another size.
-    """
+    """ConfigError if the model lacks a layer of the weights in `folder`, or a size differs."""
     layers = _layer_sizes(find_model(model).base)
     tensors = tensor_shapes(ROOT / folder / WEIGHTS)
     advice = "Choose the model that the adapter was trained on, or leave the adapter out."
@@ -269,12 +233,6 @@ def _holds_weights(folder: Path) -> bool:
 def _places(name: str) -> list[Path]:
     given = Path(os.path.expanduser(name))
     return [place / sub for place in (given, ROOT / name) for sub in ("", "adapter")]
-
-
-def _is_of_hub(name: str) -> bool:
-    # A missing folder such as assets/adapter has the form of a repository too.
-    folders = (ROOT / name.partition("/")[0], *_places(name))
-    return is_repository(name) and not any(map(os.path.isdir, folders))
 
 
 def _downloaded(name: str) -> Path:

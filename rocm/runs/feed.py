@@ -24,19 +24,12 @@ class Bookmark:
 
 @dataclass(frozen=True)
 class Page:
-    """Rows as columns.
+    """Rows as columns."""
 
-    Attributes:
-        columns: values by name, one for each row, None if a row lacks it; five significant digits.
-        bookmark: of the last row.
-        is_fresh: whether these are the first rows, which replace what the reader had.
-        has_more: whether more rows follow.
-    """
-
-    columns: dict[str, list[float | None]]
-    bookmark: Bookmark
-    is_fresh: bool
-    has_more: bool
+    columns: dict[str, list[float | None]]  # by name; None if a row lacks it; 5 digits
+    bookmark: Bookmark  # of the last row
+    is_fresh: bool  # whether these are the first rows, which replace what the reader had
+    has_more: bool  # whether more rows follow
 
 
 def read_page(path: Path, after: Bookmark, max_bytes: int = PAGE_BYTES) -> Page:

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from secrets import token_hex
+from typing import Any
 
 from rocm.config import RunConfig
 from rocm.errors import ConfigError, RunError
 from rocm.runs.bin import Bin
-from rocm.runs.liveness import RunStatus
 from rocm.runs.queue import STOP_GRACE_S, TRAINER, Queue
 from rocm.runs.reports import Reports, RunReport
 from rocm.runs.run_dir import Control, RunDir
@@ -50,8 +50,7 @@ class Runs(Reports):
     def start(self, config: RunConfig, name: str = "run") -> str:
         """Append a new run to the queue; it starts at once if no run is training.
 
-        Returns:
-            The run's id: `name` (the preset's), date, time, and four random characters.
+        Returns the run's id: `name` (the preset's), date, time, and four random characters.
         """
         stem = "".join(c if c.isalnum() and c.isascii() else "-" for c in name).strip("-")
         run_id = f"{stem[:60] or 'run'}-{datetime.now():%Y%m%d-%H%M%S}-{token_hex(2)}"
@@ -60,15 +59,16 @@ class Runs(Reports):
         return run_id
 
     def resume(self, run_id: str) -> None:
-        """Queue a run that was stopped, cancelled, interrupted or failed.
+        """Queue a stopped, cancelled, interrupted or failed run; RunError in any other state.
 
-        It continues from its last checkpoint, or starts over without one. RunError for a run in any
-        other state.
+        It continues from its last checkpoint, or starts over without one.
         """
         run = self.run(run_id)
         status = run.status()
         if not status.is_resumable:
-            reason = _why_not_resumable(status)
+            reason = "it has done all updates; continue it for more"
+            reason = "it waits already" if status.is_queued else reason
+            reason = "it is training" if status.is_active else reason
             raise RunError(f"{run_id} is {status.state} and cannot be resumed: {reason}.")
         self.queue.add(run)
 
@@ -76,10 +76,8 @@ class Runs(Reports):
         """Queue a finished or stopped run for `num_more` updates.
 
         The learning rate is constant, so the result equals a run of that length from the start.
-
-        Raises:
-            RunError: the run waits, is training, or has no checkpoint.
-            ConfigError: `num_more` is below 1, or the total is too large.
+        RunError if it waits, trains or has no checkpoint; ConfigError if `num_more` is out of
+        range.
         """
         run = self.run(run_id)
         status = run.status()
@@ -94,9 +92,7 @@ class Runs(Reports):
     def stop(self, run_id: str, grace_s: float = STOP_GRACE_S) -> None:
         """Stop a run after this update, or cancel it if it waits; returns at once.
 
-        Args:
-            run_id: of the run; RunError if it neither trains nor waits.
-            grace_s: seconds until a signal is sent, and again until the process is killed.
+        After `grace_s` seconds a signal is sent, after twice that the process is killed.
         """
         run = self.run(run_id)
         status = run.status()
@@ -148,14 +144,6 @@ class Runs(Reports):
         self.bin.take_out(run_id, self.folder)
 
 
-def _why_not_resumable(status: RunStatus) -> str:
-    if status.is_active:
-        return "it is training"
-    if status.is_queued:
-        return "it waits already"
-    return "it has done all updates; continue it for more"
-
-
 def open_in_file_manager(path: Path) -> None:
     """Show a folder on this machine's screen; RunError without a file manager."""
     if sys.platform == "win32":
@@ -164,10 +152,5 @@ def open_in_file_manager(path: Path) -> None:
     program = shutil.which("open" if sys.platform == "darwin" else "xdg-open")
     if program is None:
         raise RunError(f"There is no file manager here. The folder is {path}.")
-    subprocess.Popen(
-        [program, str(path)],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    silent: Any = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
+    subprocess.Popen([program, str(path)], start_new_session=True, **silent)

@@ -2,24 +2,16 @@
 
 import time
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import psutil
 
-State = Literal[
-    "queued",
-    "starting",
-    "running",
-    "stopping",
-    "stopped",
-    "finished",
-    "failed",
-    "interrupted",
-    "cancelled",
-]
+Active = Literal["starting", "running", "stopping"]
+Resumable = Literal["stopped", "failed", "interrupted", "cancelled"]
+State = Literal["queued", "finished", Active, Resumable]
 
-ACTIVE: tuple[State, ...] = ("starting", "running", "stopping")
-RESUMABLE: tuple[State, ...] = ("stopped", "failed", "interrupted", "cancelled")
+ACTIVE: tuple[State, ...] = get_args(Active)
+RESUMABLE: tuple[State, ...] = get_args(Resumable)
 
 # Types of what stands in the run directory's records; where None is allowed a name may be absent.
 STATE = {
@@ -94,12 +86,7 @@ def family(pid: int, create_time: float) -> list[psutil.Process]:
 
 
 def judge(record: dict[str, Any], launch: dict[str, Any] | None) -> tuple[State, str]:
-    """The state now, and a sentence if something went wrong.
-
-    Args:
-        record: content of state.json.
-        launch: content of launch.json; None without that file.
-    """
+    """State now, and what went wrong, from state.json and launch.json (None without that file)."""
     state, error = record.get("state", "interrupted"), record.get("error", "")
     if state not in ACTIVE:
         return state, error

@@ -92,10 +92,7 @@ class Queue:
             run.mark_ended("cancelled")
 
     def stop(self, run: RunDir, grace_s: float = STOP_GRACE_S) -> None:
-        """Stop a run after this update.
-
-        The worker sends a signal after `grace_s` seconds, and kills it after twice that.
-        """
+        """Stop a run after this update; after `grace_s` with a signal, after twice that a kill."""
         run.request_stop(grace_s)
         self.ensure_worker()
 

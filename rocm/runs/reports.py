@@ -2,6 +2,7 @@
 
 import re
 from collections import OrderedDict
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -20,31 +21,20 @@ NUM_FOLLOWED = 16
 
 @dataclass(frozen=True)
 class RunReport:
-    """A run in one line of the list.
-
-    Attributes:
-        created: Unix time, in seconds.
-        preset: name of the settings it started from.
-        sweep: id of its sweep, or empty.
-        reward: `eval/reward` of the newest evaluation; None before the first.
-        judge: mean of the held-out judge in that evaluation; None without a judge.
-        thumbnail: newest picture of the first prompt.
-        position: place in the queue, from 0; None if the run does not wait.
-        config: None if it cannot be read.
-    """
+    """A run in one line of the list."""
 
     run_id: str
-    created: float
+    created: float  # Unix time, in seconds
     status: RunStatus
     title: str = ""
     note: str = ""
-    preset: str = ""
-    sweep: str = ""
-    reward: float | None = None
-    judge: float | None = None
-    thumbnail: Path | None = None
-    position: int | None = None
-    config: RunConfig | None = None
+    preset: str = ""  # name of the settings it started from
+    sweep: str = ""  # id of its sweep, or empty
+    reward: float | None = None  # `eval/reward` of the newest evaluation; None before the first
+    judge: float | None = None  # mean of the held-out judge there; None without a judge
+    thumbnail: Path | None = None  # newest picture of the first prompt
+    position: int | None = None  # place in the queue, from 0; None if the run does not wait
+    config: RunConfig | None = None  # None if it cannot be read
 
 
 @dataclass(frozen=True)
@@ -59,21 +49,13 @@ class RunPace:
 
 @dataclass(frozen=True)
 class RunFeed:
-    """New rows of a run, and what its charts need besides.
+    """New rows of a run, and what its charts need besides."""
 
-    Attributes:
-        page: the rows.
-        pictures_per_step: pictures of one update.
-        resumed: Unix times at which the run was resumed.
-        warnings: events with `step`, `warning` (the kind) and `message`.
-        base_scores: `mean` and `deviation` of each tracked reward on the base model.
-    """
-
-    page: Page
-    pictures_per_step: int
-    resumed: list[float]
-    warnings: list[dict[str, Any]]
-    base_scores: dict[str, dict[str, float]]
+    page: Page  # the rows
+    pictures_per_step: int  # pictures of one update
+    resumed: list[float]  # Unix times at which the run was resumed
+    warnings: list[dict[str, Any]]  # events with `step`, `warning` (the kind) and `message`
+    base_scores: dict[str, dict[str, float]]  # `mean` and `deviation` by tracked reward
 
 
 @dataclass
@@ -122,6 +104,9 @@ class Reports:
         except RocmError as error:
             status, about, results = RunStatus("failed", error=str(error)), {}, {}
             thumbnail = None
+        config: RunConfig | None = None
+        with suppress(RocmError):  # reported where the run is shown
+            config = run.config()
         stat = _stat(run.path / "config.yaml")  # None if it was deleted since it was listed
         return RunReport(
             run_id=run.path.name,
@@ -134,7 +119,7 @@ class Reports:
             reward=results.get("reward"),
             judge=results.get("judge"),
             thumbnail=thumbnail,
-            config=_readable_config(run),
+            config=config,
         )
 
     def pace(self, run_id: str) -> RunPace:
@@ -201,13 +186,6 @@ class Reports:
             kept = self._results.get(path, (key, {}))[1] if not rows else newest(rows[-1])
             self._results[path] = (key, kept)
         return self._results[path][1]
-
-
-def _readable_config(run: RunDir) -> RunConfig | None:
-    try:
-        return run.config()
-    except RocmError:  # reported where the run is shown
-        return None
 
 
 def newest(row: dict[str, Any]) -> dict[str, float | None]:

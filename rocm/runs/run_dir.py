@@ -46,17 +46,7 @@ from rocm.runs.liveness import (
     family,
     judge,
 )
-from rocm.storage.files import (
-    append_json_line,
-    drop_torn_line,
-    json_line,
-    make_folder,
-    read_json_lines,
-    read_pictures,
-    read_record,
-    step_folders,
-    write_atomic,
-)
+from rocm.storage import files
 
 Control = Literal["stop", "save_now", "sample_now"]
 
@@ -75,16 +65,9 @@ class RunDir:
     ) -> Self:
         """A new run at `path`, with copies of the user's own reward files.
 
-        Args:
-            path: the run's directory, new or empty; its parents are created.
-            config: the settings, written to config.yaml.
-            preset: name of the settings it starts from.
-            place: in the queue; 0 if its trainer starts at once.
-            sweep: id of its sweep.
-
-        Raises:
-            RunError: `path` holds a run or other files.
-            RocmError: a reward file is missing or wrong.
+        `preset` is the name of the settings it starts from, `place` that in the queue, 0 if its
+        trainer starts at once. RunError if `path` holds files; RocmError if a reward file is
+        missing or wrong.
         """
         run = cls(Path(path))
         if run._file("config.yaml").exists():
@@ -98,11 +81,11 @@ class RunDir:
             raise RunError(f"{run.path} holds other files. Choose an empty or new --run-dir.")
         copy_user_files(config.user_rewards, run.rewards_dir)
         for folder in ("control", "samples", "checkpoints"):
-            make_folder(run.path / folder)
+            files.make_folder(run.path / folder)
         run.describe(preset=preset, sweep=sweep, created=time.time())
         # The state goes first: whoever sees config.yaml sees a run, and must not take it for dead.
         run.mark_waiting(place, num_steps=config.num_steps)
-        write_atomic(run._file("config.yaml"), config.to_yaml())
+        files.write_atomic(run._file("config.yaml"), config.to_yaml())
         return run
 
     def acquire_lock(self) -> AcquireReturnProxy:
@@ -113,9 +96,12 @@ class RunDir:
         try:
             lock = FileLock(self._file("lock"), thread_local=False).acquire(timeout=0)
         except Timeout as error:
-            raise RunError(self._in_use()) from error
+            pid = self._state().get("pid") or (self._launch() or {}).get("pid") or "(unknown)"
+            raise RunError(
+                f"{self.path} is in use by process {pid}. Wait for it, or stop it first."
+            ) from error
         for name in ("metrics.jsonl", "events.jsonl"):
-            drop_torn_line(self._file(name))
+            files.drop_torn_line(self._file(name))
         self._drop_stale_requests()
         self.write_state("starting")
         return lock
@@ -127,10 +113,7 @@ class RunDir:
         self._replace_state({"error": "", **fields, "state": state, **identity})
 
     def mark_waiting(self, place: float = 0.0, **fields: Any) -> None:
-        """Record that the run waits at `place`, or (0) that its trainer is being started.
-
-        `fields` as for `write_state`.
-        """
+        """Record that the run waits at `place`, or (0) that its trainer starts."""
         for name in ("launch.json", "stop.json"):
             self._file(name).unlink(missing_ok=True)
         for name in get_args(Control):
@@ -146,37 +129,39 @@ class RunDir:
     def write_launch(self, pid: int) -> None:
         """Name a started process until it takes the lock and reports itself."""
         record = {"pid": pid, "create_time": birth(pid)}
-        write_atomic(self._file("launch.json"), json.dumps(record))
+        files.write_atomic(self._file("launch.json"), json.dumps(record))
 
     def write_manifest(self, manifest: dict[str, Any]) -> None:
         """Replace manifest.json."""
-        write_atomic(self._file("manifest.json"), json.dumps(manifest, indent=2) + "\n")
+        files.write_atomic(self._file("manifest.json"), json.dumps(manifest, indent=2) + "\n")
 
     def describe(self, **fields: Any) -> None:
         """Change about.json: `title`, `note`, `preset`, `sweep`, `created` (Unix seconds)."""
-        write_atomic(self._file("about.json"), json.dumps({**self.about(), **fields}))
+        files.write_atomic(self._file("about.json"), json.dumps({**self.about(), **fields}))
 
     def extend(self, num_steps: int) -> None:
         """Set the number of updates after which a resumed run ends."""
         config = RunConfig.load(self.config().model_dump(), num_steps=num_steps)
-        write_atomic(self._file("config.yaml"), config.to_yaml())
+        files.write_atomic(self._file("config.yaml"), config.to_yaml())
 
     def append_metrics(self, row: dict[str, Any]) -> None:
         """Append the measurements of an update; `time` (Unix seconds) is added."""
-        append_json_line(self._file("metrics.jsonl"), {"time": time.time(), **row})
+        files.append_json_line(self._file("metrics.jsonl"), {"time": time.time(), **row})
 
     def append_event(self, kind: str, **fields: Any) -> None:
         """Append an event, such as started, checkpoint, sample, warning, failed or finished.
 
         `fields` are `step`, `message` (a sentence for the reader) and others.
         """
-        append_json_line(self._file("events.jsonl"), {"time": time.time(), "kind": kind, **fields})
+        files.append_json_line(
+            self._file("events.jsonl"), {"time": time.time(), "kind": kind, **fields}
+        )
 
     def truncate_metrics(self, step: int) -> None:
         """Drop rows after `step`, so that a resumed run measures no update twice."""
         rows = [row for row in self.metrics() if row["step"] <= step]
-        text = "".join(json_line(row) for row in rows)
-        write_atomic(self._file("metrics.jsonl"), text)
+        text = "".join(files.json_line(row) for row in rows)
+        files.write_atomic(self._file("metrics.jsonl"), text)
 
     def take_control(self, name: Control) -> bool:
         """Whether a request was made since the last call; it is consumed."""
@@ -212,11 +197,11 @@ class RunDir:
 
     def manifest(self) -> dict[str, Any]:
         """Content of manifest.json; empty before the trainer wrote it."""
-        return read_record(self._file("manifest.json"), {}) or {}
+        return files.read_record(self._file("manifest.json"), {}) or {}
 
     def about(self) -> dict[str, Any]:
         """Content of about.json; empty without it."""
-        return read_record(self._file("about.json"), ABOUT) or {}
+        return files.read_record(self._file("about.json"), ABOUT) or {}
 
     def trainer_born(self) -> float | None:
         """Unix time at which the trainer's process started; None if unknown."""
@@ -228,7 +213,7 @@ class RunDir:
 
     def stop_asked(self) -> dict[str, float] | None:
         """When a stop was requested (`time`) and how long it may take (`grace_s`), in seconds."""
-        return read_record(self._file("stop.json"), STOP)
+        return files.read_record(self._file("stop.json"), STOP)
 
     def status(self) -> RunStatus:
         """The run's state now, from its process as well as from its last record."""
@@ -283,26 +268,26 @@ class RunDir:
 
     def metrics(self) -> list[dict[str, Any]]:
         """All rows of metrics.jsonl, oldest first; a half-written last line is left out."""
-        return read_json_lines(self._file("metrics.jsonl"))
+        return files.read_json_lines(self._file("metrics.jsonl"))
 
     def events(self) -> list[dict[str, Any]]:
         """All events, oldest first."""
-        return read_json_lines(self._file("events.jsonl"))
+        return files.read_json_lines(self._file("events.jsonl"))
 
     def sample_steps(self) -> list[int]:
         """Steps with a complete set of previews, oldest first."""
-        folders = step_folders(self.path / "samples")
+        folders = files.step_folders(self.path / "samples")
         return [step for step, one in folders if (one / "manifest.json").is_file()]
 
     def pictures(self, step: int) -> list[dict[str, Any]]:
         """The previews of one of `sample_steps`: dictionaries with `path`, `prompt`, `seed`."""
         folder = self.samples_dir(step)
-        records = read_pictures(folder / "manifest.json")
+        records = files.read_pictures(folder / "manifest.json")
         return [{**one, "path": folder / Path(one["file"]).name} for one in records]
 
     def scores(self, step: int) -> dict[str, list[float]]:
         """Values of each reward by prompt in the evaluation at `step`, and the trained `reward`."""
-        return read_record(self.samples_dir(step) / "scores.json", {}) or {}
+        return files.read_record(self.samples_dir(step) / "scores.json", {}) or {}
 
     def thumbnail(self) -> Path | None:
         """The first picture of the newest complete previews, None before there are any."""
@@ -316,7 +301,7 @@ class RunDir:
 
     def checkpoints(self) -> list[Path]:
         """Complete checkpoints, oldest first."""
-        return [folder for _, folder in step_folders(self.path / "checkpoints")]
+        return [folder for _, folder in files.step_folders(self.path / "checkpoints")]
 
     def log_tail(self, num_lines: int) -> str:
         """The last lines that the trainer printed."""
@@ -330,11 +315,13 @@ class RunDir:
         """Send a request to the trainer, which looks after every update."""
         if name not in get_args(Control):
             raise RunError(f"'{name}' is no request. Requests: {', '.join(get_args(Control))}.")
-        write_atomic(self._request(name), "")
+        files.write_atomic(self._request(name), "")
 
     def request_stop(self, grace_s: float) -> None:
         """Request a stop; after `grace_s` seconds a signal enforces it, after twice that a kill."""
-        write_atomic(self._file("stop.json"), json.dumps({"time": time.time(), "grace_s": grace_s}))
+        files.write_atomic(
+            self._file("stop.json"), json.dumps({"time": time.time(), "grace_s": grace_s})
+        )
         self.request("stop")
 
     # Shared
@@ -346,18 +333,13 @@ class RunDir:
         return self.path / "control" / name
 
     def _state(self) -> dict[str, Any]:
-        return read_record(self._file("state.json"), STATE) or {}
+        return files.read_record(self._file("state.json"), STATE) or {}
 
     def _launch(self) -> dict[str, Any] | None:
-        return read_record(self._file("launch.json"), LAUNCH)
+        return files.read_record(self._file("launch.json"), LAUNCH)
 
     def _replace_state(self, fields: dict[str, Any]) -> None:
-        write_atomic(self._file("state.json"), json.dumps({**self._state(), **fields}))
-
-    def _in_use(self) -> str:
-        launch = self._launch() or {}
-        pid = self._state().get("pid") or launch.get("pid") or "(unknown)"
-        return f"{self.path} is in use by process {pid}. Wait for it, or stop it first."
+        files.write_atomic(self._file("state.json"), json.dumps({**self._state(), **fields}))
 
     def _drop_stale_requests(self) -> None:
         born = psutil.Process().create_time() - CLOCK_SLACK_S

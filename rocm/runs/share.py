@@ -30,20 +30,10 @@ NUM_PICTURES = 4
 
 
 def export_adapter(adapter: Adapter, model: str, kind: str, out: Path) -> Path:
-    """Write an adapter and its card.
+    """Write an adapter and its card into a new or empty folder; returns the other program's file.
 
-    Args:
-        adapter: as `find_adapter` returns it.
-        model: its base model; ignored for a run, which knows its own.
-        kind: diffusers, peft, kohya or merged.
-        out: new or empty folder.
-
-    Returns:
-        The file or folder for the other program.
-
-    Raises:
-        RunError: the folder is not empty, or cannot be written.
-        RocmError: no adapter, a damaged one, or one that does not fit the model.
+    `model` is the base model; a run knows its own. `kind` is diffusers, peft, kohya or merged.
+    RunError if the folder is not empty or cannot be written.
     """
     if not adapter.folder:
         raise ConfigError("The base model has no adapter to export. Name a run or an adapter.")
@@ -80,13 +70,9 @@ def _write(adapter: Adapter, model: str, kind: str, out: Path) -> Path:
 
 
 def push(folder: Path, repository: str, is_public: bool) -> str:
-    """Upload a folder as the model repository `owner/name`, created if absent.
+    """Upload a folder as the model repository `owner/name`, created if absent; returns its address.
 
-    Returns:
-        Its address.
-
-    Raises:
-        MissingFile: no network, or no right to write there.
+    MissingFile without a network, or without the right to write there.
     """
     api = HfApi()
 

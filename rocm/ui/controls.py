@@ -45,10 +45,7 @@ def basics() -> list[str]:
 def control(name: str, value: Any, suggestions: Sequence[str] = ()) -> Component:
     """The control of a setting in the open block; `RunConfig` checks its bounds.
 
-    Args:
-        name: of the setting.
-        value: shown first.
-        suggestions: choices for a free text; other values can be typed.
+    `suggestions` are choices for a free text; other values can be typed.
     """
     field = FIELDS[name]
     label = label_of(name)

@@ -66,13 +66,8 @@ def efficiency_figure(curves: dict[str, Curve], cost: str) -> Figure:
 def score_figure(outcomes: list[dict[str, Any]], marks: list[str], title: str) -> Figure:
     """The paper's Figure 3 from votes: a bar for every comparison, a color for every question.
 
-    Args:
-        outcomes: of report.json, about all questions.
-        marks: lines that must be in the drawing.
-        title: of the study.
-
-    Returns:
-        The figure: score of the first named arm in percent, with its headline interval.
+    Score of the first named arm in percent with its headline interval, from report.json's
+    `outcomes` of all questions; `marks` are lines that must be in the drawing.
     """
     shown = [one for one in outcomes if one["score"] is not None]
     names = list(dict.fromkeys(one["comparison"] for one in shown))
@@ -80,19 +75,12 @@ def score_figure(outcomes: list[dict[str, Any]], marks: list[str], title: str) -
     layout = _layout(f"{title} {names} {questions}", "score of the first arm, %")
     del layout["yaxis2"]
     height = 170 + 24 * len(shown) + 16 * len(marks)
-    words = "<br>".join([title, *marks])
+    at_top = {"x": 0.5, "y": 1, "yanchor": "top", "pad": {"t": 20}}
     at_half = {"x0": 50, "x1": 50, "y0": 0, "y1": 1, "yref": "paper"}
     layout |= {
         "height": height,
         "barmode": "group",
-        "title": {
-            "text": words,
-            "font": {"size": 12},
-            "x": 0.5,
-            "y": 1,
-            "yanchor": "top",
-            "pad": {"t": 20},
-        },
+        "title": {"text": "<br>".join([title, *marks]), "font": {"size": 12}, **at_top},
         "margin": {"l": 10, "r": 14, "t": 70 + 16 * len(marks), "b": 44},
         "shapes": [{"type": "line", **at_half, "line": {"color": TEXT, "dash": "dot", "width": 1}}],
         # Touch screens show these buttons all the time, over the title.

@@ -11,6 +11,7 @@ from fastapi import HTTPException
 from pydantic import BaseModel, ValidationError
 
 from rocm.errors import ConfigError, RocmError
+from rocm.storage.paths import ROOT
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -27,6 +28,23 @@ QUIET = HIDDEN | {"show_progress": "hidden", "concurrency_limit": None}
 def to_form(made: str) -> gr.HTML:
     """The link to the form, in the open block; visible on phones."""
     return gr.HTML(TO_FORM % made, js_on_load=SCROLL_TO_FORM, elem_classes="to-form")
+
+
+def named(elem_id: str, label: str, info: str | None = None) -> dict[str, Any]:
+    """Arguments of a component: its id in the page, its label and its help."""
+    return {"elem_id": elem_id, "label": label, "info": info}
+
+
+def scripted(name: str, servers: list[Any], **options: Any) -> gr.HTML:
+    """The component of assets/NAME.html and NAME.js, whose script may call `servers`."""
+    folder, options = ROOT / "assets", {"elem_id": name, **options}
+    return gr.HTML(
+        html_template=(folder / f"{name}.html").read_text(encoding="utf-8"),
+        js_on_load=(folder / f"{name}.js").read_text(encoding="utf-8"),
+        server_functions=servers,
+        apply_default_css=False,
+        **options,
+    )
 
 
 def in_words(handler: Callable[..., Any]) -> Callable[..., Any]:

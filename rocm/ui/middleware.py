@@ -22,23 +22,15 @@ HOW_TO_ALLOW = "If it is your own, add its name to ROCM_ALLOWED_HOSTS where the 
 
 @dataclass(frozen=True)
 class Hosts:
-    """Names of the app.
+    """Names of the app."""
 
-    Attributes:
-        names: allowed besides the loopback names, in lower case, without port.
-        is_checked: whether requests for other names are refused.
-    """
-
-    names: frozenset[str] = field(default_factory=frozenset)
-    is_checked: bool = True
+    names: frozenset[str] = field(default_factory=frozenset)  # lower case, without port
+    is_checked: bool = True  # whether requests for other names are refused
 
     def refusal(self, method: str, host: str, origin: str | None) -> str:
         """Why a request is refused, and what to do; empty if it is accepted.
 
-        Args:
-            method: of HTTP.
-            host: the header; empty without it.
-            origin: the header; None without it, as in requests by programs.
+        `host` and `origin` are the headers; programs send no origin.
         """
         if self.is_checked and not self._is_own(host):
             return f"This app does not go by the name {host[:100]!r}. {HOW_TO_ALLOW}"

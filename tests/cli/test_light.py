@@ -12,6 +12,12 @@ HEAVY = (
     *("torch", "torchvision", "diffusers", "transformers", "peft", "open_clip"),
     *("gradio", "plotly", "fastapi", "scipy", "statsmodels", "pandas", "pyarrow", "sqlalchemy"),
 )
+ACTIONS = {
+    "study": "build status pairs strike power delete bin restore empty-bin open pause resume close "
+    "simulate add-raters invite pack unpack verify erase forget-payments export report",
+    "runs": "list rename note stop resume continue delete bin restore empty-bin export",
+    "queue": "list add move cancel",
+}
 ERRORS = [
     ["train", "no-preset"],
     ["train", "tiny-rocm-kl", "--beta", "-1"],
@@ -51,7 +57,9 @@ for words in json.loads(sys.argv[2]):
 
 
 def test_help_and_errors_load_no_heavy_library(tmp_path):
-    calls = [["--help"], *([name, "--help"] for name in COMMANDS), *ERRORS]
+    commands = [[name] for name in COMMANDS]
+    commands += [[name, action] for name in ACTIONS for action in ACTIONS[name].split()]
+    calls = [["--help"], *([*command, "--help"] for command in commands), *ERRORS]
     answer = subprocess.run(
         [sys.executable, "-c", CODE, json.dumps(HEAVY), json.dumps(calls)],
         capture_output=True,

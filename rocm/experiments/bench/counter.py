@@ -22,19 +22,12 @@ NO_KERNEL = {aten.empty, aten.empty_strided, aten.empty_like, aten.new_empty, at
 
 @dataclass(frozen=True)
 class Counts:
-    """Counts of one computation.
+    """Counts of one computation."""
 
-    Attributes:
-        operations: kernels, without views and bare allocations.
-        flops: of matrix products, convolutions and attention, 2 for each multiply and add.
-        synchronisations: values read out, for which a GPU must be waited for.
-        peak_bytes: most bytes alive at once, of tensors made inside.
-    """
-
-    operations: int
-    flops: int
-    synchronisations: int
-    peak_bytes: int
+    operations: int  # kernels, without views and bare allocations
+    flops: int  # of matrix products, convolutions and attention, 2 for each multiply and add
+    synchronisations: int  # values read out, for which a GPU must be waited for
+    peak_bytes: int  # most bytes alive at once, of tensors made inside
 
 
 class Counter(TorchDispatchMode):
@@ -59,13 +52,7 @@ class Counter(TorchDispatchMode):
         """The counts so far."""
         return Counts(self._operations, self._flops, self._synchronisations, self._peak)
 
-    def __torch_dispatch__(
-        self,
-        func: Any,
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Carry out one operation and count it."""
         kwargs = kwargs or {}
         if _is_read_out(func, args, kwargs):

@@ -11,17 +11,10 @@ from statistics import median
 
 import torch
 
+from rocm.experiments.bench import timing
 from rocm.experiments.bench.counter import Counter
 from rocm.experiments.bench.step import Work, make_arm
 from rocm.experiments.bench.table import Report, Row
-from rocm.experiments.bench.timing import (
-    environment,
-    interleaved,
-    matmul_rate,
-    rates,
-    speed_up,
-    summary,
-)
 from rocm.experiments.bench.variants import PLAIN, settings_of
 from rocm.generation.draw import Sampling, draw
 from rocm.generation.picture import Picture
@@ -36,7 +29,7 @@ PROMPT = "a glossy emoji of a red apple"
 def bench_drawing(work: Work, batches: Sequence[int]) -> Report:
     """Time drawing, noise to pixels on the CPU; `x base` compares rounds timed in turn."""
     device = resolve_device(work.base.device)
-    rate = matmul_rate(device, DTYPES[work.base.precision])
+    rate = timing.matmul_rate(device, DTYPES[work.base.precision])
     model = make_arm(work, settings_of(PLAIN, work.base, "none", 1)).setup.model
     rows: list[Row] = []
     for batch in batches:
@@ -48,14 +41,13 @@ def bench_drawing(work: Work, batches: Sequence[int]) -> Report:
             call()
         with Counter() as counter:
             calls["base"]()
-        spent = interleaved(calls, device, work.num_rounds)
+        spent = timing.interleaved(calls, device, work.num_rounds)
         for name, own in spent.items():
-            times = summary(own)
-            row: Row = {"model": name, "batch": batch, **times}
-            row |= {"pictures/s": 1000 * batch / times["ms"]}
-            row |= {"x base": speed_up(spent["base"], own)}
-            rows.append({**row, **rates(counter.counts.flops, times["ms"], rate)})
-    facts = environment(device) | {"matmul TFLOP/s": rate / 1e12, "rounds": work.num_rounds}
+            row: Row = {"model": name, "batch": batch, **timing.summary(own)}
+            row["pictures/s"] = 1000 * batch / row["ms"]
+            row["x base"] = timing.speed_up(spent["base"], own)
+            rows.append(row | timing.rates(counter.counts.flops, row["ms"], rate))
+    facts = timing.environment(device) | {"matmul TFLOP/s": rate / 1e12, "rounds": work.num_rounds}
     facts |= {"size": work.size.name if work.size else work.base.model}
     facts |= {"num_inference_steps": work.base.num_inference_steps}
     return Report("Drawing", rows, facts)

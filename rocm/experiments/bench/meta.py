@@ -30,10 +30,9 @@ def flash_attention(
     *others: Any,
     **options: Any,
 ) -> Tensor:
-    """Attention as one flash kernel if CUDA has one: half precision and no mask.
+    """`torch.nn.functional.scaled_dot_product_attention` as one flash kernel, if CUDA has one.
 
-    Takes the arguments of `torch.nn.functional.scaled_dot_product_attention`, of which `is_causal`
-    and `scale` reach the kernel.
+    That is in half precision without a mask; `is_causal` and `scale` reach the kernel.
     """
     options |= dict(zip(("dropout_p", "is_causal"), others, strict=False))
     if attn_mask is not None or query.dtype not in (torch.bfloat16, torch.float16):
@@ -68,13 +67,7 @@ class Autocast(TorchFunctionMode):
         self.entered.pop()
         super().__exit__(*error)
 
-    def __torch_function__(
-        self,
-        func: Any,
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Carry out one function with its arguments in the format that CUDA would choose."""
         kwargs = kwargs or {}
         if self.enabled and func in LOWERED:

@@ -50,20 +50,13 @@ class Stopwatch:
 
 @dataclass(frozen=True)
 class PartsBench:
-    """Timings of one configuration.
-
-    Attributes:
-        rounds: milliseconds by part, one dictionary per timed update.
-        peak_mb: peak of allocated memory on CUDA; on a CPU the largest resident set of the process
-            at the ends of the parts.
-        threads: CPU threads.
-    """
+    """Timings of one configuration."""
 
     config: RunConfig
     device: str
-    rounds: list[dict[str, float]]
-    peak_mb: float
-    threads: int
+    rounds: list[dict[str, float]]  # milliseconds by part, one dictionary per timed update
+    peak_mb: float  # on a CPU the largest resident set at the ends of the parts
+    threads: int  # CPU threads
 
 
 def bench_parts(config: RunConfig, num_rounds: int) -> PartsBench:

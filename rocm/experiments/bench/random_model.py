@@ -38,17 +38,11 @@ BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_line
 
 @dataclass(frozen=True)
 class Size:
-    """Sizes of the networks: diffusers' and open_clip's configurations.
-
-    Attributes:
-        unet: settings of `UNet2DConditionModel` besides its defaults.
-        vae: of `AutoencoderKL`.
-        tower: open_clip's model configuration of the reward.
-    """
+    """Sizes of the networks: diffusers' configurations, and open_clip's of the reward."""
 
     name: str
-    unet: dict[str, Any]
-    vae: dict[str, Any]
+    unet: dict[str, Any]  # settings of `UNet2DConditionModel` besides its defaults
+    vae: dict[str, Any]  # of `AutoencoderKL`
     tower: dict[str, Any] = field(default_factory=lambda: open_clip.get_model_config(ARCHITECTURE))
 
 
@@ -69,6 +63,7 @@ SD15 = Size(
     unet={"sample_size": 64, "cross_attention_dim": 768, "time_cond_proj_dim": 256},
     vae=_vae((128, 256, 512, 512), layers=2, groups=32),
 )
+VISION = {"image_size": 16, "layers": 1, "width": 16, "head_width": 8, "patch_size": 8}
 SMALL = Size(
     "small",
     unet={
@@ -85,13 +80,7 @@ SMALL = Size(
     vae=_vae((16,), layers=1, groups=8),
     tower={
         "embed_dim": 16,
-        "vision_cfg": {
-            "image_size": 16,
-            "layers": 1,
-            "width": 16,
-            "head_width": 8,
-            "patch_size": 8,
-        },
+        "vision_cfg": VISION,
         "text_cfg": {"context_length": 77, "vocab_size": 64, "width": 16, "heads": 2, "layers": 1},
     },
 )
@@ -119,10 +108,7 @@ class RandomEncoder(OpenClipEncoder):
 
 
 def random_setup(config: RunConfig, size: Size, device: torch.device) -> Setup:
-    """A run's parts with random weights on a device, `meta` included.
-
-    Of the settings, `model`, `reward`, `track`, `judge` and those of the prompts are ignored.
-    """
+    """A run's parts with random weights, on `meta` too; names in the settings are ignored."""
     config = config.model_copy(update=GIVEN)
     model = random_model(config, size, device)
     rewards: dict[str, Reward] = {config.reward: random_reward(size, device, model.dtype)}
@@ -141,14 +127,9 @@ def random_model(config: RunConfig, size: Size, device: torch.device) -> RandomM
     with _from_seed(device):
         unet, vae = UNet2DConditionModel(**size.unet), AutoencoderKL(**size.vae)
     scheduler = LCMScheduler(**BETAS, original_inference_steps=50, clip_sample=False)
+    absent = dict.fromkeys(("text_encoder", "tokenizer", "feature_extractor"))
     pipeline = LatentConsistencyModelPipeline(
-        vae=vae,
-        text_encoder=None,
-        tokenizer=None,
-        unet=unet,
-        scheduler=scheduler,
-        feature_extractor=None,
-        **NO_CHECKER,
+        vae=vae, unet=unet, scheduler=scheduler, **absent, **NO_CHECKER
     )
     dtype = DTYPES[config.precision]
     for network in (unet, vae):

@@ -13,18 +13,10 @@ from torch import Tensor
 
 from rocm.config import RunConfig
 from rocm.errors import ConfigError
+from rocm.experiments.bench import timing
 from rocm.experiments.bench.counter import Counter, Counts
 from rocm.experiments.bench.random_model import Size, random_setup
 from rocm.experiments.bench.table import Report, Row
-from rocm.experiments.bench.timing import (
-    environment,
-    interleaved,
-    matmul_rate,
-    milliseconds,
-    rates,
-    speed_up,
-    summary,
-)
 from rocm.experiments.bench.variants import NAIVE, PLAIN, Variant, settings_of
 from rocm.models.compiled_blocks import networks_in
 from rocm.models.consistency import resolve_device
@@ -40,41 +32,26 @@ ADAPTER_DEVIATION = 0.02  # an untrained adapter has B = 0, where A's gradient v
 
 @dataclass(frozen=True)
 class Work:
-    """The work of all variants.
+    """The work of all variants."""
 
-    Attributes:
-        base: settings that they share.
-        size: of networks with random weights; None for the model of the settings.
-        num_rounds: timed updates of each variant.
-    """
-
-    base: RunConfig
-    size: Size | None
-    num_rounds: int
+    base: RunConfig  # settings that they share
+    size: Size | None  # of networks with random weights; None for the model of the settings
+    num_rounds: int  # timed updates of each variant
 
 
 @dataclass
 class Arm:
-    """A variant ready to be timed.
-
-    Attributes:
-        weights_bytes: of all networks.
-        change: another update than training's, of its number; None for training's.
-        first_s: its first update, compilation included.
-        gradient: of that update, (P,), float32, on the CPU; empty unless it is training's.
-        counts: of a later update; None if not counted.
-        peak_bytes: largest memory allocated in a timed update; on CUDA only.
-        step: number of its last update.
-    """
+    """A variant ready to be timed."""
 
     setup: Setup
-    weights_bytes: int
-    change: Callable[[int], object] | None = None
-    first_s: float = 0.0
+    weights_bytes: int  # of all networks
+    change: Callable[[int], object] | None = None  # another update than training's
+    first_s: float = 0.0  # its first update, compilation included
+    # Of the first update, (P,), float32, on the CPU; empty unless it is training's.
     gradient: Tensor = field(default_factory=lambda: torch.empty(0))
-    counts: Counts | None = None
-    peak_bytes: int = 0
-    step: int = 0
+    counts: Counts | None = None  # of a later update; None if not counted
+    peak_bytes: int = 0  # largest memory allocated in a timed update; on CUDA only
+    step: int = 0  # number of its last update
 
     def advance(self) -> None:
         """Do the next update."""
@@ -94,12 +71,12 @@ def bench_steps(
     `plain` is among the variants; a peer's update adds a column of how much faster each row is.
     """
     device = resolve_device(work.base.device)
-    rate = matmul_rate(device, DTYPES[work.base.precision])
+    rate = timing.matmul_rate(device, DTYPES[work.base.precision])
     rows = []
     for ref_grad, batch in product(ref_grads, batches):
         rows += _rows(work, variants, ref_grad, batch, rate)
     size = work.size.name if work.size else work.base.model
-    facts = environment(device) | {"matmul TFLOP/s": rate / 1e12, "rounds": work.num_rounds}
+    facts = timing.environment(device) | {"matmul TFLOP/s": rate / 1e12, "rounds": work.num_rounds}
     facts |= {"algorithm": work.base.algorithm, "precision": work.base.precision, "size": size}
     facts |= {"num_inference_steps": work.base.num_inference_steps}
     return Report("One update", rows, facts)
@@ -194,15 +171,16 @@ def _figures(
                 arm.advance()
             arm.counts = counter.counts
     calls = {name: _watched(arm, arm.setup.model.device) for name, arm in arms.items()}
-    spent = interleaved(calls, plain.setup.model.device, work.num_rounds)
+    spent = timing.interleaved(calls, plain.setup.model.device, work.num_rounds)
+    useful = {name: arm.counts.flops for name, arm in arms.items() if arm.counts}
     return {
         name: _timed(spent, name, plain.setup.config.batch_size)
         | _memory(arm)
-        | rates(_useful(arms.get(measures[name])), summary(spent[name])["ms"], rate)
+        | timing.rates(useful.get(measures[name], 0), timing.summary(spent[name])["ms"], rate)
         | _errors(arm.gradient, truth)
         | {"first s": arm.first_s}
         | {
-            column: speed_up(spent[peer], spent[name]) if peer in spent else None
+            column: timing.speed_up(spent[peer], spent[name]) if peer in spent else None
             for peer, column in _peers(variants).items()
         }
         for name, arm in arms.items()
@@ -228,16 +206,12 @@ def _peers(variants: Sequence[Variant]) -> dict[str, str]:
     return {variant.name: f"x {variant.name}" for variant in variants if variant.start}
 
 
-def _useful(measure: Arm | None) -> int:
-    return measure.counts.flops if measure and measure.counts else 0
-
-
 def _first(arm: Arm, name: str) -> Arm:
     """Do the first update, and keep its time and gradient."""
     parameters, device = arm.setup.learner.parameters, arm.setup.model.device
     before = [parameter.detach().clone() for parameter in parameters]
     # With its memory: an update that is recorded here takes no more of it later.
-    arm.first_s = milliseconds(_watched(arm, device), device) / 1000
+    arm.first_s = timing.milliseconds(_watched(arm, device), device) / 1000
     if arm.change is None:
         gradients = [p.grad.detach() for p in parameters if p.grad is not None]
         arm.gradient = torch.cat([gradient.float().flatten().cpu() for gradient in gradients])
@@ -265,12 +239,12 @@ def _watched(arm: Arm, device: torch.device) -> Callable[[], None]:
 
 
 def _timed(spent: dict[str, list[float]], name: str, batch: int) -> Row:
-    own, naive = summary(spent[name]), spent.get(NAIVE.name)
+    own, naive = timing.summary(spent[name]), spent.get(NAIVE.name)
     return {
         **own,
         "pictures/s": 1000 * batch / own["ms"],
-        "x plain": speed_up(spent[PLAIN.name], spent[name]),
-        "x naive": speed_up(naive, spent[name]) if naive else None,
+        "x plain": timing.speed_up(spent[PLAIN.name], spent[name]),
+        "x naive": timing.speed_up(naive, spent[name]) if naive else None,
     }
 
 

@@ -57,12 +57,9 @@ def matmul_rate(device: torch.device, dtype: torch.dtype) -> float:
 
 
 def rates(flops: int, spent_ms: float, rate: float) -> dict[str, float | None]:
-    """`TFLOP/s`, `share` of the rate, and `floors`, the time over the least time the rate allows.
+    """`TFLOP/s`, `share` of the rate (FLOP/s), and `floors`, the time over the least possible time.
 
-    Args:
-        flops: useful FLOPs; 0 gives None for all.
-        spent_ms: time of the computation.
-        rate: of matrix products, FLOP/s.
+    None for all if `flops`, the useful FLOPs, is 0.
     """
     if not flops:
         return dict.fromkeys(("TFLOP/s", "share", "floors"))

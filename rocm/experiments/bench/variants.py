@@ -12,16 +12,13 @@ from rocm.errors import ConfigError
 class Variant:
     """A variant of an update.
 
-    Attributes:
-        settings: of `RunConfig`, by name.
-        start: makes another update than training's from a run's parts: a function of the update's
-            number, from 1. None for training's.
-        measure: name of the row with the same work and no repetition, whose FLOPs are the useful
-            ones; empty without one.
+    `start` makes another update than training's from a run's parts: a function of the update's
+    number, from 1. `measure` names the row with the same work and no repetition, whose FLOPs are
+    the useful ones; empty without such a row.
     """
 
     name: str
-    settings: dict[str, Any]
+    settings: dict[str, Any]  # of `RunConfig`, by name
     meaning: str
     start: Callable[[Any], Callable[[int], object]] | None = None
     measure: str = "plain"

@@ -11,19 +11,10 @@ from statistics import fmean
 import torch
 
 from rocm.errors import RunError
+from rocm.experiments.reproduce import results
 from rocm.experiments.reproduce.plan import SECOND_METHODS, Job, Plan
 from rocm.experiments.reproduce.report import Findings
-from rocm.experiments.reproduce.results import (
-    TRAINED,
-    Cell,
-    End,
-    best_learning_rates,
-    by_beta,
-    cell_of,
-    claims,
-    end_of,
-    table,
-)
+from rocm.experiments.reproduce.results import TRAINED, End
 from rocm.experiments.reproduce.runner import is_spent, spend, totals
 from rocm.runs.run_dir import RunDir
 from rocm.storage.files import make_folder, write_atomic
@@ -49,7 +40,7 @@ def carry_out(plan: Plan, folder: Path, say: Say) -> Findings:
     progress = _Progress(say, expected)
     runs = progress.run_all(tuning, plan, folder)
     measures = list(plan.budget.limits)
-    chosen = best_learning_rates(plan, _ends(runs, plan, measures[-1]))
+    chosen = results.best_learning_rates(plan, _ends(runs, plan, measures[-1]))
     jobs = plan.results(chosen)
     runs |= progress.run_all(jobs, plan, folder)
     ends = {measure: _ends(runs, plan, measure) for measure in measures}
@@ -106,7 +97,7 @@ def _describe(job: Job) -> str:
 
 def _ends(runs: dict[str, RunDir], plan: Plan, measure: str) -> dict[str, End]:
     limit = plan.budget.limits[measure]
-    return {name: end_of(run, measure, limit) for name, run in runs.items()}
+    return {name: results.end_of(run, measure, limit) for name, run in runs.items()}
 
 
 def _findings(
@@ -118,33 +109,30 @@ def _findings(
 ) -> Findings:
     last = list(ends.values())[-1]
     judge = jobs[0].config.judge
-    cells = {measure: table(jobs, found) for measure, found in ends.items()}
-    betas = by_beta(jobs, last)
-    results = [job for job in jobs if job.role == "result"]
+    cells = {measure: results.table(jobs, found) for measure, found in ends.items()}
+    betas = results.by_beta(jobs, last)
+    reported = [job for job in jobs if job.role == "result"]
     rows = {
-        key: [runs[job.name].metrics() for job in results if job.method.key == key]
+        key: [runs[job.name].metrics() for job in reported if job.method.key == key]
         for key in cells[next(iter(cells))]
     }
-    pictures, prompts = _pictures(results, runs, last)
+    pictures, prompts = _pictures(reported, runs, last)
+    second: dict[str, list[End]] = {key: [] for key in SECOND_METHODS}
+    for job in (job for job in jobs if job.role == "second"):
+        second[job.method.key].append(last[job.name])
     return Findings(
         plan=plan,
         chosen=chosen,
         tuning=[_tuning_line(job, last[job.name], chosen) for job in plan.tuning()],
         cells=cells,
         betas=betas,
-        second={key: _second(jobs, last, key) for key in SECOND_METHODS},
-        claims=claims(cells, betas, judge),
+        second={key: results.cell_of(second[key]) for key in SECOND_METHODS},
+        claims=results.claims(cells, betas, judge),
         rows=rows,
         pictures=pictures,
         prompts=prompts,
         judge=judge,
         machine=_machine(runs),
-    )
-
-
-def _second(jobs: list[Job], ends: dict[str, End], key: str) -> Cell:
-    return cell_of(
-        [ends[job.name] for job in jobs if job.role == "second" and job.method.key == key]
     )
 
 
@@ -160,10 +148,10 @@ def _tuning_line(job: Job, end: End, chosen: dict[str, float]) -> dict[str, obje
 
 
 def _pictures(
-    results: list[Job], runs: dict[str, RunDir], ends: dict[str, End]
+    reported: list[Job], runs: dict[str, RunDir], ends: dict[str, End]
 ) -> tuple[dict[str, list[Path]], list[str]]:
     """Previews of seed 0 by column: the base model, then every method; and their prompts."""
-    firsts = {job.method.label: job for job in results if job.config.seed == 0}
+    firsts = {job.method.label: job for job in reported if job.config.seed == 0}
     start = runs[next(iter(firsts.values())).name].pictures(0)[:NUM_PICTURES]
     columns = {"base model": [one["path"] for one in start]}
     for label, job in firsts.items():

@@ -22,19 +22,13 @@ MANY_UPDATES = 100_000  # the budgets end a run, not its number of updates
 
 @dataclass(frozen=True)
 class Method:
-    """A row of the comparison.
-
-    Attributes:
-        preset: settings that it is tuned from.
-        kind: `divergence` (ROCM with one), `first-order` (without), or `policy gradient`.
-        is_headline: gets five seeds.
-    """
+    """A row of the comparison."""
 
     key: str
     label: str
-    preset: str
-    kind: str
-    is_headline: bool = False
+    preset: str  # settings that it is tuned from
+    kind: str  # `divergence` (ROCM with one), `first-order` (without), or `policy gradient`
+    is_headline: bool = False  # gets five seeds
 
 
 METHODS = (
@@ -57,9 +51,8 @@ SECOND_METHODS = ("rocm-kl", "rlcm")
 class Budget:
     """Budget of each run, which continues until all of it is spent.
 
-    Attributes:
-        limits: largest total by measure: `seconds` (of updates, evaluations not included),
-            `reward_queries`, `updates`.
+    `limits` are largest totals of `seconds` (of updates, without evaluations), `reward_queries` or
+    `updates`.
     """
 
     limits: dict[str, float]
@@ -83,21 +76,13 @@ class Job:
 
 @dataclass(frozen=True)
 class Plan:
-    """The whole comparison.
+    """The whole comparison."""
 
-    Attributes:
-        budget: of every run.
-        num_seeds: reported seeds of a method, from 0.
-        num_headline_seeds: of the headline methods and of each beta.
-        is_quick: too short to be evidence.
-        common: settings that replace the presets' in every run.
-    """
-
-    budget: Budget
-    num_seeds: int = NUM_SEEDS
-    num_headline_seeds: int = NUM_HEADLINE_SEEDS
-    is_quick: bool = False
-    common: tuple[tuple[str, Any], ...] = ()
+    budget: Budget  # of every run
+    num_seeds: int = NUM_SEEDS  # reported seeds of a method, from 0
+    num_headline_seeds: int = NUM_HEADLINE_SEEDS  # of the headline methods and of each beta
+    is_quick: bool = False  # too short to be evidence
+    common: tuple[tuple[str, Any], ...] = ()  # settings that replace the presets' in every run
 
     def tuning(self) -> list[Job]:
         """Every method with every learning rate of the grid, one seed."""

@@ -7,13 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from rocm.experiments.reproduce.charts import beta_chart, efficiency_chart, picture_sheet
-from rocm.experiments.reproduce.plan import (
-    LEARNING_RATE_FACTORS,
-    METHODS,
-    TUNING_SEED,
-    Method,
-    Plan,
-)
+from rocm.experiments.reproduce.plan import LEARNING_RATE_FACTORS, METHODS, TUNING_SEED, Plan
 from rocm.experiments.reproduce.results import TRAINED, Cell, Claim, unraised, words
 from rocm.experiments.reproduce.runner import Row
 
@@ -28,33 +22,20 @@ svg, img { max-width: 100%; height: auto; } .no { font-weight: bold; }
 
 @dataclass(frozen=True)
 class Findings:
-    """Everything in the report.
-
-    Attributes:
-        chosen: learning rate by method.
-        tuning: lines of the tuning runs: method, learning rate, seed, gain of the trained reward.
-        cells: by budget, then by method.
-        betas: at the last budget.
-        second: methods trained on the second reward, by key, at the last budget.
-        rows: of metrics, by method, of each seed.
-        pictures: paths by column heading: base model first.
-        prompts: of the pictures' rows.
-        judge: name of the held-out judge.
-        machine: hardware and time of the runs.
-    """
+    """Everything in the report."""
 
     plan: Plan
-    chosen: dict[str, float]
-    tuning: list[dict[str, Any]]
-    cells: dict[str, dict[str, Cell]]
-    betas: dict[float, Cell]
-    second: dict[str, Cell]
+    chosen: dict[str, float]  # learning rate by method
+    tuning: list[dict[str, Any]]  # method, learning rate, seed, gain of each tuning run
+    cells: dict[str, dict[str, Cell]]  # by budget, then by method
+    betas: dict[float, Cell]  # at the last budget
+    second: dict[str, Cell]  # methods trained on the second reward, by key, at the last budget
     claims: list[Claim]
-    rows: dict[str, list[list[Row]]]
-    pictures: dict[str, list[Any]]
-    prompts: list[str]
-    judge: str
-    machine: str
+    rows: dict[str, list[list[Row]]]  # of metrics, by method, of each seed
+    pictures: dict[str, list[Any]]  # paths by column heading: base model first
+    prompts: list[str]  # of the pictures' rows
+    judge: str  # name of the held-out judge
+    machine: str  # hardware and time of the runs
 
     def to_json(self) -> str:
         """All figures: ends of every run, intervals, claims, tuning; pictures not included."""
@@ -129,11 +110,11 @@ class Findings:
         of, limit = self.cells[measure], self.plan.budget.limits[measure]
         caption = f"Table 1 at equal {measure.replace('_', ' ')} ({limit:g}): change from the base "
         caption += "model, mean and 95 % interval; the trained reward in its deviations"
-        return _cells_table(caption, {method.label: (method, of[method.key]) for method in METHODS})
+        return _cells_table(caption, {method.label: of[method.key] for method in METHODS})
 
     def _second(self) -> str:
-        by_key = {method.key: method for method in METHODS}
-        rows = {by_key[key].label: (by_key[key], cell) for key, cell in self.second.items()}
+        labels = {method.key: method.label for method in METHODS}
+        rows = {labels[key]: cell for key, cell in self.second.items()}
         return _cells_table("Trained on tiny-clip instead, not tuned again; last budget", rows)
 
     def _pictures(self) -> str:
@@ -187,8 +168,8 @@ def _claims(claims: list[Claim]) -> str:
     return f"<table><tr><th>claim</th><th>here</th><th>figures</th></tr>{lines}</table>"
 
 
-def _cells_table(caption: str, rows: dict[str, tuple[Method, Cell]]) -> str:
-    scores = list(next(iter(rows.values()))[1].gains)
+def _cells_table(caption: str, rows: dict[str, Cell]) -> str:
+    scores = list(next(iter(rows.values())).gains)
     scores.sort(key=lambda score: score != TRAINED)
     heads = "".join(f"<th>{html.escape(score)}</th>" for score in scores)
     lines = [
@@ -196,7 +177,7 @@ def _cells_table(caption: str, rows: dict[str, tuple[Method, Cell]]) -> str:
         + "".join(f"<td>{words(cell.gains[score])}</td>" for score in scores)
         + f"<td>{sum(end.statistics['eval/diversity'] for end in cell.ends) / len(cell.ends):.3f}"
         f"</td><td>{', '.join(str(end.step) for end in cell.ends)}</td></tr>"
-        for label, (_, cell) in rows.items()
+        for label, cell in rows.items()
     ]
     return (
         f"<table><caption>{html.escape(caption)}</caption><tr><th>method</th>"

@@ -15,34 +15,23 @@ TRAINED = "reward"
 class End:
     """A run at the end of a budget.
 
-    Attributes:
-        step: updates until then.
-        spent: of the budget's measure.
-        gains: of each score on the evaluation prompts over the base model, same noise. `reward` is
-            the trained one in the base model's standard deviations, others have their own units.
-        statistics: `eval/...` figures without a value per prompt, such as diversity.
+    `gains` are by score and prompt over the base model, same noise: `reward` is the trained score
+    in the base model's standard deviations, others have their own units.
     """
 
-    step: int
-    spent: float
+    step: int  # updates until then
+    spent: float  # of the budget's measure
     gains: dict[str, list[float]]
-    statistics: dict[str, float]
+    statistics: dict[str, float]  # `eval/...` figures without a value per prompt, such as diversity
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A method at one budget, over its seeds.
+    """A method at one budget, over its seeds."""
 
-    Attributes:
-        ends: of each seed's run.
-        gains: of each score: mean over seeds of the mean over prompts, with its interval.
-        is_raised: whether the trained reward rose in every seed: the 95 % interval of the paired
-            gains over the evaluation prompts lies above 0.
-    """
-
-    ends: list[End]
-    gains: dict[str, Interval]
-    is_raised: bool
+    ends: list[End]  # of each seed's run
+    gains: dict[str, Interval]  # of each score: mean over seeds of the means over prompts
+    is_raised: bool  # whether `is_raised` holds in every seed
 
 
 @dataclass(frozen=True)

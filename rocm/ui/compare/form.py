@@ -13,6 +13,7 @@ from rocm.evaluation.store import Comparisons
 from rocm.rewards.names import measurable
 from rocm.runs.adapters import adapter_choices
 from rocm.ui.generate.page import STEPS
+from rocm.ui.handlers import named
 
 NO_AXIS = "none"
 CONTROLS = (
@@ -98,40 +99,24 @@ def arm_choices(comparisons: Comparisons) -> list[tuple[str, str]]:
 def build_form(comparisons: Comparisons, is_public: bool) -> CompareForm:
     """Make the form, filled with the page's first request; no folders on a public page."""
     first = first_request()
-    small = {"scale": 1, "min_width": 90}
-    arms = gr.Dropdown(
-        arm_choices(comparisons),
-        value=list(first.arms),
-        multiselect=True,
-        allow_custom_value=not is_public,
-        label="Arms",
-        info="All arms draw the same prompts from the same noise"
-        + ("." if is_public else "; you can type a checkpoint (RUN@STEP), folder or owner/name."),
-        elem_id="compare_arms",
-    )
+    small = {"scale": 1, "min_width": 90, "precision": 0}
+    typed = "." if is_public else "; you can type a checkpoint (RUN@STEP), folder or owner/name."
+    info = f"All arms draw the same prompts from the same noise{typed}"
+    many = {"multiselect": True, "allow_custom_value": not is_public}
+    words = named("compare_arms", "Arms", info)
+    arms = gr.Dropdown(arm_choices(comparisons), value=list(first.arms), **many, **words)
     compare = gr.Button("Compare", variant="primary", elem_id="compare")
-    prompts = gr.Textbox(
-        "\n".join(first.prompts),
-        label="Prompts",
-        info="One per line.",
-        lines=8,
-        max_lines=12,
-        elem_id="compare_prompts",
-    )
+    words = named("compare_prompts", "Prompts", "One per line.")
+    prompts = gr.Textbox("\n".join(first.prompts), lines=8, max_lines=12, **words)
     choice = _build_set(is_public)
     with gr.Row(elem_id="compare_seed_row"):
-        seed = gr.Number(
-            first.seed, label="First seed", precision=0, elem_id="compare_seed", **small
-        )
-        num_seeds = gr.Number(
-            first.num_seeds, label="Seeds per prompt", precision=0, elem_id="compare_seeds", **small
-        )
-    steps = gr.Dropdown(
-        STEPS, value=first.num_inference_steps, label="Sampler steps (N)", elem_id="compare_steps"
-    )
-    guidance = gr.Slider(
-        1, 20, first.guidance_scale, step=0.5, label="Guidance scale", elem_id="compare_guidance"
-    )
+        seed = gr.Number(first.seed, **named("compare_seed", "First seed"), **small)
+        words = named("compare_seeds", "Seeds per prompt")
+        num_seeds = gr.Number(first.num_seeds, **words, **small)
+    words = named("compare_steps", "Sampler steps (N)")
+    steps = gr.Dropdown(STEPS, value=first.num_inference_steps, **words)
+    words = named("compare_guidance", "Guidance scale")
+    guidance = gr.Slider(1, 20, first.guidance_scale, step=0.5, **words)
     axis, values = _build_axis()
     rewards, model = _build_measures(first.rewards, is_public)
     drawn = (seed, num_seeds, steps, guidance, axis, values, rewards, model, compare)
@@ -139,62 +124,35 @@ def build_form(comparisons: Comparisons, is_public: bool) -> CompareForm:
 
 
 def _build_set(is_public: bool) -> tuple[gr.Dropdown, gr.Number, gr.Number, gr.Button]:
-    small = {"scale": 1, "min_width": 90}
+    small = {"scale": 1, "min_width": 90, "precision": 0}
     with gr.Row(elem_id="compare_set_row"):
+        look = {"allow_custom_value": not is_public, "scale": 2, "min_width": 150}
         prompt_set = gr.Dropdown(
-            list(SETS),
-            value=next(iter(SETS)),
-            label="Set",
-            allow_custom_value=not is_public,
-            elem_id="compare_set",
-            scale=2,
-            min_width=150,
+            list(SETS), value=next(iter(SETS)), **look, **named("compare_set", "Set")
         )
-        num = gr.Number(
-            16,
-            label="Number",
-            precision=0,
-            minimum=1,
-            maximum=MAX_PROMPTS,
-            elem_id="compare_num",
-            **small,
-        )
-        draw_seed = gr.Number(0, label="Prompt seed", precision=0, elem_id="compare_draw", **small)
+        words = named("compare_num", "Number")
+        num = gr.Number(16, minimum=1, maximum=MAX_PROMPTS, **words, **small)
+        draw_seed = gr.Number(0, **named("compare_draw", "Prompt seed"), **small)
     fill = gr.Button("Fill in from the set", size="md", elem_id="compare_fill")
     return prompt_set, num, draw_seed, fill
 
 
 def _build_measures(chosen: tuple[str, ...], is_public: bool) -> tuple[gr.Dropdown, gr.Textbox]:
+    info = "Measured in addition to the arms' own rewards and the held-out judge."
+    words = named("compare_rewards", "Rewards", info)
+    many = {"multiselect": True, "allow_custom_value": True}
     with gr.Accordion("Rewards and model", open=False, visible=not is_public):
-        rewards = gr.Dropdown(
-            measurable(),
-            value=list(chosen),
-            multiselect=True,
-            allow_custom_value=True,
-            label="Rewards",
-            info="Measured in addition to the arms' own rewards and the held-out judge.",
-            elem_id="compare_rewards",
-        )
-        model = gr.Textbox(
-            label="Model",
-            info="Model folder. Default: the arms' own model.",
-            elem_id="compare_model",
-        )
+        rewards = gr.Dropdown(measurable(), value=list(chosen), **many, **words)
+        info = "Model folder. Default: the arms' own model."
+        model = gr.Textbox(**named("compare_model", "Model", info))
     return rewards, model
 
 
 def _build_axis() -> tuple[gr.Dropdown, gr.Textbox]:
     with gr.Accordion("One more axis", open=False, elem_id="compare_axis_box"):
-        axis = gr.Dropdown(
-            [("none", NO_AXIS), *((words, name) for name, words in AXES.items())],
-            value=NO_AXIS,
-            label="Vary",
-            info="Every arm is drawn at each value.",
-            elem_id="compare_axis",
-        )
-        values = gr.Textbox(
-            label="Values",
-            info="Such as 1, 2, 4, 8. For checkpoints: numbers of updates, or empty for all.",
-            elem_id="compare_values",
-        )
+        choices = [("none", NO_AXIS), *((words, name) for name, words in AXES.items())]
+        words = named("compare_axis", "Vary", "Every arm is drawn at each value.")
+        axis = gr.Dropdown(choices, value=NO_AXIS, **words)
+        info = "Such as 1, 2, 4, 8. For checkpoints: numbers of updates, or empty for all."
+        values = gr.Textbox(**named("compare_values", "Values", info))
     return axis, values

@@ -23,22 +23,22 @@ from rocm.evaluation.plan import make_plan
 from rocm.evaluation.request import Request, first_request, prompt_set
 from rocm.evaluation.store import Comparisons
 from rocm.runs.adapters import BASE
-from rocm.storage.paths import ROOT
 from rocm.ui.access import Access
 from rocm.ui.compare import view as compare_view
 from rocm.ui.compare.form import CompareForm, arm_choices, build_form
 from rocm.ui.figures import efficiency_figure
 from rocm.ui.generate.page import SAVE
 from rocm.ui.generate.view import picture_look
-from rocm.ui.handlers import QUIET, asked_by_script, fault, in_words, to_form
+from rocm.ui.handlers import QUIET, asked_by_script, fault, in_words, named, scripted, to_form
 from rocm.ui.plot import live_plot
 
-ASSETS = ROOT / "assets"
 FORMATS = {"csv": "CSV", "json": "JSON", "md": "Markdown", "tex": "LaTeX"}
 SHOW_ON_A_PHONE = """() => {
   const words = document.getElementById('compare_state');
   if (window.innerWidth <= 640) words.closest('.right').scrollIntoView();
 }"""
+COST_INFO = """Mean reward of the last 20 updates, with a band of one standard deviation. Cost
+excludes evaluations and pauses."""
 MAX_ROWS, MAX_PICTURES, MAX_LISTED = 2000, 32, 30
 
 
@@ -66,13 +66,7 @@ class CompareView:
 
 
 def build(comparisons: Comparisons, access: Access, tab: gr.Tab) -> None:
-    """Make the page.
-
-    Args:
-        comparisons: takes requests and keeps comparisons.
-        access: whether the page is public.
-        tab: of the page; its first selection opens the comparison in the address.
-    """
+    """Make the page; the first selection of its tab opens the comparison in the address."""
     is_public = not access.may_train or bool(access.token)
     with gr.Row(elem_classes="page"):
         with gr.Column(scale=1, min_width=320, elem_classes="left"):
@@ -100,13 +94,7 @@ def _build_view(
             "Download", visible=False, size="md", min_width=90, scale=0, elem_id="compare_archive"
         )
     state = gr.HTML(compare_view.NOTHING, elem_id="compare_state")
-    grid = gr.HTML(
-        html_template=(ASSETS / "compare.html").read_text(encoding="utf-8"),
-        js_on_load=(ASSETS / "compare.js").read_text(encoding="utf-8"),
-        server_functions=servers(comparisons),
-        apply_default_css=False,
-        elem_id="compare_grid",
-    )
+    grid = scripted("compare", servers(comparisons), elem_id="compare_grid")
     with gr.Row(elem_classes="cmp-titles"):
         gr.HTML("<h2>Table</h2>", elem_classes="overline")
         buttons = {
@@ -115,15 +103,8 @@ def _build_view(
         }
     table = gr.HTML(compare_view.NO_TABLE, elem_id="compare_table")
     gr.HTML("<h2>Reward against cost</h2>", elem_classes="overline")
-    cost = gr.Radio(
-        list(COSTS),
-        value=next(iter(COSTS)),
-        label="Cost",
-        info="Mean reward of the last 20 updates, with a band of one standard deviation. Cost "
-        "excludes evaluations and pauses.",
-        visible=False,
-        elem_id="compare_cost",
-    )
+    words = named("compare_cost", "Cost", COST_INFO)
+    cost = gr.Radio(list(COSTS), value=next(iter(COSTS)), visible=False, **words)
     chart = live_plot("compare_efficiency")
     no_run = gr.HTML(compare_view.NO_RUN, elem_id="compare_no_run")
     earlier = gr.Dropdown(
@@ -190,30 +171,30 @@ class CompareHandlers:
         """Bind the handlers to their events."""
         form, view = self._form, self._view
         everything = [*form.controls, *vars(view).values()]
-        named = {"api_visibility": "private", "show_progress": "hidden"}
+        silent = {"api_visibility": "private", "show_progress": "hidden"}
         tab.select(self._enter, [view.shown], everything, **QUIET)
         asking = [view.started, view.asked, *form.controls]
-        asked = form.compare.click(in_words(self._compare), asking, everything, **named)
+        asked = form.compare.click(in_words(self._compare), asking, everything, **silent)
         asked.success(None, js=SHOW_ON_A_PHONE, api_visibility="private")
-        buttons["sure"].click(in_words(self._compare_all), asking, everything, **named)
+        buttons["sure"].click(in_words(self._compare_all), asking, everything, **silent)
         buttons["not_now"].click(lambda: gr.update(visible=False), None, view.question, **QUIET)
         view.timer.tick(in_words(self._poll), [view.shown, view.seen], everything, **QUIET)
-        view.cancel.click(in_words(self._cancel), [view.shown, view.started], None, **named)
-        view.earlier.input(in_words(self._open), [view.earlier], everything, **named)
+        view.cancel.click(in_words(self._cancel), [view.shown, view.started], None, **silent)
+        view.earlier.input(in_words(self._open), [view.earlier], everything, **silent)
         drawn = [view.chart, view.cost, view.no_run]
         view.cost.input(in_words(self._chart), [view.shown, view.cost], drawn, **QUIET)
         filling = [form.prompt_set, form.num_prompts, form.prompt_seed]
-        form.fill.click(in_words(self._fill), filling, form.prompts, **named)
+        form.fill.click(in_words(self._fill), filling, form.prompts, **silent)
         form.arms.focus(
             lambda: gr.update(choices=arm_choices(self._comparisons)), None, form.arms, **QUIET
         )
         carrier = gr.Textbox(visible="hidden", label="Download", container=False)
         for button, ending in {view.image: "png", **{buttons[one]: one for one in FORMATS}}.items():
-            button.click(in_words(self._saver(ending)), [view.shown], carrier, **named).success(
+            button.click(in_words(self._saver(ending)), [view.shown], carrier, **silent).success(
                 None, carrier, None, js=SAVE, api_visibility="private"
             )
         if not self._is_public:  # every zip is a file, and visitors could fill the disk
-            view.pack.click(in_words(self._pack), [view.shown], view.archive, **named)
+            view.pack.click(in_words(self._pack), [view.shown], view.archive, **silent)
 
     def _enter(self, shown: str, request: gr.Request) -> dict[Component, Any]:
         """When the tab opens: the comparison in the address, unless one is shown."""
@@ -240,15 +221,10 @@ class CompareHandlers:
         return self._filled(self._comparisons.request(key)) | self._shown(key)
 
     def _compare(self, started: tuple[str, ...], _: str, *values: Any) -> dict[Component, Any]:
-        return self._ask(started, "", values)
+        return self._compare_all(started, "", *values)
 
     def _compare_all(
         self, started: tuple[str, ...], agreed: str, *values: Any
-    ) -> dict[Component, Any]:
-        return self._ask(started, agreed, values)
-
-    def _ask(
-        self, started: tuple[str, ...], agreed: str, values: tuple[Any, ...]
     ) -> dict[Component, Any]:
         """Draw, or ask first; `agreed` is the question that was confirmed."""
         view, request = self._view, self._form.request(values)
@@ -268,9 +244,8 @@ class CompareHandlers:
         try:
             status = self._comparisons.status(shown)
         except RocmError as error:  # deleted or damaged; polling ends
-            words = fault(str(error))
             stopped = {self._view.timer: gr.Timer(active=False), self._view.shown: ""}
-            return {**stopped, self._view.state: words}
+            return {**stopped, self._view.state: fault(str(error))}
         if seen == f"{shown} {status.num_drawn} {status.state} {status.detail}":
             return {self._view.timer: gr.skip()}
         return self._shown(shown)

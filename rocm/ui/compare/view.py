@@ -3,7 +3,6 @@
 from html import escape
 from typing import Any
 
-from rocm.algorithms.intervals import Interval
 from rocm.evaluation.formats import interval_text
 from rocm.evaluation.plan import ComparisonPlan
 from rocm.evaluation.store import Status
@@ -127,14 +126,11 @@ def _cell(row: Row, name: str) -> str:
     difference = row.differences[name]
     below = ""
     if difference is not None:
-        sure = "sure" if _is_significant(difference) else ""
+        low, high = difference.low, difference.high
+        is_sure = low is not None and high is not None and (low > 0 or high < 0)
+        sure = "sure" if is_sure else ""
         below = (
             f'<small class="{sure}">{interval_text(name, difference, is_difference=True)}</small>'
         )
     kind = "trained" if name in row.trained else ""
     return f'<td class="{kind}">{interval_text(name, row.means[name])}{below}</td>'
-
-
-def _is_significant(interval: Interval) -> bool:
-    low, high = interval.low, interval.high
-    return low is not None and high is not None and (low > 0 or high < 0)

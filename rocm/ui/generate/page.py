@@ -26,7 +26,7 @@ from rocm.runs.adapters import BASE, adapter_choices
 from rocm.storage.paths import ROOT
 from rocm.ui.access import Access
 from rocm.ui.generate import view as picture_view
-from rocm.ui.handlers import QUIET, fault, in_words, told
+from rocm.ui.handlers import QUIET, fault, in_words, named, told
 
 STEPS = [*range(1, 9), 16]
 BOUNDED = """This page is public: an order draws up to {most} pictures with the embedded model or
@@ -86,14 +86,7 @@ class GenerateView:
 
 
 def build(orders: Orders, runs: Path, access: Access, page: gr.Blocks) -> None:
-    """Make the page.
-
-    Args:
-        orders: takes orders and keeps their history.
-        runs: folder of the runs whose adapters are offered.
-        access: whether the page is public.
-        page: the application, whose load event fills the form.
-    """
+    """Make the page, offering the adapters of `runs`; the page's load event fills the form."""
     is_public = not access.may_train or bool(access.token)
     # A foreign call, without the page's load event, has no secret name and so reaches no history.
     visitor = gr.State("nobody" if is_public else "")
@@ -111,14 +104,8 @@ def _build_form(runs: Path, is_public: bool) -> tuple[GenerateForm, gr.Button]:
         gr.Markdown(BOUNDED.format(most=most), elem_id="drawing_bounds")
     # Prompts that no run was trained on.
     examples, plain = list(load_prompts("embedded", 32, 0).evaluation), Order()
-    prompt = gr.Textbox(
-        examples[0],
-        label="Prompt",
-        info="Describe the picture; Enter draws it.",
-        lines=1,
-        max_lines=4,
-        elem_id="prompt",
-    )
+    words = named("prompt", "Prompt", "Describe the picture; Enter draws it.")
+    prompt = gr.Textbox(examples[0], lines=1, max_lines=4, **words)
     with gr.Row(elem_id="prompt_row"):
         example = gr.Dropdown(
             examples, value=None, label="Examples", elem_id="examples", scale=3, min_width=160
@@ -126,36 +113,21 @@ def _build_form(runs: Path, is_public: bool) -> tuple[GenerateForm, gr.Button]:
         surprise = gr.Button("Surprise me", size="md", elem_id="surprise", scale=1, min_width=100)
     draw = gr.Button("Draw", variant="primary", elem_id="draw")
     with gr.Row(elem_id="seed_row"):
-        seed = gr.Number(
-            plain.seed,
-            label="Seed",
-            info="Of the first picture; the next pictures have the next seeds.",
-            precision=0,
-            elem_id="seed",
-            scale=3,
-            min_width=160,
+        words = named(
+            "seed", "Seed", "Of the first picture; the next pictures have the next seeds."
         )
+        seed = gr.Number(plain.seed, precision=0, scale=3, min_width=160, **words)
         dice = gr.Button("New seed", size="md", elem_id="dice", scale=1, min_width=100)
     with gr.Row(elem_id="size_row"):
         num_pictures = gr.Slider(
             1, most, min(plain.num_pictures, most), step=1, label="Pictures", elem_id="num_pictures"
         )
-    steps = gr.Dropdown(
-        STEPS,
-        value=plain.num_inference_steps,
-        label="Sampler steps (N)",
-        info="More steps give finer pictures and take longer.",
-        elem_id="num_inference_steps",
-    )
-    guidance = gr.Slider(
-        1,
-        20,
-        plain.guidance_scale,
-        step=0.5,
-        label="Guidance scale",
-        info="Higher values follow the prompt more closely; the embedded model expects 8.5.",
-        elem_id="guidance_scale",
-    )
+    info = "More steps give finer pictures and take longer."
+    words = named("num_inference_steps", "Sampler steps (N)", info)
+    steps = gr.Dropdown(STEPS, value=plain.num_inference_steps, **words)
+    info = "Higher values follow the prompt more closely; the embedded model expects 8.5."
+    words = named("guidance_scale", "Guidance scale", info)
+    guidance = gr.Slider(1, 20, plain.guidance_scale, step=0.5, **words)
     choice = _build_adapter(runs, is_public)
     example.input(None, [example, prompt], [prompt, example], js=EXAMPLE, api_visibility="private")
     prompts = json.dumps(examples)
@@ -169,36 +141,18 @@ def _build_form(runs: Path, is_public: bool) -> tuple[GenerateForm, gr.Button]:
 def _build_adapter(
     runs: Path, is_public: bool
 ) -> tuple[gr.Dropdown, gr.Slider, gr.Checkbox, gr.Textbox]:
-    adapter = gr.Dropdown(
-        _adapter_choices(runs),
-        value=BASE,
-        label="Adapter",
-        info="A run or a shipped adapter"
-        + ("." if is_public else "; or type a checkpoint (RUN@STEP), folder or owner/name."),
-        allow_custom_value=not is_public,
-        elem_id="adapter",
-    )
-    strength = gr.Slider(
-        0,
-        2,
-        1,
-        step=0.05,
-        label="Adapter strength",
-        info="0 is the base model, 1 the adapter as trained.",
-        elem_id="adapter_strength",
-    )
-    with_base = gr.Checkbox(
-        label="Also draw the base model",
-        info="From the same noise, for comparison.",
-        elem_id="with_base",
-    )
+    typed = "." if is_public else "; or type a checkpoint (RUN@STEP), folder or owner/name."
+    words = named("adapter", "Adapter", f"A run or a shipped adapter{typed}")
+    choices = _adapter_choices(runs)
+    adapter = gr.Dropdown(choices, value=BASE, allow_custom_value=not is_public, **words)
+    info = "0 is the base model, 1 the adapter as trained."
+    words = named("adapter_strength", "Adapter strength", info)
+    strength = gr.Slider(0, 2, 1, step=0.05, **words)
+    words = named("with_base", "Also draw the base model", "From the same noise, for comparison.")
+    with_base = gr.Checkbox(**words)
+    info = f"{RunConfig.model_fields['model'].description} Default: the adapter's model."
     with gr.Accordion("Model", open=False, visible=not is_public):
-        model = gr.Textbox(
-            label="Model",
-            info=f"{RunConfig.model_fields['model'].description} Default: the adapter's model.",
-            placeholder="assets/tiny-lcm",
-            elem_id="model",
-        )
+        model = gr.Textbox(placeholder="assets/tiny-lcm", **named("model", "Model", info))
     return adapter, strength, with_base, model
 
 
@@ -240,21 +194,21 @@ class GenerateHandlers:
         form, view, visitor = self._form, self._view, self._visitor
         everything = [visitor, *form.controls, *vars(view).values()]
         page.load(self._load, None, everything, **QUIET)
-        named = {"api_visibility": "private", "show_progress": "hidden"}
+        silent = {"api_visibility": "private", "show_progress": "hidden"}
         order = [visitor, view.deleted, *form.controls]
         for trigger in (view.draw.click, form.prompt.submit):
-            trigger(in_words(self._draw), order, everything, **named)
+            trigger(in_words(self._draw), order, everything, **silent)
         reading = [visitor, view.shown, view.seen]
         view.draw.click(None, js=SHOW_ON_A_PHONE, api_visibility="private")
         view.timer.tick(in_words(self._poll), reading, everything, **QUIET)
-        view.cancel.click(in_words(self._cancel), [visitor, view.shown], None, **named)
-        view.history.select(in_words(self._select), [visitor], everything, **named)
+        view.cancel.click(in_words(self._cancel), [visitor, view.shown], None, **silent)
+        view.history.select(in_words(self._select), [visitor], everything, **silent)
         deleting = [visitor, view.shown, view.deleted]
-        view.history.delete(in_words(self._delete), deleting, everything, **named)
-        view.undo.click(in_words(self._undo), deleting, everything, **named)
+        view.history.delete(in_words(self._delete), deleting, everything, **silent)
+        view.undo.click(in_words(self._undo), deleting, everything, **silent)
         carrier = gr.Textbox(visible="hidden", label="Download", container=False)
         view.download.click(
-            in_words(self._archive), [visitor, view.shown], carrier, **named
+            in_words(self._archive), [visitor, view.shown], carrier, **silent
         ).success(None, carrier, None, js=SAVE, api_visibility="private")
         form.adapter.focus(
             lambda: gr.update(choices=_adapter_choices(self._runs)), None, form.adapter, **QUIET
@@ -294,12 +248,8 @@ class GenerateHandlers:
         try:
             entry, status = self._orders.entry(shown, visitor)
         except RocmError as error:  # deleted from another page; polling ends
-            words = fault(str(error))
-            return {
-                self._view.timer: gr.Timer(active=False),
-                self._view.shown: "",
-                self._view.drawing: words,
-            }
+            stopped = {self._view.timer: gr.Timer(active=False), self._view.shown: ""}
+            return {**stopped, self._view.drawing: fault(str(error))}
         if status and seen == _version(shown, len(entry.files), status.state):
             return {self._view.timer: gr.skip()}
         changes = self._shown(visitor, shown)
@@ -371,13 +321,9 @@ def _version(shown: str, num_files: int, state: str) -> str:
 
 
 def _adapter_choices(runs: Path) -> list[tuple[str, str]]:
-    return [(_with_date(choice.label), choice.name) for choice in adapter_choices(runs)]
-
-
-def _with_date(label: str) -> str:
-    """A run's label with its time in words instead of in its id."""
-    made = r" (\1-\2-\3 \4:\5, \6)"
-    return re.sub(r"-(\d{4})(\d\d)(\d\d)-(\d\d)(\d\d)\d\d-(\w+)$", made, label)
+    """Labels and names; a run's label has its time in words instead of in its id."""
+    dated, made = r"-(\d{4})(\d\d)(\d\d)-(\d\d)(\d\d)\d\d-(\w+)$", r" (\1-\2-\3 \4:\5, \6)"
+    return [(re.sub(dated, made, one.label), one.name) for one in adapter_choices(runs)]
 
 
 def _script(name: str) -> str:

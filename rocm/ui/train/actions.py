@@ -19,7 +19,7 @@ from rocm.runs.library import Runs, open_in_file_manager
 from rocm.runs.reports import RunReport
 from rocm.runs.run_dir import Control
 from rocm.ui.access import Access
-from rocm.ui.handlers import HIDDEN, QUIET, in_words
+from rocm.ui.handlers import HIDDEN, QUIET, in_words, named
 from rocm.ui.train import view
 from rocm.ui.train.form import TrainForm
 
@@ -83,8 +83,8 @@ class _Target:
             self.access.check(token)
             return act(*values)
 
-        named = HIDDEN | {"api_name": api_name or button.elem_id}
-        button.click(in_words(checked), [self.form.token, *inputs], outputs, **named)
+        hidden = HIDDEN | {"api_name": api_name or button.elem_id}
+        button.click(in_words(checked), [self.form.token, *inputs], outputs, **hidden)
 
 
 def pressable(report: RunReport | None, num_waiting: int) -> dict[str, Any]:
@@ -106,14 +106,7 @@ def pressable(report: RunReport | None, num_waiting: int) -> dict[str, Any]:
 
 
 def build_actions(runs: Runs, access: Access, form: TrainForm, selected: gr.State) -> Actions:
-    """Make and wire the buttons.
-
-    Args:
-        runs: that they act on.
-        access: the token that each of them checks.
-        form: holds the token; receives copied settings.
-        selected: id of the run they act on.
-    """
+    """Make and wire the buttons, which act on the `selected` run."""
     target = _Target(runs, access, form, selected)
     buttons = {}
     with gr.Row(elem_classes="buttons"):
@@ -127,9 +120,9 @@ def build_actions(runs: Runs, access: Access, form: TrainForm, selected: gr.Stat
         target.on_click(buttons[name], act, [selected], api_name=name.removesuffix("_run"))
     for name, by in MOVES.items():
         target.on_click(buttons[name], _mover(runs, by), [selected])
-    named = gr.State("")
+    named_run = gr.State("")
     with gr.Accordion("Name, continue, copy, export, delete", open=False, elem_id="manage"):
-        title, note = _build_texts(target, named)
+        title, note = _build_texts(target, named_run)
         with gr.Row(elem_classes="buttons"):
             _build_copy(target)
             buttons["continue_run"] = _build_continue(target)
@@ -141,7 +134,7 @@ def build_actions(runs: Runs, access: Access, form: TrainForm, selected: gr.Stat
             buttons["delete"] = _button("Delete", "delete", "stop")
         _build_delete(target, buttons["delete"])
         _build_bin(target)
-    return Actions(buttons, title, note, named)
+    return Actions(buttons, title, note, named_run)
 
 
 def _button(words: str, name: str, look: str = "secondary", **options: Any) -> gr.Button:
@@ -170,7 +163,7 @@ def _mover(runs: Runs, by: int) -> Callable[[str], None]:
     return move
 
 
-def _build_texts(target: _Target, named: gr.State) -> tuple[gr.Textbox, gr.Textbox]:
+def _build_texts(target: _Target, named_run: gr.State) -> tuple[gr.Textbox, gr.Textbox]:
     with gr.Row():
         title = gr.Textbox(label="Name", max_lines=1, scale=2, elem_id="run_title")
         note = gr.Textbox(label="Note", max_lines=3, scale=3, elem_id="run_note")
@@ -181,7 +174,7 @@ def _build_texts(target: _Target, named: gr.State) -> tuple[gr.Textbox, gr.Textb
             target.runs.rename(run_id, title)
             target.runs.annotate(run_id, note)
 
-    inputs = [target.form.token, named, title, note]
+    inputs = [target.form.token, named_run, title, note]
     for box in (title, note):
         gr.on([box.blur, box.submit], in_words(write), inputs, None, **QUIET)
     return title, note
@@ -197,17 +190,8 @@ def _build_copy(target: _Target) -> None:
 
 
 def _build_continue(target: _Target) -> gr.Button:
-    more = gr.Number(
-        20,
-        precision=0,
-        minimum=1,
-        show_label=False,
-        container=False,
-        label="More updates",
-        scale=0,
-        min_width=76,
-        elem_id="num_more",
-    )
+    look = {"show_label": False, "container": False, "scale": 0, "min_width": 76}
+    more = gr.Number(20, precision=0, minimum=1, **look, **named("num_more", "More updates"))
     button = _button("more updates", "continue_run")
     extend = lambda run_id, num_more: target.runs.extend(run_id, int(num_more or 0))  # noqa: E731
     target.on_click(button, extend, [target.selected, more], api_name="continue")
@@ -273,14 +257,8 @@ def _build_bin(target: _Target) -> None:
     runs = target.runs
     with gr.Accordion("Bin", open=False, elem_id="bin") as folded:
         with gr.Row(elem_classes="buttons"):
-            deleted = gr.Dropdown(
-                [("The bin is empty.", "")],
-                value="",
-                label="Deleted run",
-                show_label=False,
-                container=False,
-                elem_id="bin_runs",
-            )
+            look = {"show_label": False, "container": False, **named("bin_runs", "Deleted run")}
+            deleted = gr.Dropdown([("The bin is empty.", "")], value="", **look)
             restore = _button("Restore", "restore")
             empty = _button("Empty the bin", "empty_bin", "stop")
         with gr.Row(visible=False, elem_classes="question") as question:

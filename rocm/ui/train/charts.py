@@ -13,11 +13,9 @@ from pydantic import BaseModel, Field
 from rocm.errors import RocmError
 from rocm.runs.feed import Bookmark
 from rocm.runs.library import Runs
-from rocm.storage.paths import ROOT
-from rocm.ui.handlers import asked_by_script
+from rocm.ui.handlers import asked_by_script, scripted
 from rocm.ui.plot import load_plotly
 
-ASSETS = ROOT / "assets"
 MAX_RUNS = 6
 
 
@@ -41,14 +39,7 @@ def live_charts(runs: Runs) -> gr.HTML:
     def chart_rows(asked: AskedRuns) -> list[dict[str, Any] | None]:
         return [rows_or_none(runs, run) for run in asked.runs]
 
-    return gr.HTML(
-        html_template=(ASSETS / "charts.html").read_text(encoding="utf-8"),
-        js_on_load=(ASSETS / "charts.js").read_text(encoding="utf-8"),
-        head=load_plotly(),
-        server_functions=[asked_by_script(AskedRuns, chart_rows)],
-        apply_default_css=False,
-        elem_id="charts",
-    )
+    return scripted("charts", [asked_by_script(AskedRuns, chart_rows)], head=load_plotly())
 
 
 def rows_or_none(runs: Runs, asked: AskedRows) -> dict[str, Any] | None:
@@ -60,11 +51,7 @@ def rows_or_none(runs: Runs, asked: AskedRows) -> dict[str, Any] | None:
 
 
 def new_rows(runs: Runs, asked: AskedRows) -> dict[str, Any]:
-    """Rows of a run after the browser's bookmark.
-
-    Returns:
-        `columns`, `bookmark`, `is_fresh`, `has_more`, and under `info` what drawing needs.
-    """
+    """Rows of a run after the browser's bookmark; under `info` what drawing needs."""
     feed = runs.feed(asked.run, Bookmark(asked.offset, asked.time))
     info = {name: value for name, value in vars(feed).items() if name != "page"}
     return {**asdict(feed.page), "info": info}

@@ -17,7 +17,7 @@ from rocm.studio import Studio
 from rocm.training.estimate import Estimate
 from rocm.ui import controls
 from rocm.ui.access import Access
-from rocm.ui.handlers import HIDDEN, QUIET, fault, in_words
+from rocm.ui.handlers import HIDDEN, QUIET, fault, in_words, named
 
 FIRST_PRESET = "tiny-rocm-kl"
 # Where the browser keeps the form; also the key of a cipher that hides nothing from its owner.
@@ -74,30 +74,26 @@ def build_form(studio: Studio, access: Access, selected: gr.State, page: gr.Bloc
     preset = gr.Dropdown(_presets(studio), value=FIRST_PRESET, label="Preset", elem_id="preset")
     sentence = gr.Markdown(first.description, elem_id="preset_sentence")
     filled = gr.Textbox(FIRST_PRESET, visible=False)
-    token = gr.Textbox(
-        label="Admin token",
-        info="The value of ROCM_ADMIN_TOKEN; needed to train or change anything.",
-        type="password",
-        visible=bool(access.token),
-        elem_id="token",
-    )
+    info = "The value of ROCM_ADMIN_TOKEN; needed to train or change anything."
+    words = named("token", "Admin token", info)
+    token = gr.Textbox(type="password", visible=bool(access.token), **words)
     start = gr.Button("Start training", variant="primary", elem_id="start")
     forecast = gr.HTML(elem_id="forecast")
     settings = _settings(studio, first)
     with gr.Accordion("Command line", open=False):
-        command = gr.Textbox(
-            label="Command for this run",
-            lines=3,
-            interactive=False,
-            buttons=["copy"],
-            elem_id="command",
-        )
+        words = named("command", "Command for this run")
+        command = gr.Textbox(lines=3, interactive=False, buttons=["copy"], **words)
     form = TrainForm(preset, filled, sentence, settings, token, start, forecast, command)
-    form.fill_on(preset.input, [preset], lambda name: _preset(studio, name))
+
+    def chosen(name: str) -> tuple[str, RunConfig]:
+        config = studio.presets.load(name)
+        return config.description, config
+
+    form.fill_on(preset.input, [preset], chosen)
     _wire_forecast(studio, access, form, page)
     _build_saving(studio, access, form)
-    inputs, named = [token, *form.inputs], HIDDEN | {"api_name": "start"}
-    started = start.click(in_words(_starter(studio, access)), inputs, selected, **named)
+    inputs, hidden = [token, *form.inputs], HIDDEN | {"api_name": "start"}
+    started = start.click(in_words(_starter(studio, access)), inputs, selected, **hidden)
     started.success(None, js=SHOW_ON_A_PHONE, api_visibility="private")
     return form
 
@@ -125,22 +121,10 @@ def _presets(studio: Studio) -> list[tuple[str, str]]:
     return sorted(labels, key=lambda choice: choice[0].startswith("paper-"))
 
 
-def _preset(studio: Studio, name: str) -> tuple[str, RunConfig]:
-    config = studio.presets.load(name)
-    return config.description, config
-
-
 def read_form(preset: str, filled: str, values: tuple[Any, ...]) -> RunConfig:
-    """The checked settings in the form.
+    """The checked settings in the form; `values` are those of `TrainForm.controls`.
 
-    Args:
-        preset: the chosen preset.
-        filled: the preset whose values are in the controls.
-        values: of `TrainForm.controls`.
-
-    Raises:
-        RunError: the values of the chosen preset are still being loaded.
-        ConfigError: a value is not allowed.
+    RunError while the values of the chosen preset are still being loaded.
     """
     if preset != filled:
         raise RunError(f"Preset '{preset}' is still being loaded. Try again in a moment.")
@@ -187,8 +171,8 @@ def _wire_forecast(studio: Studio, access: Access, form: TrainForm, page: gr.Blo
     def describe(
         token: str, sentence: str, preset: str, filled: str, *values: Any
     ) -> tuple[Any, str, str]:
-        named = dict(zip(controls.FIELDS, values, strict=True))
-        own = {"preset": preset, "sentence": sentence, "values": named}
+        by_name = dict(zip(controls.FIELDS, values, strict=True))
+        own = {"preset": preset, "sentence": sentence, "values": by_name}
         # The values of a preset that was just chosen are still being loaded.
         note = own if preset == filled else gr.skip()
         try:
@@ -255,18 +239,10 @@ def forecast(estimate: Estimate, problems: list[str]) -> str:
 
 def _build_saving(studio: Studio, access: Access, form: TrainForm) -> None:
     with gr.Accordion("Save as a preset", open=False):
-        name = gr.Textbox(
-            label="Name",
-            info="Letters, digits, - and _, starting with a letter or digit.",
-            max_lines=1,
-            elem_id="preset_name",
-        )
-        words = gr.Textbox(
-            label="Description",
-            info="One sentence that describes the preset.",
-            max_lines=2,
-            elem_id="preset_description",
-        )
+        info = "Letters, digits, - and _, starting with a letter or digit."
+        name = gr.Textbox(max_lines=1, **named("preset_name", "Name", info))
+        info = "One sentence that describes the preset."
+        words = gr.Textbox(max_lines=2, **named("preset_description", "Description", info))
         save = gr.Button("Save preset", elem_id="save_preset")
 
     def save_preset(
@@ -279,10 +255,5 @@ def _build_saving(studio: Studio, access: Access, form: TrainForm) -> None:
         return gr.update(choices=_presets(studio), value=name), name, words
 
     inputs = [form.token, name, words, *form.inputs]
-    save.click(
-        in_words(save_preset),
-        inputs,
-        [form.preset, form.filled, form.sentence],
-        api_name="save_preset",
-        **HIDDEN,
-    )
+    outputs = [form.preset, form.filled, form.sentence]
+    save.click(in_words(save_preset), inputs, outputs, api_name="save_preset", **HIDDEN)

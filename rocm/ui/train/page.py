@@ -57,7 +57,7 @@ def build(studio: Studio, access: Access, page: gr.Blocks) -> None:
                 actions = build_actions(studio.runs, access, form, selected)
             warnings = gr.HTML(elem_id="warnings")
             charts = live_charts(studio.runs)
-            _heading("Pictures over time")
+            gr.HTML("<h2>Pictures over time</h2>", elem_classes="overline")
             pictures = previews(studio.runs)
             build_sweeps(studio, access, form if access.may_train else None)
     view = {"runs": runs, "state": state, "warnings": warnings, "charts": charts}
@@ -66,13 +66,14 @@ def build(studio: Studio, access: Access, page: gr.Blocks) -> None:
     runs.choose(in_words(_chosen), overlay, [selected, overlay], **QUIET)
     runs.compare(in_words(_compared), selected, overlay, **QUIET)
     reading = {"inputs": [selected, overlay, seen], "outputs": [*view.values(), seen], **QUIET}
-    poll = _poller(studio.runs, access, view, seen)
+
+    def poll(run_id: str, overlay: tuple[str, ...], before: Seen) -> dict[Component, Any]:
+        changes, now = changed(studio.runs, access, (run_id, *overlay), before)
+        shown = {view[name]: value for name, value in changes.items() if name in view}
+        return {**shown, seen: now}
+
     gr.Timer(1.0).tick(poll, **reading)
     gr.on([selected.change, overlay.change], poll, **reading)
-
-
-def _heading(text: str) -> None:
-    gr.HTML(f"<h2>{text}</h2>", elem_classes="overline")
 
 
 def _chooser(runs: Runs) -> Callable[[gr.Request], tuple[str, tuple[str, ...]]]:
@@ -104,17 +105,6 @@ def _compared(selected: str, event: gr.EventData) -> tuple[str, ...]:
     return tuple(one for one in runs if one != selected)[: MAX_RUNS - 1]
 
 
-def _poller(
-    runs: Runs, access: Access, view: dict[str, Component], seen_state: gr.State
-) -> Callable[[str, tuple[str, ...], Seen], dict[Component, Any]]:
-    def poll(run_id: str, overlay: tuple[str, ...], seen: Seen) -> dict[Component, Any]:
-        changes, now = changed(runs, access, (run_id, *overlay), seen)
-        shown = {view[name]: value for name, value in changes.items() if name in view}
-        return {**shown, seen_state: now}
-
-    return poll
-
-
 def first_shown(reports: list[RunReport], wanted: str) -> str:
     """The run that a fresh page shows: `wanted`, else a running one, else the newest; or empty."""
     ids = [report.run_id for report in reports]
@@ -127,11 +117,7 @@ def changed(
 ) -> tuple[dict[str, Any], Seen]:
     """New values by the name of the page's part, and what the page shows with them.
 
-    Args:
-        runs: to show.
-        access: whether the visitor may train.
-        shown: ids of the runs in the charts; the first is the selected run, or empty.
-        seen: what the page shows already.
+    `shown` are the runs in the charts; the first is the selected run, or empty.
     """
     reports = runs.all()
     known = {report.run_id: report for report in reports}

@@ -9,10 +9,7 @@ from pydantic import BaseModel, Field
 
 from rocm.errors import RocmError
 from rocm.runs.library import Runs
-from rocm.storage.paths import ROOT
-from rocm.ui.handlers import asked_by_script
-
-ASSETS = ROOT / "assets"
+from rocm.ui.handlers import asked_by_script, scripted
 
 
 class AskedStep(BaseModel):
@@ -31,13 +28,7 @@ def previews(runs: Runs) -> gr.HTML:
         except (RocmError, FileNotFoundError):  # the run was deleted since the page was drawn
             return []
 
-    return gr.HTML(
-        html_template=(ASSETS / "previews.html").read_text(encoding="utf-8"),
-        js_on_load=(ASSETS / "previews.js").read_text(encoding="utf-8"),
-        server_functions=[asked_by_script(AskedStep, preview_pictures)],
-        apply_default_css=False,
-        elem_id="previews",
-    )
+    return scripted("previews", [asked_by_script(AskedStep, preview_pictures)])
 
 
 def pictures(runs: Runs, run_id: str, step: int) -> list[dict[str, Any]]:

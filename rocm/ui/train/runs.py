@@ -9,12 +9,9 @@ from rocm.errors import RocmError
 from rocm.runs.library import Runs
 from rocm.runs.reports import RunReport
 from rocm.storage.numbers import number, signed
-from rocm.storage.paths import ROOT
-from rocm.ui.handlers import asked_by_script
+from rocm.ui.handlers import asked_by_script, scripted
 from rocm.ui.train import view
 from rocm.ui.train.previews import data_address
-
-ASSETS = ROOT / "assets"
 
 
 class AskedRun(BaseModel):
@@ -39,24 +36,11 @@ def run_list(runs: Runs) -> gr.HTML:
         except (RocmError, FileNotFoundError):  # the run was deleted since the list was drawn
             return ""
 
-    return gr.HTML(
-        html_template=(ASSETS / "runs.html").read_text(encoding="utf-8"),
-        js_on_load=(ASSETS / "runs.js").read_text(encoding="utf-8"),
-        server_functions=[asked_by_script(AskedRun, thumbnail)],
-        apply_default_css=False,
-        elem_id="runs",
-    )
+    return scripted("runs", [asked_by_script(AskedRun, thumbnail)])
 
 
 def listed(reports: list[RunReport], selected: str, overlay: tuple[str, ...], words: str) -> str:
-    """The value of `run_list`, as JSON.
-
-    Args:
-        reports: all runs, in the order of the list.
-        selected: the selected run.
-        overlay: runs that are drawn with it.
-        words: HTML shown if there is no run.
-    """
+    """The value of `run_list`, as JSON; `words` is HTML shown if there is no run."""
     rows = [_row(report) for report in reports]
     return json.dumps(
         {"rows": rows, "selected": selected, "overlay": list(overlay), "words": words}

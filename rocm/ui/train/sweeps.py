@@ -16,7 +16,7 @@ from rocm.studio import Studio
 from rocm.ui import controls
 from rocm.ui.access import Access
 from rocm.ui.figures import sweep_figure
-from rocm.ui.handlers import HIDDEN, QUIET, fault, in_words
+from rocm.ui.handlers import HIDDEN, QUIET, fault, in_words, named
 from rocm.ui.plot import live_plot
 from rocm.ui.train.form import FIRST_PRESET, TrainForm, read_form
 
@@ -45,8 +45,8 @@ def build_sweeps(studio: Studio, access: Access, form: TrainForm | None) -> None
     if started:
         button, inputs = started
         handler = in_words(_starter(studio, access))
-        named = HIDDEN | {"api_name": "start_sweep"}
-        button.click(handler, inputs, chosen, **named).then(look, **reading)
+        hidden = HIDDEN | {"api_name": "start_sweep"}
+        button.click(handler, inputs, chosen, **hidden).then(look, **reading)
 
 
 def _build_start(
@@ -54,30 +54,12 @@ def _build_start(
 ) -> tuple[gr.Button, list[gr.components.Component]]:
     with gr.Row(elem_classes="sweep-form"):
         beta = studio.presets.load(FIRST_PRESET).beta
-        betas = gr.Textbox(
-            f"0, {beta / 10:g}, {beta:g}, {10 * beta:g}",
-            label="Beta values",
-            info="Numbers separated by commas; each is trained.",
-            max_lines=1,
-            elem_id="sweep_betas",
-        )
-        divergences = gr.Dropdown(
-            DIVERGENCES,
-            value=[],
-            multiselect=True,
-            label="Divergences",
-            info="Empty: as in the form.",
-            elem_id="sweep_divergences",
-        )
-        seeds = gr.Slider(
-            1,
-            8,
-            value=1,
-            step=1,
-            label="Seeds",
-            info="Runs of each combination.",
-            elem_id="sweep_seeds",
-        )
+        words = named("sweep_betas", "Beta values", "Numbers separated by commas; each is trained.")
+        betas = gr.Textbox(f"0, {beta / 10:g}, {beta:g}, {10 * beta:g}", max_lines=1, **words)
+        words = named("sweep_divergences", "Divergences", "Empty: as in the form.")
+        divergences = gr.Dropdown(DIVERGENCES, value=[], multiselect=True, **words)
+        words = named("sweep_seeds", "Seeds", "Runs of each combination.")
+        seeds = gr.Slider(1, 8, value=1, step=1, **words)
     button = gr.Button("Queue sweep", variant="primary", elem_id="start_sweep")
     inputs = [form.token, betas, divergences, seeds, *form.inputs]
     return button, inputs
