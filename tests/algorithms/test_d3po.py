@@ -15,7 +15,7 @@ PENALTY = Penalty(beta=0.0)
 WIDE = PairRule(temperature=2.0, clip_range=0.999)
 
 
-def test_the_better_picture_of_a_pair_is_preferred_and_a_tie_prefers_none():
+def test_the_better_picture_is_preferred_and_a_tie_prefers_none():
     values = torch.tensor([1.0, 2.0, 5.0, -5.0, 3.0, 3.0], requires_grad=True)
     found = preferences(values)
     assert found.tolist() == [-1, 1, 1, -1, 0, 0]
