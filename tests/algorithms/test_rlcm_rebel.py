@@ -41,7 +41,7 @@ def test_first_gradient_of_a_linear_policy_is_the_hand_derivative():
     assert theta.grad.tolist() == pytest.approx(by_hand, rel=1e-9)
 
 
-def test_log_ratios_are_to_the_drawing_policy_and_summed_over_decisions():
+def test_log_ratios_are_to_the_drawing_policy_and_summed():
     schedule, gaussians, _, episode = played()
     old = log_probs(
         denoised_along(linear(THETA), episode.states, schedule, "sample"), episode, gaussians

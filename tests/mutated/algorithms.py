@@ -13,7 +13,7 @@ rebel: mean for sum over decisions | test_first_gradient_of_a_linear_policy_is_t
 rebel: sum for mean over pairs | test_loss_is_the_written_out_square_of_each_pair
 - .square().mean()
 + .square().sum()
-rebel: ratio to the present policy | test_log_ratios_are_to_the_drawing_policy_and_summed_over_decisions
+rebel: ratio to the present policy | test_log_ratios_are_to_the_drawing_policy_and_summed
 - (seen.log_probs - seen.old_log_probs).sum(0)
 + (seen.log_probs - seen.log_probs.detach()).sum(0)
 @ rocm/algorithms/d3po.py, tests/algorithms/test_d3po.py

@@ -1,6 +1,9 @@
 """What a mutation is, and how a table of them reads."""
 
+import re
 from dataclasses import dataclass
+
+FAULT = re.compile(r"(.+) \| (.+)\n((?:- .*\n)+)((?:\+ .*\n)*)")
 
 
 @dataclass(frozen=True)
@@ -16,17 +19,11 @@ class Mutation:
 
 def read(table: str) -> list[Mutation]:
     """`@ file, file of tests` heads its faults: `name | test`, then lines `- old` and `+ new`."""
-    mutations: list[Mutation] = []
-    for line in table.strip().splitlines():
-        kind, text = line[:2].rstrip(), line[2:]
-        if kind == "@":
-            file, tests = text.split(", ")
-        elif kind in ("-", "+"):
-            sides[kind].append(text)
-            old, new = ("\n".join(lines) for lines in sides.values())
-            mutations[-1] = Mutation(name, file, old, new, f"{tests}::{test}")
-        else:
-            name, test = line.split(" | ")
-            sides = {"-": [], "+": []}
-            mutations.append(Mutation(name, file, "", "", f"{tests}::{test}"))
+    mutations = []
+    for block in table.split("\n@ ")[1:]:
+        heading, faults = block.split("\n", 1)
+        file, tests = heading.split(", ")
+        for name, test, *sides in FAULT.findall(f"{faults}\n"):
+            old, new = ("\n".join(line[2:] for line in side.splitlines()) for side in sides)
+            mutations.append(Mutation(name, file, old, new, f"{tests}::{test}"))
     return mutations

@@ -34,7 +34,7 @@ bootstrap of prompts only | test_bootstrap_of_one_way_is_the_ordinary_one[raters
 @ rocm/study/statistics/crossed.py, tests/study/statistics/test_score_intervals.py
 likelihood not restricted | test_components_of_a_full_table_are_those_of_the_analysis_of_variance
 -  + np.log(left[0, 0])
-rater share of the variance forgotten | test_variance_of_the_mean_of_a_full_table_is_its_textbook_form
+rater share forgotten | test_variance_of_the_mean_of_a_full_table_is_its_textbook_form
 - self.rater * by_rater
 + self.rater / total
 @ rocm/study/statistics/outcomes.py, tests/study/statistics/test_score_intervals.py
@@ -81,7 +81,8 @@ flags as bans | test_a_flag_excludes_nobody
 + num_excluded=len(opinions)
 @ rocm/study/statistics/evidence.py, tests/study/statistics/test_evidence.py
 e-value of one alternative | test_e_value_is_the_mean_likelihood_ratio_over_the_alternatives
-- 0.5 * log(variance / mixed) + 
+- 0.5 * log(variance / mixed) + distance
++ distance
 the last look alone decides | test_a_decision_stands_even_if_later_votes_point_back
 - for size, value in valid if value
 + for size, value in valid[-1:] if value
