@@ -7,7 +7,7 @@ theta[1] at later ones.
 import torch
 from diffusers import LCMScheduler
 
-from rocm.algorithms.mdp import decisions, play
+from rocm.algorithms.mdp import decisions, log_probs, play
 from rocm.algorithms.policy_gradient import ScoredEpisode
 from rocm.algorithms.problem import Problem
 from rocm.algorithms.schedule import lcm_schedule, timestep_grid
@@ -16,9 +16,19 @@ from rocm.algorithms.trajectory import denoised_along
 THETA = torch.tensor([0.9, 0.7], dtype=torch.float64)
 
 
-def schedule_of(num):
+def schedule_of(num, grid="current"):
     alphas_cumprod = LCMScheduler().alphas_cumprod.double().tolist()
-    return lcm_schedule(alphas_cumprod, timestep_grid(num))
+    return lcm_schedule(alphas_cumprod, timestep_grid(num, grid))
+
+
+def linear_terms(step, prediction_type):
+    """p and q of f = p * state + q * output."""
+    state, output = {
+        "epsilon": (1 / step.alpha, -step.sigma / step.alpha),
+        "v_prediction": (step.alpha, -step.sigma),
+        "sample": (0.0, 1.0),
+    }[prediction_type]
+    return step.c_out * state + step.c_skip, step.c_out * output
 
 
 def draw_noise(num, batch=4, shape=(2, 2, 2), seed=0):
@@ -56,6 +66,11 @@ def judge(episode, schedule, advantages, old=None):
     steps = schedule[: len(episode.states)]
     reference = denoised_along(linear(THETA), episode.states, steps, "sample")
     return ScoredEpisode(episode, advantages, reference, old)
+
+
+def log_probs_of(theta, episode, schedule, gaussians):
+    denoised = denoised_along(linear(theta), episode.states, schedule, "sample")
+    return log_probs(denoised, episode, gaussians)
 
 
 def score(schedule, gaussians, episode, n, b):

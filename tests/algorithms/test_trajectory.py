@@ -1,33 +1,26 @@
 """The chain against diffusers' scheduler and pipeline; its gradient against hand derivatives."""
 
-import math
 from itertools import pairwise
 
 import pytest
 import torch
 from diffusers import LatentConsistencyModelPipeline, LCMScheduler
 
-from rocm.algorithms.schedule import lcm_schedule, timestep_grid
+from rocm.algorithms.schedule import timestep_grid
 from rocm.algorithms.trajectory import (
-    GradientPath,
     batch_noise,
     clean_estimate,
     denoised_along,
     denoised_latent,
     gradient_path,
-    next_state,
     picture_noise,
     rollout,
 )
+from tests.algorithms.linear_toy import linear_terms, schedule_of
 
 STEP_COUNTS = [*range(1, 9), 16]
 PREDICTION_TYPES = ["epsilon", "v_prediction", "sample"]
 SHAPE = (4, 8, 8)
-
-
-def schedule_of(num, grid="current"):
-    alphas_cumprod = LCMScheduler().alphas_cumprod.double().tolist()
-    return lcm_schedule(alphas_cumprod, timestep_grid(num, grid))
 
 
 def fake_network(state, timesteps):
@@ -87,26 +80,13 @@ def test_noise_is_what_the_stock_pipeline_draws_for_one_picture(tiny_pipeline_di
 
 
 def test_noise_of_a_picture_does_not_depend_on_its_neighbours_or_the_number_of_steps():
+    state = torch.get_rng_state()
     alone = picture_noise(6, 4, SHAPE)
+    assert torch.equal(torch.get_rng_state(), state)
     assert torch.equal(batch_noise([6], 4, SHAPE)[:, 0], alone)
     assert torch.equal(batch_noise([5, 6, 7], 4, SHAPE)[:, 1], alone)
     assert torch.equal(picture_noise(6, 8, SHAPE)[:4], alone)
     assert not torch.equal(picture_noise(7, 4, SHAPE), alone)
-
-
-def test_noise_leaves_the_global_generator_alone():
-    torch.manual_seed(0)
-    expected = torch.rand(3)
-    torch.manual_seed(0)
-    picture_noise(6, 4, SHAPE)
-    assert torch.equal(torch.rand(3), expected)
-
-
-def test_a_picture_is_the_same_alone_and_in_a_batch():
-    schedule = schedule_of(4)
-    batch = rollout(fake_network, batch_noise([1, 2, 3], 4, SHAPE), schedule, "epsilon")
-    alone = rollout(fake_network, batch_noise([2], 4, SHAPE), schedule, "epsilon")
-    torch.testing.assert_close(batch.latents[1:2], alone.latents)
 
 
 @pytest.mark.parametrize("num", STEP_COUNTS)
@@ -118,15 +98,6 @@ def test_last_step_adds_no_noise(num):
     expected = denoised_latent(output, state, schedule[-1], "epsilon")
     torch.testing.assert_close(trajectory.latents, expected, rtol=0, atol=0)
     torch.testing.assert_close(trajectory.latents, trajectory.denoised[-1], rtol=0, atol=0)
-
-
-def test_next_state_has_mean_and_deviation_of_the_transition():
-    step = schedule_of(4)[1]
-    denoised = torch.full((1, *SHAPE), 2.0, dtype=torch.float64)
-    noise = torch.randn((4000, *SHAPE), dtype=torch.float64, generator=torch.Generator())
-    state = next_state(denoised, torch.full_like(denoised, torch.nan), noise, step)
-    assert state.mean().item() == pytest.approx(2 * step.alpha_next, abs=4e-3)
-    assert state.std().item() == pytest.approx(step.sigma_next, rel=4e-3)
 
 
 def test_clean_estimate_inverts_the_diffusion():
@@ -185,16 +156,6 @@ class LinearPolicy(torch.nn.Module):
         return self.weights[chosen][:, None, None, None] * state
 
 
-def linear_terms(step, prediction_type):
-    """p and q of f = p * state + q * output."""
-    state, output = {
-        "epsilon": (1 / step.alpha, -step.sigma / step.alpha),
-        "v_prediction": (step.alpha, -step.sigma),
-        "sample": (0.0, 1.0),
-    }[prediction_type]
-    return step.c_out * state + step.c_skip, step.c_out * output
-
-
 def hand_gradient(weights, noise, schedule, prediction_type, path):
     """d x_N / d weight_n of one latent element, by the product rule on plain floats."""
     state, states = noise[0], []
@@ -230,20 +191,6 @@ def test_gradient_of_a_linear_policy_is_the_hand_derivative(backprop, num_traine
     )
     torch.testing.assert_close(policy.weights.grad.tolist(), expected)
     assert torch.count_nonzero(policy.weights.grad) == sum(path.trained)
-
-
-def test_gradient_of_the_whole_chain_is_the_finite_difference():
-    schedule = schedule_of(3)
-    noise = torch.randn(3, 1, 2, 3, 3, dtype=torch.float64, generator=torch.Generator())
-
-    def latents(scale, shift):
-        def network(state, timesteps):
-            return torch.tanh(scale * fake_network(state, timesteps) + shift)
-
-        return rollout(network, noise, schedule, "epsilon").latents
-
-    scale, shift = torch.tensor([[0.7], [0.1]], dtype=torch.float64).requires_grad_()
-    assert torch.autograd.gradcheck(latents, (scale, shift))
 
 
 @pytest.mark.parametrize("backprop", ["full", "last_k", "drtune"])
@@ -299,12 +246,3 @@ def test_gradient_into_known_states_passes_the_network_unless_detached(detach_in
         p, q = linear_terms(step, "epsilon")
         expected = p if detach_input else p + q * weight
         assert state.grad.item() == pytest.approx(expected, rel=1e-12)
-
-
-def test_a_path_without_trained_steps_gives_no_gradient():
-    schedule = schedule_of(2)
-    noise = torch.randn(2, 1, 1, 2, 2, dtype=torch.float64, generator=torch.Generator())
-    path = GradientPath((False, False))
-    trajectory = rollout(LinearPolicy(schedule), noise, schedule, "epsilon", path)
-    assert not trajectory.latents.requires_grad
-    assert math.isfinite(trajectory.latents.sum().item())
