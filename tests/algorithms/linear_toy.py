@@ -4,6 +4,9 @@ The network is linear and predicts the sample: f = a x with a = theta[0] at the 
 theta[1] at later ones.
 """
 
+from itertools import product
+
+import pytest
 import torch
 from diffusers import LCMScheduler
 
@@ -80,3 +83,11 @@ def score(schedule, gaussians, episode, n, b):
     slope = step.c_out * state  # of f = c_out a x + c_skip x
     mean = alpha * (THETA[min(n, 1)] * slope + step.c_skip * state)
     return ((action - mean) * alpha * slope).mean().item() / sigma**2
+
+
+def by_hand(schedule, gaussians, episode, weights):
+    """By hand: the gradient by theta of the sum of weights [n, b] times the log-densities."""
+    gradient = [0.0, 0.0]
+    for n, b in product(range(len(gaussians)), range(weights.shape[1])):
+        gradient[min(n, 1)] += weights[n, b].item() * score(schedule, gaussians, episode, n, b)
+    return pytest.approx(gradient, rel=1e-9)

@@ -7,7 +7,7 @@ import torch
 
 from rocm.algorithms.d3po import PairRule, d3po_objective, preference_loss, preferences
 from rocm.algorithms.divergences import Penalty
-from tests.algorithms.linear_toy import THETA, judge, log_probs_of, played, problem_of, score
+from tests.algorithms.linear_toy import THETA, by_hand, judge, log_probs_of, played, problem_of
 
 PENALTY = Penalty(beta=0.0)
 PREFERRED = torch.tensor([1.0, -1.0, -1.0, 1.0], dtype=torch.float64)
@@ -67,12 +67,8 @@ def test_first_gradient_of_a_linear_policy_is_the_hand_derivative():
     theta = THETA.clone().requires_grad_()
     scored = judge(episode, schedule, PREFERRED)
     d3po_objective(problem_of(theta), scored, schedule, WIDE, PENALTY).loss.backward()
-    by_hand = [0.0, 0.0]
-    for n in range(3):
-        for pair, sign in enumerate((1, -1)):
-            first, second = (score(schedule, gaussians, episode, n, 2 * pair + k) for k in (0, 1))
-            by_hand[min(n, 1)] -= sign * (first - second) / (3 * 2)
-    assert theta.grad.tolist() == pytest.approx(by_hand, rel=1e-9)
+    weights = -PREFERRED.expand(3, 4) / (3 * 2)
+    assert theta.grad.tolist() == by_hand(schedule, gaussians, episode, weights)
 
 
 def test_ratio_is_to_the_reference_and_not_to_the_policy_that_drew():

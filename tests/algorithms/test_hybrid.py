@@ -19,7 +19,7 @@ from tests.algorithms.linear_toy import THETA, draw_noise, linear, schedule_of
 START = 1.5
 
 
-def objective(theta, noise, schedule, share, beta=0.0):
+def objective(network, noise, schedule, share, beta=0.0):
     """Of pairs; `share` of the reward has a gradient, the rest is only a number."""
     blind = []
 
@@ -28,7 +28,7 @@ def objective(theta, noise, schedule, share, beta=0.0):
         blind.append((1 - share) * value.detach())
         return share * value + blind[-1]
 
-    problem = Problem(linear(theta), linear(THETA), "sample", lambda x: x, reward)
+    problem = Problem(network, linear(THETA), "sample", lambda x: x, reward)
     path = gradient_path("full", len(schedule), 1)
     penalty = Penalty(beta, last_step="skip")
     first = rocm_objective(problem, noise[: len(schedule)], schedule, path, penalty)
@@ -53,18 +53,7 @@ def estimates(share, batch=40_000):
         own = factors.repeat_interleave(2)[:, None, None, None]
         return torch.where((timesteps == 999)[:, None, None, None], own, THETA[1]) * state
 
-    value = {}
-
-    def reward(images):
-        value["all"] = images.flatten(1).sum(1)
-        return share * value["all"] + (1 - share) * value["all"].detach()
-
-    problem = Problem(network, linear(THETA), "sample", lambda x: x, reward)
-    first = rocm_objective(
-        problem, noise[:2], schedule, gradient_path("full", 2, 1), Penalty(0.0, last_step="skip")
-    )
-    blind = (1 - share) * value["all"].detach()
-    hybrid_objective(problem, first, schedule, blind, 2).loss.backward()
+    objective(network, noise, schedule, share).loss.backward()
     return -factors.grad * (batch // 2), truth(schedule)
 
 
@@ -79,7 +68,7 @@ def test_both_estimators_and_their_mixture_are_unbiased(share):
 def test_a_reward_with_gradient_throughout_leaves_rocms_objective():
     schedule, noise = schedule_of(3), draw_noise(3)
     theta = (THETA * 1.1).requires_grad_()
-    found = objective(theta, noise, schedule, share=1.0, beta=2.0)
+    found = objective(linear(theta), noise, schedule, share=1.0, beta=2.0)
     found.loss.backward()
     own = (THETA * 1.1).requires_grad_()
     problem = Problem(
@@ -95,7 +84,7 @@ def test_a_reward_with_gradient_throughout_leaves_rocms_objective():
 def test_blind_parts_add_the_policy_gradient_of_the_joint_log_density():
     schedule, noise = schedule_of(3), draw_noise(3)
     theta = THETA.clone().requires_grad_()
-    objective(theta, noise, schedule, share=0.0).loss.backward()
+    objective(linear(theta), noise, schedule, share=0.0).loss.backward()
     gaussians = decisions(schedule, "skip", 0.0)
     episode = play(linear(THETA), noise, schedule, "sample", gaussians)
     own = THETA.clone().requires_grad_()

@@ -15,12 +15,12 @@ from rocm.algorithms.rlcm import clipped_loss, ppo_objective
 from rocm.algorithms.trajectory import rollout
 from tests.algorithms.linear_toy import (
     THETA,
+    by_hand,
     judge,
     linear,
     log_probs_of,
     played,
     problem_of,
-    score,
 )
 
 PENALTY = Penalty(beta=0.0)
@@ -49,15 +49,6 @@ def test_an_episode_is_the_rollout_and_its_actions_are_the_next_states(last_step
         torch.testing.assert_close(drawn, noise[3])
 
 
-def test_actions_have_the_density_that_they_were_drawn_with():
-    """E[-log p] of a Gaussian is its entropy, log sigma + log(2 pi e) / 2 for each element."""
-    schedule, gaussians, _, episode = played(batch=4000)
-    found = log_probs_of(THETA, episode, schedule, gaussians).mean(1)
-    for value, (_, sigma) in zip(found.tolist(), gaussians, strict=True):
-        entropy = math.log(sigma) + math.log(2 * math.pi * math.e) / 2
-        assert -value == pytest.approx(entropy, abs=4 * 0.5**0.5 / 32000**0.5)
-
-
 def test_ratio_is_exactly_one_before_the_first_step():
     schedule, _, _, episode = played()
     scored = judge(episode, schedule, ADVANTAGES)
@@ -75,12 +66,8 @@ def test_first_gradient_of_a_linear_policy_is_the_hand_derivative(last_step):
     penalty = Penalty(beta=0.0, last_step=last_step)
     scored = judge(episode, schedule, ADVANTAGES)
     ppo_objective(problem_of(theta), scored, schedule, 1e-4, penalty).loss.backward()
-    by_hand = [0.0, 0.0]
-    for n in range(len(gaussians)):
-        for b in range(4):
-            term = ADVANTAGES[b].item() * score(schedule, gaussians, episode, n, b)
-            by_hand[min(n, 1)] -= term / (4 * len(gaussians))
-    assert theta.grad.tolist() == pytest.approx(by_hand, rel=1e-9)
+    weights = -ADVANTAGES.expand(len(gaussians), 4) / (4 * len(gaussians))
+    assert theta.grad.tolist() == by_hand(schedule, gaussians, episode, weights)
 
 
 def test_a_step_down_the_loss_makes_good_actions_likelier():

@@ -5,7 +5,7 @@ import torch
 
 from rocm.algorithms.divergences import Penalty
 from rocm.algorithms.rlcm import rebel_objective, regression_loss
-from tests.algorithms.linear_toy import THETA, judge, log_probs_of, played, problem_of, score
+from tests.algorithms.linear_toy import THETA, by_hand, judge, log_probs_of, played, problem_of
 
 PENALTY = Penalty(beta=0.0)
 ADVANTAGES = torch.tensor([1.0, -2.0, 0.5, 3.0], dtype=torch.float64)
@@ -31,12 +31,8 @@ def test_first_gradient_of_a_linear_policy_is_the_hand_derivative():
     theta = THETA.clone().requires_grad_()
     scored = judge(episode, schedule, ADVANTAGES)
     rebel_objective(problem_of(theta), scored, schedule, 0.5, PENALTY).loss.backward()
-    by_hand = [0.0, 0.0]
-    for n in range(3):
-        for pair, gap in enumerate((3.0, -2.5)):
-            first, second = (score(schedule, gaussians, episode, n, 2 * pair + k) for k in (0, 1))
-            by_hand[min(n, 1)] -= 2 * 0.5 * gap * (first - second) / 2
-    assert theta.grad.tolist() == pytest.approx(by_hand, rel=1e-9)
+    weights = -2 * 0.5 / 2 * torch.tensor([3.0, -3.0, -2.5, 2.5]).expand(3, 4)
+    assert theta.grad.tolist() == by_hand(schedule, gaussians, episode, weights)
 
 
 def test_log_ratios_are_to_the_drawing_policy_and_summed():

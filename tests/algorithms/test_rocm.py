@@ -162,10 +162,6 @@ def finite_difference(case, parameters=POLICY, step=1e-5):
     return torch.tensor(slopes, dtype=torch.float64)
 
 
-def relative_error(gradient, truth):
-    return ((gradient - truth).norm() / truth.norm()).item()
-
-
 @pytest.mark.parametrize("divergence", DIVERGENCES)
 @pytest.mark.parametrize("reduction", REDUCTIONS)
 @pytest.mark.parametrize("ref_grad", REF_GRADS)
@@ -202,13 +198,11 @@ def test_value_and_gradient_for_every_last_step(num, last_step, prediction_type)
 def test_detach_and_none_are_not_the_true_gradient():
     case = toy(num=4)
     truth = finite_difference(case)
-    errors = {
-        ref_grad: relative_error(case.with_penalty(ref_grad=ref_grad).gradient(), truth)
-        for ref_grad in REF_GRADS
-    }
-    assert errors["exact"] < 1e-6
-    assert errors["detach"] > 0.1
-    assert errors["none"] > 1
+    gradients = [case.with_penalty(ref_grad=ref_grad).gradient() for ref_grad in REF_GRADS]
+    exact, detach, none = ((gradient - truth).norm() / truth.norm() for gradient in gradients)
+    assert exact < 1e-6
+    assert detach > 0.1
+    assert none > 1
 
 
 @pytest.mark.parametrize(
@@ -254,29 +248,6 @@ def test_nats_are_the_joint_kl_whatever_the_penalty(divergence, reduction):
     joint = toy(num=4, divergence="kl", reduction="joint").objective(POLICY)
     found = toy(num=4, divergence=divergence, reduction=reduction, beta=0.3).objective(POLICY)
     torch.testing.assert_close(found.kl_nats, joint.divergences.sum(0).mean())
-
-
-def test_kl_sum_is_the_log_ratio_of_whole_trajectories():
-    """Chain rule: E log p_policy(x_1..x_N-1) / p_ref over the policy's own draws."""
-    schedule = schedule_of(3)
-    noise = draw_noise(2, batch=20_000, seed=5)
-    log_ratio, state = torch.zeros(20_000, dtype=torch.float64), noise[0]
-    for n, step in enumerate(schedule[:-1]):
-        p, q = linear_terms(step, "epsilon")
-        timesteps = torch.full((len(state),), step.timestep)
-        mean, other = (
-            step.alpha_next * (p * state + q * raw_output(parameters, state, timesteps))
-            for parameters in (POLICY, REFERENCE)
-        )
-        state = mean + step.sigma_next * noise[n + 1]
-        policy = torch.distributions.Normal(mean, step.sigma_next)
-        reference = torch.distributions.Normal(other, step.sigma_next)
-        log_ratio += (policy.log_prob(state) - reference.log_prob(state)).flatten(1).sum(1)
-    case = Toy(
-        Penalty(1.0, reduction="joint", last_step="skip"), noise, gradient_path("full", 3, 1)
-    )
-    nats = case.objective(POLICY).kl_nats
-    assert abs(log_ratio.mean() - nats) < 4 * log_ratio.std() / len(log_ratio) ** 0.5
 
 
 @pytest.mark.parametrize("ref_grad", REF_GRADS)

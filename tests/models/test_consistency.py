@@ -17,6 +17,7 @@ from rocm.models.consistency import load_model, resolve_device
 from rocm.models.lora import add_adapter, load_adapter, save_adapter
 from rocm.rewards.preprocess import to_pil
 from rocm.storage.paths import ROOT
+from tests.families import levels_apart
 
 TARGETS = ["to_q", "to_k", "to_v", "to_out.0"]
 PROMPTS = ["a red apple", "a whale, blue", "?"]
@@ -56,11 +57,6 @@ def stock_picture(folder, prompt, seed, adapter=None, **settings):
 def our_pictures(model, prompts, seeds, **settings):
     batches = draw(model, prompts, seeds, Sampling(**settings))
     return [to_pil(image) for batch in batches for image in batch]
-
-
-def levels_apart(ours, theirs):
-    """Largest difference of two PIL pictures, in 1/255."""
-    return numpy.abs(numpy.asarray(ours).astype(int) - numpy.asarray(theirs).astype(int)).max()
 
 
 @pytest.mark.parametrize(
@@ -208,17 +204,6 @@ def test_recomputed_reference_has_its_adapter_off_and_recomputed_policy_on(tiny_
     assert calls == [(2, False)] * 3 + [(2, True)] * 3
     loss.backward()
     assert sorted(calls[6:]) == sorted([(2, False)] * 3 + [(2, True)] * 2)  # not at the noise
-
-
-def test_adapter_stays_trainable_after_the_reference_was_used(tiny_pipeline_dir):
-    model = load_model(str(tiny_pipeline_dir), "cpu", use_checkpointing=True)
-    parameters = random_adapter(model)
-    objective_of(model).loss.backward()
-    assert all(parameter.requires_grad for parameter in parameters)
-    trainable = [p for p in model.pipeline.unet.parameters() if p.requires_grad]
-    assert len(trainable) == len(parameters)
-    frozen = (*model.pipeline.vae.parameters(), *model.pipeline.text_encoder.parameters())
-    assert not any(parameter.requires_grad for parameter in frozen)
 
 
 def test_schedule_is_the_one_of_the_models_own_scheduler(model):

@@ -21,12 +21,12 @@ def frozen_network(name: str) -> nn.Module:
     return network.double().requires_grad_(False).eval()
 
 
-def adapted(network: nn.Module) -> list[nn.Parameter]:
+def adapted(network: nn.Module, dtype: torch.dtype = torch.float64) -> list[nn.Parameter]:
     parameters = add_adapter(network, 4, 8, TARGETS, seed=0)
     generator = torch.Generator().manual_seed(1)
     for parameter in parameters:
-        parameter.data = torch.randn(parameter.shape, generator=generator).double() * 0.2
-    return parameters
+        parameter.data = torch.randn(parameter.shape, generator=generator).to(dtype) * 0.2
+    return [parameter.requires_grad_() for parameter in parameters]
 
 
 def call(network: nn.Module, state: Tensor) -> Tensor:
@@ -100,9 +100,7 @@ def test_lean_adapter_layers_give_the_same_with_the_adapter_on_and_off():
 @pytest.mark.parametrize("is_autocast", [True, False])
 def test_in_bfloat16_lean_layers_stay_as_near_to_float32_as_plain_ones(is_autocast):
     network = frozen_network("unet").float()
-    parameters = [parameter.requires_grad_() for parameter in adapted(network)]
-    for parameter in parameters:
-        parameter.data = parameter.data.float()
+    adapted(network, torch.float32)
     state, text = torch.randn(2, 4, 8, 8), torch.randn(2, 5, 32)
 
     def gradient(network: nn.Module) -> Tensor:
@@ -128,9 +126,7 @@ def test_in_bfloat16_lean_layers_stay_as_near_to_float32_as_plain_ones(is_autoca
 
 def test_a_pass_borrows_the_vectors_values_and_its_gradients_add_up_in_float32():
     network = frozen_network("unet").bfloat16()
-    parameters = [parameter.requires_grad_() for parameter in adapted(network)]
-    for parameter in parameters:
-        parameter.data = parameter.data.float()
+    parameters = adapted(network, torch.float32)
     make_lean_lora(network)
     optimizer = FlatAdamW(parameters, lr=0.5)
     lender = Lender(network, optimizer, torch.bfloat16)

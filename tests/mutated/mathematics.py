@@ -97,9 +97,6 @@ flipped sign: clean estimate | test_clean_estimate_inverts_the_diffusion
 noise at the last step | test_last_step_adds_no_noise
 - latents=state)
 + latents=step.alpha * denoised[-1] + step.sigma * noise[-1])
-dropped detach: DRTune's input | test_gradient_of_a_linear_policy_is_the_hand_derivative
-- state.detach() if path.detach_input else state
-+ state
 dropped no_grad: DRaFT's first steps | test_last_k_keeps_no_graph_before_its_steps
 - nullcontext() if path.trained[n] else torch.no_grad()
 + nullcontext()
@@ -128,11 +125,14 @@ misfit layers of an adapter passed over | test_an_adapter_of_another_model_is_re
 - if num_loaded != num_tensors
 + if num_loaded > num_tensors
 @ rocm/algorithms/trajectory.py, tests/algorithms/test_rocm.py
+dropped detach: DRTune's input | test_gradient_along_every_path_is_its_definition
+- state.detach() if path.detach_input else state
++ state
 dropped detach: DRTune's reference | test_gradient_along_every_path_is_its_definition
 - state.detach() if detach_input else state
 + state
 @ rocm/rewards/base.py, tests/rewards/test_mixture.py
-pixels pushed further out | test_descent_brings_pixels_back_but_never_pushes_them_further_out
+pixels pushed further out | test_outside_the_range_only_the_gradient_that_leads_back_passes
 - gradient.masked_fill(outward, 0)
 + gradient
 @ rocm/models/lean_layers.py, tests/models/test_lean_layers.py

@@ -98,17 +98,3 @@ def test_outside_the_range_only_the_gradient_that_leads_back_passes():
     images = torch.tensor([1.5, 1.5, -0.5, -0.5], requires_grad=True)
     limit_pixels(images).backward(torch.tensor([1.0, -1.0, -1.0, 1.0]))
     assert images.grad.tolist() == [1, 0, -1, 0]
-
-
-def test_descent_brings_pixels_back_but_never_pushes_them_further_out():
-    images = torch.tensor([1.3, 1.3, -0.4, 0.5], requires_grad=True)
-    target = torch.tensor([0.8, 5.0, 0.2, 5.0])
-    optimizer = torch.optim.SGD([images], lr=0.05)
-    for _ in range(200):
-        optimizer.zero_grad()
-        (limit_pixels(images) - target).square().sum().backward()
-        optimizer.step()
-    assert images[0].item() == pytest.approx(0.8, abs=1e-3)
-    assert images[1].item() == pytest.approx(1.3)
-    assert images[2].item() == pytest.approx(0.2, abs=1e-3)
-    assert 1 < images[3].item() < 1.5

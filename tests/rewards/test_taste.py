@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from rocm.errors import ConfigError, MissingFile
 from rocm.rewards.raters import palates, utilities
-from rocm.rewards.taste import GOLD, REACH, SIDE, aligned, distance, load_taste, retouched
+from rocm.rewards.taste import GOLD, REACH, SIDE, distance, load_taste, retouched
 
 APPLE = "a flat emoji of a red apple on a sky blue background"
 CLOCK = "a flat emoji of a wall clock"
@@ -106,12 +106,6 @@ def test_a_rater_with_golds_palate_has_golds_taste(reward):
     assert found.shape == (3, 2)
     torch.testing.assert_close(found[2], reward(images, [APPLE] * 2))
     assert not torch.equal(found[0], found[1])
-
-
-def test_alignment_finds_the_very_picture(reward):
-    image = moved(picture().flip(-1), -3, 4)
-    found = aligned(image, *reward.drawings.find([APPLE]))
-    torch.testing.assert_close(found, image, atol=1e-5, rtol=0)
 
 
 def test_distance_is_symmetric_zero_for_equal_pictures_and_the_difference_of_flat_ones():
