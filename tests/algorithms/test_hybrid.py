@@ -14,7 +14,7 @@ from rocm.algorithms.mdp import decisions, play
 from rocm.algorithms.problem import Problem
 from rocm.algorithms.rocm import rocm_objective
 from rocm.algorithms.trajectory import denoised_along, gradient_path
-from tests.algorithms.linear_toy import THETA, draw_noise, linear, schedule_of
+from tests.algorithms.linear_toy import THETA, draw_noise, linear, problem_of, schedule_of
 
 START = 1.5
 
@@ -35,31 +35,21 @@ def objective(network, noise, schedule, share, beta=0.0):
     return hybrid_objective(problem, first, schedule, blind[0], 2)
 
 
-def truth(schedule):
-    """d E[R] / d theta_0 by hand."""
-    first, last = schedule
-    return (last.c_out * THETA[1] + last.c_skip) * first.alpha_next * first.c_out * START
-
-
-def estimates(share, batch=40_000):
-    """One estimate of d E[R] / d theta_0 for each pair of pictures, (batch / 2,)."""
-    schedule = schedule_of(2)
-    noise = draw_noise(2, batch, (1, 1, 1))
+@pytest.mark.parametrize("share", [1.0, 0.5, 0.0], ids=["pathwise", "mixture", "policy gradient"])
+def test_both_estimators_and_their_mixture_are_unbiased(share):
+    schedule, noise = schedule_of(2), draw_noise(2, 40_000, (1, 1, 1))
     noise[0] = START
     # A factor for each pair, so that one backward pass gives an estimate for each.
-    factors = THETA[0].repeat(batch // 2).requires_grad_()
+    factors = THETA[0].repeat(20_000).requires_grad_()
 
     def network(state, timesteps):
         own = factors.repeat_interleave(2)[:, None, None, None]
         return torch.where((timesteps == 999)[:, None, None, None], own, THETA[1]) * state
 
     objective(network, noise, schedule, share).loss.backward()
-    return -factors.grad * (batch // 2), truth(schedule)
-
-
-@pytest.mark.parametrize("share", [1.0, 0.5, 0.0], ids=["pathwise", "mixture", "policy gradient"])
-def test_both_estimators_and_their_mixture_are_unbiased(share):
-    found, exact = estimates(share)
+    found = -factors.grad * 20_000
+    first, last = schedule
+    exact = (last.c_out * THETA[1] + last.c_skip) * first.alpha_next * first.c_out * START
     error = found.std().item() / len(found) ** 0.5
     assert found.mean().item() == pytest.approx(exact.item(), abs=4 * error + 1e-12)
     assert 4 * error < 0.1 * abs(exact.item())
@@ -71,11 +61,8 @@ def test_a_reward_with_gradient_throughout_leaves_rocms_objective():
     found = objective(linear(theta), noise, schedule, share=1.0, beta=2.0)
     found.loss.backward()
     own = (THETA * 1.1).requires_grad_()
-    problem = Problem(
-        linear(own), linear(THETA), "sample", lambda x: x, lambda y: y.flatten(1).sum(1)
-    )
-    path = gradient_path("full", 3, 1)
-    expected = rocm_objective(problem, noise[:3], schedule, path, Penalty(2.0, last_step="skip"))
+    path, penalty = gradient_path("full", 3, 1), Penalty(2.0, last_step="skip")
+    expected = rocm_objective(problem_of(own), noise[:3], schedule, path, penalty)
     expected.loss.backward()
     torch.testing.assert_close(theta.grad, own.grad)
     assert torch.equal(found.rewards, expected.rewards)

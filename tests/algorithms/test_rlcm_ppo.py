@@ -13,15 +13,7 @@ from rocm.algorithms.divergences import Penalty
 from rocm.algorithms.mdp import log_prob
 from rocm.algorithms.rlcm import clipped_loss, ppo_objective
 from rocm.algorithms.trajectory import rollout
-from tests.algorithms.linear_toy import (
-    THETA,
-    by_hand,
-    judge,
-    linear,
-    log_probs_of,
-    played,
-    problem_of,
-)
+from tests.algorithms.linear_toy import THETA, by_hand, judge, log_probs_of, played, problem_of
 
 PENALTY = Penalty(beta=0.0)
 ADVANTAGES = torch.tensor([1.0, -2.0, 0.5, 3.0], dtype=torch.float64)
@@ -37,7 +29,7 @@ def test_log_prob_is_the_mean_of_torch_distributions():
 @pytest.mark.parametrize(("last_step", "num_decisions"), [("smooth", 3), ("floor", 3), ("skip", 2)])
 def test_an_episode_is_the_rollout_and_its_actions_are_the_next_states(last_step, num_decisions):
     schedule, gaussians, noise, episode = played(3, last_step)
-    trajectory = rollout(linear(THETA), noise[:-1], schedule, "sample")
+    trajectory = rollout(problem_of(THETA).policy, noise[:-1], schedule, "sample")
     assert torch.equal(episode.latents, trajectory.latents)
     assert len(gaussians) == len(episode.states) == len(episode.actions) == num_decisions
     for action, state in zip(episode.actions, trajectory.states[1:], strict=False):

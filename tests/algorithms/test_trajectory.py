@@ -1,4 +1,4 @@
-"""The chain against diffusers' scheduler and pipeline; its gradient against hand derivatives."""
+"""The chain against diffusers' scheduler and pipeline; where its gradient goes."""
 
 from itertools import pairwise
 

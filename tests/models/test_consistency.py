@@ -14,7 +14,7 @@ from rocm.algorithms.trajectory import batch_noise, gradient_path
 from rocm.errors import ConfigError
 from rocm.generation.draw import Sampling, draw
 from rocm.models.consistency import load_model, resolve_device
-from rocm.models.lora import add_adapter, load_adapter, save_adapter
+from rocm.models.lora import add_adapter, save_adapter
 from rocm.rewards.preprocess import to_pil
 from rocm.storage.paths import ROOT
 from tests.families import levels_apart
@@ -35,15 +35,6 @@ def random_adapter(model, seed=0):
 @pytest.fixture
 def model(tiny_pipeline_dir):
     return load_model(str(tiny_pipeline_dir), "cpu")
-
-
-@pytest.fixture(scope="module")
-def adapter_dir(tiny_pipeline_dir, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("adapter")
-    model = load_model(str(tiny_pipeline_dir), "cpu")
-    random_adapter(model)
-    save_adapter(model.pipeline.unet, folder)
-    return folder
 
 
 def stock_picture(folder, prompt, seed, adapter=None, **settings):
@@ -81,13 +72,14 @@ def test_pictures_of_a_batch_are_those_of_the_stock_pipeline_one_by_one(
 
 
 def test_pictures_with_an_adapter_are_those_of_the_stock_pipeline(
-    tiny_pipeline_dir, model, adapter_dir
+    tiny_pipeline_dir, model, tmp_path
 ):
     (before,) = our_pictures(model, PROMPTS[:1], [7])
-    load_adapter(model.pipeline, adapter_dir)
+    random_adapter(model)
+    save_adapter(model.pipeline.unet, tmp_path)
     ours = our_pictures(model, PROMPTS, [7, 8, 9], batch_size=3)
     for picture, prompt, seed in zip(ours, PROMPTS, [7, 8, 9], strict=True):
-        theirs = stock_picture(tiny_pipeline_dir, prompt, seed, adapter_dir)
+        theirs = stock_picture(tiny_pipeline_dir, prompt, seed, tmp_path)
         assert levels_apart(picture, theirs) <= 1
     assert levels_apart(ours[0], before) > 20
 
