@@ -82,12 +82,8 @@ def test_clean_estimate_inverts_the_diffusion():
     step = schedule_of(4)[2]
     clean, noise = torch.randn(2, 2, *SHAPE, dtype=torch.float64)
     state = step.alpha * clean + step.sigma * noise
-    outputs = {
-        "epsilon": noise,
-        "v_prediction": step.alpha * noise - step.sigma * clean,
-        "sample": clean,
-    }
-    for prediction_type, output in outputs.items():
+    outputs = noise, step.alpha * noise - step.sigma * clean, clean
+    for prediction_type, output in zip(PREDICTION_TYPES, outputs, strict=True):
         estimate = clean_estimate(output, state, step, prediction_type)
         torch.testing.assert_close(estimate, clean)
 

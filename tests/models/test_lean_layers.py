@@ -69,9 +69,8 @@ def test_lean_layers_give_the_same_and_keep_less(name, share):
     assert {LeanConv2d, LeanNormSilu} <= kinds
     assert (LeanGEGLU in kinds) == (name == "unet")
     wanted, found = gradients(plain, parameters[0]), gradients(lean, parameters[1])
-    for one, other in zip(found, wanted, strict=True):
-        assert other.norm() > 0
-        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-12)
+    assert all(part.norm() > 0 for part in wanted)
+    torch.testing.assert_close(found, wanted, rtol=1e-10, atol=1e-12)
     assert kept_bytes(lean) / kept_bytes(plain) < share
 
 
@@ -89,8 +88,7 @@ def test_lean_adapter_layers_give_the_same_with_the_adapter_on_and_off():
     make_lean_lora(lean)
     assert sum(type(module) is LeanLora for module in lean.modules()) == len(parameters[1]) // 2
     wanted, found = gradients(plain, parameters[0]), gradients(lean, parameters[1])
-    for one, other in zip(found, wanted, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(found, wanted, rtol=1e-10, atol=1e-12)
     with adapter_off(plain), adapter_off(lean):
         off = [gradients(one, [])[0] for one in (plain, lean)]
     torch.testing.assert_close(off[1], off[0], rtol=1e-12, atol=1e-14)
@@ -175,20 +173,17 @@ def test_one_vector_is_stepped_as_its_parts_are_and_either_continues_the_others_
     optimizer, flat, parameters, views = two_optimisers()
     descend(optimizer, parameters, 3)
     descend(flat, views, 3)
-    for one, other in zip(views, parameters, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-7)
-        assert one.untyped_storage().data_ptr() == flat.vector.untyped_storage().data_ptr()
+    torch.testing.assert_close(views, parameters, rtol=1e-6, atol=1e-7)
+    storage = flat.vector.untyped_storage().data_ptr()
+    assert all(view.untyped_storage().data_ptr() == storage for view in views)
     saved, wanted = (deepcopy(one.state_dict()) for one in (flat, optimizer))
     assert saved["param_groups"] == wanted["param_groups"]
-    for number, state in wanted["state"].items():
-        for name, value in state.items():
-            torch.testing.assert_close(saved["state"][number][name], value)
+    torch.testing.assert_close(saved["state"], wanted["state"])
     optimizer.load_state_dict(saved)
     flat.load_state_dict(wanted)
     descend(optimizer, parameters, 2)
     descend(flat, views, 2)
-    for one, other in zip(views, parameters, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-7)
+    torch.testing.assert_close(views, parameters, rtol=1e-6, atol=1e-7)
 
 
 def test_a_gradient_that_was_put_in_place_of_a_view_counts():
