@@ -10,8 +10,8 @@ from starlette.testclient import TestClient
 
 from rocm.errors import DrawingError
 from rocm.generation.queue import DrawingQueue
-from rocm.runs.queue import Queue
 from rocm.runs.library import Runs
+from rocm.runs.queue import Queue
 from rocm.studio import Studio
 from rocm.study.store.store import Store
 from rocm.ui.access import access
