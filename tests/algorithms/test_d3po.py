@@ -7,15 +7,14 @@ import torch
 
 from rocm.algorithms.d3po import PairRule, d3po_objective, preference_loss, preferences
 from rocm.algorithms.divergences import Penalty
-from rocm.algorithms.mdp import log_probs
-from rocm.algorithms.trajectory import denoised_along
-from tests.algorithms.linear_toy import THETA, judge, linear, played, problem_of, score
+from tests.algorithms.linear_toy import THETA, by_hand, judge, log_probs_of, played, problem_of
 
 PENALTY = Penalty(beta=0.0)
+PREFERRED = torch.tensor([1.0, -1.0, -1.0, 1.0], dtype=torch.float64)
 WIDE = PairRule(temperature=2.0, clip_range=0.999)
 
 
-def test_the_better_picture_of_a_pair_is_preferred_and_a_tie_prefers_none():
+def test_the_better_picture_is_preferred_and_a_tie_prefers_none():
     values = torch.tensor([1.0, 2.0, 5.0, -5.0, 3.0, 3.0], requires_grad=True)
     found = preferences(values)
     assert found.tolist() == [-1, 1, 1, -1, 0, 0]
@@ -24,15 +23,14 @@ def test_the_better_picture_of_a_pair_is_preferred_and_a_tie_prefers_none():
 
 def test_loss_is_the_written_out_one():
     ratio = torch.tensor([[1.02, 0.97, 1.3, 0.99], [0.5, 1.01, 1.04, 1.0]], dtype=torch.float64)
-    preferred = torch.tensor([1.0, -1.0, -1.0, 1.0], dtype=torch.float64)
     rule, terms = PairRule(3.0, 0.1), []
     for n in range(2):
         for pair in range(2):
             held = [min(max(ratio[n, 2 * pair + k].item(), 0.9), 1.1) for k in (0, 1)]
-            sign = preferred[2 * pair].item()
+            sign = PREFERRED[2 * pair].item()
             margin = 3.0 * (sign * math.log(held[0]) - sign * math.log(held[1]))
             terms.append(-math.log(1 / (1 + math.exp(-margin))))
-    found = preference_loss(ratio, preferred, rule).item()
+    found = preference_loss(ratio, PREFERRED, rule).item()
     assert found == pytest.approx(sum(terms) / 4)
 
 
@@ -57,7 +55,7 @@ def test_a_ratio_outside_the_clip_range_sends_no_gradient(ratio):
 
 def test_ratio_is_exactly_one_where_policy_and_reference_agree():
     schedule, _, _, episode = played()
-    scored = judge(episode, schedule, torch.tensor([1.0, -1.0, -1.0, 1.0]).double())
+    scored = judge(episode, schedule, PREFERRED)
     found = d3po_objective(problem_of(THETA), scored, schedule, PairRule(2.0, 1e-12), PENALTY)
     assert found.loss.item() == pytest.approx(math.log(2), abs=1e-15)
     assert found.clip_fraction.item() == 0
@@ -67,28 +65,20 @@ def test_first_gradient_of_a_linear_policy_is_the_hand_derivative():
     """At policy == reference d/da of a pair's loss is -(tau / 2) h (s - s')."""
     schedule, gaussians, _, episode = played()
     theta = THETA.clone().requires_grad_()
-    scored = judge(episode, schedule, torch.tensor([1.0, -1.0, -1.0, 1.0]).double())
+    scored = judge(episode, schedule, PREFERRED)
     d3po_objective(problem_of(theta), scored, schedule, WIDE, PENALTY).loss.backward()
-    by_hand = [0.0, 0.0]
-    for n in range(3):
-        for pair, sign in enumerate((1, -1)):
-            first, second = (score(schedule, gaussians, episode, n, 2 * pair + k) for k in (0, 1))
-            by_hand[min(n, 1)] -= sign * (first - second) / (3 * 2)
-    assert theta.grad.tolist() == pytest.approx(by_hand, rel=1e-9)
+    weights = -PREFERRED.expand(3, 4) / (3 * 2)
+    assert theta.grad.tolist() == by_hand(schedule, gaussians, episode, weights)
 
 
 def test_ratio_is_to_the_reference_and_not_to_the_policy_that_drew():
     schedule, gaussians, _, episode = played()
     moved = THETA * 1.05
-    before, now = (
-        log_probs(denoised_along(linear(t), episode.states, schedule, "sample"), episode, gaussians)
-        for t in (THETA, moved)
-    )
-    preferred = torch.tensor([1.0, -1.0, -1.0, 1.0]).double()
+    before, now = (log_probs_of(theta, episode, schedule, gaussians) for theta in (THETA, moved))
     # With the mover's own densities as the old ones: a ratio to them would be 1 and the loss log 2.
-    scored = judge(episode, schedule, preferred, now)
+    scored = judge(episode, schedule, PREFERRED, now)
     found = d3po_objective(problem_of(moved), scored, schedule, WIDE, PENALTY)
-    expected = preference_loss((now - before).exp(), preferred, WIDE)
+    expected = preference_loss((now - before).exp(), PREFERRED, WIDE)
     assert found.loss.item() == pytest.approx(expected.item())
     assert abs(found.loss.item() - math.log(2)) > 1e-4
 
@@ -98,10 +88,8 @@ def test_a_step_down_the_loss_makes_the_preferred_pictures_likelier():
     theta = THETA.clone().requires_grad_()
     scored = judge(episode, schedule, torch.tensor([-1.0, 1.0]).double())
     d3po_objective(problem_of(theta), scored, schedule, WIDE, PENALTY).loss.backward()
-
-    def likelihood(theta):
-        denoised = denoised_along(linear(theta), episode.states, schedule, "sample")
-        return log_probs(denoised, episode, gaussians).sum(0)
-
-    change = likelihood(THETA - 1e-3 * theta.grad) - likelihood(THETA)
-    assert change[1] - change[0] > 0
+    before, after = (
+        log_probs_of(moved, episode, schedule, gaussians).sum(0)
+        for moved in (THETA, THETA - 1e-3 * theta.grad)
+    )
+    assert (after - before)[1] > (after - before)[0]

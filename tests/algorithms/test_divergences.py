@@ -6,7 +6,7 @@ from functools import partial
 import numpy
 import pytest
 import torch
-from torch.distributions import Independent, Normal, kl_divergence
+from torch.distributions import Independent, Normal
 from torch.nn import functional as F
 
 from rocm.algorithms.divergences import (
@@ -21,15 +21,6 @@ from rocm.algorithms.schedule import Step
 SIGMA = 0.6
 SEPARATIONS = [0.03, 0.1, 0.5, 1.0, 2.0, 3.0, 5.0]
 BOUNDED = {"js": math.log(2), "hellinger": 1.0, "tv": 1.0}
-JS_TABLE = {
-    0.1: 0.001248,
-    0.5: 0.030311,
-    1: 0.111421,
-    2: 0.336831,
-    3: 0.526777,
-    5: 0.675942,
-    8: 0.693054,
-}
 STEP = Step(759, alpha=0.6, sigma=0.8, c_skip=0, c_out=1, alpha_next=0.8, sigma_next=0.6)
 
 
@@ -76,9 +67,8 @@ def test_joint_closed_forms_agree_with_sampling_in_any_dimension(dimension, m):
     policy, reference = separated(dimension, m)
     p = Independent(Normal(STEP.alpha_next * policy, SIGMA), 1)
     q = Independent(Normal(STEP.alpha_next * reference, SIGMA), 1)
-    noise = torch.randn(
-        1500, dimension, dtype=torch.float64, generator=torch.Generator().manual_seed(7)
-    )
+    generator = torch.Generator().manual_seed(7)
+    noise = torch.randn(1500, dimension, dtype=torch.float64, generator=generator)
     from_p, from_q = p.mean + SIGMA * noise, q.mean + SIGMA * noise
     ratio_p = p.log_prob(from_p) - q.log_prob(from_p)
     ratio_q = p.log_prob(from_q) - q.log_prob(from_q)
@@ -93,27 +83,6 @@ def test_joint_closed_forms_agree_with_sampling_in_any_dimension(dimension, m):
         closed = reduce_divergence(partial(DIVERGENCES[name], sigma=SIGMA), d2, "joint").item()
         standard_error = (values.std() / len(values) ** 0.5).item()
         assert abs(values.mean().item() - closed) < 4 * standard_error + 1e-12, name
-
-
-def test_joint_fisher_is_the_squared_distance_of_the_scores():
-    policy, reference = separated(16, 2.0)
-    x = torch.randn(1, 16, dtype=torch.float64, requires_grad=True)
-    p = Independent(Normal(STEP.alpha_next * policy, SIGMA), 1)
-    q = Independent(Normal(STEP.alpha_next * reference, SIGMA), 1)
-    (score,) = torch.autograd.grad((p.log_prob(x) - q.log_prob(x)).sum(), x)
-    d2 = squared_separation(policy, reference, STEP.alpha_next, SIGMA)
-    fisher = reduce_divergence(partial(DIVERGENCES["fisher"], sigma=SIGMA), d2, "joint")
-    torch.testing.assert_close(fisher, score.square().sum(1))
-
-
-def test_joint_kl_is_that_of_torch_distributions_in_both_directions():
-    policy, reference = separated(64, 3.0)
-    p = Independent(Normal(STEP.alpha_next * policy, SIGMA), 1)
-    q = Independent(Normal(STEP.alpha_next * reference, SIGMA), 1)
-    d2 = squared_separation(policy, reference, STEP.alpha_next, SIGMA)
-    kl = reduce_divergence(partial(DIVERGENCES["kl"], sigma=SIGMA), d2, "joint")
-    torch.testing.assert_close(kl, kl_divergence(p, q))
-    torch.testing.assert_close(kl, kl_divergence(q, p))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -170,35 +139,12 @@ def test_slopes_are_the_derivatives_of_the_values(name):
     assert torch.autograd.gradcheck(partial(DIVERGENCES[name], sigma=SIGMA), (d2,))
 
 
-@pytest.mark.parametrize(("name", "slope"), [("hellinger", 4.7e-7), ("js", 1.1e-7)])
-def test_bounded_divergences_have_lost_their_slope_at_ten_sigmas(name, slope):
-    d2 = torch.tensor(100.0, requires_grad=True)
-    DIVERGENCES[name](d2, SIGMA).backward()
-    assert d2.grad.item() == pytest.approx(slope, rel=0.1)
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_jensen_shannon_table_to_six_digits(dtype):
-    d2 = torch.tensor(list(JS_TABLE), dtype=dtype).square()
-    expected = torch.tensor(list(JS_TABLE.values()), dtype=dtype)
-    torch.testing.assert_close(DIVERGENCES["js"](d2, SIGMA), expected, rtol=0, atol=7e-7)
-
-
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_jensen_shannon_quadrature_errs_by_little_more_than_a_millionth(dtype):
     separations = numpy.concatenate([numpy.geomspace(0.01, 40, 30), numpy.linspace(5, 7, 20)])
     expected = [integrals(m, 1.0)["js"] for m in separations]
     computed = DIVERGENCES["js"](torch.from_numpy(separations).to(dtype).square(), SIGMA)
     numpy.testing.assert_allclose(computed.numpy(), expected, rtol=0, atol=1.2e-6)
-
-
-@pytest.mark.parametrize("m", [1e-4, 0.05, 0.5, 0.999, 1.001, 2.0, 5.3, 8.0])
-def test_jensen_shannon_slope_is_the_difference_quotient_of_its_integral(m):
-    step = 1e-3 * m
-    ahead, behind = (integrals(math.sqrt(m**2 + h), 1.0)["js"] for h in (step * m, -step * m))
-    d2 = torch.tensor(m**2, dtype=torch.float64, requires_grad=True)
-    DIVERGENCES["js"](d2, SIGMA).backward()
-    assert d2.grad.item() == pytest.approx((ahead - behind) / (2 * step * m), rel=1e-5, abs=5e-6)
 
 
 @pytest.mark.parametrize("m", [0.3, 1.0, 3.0])
@@ -222,13 +168,6 @@ def test_sampled_jensen_shannon_has_no_gradient_at_equality():
     assert torch.count_nonzero(policy.grad) == 0
 
 
-def test_sampled_jensen_shannon_is_the_mean_of_the_written_out_terms():
-    d, draws = 1.5, torch.tensor([-1.0, 0.25, 2.0], dtype=torch.float64)
-    terms = [math.log(2) - math.log(1 + math.exp(d * z - d * d / 2)) for z in draws.tolist()]
-    value = js_sampled(torch.tensor(d * d, dtype=torch.float64), draws)
-    assert value.item() == pytest.approx(sum(terms) / 3, abs=1e-12)
-
-
 def test_separation_is_that_of_the_transition_means_in_sigmas():
     policy, reference = torch.randn(2, 3, 4, 5, 5, dtype=torch.float64)
     d2 = squared_separation(policy, reference, 0.8, SIGMA)
@@ -241,13 +180,8 @@ def test_separation_is_that_of_the_transition_means_in_sigmas():
 def test_reductions_are_the_written_out_ones(name):
     divergence = partial(DIVERGENCES[name], sigma=SIGMA)
     d2 = torch.rand(2, 3, 2, 2, dtype=torch.float64) * 5
-    for picture, mean, joint, tempered in zip(
-        d2,
-        reduce_divergence(divergence, d2, "mean"),
-        reduce_divergence(divergence, d2, "joint"),
-        reduce_divergence(divergence, d2, "tempered"),
-        strict=True,
-    ):
+    kinds = [reduce_divergence(divergence, d2, kind) for kind in ("mean", "joint", "tempered")]
+    for picture, mean, joint, tempered in zip(d2, *kinds, strict=True):
         elements = picture.flatten().tolist()
         each = [divergence(torch.tensor(element)) for element in elements]
         assert mean.item() == pytest.approx(sum(each).item() / 12)
@@ -255,65 +189,9 @@ def test_reductions_are_the_written_out_ones(name):
         assert tempered.item() == pytest.approx(divergence(torch.tensor(sum(elements) / 12)).item())
 
 
-@pytest.mark.parametrize("name", ["kl", "fisher"])
-def test_linear_divergences_differ_by_the_number_of_elements_only(name):
-    divergence = partial(DIVERGENCES[name], sigma=SIGMA)
-    d2 = torch.rand(2, 3, 4, 4, dtype=torch.float64)
-    joint = reduce_divergence(divergence, d2, "joint")
-    torch.testing.assert_close(reduce_divergence(divergence, d2, "mean"), joint / 48)
-    torch.testing.assert_close(reduce_divergence(divergence, d2, "tempered"), joint / 48)
-
-
-def test_joint_affinity_is_the_product_of_the_elements_affinities():
-    hellinger = partial(DIVERGENCES["hellinger"], sigma=SIGMA)
-    d2 = torch.rand(3, 4, 2, 2, dtype=torch.float64)
-    product = (1 - hellinger(d2)).flatten(1).prod(1)
-    torch.testing.assert_close(reduce_divergence(hellinger, d2, "joint"), 1 - product)
-
-
-@pytest.mark.parametrize("name", BOUNDED)
-def test_bounded_divergences_are_smallest_as_mean_and_largest_jointly(name):
-    divergence = partial(DIVERGENCES[name], sigma=SIGMA)
-    d2 = torch.rand(5, 3, 4, 4, dtype=torch.float64) * 3
-    mean, tempered, joint = (
-        reduce_divergence(divergence, d2, reduction) for reduction in ("mean", "tempered", "joint")
-    )
-    assert (mean < tempered).all()
-    assert (tempered < joint).all()
-
-
-def test_a_small_difference_saturates_the_joint_divergences_of_a_large_latent():
-    d2 = torch.full((1, 4, 64, 64), (0.1 / 0.9) ** 2, requires_grad=True)
-    assert d2.sum().sqrt().item() == pytest.approx(14.2, abs=0.03)
-    expected = {"kl": 101.1, "hellinger": 1.0, "js": math.log(2)}
-    for name, value in expected.items():
-        joint = reduce_divergence(partial(DIVERGENCES[name], sigma=0.9), d2, "joint")
-        assert joint.item() == pytest.approx(value, rel=1e-3)
-        (slope,) = torch.autograd.grad(joint.sum(), d2)
-        assert (slope.max() < 1e-10) == (name != "kl")
-
-
-def test_fisher_is_kl_weighted_by_two_over_the_variance():
-    d2 = torch.rand(7, dtype=torch.float64)
-    for sigma, weight in ((0.9912, 2.04), (0.3961, 12.7)):
-        ratio = DIVERGENCES["fisher"](d2, sigma) / DIVERGENCES["kl"](d2, sigma)
-        torch.testing.assert_close(ratio, torch.full_like(d2, weight), rtol=5e-3, atol=0)
-
-
-def test_betas_match_to_second_order_at_four_to_one():
-    d2 = torch.tensor(1e-4, dtype=torch.float64)
-    kl = DIVERGENCES["kl"](d2, SIGMA)
-    torch.testing.assert_close(4 * DIVERGENCES["js"](d2, SIGMA), kl, rtol=1e-4, atol=0)
-    torch.testing.assert_close(4 * DIVERGENCES["hellinger"](d2, SIGMA), kl, rtol=1e-4, atol=0)
-    torch.testing.assert_close(SIGMA**2 / 2 * DIVERGENCES["fisher"](d2, SIGMA), kl)
-
-
-@pytest.mark.parametrize("last_step", ["smooth", "skip", "floor"])
-def test_steps_before_the_last_compare_the_transition_that_is_drawn(last_step):
-    assert transition(STEP, False, last_step, 0.1) == (STEP.alpha_next, STEP.sigma_next)
-
-
-def test_last_step_compares_what_the_setting_says():
+def test_the_last_step_compares_what_the_setting_says_and_others_the_transition_drawn():
+    for last_step in ("smooth", "skip", "floor"):
+        assert transition(STEP, False, last_step, 0.1) == (STEP.alpha_next, STEP.sigma_next)
     last = Step(259, alpha=0.6, sigma=0.8, c_skip=0, c_out=1, alpha_next=1, sigma_next=0)
     assert transition(last, True, "smooth", 0.1) == (0.6, 0.8)
     assert transition(last, True, "floor", 0.1) == (1, 0.1)

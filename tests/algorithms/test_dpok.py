@@ -5,7 +5,7 @@ import torch
 
 from rocm.algorithms.divergences import Penalty
 from rocm.algorithms.dpok import Value, clamped_loss, dpok_objective
-from tests.algorithms.linear_toy import THETA, judge, played, problem_of, score
+from tests.algorithms.linear_toy import THETA, by_hand, judge, played, problem_of
 
 PENALTY = Penalty(beta=0.0)
 ADVANTAGES = torch.tensor(
@@ -42,12 +42,7 @@ def test_first_gradient_of_a_linear_policy_is_the_hand_derivative():
     theta = THETA.clone().requires_grad_()
     scored = judge(episode, schedule, ADVANTAGES)
     dpok_objective(problem_of(theta), scored, schedule, 1e-4, PENALTY).loss.backward()
-    by_hand = [0.0, 0.0]
-    for n in range(3):
-        for b in range(4):
-            term = ADVANTAGES[n, b].item() * score(schedule, gaussians, episode, n, b)
-            by_hand[min(n, 1)] -= term / 12
-    assert theta.grad.tolist() == pytest.approx(by_hand, rel=1e-9)
+    assert theta.grad.tolist() == by_hand(schedule, gaussians, episode, -ADVANTAGES / 12)
 
 
 def test_divergence_is_added_with_its_weight():

@@ -10,21 +10,13 @@ import torch
 
 from rocm.algorithms.advantages import PromptStatistics
 from rocm.algorithms.divergences import Penalty
-from rocm.algorithms.mdp import decisions, log_prob, log_probs, play
+from rocm.algorithms.mdp import log_prob
 from rocm.algorithms.rlcm import clipped_loss, ppo_objective
-from rocm.algorithms.trajectory import denoised_along, rollout
-from tests.algorithms.linear_toy import (
-    THETA,
-    draw_noise,
-    judge,
-    linear,
-    played,
-    problem_of,
-    schedule_of,
-    score,
-)
+from rocm.algorithms.trajectory import rollout
+from tests.algorithms.linear_toy import THETA, by_hand, judge, log_probs_of, played, problem_of
 
 PENALTY = Penalty(beta=0.0)
+ADVANTAGES = torch.tensor([1.0, -2.0, 0.5, 3.0], dtype=torch.float64)
 
 
 def test_log_prob_is_the_mean_of_torch_distributions():
@@ -37,7 +29,7 @@ def test_log_prob_is_the_mean_of_torch_distributions():
 @pytest.mark.parametrize(("last_step", "num_decisions"), [("smooth", 3), ("floor", 3), ("skip", 2)])
 def test_an_episode_is_the_rollout_and_its_actions_are_the_next_states(last_step, num_decisions):
     schedule, gaussians, noise, episode = played(3, last_step)
-    trajectory = rollout(linear(THETA), noise[:-1], schedule, "sample")
+    trajectory = rollout(problem_of(THETA).policy, noise[:-1], schedule, "sample")
     assert torch.equal(episode.latents, trajectory.latents)
     assert len(gaussians) == len(episode.states) == len(episode.actions) == num_decisions
     for action, state in zip(episode.actions, trajectory.states[1:], strict=False):
@@ -49,24 +41,11 @@ def test_an_episode_is_the_rollout_and_its_actions_are_the_next_states(last_step
         torch.testing.assert_close(drawn, noise[3])
 
 
-def test_actions_have_the_density_that_they_were_drawn_with():
-    """E[-log p] of a Gaussian is its entropy, log sigma + log(2 pi e) / 2 for each element."""
-    schedule, gaussians, _, episode = played(batch=4000)
-    denoised = denoised_along(linear(THETA), episode.states, schedule, "sample")
-    found = log_probs(denoised, episode, gaussians).mean(1)
-    for value, (_, sigma) in zip(found.tolist(), gaussians, strict=True):
-        entropy = math.log(sigma) + math.log(2 * math.pi * math.e) / 2
-        assert -value == pytest.approx(entropy, abs=4 * 0.5**0.5 / 32000**0.5)
-
-
 def test_ratio_is_exactly_one_before_the_first_step():
     schedule, _, _, episode = played()
-    theta = THETA.clone().requires_grad_()
-    advantages = torch.tensor([1.0, -2.0, 0.5, 3.0], dtype=torch.float64)
-    found = ppo_objective(
-        problem_of(theta), judge(episode, schedule, advantages), schedule, 1e-9, PENALTY
-    )
-    assert found.loss.item() == -advantages.mean().item()
+    scored = judge(episode, schedule, ADVANTAGES)
+    found = ppo_objective(problem_of(THETA), scored, schedule, 1e-9, PENALTY)
+    assert found.loss.item() == -ADVANTAGES.mean().item()
     assert found.clip_fraction.item() == 0
     assert found.divergences.abs().max().item() == 0
 
@@ -75,50 +54,24 @@ def test_ratio_is_exactly_one_before_the_first_step():
 def test_first_gradient_of_a_linear_policy_is_the_hand_derivative(last_step):
     r"""d/da of -A mean_j[-(u_j - alpha a x_j)^2 / 2 sigma^2], averaged over decisions, pictures."""
     schedule, gaussians, _, episode = played(3, last_step)
-    advantages = torch.tensor([1.0, -2.0, 0.5, 3.0], dtype=torch.float64)
     theta = THETA.clone().requires_grad_()
     penalty = Penalty(beta=0.0, last_step=last_step)
-    scored = judge(episode, schedule, advantages)
+    scored = judge(episode, schedule, ADVANTAGES)
     ppo_objective(problem_of(theta), scored, schedule, 1e-4, penalty).loss.backward()
-    by_hand = [0.0, 0.0]
-    for n in range(len(gaussians)):
-        for b in range(4):
-            term = advantages[b].item() * score(schedule, gaussians, episode, n, b)
-            by_hand[min(n, 1)] -= term / (4 * len(gaussians))
-    assert theta.grad.tolist() == pytest.approx(by_hand, rel=1e-9)
-
-
-def test_policy_gradient_agrees_with_the_derivative_of_the_expected_reward():
-    """One decision, reward sum(x_2): E R = D a_1 alpha a_0 x_0 in closed form."""
-    schedule, shape, batch = schedule_of(2), (1, 1, 1), 200_000
-    noise = draw_noise(2, batch, shape)
-    noise[0] = 1.5
-    gaussians = decisions(schedule, "skip", 0.1)
-    episode = play(linear(THETA), noise, schedule, "sample", gaussians)
-    rewards = episode.latents.flatten()
-    theta = THETA.clone().requires_grad_()
-    scored = judge(episode, schedule, rewards - rewards.mean())
-    penalty = Penalty(beta=0.0, last_step="skip")
-    ppo_objective(problem_of(theta), scored, schedule, 1e-4, penalty).loss.backward()
-    alpha, sigma = gaussians[0]
-    exact = THETA[1] * alpha * 1.5
-    spread = THETA[1] * sigma * (alpha * 1.5 / sigma) * 2 / batch**0.5  # of z (z + ...) products
-    assert -theta.grad[0].item() == pytest.approx(exact.item(), abs=4 * spread.item())
+    weights = -ADVANTAGES.expand(len(gaussians), 4) / (4 * len(gaussians))
+    assert theta.grad.tolist() == by_hand(schedule, gaussians, episode, weights)
 
 
 def test_a_step_down_the_loss_makes_good_actions_likelier():
     schedule, gaussians, _, episode = played(batch=2)
-    advantages = torch.tensor([1.0, -1.0], dtype=torch.float64)
     theta = THETA.clone().requires_grad_()
-    scored = judge(episode, schedule, advantages)
+    scored = judge(episode, schedule, torch.tensor([1.0, -1.0], dtype=torch.float64))
     ppo_objective(problem_of(theta), scored, schedule, 1e-4, PENALTY).loss.backward()
-
-    def likelihood(theta):
-        denoised = denoised_along(linear(theta), episode.states, schedule, "sample")
-        return log_probs(denoised, episode, gaussians).sum(0)
-
-    change = likelihood(THETA - 1e-3 * theta.grad) - likelihood(THETA)
-    assert change[0] - change[1] > 0
+    before, after = (
+        log_probs_of(moved, episode, schedule, gaussians).sum(0)
+        for moved in (THETA, THETA - 1e-3 * theta.grad)
+    )
+    assert (after - before)[0] > (after - before)[1]
 
 
 @pytest.mark.parametrize("advantage", [2.0, -2.0])
@@ -143,15 +96,12 @@ def test_loss_is_the_mean_over_decisions_and_pictures():
 def test_old_log_probs_are_those_of_the_policy_that_drew_the_pictures():
     schedule, gaussians, _, episode = played()
     ones = torch.ones(4, dtype=torch.float64)
-    first = ppo_objective(
-        problem_of(THETA), judge(episode, schedule, ones), schedule, 10.0, PENALTY
-    )
+    scored = judge(episode, schedule, ones)
+    first = ppo_objective(problem_of(THETA), scored, schedule, 10.0, PENALTY)
     moved = THETA * 1.01
     scored = judge(episode, schedule, ones, first.log_probs)
     found = ppo_objective(problem_of(moved), scored, schedule, 10.0, PENALTY)
-    now = log_probs(
-        denoised_along(linear(moved), episode.states, schedule, "sample"), episode, gaussians
-    )
+    now = log_probs_of(moved, episode, schedule, gaussians)
     assert found.loss.item() == pytest.approx(-(now - first.log_probs).exp().mean().item())
     tight = ppo_objective(problem_of(moved), scored, schedule, 1e-9, PENALTY)
     assert tight.clip_fraction.item() == 1
@@ -159,12 +109,10 @@ def test_old_log_probs_are_those_of_the_policy_that_drew_the_pictures():
 
 def test_divergence_is_that_of_the_decisions_and_pulls_back():
     schedule, _, _, episode = played()
-    zeros = torch.zeros(4, dtype=torch.float64)
+    scored = judge(episode, schedule, torch.zeros(4, dtype=torch.float64))
     theta = (THETA * 1.1).requires_grad_()
     penalty = Penalty(beta=2.0, divergence="kl", reduction="joint")
-    found = ppo_objective(
-        problem_of(theta), judge(episode, schedule, zeros), schedule, 1e-4, penalty
-    )
+    found = ppo_objective(problem_of(theta), scored, schedule, 1e-4, penalty)
     torch.testing.assert_close(found.loss.detach(), 2 * found.divergences.sum(0).mean())
     torch.testing.assert_close(found.kl_nats, found.divergences.sum(0).mean())
     found.loss.backward()

@@ -1,33 +1,26 @@
-"""The chain against diffusers' scheduler and pipeline; its gradient against hand derivatives."""
+"""The chain against diffusers' scheduler and pipeline; where its gradient goes."""
 
-import math
 from itertools import pairwise
 
 import pytest
 import torch
-from diffusers import LatentConsistencyModelPipeline, LCMScheduler
+from diffusers import LCMScheduler
 
-from rocm.algorithms.schedule import lcm_schedule, timestep_grid
+from rocm.algorithms.schedule import timestep_grid
 from rocm.algorithms.trajectory import (
-    GradientPath,
     batch_noise,
     clean_estimate,
     denoised_along,
     denoised_latent,
     gradient_path,
-    next_state,
     picture_noise,
     rollout,
 )
+from tests.algorithms.linear_toy import linear_terms, schedule_of
 
 STEP_COUNTS = [*range(1, 9), 16]
 PREDICTION_TYPES = ["epsilon", "v_prediction", "sample"]
 SHAPE = (4, 8, 8)
-
-
-def schedule_of(num, grid="current"):
-    alphas_cumprod = LCMScheduler().alphas_cumprod.double().tolist()
-    return lcm_schedule(alphas_cumprod, timestep_grid(num, grid))
 
 
 def fake_network(state, timesteps):
@@ -64,49 +57,14 @@ def test_rollout_equals_the_scheduler_of_diffusers_on_the_same_noise(num, grid, 
     torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("num", [1, 2, 4, 8])
-def test_noise_is_what_the_stock_pipeline_draws_for_one_picture(tiny_pipeline_dir, num):
-    pipeline = LatentConsistencyModelPipeline.from_pretrained(tiny_pipeline_dir)
-    pipeline.set_progress_bar_config(disable=True)
-    states, denoised = [], []
-    pipeline.unet.register_forward_pre_hook(lambda _, inputs: states.append(inputs[0]))
-    pipeline(
-        "a red apple",
-        num_inference_steps=num,
-        generator=torch.Generator("cpu").manual_seed(21),
-        output_type="latent",
-        callback_on_step_end=lambda _, n, t, values: denoised.append(values["denoised"]) or {},
-        callback_on_step_end_tensor_inputs=["denoised"],
-    )
-    noise = picture_noise(21, num, SHAPE)
-    assert len(noise) == len(states) == num
-    torch.testing.assert_close(states[0][0], noise[0], rtol=0, atol=0)
-    for n, step in enumerate(schedule_of(num)[:-1]):
-        drawn = (states[n + 1] - step.alpha_next * denoised[n]) / step.sigma_next
-        torch.testing.assert_close(drawn[0], noise[n + 1], rtol=0, atol=1e-4)
-
-
 def test_noise_of_a_picture_does_not_depend_on_its_neighbours_or_the_number_of_steps():
+    state = torch.get_rng_state()
     alone = picture_noise(6, 4, SHAPE)
+    assert torch.equal(torch.get_rng_state(), state)
     assert torch.equal(batch_noise([6], 4, SHAPE)[:, 0], alone)
     assert torch.equal(batch_noise([5, 6, 7], 4, SHAPE)[:, 1], alone)
     assert torch.equal(picture_noise(6, 8, SHAPE)[:4], alone)
     assert not torch.equal(picture_noise(7, 4, SHAPE), alone)
-
-
-def test_noise_leaves_the_global_generator_alone():
-    torch.manual_seed(0)
-    expected = torch.rand(3)
-    torch.manual_seed(0)
-    picture_noise(6, 4, SHAPE)
-    assert torch.equal(torch.rand(3), expected)
-
-
-def test_a_picture_is_the_same_alone_and_in_a_batch():
-    schedule = schedule_of(4)
-    batch = rollout(fake_network, batch_noise([1, 2, 3], 4, SHAPE), schedule, "epsilon")
-    alone = rollout(fake_network, batch_noise([2], 4, SHAPE), schedule, "epsilon")
-    torch.testing.assert_close(batch.latents[1:2], alone.latents)
 
 
 @pytest.mark.parametrize("num", STEP_COUNTS)
@@ -120,25 +78,12 @@ def test_last_step_adds_no_noise(num):
     torch.testing.assert_close(trajectory.latents, trajectory.denoised[-1], rtol=0, atol=0)
 
 
-def test_next_state_has_mean_and_deviation_of_the_transition():
-    step = schedule_of(4)[1]
-    denoised = torch.full((1, *SHAPE), 2.0, dtype=torch.float64)
-    noise = torch.randn((4000, *SHAPE), dtype=torch.float64, generator=torch.Generator())
-    state = next_state(denoised, torch.full_like(denoised, torch.nan), noise, step)
-    assert state.mean().item() == pytest.approx(2 * step.alpha_next, abs=4e-3)
-    assert state.std().item() == pytest.approx(step.sigma_next, rel=4e-3)
-
-
 def test_clean_estimate_inverts_the_diffusion():
     step = schedule_of(4)[2]
     clean, noise = torch.randn(2, 2, *SHAPE, dtype=torch.float64)
     state = step.alpha * clean + step.sigma * noise
-    outputs = {
-        "epsilon": noise,
-        "v_prediction": step.alpha * noise - step.sigma * clean,
-        "sample": clean,
-    }
-    for prediction_type, output in outputs.items():
+    outputs = noise, step.alpha * noise - step.sigma * clean, clean
+    for prediction_type, output in zip(PREDICTION_TYPES, outputs, strict=True):
         estimate = clean_estimate(output, state, step, prediction_type)
         torch.testing.assert_close(estimate, clean)
 
@@ -183,67 +128,6 @@ class LinearPolicy(torch.nn.Module):
     def forward(self, state, timesteps):
         chosen = [self.timesteps.index(t) for t in timesteps.tolist()]
         return self.weights[chosen][:, None, None, None] * state
-
-
-def linear_terms(step, prediction_type):
-    """p and q of f = p * state + q * output."""
-    state, output = {
-        "epsilon": (1 / step.alpha, -step.sigma / step.alpha),
-        "v_prediction": (step.alpha, -step.sigma),
-        "sample": (0.0, 1.0),
-    }[prediction_type]
-    return step.c_out * state + step.c_skip, step.c_out * output
-
-
-def hand_gradient(weights, noise, schedule, prediction_type, path):
-    """d x_N / d weight_n of one latent element, by the product rule on plain floats."""
-    state, states = noise[0], []
-    for n, step in enumerate(schedule):
-        states.append(state)
-        p, q = linear_terms(step, prediction_type)
-        state = (p + q * weights[n]) * state
-        if n + 1 < len(schedule):
-            state = step.alpha_next * state + step.sigma_next * noise[n + 1]
-    gradient = []
-    for n in range(len(schedule)):
-        factor = linear_terms(schedule[n], prediction_type)[1] * states[n] * path.trained[n]
-        for m in range(n + 1, len(schedule)):
-            p, q = linear_terms(schedule[m], prediction_type)
-            followed = p if path.detach_input else p + q * weights[m]
-            factor *= schedule[m - 1].alpha_next * followed
-        gradient.append(factor)
-    return gradient
-
-
-@pytest.mark.parametrize("prediction_type", PREDICTION_TYPES)
-@pytest.mark.parametrize(
-    ("backprop", "num_trained"), [("full", 5), ("last_k", 1), ("last_k", 3), ("drtune", 2)]
-)
-def test_gradient_of_a_linear_policy_is_the_hand_derivative(backprop, num_trained, prediction_type):
-    schedule = schedule_of(5)
-    path = gradient_path(backprop, 5, num_trained)
-    policy = LinearPolicy(schedule)
-    noise = torch.randn(5, 1, 1, 1, 1, dtype=torch.float64, generator=torch.Generator())
-    rollout(policy, noise, schedule, prediction_type, path).latents.sum().backward()
-    expected = hand_gradient(
-        policy.weights.tolist(), noise.flatten().tolist(), schedule, prediction_type, path
-    )
-    torch.testing.assert_close(policy.weights.grad.tolist(), expected)
-    assert torch.count_nonzero(policy.weights.grad) == sum(path.trained)
-
-
-def test_gradient_of_the_whole_chain_is_the_finite_difference():
-    schedule = schedule_of(3)
-    noise = torch.randn(3, 1, 2, 3, 3, dtype=torch.float64, generator=torch.Generator())
-
-    def latents(scale, shift):
-        def network(state, timesteps):
-            return torch.tanh(scale * fake_network(state, timesteps) + shift)
-
-        return rollout(network, noise, schedule, "epsilon").latents
-
-    scale, shift = torch.tensor([[0.7], [0.1]], dtype=torch.float64).requires_grad_()
-    assert torch.autograd.gradcheck(latents, (scale, shift))
 
 
 @pytest.mark.parametrize("backprop", ["full", "last_k", "drtune"])
@@ -299,12 +183,3 @@ def test_gradient_into_known_states_passes_the_network_unless_detached(detach_in
         p, q = linear_terms(step, "epsilon")
         expected = p if detach_input else p + q * weight
         assert state.grad.item() == pytest.approx(expected, rel=1e-12)
-
-
-def test_a_path_without_trained_steps_gives_no_gradient():
-    schedule = schedule_of(2)
-    noise = torch.randn(2, 1, 1, 2, 2, dtype=torch.float64, generator=torch.Generator())
-    path = GradientPath((False, False))
-    trajectory = rollout(LinearPolicy(schedule), noise, schedule, "epsilon", path)
-    assert not trajectory.latents.requires_grad
-    assert math.isfinite(trajectory.latents.sum().item())

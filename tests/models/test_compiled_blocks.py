@@ -51,22 +51,6 @@ def test_compiled_blocks_give_the_same_update_and_evaluations_compile_nothing(mo
     torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-6)
 
 
-def test_blocks_of_unet_decoder_and_picture_towers_are_found_and_those_of_words_are_not():
-    setup = small_setup()
-    (reward,) = setup.rewards.by_name.values()
-    (towers,) = compiled_blocks.networks_in(reward)
-    unet, vae = setup.model.pipeline.unet, setup.model.pipeline.vae
-    kinds = [
-        [type(block).__name__ for block in compiled_blocks.repeated_blocks(network)]
-        for network in (unet, vae.decoder, towers)
-    ]
-    assert kinds[0].count("BasicTransformerBlock") == 4
-    assert kinds[0].count("ResnetBlock2D") == 5
-    assert set(kinds[1]) == {"ResnetBlock2D"}
-    assert kinds[2] == ["ResidualAttentionBlock"]
-    assert next(compiled_blocks.repeated_blocks(towers)) is towers.visual.transformer.resblocks[0]
-
-
 def test_blocks_are_not_compiled_without_a_compiler(monkeypatch):
     monkeypatch.setenv("CXX", "no-such-compiler")
     with pytest.raises(ConfigError, match="no-such-compiler cannot be found"):

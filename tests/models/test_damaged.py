@@ -19,12 +19,6 @@ WEIGHTS = {
     "vae": "vae/diffusion_pytorch_model.safetensors",
     "text_encoder": "text_encoder/model.safetensors",
 }
-OLD_NAMES = {
-    ".to_q.": ".query.",
-    ".to_k.": ".key.",
-    ".to_v.": ".value.",
-    ".to_out.0.": ".proj_attn.",
-}
 
 
 @pytest.fixture
@@ -68,6 +62,9 @@ def test_a_file_that_broke_off_or_is_a_pickle_is_named(copy, part):
         assert f"{path} is damaged or incomplete (" in refusal(copy)
     path.unlink()
     assert str(path.parent) in refusal(copy, MissingFile)
+    if part == "unet":
+        torch.save({}, path.with_suffix(".bin"))
+        assert "unet as a pickle" in refusal(copy)
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "\udcff"])
@@ -85,10 +82,12 @@ def test_a_tokenizer_without_its_words_is_refused(copy):
 def test_older_names_of_the_same_weights_draw_the_same_picture(copy):
     before = our_picture(load_model(str(copy), "cpu"), 2.0)
 
+    old_names = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
+
     def rename_vae(state):
-        for new, old in OLD_NAMES.items():
-            for name in [name for name in state if new in name]:
-                state[name.replace(new, old)] = state.pop(name)
+        for new, old in old_names.items():
+            for name in [name for name in state if f".{new}." in name]:
+                state[name.replace(f".{new}.", f".{old}.")] = state.pop(name)
 
     def rename_text(state):
         for name in list(state):
@@ -107,6 +106,7 @@ def test_older_names_of_the_same_weights_draw_the_same_picture(copy):
         ("scheduler/scheduler_config.json", {"original_inference_steps": 0}, "outside 1 to 1000"),
         ("scheduler/scheduler_config.json", {"beta_start": None}, "damaged or misfit file"),
         ("scheduler/scheduler_config.json", {"clip_sample": True}, "clamps its prediction"),
+        ("scheduler/scheduler_config.json", {"thresholding": True}, "clamps its prediction"),
         ("unet/config.json", {"sample_size": [8, 8]}, "sample_size=[8, 8]"),
         ("vae/config.json", {"scaling_factor": "a"}, "no number as scaling_factor"),
     ],
@@ -114,6 +114,11 @@ def test_older_names_of_the_same_weights_draw_the_same_picture(copy):
 def test_numbers_that_nothing_can_be_computed_with_are_named(copy, file, values, words):
     configure(copy / file, **values)
     assert words in refusal(copy)
+
+
+def test_another_scheduler_is_refused(copy):
+    configure(copy / "model_index.json", scheduler=["diffusers", "DDIMScheduler"])
+    assert "DDIMScheduler" in refusal(copy)
 
 
 def test_more_steps_than_the_model_was_distilled_on_are_refused(copy):

@@ -30,14 +30,9 @@ def diffusion_dir(request, tmp_path_factory):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
         parts["unet"] = UNet2DConditionModel.from_config(config)
-    parts["scheduler"] = DDIMScheduler(
-        beta_start=0.00085,
-        beta_end=0.012,
-        beta_schedule="scaled_linear",
-        clip_sample=False,
-        steps_offset=1,
-        prediction_type=request.param,
-    )
+    settings = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
+    settings |= {"clip_sample": False, "steps_offset": 1, "prediction_type": request.param}
+    parts["scheduler"] = DDIMScheduler(**settings)
     parts.pop("image_encoder", None)
     folder = tmp_path_factory.mktemp("diffusion")
     StableDiffusionPipeline(**parts, requires_safety_checker=False).save_pretrained(folder)
@@ -52,14 +47,11 @@ def test_chain_is_that_of_diffusers_ddim_with_eta_one_and_the_same_noise(
     model = load_diffusion(str(diffusion_dir), "cpu")
     noise = batch_noise([0, 1], num, model.latent_shape)
     context = model.encode(PROMPTS)
+    network = model.policy(context, guidance_scale)
+    scheduler = DDIMScheduler.from_config(model.pipeline.scheduler.config, set_alpha_to_one=True)
+    scheduler.set_timesteps(num)
     with torch.no_grad():
-        ours = rollout(
-            model.policy(context, guidance_scale), noise, model.schedule(num), model.prediction_type
-        )
-        scheduler = DDIMScheduler.from_config(
-            model.pipeline.scheduler.config, set_alpha_to_one=True
-        )
-        scheduler.set_timesteps(num)
+        ours = rollout(network, noise, model.schedule(num), model.prediction_type)
         state, empty = noise[0], model.encode(["", ""])
         for n, t in enumerate(scheduler.timesteps):
             torch.testing.assert_close(ours.states[n], state, rtol=1e-3, atol=1e-4)
@@ -132,21 +124,11 @@ def test_a_model_of_the_other_kind_is_refused(diffusion_dir, tiny_pipeline_dir):
 @pytest.mark.parametrize("algorithm", ["rlcm", "d3po", "dpok", "rocm"])
 def test_every_algorithm_trains_with_the_ddim_sampler(algorithm, diffusion_dir, tmp_path):
     (tmp_path / "prompts.txt").write_text("\n".join(f"picture {number}" for number in range(9)))
-    config = RunConfig(
-        algorithm=algorithm,
-        sampler="ddim",
-        model=str(diffusion_dir),
-        prompts=str(tmp_path / "prompts.txt"),
-        num_inference_steps=10,
-        guidance_scale=5,
-        pictures_per_prompt=2,
-        batch_size=2,
-        num_steps=2,
-        num_eval_prompts=2,
-        track="",
-        judge="",
-        device="cpu",
-    )
+    settings = {"sampler": "ddim", "model": str(diffusion_dir), "device": "cpu", "track": ""}
+    settings |= {"prompts": str(tmp_path / "prompts.txt"), "num_eval_prompts": 2, "judge": ""}
+    settings |= {"num_inference_steps": 10, "guidance_scale": 5, "num_steps": 2}
+    settings |= {"batch_size": 2, "pictures_per_prompt": 2}
+    config = RunConfig(algorithm=algorithm, **settings)
     rows = [progress.row for progress in train(RunDir.create(tmp_path / "run", config))]
     assert rows[-1]["grad_norm"] > 0
     assert rows[1]["kl_nats"] == pytest.approx(0, abs=1e-6)

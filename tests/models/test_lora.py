@@ -1,7 +1,6 @@
 """The adapter: what it adds, how it is switched off, and its way through a file."""
 
 import math
-import shutil
 
 import pytest
 import torch
@@ -10,13 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from rocm.errors import ConfigError, MissingFile
 from rocm.models.consistency import load_model
-from rocm.models.lora import (
-    WEIGHTS,
-    adapter_off,
-    add_adapter,
-    load_adapter,
-    save_adapter,
-)
+from rocm.models.lora import WEIGHTS, adapter_off, add_adapter, load_adapter, save_adapter
 from rocm.models.pipelines import order_channels
 
 TARGETS = ["to_q", "to_k", "to_v", "to_out.0"]
@@ -119,7 +112,6 @@ def test_off_is_the_base_model_and_on_comes_back_even_after_an_error(unet):
     randomise(parameters)
     policy = output_of(unet)
     with adapter_off(unet):
-        assert torch.equal(output_of(unet), base)
         with adapter_off(unet):
             assert torch.equal(output_of(unet), base)
         assert torch.equal(output_of(unet), base)
@@ -128,24 +120,6 @@ def test_off_is_the_base_model_and_on_comes_back_even_after_an_error(unet):
         raise KeyError
     assert torch.equal(output_of(unet), policy)
     assert all(parameter.requires_grad for parameter in parameters)
-
-
-def test_gradient_is_the_same_when_the_reference_was_used_in_between(unet):
-    parameters = add_adapter(unet, 4, 8, TARGETS, seed=0)
-    randomise(parameters)
-    plain = torch.autograd.grad(output_of(unet).square().sum(), parameters)
-    loss = output_of(unet).square().sum()
-    with adapter_off(unet):
-        output_of(unet)
-    loss.backward()
-    for gradient, parameter in zip(plain, parameters, strict=True):
-        torch.testing.assert_close(parameter.grad, gradient)
-
-
-def test_off_without_an_adapter_does_nothing(unet):
-    before = output_of(unet)
-    with adapter_off(unet):
-        assert torch.equal(output_of(unet), before)
 
 
 def test_saved_adapter_gives_stock_diffusers_the_same_network(saved, pipeline):
@@ -157,13 +131,6 @@ def test_saved_adapter_gives_stock_diffusers_the_same_network(saved, pipeline):
     assert (expected - base).abs().max() > 0.01
 
 
-def test_loaded_adapter_can_be_switched_off(saved, pipeline):
-    base = output_of(pipeline.unet)
-    load_adapter(pipeline, saved[0])
-    with adapter_off(pipeline.unet):
-        assert torch.equal(output_of(pipeline.unet), base)
-
-
 def refusal(pipeline, folder, kind=ConfigError):
     with pytest.raises(kind) as caught:
         load_adapter(pipeline, folder)
@@ -173,15 +140,16 @@ def refusal(pipeline, folder, kind=ConfigError):
     return message
 
 
-def test_a_missing_adapter_is_named(pipeline, tmp_path):
-    assert "No adapter at" in refusal(pipeline, tmp_path, MissingFile)
-
-
-@pytest.mark.parametrize("length", [0, 5, 300, -1])
-def test_a_truncated_adapter_is_refused(saved, pipeline, length):
+def test_a_truncated_empty_or_missing_adapter_is_refused(saved, pipeline):
     path = saved[0] / WEIGHTS
-    path.write_bytes(path.read_bytes()[:length])
-    assert "is damaged" in refusal(pipeline, saved[0])
+    content = path.read_bytes()
+    for length in (0, 5, 300, -1):
+        path.write_bytes(content[:length])
+        assert "is damaged" in refusal(pipeline, saved[0])
+    save_file({}, path)
+    assert "holds no tensor" in refusal(pipeline, saved[0])
+    path.unlink()
+    assert "No adapter at" in refusal(pipeline, saved[0], MissingFile)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
@@ -191,11 +159,6 @@ def test_an_adapter_that_is_not_finite_is_refused(saved, pipeline, value):
     tensors[max(tensors)].view(-1)[-1] = value
     save_file(tensors, path)
     assert f"not finite, in 1 of {len(tensors)} tensors" in refusal(pipeline, saved[0])
-
-
-def test_an_adapter_without_tensors_is_refused(saved, pipeline):
-    save_file({}, saved[0] / WEIGHTS)
-    assert "holds no tensor" in refusal(pipeline, saved[0])
 
 
 @pytest.mark.parametrize("content", ["wider", "deeper", "foreign"])
@@ -214,9 +177,10 @@ def test_an_adapter_of_another_model_is_refused(saved, pipeline, content):
     assert "does not fit this model" in refusal(pipeline, saved[0])
 
 
-def test_adapter_file_alone_is_enough(saved, pipeline, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("copied")
-    shutil.copy(saved[0] / WEIGHTS, folder)
+def test_an_adapter_is_one_file_which_is_loaded_and_switched_off(saved, pipeline):
     assert [path.name for path in saved[0].iterdir()] == [WEIGHTS]
-    load_adapter(pipeline, folder)
+    base = output_of(pipeline.unet)
+    load_adapter(pipeline, saved[0])
     torch.testing.assert_close(output_of(pipeline.unet), saved[1], rtol=1e-5, atol=1e-6)
+    with adapter_off(pipeline.unet):
+        assert torch.equal(output_of(pipeline.unet), base)

@@ -1,278 +1,122 @@
 """Faults in the study's statistics."""
 
-from mutated.mutation import Mutation
+from mutated.mutation import read
 
-
-def fault(name: str, file: str, old: str, new: str, test: str) -> Mutation:
-    return Mutation(name, f"rocm/study/{file}.py", old, new, f"tests/study/{test}")
-
-
-MUTATIONS = [
-    fault(
-        "a tie counts as a loss",
-        "statistics/votes",
-        "0.5, 0.0))",
-        "0.0, 0.0))",
-        "statistics/test_votes.py::test_a_tie_counts_half",
-    ),
-    fault(
-        "repeats analysed",
-        "statistics/votes",
-        "& (self.repetition == 0)",
-        "",
-        "statistics/test_votes.py::test_repeats_checks_and_practice_are_no_opinions",
-    ),
-    fault(
-        "excluded votes analysed",
-        "statistics/votes",
-        "self.where(~self.excluded)",
-        "self",
-        "statistics/test_votes.py::test_exclusions_leave_votes_out_only_when_asked",
-    ),
-    fault(
-        "rater variance forgotten",
-        "statistics/score_intervals",
-        "max(self.prompt + self.rater - self.both, self.prompt, self.rater)",
-        "self.prompt",
-        "statistics/test_score_intervals.py::test_variance_adds_what_both_ways_have_beyond_single_votes",
-    ),
-    fault(
-        "single votes counted twice",
-        "statistics/score_intervals",
-        "max(self.prompt + self.rater - self.both, self.prompt, self.rater)",
-        "self.prompt + self.rater",
-        "statistics/test_score_intervals.py::test_variance_adds_what_both_ways_have_beyond_single_votes",
-    ),
-    fault(
-        "no floor under the variance",
-        "statistics/score_intervals",
-        "max(self.prompt + self.rater - self.both, self.prompt, self.rater)",
-        "self.prompt + self.rater - self.both",
-        "statistics/test_score_intervals.py::test_variance_is_not_let_below_that_of_one_way",
-    ),
-    fault(
-        "clusters without their correction",
-        "statistics/score_intervals",
-        "len(sums) / (len(sums) - 1)",
-        "1",
-        "statistics/test_score_intervals.py::test_multiway_variances_are_those_of_statsmodels",
-    ),
-    fault(
-        "degrees of freedom of the larger way only",
-        "statistics/score_intervals",
-        "extra**2 / (fewer - 1)",
-        "extra**2 / (more - 1)",
-        "statistics/test_score_intervals.py::test_satterthwaite_is_the_way_that_alone_varies",
-    ),
-    fault(
-        "bootstrap of prompts only",
-        "statistics/score_intervals",
-        "((by_prompt @ table.sums) * by_rater)",
-        "(by_prompt @ table.sums)",
-        "statistics/test_score_intervals.py::test_bootstrap_of_one_way_is_the_ordinary_one[raters]",
-    ),
-    fault(
-        "maximum instead of restricted likelihood",
-        "statistics/crossed",
-        " + np.log(left[0, 0])",
-        "",
-        "statistics/test_score_intervals.py::test_components_of_a_full_table_are_those_of_the_analysis_of_variance",
-    ),
-    fault(
-        "rater share of the mean's variance forgotten",
-        "statistics/crossed",
-        "self.rater * by_rater",
-        "self.rater / total",
-        "statistics/test_score_intervals.py::test_variance_of_the_mean_of_a_full_table_is_its_textbook_form",
-    ),
-    fault(
-        "another headline",
-        "statistics/outcomes",
-        '"multiway, Satterthwaite"',
-        '"two-way bootstrap"',
-        "statistics/test_score_intervals.py::"
-        "test_headline_is_the_narrowest_method_that_covers_in_every_recorded_scenario",
-    ),
-    fault(
-        "ties among the trials of the sign test",
-        "statistics/majorities",
-        "Share(wins, wins + losses)",
-        "Share(wins, len(signs))",
-        "statistics/test_majorities.py::test_tied_prompts_do_not_dilute_the_test",
-    ),
-    fault(
-        "Bonferroni for Holm",
-        "statistics/majorities",
-        "(len(ordered) - place) * p",
-        "len(ordered) * p",
-        "statistics/test_majorities.py::test_holm_is_that_of_statsmodels",
-    ),
-    fault(
-        "a missing p-value is the best one",
-        "statistics/majorities",
-        "(1.0 if p is None else p, name)",
-        "(0.0 if p is None else p, name)",
-        "statistics/test_majorities.py::test_a_comparison_without_a_p_value_still_counts_in_the_family",
-    ),
-    fault(
-        "one family for all questions",
-        "statistics/outcomes",
-        "(questions[:1], questions[1:])",
-        "(questions,)",
-        "report/test_report.py::test_holm_adjusts_over_the_comparisons_and_no_more",
-    ),
-    fault(
-        "separable arms ranked",
-        "statistics/ranking",
-        'connected_components(beats, connection="strong")',
-        'connected_components(beats, connection="weak")',
-        "statistics/test_ranking.py::test_an_arm_that_wins_every_vote_is_separable",
-    ),
-    fault(
-        "Davidson's tie without its root",
-        "statistics/ranking",
-        "(first + second) / 2,",
-        "(first + second),",
-        "statistics/test_ranking.py::test_davidson_of_a_consistent_round_gives_strengths_and_nu_back",
-    ),
-    fault(
-        "ties never frequent",
-        "statistics/ranking",
-        "FREQUENT_TIES = 0.15",
-        "FREQUENT_TIES = 0.95",
-        "statistics/test_ranking.py::test_frequent_ties_choose_davidson[9-Davidson]",
-    ),
-    fault(
-        "order of the ordinal scale",
-        "statistics/agreement",
-        'ORDER = ("b", "tie", "a")',
-        'ORDER = ("tie", "b", "a")',
-        "statistics/test_agreement.py::test_alpha_is_that_of_evalica[ordinal]",
-    ),
-    fault(
-        "left for right",
-        "statistics/agreement",
-        "decided.choice == decided.left_is",
-        "decided.choice != decided.left_is",
-        "statistics/test_agreement.py::test_side_bias_counts_decided_votes_for_the_left",
-    ),
-    fault(
-        "a rater in their own majority",
-        "statistics/flags",
-        "minlength=len(pairs))[row] - signs",
-        "minlength=len(pairs))[row]",
-        "statistics/test_flags.py::test_figures_of_a_rater_by_hand",
-    ),
-    fault(
-        "flags as bans",
-        "statistics/flags",
-        "num_excluded=int(opinions.excluded.sum())",
-        "num_excluded=len(opinions)",
-        "statistics/test_flags.py::test_a_flag_excludes_nobody",
-    ),
-    fault(
-        "e-value of one alternative",
-        "statistics/evidence",
-        "0.5 * log(variance / mixed) + ",
-        "",
-        "statistics/test_evidence.py::test_e_value_is_the_mean_likelihood_ratio_over_the_alternatives",
-    ),
-    fault(
-        "the last look alone decides",
-        "statistics/evidence",
-        "for size, value in valid if value",
-        "for size, value in valid[-1:] if value",
-        "statistics/test_evidence.py::test_a_decision_stands_even_if_later_votes_point_back",
-    ),
-    fault(
-        "power at the unadjusted level",
-        "statistics/power",
-        "ALPHA / num_comparisons",
-        "ALPHA * 1",
-        "statistics/test_power.py::test_power_of_independent_prompts_is_the_exact_binomial[6]",
-    ),
-    fault(
-        "checks for nothing",
-        "statistics/power",
-        "design.num_repeats + design.num_checks",
-        "design.num_repeats",
-        "statistics/test_power.py::test_workload_by_hand",
-    ),
-    fault(
-        "rewards of another pair",
-        "statistics/reward_agreement",
-        "place = order[np.searchsorted(rewards.pair, pairs[known], sorter=order)]",
-        "place = np.searchsorted(rewards.pair, pairs[known], sorter=order)",
-        "statistics/test_reward_agreement.py::test_agreement_by_hand",
-    ),
-    fault(
-        "a drawing without its mark",
-        "report/figures",
-        "    if marks:",
-        "    if not marks:",
-        "report/test_report.py::test_every_output_and_every_drawing_is_marked_by_its_source[simulated]",
-    ),
-    fault(
-        "titles unescaped",
-        "report/document",
-        "<h1>{escape(title)}</h1>",
-        "<h1>{title}</h1>",
-        "report/test_report.py::test_names_from_users_are_escaped",
-    ),
-    fault(
-        "open studies unmarked",
-        "statistics/analysis",
-        "(*found, INTERIM) if self.is_open else tuple(found)",
-        "tuple(found)",
-        "report/test_report.py::test_an_open_study_is_marked_as_interim",
-    ),
-    fault(
-        "hidden results shown",
-        "statistics/analysis",
-        "if info.is_open and info.is_hidden_until_closed:",
-        "if False:",
-        "report/test_report.py::test_hidden_results_are_refused_until_the_study_is_closed",
-    ),
-    fault(
-        "both columns with exclusions",
-        "statistics/analysis",
-        "outcomes_of_all=outcomes(votes,",
-        "outcomes_of_all=outcomes(kept,",
-        "report/test_report.py::test_exclusions_are_reported_both_ways",
-    ),
-    fault(
-        "sides not drawn",
-        "statistics/simulate",
-        "pull = np.where(a_is_left, utility.side, -utility.side)",
-        "pull = utility.side",
-        "statistics/test_simulate.py::test_expected_score_is_the_mean_over_many_showings[0.0-0.0]",
-    ),
-    fault(
-        "repeats on the same side",
-        "statistics/simulate",
-        "~a_is_left[repeats]",
-        "a_is_left[repeats]",
-        "statistics/test_simulate.py::test_a_repeat_is_a_pair_that_the_rater_saw_on_the_other_side",
-    ),
-    Mutation(
-        "normal for Student's interval",
-        "rocm/algorithms/intervals.py",
-        "return float(stdtrit(df, (1 + LEVEL) / 2))",
-        "return 1.96",
-        "tests/algorithms/test_intervals.py::test_an_interval_of_two_values_is_the_written_out_one",
-    ),
-    Mutation(
-        "sides by chance, not balanced",
-        "rocm/study/store/blocks.py",
-        "left[number, pair] = forth if is_forth else other(forth)",
-        'left[number, pair] = random.choice("ab")',
-        "tests/study/store/test_blocks.py::test_either_side_comes_equally_often_by_pair_and_by_block",
-    ),
-    Mutation(
-        "a pair twice in one block",
-        "rocm/study/store/blocks.py",
-        "if p in held[j] or q in held[i]:",
-        "if p in held[i] and q in held[i]:",
-        "tests/study/store/test_blocks.py::test_every_pair_is_in_k_blocks_and_never_twice_in_one",
-    ),
-]
+MUTATIONS = read("""
+@ rocm/study/statistics/votes.py, tests/study/statistics/test_votes.py
+a tie counts as a loss | test_a_tie_counts_half
+- 0.5, 0.0))
++ 0.0, 0.0))
+repeats analysed | test_repeats_checks_and_practice_are_no_opinions
+- & (self.repetition == 0)
+excluded votes analysed | test_exclusions_leave_votes_out_only_when_asked
+- self.where(~self.excluded)
++ self
+@ rocm/study/statistics/score_intervals.py, tests/study/statistics/test_score_intervals.py
+rater variance forgotten | test_variance_adds_what_both_ways_have_beyond_single_votes
+- max(self.prompt + self.rater - self.both, self.prompt, self.rater)
++ self.prompt
+single votes counted twice | test_variance_adds_what_both_ways_have_beyond_single_votes
+- max(self.prompt + self.rater - self.both, self.prompt, self.rater)
++ self.prompt + self.rater
+no floor under the variance | test_variance_is_not_let_below_that_of_one_way
+- max(self.prompt + self.rater - self.both, self.prompt, self.rater)
++ self.prompt + self.rater - self.both
+clusters without their correction | test_multiway_variances_are_those_of_statsmodels
+- len(sums) / (len(sums) - 1)
++ 1
+degrees of freedom of the larger way only | test_satterthwaite_is_the_way_that_alone_varies
+- extra**2 / (fewer - 1)
++ extra**2 / (more - 1)
+bootstrap of prompts only | test_bootstrap_of_one_way_is_the_ordinary_one[raters]
+- ((by_prompt @ table.sums) * by_rater)
++ (by_prompt @ table.sums)
+@ rocm/study/statistics/crossed.py, tests/study/statistics/test_score_intervals.py
+likelihood not restricted | test_components_of_a_full_table_are_those_of_the_analysis_of_variance
+-  + np.log(left[0, 0])
+rater share forgotten | test_variance_of_the_mean_of_a_full_table_is_its_textbook_form
+- self.rater * by_rater
++ self.rater / total
+@ rocm/study/statistics/outcomes.py, tests/study/statistics/test_score_intervals.py
+another headline | test_headline_is_the_narrowest_method_that_covers_in_every_recorded_scenario
+- "multiway, Satterthwaite"
++ "two-way bootstrap"
+@ rocm/study/statistics/majorities.py, tests/study/statistics/test_majorities.py
+ties among the trials of the sign test | test_tied_prompts_do_not_dilute_the_test
+- Share(wins, wins + losses)
++ Share(wins, len(signs))
+Bonferroni for Holm | test_holm_is_that_of_statsmodels
+- (len(ordered) - place) * p
++ len(ordered) * p
+a missing p-value is the best one | test_a_comparison_without_a_p_value_still_counts_in_the_family
+- (1.0 if p is None else p, name)
++ (0.0 if p is None else p, name)
+@ rocm/study/statistics/outcomes.py, tests/study/report/test_report.py
+one family for all questions | test_holm_adjusts_over_the_comparisons_and_no_more
+- (questions[:1], questions[1:])
++ (questions,)
+@ rocm/study/statistics/ranking.py, tests/study/statistics/test_ranking.py
+separable arms ranked | test_an_arm_that_wins_every_vote_is_separable
+- connected_components(beats, connection="strong")
++ connected_components(beats, connection="weak")
+Davidson's tie without its root | test_davidson_of_a_consistent_round_gives_strengths_and_nu_back
+- (first + second) / 2,
++ (first + second),
+ties never frequent | test_frequent_ties_choose_davidson[9-Davidson]
+- FREQUENT_TIES = 0.15
++ FREQUENT_TIES = 0.95
+@ rocm/study/statistics/agreement.py, tests/study/statistics/test_agreement.py
+order of the ordinal scale | test_alpha_is_that_of_evalica[ordinal]
+- ORDER = ("b", "tie", "a")
++ ORDER = ("tie", "b", "a")
+left for right | test_side_bias_counts_decided_votes_for_the_left
+- decided.choice == decided.left_is
++ decided.choice != decided.left_is
+@ rocm/study/statistics/flags.py, tests/study/statistics/test_flags.py
+a rater in their own majority | test_figures_of_a_rater_by_hand
+- minlength=len(pairs))[row] - signs
++ minlength=len(pairs))[row]
+flags as bans | test_a_flag_excludes_nobody
+- num_excluded=int(opinions.excluded.sum())
++ num_excluded=len(opinions)
+@ rocm/study/statistics/evidence.py, tests/study/statistics/test_evidence.py
+e-value of one alternative | test_e_value_is_the_mean_likelihood_ratio_over_the_alternatives
+- 0.5 * log(variance / mixed) + distance
++ distance
+the last look alone decides | test_a_decision_stands_even_if_later_votes_point_back
+- for size, value in valid if value
++ for size, value in valid[-1:] if value
+@ rocm/study/statistics/power.py, tests/study/statistics/test_power.py
+power at the unadjusted level | test_power_of_independent_prompts_is_the_exact_binomial[6]
+- ALPHA / num_comparisons
++ ALPHA * 1
+checks for nothing | test_workload_by_hand
+- design.num_repeats + design.num_checks
++ design.num_repeats
+@ rocm/study/statistics/reward_agreement.py, tests/study/statistics/test_reward_agreement.py
+rewards of another pair | test_agreement_by_hand
+- place = order[np.searchsorted(rewards.pair, pairs[known], sorter=order)]
++ place = np.searchsorted(rewards.pair, pairs[known], sorter=order)
+@ rocm/study/statistics/analysis.py, tests/study/report/test_report.py
+both columns with exclusions | test_exclusions_are_reported_both_ways_and_many_of_them_are_cautioned
+- outcomes_of_all=outcomes(votes,
++ outcomes_of_all=outcomes(kept,
+@ rocm/study/statistics/simulate.py, tests/study/statistics/test_simulate.py
+sides not drawn | test_expected_score_is_the_mean_over_many_showings[0.0-0.0]
+- pull = np.where(a_is_left, utility.side, -utility.side)
++ pull = utility.side
+repeats on the same side | test_a_repeat_is_a_pair_that_the_rater_saw_on_the_other_side
+- ~a_is_left[repeats]
++ a_is_left[repeats]
+@ rocm/algorithms/intervals.py, tests/algorithms/test_intervals.py
+normal for Student's interval | test_an_interval_of_two_values_is_the_written_out_one
+- return float(stdtrit(df, (1 + LEVEL) / 2))
++ return 1.96
+@ rocm/study/store/blocks.py, tests/study/store/test_blocks.py
+sides by chance, not balanced | test_either_side_comes_equally_often_by_pair_and_by_block
+- left[number, pair] = forth if is_forth else other(forth)
++ left[number, pair] = random.choice("ab")
+a pair twice in one block | test_every_pair_is_in_k_blocks_and_never_twice_in_one
+- if p in held[j] or q in held[i]:
++ if p in held[i] and q in held[i]:
+""")

@@ -15,27 +15,21 @@ from scripts.reference.checkpoints import write_clip, write_head
 pytestmark = pytest.mark.reference
 CPU = torch.device("cpu")
 PROMPT = "a red fox in the snow, oil painting"
-VIT_H = {
-    "text": {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24},
-    "vision": {"hidden_size": 1280, "intermediate_size": 5120, "num_hidden_layers": 32},
-}
-VIT_L = {
-    "text": {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12},
-    "vision": {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24},
-}
+VIT_H = {"act": "gelu", "text": (1024, 24), "vision": (1280, 32)}  # width and layers
+VIT_L = {"act": "quick_gelu", "text": (768, 12), "vision": (1024, 24)}
 
 
-def config(towers, act, text_heads, projection):
+def config(sizes):
+    def tower(kind, num_heads):
+        width, num_layers = sizes[kind]
+        settings = {"hidden_size": width, "intermediate_size": 4 * width}
+        settings |= {"hidden_act": sizes["act"], "num_hidden_layers": num_layers}
+        return {**settings, "num_attention_heads": num_heads}
+
+    width = sizes["text"][0]
+    vision = {**tower("vision", 16), "patch_size": 14, "image_size": 224}
     return CLIPConfig(
-        text_config={**towers["text"], "hidden_act": act, "num_attention_heads": text_heads},
-        vision_config={
-            **towers["vision"],
-            "hidden_act": act,
-            "num_attention_heads": 16,
-            "patch_size": 14,
-            "image_size": 224,
-        },
-        projection_dim=projection,
+        text_config=tower("text", width // 64), vision_config=vision, projection_dim=width
     )
 
 
@@ -63,7 +57,7 @@ def scored(reward, images):
 
 
 def test_pickscore_at_real_size_is_transformers_logit(scratch):
-    write_clip(scratch, config(VIT_H, "gelu", 16, 1024), seed=0)
+    write_clip(scratch, config(VIT_H), seed=0)
     images = picture()
     expected = answer(scratch, images).logits_per_image[0]
     ours = scored(load_pickscore("pickscore", files(scratch), CPU, torch.float32), images)
@@ -72,7 +66,7 @@ def test_pickscore_at_real_size_is_transformers_logit(scratch):
 
 
 def test_clipscore_and_aesthetic_at_real_size_share_transformers_embedding(scratch):
-    write_clip(scratch, config(VIT_L, "quick_gelu", 12, 768), seed=1)
+    write_clip(scratch, config(VIT_L), seed=1)
     write_head(scratch / "head.pth", 768, seed=2)
     images = picture()
     expected = answer(scratch, images)
@@ -81,9 +75,8 @@ def test_clipscore_and_aesthetic_at_real_size_share_transformers_embedding(scrat
     print(f"clipscore: difference {(ours - cosine).abs().item():.1e}")
     torch.testing.assert_close(ours, cosine, rtol=0, atol=1e-5)
 
-    aesthetic = load_aesthetic(
-        "aesthetic", [scratch / "head.pth", *files(scratch)], CPU, torch.float32
-    )
+    paths = [scratch / "head.pth", *files(scratch)]
+    aesthetic = load_aesthetic("aesthetic", paths, CPU, torch.float32)
     rating = expected.image_embeds
     for layer in aesthetic.head.layers:
         rating = layer(rating)

@@ -32,9 +32,8 @@ def see(pixels, state, sizes):
     x = x + state[f"{name}.pos_embed"][0]
     for number in range(sizes.vision_layers):
         block = f"{name}.blocks.{number}"
-        q, k, v = linear(norm(x, state, f"{block}.norm1", 1e-6), state, f"{block}.attn.qkv").chunk(
-            3, 1
-        )
+        before = norm(x, state, f"{block}.norm1", 1e-6)
+        q, k, v = linear(before, state, f"{block}.attn.qkv").chunk(3, 1)
         x = x + linear(attend(q, k, v, sizes.vision_heads), state, f"{block}.attn.proj")
         inner = linear(norm(x, state, f"{block}.norm2", 1e-6), state, f"{block}.mlp.fc1")
         x = x + linear(F.gelu(inner), state, f"{block}.mlp.fc2")

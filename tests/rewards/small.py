@@ -16,16 +16,8 @@ OPEN_CLIP = {
     "vision_cfg": {"image_size": 28, "layers": 2, "width": 32, "head_width": 8, "patch_size": 14},
     "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 4, "layers": 2},
 }
-BLIP = BlipSizes(
-    image_size=32,
-    vision_width=32,
-    vision_layers=2,
-    vision_heads=4,
-    text_width=48,
-    text_layers=2,
-    vocabulary=300,
-    embedding=16,
-)
+VISION = {"image_size": 32, "vision_width": 32, "vision_layers": 2, "vision_heads": 4}
+BLIP = BlipSizes(**VISION, text_width=48, text_layers=2, vocabulary=300, embedding=16)
 SMALL_LOADERS = {
     **LOADERS,
     "hpsv2": partial(load_hpsv2, architecture=OPEN_CLIP),
@@ -38,13 +30,8 @@ CPU = torch.device("cpu")
 
 def clip_config(act="quick_gelu"):
     """As the hub's older files: the text's end token is said to be 2, which it is not."""
-    tower = {
-        "hidden_size": 32,
-        "intermediate_size": 64,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "hidden_act": act,
-    }
+    tower = {"hidden_size": 32, "intermediate_size": 64, "hidden_act": act}
+    tower |= {"num_hidden_layers": 2, "num_attention_heads": 4}
     return CLIPConfig(
         text_config={**tower, "eos_token_id": 2, "bos_token_id": 0},
         vision_config={**tower, "image_size": 28, "patch_size": 14},

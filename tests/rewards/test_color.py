@@ -6,7 +6,6 @@ import torch
 from PIL import Image
 
 from rocm.rewards.color import (
-    PixelReward,
     at_limit,
     colorfulness,
     contrast,
@@ -24,9 +23,7 @@ def pictures(num=3, size=9, dtype=torch.float64):
 
 
 def flat(red, green, blue):
-    return torch.tensor([red, green, blue], dtype=torch.float64)[None, :, None, None].expand(
-        1, 3, 8, 8
-    )
+    return torch.tensor([red, green, blue]).double().view(1, 3, 1, 1).expand(1, 3, 8, 8)
 
 
 def test_colorfulness_is_the_published_formula():
@@ -36,14 +33,6 @@ def test_colorfulness_is_the_published_formula():
         spread = numpy.sqrt(rg.std() ** 2 + yb.std() ** 2)
         mean = numpy.sqrt(rg.mean() ** 2 + yb.mean() ** 2)
         assert ours.item() == pytest.approx(spread + 0.3 * mean, rel=1e-6)
-
-
-def test_colorfulness_of_flat_pictures_is_that_of_their_colour():
-    assert colorfulness(flat(0.5, 0.5, 0.5)).item() == pytest.approx(0, abs=2e-3)
-    assert colorfulness(flat(1, 0, 0)).item() == pytest.approx(
-        0.3 * 255 * (1 + 0.25) ** 0.5, rel=1e-4
-    )
-    assert colorfulness(flat(0, 0, 1)).item() == pytest.approx(0.3 * 255, rel=1e-4)
 
 
 def test_saturation_is_that_of_pil():
@@ -67,12 +56,6 @@ def test_smoothness_is_minus_the_mean_step_between_neighbours():
     assert smoothness(flat(0.2, 0.4, 0.6)).item() == 0
 
 
-def test_smoothness_is_lowest_on_a_checkerboard():
-    rows = torch.arange(8)
-    board = ((rows[:, None] + rows) % 2).double().expand(1, 3, 8, 8)
-    assert smoothness(board).item() == -1
-
-
 @pytest.mark.parametrize("reward", REWARDS)
 def test_gradient_is_the_finite_difference(reward):
     images = pictures(num=2, size=5).requires_grad_()
@@ -86,14 +69,6 @@ def test_gradient_is_finite_on_a_flat_picture(reward, level):
     reward(images).sum().backward()
     assert torch.isfinite(images.grad).all()
     assert images.grad.abs().max() < 1000
-
-
-@pytest.mark.parametrize("reward", REWARDS)
-def test_a_picture_is_scored_alone_and_without_its_prompt(reward):
-    named = PixelReward("name", reward)
-    together = named(pictures(), ["a", "b", "c"])
-    alone = torch.cat([named(image[None], [""]) for image in pictures()])
-    torch.testing.assert_close(together, alone)
 
 
 def test_limit_share_counts_values_at_or_beyond_the_ends():

@@ -33,14 +33,12 @@ def put(path, content=b""):
 
 
 def put_all(folder, name):
-    return [
-        put(folder / file.repository.rpartition("/")[2] / file.name)
-        for file in PUBLISHED[name].files
-    ]
+    files = PUBLISHED[name].files
+    return [put(folder / file.repository.rpartition("/")[2] / file.name) for file in files]
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_missing_files_are_one_sentence_with_sizes_the_folder_and_the_command(folder, name):
+def test_files_are_found_in_the_weights_folder_and_asked_for_where_they_are_missing(folder, name):
     assert not is_usable(name)
     with pytest.raises(MissingFile) as caught:
         find_weights(name)
@@ -49,10 +47,6 @@ def test_missing_files_are_one_sentence_with_sizes_the_folder_and_the_command(fo
     assert str(PUBLISHED[name].files[0].folder) in sentence
     assert f"python -m rocm rewards --download {name}" in sentence
     assert "size not stated" in sentence if name == "blipscore" else "B), " in sentence
-
-
-@pytest.mark.parametrize("name", PUBLISHED)
-def test_files_in_the_weights_folder_are_found(folder, name):
     paths = put_all(folder, name)
     assert is_usable(name)
     assert find_weights(name) == paths
@@ -90,9 +84,8 @@ def test_a_file_of_the_hub_is_asked_for_at_its_commit_and_checked(tmp_path, monk
         assert [one.name for one in download("blipscore", str)] == ["vocab.txt"]
         assert is_usable("blipscore")
         return
-    with pytest.raises(
-        MissingFile, match=r"vocab\.txt of .* could not be downloaded: it arrived with sha"
-    ):
+    words = r"vocab\.txt of .* could not be downloaded: it arrived with sha"
+    with pytest.raises(MissingFile, match=words):
         list(download("blipscore", str))
     assert not is_usable("blipscore")
 
@@ -105,8 +98,9 @@ def test_hpsv2s_full_checkpoint_is_answered_with_the_compressed_ones_name(folder
 
 
 def test_a_run_with_missing_weights_is_refused_before_it_starts():
-    found = problems(RunConfig(reward="0.5*hpsv2+tiny-clip", track=""), Estimate(None, None, ""))
-    assert any("reward=hpsv2 needs HPS_v2_compressed.pt (1.97 GB)" in one for one in found)
+    config = RunConfig(reward="0.5*hpsv2+tiny-clip", track="")
+    words = "reward=hpsv2 needs HPS_v2_compressed.pt (1.97 GB)"
+    assert words in "".join(problems(config, Estimate(None, None, "")))
 
 
 def test_the_command_lists_what_is_here_and_what_is_missing(folder, capsys):
@@ -119,20 +113,18 @@ def test_the_command_lists_what_is_here_and_what_is_missing(folder, capsys):
     assert str(folder) in lines["Own"]
 
 
-@pytest.mark.parametrize(
-    ("name", "sentence"),
-    [
-        ("hpsv3", "No published reward 'hpsv3'. Published: hpsv2"),
-        ("hpsv2", "HPS_v2_compressed.pt of xswu/HPSv2 cannot be reached: HF_HUB_OFFLINE"),
-    ],
-)
-def test_a_download_that_cannot_be_is_one_sentence(name, sentence, capsys):
-    assert main(["rewards", "--download", name]) == 2  # HF_HUB_OFFLINE=1
-    printed = capsys.readouterr()
-    assert sentence in printed.err
-    assert len(printed.err.splitlines()) == 1
-    assert name != "hpsv2" or "downloading HPS_v2_compressed.pt" in printed.out
-    assert name != "hpsv2" or "(1.97 GB)" in printed.out
+def test_a_download_that_cannot_be_is_one_sentence(capsys):
+    sentences = {
+        "hpsv3": "No published reward 'hpsv3'. Published: hpsv2",
+        "hpsv2": "HPS_v2_compressed.pt of xswu/HPSv2 cannot be reached: HF_HUB_OFFLINE",
+    }
+    for name, sentence in sentences.items():
+        assert main(["rewards", "--download", name]) == 2  # HF_HUB_OFFLINE=1
+        printed = capsys.readouterr()
+        assert sentence in printed.err
+        assert len(printed.err.splitlines()) == 1
+    assert "downloading HPS_v2_compressed.pt" in printed.out
+    assert "(1.97 GB)" in printed.out
 
 
 @pytest.fixture

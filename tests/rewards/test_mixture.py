@@ -30,23 +30,11 @@ def test_mixture_is_read_in_order(text, weights):
     assert list(parse_mixture(text).items()) == list(weights.items())
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        " ",
-        "+",
-        "colorfulness+",
-        "+colorfulness",
-        "*colorfulness",
-        "x*colorfulness",
-        "nan*colorfulness",
-        "inf*colorfulness",
-        "2*3*colorfulness",
-        "2*",
-        "colorfulness+0.5*colorfulness",
-    ],
-)
+UNREADABLE = "+ colorfulness+ +colorfulness *colorfulness x*colorfulness nan*colorfulness".split()
+UNREADABLE += "inf*colorfulness 2*3*colorfulness 2* colorfulness+0.5*colorfulness".split()
+
+
+@pytest.mark.parametrize("text", ["", " ", *UNREADABLE])
 def test_what_cannot_be_read_is_refused_with_an_example(text):
     with pytest.raises(ConfigError, match="cannot be read") as caught:
         parse_mixture(text)
@@ -71,9 +59,8 @@ def test_a_clip_whose_weights_lack_a_key_is_refused(tmp_path):
     state = load_file(tmp_path / "model.safetensors")
     state.pop("logit_scale")
     save_file(state, tmp_path / "model.safetensors", {"format": "pt"})
-    with pytest.raises(
-        ConfigError, match=r"does not fit its config\.json: 'logit_scale' is missing"
-    ):
+    words = r"does not fit its config\.json: 'logit_scale' is missing"
+    with pytest.raises(ConfigError, match=words):
         load_rewards([f"clip:{tmp_path}"], torch.device("cpu"))
 
 
@@ -83,19 +70,13 @@ def test_an_unknown_reward_is_refused_with_the_nearest_name():
     assert all(name in str(caught.value) for name in NAMES)
 
 
-def mixture(weights, scales):
-    rewards = {
-        "colorfulness": PixelReward("colorfulness", colorfulness),
-        "saturation": PixelReward("saturation", saturation),
-    }
-    return Mixture(rewards, weights, scales)
-
-
 def test_mixture_is_the_weighted_sum_of_standardised_rewards():
     images = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     weights = {"colorfulness": 0.7, "saturation": -2.0}
     scales = {"colorfulness": Scale(30, 10), "saturation": Scale(0.4, 0.05)}
-    mixed = mixture(weights, scales)
+    functions = {"colorfulness": colorfulness, "saturation": saturation}
+    rewards = {name: PixelReward(name, function) for name, function in functions.items()}
+    mixed = Mixture(rewards, weights, scales)
     parts = mixed.parts(images, [""] * 4)
     expected = [
         0.7 * (m - 30) / 10 - 2 * (s - 0.4) / 0.05
@@ -104,30 +85,9 @@ def test_mixture_is_the_weighted_sum_of_standardised_rewards():
     assert mixed.combine(parts).tolist() == pytest.approx(expected, rel=1e-5)
 
 
-def test_one_raw_reward_is_itself():
-    images = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-    mixed = mixture({"saturation": 1.0}, {"saturation": Scale(0, 1)})
-    parts = mixed.parts(images, [""] * 4)
-    assert list(parts) == ["saturation"]
-    assert torch.equal(mixed.combine(parts), saturation(images))
-
-
-def test_a_reward_standardised_by_its_own_pictures_has_mean_zero_and_deviation_one():
-    images = torch.rand(50, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-    raw = colorfulness(images)
-    scales = {"colorfulness": Scale(raw.mean().item(), raw.std().item())}
-    mixed = mixture({"colorfulness": 1.0}, scales)
-    values = mixed.combine(mixed.parts(images, [""] * 50))
-    assert values.mean().item() == pytest.approx(0, abs=1e-4)
-    assert values.std().item() == pytest.approx(1, rel=1e-5)
-
-
-def test_limited_pixels_are_the_clamped_ones():
-    images = torch.linspace(-1, 2, 48).reshape(1, 3, 4, 4)
-    assert torch.equal(limit_pixels(images), images.clamp(0, 1))
-
-
-def test_gradient_inside_the_range_passes_unchanged():
+def test_limited_pixels_are_clamped_and_a_gradient_inside_the_range_passes_unchanged():
+    wide = torch.linspace(-1, 2, 48)
+    assert torch.equal(limit_pixels(wide), wide.clamp(0, 1))
     images = torch.linspace(0, 1, 48).reshape(1, 3, 4, 4).requires_grad_()
     gradient = torch.randn(1, 3, 4, 4, generator=torch.Generator().manual_seed(0))
     limit_pixels(images).backward(gradient)
@@ -138,17 +98,3 @@ def test_outside_the_range_only_the_gradient_that_leads_back_passes():
     images = torch.tensor([1.5, 1.5, -0.5, -0.5], requires_grad=True)
     limit_pixels(images).backward(torch.tensor([1.0, -1.0, -1.0, 1.0]))
     assert images.grad.tolist() == [1, 0, -1, 0]
-
-
-def test_descent_brings_pixels_back_but_never_pushes_them_further_out():
-    images = torch.tensor([1.3, 1.3, -0.4, 0.5], requires_grad=True)
-    target = torch.tensor([0.8, 5.0, 0.2, 5.0])
-    optimizer = torch.optim.SGD([images], lr=0.05)
-    for _ in range(200):
-        optimizer.zero_grad()
-        (limit_pixels(images) - target).square().sum().backward()
-        optimizer.step()
-    assert images[0].item() == pytest.approx(0.8, abs=1e-3)
-    assert images[1].item() == pytest.approx(1.3)
-    assert images[2].item() == pytest.approx(0.2, abs=1e-3)
-    assert 1 < images[3].item() < 1.5

@@ -50,7 +50,7 @@ def test_version_and_hash_stand_in_plan_table_and_manifest(checkpoint, tmp_path)
 
 
 def test_another_checkpoint_is_another_comparison_and_old_ones_keep_their_name(
-    checkpoint, tmp_path
+    checkpoint, tmp_path, monkeypatch
 ):
     first = make_plan(ASKED, tmp_path)
     checkpoint.write_bytes(b"other weights")
@@ -60,9 +60,6 @@ def test_another_checkpoint_is_another_comparison_and_old_ones_keep_their_name(
     record = manifest(plain, [])
     del record["official"]
     assert ComparisonPlan.of(record).key == plain.key == "7b158dc56fe49402"
-
-
-def test_an_environment_without_the_packages_is_one_sentence(checkpoint, tmp_path, monkeypatch):
     monkeypatch.setenv("ROCM_REFERENCE_PYTHON", sys.executable)
     with pytest.raises(MissingDependency, match="is not an environment of the official packages"):
         make_plan(ASKED, tmp_path)

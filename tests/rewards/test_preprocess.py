@@ -26,14 +26,8 @@ def picture(height, width, low=0, high=255):
 @pytest.mark.parametrize(("low", "high", "most"), [(64, 191, 1.51), (0, 255, 20)])
 def test_crop_is_what_pil_does_within_its_rounding_and_clipping(size, low, high, most):
     image = picture(*size, low, high)
-    original = transforms.Compose(
-        [
-            transforms.Resize(224, InterpolationMode.BICUBIC),
-            transforms.CenterCrop(224),
-            transforms.ToTensor(),
-            NORMALIZE,
-        ]
-    )
+    cut = [transforms.Resize(224, InterpolationMode.BICUBIC), transforms.CenterCrop(224)]
+    original = transforms.Compose([*cut, transforms.ToTensor(), NORMALIZE])
     ours = crop(TF.to_tensor(image)[None], 224)[0]
     steps = (ours - original(image)).abs() * torch.tensor(DEVIATION).view(3, 1, 1) * 255
     # PIL rounds to whole steps of 255 after each direction, and clips overshoot after each too.
@@ -51,16 +45,6 @@ def test_pad_is_what_hpsv2_does(size):
     margins = [across // 2, down // 2, across - across // 2, down - down // 2]
     expected = NORMALIZE(TF.pad(resized, margins, fill=0))
     torch.testing.assert_close(pad(image[None], 224)[0], expected, rtol=0, atol=1e-5)
-
-
-def test_pad_keeps_the_whole_picture_on_black_and_crop_its_middle():
-    image = torch.zeros(1, 3, 20, 40)
-    image[..., :5] = 1
-    black = (-torch.tensor(MEAN) / torch.tensor(DEVIATION)).view(1, 3, 1)
-    padded, cropped = pad(image, 40), crop(image, 20)
-    torch.testing.assert_close(padded[:, :, 0], black.expand(1, 3, 40))
-    assert (padded[:, :, 20, 0] > 0).all()
-    torch.testing.assert_close(cropped[:, :, 10], black.expand(1, 3, 20))
 
 
 @pytest.mark.parametrize("prepare", [crop, pad])

@@ -14,9 +14,6 @@ def draws(seed: int = 0) -> torch.Generator:
 def test_palates_depend_on_the_seed_alone():
     assert torch.equal(palates(8, 1), palates(8, 1))
     assert not torch.equal(palates(8, 1), palates(8, 2))
-
-
-def test_without_spread_every_rater_is_gold():
     torch.testing.assert_close(palates(5, 3, spread=0.0), torch.tensor(GOLD).expand(5, 3))
 
 
@@ -30,12 +27,8 @@ def test_probabilities_of_both_orders_sum_to_one():
     total = preference(first, second) + preference(second, first)
     torch.testing.assert_close(total, torch.ones(100))
     assert preference(first, first).eq(0.5).all()
-
-
-def test_a_difference_of_one_temperature_is_preferred_by_73_percent():
-    assert preference(torch.tensor(2.0), torch.tensor(0.0), 2.0).item() == pytest.approx(
-        0.7311, abs=1e-4
-    )
+    one_temperature = preference(torch.tensor(2.0), torch.tensor(0.0), 2.0)
+    assert one_temperature.item() == pytest.approx(0.7311, abs=1e-4)
 
 
 def test_votes_without_ties_are_as_probable_as_the_preference_says():
