@@ -25,7 +25,6 @@ from rocm.errors import ConfigError, TrainingError
 from rocm.evaluation.plan import Plan
 from rocm.generation.picture import png_bytes
 from rocm.generation.sampler import Sampler
-from rocm.models.lean_layers import LeanConv2d
 from rocm.models.lora import WEIGHTS
 from rocm.rewards.base import Scale
 from rocm.runs.run_dir import RunDir
@@ -34,7 +33,6 @@ from rocm.storage.paths import ROOT
 from rocm.training import loop
 from rocm.training.checkpoint import Learner
 from rocm.training.loop import follow, train
-from rocm.training.memory import Economy
 from rocm.training.setup import Setup, set_up
 from rocm.training.update import update
 from tests.generation.conftest import wait_until
@@ -138,15 +136,6 @@ def test_a_memory_that_stays_full_ends_all_processes_with_where_it_has_gone(smal
         for end in ends:
             with pytest.raises(TrainingError, match="the model's weights take"):
                 end.result(PATIENCE_S)
-
-
-def test_processes_begin_as_sparing_of_memory_as_the_most_sparing_one(small_config):
-    setup = set_up(small_config())
-    setup.execution.economy.join(
-        setup.model, [setup.execution.economy, Economy(lean=True, checkpointing=True)]
-    )
-    assert setup.execution.economy == Economy(lean=True, checkpointing=True)
-    assert any(isinstance(one, LeanConv2d) for one in setup.model.pipeline.unet.modules())
 
 
 def test_an_evaluation_split_over_two_processes_is_that_of_one(small_config):
@@ -276,27 +265,6 @@ def test_what_a_launcher_has_left_out_is_named(environment, message):
 def test_a_process_by_itself_meets_nobody(environment):
     with joined(environment) as ranks:
         assert ranks is ALONE
-
-
-def test_a_meeting_point_in_use_is_named(monkeypatch):
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(taken.getsockname()[1])}
-        for name, value in {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0", **place}.items():
-            monkeypatch.setenv(name, value)
-        words = f"cannot meet at {':'.join(place.values())} "
-        with pytest.raises(TrainingError, match=words), joined():
-            pass
-
-
-@pytest.mark.parametrize("words", [["study", "bin"], ["doctor"], ["runs"]])
-def test_a_command_that_processes_cannot_share_is_refused_where_several_were_started(
-    words, monkeypatch, capsys
-):
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    assert main(words) == 2
-    captured = capsys.readouterr()
-    assert f"Start '{words[0]}' without a launcher" in captured.err
-    assert captured.out == ""
 
 
 def test_counts_add_up_and_times_do_not():

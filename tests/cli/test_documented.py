@@ -36,14 +36,6 @@ def fault(line: str, capsys) -> str:
     return " ".join(sorted(set(settings(rest)) - set(RunConfig.model_fields)))
 
 
-def test_a_wrong_word_in_a_command_is_found(capsys):
-    assert not fault("train tiny-rocm-kl --learning-rate 1e-4", capsys)
-    for line in ("learn x", "train x --bta 1", "bench fast", "export x", "evaluate x --sed 1"):
-        assert fault(line, capsys), line
-    (joined,) = commands("`python -m rocm train x \\\n  --beta 1  # so`")
-    assert joined == "train x --beta 1"
-
-
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_command_of_a_page_is_understood_and_its_presets_exist(page, capsys):
     text = page.read_text(encoding="utf-8")

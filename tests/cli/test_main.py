@@ -1,7 +1,4 @@
-import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +9,6 @@ from PIL import Image
 
 from rocm.cli.main import main
 from rocm.config import RunConfig
-from rocm.runs.run_dir import RunDir
 from rocm.storage.paths import ROOT
 
 FILES = {
@@ -154,36 +150,6 @@ def test_a_sample_equals_a_ten_line_diffusers_script(folder: Path) -> None:
         difference = np.abs(np.asarray(drawn, int) - np.asarray(expected, int))
         assert difference.max() <= 1
         assert drawn.info["seed"] == str(seed)
-
-
-def test_an_interrupted_list_of_runs_shows_every_state(
-    folder: Path, capsys: pytest.CaptureFixture
-) -> None:
-    assert main(["runs"]) == 0
-    assert "No runs in" in capsys.readouterr().out
-    run = RunDir.create(folder / "home" / "runs" / "mine", RunConfig.load("tiny-rocm-kl"))
-    run.append_metrics({"step": 0, "eval/reward": 0.0})
-    run.append_metrics({"step": 1, "eval/reward": 2.5})
-    run.mark_ended("interrupted")
-    assert main(["runs"]) == 0
-    assert "mine" in (printed := capsys.readouterr().out)
-    assert "interrupted" in printed
-    assert "reward 2.5" in printed
-
-
-def test_help_names_every_setting() -> None:
-    command = [sys.executable, "-m", "rocm", "train", "--help"]
-    environment = {**os.environ, "COLUMNS": "200"}
-    text = subprocess.run(
-        command, capture_output=True, text=True, check=True, env=environment
-    ).stdout
-    for name in RunConfig.model_fields:
-        assert f"--{name.replace('_', '-')} " in text
-
-
-def test_pictures_go_to_a_file_with_a_name(capsys):
-    assert main(["sample", "an apple", "--num", "2", "--out", "/"]) == 2
-    assert "--out / names no file" in capsys.readouterr().err
 
 
 def test_a_presets_download_names_the_rewards_that_are_missing(tmp_path, monkeypatch, capsys):

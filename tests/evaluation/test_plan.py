@@ -1,7 +1,6 @@
 """What is drawn for a request, and the sentence that a request without an answer gets."""
 
 import json
-import os
 import shutil
 from dataclasses import asdict
 
@@ -9,10 +8,8 @@ import pytest
 
 from rocm.config import RunConfig
 from rocm.errors import ConfigError, RocmError
-from rocm.evaluation.plan import ComparisonPlan, Pace, describe, make_plan
+from rocm.evaluation.plan import ComparisonPlan, make_plan
 from rocm.evaluation.request import JUDGE, Request, prompt_set
-from rocm.evaluation.store import Comparisons
-from rocm.generation.queue import DrawingQueue
 from rocm.runs.adapters import WEIGHTS
 from rocm.runs.run_dir import RunDir
 from tests.generation.conftest import write_adapter
@@ -147,19 +144,6 @@ def test_an_adapter_whose_layers_do_not_match_is_refused_before_anything_is_draw
         made(home, arms=("run:first", str(copied)))
 
 
-@pytest.mark.parametrize("damage", ["torn", "empty folder", "text"])
-def test_a_folder_that_is_not_ours_is_said_to_be_none(home, damage):
-    folder = home / "runs" / "first" / "adapter"
-    if damage == "torn":
-        os.truncate(folder / WEIGHTS, 1000)
-    elif damage == "text":
-        (folder / WEIGHTS).write_text("no weights")
-    else:
-        (folder / WEIGHTS).unlink()
-    with pytest.raises(RocmError, match=r"is damaged|holds no adapter|has no adapter"):
-        made(home, arms=("base", str(folder)))
-
-
 def test_in_public_no_folder_no_model_and_no_large_comparison(home):
     def refused(**changes):
         with pytest.raises(RocmError) as error:
@@ -183,22 +167,6 @@ def test_a_set_is_drawn_by_its_seed_and_a_longer_draw_begins_with_the_shorter(tm
     file.write_text("one\ntwo\n\none\n")
     with pytest.raises(ConfigError, match="Prompts 1 and 3 are the same"):
         prompt_set(str(file), 2, 0)
-
-
-def test_a_thousand_prompts_by_fifty_arms_are_asked_about_with_time_and_size(home, tiny_adapters):
-    arms = ["base"]
-    for number in range(49):
-        arms.append(str(home / f"arm{number}"))
-        shutil.copytree(tiny_adapters[0], arms[-1])
-    runs = RunDir(home / "runs" / "first").config()
-    found = made(home, arms=tuple(arms), prompts=tuple(map(str, range(1000))), num_seeds=1,
-                 model=runs.model)  # fmt: skip
-    assert found.num_pictures == 50_000
-    words = describe(found, Pace(seconds=0.1, num_bytes=6000))
-    assert "50,000 pictures: about 1.4 h and 300.0 MB" in words
-    comparisons = Comparisons(home, DrawingQueue(home / "log"))
-    assert "50,000 pictures" in comparisons.question(found)
-    assert comparisons.question(made(home)) == ""
 
 
 def test_a_plan_survives_its_file(home):

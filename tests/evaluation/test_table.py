@@ -122,18 +122,6 @@ def test_the_jackknife_s_values_are_those_of_leaving_each_prompt_out():
     assert by_prompt([pictures]) == pytest.approx(expected)
 
 
-def test_colour_entropy_counts_boxes_of_colours():
-    flat = torch.zeros(1, 3, 4, 4)
-    halves = flat.clone()
-    halves[..., 2:] = 1.0
-    assert color_entropy(flat).item() == 0
-    assert color_entropy(halves).item() == pytest.approx(1)
-    corners = torch.linspace(0, 0.999, 8)
-    red, green, blue = torch.meshgrid(corners, corners, corners, indexing="ij")
-    every = torch.stack([red, green, blue]).reshape(1, 3, 16, 32)
-    assert color_entropy(every).item() == pytest.approx(9)
-
-
 def test_every_format_holds_the_same_figures_and_marks_the_trained_reward(plan, results):
     table = make_table(plan, results)
     mean, difference = table.rows[1].means["reward"], table.rows[1].differences["reward"]
@@ -169,3 +157,13 @@ def test_efficiency_adds_up_what_updates_cost_and_averages_the_last_twenty():
     assert len(short.cost) <= 7
     assert (short.cost[-1], short.mean[-1]) == (30.0, found.mean[-1])
     assert curve(rows[:1], "seconds").cost == []
+
+
+def test_color_entropy_counts_boxes_of_colors():
+    halves = torch.zeros(1, 3, 4, 4)
+    halves[..., 2:] = 1.0
+    assert color_entropy(halves * 0).item() == 0
+    assert color_entropy(halves).item() == pytest.approx(1)
+    corners = torch.linspace(0, 0.999, 8)
+    every = torch.stack(torch.meshgrid(corners, corners, corners, indexing="ij"))
+    assert color_entropy(every.reshape(1, 3, 16, 32)).item() == pytest.approx(9)

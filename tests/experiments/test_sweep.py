@@ -107,16 +107,6 @@ def test_a_measurement_that_was_not_finite_is_left_out(ended):
     )
 
 
-@pytest.mark.parametrize("rows", ['{"step": 1}\n', '{"time": 1, "step": 1, "reward": 2}\n', "5\n"])
-def test_a_damaged_run_is_a_state_of_its_cell_and_hides_no_other(ended, rows):
-    sweeps, sweep_id, run, write = ended
-    write(run)
-    (run.path / "metrics.jsonl").write_text(rows)
-    whole, damaged = sweeps.report(sweep_id).cells
-    assert whole.reward.mean == 2.0
-    assert (damaged.states, damaged.reward) == (["damaged"], None)
-
-
 def test_over_the_queue_the_same_sweep_goes_on_and_keeps_what_is_done(tmp_path):
     studio = Studio(tmp_path, [*FAKE_TRAINER, "good"])
     arguments = ("tiny-rocm-kl", {"beta": [0, 1]}, 1, {"num_steps": 3, "eval_every": 3})

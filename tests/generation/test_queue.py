@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from rocm.cli.main import main
-from rocm.errors import DrawingError, TrainingError
+from rocm.errors import DrawingError
 from rocm.generation.picture import Picture
 from rocm.generation.queue import DrawingQueue
 from rocm.storage.paths import ROOT
@@ -156,19 +156,3 @@ def test_a_killed_app_leaves_no_drawing_process(tmp_path):
     drawn = len(list(tmp_path.glob("*.png")))
     time.sleep(0.5)
     assert len(list(tmp_path.glob("*.png"))) == drawn < 256
-
-
-def test_an_end_that_cannot_be_written_down_ends_no_queue(tmp_path):
-    queue = DrawingQueue(tmp_path / "log.txt", command=["/no/such/program"])
-
-    def full(job, state):
-        raise TrainingError("Cannot write entry.json: No space left on device.")
-
-    try:
-        first = queue.submit([APPLE], tmp_path, on_end=full)
-        second = queue.submit([APPLE], tmp_path)
-        for number, words in ((first, "No space left"), (second, "could not be started")):
-            with pytest.raises(DrawingError, match=words):
-                list(queue.results(number))
-    finally:
-        queue.close()

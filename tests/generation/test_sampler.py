@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from rocm.algorithms.trajectory import batch_noise, denoised_latent
-from rocm.errors import ConfigError, DrawingError, MissingFile
+from rocm.errors import ConfigError, MissingFile
 from rocm.generation.picture import Picture
 from rocm.generation.sampler import MAX_ADAPTERS, SMALL_BATCH, Sampler
 from rocm.models.consistency import load_model
@@ -45,32 +45,6 @@ def test_neighbours_adapters_and_earlier_requests_change_nothing(sampler, plain,
     assert distance(mixed[4], alone[0]) <= 1
     assert min(distance(alone[0], alone[1]), distance(alone[1], alone[2])) > 10
     assert distance(drawn(sampler, plain)[0], alone[0]) <= 1
-
-
-def test_pictures_are_scored_where_they_are_drawn(monkeypatch):
-    devices = []
-
-    def loaded(names, device):
-        devices.append(device.type)
-        return {name: lambda images, prompts: images.mean((1, 2, 3)) for name in names}
-
-    monkeypatch.setattr("rocm.generation.sampler.load_rewards", loaded)
-    found = Sampler("meta")._scores(torch.zeros(1, 3, 8, 8), ["a fox"], ["tiny-clip", "contrast"])
-    devices += [values.device.type for values in found.values()]
-    assert devices == ["meta"] * 3
-
-
-def test_a_full_memory_is_a_sentence_and_the_next_request_is_drawn(monkeypatch, plain):
-    sampler = Sampler("cpu")
-
-    def full(*_):
-        raise torch.OutOfMemoryError("CUDA out of memory")
-
-    with monkeypatch.context() as patch:
-        patch.setattr("rocm.generation.sampler.draw", full)
-        with pytest.raises(DrawingError, match="The memory is full"):
-            list(sampler.draw([plain]))
-    assert len(list(sampler.draw([plain]))) == 1
 
 
 def test_base_and_adapter_take_turns_so_that_pairs_come_early(sampler, plain, tiny_adapters):
@@ -132,12 +106,6 @@ def test_an_adapter_of_another_model_is_refused_and_leaves_no_trace(
         drawn(sampler, replace(plain, adapter=str(tmp_path / "none")))
     assert distance(drawn(sampler, plain)[0], expected) <= 1
     drawn(sampler, replace(plain, adapter=str(tiny_adapters[0])))
-
-
-def test_rewards_are_measured_on_every_picture(sampler, plain):
-    found = list(sampler.draw([plain, replace(plain, seed=4)], ["saturation", "colorfulness"]))
-    assert [set(one.scores) for one in found] == [{"saturation", "colorfulness"}] * 2
-    assert found[0].scores != found[1].scores
 
 
 def test_the_divergence_of_a_picture_is_the_kl_at_its_own_states(sampler, plain, tiny_adapters):

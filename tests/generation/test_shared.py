@@ -6,12 +6,10 @@ from dataclasses import replace
 import pytest
 
 from rocm.distributed import parting
-from rocm.evaluation.store import Comparisons
 from rocm.generation.picture import Picture
 from rocm.generation.sampler import SMALL_BATCH, Sampler
 from rocm.generation.shared import SharedQueue, follow
 from rocm.rewards.names import KL
-from tests.evaluation.test_store import ASKED, planned
 from tests.training.threads import PATIENCE_S, pair
 
 MEASURED = ("saturation", KL)
@@ -77,19 +75,3 @@ def test_the_leading_process_alone_writes_and_ends_the_others(order, samplers, t
     assert sorted(file for _, file, _ in found) == sorted(tmp_path.rglob("*.*"))
     expected = {one.index: one.scores for one in samplers[0].draw(order, MEASURED)}
     assert {index: scores for index, _, scores in found} == expected
-
-
-def test_a_defect_while_it_is_drawn_here_ends_a_comparison(tmp_path, monkeypatch):
-    class Broken:
-        def submit(self, *request):
-            raise ValueError("a defect")
-
-        def status(self, number):
-            return None
-
-    seen = []
-    monkeypatch.setattr("threading.excepthook", seen.append)
-    kept, plan = Comparisons(tmp_path, Broken()), planned("one")
-    status = kept.wait(kept.draw(plan, ASKED), PATIENCE_S)
-    assert (status.state, status.num_drawn) == ("unfinished", 0)
-    assert str(seen[0].exc_value) == "a defect"

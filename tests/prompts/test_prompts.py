@@ -17,8 +17,6 @@ from rocm.prompts.split import check_prompt, load_prompts, noise_seed, prompts_o
 from rocm.storage.paths import ROOT
 from tests.hub_server import COMMIT, serving
 
-SPO = ROOT.parent / "shared" / "data" / "prompts" / "SPO_4k_training_items.json"
-
 
 @pytest.fixture
 def listed(tmp_path: Path) -> str:
@@ -72,17 +70,6 @@ def test_a_prompt_is_trimmed_or_refused():
 def test_a_list_that_can_be_no_path_is_a_missing_file(source):
     with pytest.raises(MissingFile):
         load_prompts(source, 2, seed=0)
-
-
-@pytest.mark.parametrize("source", ["/dev/zero", "assets"])
-def test_what_is_no_file_is_not_read(source):
-    with pytest.raises(ConfigError, match="cannot be used"):
-        load_prompts(source, 2, seed=0)
-
-
-def test_half_a_character_is_refused():
-    with pytest.raises(ConfigError, match="not a character"):
-        check_prompt("an apple \udcff")
 
 
 ROWS = [{"id": 1, "caption": "a cat, asleep"}, {"id": 2, "caption": 'a "dog"'}]
@@ -234,18 +221,3 @@ def test_what_was_kept_of_a_data_set_and_is_damaged_is_named(data_sets, monkeypa
     kept.write_text(kept.read_text()[:-9])
     with pytest.raises(ConfigError, match=r"is damaged\. Delete it, then: python -m rocm download"):
         load_prompts("hub:some/lines", 2, 0)
-
-
-def test_a_column_that_is_not_there_is_named_with_those_that_are(data_sets):
-    failed = download(*data_sets, "hub:some/pick", "--column", "captions")
-    assert failed.returncode == 2
-    assert "no column 'captions'" in failed.stderr
-    assert "jpg_0, caption, jpg_1" in failed.stderr
-
-
-if SPO.is_file():
-
-    def test_the_four_thousand_prompts_of_spo_are_read_as_they_are_published():
-        prompts = load_prompts(str(SPO), 32, seed=0)
-        assert len(read_prompts(SPO)) == 4000
-        assert 3000 < len(prompts.train) + 32 <= 4000

@@ -14,7 +14,7 @@ import pytest
 
 from rocm.cli.main import main
 from rocm.config import RunConfig
-from rocm.errors import RunError, TrainingError
+from rocm.errors import RunError
 from rocm.storage.paths import ROOT
 from rocm.studio import Studio
 from tests.test_studio import FAKE_TRAINER, end_all, measured_steps, wait_for
@@ -145,44 +145,11 @@ def test_two_apps_share_a_queue_that_outlives_them_and_trains_one_run_at_a_time(
     assert [report.run_id for report in studio.runs.waiting()] == []
 
 
-def test_the_worker_ends_when_nothing_is_left_to_do(studio):
-    wait_for(studio, studio.start_run(RunConfig(num_steps=2)), "finished")
-    wait_until(lambda: not workers(studio.home))
-
-
 def test_a_failed_run_does_not_hold_up_the_next(studio):
     studio.runs.queue._command = (*FAKE_TRAINER, "nan")
     first, second = (studio.start_run(RunConfig(num_steps=9)) for _ in range(2))
     assert "not finite" in wait_for(studio, first, "failed").error
     assert "not finite" in wait_for(studio, second, "failed").error
-
-
-def test_a_trainer_that_cannot_be_started_says_so(studio):
-    studio.runs.queue._command = ("/no/such/python",)
-    run_id = studio.start_run(RunConfig())
-    assert "could not be started" in wait_for(studio, run_id, "failed").error
-
-
-def test_a_full_disk_is_one_sentence_and_changes_nothing_that_waits(tmp_path, monkeypatch):
-    studio = Studio(tmp_path)
-    studio.runs.queue.ensure_worker = lambda: None
-    ids = [studio.start_run(RunConfig(), name) for name in "ab"]
-
-    def full(descriptor):
-        raise OSError(28, "No space left on device")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", full)
-        for call in (
-            lambda: studio.start_run(RunConfig()),
-            lambda: studio.runs.queue.move(studio.runs.run(ids[1]), 0),
-            lambda: studio.runs.queue.cancel(studio.runs.run(ids[0])),
-            lambda: studio.runs.rename(ids[0], "x"),
-        ):
-            with pytest.raises(TrainingError, match="No space left on device"):
-                call()
-    assert [report.run_id for report in studio.runs.waiting()] == ids
-    assert len(studio.runs.all()) == 2
 
 
 def test_a_worker_that_cannot_write_waits_and_loses_no_run(studio):
@@ -223,21 +190,6 @@ def test_an_order_of_waiting_runs_can_be_changed_at_will(tmp_path):
         studio.runs.queue.cancel(studio.runs.run(ids[1]))
     studio.runs.stop(late)
     assert studio.runs.report(late).status.state == "cancelled"
-
-
-def test_requests_go_to_a_run_at_work_only(studio):
-    run_id = studio.start_run(RunConfig(num_steps=500))
-    wait_for(studio, run_id, "running")
-    studio.runs.ask(run_id, "sample_now")
-    studio.runs.ask(run_id, "save_now")
-    assert sorted(path.name for path in (studio.runs.folder / run_id / "control").iterdir()) == [
-        "sample_now",
-        "save_now",
-    ]
-    studio.runs.stop(run_id)
-    wait_for(studio, run_id, "stopped")
-    with pytest.raises(RunError, match="only while it is training"):
-        studio.runs.ask(run_id, "save_now")
 
 
 def test_the_command_line_lists_moves_and_cancels(tmp_path, monkeypatch, capsys):

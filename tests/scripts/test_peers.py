@@ -2,7 +2,6 @@
 
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import torch
@@ -12,8 +11,7 @@ from rocm.errors import ConfigError, MissingDependency, MissingFile
 from rocm.experiments.bench.random_model import SMALL
 from rocm.experiments.bench.step import Work, bench_steps, make_arm
 from rocm.experiments.bench.variants import FLAT, PLAIN, Variant, settings_of
-from scripts.peers.__main__ import main
-from scripts.peers.load import importable, load_peers, start_reward_alone
+from scripts.peers.load import load_peers, start_reward_alone
 
 TRL_FILE = "trl/models/modeling_sd_base.py"
 # The interface of TRL 0.23, on any sampler; it says what it was asked for.
@@ -165,29 +163,3 @@ def test_a_peer_that_cannot_be_run_is_one_sentence(tmp_path, files, settings, er
     with pytest.raises(error, match=sentence) as caught:
         load_peers([package(tmp_path, files)], base(**settings), own_work=False)
     assert str(tmp_path) in str(caught.value)
-
-
-def test_what_was_imported_from_a_path_is_forgotten(tmp_path, monkeypatch):
-    installed = ModuleType("trl")
-    monkeypatch.setitem(sys.modules, "trl", installed)
-    paths = list(sys.path)
-    with importable(trl(tmp_path), "trl"):
-        import trl.models.modeling_sd_base as found  # noqa: PLC0415
-
-        assert Path(found.__file__).is_relative_to(tmp_path)
-    assert sys.modules["trl"] is installed
-    assert "trl.models.modeling_sd_base" not in sys.modules
-    assert sys.path == paths
-
-
-def test_the_command_prints_the_rows_of_both(tmp_path, capsys):
-    words = f"--peer {trl(tmp_path)} --size small --batch 1 --rounds 1 --variants flat"
-    assert main([*words.split(), "--ref-grad", "none"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    names = [line.split("  ")[0] for line in lines[2:]]
-    assert names == ["plain", "flat", "reward alone", "TRL"]
-
-
-def test_the_command_says_in_one_sentence_what_is_wrong(tmp_path, capsys):
-    assert main(["--peer", str(tmp_path)]) == 2
-    assert "pip download trl==0.23.1" in capsys.readouterr().err

@@ -45,15 +45,6 @@ def test_what_has_no_share_is_refused(config, share, changed):
         calibrated_beta(RunConfig.load(config.model_dump(), **changed), share)
 
 
-@pytest.mark.parametrize(("is_new", "precision"), [(True, "bf16"), (False, "fp32")])
-def test_fp16_is_calibrated_in_a_format_that_the_card_has(config, monkeypatch, is_new, precision):
-    asked = []
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: is_new)
-    monkeypatch.setattr(calibrate, "set_up", lambda one: asked.append(one.precision) or set_up(one))
-    calibrated_beta(config.model_copy(update={"precision": "fp16"}), 0.2)
-    assert asked == [precision]
-
-
 def test_bfloat16_is_refused_on_a_card_before_ampere_before_anything_is_loaded(config, monkeypatch):
     monkeypatch.setattr(setup, "resolve_device", torch.device)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (7, 5))

@@ -123,11 +123,6 @@ def test_what_cannot_be_recorded_is_refused_in_a_sentence(settings, sentence):
         check_recording(config, is_cuda=bool(settings))
 
 
-def test_a_run_in_several_processes_is_not_recorded():
-    with pytest.raises(ConfigError, match="shared by 2 processes"):
-        check_recording(RunConfig.load("tiny-rocm-kl", cuda_graph=True), True, num_processes=2)
-
-
 def test_no_run_starts_that_cannot_be_recorded(small_config):
     config = small_config(cuda_graph=True)
     with pytest.raises(ConfigError, match="no CUDA device"):

@@ -9,7 +9,7 @@ from rocm.rewards.load import PIXEL_REWARDS
 from rocm.rewards.names import CLIP_FOLDERS, NAMES, PIXEL_NAMES
 from rocm.runs.run_dir import RunDir
 from rocm.studio import Studio
-from rocm.training.estimate import EMBEDDED_MODEL, Estimate, estimate, passes
+from rocm.training.estimate import EMBEDDED_MODEL, Estimate, passes
 from rocm.training.preflight import problems
 
 UNKNOWN = Estimate(None, None, "")
@@ -89,19 +89,6 @@ def test_the_newest_run_of_the_same_model_and_device_counts(studio, tmp_path):
     assert "fits" in studio.estimate(RunConfig(model=str(tmp_path))).basis
 
 
-def test_without_an_earlier_run_nothing_is_made_up(studio, tmp_path):
-    found = studio.estimate(RunConfig(model=str(tmp_path)))
-    assert (found.seconds, found.memory_mb) == (None, None)
-    assert "No run of this model on this machine yet" in found.basis
-
-
-def test_the_embedded_model_is_known_and_said_to_be_measured_elsewhere():
-    found = estimate(RunConfig.load("tiny-rocm-kl"), [])
-    assert found.seconds > 0
-    assert found.memory_mb > 0
-    assert "not yet on this machine" in found.basis
-
-
 def test_a_damaged_run_is_no_basis_and_no_obstacle(studio, tmp_path):
     measured_run(studio, model=str(tmp_path))
     (studio.runs.folder / "earlier" / "metrics.jsonl").write_text("{\n")
@@ -136,12 +123,6 @@ def test_what_cannot_work_is_said_once_before_start(studio, settings, words):
     assert words in found
 
 
-def test_a_card_that_is_not_there_is_said(monkeypatch):
-    monkeypatch.setenv("PATH", "")
-    (found,) = problems(RunConfig(device="cuda"), UNKNOWN)
-    assert "no CUDA device is visible" in found
-
-
 @pytest.mark.parametrize(("capability", "is_refused"), [("7.5", True), ("8.0", False)])
 def test_a_card_without_bfloat16_is_said(monkeypatch, tmp_path, capability, is_refused):
     program = tmp_path / "nvidia-smi"
@@ -162,16 +143,6 @@ def test_a_batch_that_does_not_fit_is_said_unless_it_can_be_recomputed(monkeypat
     (found,) = problems(RunConfig(gradient_checkpointing="off", batch_size=512), huge)
     assert "batch_size=512 needs about 1,000,000,000 MB" in found
     assert problems(RunConfig(gradient_checkpointing="auto"), huge) == []
-
-
-def test_a_card_with_little_memory_is_the_limit(monkeypatch, tmp_path):
-    program = tmp_path / "nvidia-smi"
-    program.write_text("#!/bin/sh\necho 1000\n")
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    config = RunConfig(device="cuda", gradient_checkpointing="off")
-    (found,) = problems(config, Estimate(1.0, 2000.0, ""))
-    assert "the GPU has 1,049 MB free" in found
 
 
 def test_the_names_that_need_no_torch_are_those_of_the_rewards():

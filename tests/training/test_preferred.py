@@ -10,7 +10,6 @@ import torch
 from rocm.algorithms.d3po import preferences
 from rocm.algorithms.mdp import decisions, log_probs
 from rocm.algorithms.trajectory import denoised_along
-from rocm.errors import ConfigError
 from rocm.generation.draw import Sampling, draw
 from rocm.models.consistency import load_model
 from rocm.models.lora import adapter_off, add_adapter, load_adapter, save_adapter
@@ -120,12 +119,3 @@ def test_training_on_a_table_leaves_its_adapters_as_they_are_and_resumes(new_run
         for run in (straight, broken)
     ]
     assert rows[0] == rows[1]
-
-
-def test_a_table_with_an_evaluation_prompt_is_refused(new_run, settings):
-    run = new_run("run", **settings)
-    held_out = set_up(run.config()).data.prompts.evaluation[0]
-    with open(settings["preferences"], "a", newline="") as file:
-        csv.writer(file).writerow((held_out, 0, "mine", "base"))
-    with pytest.raises(ConfigError, match=r"Line 4 of .* is also evaluated on"):
-        list(train(run))

@@ -13,10 +13,9 @@ from diffusers import AutoencoderTiny, LatentConsistencyModelPipeline
 from rocm.config import RunConfig
 from rocm.errors import ConfigError, MissingFile, TrainingError
 from rocm.experiments.bench.counter import saved_bytes as counted_bytes
-from rocm.models import consistency
 from rocm.models.consistency import ConsistencyModel
 from rocm.runs.run_dir import RunDir
-from rocm.training import batch, memory
+from rocm.training import memory
 from rocm.training import update as updates
 from rocm.training.checkpoint import load_checkpoint
 from rocm.training.loop import train
@@ -73,38 +72,6 @@ def test_a_setting_of_speed_or_memory_changes_no_update(small_config, settings):
     assert found == pytest.approx(wanted, rel=1e-4, abs=1e-6)
     assert wanted[4] > 1e-6  # the policy has left the reference
     torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-6)
-
-
-@pytest.mark.parametrize(("setting", "is_last"), [("auto", True), ("on", True), ("off", False)])
-def test_channels_lie_as_the_setting_says_and_last_on_a_cpu(small_config, setting, is_last):
-    pipeline = set_up(small_config(channels_last=setting, track="")).model.pipeline
-    for weight in (pipeline.unet.conv_in.weight, pipeline.vae.decoder.conv_in.weight):
-        assert weight.is_contiguous(memory_format=torch.channels_last) == is_last
-        assert weight.is_contiguous() != is_last
-
-
-def test_a_prompt_is_encoded_once_until_others_have_taken_its_place(small_config, monkeypatch):
-    setup, encoded = set_up(small_config(track="")), []
-    encode = ConsistencyModel.encode
-    monkeypatch.setattr(consistency, "KEPT_BYTES", 2 * setup.model.encode(["a"]).nbytes)
-    monkeypatch.setattr(
-        ConsistencyModel, "encode", lambda self, asked: encoded.extend(asked) or encode(self, asked)
-    )
-    first, second, third = batch.text_features(setup, ["a", "b", "a"])
-    assert torch.equal(first, third)
-    assert not torch.equal(first, second)
-    for prompts in (["b", "c"], ["a"]):
-        batch.text_features(setup, prompts)
-    assert encoded == ["a", "b", "c", "a"]
-
-
-def test_states_before_the_reference_are_seen_in_calls_of_the_size_that_is_set(small_config):
-    config = small_config(num_inference_steps=8, reference_batch=7, track="")
-    setup, sizes = set_up(config), []
-    layer = setup.model.pipeline.unet.conv_in
-    layer.register_forward_pre_hook(lambda module, inputs: sizes.append(len(inputs[0])))
-    updates.update(setup, setup.rewards.mixture(), 1)
-    assert sizes == [2] * 8 + [2, 6, 6, 2]  # the policy's; then the noise alone, then the rest
 
 
 def test_a_run_goes_on_with_and_without_one_vector_from_the_same_checkpoint(new_run, small_config):

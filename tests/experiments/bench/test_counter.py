@@ -20,15 +20,6 @@ def test_matrix_product_and_its_backward_have_the_flops_of_three_products(device
 
 
 @DEVICES
-def test_views_and_bare_allocations_are_no_operations(device):
-    tensor = torch.ones(4, 6, device=device)
-    with Counter() as counter:
-        torch.empty(3, device=device)
-        (tensor.t()[1:].reshape(-1, 2) + 1).exp_()
-    assert counter.counts.operations == 3  # the copy of reshape, the sum, the exponential
-
-
-@DEVICES
 def test_peak_is_the_most_that_was_alive_at_once(device):
     with Counter() as counter:
         first = torch.zeros(1000, device=device)
@@ -98,10 +89,3 @@ def test_autocast_on_meta_gives_the_formats_of_cuda():
     with like_cuda(), torch.autocast("meta", enabled=False):
         assert F.layer_norm(half, (4,)).dtype == torch.bfloat16
         assert not torch.is_autocast_enabled("meta")
-
-
-def test_what_is_replaced_on_meta_is_put_back_after_an_error():
-    before = (torch.autocast, F.scaled_dot_product_attention)
-    with pytest.raises(RuntimeError, match="broken"), like_cuda():
-        raise RuntimeError("broken")
-    assert before == (torch.autocast, F.scaled_dot_product_attention)
