@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 
@@ -12,26 +14,14 @@ HEAVY = (
     *("torch", "torchvision", "diffusers", "transformers", "peft", "open_clip"),
     *("gradio", "plotly", "fastapi", "scipy", "statsmodels", "pandas", "pyarrow", "sqlalchemy"),
 )
-ERRORS = [
-    ["train", "no-preset"],
-    ["train", "tiny-rocm-kl", "--beta", "-1"],
-    ["train", "--resume", "nowhere"],
-    ["sample", ""],
-    ["sample", "a cat", "--adapter", "nowhere"],
-    ["sample", "a cat", "--guidance-scale", "x"],
-    ["evaluate", "nowhere"],
-    ["evaluate", "--prompts", "none.txt"],
-    ["retrieval", "--model", "nowhere"],
-    ["runs", "rename", "nowhere", "x"],
-    ["queue", "add", "no-preset"],
-    ["sweep", "no-preset", "--grid", "beta=1"],
-    ["export", "nowhere", "--out", "out"],
-    ["download", "nowhere"],
-    ["rewards", "--download", "nothing"],
-    ["bench", "step", "--rounds", "0"],
-    ["bench", "step", "--preset", "no-preset"],
-    ["reproduce", "tiny", "--seconds-per-run", "0"],
-]
+ERRORS = """
+    train no-preset; train tiny-rocm-kl --beta -1; train --resume nowhere
+    sample ''; sample cat --adapter nowhere; sample cat --guidance-scale x
+    evaluate nowhere; evaluate --prompts none.txt; retrieval --model nowhere
+    runs rename nowhere x; queue add no-preset; sweep no-preset --grid beta=1
+    export nowhere --out out; download nowhere; rewards --download nothing
+    bench step --rounds 0; bench step --preset no-preset; reproduce tiny --seconds-per-run 0
+"""
 CODE = """
 import contextlib, io, json, sys
 from rocm.cli.main import main
@@ -51,7 +41,11 @@ for words in json.loads(sys.argv[2]):
 
 
 def test_help_and_errors_load_no_heavy_library(tmp_path):
-    calls = [["--help"], *([name, "--help"] for name in COMMANDS), *ERRORS]
+    calls = [
+        ["--help"],
+        *([name, "--help"] for name in COMMANDS),
+        *map(shlex.split, re.split("[;\n]", ERRORS.strip())),
+    ]
     answer = subprocess.run(
         [sys.executable, "-c", CODE, json.dumps(HEAVY), json.dumps(calls)],
         capture_output=True,

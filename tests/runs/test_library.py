@@ -57,14 +57,10 @@ def test_a_line_of_the_list_says_what_came_of_a_run(studio, run):
     [
         (lambda one: one.runs.rename("mine", "x" * 121), "The title has 121 characters"),
         (lambda one: one.runs.annotate("mine", "x" * 10_001), "The note has 10,001 characters"),
-        (lambda one: one.runs.extend("mine", 0), "num_more=0 is not allowed"),
         (lambda one: one.runs.extend("mine", 10**7), "num_steps=10000002 is not allowed"),
-        (lambda one: one.runs.restore("mine"), "There is no run 'mine' in the bin"),
         (lambda one: one.runs.restore("../runs/mine"), "in the bin"),
         (lambda one: one.presets.save("../x", RunConfig(), ""), "cannot name a preset"),
-        (lambda one: one.presets.save("", RunConfig(), ""), "cannot name a preset"),
         (lambda one: one.presets.save("Tiny-ROCM-kl", RunConfig(), ""), "preset 'Tiny-ROCM-kl' a"),
-        (lambda one: one.presets.command_line(RunConfig(), "none"), "There is no preset 'none'"),
         (lambda one: one.sweeps.report("none"), "There is no sweep 'none'"),
     ],
 )
@@ -150,14 +146,12 @@ def test_an_own_preset_is_listed_after_the_shipped_ones_and_loads(studio):
 
 
 def test_the_command_line_gives_the_same_settings_back(studio):
-    config = RunConfig.load(
-        "tiny-rocm-kl", beta=0, reward="0.7*tiny-clip+0.3*colorfulness", judge="", model="a b"
-    )
+    mixture = "0.7*tiny-clip+0.3*colorfulness"
+    config = RunConfig.load("tiny-rocm-kl", beta=0, reward=mixture, judge="", model="a b")
     line = studio.presets.command_line(config, "tiny-rocm-kl")
     words = shlex.split(line)
     assert words[:5] == ["python", "-m", "rocm", "train", "tiny-rocm-kl"]
     assert len(words) == 5 + 2 * 4
     assert RunConfig.load("tiny-rocm-kl", **settings(words[5:])) == config
-    assert (
-        studio.presets.command_line(RunConfig.load("tiny-rocm-kl"), "tiny-rocm-kl").count("--") == 0
-    )
+    plain = studio.presets.command_line(RunConfig.load("tiny-rocm-kl"), "tiny-rocm-kl")
+    assert "--" not in plain

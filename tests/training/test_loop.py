@@ -50,17 +50,17 @@ def test_a_run_raises_its_reward_and_leaves_the_whole_contract(new_run):
     assert rows[0]["eval/reward"] == pytest.approx(0, abs=1e-5)
     assert rows[1]["divergence"] == pytest.approx(0, abs=1e-6)
     assert rows[10]["divergence"] > 1e-4
-    assert rows[10]["divergence"] == pytest.approx(
-        rows[10]["divergence/step_0"] + rows[10]["divergence/step_1"]
-    )
+    parts = rows[10]["divergence/step_0"] + rows[10]["divergence/step_1"]
+    assert rows[10]["divergence"] == pytest.approx(parts)
     assert run.status().state == "finished"
     assert sorted(run.samples()) == [0, 5, 10]
     assert [folder.name for folder in run.checkpoints()][-1] == "step_000010"
     kinds = [event["kind"] for event in run.events()]
     assert (kinds[0], kinds[-1]) == ("started", "finished")
-    manifest = run.manifest()
-    assert manifest["base_scores"]["colorfulness"]["deviation"] > 0
-    assert manifest["base_reward"]["deviation"] == pytest.approx(1, rel=1e-4)
+    assert run.manifest()["base_scores"]["colorfulness"]["deviation"] > 0
+    assert run.manifest()["base_reward"]["deviation"] == pytest.approx(1, rel=1e-4)
+    named = [[(one["prompt"], one["seed"]) for one in shown] for shown in run.samples().values()]
+    assert named[0] == named[1] == named[2]
 
 
 @each_algorithm
@@ -191,26 +191,17 @@ def test_a_batch_of_four_equals_two_of_two_accumulated(new_run, settings):
         {"divergence": "hellinger", "reduction": "joint"},
         {"divergence": "fisher", "last_step": "skip"},
         {"divergence": "tv", "last_step": "floor", "reduction": "tempered"},
-        {"ref_grad": "detach"},
-        {"ref_grad": "none"},
-        {"backprop": "last_k"},
         {"backprop": "random_k"},
         {"backprop": "drtune"},
         {"backprop": "refl"},
-        {"backprop": "draft_lv"},
-        {"beta": 0},
         {"precision": "bf16"},
         {"num_inference_steps": 1},
-        {"num_inference_steps": 16},
         {"reward": "0.7*saturation+0.3*colorfulness"},
         {"standardize": False, "reward": "saturation"},
-        {"grid": "rlcm"},
-        RLCM,
         {**RLCM, "last_step": "skip", "beta": 0},
         {**RLCM, "reward": "0.5*compressibility+saturation"},
         {**RLCM, "divergence": "js", "js_estimator": "sampled"},
         {**REBEL, "last_step": "skip", "beta": 0},
-        {**D3PO, "reward": "compressibility"},
         {**DPOK, "reward": "compressibility", "beta": 0},
         {**HYBRID, "reward": "compressibility", "beta": 0},
         {**HYBRID, "backprop": "drtune"},
@@ -298,9 +289,7 @@ def test_an_update_beyond_float16_is_left_out_and_a_run_ends_when_scaling_does_n
 def test_a_base_model_without_finite_scores_is_not_trained(new_run, monkeypatch):
     monkeypatch.setitem(load.PIXEL_REWARDS, "broken", lambda images: images.mean((1, 2, 3)) / 0)
     run = new_run("run", reward="colorfulness", track="broken", num_steps=1)
-    with pytest.raises(
-        TrainingError, match=r"scores that are not finite: broken\. A file of model"
-    ):
+    with pytest.raises(TrainingError, match=r"scores that are not finite: broken\. A file"):
         finish(run)
     assert run.status().state == "failed"
     assert not run.metrics()
