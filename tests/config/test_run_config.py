@@ -54,7 +54,6 @@ def test_overrides_win_and_text_becomes_numbers():
         ({"num_inference_steps": 12}, "12 is outside 1-8 and 16"),
         ({"algorithm": "rlcm", "num_inference_steps": 1}, "no step whose noise reaches"),
         ({"algorithm": "rlcm", "prompt_window": 8}, "prompt_min_count=16 is more than"),
-        ({"learning_rate": 0}, "learning_rate=0 is not allowed"),
         ({"num_steps": 2.5}, "num_steps=2.5 is not allowed"),
         ({"beta": None}, "beta without a value is not allowed: input should be a valid number"),
     ],

@@ -67,18 +67,13 @@ def test_means_and_paired_differences_are_those_of_a_plain_loop_over_prompts(pla
     table = make_table(plan, results)
     base, arm = by_hand(plan, results, 0), by_hand(plan, results, 1)
     gains = [mine - other for mine, other in zip(arm, base, strict=True)]
-    for found, values in (
-        (table.rows[1].means["reward"], arm),
-        (table.rows[1].differences["reward"], gains),
-    ):
+    mean, paired = table.rows[1].means["reward"], table.rows[1].differences["reward"]
+    for found, values in ((mean, arm), (paired, gains)):
         half = student_quantile(NUM_PROMPTS - 1) * stdev(values) / math.sqrt(NUM_PROMPTS)
         assert found.mean == pytest.approx(fmean(values))
         assert found.low == pytest.approx(fmean(values) - half)
         assert found.num == NUM_PROMPTS
-    paired = table.rows[1].differences["reward"]
-    assert paired.high - paired.low < 0.1 * (
-        table.rows[1].means["reward"].high - table.rows[1].means["reward"].low
-    )
+    assert paired.high - paired.low < 0.1 * (mean.high - mean.low)
     assert table.rows[0].differences["reward"] is None
 
 
@@ -91,9 +86,7 @@ def test_a_prompt_without_all_its_seeds_counts_nowhere(plan, results):
     assert table.rows[1].means["diversity"] is None
     assert make_table(plan, []).rows[0].means["reward"] is None
     assert make_table(plan, results).unfinished == ""
-    sentence = f"Unfinished, prompts so far: {table.rows[1].title} {len(plan.prompts) - 1}. "
-    assert table.unfinished == sentence
-    assert to_markdown(table).count(sentence) == 1
+    assert f"{table.rows[1].title} {NUM_PROMPTS - 1}" in table.unfinished
 
 
 def test_diversity_is_that_of_the_training_charts(tmp_path):

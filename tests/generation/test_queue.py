@@ -43,10 +43,8 @@ def queue(tmp_path_factory):
 
 
 def draw(queue, pictures, folder, rewards=()):
-    return dict(
-        (i, (file, scores))
-        for i, file, scores in queue.results(queue.submit(pictures, folder, rewards))
-    )
+    results = queue.results(queue.submit(pictures, folder, rewards))
+    return {index: (file, scores) for index, file, scores in results}
 
 
 def pixels(path):

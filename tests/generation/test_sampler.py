@@ -58,13 +58,8 @@ def test_base_and_adapter_take_turns_so_that_pairs_come_early(sampler, plain, ti
 
 def test_strength_leads_from_the_base_to_the_adapter(sampler, plain, tiny_adapters):
     adapted = replace(plain, adapter=str(tiny_adapters[0]))
-    none, half, whole, base = drawn(
-        sampler,
-        replace(adapted, adapter_strength=0.0),
-        replace(adapted, adapter_strength=0.5),
-        adapted,
-        plain,
-    )
+    weaker = (replace(adapted, adapter_strength=strength) for strength in (0.0, 0.5))
+    none, half, whole, base = drawn(sampler, *weaker, adapted, plain)
     assert distance(none, base) <= 1
     assert distance(half, base) > 1
     assert distance(half, whole) > 1

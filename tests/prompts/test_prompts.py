@@ -72,13 +72,12 @@ def test_a_list_that_can_be_no_path_is_a_missing_file(source):
         load_prompts(source, 2, seed=0)
 
 
-ROWS = [{"id": 1, "caption": "a cat, asleep"}, {"id": 2, "caption": 'a "dog"'}]
 WRITTEN = {
     "list.csv": 'id,caption\n1,"a cat, asleep"\n2,"a ""dog"""\n',
     "list.tsv": 'id\tcaption\n1\ta cat, asleep\n2\t"a ""dog"""\n',
-    "list.json": json.dumps(ROWS),
-    "list.jsonl": "\n".join(map(json.dumps, ROWS)) + "\n",
-    "texts.json": json.dumps([row["caption"] for row in ROWS]),
+    "list.json": '[{"caption": "a cat, asleep"}, {"caption": "a \\"dog\\""}]',
+    "list.jsonl": '{"caption": "a cat, asleep"}\n{"caption": "a \\"dog\\""}\n',
+    "texts.json": '["a cat, asleep", "a \\"dog\\""]',
     "list.txt": 'a cat, asleep\n\n a "dog" \n',
 }
 
@@ -94,12 +93,10 @@ def test_every_format_gives_the_same_prompts(tmp_path, name):
     [
         ("a.csv", "id,words\n1,cat\n", "Set prompt_column to one of: id, words"),
         ("a.json", "{", "it is not a .json file"),
-        ("a.json", "{}", "it does not hold a list"),
         ("a.json", '[{"caption": "a"}, {"caption": 1}]', "row 2 has no text under 'caption'"),
         ("a.csv", "id,prompt\n1,a cat\n2,a cat, asleep\n", "row 2 has more cells than the header"),
         ("a.csv", "id,prompt\n1\n", "row 1 has no text under 'prompt'"),
         ("a.json", "[" * 100_000, "it is not a .json file (maximum recursion depth"),
-        ("a.jsonl", "cat\n", "it is not a .jsonl file"),
         ("a.txt", "\n" + "x" * 1001, "Line 2 of"),
         ("a.json", '["a", ""]', "Prompt 2 of"),
     ],
@@ -191,26 +188,17 @@ def test_a_data_set_by_revision_pattern_and_column(data_sets, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("source", "words"),
+    ("words", "sentence"),
     [
         ("hub:some/nothing", "is not on the hub, or is private"),
         ("hub:some/lines:data/*.csv", "no file of the data set fits. It has all.jsonl"),
-        ("hub:nothing", "names no repository"),
+        ("hub:some/pick --column captions", "no column 'captions'"),
     ],
 )
-def test_a_data_set_that_cannot_be_read_is_one_sentence(data_sets, source, words):
-    failed = download(*data_sets, source)
+def test_a_data_set_that_cannot_be_read_is_one_sentence(data_sets, words, sentence):
+    failed = download(*data_sets, *words.split())
     assert failed.returncode == 2
-    assert words in failed.stderr.splitlines()[-1]
-
-
-def test_a_column_of_other_things_than_text_is_no_prompt(data_sets):
-    hub, _ = data_sets
-    path = hub.folders["datasets/some/pick"] / "data" / "train-00001-of-00002.parquet"
-    pyarrow.parquet.write_table(pyarrow.table({"caption": [{"text": "a cat"}]}), path)
-    failed = download(*data_sets, "hub:some/pick")
-    assert failed.returncode == 2
-    assert "column 'caption' holds dict, not text" in failed.stderr.splitlines()[-1]
+    assert sentence in failed.stderr.splitlines()[-1]
 
 
 def test_what_was_kept_of_a_data_set_and_is_damaged_is_named(data_sets, monkeypatch):

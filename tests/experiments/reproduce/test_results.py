@@ -79,20 +79,14 @@ def test_a_claim_falls_with_its_figures_and_with_no_others(number, changed, curv
 def findings(tmp_path):
     picture = tmp_path / "picture.png"
     Image.new("RGB", (16, 16), "red").save(picture)
-    rows = [
-        {"step": 0},
-        *(
-            {"step": k, "reward": k / 5, "seconds": 1.0, "reward_queries": 4, "unet_forward": 32}
-            for k in (1, 2, 3)
-        ),
-    ]
+    cost = {"seconds": 1.0, "reward_queries": 4, "unet_forward": 32}
+    rows = [{"step": 0}, *({"step": k, "reward": k / 5, **cost} for k in (1, 2, 3))]
+    tuning = {"method": "RLCM", "learning_rate": 1e-3, "seed": 1000, "gain": 1, "is_chosen": True}
     measures = {name: cells() for name in PLAN.budget.limits}
     return Findings(
         plan=PLAN,
         chosen={method.key: 1e-3 for method in METHODS},
-        tuning=[
-            {"method": "RLCM", "learning_rate": 1e-3, "seed": 1000, "gain": 1, "is_chosen": True}
-        ],
+        tuning=[tuning],
         cells=measures,
         betas=PEAKED,
         second={"rocm-kl": cell(1.0, 0.1), "rlcm": cell(0.5, 0.1)},
