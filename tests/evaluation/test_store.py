@@ -9,7 +9,7 @@ import zipfile
 import pytest
 from PIL import Image
 
-from rocm.errors import DrawingError, MissingFile, RunError
+from rocm.errors import MissingFile, RunError
 from rocm.evaluation import store
 from rocm.evaluation.plan import Column, ComparisonPlan
 from rocm.evaluation.request import Request
@@ -106,15 +106,6 @@ def test_after_a_crash_of_the_app_it_reads_as_unfinished_and_goes_on(kept):
     assert (status.state, status.num_drawn) == ("unfinished", 3)
     assert drawn(kept, plan).state == "finished"
     assert {one.index for one in kept.results(plan.key)} == set(range(plan.num_pictures))
-
-
-def test_more_than_four_at_once_are_refused(kept):
-    keys = [kept.draw(planned("slow", str(number)), ASKED) for number in range(4)]
-    with pytest.raises(DrawingError, match="4 comparisons are being drawn"):
-        kept.draw(planned("five"), ASKED)
-    for key in keys:
-        kept.cancel(key)
-    assert {kept.wait(key, 60).state for key in keys} == {"cancelled"}
 
 
 def test_a_name_that_is_none_and_a_damaged_plan_are_sentences(kept):

@@ -102,24 +102,6 @@ def test_cancel_keeps_what_is_drawn_and_the_next_request_is_served(queue, tmp_pa
 
 
 @pytest.mark.slow
-def test_what_cannot_be_drawn_is_one_sentence_and_the_process_lives_on(queue, tmp_path):
-    draw(queue, [APPLE], tmp_path)
-    before = queue.process_id()
-    (tmp_path / "pytorch_lora_weights.safetensors").write_bytes(b"x" * 100)
-    for change, words in (
-        ({"adapter": "/nowhere"}, "No adapter at /nowhere"),
-        ({"adapter": str(tmp_path)}, "is damaged"),
-        ({"model": "/nowhere"}, "No folder '/nowhere'"),
-    ):
-        with pytest.raises(DrawingError, match=words):
-            draw(queue, [replace(APPLE, **change)], tmp_path)
-    with pytest.raises(DrawingError, match=r"Unknown reward .tiny-judg.\. Did you mean"):
-        draw(queue, [APPLE], tmp_path, ["tiny-judg"])
-    assert len(draw(queue, [APPLE], tmp_path)) == 1
-    assert queue.process_id() == before
-
-
-@pytest.mark.slow
 def test_a_killed_process_is_replaced_and_every_picture_is_drawn_once(queue, tmp_path):
     number = queue.submit([replace(APPLE, seed=seed) for seed in range(100)], tmp_path)
     results = queue.results(number)

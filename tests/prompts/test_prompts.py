@@ -199,13 +199,3 @@ def test_a_data_set_that_cannot_be_read_is_one_sentence(data_sets, words, senten
     failed = download(*data_sets, *words.split())
     assert failed.returncode == 2
     assert sentence in failed.stderr.splitlines()[-1]
-
-
-def test_what_was_kept_of_a_data_set_and_is_damaged_is_named(data_sets, monkeypatch):
-    hub, home = data_sets
-    monkeypatch.setattr(constants, "HF_HOME", str(home))
-    assert download(hub, home, "hub:some/lines").returncode == 0
-    (kept,) = (home / "rocm-prompts").iterdir()
-    kept.write_text(kept.read_text()[:-9])
-    with pytest.raises(ConfigError, match=r"is damaged\. Delete it, then: python -m rocm download"):
-        load_prompts("hub:some/lines", 2, 0)

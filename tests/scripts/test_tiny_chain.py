@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -21,39 +22,11 @@ from scripts.tiny.loop import Slice, train
 from scripts.tiny.pictures import load_drawings, on_ground
 from scripts.tiny.recipe import Recipe
 
-NAMES = [
-    "red apple",
-    "cat",
-    "cow",
-    "egg",
-    "grapes",
-    "pear",
-    "fox",
-    "owl",
-    "bread",
-    "bee",
-    "fig",
-    "ox",
-]
-SMALL = {
-    "vae_batch": 2,
-    "vae_updates": 2,
-    "clip_batch": 4,
-    "clip_updates": 2,
-    "teacher_batch": 4,
-    "teacher_updates": 2,
-    "distill_batch": 4,
-    "distill_updates": 2,
-    "num_questions": 20,
-    "num_pairs": 4,
-    "num_compared": 8,
-    "preference_batch": 8,
-    "num_examined": 16,
-    "preference_updates": 2,
-    "hack_updates": 1,
-    "judge_batch": 8,
-    "judge_updates": 2,
-}
+NAMES = ["red apple", *"cat cow egg grapes pear fox owl bread bee fig ox".split()]
+STAGES = ("vae", "clip", "teacher", "distill", "preference", "judge")
+SMALL = {f"{stage}_updates": 2 for stage in STAGES} | {f"{stage}_batch": 4 for stage in STAGES}
+SMALL |= {"vae_batch": 2, "preference_batch": 8, "judge_batch": 8, "hack_updates": 1}
+SMALL |= {"num_questions": 20, "num_pairs": 4, "num_compared": 8, "num_examined": 16}
 
 
 def icon(number: int, colour: str) -> dict:
@@ -159,9 +132,6 @@ def test_every_stage_runs_and_stock_libraries_load_the_result(npm: Path, tmp_pat
     for name in ("tiny-lcm", "tiny-clip", "tiny-eval", "tiny-preference", "tiny-judge", "taste"):
         assert "Apache-2.0" in (assets / name / "README.md").read_text("utf-8")
     assert "| colorfulness" in (assets / "tiny-judge/README.md").read_text("utf-8")
-    lists = [
-        (assets / "prompts" / n).read_text("utf-8").splitlines()
-        for n in ("train.txt", "eval.txt", "test.txt")
-    ]
-    objects = [{line.split(" emoji of ")[1].split(" on a ")[0] for line in one} for one in lists]
+    texts = [(assets / f"prompts/{n}.txt").read_text("utf-8") for n in ("train", "eval", "test")]
+    objects = [set(re.findall(r" emoji of (.*?)(?: on a .*)?$", text, re.M)) for text in texts]
     assert not any(a & b for a, b in itertools.combinations(objects, 2))

@@ -108,20 +108,6 @@ def test_what_cannot_work_is_said_once_before_start(studio, settings, words):
     assert words in found
 
 
-@pytest.mark.parametrize(("capability", "is_refused"), [("7.5", True), ("8.0", False)])
-def test_a_card_without_bfloat16_is_said(monkeypatch, tmp_path, capability, is_refused):
-    program = tmp_path / "nvidia-smi"
-    # Memory is asked too; a driver knows no third thing here.
-    words = f'case "$1" in *compute_cap) echo {capability};; *memory.free) echo 9000;; esac'
-    program.write_text(f"#!/bin/sh\n{words}\n")
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    found = problems(RunConfig(precision="bf16"), UNKNOWN)
-    assert [f"and this one has {capability}" in one for one in found] == [True] * is_refused
-    others = RunConfig(precision="fp16"), RunConfig(precision="bf16", device="cpu")
-    assert [problems(config, UNKNOWN) for config in others] == [[], []]
-
-
 def test_a_batch_that_does_not_fit_is_said_unless_it_can_be_recomputed(monkeypatch):
     monkeypatch.setenv("PATH", "")
     huge = Estimate(1.0, 1e9, "")
