@@ -31,17 +31,14 @@ def random_pipeline(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         tokenizer = byte_tokenizer()
-        pipeline = LatentConsistencyModelPipeline(
+        return LatentConsistencyModelPipeline(
             vae=_autoencoder(),
             text_encoder=_text_encoder(tokenizer),
             tokenizer=tokenizer,
             unet=_unet(channels),
             scheduler=LCMScheduler(original_inference_steps=50, clip_sample=False),
-            safety_checker=None,
-            feature_extractor=None,
-            requires_safety_checker=False,
+            **NO_CHECKER,
         )
-    return pipeline
 
 
 def random_diffusion(seed: int, is_turbo: bool = False) -> StableDiffusionPipeline:

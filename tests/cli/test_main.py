@@ -8,7 +8,6 @@ from diffusers import LatentConsistencyModelPipeline
 from PIL import Image
 
 from rocm.cli.main import main
-from rocm.config import RunConfig
 from rocm.storage.paths import ROOT
 
 FILES = {
@@ -107,14 +106,3 @@ def test_a_sample_equals_a_ten_line_diffusers_script(folder):
         difference = np.abs(np.asarray(drawn, int) - np.asarray(expected, int))
         assert difference.max() <= 1
         assert drawn.info["seed"] == str(seed)
-
-
-def test_a_presets_download_names_the_rewards_that_are_missing(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("rocm.cli.models.is_usable", lambda name: name == "clipscore")
-    settings = RunConfig.load("tiny-rocm-kl", reward="0.5*hpsv2+0.5*clipscore", judge="pickscore")
-    (tmp_path / "mine.yaml").write_text(settings.to_yaml())
-    assert main(["download", str(tmp_path / "mine.yaml")]) == 0
-    command = capsys.readouterr().out.splitlines()[0].partition("python -m rocm ")[2]
-    assert command == "rewards --download hpsv2 pickscore"
-    assert main(["download", "tiny-rocm-kl"]) == 0
-    assert "rewards" not in capsys.readouterr().out

@@ -39,18 +39,11 @@ def test_every_paper_preset_fits_every_overlay(name):
         assert fitted.batch_size * fitted.gradient_accumulation == pictures
 
 
-@pytest.mark.parametrize(
-    ("megabytes", "same_as"),
-    [(12_884, "12gb"), (25_757, "24gb"), (48_000, "24gb"), (85_899, "80gb")],
-)
+@pytest.mark.parametrize(("megabytes", "same_as"), [(12_884, "12gb"), (48_000, "24gb")])
 def test_auto_takes_the_largest_that_the_card_has_room_for(monkeypatch, megabytes, same_as):
     monkeypatch.setattr(hardware, "card_mb", lambda field: float(megabytes))
     config = RunConfig.load(PAPER, gradient_accumulation=8)
     assert with_hardware(config, "auto") == with_hardware(config, same_as)
-
-
-@pytest.mark.parametrize("megabytes", [None, 8_000.0])
-def test_auto_without_a_large_enough_card_is_one_sentence(monkeypatch, megabytes):
-    monkeypatch.setattr(hardware, "card_mb", lambda field: megabytes)
+    monkeypatch.setattr(hardware, "card_mb", lambda field: None)
     with pytest.raises(ConfigError, match="found no CUDA card of at least 12gb"):
-        with_hardware(RunConfig.load(PAPER), "auto")
+        with_hardware(config, "auto")

@@ -89,24 +89,6 @@ def test_a_measurement_that_was_not_finite_is_left_out(ended):
     assert empty.reward is empty.judge is empty.divergence is None
 
 
-def test_over_the_queue_the_same_sweep_goes_on_and_keeps_what_is_done(tmp_path):
-    studio = Studio(tmp_path, [*FAKE_TRAINER, "good"])
-    arguments = ("tiny-rocm-kl", {"beta": [0, 1]}, 1, {"num_steps": 3, "eval_every": 3})
-    sweep_id = studio.start_sweep(*arguments)
-    first, second = (one.run_ids[0] for one in studio.sweeps.report(sweep_id).cells)
-    wait_for(studio, first, "finished")
-    studio.runs.stop(second)
-    assert wait_for(studio, second, "stopped", "cancelled", "finished").state != "finished"
-    done = (studio.runs.folder / first / "metrics.jsonl").stat().st_mtime_ns
-    assert studio.start_sweep(*arguments) == sweep_id
-    wait_for(studio, second, "finished")
-    assert (studio.runs.folder / first / "metrics.jsonl").stat().st_mtime_ns == done
-    report = studio.sweeps.report(sweep_id)
-    assert (report.num_done, report.num_runs) == (2, 2)
-    assert [report.sweep for report in studio.runs.all()] == [sweep_id, sweep_id]
-    end_all(studio)
-
-
 def test_inline_a_sweep_trains_reports_and_makes_only_what_is_missing(
     tmp_path, tiny_pipeline_dir, monkeypatch
 ):

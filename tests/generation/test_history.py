@@ -15,7 +15,6 @@ from rocm.generation.picture import Picture
 from rocm.generation.queue import DrawingQueue
 from rocm.runs.run_dir import RunDir
 from rocm.ui.generate.view import query
-from tests.generation.conftest import wait_until
 
 APPLE = Order(prompt="a red apple")
 VISITOR, OTHER = "a" * 32, "b" * 32
@@ -124,16 +123,6 @@ def test_in_public_an_order_is_bounded_and_histories_are_apart(orders, tmp_path)
     for name in ("..", "x", "A" * 32):
         with pytest.raises(MissingFile, match="Reload"):
             orders.history(name)
-
-
-def test_a_full_queue_is_said_and_leaves_no_entry(orders):
-    orders.draw(APPLE)
-    wait_until(lambda: orders.queue.process_id() is not None)
-    for _ in range(16):
-        orders.draw(APPLE)
-    with pytest.raises(DrawingError, match="16 requests are waiting"):
-        orders.draw(APPLE)
-    assert len(orders.history()) == 17
 
 
 def test_the_address_holds_the_order_and_a_strange_one_is_refused(orders, run_id):

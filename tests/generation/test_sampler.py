@@ -11,7 +11,7 @@ import torch
 from rocm.algorithms.trajectory import batch_noise, denoised_latent
 from rocm.errors import ConfigError, MissingFile
 from rocm.generation.picture import Picture
-from rocm.generation.sampler import MAX_ADAPTERS, SMALL_BATCH, Sampler
+from rocm.generation.sampler import Sampler
 from rocm.models.consistency import load_model
 from rocm.models.lora import load_adapter
 from tests.generation.conftest import write_adapter
@@ -47,15 +47,6 @@ def test_neighbours_adapters_and_earlier_requests_change_nothing(sampler, plain,
     assert distance(drawn(sampler, plain)[0], alone[0]) <= 1
 
 
-def test_base_and_adapter_take_turns_so_that_pairs_come_early(sampler, plain, tiny_adapters):
-    base = [replace(plain, seed=seed) for seed in range(SMALL_BATCH + 1)]
-    adapted = [replace(one, adapter=str(tiny_adapters[0])) for one in base]
-    order = [one.index for one in sampler.draw([*adapted, *base])]
-    num = len(base)
-    whole = [*range(SMALL_BATCH), *range(num, num + SMALL_BATCH)]
-    assert order == [*whole, SMALL_BATCH, num + SMALL_BATCH]
-
-
 def test_strength_leads_from_the_base_to_the_adapter(sampler, plain, tiny_adapters):
     adapted = replace(plain, adapter=str(tiny_adapters[0]))
     weaker = (replace(adapted, adapter_strength=strength) for strength in (0.0, 0.5))
@@ -76,18 +67,6 @@ def test_an_adapter_that_a_run_has_replaced_is_read_again(sampler, plain, tiny_a
     after = drawn(sampler, picture)[0]
     assert distance(after, expected) <= 1
     assert distance(after, before) > 1
-
-
-def test_more_adapters_than_stay_loaded_are_drawn_all(plain, tiny_adapters, tmp_path):
-    sampler = Sampler("cpu")
-    folders = [tmp_path / str(number) for number in range(MAX_ADAPTERS + 1)]
-    for folder in folders:
-        shutil.copytree(tiny_adapters[0], folder)
-    pictures = [replace(plain, adapter=str(folder)) for folder in (*folders, folders[0])]
-    found = drawn(sampler, *pictures)
-    assert all(distance(found[0], other) <= 1 for other in found)
-    (loaded,) = sampler._models.values()
-    assert len(loaded.adapters) <= MAX_ADAPTERS
 
 
 def test_an_adapter_of_another_model_is_refused_and_leaves_no_trace(

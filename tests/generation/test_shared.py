@@ -5,12 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from rocm.distributed import parting
 from rocm.generation.picture import Picture
 from rocm.generation.sampler import SMALL_BATCH, Sampler
-from rocm.generation.shared import SharedQueue, follow
 from rocm.rewards.names import KL
-from tests.training.threads import PATIENCE_S, pair
+from tests.training.threads import pair
 
 MEASURED = ("saturation", KL)
 
@@ -57,21 +55,3 @@ def test_two_processes_draw_the_pictures_of_one_bit_for_bit_and_half_of_them_eac
         )
         assert list(shared) == [alone, alone]
     assert batches == {0: 2, 1: 2}
-
-
-def test_the_leading_process_alone_writes_and_ends_the_others(order, samplers, tmp_path):
-    leader, other = pair()
-    with ThreadPoolExecutor(1) as pool:
-
-        def second():
-            with parting(other):
-                follow(other, samplers[1])
-
-        following = pool.submit(second)
-        with parting(leader):
-            queue = SharedQueue(leader, samplers[0])
-            found = list(queue.results(queue.submit(order, tmp_path / "new", MEASURED)))
-        following.result(PATIENCE_S)
-    assert sorted(file for _, file, _ in found) == sorted(tmp_path.rglob("*.*"))
-    expected = {one.index: one.scores for one in samplers[0].draw(order, MEASURED)}
-    assert {index: scores for index, _, scores in found} == expected

@@ -13,7 +13,7 @@ from huggingface_hub import constants
 from rocm.config import RunConfig
 from rocm.errors import ConfigError, MissingFile
 from rocm.prompts.files import read_prompts
-from rocm.prompts.split import check_prompt, load_prompts, noise_seed, prompts_of, training_item
+from rocm.prompts.split import load_prompts, noise_seed, prompts_of, training_item
 from rocm.storage.paths import ROOT
 from tests.hub_server import COMMIT, serving
 
@@ -56,14 +56,6 @@ def test_noise_seeds_differ_between_pictures_and_runs():
     seeds = {noise_seed(seed, index) for seed in range(10) for index in range(-100, 100)}
     assert len(seeds) == 2000
     assert all(0 <= seed < 2**63 for seed in seeds)
-
-
-def test_a_prompt_is_trimmed_or_refused():
-    assert check_prompt("  a cat \n") == "a cat"
-    assert len(check_prompt("x" * 1000)) == 1000
-    for bad in ("", " \n", "x" * 1001):
-        with pytest.raises(ConfigError):
-            check_prompt(bad)
 
 
 @pytest.mark.parametrize("source", ["a" * 5000, "~nobody-here/x", "a\0b", "README.md/x"])

@@ -96,12 +96,6 @@ def test_a_run_that_works_or_waits_is_not_deleted(studio, run):
         studio.runs.delete("mine")
 
 
-def test_a_damaged_run_can_be_deleted(studio, run):
-    run.state_file.write_text("{")
-    studio.runs.delete("mine")
-    assert [report.run_id for report in studio.runs.deleted()] == ["mine"]
-
-
 def test_a_run_is_not_restored_over_another(studio, run):
     studio.runs.delete("mine")
     RunDir.create(studio.runs.folder / "mine", RunConfig())

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 from itertools import pairwise
 
 import psutil
@@ -17,6 +16,7 @@ from rocm.config import RunConfig
 from rocm.errors import RunError
 from rocm.storage.paths import ROOT
 from rocm.studio import Studio
+from tests.generation.conftest import wait_until
 from tests.test_studio import FAKE_TRAINER, end_all, measured_steps, wait_for
 
 APP = """
@@ -64,13 +64,6 @@ def workers(home):
     words = ["-m", "rocm.runs.queue", str(home.resolve())]
     processes = psutil.process_iter(["cmdline"])
     return [one for one in processes if (one.info["cmdline"] or [])[1:4] == words]
-
-
-def wait_until(condition):
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def waiting(studio):

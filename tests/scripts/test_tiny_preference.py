@@ -3,34 +3,15 @@
 import pytest
 import torch
 
-from scripts.tiny.comparisons import Pool, draw_pairs
 from scripts.tiny.export import prompt_list, split_objects
 from scripts.tiny.pictures import Drawings
 from scripts.tiny.preference import vote_loss
-
-
-def draws(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-@pytest.fixture(scope="module")
-def pool() -> Pool:
-    pictures = torch.randint(0, 256, (3, 4, 3, 64, 64), generator=draws(), dtype=torch.uint8)
-    return Pool(["a cat", "a dog", "an owl"], pictures, pictures.flip(-1))
 
 
 @pytest.fixture(scope="module")
 def drawings() -> Drawings:
     rows = [{"name": f"thing {i}", "style": s} for i in range(40) for s in ("flat", "3d")]
     return Drawings(None, rows)
-
-
-def test_pairs_depend_on_the_seed_alone(pool: Pool):
-    first, second = (draw_pairs(pool, 6, draws(5)) for _ in range(2))
-    assert first.captions == second.captions
-    assert torch.equal(first.first, second.first)
-    assert torch.equal(first.second, second.second)
-    assert not torch.equal(first.first, draw_pairs(pool, 6, draws(6)).first)
 
 
 def test_the_loss_of_a_decided_vote_is_bradley_terry_and_of_a_tie_the_mean_of_both():

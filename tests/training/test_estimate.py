@@ -12,8 +12,6 @@ from rocm.studio import Studio
 from rocm.training.estimate import EMBEDDED_MODEL, Estimate, passes
 from rocm.training.preflight import problems
 
-UNKNOWN = Estimate(None, None, "")
-
 
 @pytest.fixture
 def studio(tmp_path):

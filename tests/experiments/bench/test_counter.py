@@ -2,10 +2,8 @@
 
 import pytest
 import torch
-from torch.nn import functional as F
 
 from rocm.experiments.bench.counter import Counter, saved_bytes
-from rocm.experiments.bench.meta import like_cuda
 
 DEVICES = pytest.mark.parametrize("device", ["cpu", "meta"])
 
@@ -40,20 +38,3 @@ def test_frozen_weights_are_not_counted_as_saved(device):
     assert saved_bytes(lambda: layer(pictures)) == 0
     assert saved_bytes(lambda: layer(pictures).tanh()) == 5 * 32 * 4
     assert saved_bytes(lambda: layer(pictures * 2).exp().view(-1)) == 5 * 32 * 4
-
-
-def test_autocast_on_meta_gives_the_formats_of_cuda():
-    weight = torch.zeros(4, 4, device="meta", requires_grad=True)
-    half = torch.zeros(2, 4, device="meta", dtype=torch.bfloat16)
-    with like_cuda(), torch.autocast("meta", torch.bfloat16), Counter() as counter:
-        products = F.linear(half, weight) + F.linear(half, weight)
-        normed = F.layer_norm(half, (4,))
-        assert torch.is_autocast_enabled("meta")
-        assert torch.get_autocast_dtype("meta") == torch.bfloat16
-    assert products.dtype == torch.bfloat16
-    assert normed.dtype == torch.float32
-    # One cast of the weight, kept; two products; a sum; the cast and the norm of the other input.
-    assert counter.counts.operations == 6
-    with like_cuda(), torch.autocast("meta", enabled=False):
-        assert F.layer_norm(half, (4,)).dtype == torch.bfloat16
-        assert not torch.is_autocast_enabled("meta")
