@@ -4,7 +4,6 @@ import pytest
 
 from rocm.config import RunConfig, hardware
 from rocm.config.hardware import with_hardware
-from rocm.config.presets import family_presets, hardware_names
 from rocm.errors import ConfigError
 
 PAPER = "paper-rocm-kl-hpsv2"
@@ -26,17 +25,6 @@ def test_an_update_keeps_its_pictures(name, batch, accumulation):
 def test_an_algorithm_of_pairs_keeps_them_on_a_card_for_one_picture(name, batch):
     config = with_hardware(RunConfig.load("paper-d3po-hpsv2"), name)
     assert (config.batch_size, config.batch_size * config.gradient_accumulation) == (batch, 32)
-
-
-@pytest.mark.parametrize("name", hardware_names())
-def test_every_paper_preset_fits_every_overlay(name):
-    presets = [preset for preset in family_presets() if preset.startswith("paper-")]
-    assert len(presets) == 32
-    for preset in presets:
-        config = RunConfig.load(preset)
-        pictures = config.batch_size * config.gradient_accumulation
-        fitted = with_hardware(config, name)
-        assert fitted.batch_size * fitted.gradient_accumulation == pictures
 
 
 @pytest.mark.parametrize(("megabytes", "same_as"), [(12_884, "12gb"), (48_000, "24gb")])
