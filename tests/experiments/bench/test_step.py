@@ -13,7 +13,6 @@ from rocm.experiments.bench.scoring import bench_scoring
 from rocm.experiments.bench.step import Work, bench_steps
 from rocm.experiments.bench.table import Report
 from rocm.experiments.bench.variants import NAIVE, PLAIN, VARIANTS, Variant
-from rocm.rewards.base import Scale
 from rocm.training.setup import set_up
 from rocm.training.update import update
 
