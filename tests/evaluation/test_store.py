@@ -143,7 +143,7 @@ def test_the_zip_holds_every_picture_its_figures_and_what_drew_it(kept):
 
 
 def test_a_damaged_picture_is_named(kept):
-    plan = planned("one", num_seeds=2)
+    plan = planned("one", "two", "three", num_seeds=2)
     drawn(kept, plan)
     results = kept.results(plan.key)
     results[0].file.write_bytes(results[0].file.read_bytes()[:60])
