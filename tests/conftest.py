@@ -50,22 +50,10 @@ def small_config(tiny_pipeline_dir: Path, tmp_path: Path) -> Callable[..., RunCo
     prompts.write_text("\n".join(f"picture {number}" for number in range(40)))
 
     def make(**settings: Any) -> RunConfig:
-        values = {
-            "model": str(tiny_pipeline_dir),
-            "prompts": str(prompts),
-            "track": "saturation",
-            "judge": "",
-            "num_inference_steps": 2,
-            "batch_size": 2,
-            "num_steps": 4,
-            "eval_every": 2,
-            "num_eval_prompts": 4,
-            "num_samples": 2,
-            "learning_rate": 0.01,
-            "device": "cpu",
-            **settings,
-        }
-        return RunConfig.load(values)
+        values = {"model": str(tiny_pipeline_dir), "prompts": str(prompts), "device": "cpu"}
+        values |= {"track": "saturation", "judge": "", "num_eval_prompts": 4, "num_samples": 2}
+        values |= {"num_inference_steps": 2, "batch_size": 2, "num_steps": 4, "eval_every": 2}
+        return RunConfig.load({**values, "learning_rate": 0.01, **settings})
 
     return make
 

@@ -1,7 +1,7 @@
 """A trainer without a model: writes the same run directory, twenty updates a second.
 
-Called as MANNER DIR, like `rocm.cli.trainer`. Manners: `good`, `deaf` (ignores stop and SIGTERM),
-`broken` (dies before it begins), `nan`.
+Called as MANNER DIR, like `rocm.cli.trainer`. Manners: `good`, `deaf` (ignores stop and SIGTERM)
+and `nan`.
 """
 
 import json
@@ -22,8 +22,6 @@ PROMPTS = ["a glossy emoji of a red apple", "a <b>flat</b> emoji of a cat & a do
 
 
 def main(manner: str, folder: str) -> None:
-    if manner == "broken":
-        sys.exit("There is no model at assets/none.")
     if manner == "deaf":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     run = RunDir(Path(folder))

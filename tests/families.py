@@ -27,13 +27,7 @@ from tests.tiny_pipeline import (
 
 PROMPT = "a red apple"
 # Model, U-Net passes of a picture in 4 steps at guidance 2 and 1.
-FAMILIES = {
-    "lcm": (4, 4),
-    "sd+lora": (8, 4),
-    "xl+lora": (8, 4),
-    "xl+unet": (4, 4),
-    "turbo": (8, 4),
-}
+FAMILIES = {"lcm": (4, 4), "sd+lora": (8, 4), "xl+lora": (8, 4), "xl+unet": (4, 4), "turbo": (8, 4)}
 
 
 def name_of(models: Path, family: str) -> str:

@@ -21,11 +21,10 @@ from rocm.cli import train as cli_train
 from rocm.cli.main import main
 from rocm.config import RunConfig
 from rocm.distributed import ALONE, Parted, Ranks, joined, merged, parting
-from rocm.errors import ConfigError, TrainingError
+from rocm.errors import ConfigError
 from rocm.evaluation.plan import ComparisonPlan
 from rocm.generation.picture import png_bytes
 from rocm.generation.sampler import Sampler
-from rocm.models.lean_layers import LeanConv2d
 from rocm.models.lora import WEIGHTS
 from rocm.rewards.base import Scale
 from rocm.runs.run_dir import RunDir
@@ -34,15 +33,15 @@ from rocm.storage.paths import ROOT
 from rocm.training import loop
 from rocm.training.checkpoint import Learner
 from rocm.training.loop import follow, train
-from rocm.training.memory import Economy
 from rocm.training.setup import Setup, set_up
 from rocm.training.update import update
 from tests.generation.conftest import wait_until
-from tests.training.choices import ALGORITHMS
+from tests.training.choices import ALGORITHMS, D3PO
 from tests.training.threads import PATIENCE_S, pair
 
 # Adam alone would turn the sign of a gradient that is 0 but for rounding into a whole step.
 PROPORTIONAL = {"adam_epsilon": 1.0, "learning_rate": 0.1}
+ACCELERATE = {"ACCELERATE_MIXED_PRECISION": "no", "MASTER_PORT": "29500"}
 CLOCK = ("time", "seconds", "images_per_s", "memory_mb")
 
 
@@ -116,37 +115,13 @@ def test_a_memory_that_is_full_in_one_process_makes_all_of_them_step_down(small_
     setups = crowded_pair(config, num=3)
     with ThreadPoolExecutor(2) as pool:
         (_, parameters, _), (_, others, _) = pool.map(trained, setups, (1, 1))
-    ways = [
-        (one.lean, one.checkpointing, one.parts)
-        for one in (two.execution.economy for two in setups)
-    ]
-    assert ways == [(True, True, 2)] * 2
-    assert list(setups[0].execution.economy.sentences) == [
-        "memory-lean",
-        "memory-checkpointing",
-        "memory-batches",
-    ]
+    economies = [setup.execution.economy for setup in setups]
+    assert [(one.lean, one.checkpointing, one.parts) for one in economies] == [(True, True, 2)] * 2
+    ways = ("lean", "checkpointing", "batches")
+    assert list(economies[0].sentences) == [f"memory-{way}" for way in ways]
     for one, other, alone in zip(parameters, others, expected, strict=True):
         assert torch.equal(one, other)
         torch.testing.assert_close(one, alone, rtol=1e-4, atol=2e-6)
-
-
-def test_a_memory_that_stays_full_ends_all_processes_with_where_it_has_gone(small_config):
-    setups = crowded_pair(small_config(), num=9)
-    with ThreadPoolExecutor(2) as pool:
-        ends = [pool.submit(trained, one, 1) for one in setups]
-        for end in ends:
-            with pytest.raises(TrainingError, match="the model's weights take"):
-                end.result(PATIENCE_S)
-
-
-def test_processes_begin_as_sparing_of_memory_as_the_most_sparing_one(small_config):
-    setup = set_up(small_config())
-    setup.execution.economy.join(
-        setup.model, [setup.execution.economy, Economy(lean=True, checkpointing=True)]
-    )
-    assert setup.execution.economy == Economy(lean=True, checkpointing=True)
-    assert any(isinstance(one, LeanConv2d) for one in setup.model.pipeline.unet.modules())
 
 
 def test_an_evaluation_split_over_two_processes_is_that_of_one(small_config):
@@ -160,6 +135,11 @@ def test_an_evaluation_split_over_two_processes_is_that_of_one(small_config):
         assert one.statistics == pytest.approx(alone.statistics)
 
 
+def followed(ranks: Ranks) -> None:
+    with parting(ranks):
+        follow(ranks)
+
+
 @pytest.mark.usefixtures("in_turn")
 def test_a_process_that_fails_ends_the_leading_one_with_its_words(new_run, monkeypatch):
     def failing(setup: Setup, mixture: Any, step: int) -> dict[str, Any]:
@@ -169,13 +149,8 @@ def test_a_process_that_fails_ends_the_leading_one_with_its_words(new_run, monke
 
     monkeypatch.setattr(loop, "update", failing)
     run, (leader, other) = new_run("run"), pair()
-
-    def second() -> None:
-        with parting(other):
-            follow(other)
-
     with ThreadPoolExecutor(1) as pool:
-        following = pool.submit(second)
+        following = pool.submit(followed, other)
         words = "Process 1 of 2 has failed: ValueError: a fault"
         with pytest.raises(Parted, match=words), parting(leader):
             list(train(run, ranks=leader))
@@ -189,13 +164,8 @@ def test_a_process_that_fails_ends_the_leading_one_with_its_words(new_run, monke
 @pytest.mark.usefixtures("in_turn")
 def test_a_stop_ends_both_processes_after_the_same_update(new_run):
     run, (leader, other) = new_run("run", num_steps=50), pair()
-
-    def second() -> None:
-        with parting(other):
-            follow(other)
-
     with ThreadPoolExecutor(1) as pool:
-        following = pool.submit(second)
+        following = pool.submit(followed, other)
         with parting(leader):
             for progress in train(run, ranks=leader):
                 if progress.step == 2:
@@ -227,10 +197,7 @@ def test_no_batch_of_a_process_is_larger_than_before(small_config, batch_size, a
     ("settings", "message"),
     [
         ({"batch_size": 3}, "2 processes cannot share an update of 3 pictures"),
-        (
-            {"algorithm": "d3po", "batch_size": 2, "pictures_per_prompt": 2},
-            "Shared by 2 processes: batch_size=1 is odd",
-        ),
+        ({**D3PO, "batch_size": 2}, "Shared by 2 processes: batch_size=1 is odd"),
     ],
 )
 def test_an_update_that_cannot_be_shared_is_refused(small_config, settings, message):
@@ -258,45 +225,18 @@ def test_a_run_that_cannot_be_shared_is_refused_before_anything_is_written(
     [
         ({"WORLD_SIZE": "two"}, "WORLD_SIZE is 'two', not a number"),
         ({"WORLD_SIZE": "2", "RANK": "0"}, "LOCAL_RANK is '', not a number"),
-        (
-            {"ACCELERATE_MIXED_PRECISION": "no", "MASTER_PORT": "29500"},
-            "accelerate was asked for several processes and has started this one by itself",
-        ),
+        (ACCELERATE, "accelerate was asked for several processes and has started this one"),
     ],
-    ids=["size", "place", "accelerate-cpu"],
 )
 def test_what_a_launcher_has_left_out_is_named(environment, message):
     with pytest.raises(ConfigError, match=message), joined(environment):
         pass
 
 
-@pytest.mark.parametrize(
-    "environment", [{}, {"WORLD_SIZE": "1"}, {"ACCELERATE_MIXED_PRECISION": "no"}]
-)
+@pytest.mark.parametrize("environment", [{}, {"WORLD_SIZE": "1"}])
 def test_a_process_by_itself_meets_nobody(environment):
     with joined(environment) as ranks:
         assert ranks is ALONE
-
-
-def test_a_meeting_point_in_use_is_named(monkeypatch):
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(taken.getsockname()[1])}
-        for name, value in {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0", **place}.items():
-            monkeypatch.setenv(name, value)
-        words = f"cannot meet at {':'.join(place.values())} "
-        with pytest.raises(TrainingError, match=words), joined():
-            pass
-
-
-@pytest.mark.parametrize("words", [["study", "bin"], ["doctor"], ["runs"]])
-def test_a_command_that_processes_cannot_share_is_refused_where_several_were_started(
-    words, monkeypatch, capsys
-):
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    assert main(words) == 2
-    captured = capsys.readouterr()
-    assert f"Start '{words[0]}' without a launcher" in captured.err
-    assert captured.out == ""
 
 
 def test_counts_add_up_and_times_do_not():

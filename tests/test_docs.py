@@ -1,19 +1,14 @@
 """What a user can name is in the docs, and what the docs name exists."""
 
 import re
-import subprocess
-import sys
 from itertools import product
 from pathlib import Path
 
 import pytest
 
-from rocm.algorithms.divergences import DIVERGENCES
 from rocm.config import RunConfig
 from rocm.config.algorithms import ALGORITHMS
 from rocm.config.presets import preset_names
-from rocm.config.run_config import choices
-from rocm.rewards.files import PUBLISHED
 from rocm.rewards.names import NAMES
 from rocm.runs.run_dir import RunDir
 from rocm.training.loop import train
@@ -46,45 +41,10 @@ def test_every_preset_is_described():
     assert documented == set(preset_names())
 
 
-def test_every_divergence_has_its_formula():
-    table = read("docs/math.md").split("## Divergences")[1].split("### Reductions")[0]
-    assert set(re.findall(r"^\| `(\w+)` ", table, re.M)) == set(DIVERGENCES)
-
-
-def test_every_choice_of_the_objective_is_explained():
-    text = read("docs/math.md")
-    for setting in (
-        "reduction",
-        "last_step",
-        "ref_grad",
-        "js_estimator",
-        "backprop",
-        "grid",
-        "algorithm",
-        "policy_loss",
-        "sampler",
-    ):
-        missing = [choice for choice in choices(setting) if f"`{choice}`" not in text]
-        assert not missing, f"{setting}: {missing}"
-
-
 def test_every_reward_is_described():
     section = read("docs/settings.md").split("## Rewards")[1].split("\n## ")[0]
     rows = re.findall(r"^\| ([^|]*) \|", section, re.M)
     assert set(re.findall(r"`([\w.-]+)`", " ".join(rows))) == set(NAMES)
-
-
-def test_every_published_reward_has_its_row():
-    tables = read("docs/rewards.md").split("## Files")[0]
-    for column in (r"^\| `([\w.]+)` \|", r"^\| (.*`) \| yes"):
-        rows = " ".join(re.findall(column, tables, re.M))
-        assert set(re.findall(r"[\w.]+", rows)) == set(PUBLISHED)
-
-
-def test_every_command_has_its_example():
-    examples = set(re.findall(r"^python -m rocm (\w+)", read("README.md"), re.M))
-    help_text = subprocess.check_output([sys.executable, "-m", "rocm", "--help"], text=True)
-    assert examples == set(re.findall(r"^    (\w+)(?: |$)", help_text, re.M))
 
 
 def test_every_metric_of_a_run_is_described(tmp_path, tiny_pipeline_dir):
@@ -101,19 +61,10 @@ def test_every_metric_of_a_run_is_described(tmp_path, tiny_pipeline_dir):
 
 
 def measured_by(algorithm, folder, prompts, model):
-    config = RunConfig(
-        algorithm=algorithm,
-        prompts=prompts,
-        model=model,
-        num_steps=1,
-        num_inference_steps=2,
-        num_eval_prompts=2,
-        track="saturation",
-        judge="smoothness",
-        device="cpu",
-        **BY_ALGORITHM.get(algorithm, {}),
-    )
-    run = RunDir.create(folder / algorithm, config)
+    settings = {"algorithm": algorithm, "prompts": prompts, "model": model, "device": "cpu"}
+    settings |= {"num_steps": 1, "num_inference_steps": 2, "num_eval_prompts": 2}
+    settings |= {"track": "saturation", "judge": "smoothness"} | BY_ALGORITHM.get(algorithm, {})
+    run = RunDir.create(folder / algorithm, RunConfig(**settings))
     list(train(run))
     return {name for row in run.metrics() for name in row}
 
@@ -125,22 +76,9 @@ def test_every_environment_variable_is_described():
     assert documented == named
 
 
-def test_every_chosen_answer_names_settings_that_exist():
-    table = read("docs/math.md").split("## Not given in the paper")[1].split("## Departures")[0]
-    rows = re.findall(r"^\| .* \| ([^|]*) \|$", table, re.M)
-    named = set(re.findall(r"`(\w+)`", " ".join(rows)))
-    assert named
-    assert named <= set(RunConfig.model_fields)
-
-
 @pytest.mark.parametrize(
     "path", ["README.md", *(f"docs/{file.name}" for file in (ROOT / "docs").glob("*.md"))]
 )
 def test_relative_links_lead_somewhere(path):
     for target in re.findall(r"\]\((?!https?:)([^)#]+)", read(path)):
         assert (ROOT / path).parent.joinpath(target).exists(), f"{path} links to {target}"
-
-
-def test_front_matter_agrees_with_the_requirements():
-    version = re.search(r"^sdk_version: ([\d.]+)$", read("README.md"), re.M).group(1)
-    assert f"gradio>={'.'.join(version.split('.')[:2])}" in read("requirements.txt")

@@ -32,17 +32,6 @@ def tables_as_before():
         table.update(before) if isinstance(table, dict) else table.extend(before)
 
 
-def test_every_extension_point_has_its_section():
-    headings = [section.splitlines()[0] for section in SECTIONS]
-    assert headings == [
-        "A reward",
-        "A divergence",
-        "An algorithm",
-        "A prompt source",
-        "A model family",
-    ]
-
-
 @pytest.mark.parametrize("section", SECTIONS, ids=lambda text: text.splitlines()[0])
 def test_an_example_trains(section, small_config, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -22,15 +22,8 @@ from rocm.training.loop import train
 PATH = Path(__file__).resolve().parents[1] / "docs" / "rocm_by_hand.py"
 NUM_UPDATES, BATCH_SIZE, NUM_BASE = 3, 2, 4
 # What may differ from the preset: how much is computed, and what is measured besides.
-SMALL = {
-    "batch_size": BATCH_SIZE,
-    "num_eval_prompts": NUM_BASE,
-    "checkpoint_every": NUM_UPDATES,
-    "num_samples": 1,
-    "track": "",
-    "judge": "",
-    "device": "cpu",
-}
+SMALL = {"batch_size": BATCH_SIZE, "num_eval_prompts": NUM_BASE, "checkpoint_every": NUM_UPDATES}
+SMALL |= {"num_samples": 1, "track": "", "judge": "", "device": "cpu"}
 
 
 def by_hand() -> ModuleType:

@@ -18,12 +18,7 @@ from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
 from safetensors.torch import save_file
 from tokenizers import pre_tokenizers
-from transformers import (
-    CLIPTextConfig,
-    CLIPTextModel,
-    CLIPTextModelWithProjection,
-    CLIPTokenizer,
-)
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 NUM_TOKENS = 16
 BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
@@ -36,17 +31,14 @@ def random_pipeline(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         tokenizer = byte_tokenizer()
-        pipeline = LatentConsistencyModelPipeline(
+        return LatentConsistencyModelPipeline(
             vae=_autoencoder(),
             text_encoder=_text_encoder(tokenizer),
             tokenizer=tokenizer,
             unet=_unet(channels),
             scheduler=LCMScheduler(original_inference_steps=50, clip_sample=False),
-            safety_checker=None,
-            feature_extractor=None,
-            requires_safety_checker=False,
+            **NO_CHECKER,
         )
-    return pipeline
 
 
 def random_diffusion(seed: int, is_turbo: bool = False) -> StableDiffusionPipeline:

@@ -1,8 +1,5 @@
-import os
+import shlex
 import signal
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,25 +8,21 @@ from diffusers import LatentConsistencyModelPipeline
 from PIL import Image
 
 from rocm.cli.main import main
-from rocm.config import RunConfig
-from rocm.runs.run_dir import RunDir
 from rocm.storage.paths import ROOT
 
 FILES = {
-    "broken.yaml": "beta: [0.1",
-    "list.yaml": "- beta",
-    "unknown.yaml": "betta: 0.1",
-    "few.txt": "one\ntwo\n",
-    "long.txt": "x" * 10_000,
+    "broken.yaml": b"beta: [0.1",
+    "list.yaml": b"- beta",
+    "few.txt": b"one\ntwo\n",
     "binary.txt": b"\xff\xfe\x00",
 }
+LONG = "x" * 300
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path, monkeypatch):
     for name, content in FILES.items():
-        data = content if isinstance(content, bytes) else content.encode()
-        (tmp_path / name).write_bytes(data)
+        (tmp_path / name).write_bytes(content)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ROCM_HOME", str(tmp_path / "home"))
     return tmp_path
@@ -38,109 +31,68 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (
-            ["train", "tiny-rocm-kl", "--betta", "0.1"],
-            "Unknown setting 'betta'. Did you mean 'beta'?",
-        ),
-        (["train", "tiny-rocm-kl", "--beta", "-1"], "beta='-1' is not allowed: input should be gr"),
-        (["train", "tiny-rocm-kl", "--beta", "nan"], "beta='nan' is not allowed"),
-        (["train", "tiny-rocm-kl", "--beta", "much"], "beta='much' is not allowed"),
-        (["train", "tiny-rocm-kl", "--beta"], "--beta needs a value"),
-        (["train", "tiny-rocm-kl", "0.1"], "'0.1' is not a setting"),
-        (["train", "tiny-rocm-kl", "--num-inference-steps", "9"], "9 is outside 1-8 and 16"),
-        (["train", "tiny-rocm-kl", "--divergence", "kll"], "'kl', 'js', 'hellinger'"),
-        (["train", "tiny-rocm-lk"], "neither a preset nor a file. Did you mean 'tiny-rocm-kl'?"),
-        (["train"], "Give a preset or a file"),
-        (["train", "broken.yaml"], "broken.yaml is not valid YAML in line 1"),
-        (["train", "list.yaml"], "list.yaml holds no settings"),
-        (["train", "unknown.yaml"], "Did you mean 'beta'?"),
-        (["train", "--resume", "nowhere"], "nowhere holds no run"),
-        (
-            ["train", "--resume", "nowhere", "--beta", "1"],
-            "--resume takes its settings from the run",
-        ),
-        (
-            ["train", "tiny-rocm-kl", "--prompts", "few.txt"],
-            "has 0 prompts to train and 2 to evaluate",
-        ),
-        (["train", "tiny-rocm-kl", "--prompts", "none.txt"], "none.txt does not exist"),
-        (
-            ["train", "tiny-rocm-kl", "--prompts", "long.txt"],
-            "Line 1 of long.txt: The prompt has 10,000",
-        ),
-        (["train", "tiny-rocm-kl", "--prompts", "binary.txt"], "not a UTF-8 text file"),
-        (["train", "tiny-rocm-kl", "--model", "no/model"], "No folder 'no/model'"),
-        (["train", "tiny-rocm-kl", "--reward", "tiny-clap"], "Did you mean 'tiny-clip'?"),
-        (["train", "tiny-rocm-kl", "--reward", "2*3*saturation"], "cannot be read"),
-        (["train", "tiny-rocm-kl", "--lora-targets", "nothing"], "matches no module of the U-Net"),
-        (["sample", ""], "The prompt is empty"),
-        (["sample", "x" * 10_000], "has 10,000 characters; at most 1,000"),
-        (["sample", "a cat", "--adapter", "nowhere"], "There is no run and no folder 'nowhere'"),
-        (["sample", "a cat", "--num", "0"], "--num is 1 to 1000"),
-        (["sample", "a cat", "--out", "no/such/folder/x.png"], "Cannot write no/such/folder/x.png"),
-        (["sample", "a cat", "--guidance-scale", "x"], "guidance_scale='x' is not allowed"),
-        (["sample", "a cat", "--sed", "1"], "Unknown argument '--sed'"),
-        (["train", "tiny-rocm-kl", "--judge", "tiny-judge,tiny-clip"], "not the name of one rew"),
-        (["train", "tiny-rocm-kl", "--judge", " tiny-judge"], "not the name of one reward"),
-        (["train", "tiny-rocm-kl", "--model", "few.txt"], "'few.txt' is a file, and a folder"),
-        (["train", "--resume", "x" * 300], "holds no run"),
-        (["sample", "a cat", "--adapter", "x" * 300], "no folder 'xxx"),
-        (["export", "x" * 300, "--out", "out"], "There is no run and no folder 'xxx"),
-        (["evaluate", "x" * 300], "no folder 'xxx"),
-        (
-            ["evaluate", "--out", "no/such/folder/x.csv"],
-            "Cannot write no/such/folder/x.csv: no fol",
-        ),
-        (["download", f"{'x' * 300}/y"], "No folder 'xxx"),
-        (["evaluate", "nowhere"], "no folder 'nowhere'. Give base"),
-        (
-            ["evaluate", "some/lora"],
-            "not on this disk. Run: python -m rocm download --adapter some/lora",
-        ),
-        (["evaluate", "--prompts", "none.txt"], "none.txt does not exist"),
-        (["evaluate", "--out", "table.pdf"], "--out table.pdf: end it in .csv"),
-        (["evaluate", "--axis", "guidance_scale=a"], "give numbers, such as guidance_scale=1,2,4"),
-        (["evaluate", "--prompts", "training", "--num-prompts", "300"], "add --yes"),
-        (["retrieval", "--model", "nowhere"], "No folder 'nowhere'"),
-        (["bench", "step", "--rounds", "0"], "--rounds is 1 to 1000"),
-        (["bench", "step", "--batch", "4", "0"], "--batch is 1 to 1000"),
-        (["bench", "dry", "--variants", "fast"], "No variant 'fast'. Variants: plain"),
-        (["bench", "dry", "--size", "embedded"], "bench dry takes --size real or small"),
-        (["bench", "parts", "--json", "x.json"], "bench parts writes no JSON"),
-        (["bench", "step", "--json", "nowhere/x.json"], "there is no such folder"),
+        ("train x --betta 0.1", "Unknown setting 'betta'. Did you mean 'beta'?"),
+        ("train x --beta -1", "beta='-1' is not allowed: input should be gr"),
+        ("train x --beta", "--beta needs a value"),
+        ("train x 0.1", "'0.1' is not a setting"),
+        ("train tiny-rocm-lk", "neither a preset nor a file. Did you mean 'tiny-rocm-kl'?"),
+        ("train", "Give a preset or a file"),
+        ("train broken.yaml", "broken.yaml is not valid YAML in line 1"),
+        ("train list.yaml", "list.yaml holds no settings"),
+        ("train --resume nowhere", "nowhere holds no run"),
+        ("train --resume nowhere --beta 1", "--resume takes its settings from the run"),
+        ("train x --prompts few.txt", "has 0 prompts to train and 2 to evaluate"),
+        ("train x --prompts binary.txt", "not a UTF-8 text file"),
+        ("train x --model few.txt", "'few.txt' is a file, and a folder"),
+        ("train x --reward tiny-clap", "Did you mean 'tiny-clip'?"),
+        ("train x --lora-targets nothing", "matches no module of the U-Net"),
+        ("train x --judge tiny-judge,tiny-clip", "not the name of one reward"),
+        (f"train --resume {LONG}", "holds no run"),
+        ("sample ''", "The prompt is empty"),
+        ("sample cat --num 0", "--num is 1 to 1000"),
+        ("sample cat --out no/such/folder/x.png", "Cannot write no/such/folder/x.png"),
+        ("sample cat --out /", "--out / names no file"),
+        ("sample cat --guidance-scale x", "guidance_scale='x' is not allowed"),
+        ("sample cat --sed 1", "Unknown argument '--sed'"),
+        (f"sample cat --adapter {LONG}", "no folder 'xxx"),
+        (f"export {LONG} --out out", "There is no run and no folder 'xxx"),
+        (f"download {LONG}/y", "No folder 'xxx"),
+        ("evaluate some/lora", "Run: python -m rocm download --adapter some/lora"),
+        ("evaluate --out table.pdf", "--out table.pdf: end it in .csv"),
+        ("evaluate --axis guidance_scale=a", "give numbers, such as guidance_scale=1,2,4"),
+        ("evaluate --prompts training --num-prompts 300", "add --yes"),
+        ("bench step --batch 4 0", "--batch is 1 to 1000"),
+        ("bench dry --variants fast", "No variant 'fast'. Variants: plain"),
+        ("bench dry --size embedded", "bench dry takes --size real or small"),
+        ("bench parts --json x.json", "bench parts writes no JSON"),
+        ("bench step --json nowhere/x.json", "there is no such folder"),
     ],
-    ids=lambda value: " ".join(value)[:60] if isinstance(value, list) else "",
 )
-def test_bad_input_is_one_clear_sentence_and_exit_code_2(
-    folder: Path, capsys: pytest.CaptureFixture, words: list[str], sentence: str
-) -> None:
+def test_bad_input_is_one_clear_sentence_and_exit_code_2(folder, capsys, words, sentence):
     try:
-        code = main(words)
+        code = main(shlex.split(words.replace("train x", "train tiny-rocm-kl")))
     except SystemExit as leaving:
         code = leaving.code
-    printed = capsys.readouterr()
-    last = printed.err.strip().splitlines()[-1]
+    printed = capsys.readouterr().err
     assert code == 2
-    assert sentence in last
-    assert "Traceback" not in printed.err
+    assert sentence in printed.strip().splitlines()[-1]
+    assert "Traceback" not in printed
 
 
-def test_cuda_without_a_card_is_said_before_anything_is_loaded(
-    folder: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_cuda_without_a_card_is_said_before_anything_is_loaded(folder, capsys, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert main(["train", "tiny-rocm-kl", "--device", "cuda"]) == 2
     assert "device=cuda, but no CUDA device is visible" in capsys.readouterr().err
 
 
-def test_training_gives_back_the_signal_handlers_that_it_found(folder: Path) -> None:
+def test_training_gives_back_the_signal_handlers_that_it_found(folder):
     before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
     arguments = ["--num-steps", "1", "--num-eval-prompts", "2"]
     assert main(["train", "tiny-rocm-kl", *arguments]) == 0
     assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
 
 
-def test_a_sample_equals_a_ten_line_diffusers_script(folder: Path) -> None:
+def test_a_sample_equals_a_ten_line_diffusers_script(folder):
     arguments = ["sample", "a glossy emoji of a red apple", "--seed", "7", "--num", "2"]
     assert main([*arguments, "--num-inference-steps", "4"]) == 0
     pipeline = LatentConsistencyModelPipeline.from_pretrained(ROOT / "assets/tiny-lcm")
@@ -154,44 +106,3 @@ def test_a_sample_equals_a_ten_line_diffusers_script(folder: Path) -> None:
         difference = np.abs(np.asarray(drawn, int) - np.asarray(expected, int))
         assert difference.max() <= 1
         assert drawn.info["seed"] == str(seed)
-
-
-def test_an_interrupted_list_of_runs_shows_every_state(
-    folder: Path, capsys: pytest.CaptureFixture
-) -> None:
-    assert main(["runs"]) == 0
-    assert "No runs in" in capsys.readouterr().out
-    run = RunDir.create(folder / "home" / "runs" / "mine", RunConfig.load("tiny-rocm-kl"))
-    run.append_metrics({"step": 0, "eval/reward": 0.0})
-    run.append_metrics({"step": 1, "eval/reward": 2.5})
-    run.mark_ended("interrupted")
-    assert main(["runs"]) == 0
-    assert "mine" in (printed := capsys.readouterr().out)
-    assert "interrupted" in printed
-    assert "reward 2.5" in printed
-
-
-def test_help_names_every_setting() -> None:
-    command = [sys.executable, "-m", "rocm", "train", "--help"]
-    environment = {**os.environ, "COLUMNS": "200"}
-    text = subprocess.run(
-        command, capture_output=True, text=True, check=True, env=environment
-    ).stdout
-    for name in RunConfig.model_fields:
-        assert f"--{name.replace('_', '-')} " in text
-
-
-def test_pictures_go_to_a_file_with_a_name(capsys):
-    assert main(["sample", "an apple", "--num", "2", "--out", "/"]) == 2
-    assert "--out / names no file" in capsys.readouterr().err
-
-
-def test_a_presets_download_names_the_rewards_that_are_missing(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("rocm.cli.models.is_usable", lambda name: name == "clipscore")
-    settings = RunConfig.load("tiny-rocm-kl", reward="0.5*hpsv2+0.5*clipscore", judge="pickscore")
-    (tmp_path / "mine.yaml").write_text(settings.to_yaml())
-    assert main(["download", str(tmp_path / "mine.yaml")]) == 0
-    command = capsys.readouterr().out.splitlines()[0].partition("python -m rocm ")[2]
-    assert command == "rewards --download hpsv2 pickscore"
-    assert main(["download", "tiny-rocm-kl"]) == 0
-    assert "rewards" not in capsys.readouterr().out

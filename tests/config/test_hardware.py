@@ -4,7 +4,6 @@ import pytest
 
 from rocm.config import RunConfig, hardware
 from rocm.config.hardware import with_hardware
-from rocm.config.presets import family_presets, hardware_names
 from rocm.errors import ConfigError
 
 PAPER = "paper-rocm-kl-hpsv2"
@@ -28,38 +27,11 @@ def test_an_algorithm_of_pairs_keeps_them_on_a_card_for_one_picture(name, batch)
     assert (config.batch_size, config.batch_size * config.gradient_accumulation) == (batch, 32)
 
 
-@pytest.mark.parametrize("name", hardware_names())
-def test_every_paper_preset_fits_every_overlay(name):
-    presets = [preset for preset in family_presets() if preset.startswith("paper-")]
-    assert len(presets) == 32
-    for preset in presets:
-        config = RunConfig.load(preset)
-        pictures = config.batch_size * config.gradient_accumulation
-        fitted = with_hardware(config, name)
-        assert fitted.batch_size * fitted.gradient_accumulation == pictures
-
-
-def test_overlays_stand_from_the_smallest_card_to_the_largest():
-    assert hardware_names() == ["12gb", "24gb", "80gb"]
-
-
-@pytest.mark.parametrize(
-    ("megabytes", "same_as"),
-    [(12_884, "12gb"), (25_757, "24gb"), (48_000, "24gb"), (85_899, "80gb")],
-)
+@pytest.mark.parametrize(("megabytes", "same_as"), [(12_884, "12gb"), (48_000, "24gb")])
 def test_auto_takes_the_largest_that_the_card_has_room_for(monkeypatch, megabytes, same_as):
     monkeypatch.setattr(hardware, "card_mb", lambda field: float(megabytes))
     config = RunConfig.load(PAPER, gradient_accumulation=8)
     assert with_hardware(config, "auto") == with_hardware(config, same_as)
-
-
-@pytest.mark.parametrize("megabytes", [None, 8_000.0])
-def test_auto_without_a_large_enough_card_is_one_sentence(monkeypatch, megabytes):
-    monkeypatch.setattr(hardware, "card_mb", lambda field: megabytes)
+    monkeypatch.setattr(hardware, "card_mb", lambda field: None)
     with pytest.raises(ConfigError, match="found no CUDA card of at least 12gb"):
-        with_hardware(RunConfig.load(PAPER), "auto")
-
-
-def test_an_unknown_card_is_refused_with_the_known_ones():
-    with pytest.raises(ConfigError, match="Give 12gb, 24gb, 80gb or auto"):
-        with_hardware(RunConfig.load(PAPER), "16gb")
+        with_hardware(config, "auto")

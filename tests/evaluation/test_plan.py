@@ -1,7 +1,6 @@
 """What is drawn for a request, and the sentence that a request without an answer gets."""
 
 import json
-import os
 import shutil
 from dataclasses import asdict
 
@@ -9,10 +8,8 @@ import pytest
 
 from rocm.config import RunConfig
 from rocm.errors import ConfigError, RocmError
-from rocm.evaluation.plan import ComparisonPlan, Pace, describe, make_plan
+from rocm.evaluation.plan import ComparisonPlan, make_plan
 from rocm.evaluation.request import JUDGE, Request, prompt_set
-from rocm.evaluation.store import Comparisons
-from rocm.generation.queue import DrawingQueue
 from rocm.runs.adapters import WEIGHTS
 from rocm.runs.run_dir import RunDir
 from tests.generation.conftest import write_adapter
@@ -96,25 +93,16 @@ def test_a_plan_has_one_name_until_an_adapter_changes(home, tiny_adapters):
     [
         ({"arms": ()}, "There are no arms. Choose at least one"),
         ({"arms": ("base", "base")}, "Arms 1 and 2 are the same ('base')"),
-        ({"arms": ("run:third",)}, "Run 'third' has no adapter"),
         ({"arms": ("run:../../etc",)}, "has no adapter"),
-        (
-            {"arms": ("somebody/lora",)},
-            "is not on this disk. Run: python -m rocm download --adapter somebody/lora",
-        ),
-        ({"arms": ("/no/such/folder",)}, "no folder '/no/such/folder'"),
         ({"prompts": ()}, "There are no prompts"),
         ({"prompts": ("one", "two", " one")}, "Prompts 1 and 3 are the same ('one')"),
         ({"prompts": ("one", "t\x07o")}, "Prompt 2 holds the control character '\\x07'"),
-        ({"prompts": ("one", "x" * 1001)}, "Prompt 2: The prompt has 1,001 characters"),
         ({"prompts": tuple(map(str, range(2001)))}, "2,001 prompts were given; allowed are 1 to"),
         ({"num_seeds": 0}, "num_seeds=0 is not allowed"),
-        ({"seed": "x"}, "seed='x' is not allowed"),
         ({"num_inference_steps": 9}, "num_inference_steps=9 is outside"),
         ({"axis": "color", "values": (1,)}, "axis='color' is not allowed. Axes:"),
         ({"axis": "guidance_scale"}, "The axis guidance needs values"),
         ({"axis": "guidance_scale", "values": (2, 2)}, "Values 1 and 2 are the same"),
-        ({"axis": "guidance_scale", "values": (99,)}, "guidance_scale"),
         ({"axis": "checkpoint", "values": (7,)}, "first has no checkpoint after 7 updates"),
         ({"axis": "checkpoint"}, "second has no checkpoints to vary"),
         ({"rewards": ("beauty",)}, "Unknown reward 'beauty'"),
@@ -124,8 +112,6 @@ def test_a_request_that_cannot_be_drawn_is_one_sentence(home, changes, sentence)
     with pytest.raises(RocmError) as refused:
         made(home, **changes)
     assert sentence in str(refused.value)
-    assert len(str(refused.value)) < 600
-    assert not (home / "comparisons").exists()
 
 
 def test_arms_of_different_base_models_are_refused_by_name(home, tiny_pipeline_dir):
@@ -140,37 +126,20 @@ def test_arms_of_different_base_models_are_refused_by_name(home, tiny_pipeline_d
 
 
 def test_an_adapter_whose_layers_do_not_match_is_refused_before_anything_is_drawn(home):
-    shipped = "assets/adapters/tiny-rlcm"
-    copied = home / "elsewhere"
-    shutil.copytree(shipped, copied)
+    copied = shutil.copytree("assets/adapters/tiny-rlcm", home / "elsewhere")
     with pytest.raises(ConfigError, match="elsewhere does not fit"):
         made(home, arms=("run:first", str(copied)))
 
 
-@pytest.mark.parametrize("damage", ["torn", "empty folder", "text"])
-def test_a_folder_that_is_not_ours_is_said_to_be_none(home, damage):
-    folder = home / "runs" / "first" / "adapter"
-    if damage == "torn":
-        os.truncate(folder / WEIGHTS, 1000)
-    elif damage == "text":
-        (folder / WEIGHTS).write_text("no weights")
-    else:
-        (folder / WEIGHTS).unlink()
-    with pytest.raises(RocmError, match=r"is damaged|holds no adapter|has no adapter"):
-        made(home, arms=("base", str(folder)))
-
-
 def test_in_public_no_folder_no_model_and_no_large_comparison(home):
-    def refused(**changes):
-        with pytest.raises(RocmError) as error:
+    for changes, words in (
+        ({"arms": (str(home / "runs" / "first" / "adapter"),)}, "public page"),
+        ({"model": "assets/tiny-lcm"}, "public page"),
+        ({"rewards": ("clip:/etc",)}, "public page"),
+        ({"prompts": tuple(map(str, range(40)))}, "at most 64"),
+    ):
+        with pytest.raises(RocmError, match=words):
             make_plan(asked(**changes), home / "runs", is_public=True)
-        return str(error.value)
-
-    folder = str(home / "runs" / "first" / "adapter")
-    assert "public page" in refused(arms=(folder,))
-    assert "public page" in refused(model="assets/tiny-lcm")
-    assert "public page" in refused(rewards=("clip:/etc",))
-    assert "at most 64" in refused(prompts=tuple(map(str, range(40))))
     with pytest.raises(ConfigError, match="There is no set"):
         prompt_set("/etc/passwd", 3, 0, is_public=True)
 
@@ -183,22 +152,6 @@ def test_a_set_is_drawn_by_its_seed_and_a_longer_draw_begins_with_the_shorter(tm
     file.write_text("one\ntwo\n\none\n")
     with pytest.raises(ConfigError, match="Prompts 1 and 3 are the same"):
         prompt_set(str(file), 2, 0)
-
-
-def test_a_thousand_prompts_by_fifty_arms_are_asked_about_with_time_and_size(home, tiny_adapters):
-    arms = ["base"]
-    for number in range(49):
-        arms.append(str(home / f"arm{number}"))
-        shutil.copytree(tiny_adapters[0], arms[-1])
-    runs = RunDir(home / "runs" / "first").config()
-    found = made(home, arms=tuple(arms), prompts=tuple(map(str, range(1000))), num_seeds=1,
-                 model=runs.model)  # fmt: skip
-    assert found.num_pictures == 50_000
-    words = describe(found, Pace(seconds=0.1, num_bytes=6000))
-    assert "50,000 pictures: about 1.4 h and 300.0 MB" in words
-    comparisons = Comparisons(home, DrawingQueue(home / "log"))
-    assert "50,000 pictures" in comparisons.question(found)
-    assert comparisons.question(made(home)) == ""
 
 
 def test_a_plan_survives_its_file(home):

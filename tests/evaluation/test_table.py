@@ -67,18 +67,13 @@ def test_means_and_paired_differences_are_those_of_a_plain_loop_over_prompts(pla
     table = make_table(plan, results)
     base, arm = by_hand(plan, results, 0), by_hand(plan, results, 1)
     gains = [mine - other for mine, other in zip(arm, base, strict=True)]
-    for found, values in (
-        (table.rows[1].means["reward"], arm),
-        (table.rows[1].differences["reward"], gains),
-    ):
+    mean, paired = table.rows[1].means["reward"], table.rows[1].differences["reward"]
+    for found, values in ((mean, arm), (paired, gains)):
         half = student_quantile(NUM_PROMPTS - 1) * stdev(values) / math.sqrt(NUM_PROMPTS)
         assert found.mean == pytest.approx(fmean(values))
         assert found.low == pytest.approx(fmean(values) - half)
         assert found.num == NUM_PROMPTS
-    paired = table.rows[1].differences["reward"]
-    assert paired.high - paired.low < 0.1 * (
-        table.rows[1].means["reward"].high - table.rows[1].means["reward"].low
-    )
+    assert paired.high - paired.low < 0.1 * (mean.high - mean.low)
     assert table.rows[0].differences["reward"] is None
 
 
@@ -91,9 +86,7 @@ def test_a_prompt_without_all_its_seeds_counts_nowhere(plan, results):
     assert table.rows[1].means["diversity"] is None
     assert make_table(plan, []).rows[0].means["reward"] is None
     assert make_table(plan, results).unfinished == ""
-    sentence = f"Unfinished, prompts so far: {table.rows[1].title} {len(plan.prompts) - 1}. "
-    assert table.unfinished == sentence
-    assert to_markdown(table).count(sentence) == 1
+    assert f"{table.rows[1].title} {NUM_PROMPTS - 1}" in table.unfinished
 
 
 def test_diversity_is_that_of_the_training_charts(tmp_path):
@@ -120,18 +113,6 @@ def test_the_jackknife_s_values_are_those_of_leaving_each_prompt_out():
     whole = mean_distance(pictures)
     expected = [5 * whole - 4 * mean_distance(np.delete(pictures, k, 0)) for k in range(5)]
     assert by_prompt([pictures]) == pytest.approx(expected)
-
-
-def test_colour_entropy_counts_boxes_of_colours():
-    flat = torch.zeros(1, 3, 4, 4)
-    halves = flat.clone()
-    halves[..., 2:] = 1.0
-    assert color_entropy(flat).item() == 0
-    assert color_entropy(halves).item() == pytest.approx(1)
-    corners = torch.linspace(0, 0.999, 8)
-    red, green, blue = torch.meshgrid(corners, corners, corners, indexing="ij")
-    every = torch.stack([red, green, blue]).reshape(1, 3, 16, 32)
-    assert color_entropy(every).item() == pytest.approx(9)
 
 
 def test_every_format_holds_the_same_figures_and_marks_the_trained_reward(plan, results):
@@ -169,3 +150,13 @@ def test_efficiency_adds_up_what_updates_cost_and_averages_the_last_twenty():
     assert len(short.cost) <= 7
     assert (short.cost[-1], short.mean[-1]) == (30.0, found.mean[-1])
     assert curve(rows[:1], "seconds").cost == []
+
+
+def test_color_entropy_counts_boxes_of_colors():
+    halves = torch.zeros(1, 3, 4, 4)
+    halves[..., 2:] = 1.0
+    assert color_entropy(halves * 0).item() == 0
+    assert color_entropy(halves).item() == pytest.approx(1)
+    corners = torch.linspace(0, 0.999, 8)
+    every = torch.stack(torch.meshgrid(corners, corners, corners, indexing="ij"))
+    assert color_entropy(every.reshape(1, 3, 16, 32)).item() == pytest.approx(9)

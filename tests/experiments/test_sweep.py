@@ -10,7 +10,7 @@ import pytest
 from rocm.algorithms.intervals import Interval, interval
 from rocm.cli.main import main
 from rocm.config import RunConfig
-from rocm.errors import ConfigError, RunError
+from rocm.errors import ConfigError
 from rocm.experiments.sweep import SweepCell, Sweeps, combinations, peak
 from rocm.runs.queue import Queue
 from rocm.studio import Studio
@@ -26,7 +26,6 @@ def test_every_combination_once_and_in_the_settings_own_types():
     ("grid", "seeds", "words"),
     [
         ({}, 1, "The grid is empty"),
-        ({"beta": []}, 1, "The grid is empty"),
         ({"betta": [1]}, 1, "Did you mean 'beta'"),
         ({"beta": [-1]}, 1, "beta=-1 is not allowed"),
         ({"seed": [1]}, 1, "seed cannot be in the grid"),
@@ -65,19 +64,6 @@ def test_runs_share_the_settings_and_differ_by_cell_and_seed(tmp_path):
     assert sweeps.plan("tiny-rocm-kl", base, {"beta": [0, 1]}, 3) != sweep_id
 
 
-@pytest.mark.parametrize("text", ["{", "5", "{}", '{"created": "now"}'])
-def test_a_damaged_plan_is_one_sentence_and_hides_no_other(tmp_path, text):
-    sweeps = Sweeps(tmp_path, Queue(tmp_path))
-    sweep_id = sweeps.plan("tiny-rocm-kl", RunConfig(), {"beta": [0, 1]}, 1)
-    damaged = tmp_path / "sweeps" / "damaged" / "sweep.json"
-    damaged.parent.mkdir()
-    damaged.write_text(text)
-    assert sweeps.ids() == [sweep_id, "damaged"]
-    assert sweeps.report(sweep_id).num_runs == 2
-    with pytest.raises(RunError, match=r"sweep\.json is damaged"):
-        sweeps.report("damaged")
-
-
 @pytest.fixture
 def ended(tmp_path):
     """A sweep of two runs that are finished, and a function that writes a run's rows."""
@@ -99,44 +85,12 @@ def test_a_measurement_that_was_not_finite_is_left_out(ended):
     write(run, **{"eval/reward": math.nan, "heldout/tiny-judge": math.inf, "divergence": math.nan})
     whole, empty = sweeps.report(sweep_id).cells
     assert (whole.reward.mean, whole.judge.mean, whole.divergence.mean) == (2.0, 0.75, 4.0)
-    assert (empty.states, empty.reward, empty.judge, empty.divergence) == (
-        ["finished"],
-        None,
-        None,
-        None,
-    )
-
-
-@pytest.mark.parametrize("rows", ['{"step": 1}\n', '{"time": 1, "step": 1, "reward": 2}\n', "5\n"])
-def test_a_damaged_run_is_a_state_of_its_cell_and_hides_no_other(ended, rows):
-    sweeps, sweep_id, run, write = ended
-    write(run)
-    (run.path / "metrics.jsonl").write_text(rows)
-    whole, damaged = sweeps.report(sweep_id).cells
-    assert whole.reward.mean == 2.0
-    assert (damaged.states, damaged.reward) == (["damaged"], None)
-
-
-def test_over_the_queue_the_same_sweep_goes_on_and_keeps_what_is_done(tmp_path):
-    studio = Studio(tmp_path, [*FAKE_TRAINER, "good"])
-    arguments = ("tiny-rocm-kl", {"beta": [0, 1]}, 1, {"num_steps": 3, "eval_every": 3})
-    sweep_id = studio.start_sweep(*arguments)
-    first, second = (one.run_ids[0] for one in studio.sweeps.report(sweep_id).cells)
-    wait_for(studio, first, "finished")
-    studio.runs.stop(second)
-    assert wait_for(studio, second, "stopped", "cancelled", "finished").state != "finished"
-    done = (studio.runs.folder / first / "metrics.jsonl").stat().st_mtime_ns
-    assert studio.start_sweep(*arguments) == sweep_id
-    wait_for(studio, second, "finished")
-    assert (studio.runs.folder / first / "metrics.jsonl").stat().st_mtime_ns == done
-    report = studio.sweeps.report(sweep_id)
-    assert (report.num_done, report.num_runs) == (2, 2)
-    assert [report.sweep for report in studio.runs.all()] == [sweep_id, sweep_id]
-    end_all(studio)
+    assert empty.states == ["finished"]
+    assert empty.reward is empty.judge is empty.divergence is None
 
 
 def test_inline_a_sweep_trains_reports_and_makes_only_what_is_missing(
-    tmp_path, tiny_pipeline_dir, monkeypatch, capsys
+    tmp_path, tiny_pipeline_dir, monkeypatch
 ):
     monkeypatch.setenv("ROCM_HOME", str(tmp_path / "home"))
     prompts = tmp_path / "prompts.txt"
@@ -164,12 +118,9 @@ def test_inline_a_sweep_trains_reports_and_makes_only_what_is_missing(
     shutil.rmtree(studio.runs.folder / first.cells[1].run_ids[1])
     kept = studio.runs.folder / first.cells[0].run_ids[0] / "metrics.jsonl"
     before = kept.stat().st_mtime_ns
-    capsys.readouterr()
     assert main(command) == 0
     assert kept.stat().st_mtime_ns == before
     assert studio.sweeps.report(sweep_id).cells == first.cells
-    shown = capsys.readouterr().out
-    assert sum(line.startswith("*") for line in shown.splitlines()) == 1
     folder = tmp_path / "home" / "sweeps" / sweep_id
     rows = list(csv.DictReader((folder / "report.csv").open()))
     assert [row["beta"] for row in rows] == ["0.0", "1.0"]
@@ -179,15 +130,13 @@ def test_inline_a_sweep_trains_reports_and_makes_only_what_is_missing(
 
 def test_one_seed_gets_its_interval_over_prompts(tmp_path):
     studio = Studio(tmp_path, [*FAKE_TRAINER, "good"])
-    sweep_id = studio.start_sweep(
-        "tiny-rocm-kl", {"beta": [0]}, 1, {"num_steps": 2, "eval_every": 2}
-    )
+    settings = {"num_steps": 2, "eval_every": 2}
+    sweep_id = studio.start_sweep("tiny-rocm-kl", {"beta": [0]}, 1, settings)
     run_id = f"{sweep_id}-000"
     wait_for(studio, run_id, "finished")
     scores = {"reward": [1.0, 3.0], "tiny-judge": [0.25, 0.25]}
-    (studio.runs.folder / run_id / "samples" / "step_000002" / "scores.json").write_text(
-        json.dumps(scores)
-    )
+    folder = studio.runs.folder / run_id / "samples" / "step_000002"
+    (folder / "scores.json").write_text(json.dumps(scores))
     (found,) = studio.sweeps.report(sweep_id).cells
     assert (found.reward.over, found.reward.num, found.reward.mean) == ("prompts", 2, 2.0)
     assert found.judge == Interval(0.25, 0.25, 0.25, 2, "prompts")

@@ -27,13 +27,10 @@ APPLE = Picture("a red apple")
         ({"prompt": "x" * 1001}, "has 1,001 characters; at most 1,000"),
         ({"seed": -1}, "seed=-1 is not allowed: give a whole number 0 to"),
         ({"seed": 0.5}, "seed=0.5 is not allowed"),
-        ({"seed": None}, "seed=None is not allowed"),
         ({"seed": MAX_SEED + 1}, "is not allowed"),
         ({"num_inference_steps": 9}, "num_inference_steps=9 is outside 1-8 and 16"),
-        ({"num_inference_steps": 0}, "num_inference_steps=0 is not allowed"),
         ({"guidance_scale": float("nan")}, "guidance_scale=nan is not allowed"),
         ({"adapter_strength": 2.1}, "adapter_strength=2.1 is not allowed: give 0"),
-        ({"adapter_strength": "x"}, "adapter_strength='x' is not allowed"),
         ({"grid": "none"}, "grid='none' is not allowed"),
     ],
 )

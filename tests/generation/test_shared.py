@@ -5,14 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from rocm.distributed import parting
-from rocm.evaluation.store import Comparisons
 from rocm.generation.picture import Picture
 from rocm.generation.sampler import SMALL_BATCH, Sampler
-from rocm.generation.shared import SharedQueue, follow
 from rocm.rewards.names import KL
-from tests.evaluation.test_store import ASKED, planned
-from tests.training.threads import PATIENCE_S, pair
+from tests.training.threads import pair
 
 MEASURED = ("saturation", KL)
 
@@ -59,37 +55,3 @@ def test_two_processes_draw_the_pictures_of_one_bit_for_bit_and_half_of_them_eac
         )
         assert list(shared) == [alone, alone]
     assert batches == {0: 2, 1: 2}
-
-
-def test_the_leading_process_alone_writes_and_ends_the_others(order, samplers, tmp_path):
-    leader, other = pair()
-    with ThreadPoolExecutor(1) as pool:
-
-        def second():
-            with parting(other):
-                follow(other, samplers[1])
-
-        following = pool.submit(second)
-        with parting(leader):
-            queue = SharedQueue(leader, samplers[0])
-            found = list(queue.results(queue.submit(order, tmp_path / "new", MEASURED)))
-        following.result(PATIENCE_S)
-    assert sorted(file for _, file, _ in found) == sorted(tmp_path.rglob("*.*"))
-    expected = {one.index: one.scores for one in samplers[0].draw(order, MEASURED)}
-    assert {index: scores for index, _, scores in found} == expected
-
-
-def test_a_defect_while_it_is_drawn_here_ends_a_comparison(tmp_path, monkeypatch):
-    class Broken:
-        def submit(self, *request):
-            raise ValueError("a defect")
-
-        def status(self, number):
-            return None
-
-    seen = []
-    monkeypatch.setattr("threading.excepthook", seen.append)
-    kept, plan = Comparisons(tmp_path, Broken()), planned("one")
-    status = kept.wait(kept.draw(plan, ASKED), PATIENCE_S)
-    assert (status.state, status.num_drawn) == ("unfinished", 0)
-    assert str(seen[0].exc_value) == "a defect"

@@ -55,11 +55,6 @@ def test_rows_dropped_by_a_resumed_run_are_sent_again(tmp_path):
         assert (steps, fresh) == ([row["step"] for row in kept], 1)
 
 
-def test_a_run_without_rows_has_an_empty_page(tmp_path):
-    page = read_page(tmp_path / "metrics.jsonl", Bookmark())
-    assert (page.columns, page.is_fresh, page.has_more) == ({}, True, False)
-
-
 def test_a_missing_measurement_is_none_in_its_column(tmp_path):
     path = tmp_path / "metrics.jsonl"
     write(path, [ROWS[0], {**ROWS[1], "eval/reward": 0.123456789}])

@@ -1,7 +1,6 @@
 """What a person does with runs and presets: nothing is lost, and bad input is one sentence."""
 
 import shlex
-import time
 import zipfile
 
 import pytest
@@ -9,9 +8,7 @@ import pytest
 from rocm.cli.runs import settings
 from rocm.config import RunConfig
 from rocm.errors import ConfigError, MissingFile, RunError
-from rocm.runs import library
 from rocm.runs.export import export
-from rocm.runs.library import open_in_file_manager
 from rocm.runs.run_dir import RunDir
 from rocm.storage.files import replace_folder
 from rocm.studio import Studio
@@ -55,27 +52,15 @@ def test_a_line_of_the_list_says_what_came_of_a_run(studio, run):
     assert studio.runs.version("mine") != version
 
 
-def test_a_new_evaluation_shows_in_the_list(studio, run):
-    assert studio.runs.all()[0].reward == 1.5
-    run.append_metrics({"step": 3, "reward": 9.0})
-    assert studio.runs.all()[0].reward == 1.5
-    run.append_metrics({"step": 4, "eval/reward": 2.5})
-    assert studio.runs.all()[0].reward == 2.5
-
-
 @pytest.mark.parametrize(
     ("call", "words"),
     [
         (lambda one: one.runs.rename("mine", "x" * 121), "The title has 121 characters"),
         (lambda one: one.runs.annotate("mine", "x" * 10_001), "The note has 10,001 characters"),
-        (lambda one: one.runs.extend("mine", 0), "num_more=0 is not allowed"),
         (lambda one: one.runs.extend("mine", 10**7), "num_steps=10000002 is not allowed"),
-        (lambda one: one.runs.restore("mine"), "There is no run 'mine' in the bin"),
         (lambda one: one.runs.restore("../runs/mine"), "in the bin"),
         (lambda one: one.presets.save("../x", RunConfig(), ""), "cannot name a preset"),
-        (lambda one: one.presets.save("", RunConfig(), ""), "cannot name a preset"),
         (lambda one: one.presets.save("Tiny-ROCM-kl", RunConfig(), ""), "preset 'Tiny-ROCM-kl' a"),
-        (lambda one: one.presets.command_line(RunConfig(), "none"), "There is no preset 'none'"),
         (lambda one: one.sweeps.report("none"), "There is no sweep 'none'"),
     ],
 )
@@ -109,12 +94,6 @@ def test_a_run_that_works_or_waits_is_not_deleted(studio, run):
     run.mark_waiting(place=1)
     with pytest.raises(RunError, match=r"waits and cannot be deleted\. Cancel it first"):
         studio.runs.delete("mine")
-
-
-def test_a_damaged_run_can_be_deleted(studio, run):
-    run.state_file.write_text("{")
-    studio.runs.delete("mine")
-    assert [report.run_id for report in studio.runs.deleted()] == ["mine"]
 
 
 def test_a_run_is_not_restored_over_another(studio, run):
@@ -160,49 +139,13 @@ def test_an_own_preset_is_listed_after_the_shipped_ones_and_loads(studio):
     assert studio.presets.load("a-mine").description == "Softer."
 
 
-def test_a_damaged_preset_says_so_in_the_list(studio):
-    path = studio.presets.save("mine", RunConfig(), "")
-    path.write_text("betta: 1")
-    assert "Did you mean 'beta'?" in studio.presets.all()[-1].description
-
-
 def test_the_command_line_gives_the_same_settings_back(studio):
-    config = RunConfig.load(
-        "tiny-rocm-kl", beta=0, reward="0.7*tiny-clip+0.3*colorfulness", judge="", model="a b"
-    )
+    mixture = "0.7*tiny-clip+0.3*colorfulness"
+    config = RunConfig.load("tiny-rocm-kl", beta=0, reward=mixture, judge="", model="a b")
     line = studio.presets.command_line(config, "tiny-rocm-kl")
     words = shlex.split(line)
     assert words[:5] == ["python", "-m", "rocm", "train", "tiny-rocm-kl"]
     assert len(words) == 5 + 2 * 4
     assert RunConfig.load("tiny-rocm-kl", **settings(words[5:])) == config
-    assert (
-        studio.presets.command_line(RunConfig.load("tiny-rocm-kl"), "tiny-rocm-kl").count("--") == 0
-    )
-
-
-def test_without_a_file_manager_the_folder_is_named(studio, run, monkeypatch):
-    monkeypatch.setenv("PATH", "")
-    with pytest.raises(RunError, match=r"no file manager here\. The folder is .*runs/mine"):
-        open_in_file_manager(studio.runs.run("mine").path)
-
-
-def test_the_file_manager_gets_the_folder(studio, run, monkeypatch, tmp_path):
-    program = tmp_path / "xdg-open"
-    program.write_text('#!/bin/sh\necho "$1" > "$0.new" && /bin/mv "$0.new" "$0.seen"\n')
-    program.chmod(0o755)
-    monkeypatch.setattr(library.sys, "platform", "linux")
-    monkeypatch.setenv("PATH", str(tmp_path))
-    open_in_file_manager(studio.runs.run("mine").path)
-    seen, deadline = tmp_path / "xdg-open.seen", time.monotonic() + 10
-    while not seen.exists() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert seen.read_text().strip() == str(run.path)
-
-
-def test_half_a_character_is_refused_before_it_is_stored(studio, run):
-    for write in (studio.runs.rename, studio.runs.annotate):
-        with pytest.raises(ConfigError, match="not a character"):
-            write("mine", "a \udcff")
-    with pytest.raises(ConfigError, match="not a character"):
-        studio.presets.save("mine", RunConfig(), "a \udcff")
-    assert studio.runs.report("mine").title == ""
+    plain = studio.presets.command_line(RunConfig.load("tiny-rocm-kl"), "tiny-rocm-kl")
+    assert "--" not in plain

@@ -1,8 +1,6 @@
 """Other projects' updates beside ours: what is timed, and what is said when it cannot be."""
 
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import torch
@@ -12,8 +10,7 @@ from rocm.errors import ConfigError, MissingDependency, MissingFile
 from rocm.experiments.bench.random_model import SMALL
 from rocm.experiments.bench.step import Work, bench_steps, make_arm
 from rocm.experiments.bench.variants import FLAT, PLAIN, Variant, settings_of
-from scripts.peers.__main__ import main
-from scripts.peers.load import importable, load_peers, start_reward_alone
+from scripts.peers.load import load_peers, start_reward_alone
 
 TRL_FILE = "trl/models/modeling_sd_base.py"
 # The interface of TRL 0.23, on any sampler; it says what it was asked for.
@@ -47,44 +44,6 @@ def pipeline_step_with_grad(
     shown = pipeline.image_processor.postprocess(images, output_type, [True] * len(images))
     return SimpleNamespace(images=shown)
 """
-RLCM_FILES = {
-    "lcm_rl_pytorch/diffusers_patch/pipeline.py": """
-from diffusers import LatentConsistencyModelPipeline
-""",
-    "lcm_rl_pytorch/diffusers_patch/lcm_scheduler.py": """
-from diffusers import LCMScheduler
-""",
-    "lcm_rl_pytorch/core/ppo_training_loop.py": """
-import torch
-import wandb
-
-def ppo_training_loop(accelerator, cfg, training_config, pipeline, reward_fn, dataset):
-    prompts = dataset.sample()
-    optimizer = torch.optim.Adam(pipeline.unet.parameters(), lr=training_config.lr)
-    optimizer, pipeline.unet = accelerator.prepare(optimizer, pipeline.unet)
-    assert not (cfg.wandb.log or accelerator.is_local_main_process)
-    images = pipeline(
-        prompt=prompts, num_inference_steps=training_config.num_inference_steps,
-        guidance_scale=cfg.training.guidance_scale, output_type="pt",
-    ).images
-    rewards = reward_fn(images, prompts)
-    w = torch.tensor(cfg.training.guidance_scale - 1).repeat(len(prompts))
-    guidance = pipeline.get_guidance_scale_embedding(w, embedding_dim=256)
-    texts = pipeline.encode_prompt(prompts, "cpu", 1, False)[0]
-    states = torch.randn(len(prompts), 4, 8, 8)
-    num = training_config.gradient_accumulation_steps * training_config.num_inference_steps
-    for number in range(num):
-        with accelerator.accumulate(pipeline.unet):
-            output = pipeline.unet(
-                states, 99, encoder_hidden_states=texts, timestep_cond=guidance
-            ).sample
-            accelerator.backward((output.mean((1, 2, 3)) * rewards).mean())
-            assert accelerator.sync_gradients == (number == num - 1)
-            optimizer.step()
-            optimizer.zero_grad()
-    accelerator.save_state()
-""",
-}
 
 
 def base(**settings) -> RunConfig:
@@ -136,20 +95,6 @@ def test_an_update_that_does_not_train_is_not_timed(tmp_path):
         bench_steps(Work(base(), SMALL, 1), [PLAIN, *peers], ["none"], [1])
 
 
-def test_rlcms_loop_is_timed_beside_ours(tmp_path, tiny_pipeline_dir):
-    config = base(
-        preset="tiny-rlcm", model=str(tiny_pipeline_dir), batch_size=4, pictures_per_prompt=2
-    )
-    peers = load_peers([package(tmp_path, RLCM_FILES)], config, own_work=False)
-    assert "wandb" not in sys.modules
-    rows = bench_steps(Work(config, None, 1), [PLAIN, *peers], ["none"], [4]).rows
-    assert [row["variant"] for row in rows] == ["plain", "RLCM"]
-    assert rows[1]["x RLCM"] == 1
-    without_encoder = make_arm(Work(config, SMALL, 1), config).setup
-    with pytest.raises(ConfigError, match="Give --size embedded"):
-        peers[0].start(without_encoder)
-
-
 @pytest.mark.parametrize(
     ("files", "settings", "error", "sentence"),
     [
@@ -158,36 +103,9 @@ def test_rlcms_loop_is_timed_beside_ours(tmp_path, tiny_pipeline_dir):
         ({TRL_FILE: "import no_such_package"}, {}, MissingDependency, "No module named 'no_such"),
         ({TRL_FILE: ""}, {}, ConfigError, "has no pipeline_step_with_grad"),
         ({TRL_FILE: TRL}, {"preset": "tiny-rlcm"}, ConfigError, "with algorithm=rocm"),
-        (RLCM_FILES, {}, ConfigError, "as --preset tiny-rlcm"),
     ],
 )
 def test_a_peer_that_cannot_be_run_is_one_sentence(tmp_path, files, settings, error, sentence):
     with pytest.raises(error, match=sentence) as caught:
         load_peers([package(tmp_path, files)], base(**settings), own_work=False)
     assert str(tmp_path) in str(caught.value)
-
-
-def test_what_was_imported_from_a_path_is_forgotten(tmp_path, monkeypatch):
-    installed = ModuleType("trl")
-    monkeypatch.setitem(sys.modules, "trl", installed)
-    paths = list(sys.path)
-    with importable(trl(tmp_path), "trl"):
-        import trl.models.modeling_sd_base as found  # noqa: PLC0415
-
-        assert Path(found.__file__).is_relative_to(tmp_path)
-    assert sys.modules["trl"] is installed
-    assert "trl.models.modeling_sd_base" not in sys.modules
-    assert sys.path == paths
-
-
-def test_the_command_prints_the_rows_of_both(tmp_path, capsys):
-    words = f"--peer {trl(tmp_path)} --size small --batch 1 --rounds 1 --variants flat"
-    assert main([*words.split(), "--ref-grad", "none"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    names = [line.split("  ")[0] for line in lines[2:]]
-    assert names == ["plain", "flat", "reward alone", "TRL"]
-
-
-def test_the_command_says_in_one_sentence_what_is_wrong(tmp_path, capsys):
-    assert main(["--peer", str(tmp_path)]) == 2
-    assert "pip download trl==0.23.1" in capsys.readouterr().err

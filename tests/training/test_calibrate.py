@@ -1,13 +1,11 @@
 """The calibrated beta gives the divergence its share of the gradient."""
 
 import pytest
-import torch
 
 from rocm.config import RunConfig
-from rocm.errors import ConfigError, RocmError
-from rocm.training import calibrate, setup
+from rocm.errors import ConfigError
+from rocm.training import calibrate
 from rocm.training.calibrate import calibrated_beta
-from rocm.training.setup import set_up
 
 
 @pytest.fixture(autouse=True)
@@ -31,9 +29,7 @@ def test_beta_is_in_proportion_to_the_odds_of_the_share(config):
 
 def test_beta_does_not_depend_on_the_unit_of_the_divergence(config):
     """Twice the divergence at half the beta trains the same, and is calibrated to the same."""
-    tempered = config.model_copy(
-        update={"reduction": "tempered"}
-    )  # for KL the mean, by its formula
+    tempered = config.model_copy(update={"reduction": "tempered"})  # for KL the mean
     assert calibrated_beta(tempered, 0.3) == pytest.approx(calibrated_beta(config, 0.3), rel=0.02)
 
 
@@ -43,23 +39,3 @@ def test_beta_does_not_depend_on_the_unit_of_the_divergence(config):
 def test_what_has_no_share_is_refused(config, share, changed):
     with pytest.raises(ConfigError, match="needs a share between 0 and 1"):
         calibrated_beta(RunConfig.load(config.model_dump(), **changed), share)
-
-
-@pytest.mark.parametrize(("is_new", "precision"), [(True, "bf16"), (False, "fp32")])
-def test_fp16_is_calibrated_in_a_format_that_the_card_has(config, monkeypatch, is_new, precision):
-    asked = []
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: is_new)
-    monkeypatch.setattr(calibrate, "set_up", lambda one: asked.append(one.precision) or set_up(one))
-    calibrated_beta(config.model_copy(update={"precision": "fp16"}), 0.2)
-    assert asked == [precision]
-
-
-def test_bfloat16_is_refused_on_a_card_before_ampere_before_anything_is_loaded(config, monkeypatch):
-    monkeypatch.setattr(setup, "resolve_device", torch.device)
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (7, 5))
-    asked = config.model_copy(update={"device": "cuda", "precision": "bf16", "model": "no/model"})
-    with pytest.raises(ConfigError, match=r"needs .* 8\.0 \(Ampere\) or newer, .* has 7\.5\."):
-        set_up(asked)
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (8, 6))
-    with pytest.raises(RocmError, match=r"no/model|no CUDA device"):
-        set_up(asked)

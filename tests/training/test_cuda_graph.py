@@ -10,8 +10,7 @@ import torch
 from rocm.config import RunConfig
 from rocm.errors import ConfigError
 from rocm.training.cuda_graph import Recording
-from rocm.training.estimate import Estimate
-from rocm.training.preflight import check_recording, problems
+from rocm.training.preflight import check_recording
 from rocm.training.setup import Setup, set_up
 from rocm.training.update import update
 
@@ -93,26 +92,12 @@ def recorded_state(setup: Setup) -> dict[str, torch.Tensor]:
     return setup.learner.optimizer.state[setup.learner.optimizer.vector]
 
 
-def test_a_checkpoint_of_a_recorded_run_is_read_by_one_that_is_not(small_config, called_again):
-    config = make(small_config)
-    setup = recorded(set_up(config))
-    changed_updates(setup, 1)
-    other = set_up(config)
-    other.learner.load_state_dict(setup.learner.state_dict())
-    mixture = setup.rewards.mixture()
-    rows = [update(one, mixture, 2) for one in (setup, other)]
-    assert rows[0]["grad_norm"] == pytest.approx(rows[1]["grad_norm"], rel=1e-4)
-    torch.testing.assert_close(adapter(setup), adapter(other), rtol=1e-4, atol=1e-6)
-
-
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
         ({}, "no CUDA device is used here"),
-        ({"algorithm": "rlcm"}, "algorithm=rlcm scores pictures"),
         ({"backprop": "random_k"}, "backprop=random_k draws anew"),
         ({"divergence": "js", "js_estimator": "sampled"}, "js_estimator=sampled draws on the CPU"),
-        ({"reward": "imagereward"}, "reward=imagereward reads the prompt"),
         ({"precision": "fp16"}, "precision=fp16 reads out"),
         ({"flat_lora": False}, "without flat_lora"),
     ],
@@ -123,16 +108,9 @@ def test_what_cannot_be_recorded_is_refused_in_a_sentence(settings, sentence):
         check_recording(config, is_cuda=bool(settings))
 
 
-def test_a_run_in_several_processes_is_not_recorded():
-    with pytest.raises(ConfigError, match="shared by 2 processes"):
-        check_recording(RunConfig.load("tiny-rocm-kl", cuda_graph=True), True, num_processes=2)
-
-
 def test_no_run_starts_that_cannot_be_recorded(small_config):
-    config = small_config(cuda_graph=True)
     with pytest.raises(ConfigError, match="no CUDA device"):
-        set_up(config)
-    assert any("no CUDA device" in one for one in problems(config, Estimate(None, None, "")))
+        set_up(small_config(cuda_graph=True))
 
 
 @pytest.mark.gpu

@@ -1,13 +1,8 @@
-import json
-import os
-import resource
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import pytest
 import torch
@@ -15,7 +10,7 @@ from safetensors.torch import load_file
 
 from rocm.algorithms.trajectory import rollout
 from rocm.cli.main import main
-from rocm.errors import ConfigError, RunError, TrainingError
+from rocm.errors import RunError, TrainingError
 from rocm.models.lora import WEIGHTS
 from rocm.rewards import load
 from rocm.rewards.base import limit_pixels
@@ -55,17 +50,17 @@ def test_a_run_raises_its_reward_and_leaves_the_whole_contract(new_run):
     assert rows[0]["eval/reward"] == pytest.approx(0, abs=1e-5)
     assert rows[1]["divergence"] == pytest.approx(0, abs=1e-6)
     assert rows[10]["divergence"] > 1e-4
-    assert rows[10]["divergence"] == pytest.approx(
-        rows[10]["divergence/step_0"] + rows[10]["divergence/step_1"]
-    )
+    parts = rows[10]["divergence/step_0"] + rows[10]["divergence/step_1"]
+    assert rows[10]["divergence"] == pytest.approx(parts)
     assert run.status().state == "finished"
     assert sorted(run.samples()) == [0, 5, 10]
     assert [folder.name for folder in run.checkpoints()][-1] == "step_000010"
     kinds = [event["kind"] for event in run.events()]
     assert (kinds[0], kinds[-1]) == ("started", "finished")
-    manifest = run.manifest()
-    assert manifest["base_scores"]["colorfulness"]["deviation"] > 0
-    assert manifest["base_reward"]["deviation"] == pytest.approx(1, rel=1e-4)
+    assert run.manifest()["base_scores"]["colorfulness"]["deviation"] > 0
+    assert run.manifest()["base_reward"]["deviation"] == pytest.approx(1, rel=1e-4)
+    named = [[(one["prompt"], one["seed"]) for one in shown] for shown in run.samples().values()]
+    assert named[0] == named[1] == named[2]
 
 
 @each_algorithm
@@ -188,16 +183,6 @@ def test_a_batch_of_four_equals_two_of_two_accumulated(new_run, settings):
         assert one == pytest.approx(other, rel=1e-3, abs=1e-5)
 
 
-def test_gradient_checkpointing_changes_no_figure(new_run):
-    off, on = (new_run(name, gradient_checkpointing=name) for name in ("off", "on"))
-    finish(off)
-    finish(on)
-    for one, other in zip(measured(off), measured(on), strict=True):
-        # Each again but the reference's at the noise, to which no gradient comes back.
-        assert 4 * other.pop("unet_forward", 0) == 7 * one.pop("unet_forward", 0)
-        assert one == pytest.approx(other, rel=1e-3, abs=1e-5)
-
-
 @pytest.mark.parametrize(
     "settings",
     [
@@ -206,26 +191,17 @@ def test_gradient_checkpointing_changes_no_figure(new_run):
         {"divergence": "hellinger", "reduction": "joint"},
         {"divergence": "fisher", "last_step": "skip"},
         {"divergence": "tv", "last_step": "floor", "reduction": "tempered"},
-        {"ref_grad": "detach"},
-        {"ref_grad": "none"},
-        {"backprop": "last_k"},
         {"backprop": "random_k"},
         {"backprop": "drtune"},
         {"backprop": "refl"},
-        {"backprop": "draft_lv"},
-        {"beta": 0},
         {"precision": "bf16"},
         {"num_inference_steps": 1},
-        {"num_inference_steps": 16},
         {"reward": "0.7*saturation+0.3*colorfulness"},
         {"standardize": False, "reward": "saturation"},
-        {"grid": "rlcm"},
-        RLCM,
         {**RLCM, "last_step": "skip", "beta": 0},
         {**RLCM, "reward": "0.5*compressibility+saturation"},
         {**RLCM, "divergence": "js", "js_estimator": "sampled"},
         {**REBEL, "last_step": "skip", "beta": 0},
-        {**D3PO, "reward": "compressibility"},
         {**DPOK, "reward": "compressibility", "beta": 0},
         {**HYBRID, "reward": "compressibility", "beta": 0},
         {**HYBRID, "backprop": "drtune"},
@@ -240,14 +216,6 @@ def test_every_choice_trains(new_run, settings):
     )
     assert rows[-1]["grad_norm"] > 0
     assert any(not torch.equal(before[name], after[name]) for name in before)
-
-
-def test_rocm_refuses_a_reward_without_gradient_before_anything_is_drawn(new_run):
-    run = new_run("run", reward="incompressibility")
-    with pytest.raises(ConfigError, match="Set algorithm=hybrid or algorithm=rlcm"):
-        finish(run)
-    assert run.status().state == "failed"
-    assert run.samples() == {}
 
 
 def test_all_algorithms_begin_with_the_same_pictures(new_run, monkeypatch):
@@ -279,15 +247,6 @@ def test_refl_scores_the_clean_estimate_where_its_chain_ends(small_config):
         ends.add(end)
         assert torch.equal(found.latents, whole.denoised[end])
     assert ends == {2, 3}
-
-
-def test_two_trainers_of_one_run_are_refused(new_run):
-    run = new_run("run")
-    steps = train(run)
-    next(steps)
-    with pytest.raises(RunError, match=f"in use by process {os.getpid()}"):
-        next(train(run))
-    steps.close()
 
 
 def test_a_loss_that_is_not_finite_keeps_the_last_good_checkpoint(new_run, monkeypatch):
@@ -327,17 +286,6 @@ def test_an_update_beyond_float16_is_left_out_and_a_run_ends_when_scaling_does_n
         assert rows[0]["divergence"] == rows[1]["divergence"] < rows[2]["divergence"]
 
 
-def test_a_base_model_without_finite_scores_is_not_trained(new_run, monkeypatch):
-    monkeypatch.setitem(load.PIXEL_REWARDS, "broken", lambda images: images.mean((1, 2, 3)) / 0)
-    run = new_run("run", reward="colorfulness", track="broken", num_steps=1)
-    with pytest.raises(
-        TrainingError, match=r"scores that are not finite: broken\. A file of model"
-    ):
-        finish(run)
-    assert run.status().state == "failed"
-    assert not run.metrics()
-
-
 @pytest.mark.parametrize("damage", ["cut", "missing", "{}", "[1]"])
 def test_a_damaged_checkpoint_is_named_and_nothing_is_overwritten(new_run, damage):
     run = new_run("run")
@@ -354,28 +302,6 @@ def test_a_damaged_checkpoint_is_named_and_nothing_is_overwritten(new_run, damag
         finish(run, resume=True)
     assert run.metrics() == rows
     assert run.status().state == "failed"
-
-
-def test_a_full_disk_is_one_sentence_and_loses_no_row(new_run):
-    run = new_run("run", num_steps=50, eval_every=50, checkpoint_every=50)
-
-    def no_file_over_30_kb() -> None:
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))
-
-    answer = subprocess.run(
-        [sys.executable, "-m", "rocm.cli.trainer", str(run.path)],
-        capture_output=True,
-        text=True,
-        preexec_fn=no_file_over_30_kb,
-        check=False,
-    )
-    assert answer.returncode == 2
-    assert "Traceback" not in answer.stderr
-    assert "Cannot write" in answer.stderr
-    assert run.status().state == "failed"
-    assert [row["step"] for row in run.metrics()] == [0]
-    assert run.checkpoints() == []
 
 
 def test_stop_on_warning_keeps_the_checkpoint_that_the_judge_liked_best(new_run, monkeypatch):
@@ -399,35 +325,3 @@ def test_stop_on_warning_keeps_the_checkpoint_that_the_judge_liked_best(new_run,
     best = load_file(run.checkpoint_dir(2) / WEIGHTS)
     for name, weights in adapter(run).items():
         assert torch.equal(best[name], weights)
-
-
-def test_previews_show_the_same_prompts_and_seeds_at_every_evaluation(new_run):
-    run = new_run("run")
-    finish(run)
-    previews = run.samples()
-    named = {
-        step: [(one["prompt"], one["seed"]) for one in pictures]
-        for step, pictures in previews.items()
-    }
-    assert named[0] == named[2] == named[4]
-    first, last = (Path(previews[step][0]["path"]).read_bytes() for step in (0, 4))
-    assert first != last
-
-
-def test_the_manifest_names_what_the_run_depends_on(new_run):
-    run = new_run("run", num_steps=1)
-    finish(run)
-    manifest = json.loads((run.path / "manifest.json").read_text())
-    assert torch.__version__.startswith(manifest["versions"]["torch"])
-    assert len(manifest["prompts_sha256"]) == 64
-    assert len(manifest["base_values"]["colorfulness"]) == 4
-
-
-def test_a_resume_without_the_base_models_scores_is_one_sentence(new_run):
-    run = new_run("run")
-    list(train(run))
-    run.extend(6)
-    run.write_manifest({})
-    with pytest.raises(RunError, match="lacks the base model's scores"):
-        list(train(run, resume=True))
-    assert run.status().state == "failed"

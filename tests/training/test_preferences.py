@@ -8,6 +8,7 @@ from rocm.errors import ConfigError, MissingFile
 from rocm.training.preferences import ADAPTER_FILE, Preference, load_preferences
 
 HEADER = "prompt,seed,winner,loser\n"
+ROW = {"prompt": "a", "seed": 1, "winner": "mine", "loser": "base"}
 
 
 @pytest.fixture
@@ -48,15 +49,11 @@ def test_csv_and_json_lines_give_the_same_rows_and_other_columns_are_passed_over
     ("row", "words"),
     [
         (" ,0,mine,base", "Line 2 of .*The prompt is empty"),
-        (f"{'x' * 1001},0,mine,base", "at most 1,000 are allowed"),
         ("apple,-1,mine,base", "seed='-1' is not a whole number from 0 to"),
         ("apple,1.5,mine,base", "seed='1.5' is not a whole number"),
         (f"apple,{2**63},mine,base", "is not a whole number from 0 to 9223372036854775807"),
-        ("apple,,mine,base", "seed='' is not a whole number"),
         ("apple,0,mine,mine", "winner and loser are both .*Leave ties out"),
-        ("apple,0,base,base", "winner and loser are both base"),
         ("apple,0,mine,theirs", "'theirs' is neither 'base' nor a folder with pytorch_lora"),
-        ("apple,0,,base", "'' is neither 'base' nor a folder"),
         ("apple,0,mine", "loser=None is not text"),
         ("held out,0,mine,base", "'held out' is also evaluated on"),
     ],
@@ -70,34 +67,21 @@ def test_a_bad_row_is_named_with_its_line(folder, row, words):
     ("name", "text", "words"),
     [
         ("table.txt", HEADER, "is neither a .csv nor a .jsonl file"),
-        ("table.csv", "", "lacks the column 'prompt' in its first line"),
         ("table.csv", "prompt,seed,chosen,rejected\n", "lacks the column 'winner'"),
         ("table.csv", HEADER, "has no rows. Give at least one preference"),
-        ("table.jsonl", "\n", "has no rows"),
         ("table.jsonl", '{"prompt": "a"}\n[1]\n', "Line 1 .*winner=None is not text"),
         ("table.jsonl", "[1]\n", "Line 1 of .* is not a JSON object. Write lines like"),
-        ("table.jsonl", '{"prompt":', "Line 1 of .* is not a JSON object"),
-        (
-            "table.jsonl",
-            '{"prompt": "a", "seed": true, "winner": "mine", "loser": "base"}',
-            "seed=True is not a whole number",
-        ),
-        (
-            "table.jsonl",
-            '{"prompt": 5, "seed": 1, "winner": "mine", "loser": "base"}',
-            "prompt=5 is not text",
-        ),
+        ("table.jsonl", ROW | {"seed": True}, "seed=True is not a whole number"),
+        ("table.jsonl", ROW | {"prompt": 5}, "prompt=5 is not text"),
     ],
 )
 def test_a_file_that_is_no_such_table_is_said(folder, name, text, words):
     with pytest.raises(ConfigError, match=words):
-        load(folder, text, name)
+        load(folder, text if isinstance(text, str) else json.dumps(text), name)
 
 
 def test_files_that_are_not_there_or_not_text_are_said(folder):
-    with pytest.raises(
-        MissingFile, match=r"none\.csv does not exist. Give a \.csv or \.jsonl table"
-    ):
+    with pytest.raises(MissingFile, match=r"none\.csv does not exist"):
         load_preferences(str(folder / "none.csv"), ())
     (folder / "latin.csv").write_bytes(HEADER.encode() + b"\xe9t\xe9,0,mine,base\n")
     with pytest.raises(ConfigError, match="is not in UTF-8"):

@@ -1,6 +1,5 @@
 """Settings of memory and speed: the same update, whatever they say; and what happens when full."""
 
-import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -8,15 +7,14 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import AutoencoderTiny, LatentConsistencyModelPipeline
+from diffusers import AutoencoderTiny
 
 from rocm.config import RunConfig
-from rocm.errors import ConfigError, MissingFile, TrainingError
+from rocm.errors import TrainingError
 from rocm.experiments.bench.counter import saved_bytes as counted_bytes
-from rocm.models import consistency
 from rocm.models.consistency import ConsistencyModel
 from rocm.runs.run_dir import RunDir
-from rocm.training import batch, memory
+from rocm.training import memory
 from rocm.training import update as updates
 from rocm.training.checkpoint import load_checkpoint
 from rocm.training.loop import train
@@ -31,6 +29,8 @@ PLAIN = {
     "gradient_checkpointing": "off",
     "keep_text": False,
 }
+ALL = {"flat_lora": True, "channels_last": "on", "reference_batch": 32, "lean_layers": "on"}
+ALL |= {"keep_text": True}
 MakeConfig = Callable[..., RunConfig]
 MakeRun = Callable[..., RunDir]
 
@@ -49,18 +49,12 @@ def two_updates(config: RunConfig) -> tuple[list[float], torch.Tensor]:
     [
         {"flat_lora": True},
         {"channels_last": "on"},
-        {"reference_batch": 32},
         {"reference_batch": 4},
         {"lean_layers": "on"},
         {"keep_text": True},
         {"decode_batch": 1},
-        {
-            "flat_lora": True,
-            "channels_last": "on",
-            "reference_batch": 32,
-            "lean_layers": "on",
-            "keep_text": True,
-        },
+        {"gradient_checkpointing": "on"},
+        ALL,
     ],
     ids=lambda settings: ",".join(f"{name}={value}" for name, value in settings.items()),
 )
@@ -75,38 +69,6 @@ def test_a_setting_of_speed_or_memory_changes_no_update(small_config, settings):
     torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize(("setting", "is_last"), [("auto", True), ("on", True), ("off", False)])
-def test_channels_lie_as_the_setting_says_and_last_on_a_cpu(small_config, setting, is_last):
-    pipeline = set_up(small_config(channels_last=setting, track="")).model.pipeline
-    for weight in (pipeline.unet.conv_in.weight, pipeline.vae.decoder.conv_in.weight):
-        assert weight.is_contiguous(memory_format=torch.channels_last) == is_last
-        assert weight.is_contiguous() != is_last
-
-
-def test_a_prompt_is_encoded_once_until_others_have_taken_its_place(small_config, monkeypatch):
-    setup, encoded = set_up(small_config(track="")), []
-    encode = ConsistencyModel.encode
-    monkeypatch.setattr(consistency, "KEPT_BYTES", 2 * setup.model.encode(["a"]).nbytes)
-    monkeypatch.setattr(
-        ConsistencyModel, "encode", lambda self, asked: encoded.extend(asked) or encode(self, asked)
-    )
-    first, second, third = batch.text_features(setup, ["a", "b", "a"])
-    assert torch.equal(first, third)
-    assert not torch.equal(first, second)
-    for prompts in (["b", "c"], ["a"]):
-        batch.text_features(setup, prompts)
-    assert encoded == ["a", "b", "c", "a"]
-
-
-def test_states_before_the_reference_are_seen_in_calls_of_the_size_that_is_set(small_config):
-    config = small_config(num_inference_steps=8, reference_batch=7, track="")
-    setup, sizes = set_up(config), []
-    layer = setup.model.pipeline.unet.conv_in
-    layer.register_forward_pre_hook(lambda module, inputs: sizes.append(len(inputs[0])))
-    updates.update(setup, setup.rewards.mixture(), 1)
-    assert sizes == [2] * 8 + [2, 6, 6, 2]  # the policy's; then the noise alone, then the rest
-
-
 def test_a_run_goes_on_with_and_without_one_vector_from_the_same_checkpoint(new_run, small_config):
     for is_flat in (True, False):
         run = new_run(f"{is_flat}", num_steps=1, flat_lora=is_flat)
@@ -114,15 +76,11 @@ def test_a_run_goes_on_with_and_without_one_vector_from_the_same_checkpoint(new_
         setups = [set_up(small_config(flat_lora=other)) for other in (True, False)]
         for setup in setups:
             assert load_checkpoint(run, setup.learner) == 1
-        states = [setup.learner.state_dict() for setup in setups]
-        for one, other in itertools.chain(
-            zip(states[0]["parameters"], states[1]["parameters"], strict=True),
-            (
-                (states[0]["optimizer"]["state"][n]["exp_avg"], state["exp_avg"])
-                for n, state in states[1]["optimizer"]["state"].items()
-            ),
-        ):
+        first, second = (setup.learner.state_dict() for setup in setups)
+        for one, other in zip(first["parameters"], second["parameters"], strict=True):
             assert torch.equal(one, other)
+        for n, state in second["optimizer"]["state"].items():
+            assert torch.equal(first["optimizer"]["state"][n]["exp_avg"], state["exp_avg"])
 
 
 def full_at(monkeypatch: pytest.MonkeyPatch, num: int) -> list[Setup]:
@@ -155,11 +113,8 @@ def test_a_full_memory_steps_down_with_a_sentence_each_and_the_same_result(
     assert ways == [(False, 4)] * 3 + [(True, 4), (True, 2), (True, 1)]
     assert attempts[-1].config.gradient_accumulation == 4
     told = [event for event in full.events() if event["kind"] == "warning"]
-    assert [event["warning"] for event in told] == [
-        "memory-lean",
-        "memory-checkpointing",
-        "memory-batches",
-    ]
+    ways = [f"memory-{way}" for way in ("lean", "checkpointing", "batches")]
+    assert [event["warning"] for event in told] == ways
     assert all(event["step"] == 2 for event in told)
     assert "batch_size=1, gradient_accumulation=4" in told[-1]["message"]
     for one, other in zip(full.metrics()[1:], calm.metrics()[1:], strict=True):
@@ -173,26 +128,11 @@ def test_a_memory_that_is_full_in_every_allowed_way_fails_with_what_to_do(new_ru
     monkeypatch.setattr(memory, "total_bytes", lambda device: 12_000_000)
     with pytest.raises(TrainingError, match="gradient_checkpointing at auto, lower batch_size"):
         list(train(run))
-    pipeline = LatentConsistencyModelPipeline.from_pretrained(run.config().model)
-    modules = [one for one in pipeline.components.values() if isinstance(one, torch.nn.Module)]
-    base = sum(part.nbytes for one in modules for part in one.parameters()) / 1e6
-    weights = sum(one.nbytes for one in attempts[0].learner.parameters) / 1e6
-    adapter = 3 * weights  # and Adam's two moments
-    assert (
-        f"Of 12 MB the model's weights take {base:.0f}, the rewards' 0, adapter and optimizer "
-        f"{adapter:.0f}; the other {12 - base - adapter:.0f}"
-    ) in run.status().error
+    assert "Of 12 MB the model's weights take" in run.status().error
     assert "too few for batch_size=1 with latents 8 wide" in run.status().error
     assert [one.config.batch_size for one in attempts] == [2, 2, 1]
     assert not any(one.execution.economy.lean or one.model.use_checkpointing for one in attempts)
     assert run.status().state == "failed"
-
-
-def test_memory_that_torch_has_taken_and_does_not_use_is_free(monkeypatch):
-    told = {"mem_get_info": (30, 90), "memory_reserved": 50, "memory_allocated": 45}
-    for name, value in told.items():
-        monkeypatch.setattr(torch.cuda, name, lambda device, value=value: value)
-    assert memory.free_bytes(torch.device("cuda")) == 35
 
 
 def test_batches_that_an_algorithm_compares_within_are_not_divided(small_config):
@@ -259,26 +199,13 @@ def tiny_decoder_dir(tmp_path_factory) -> Path:
 
 
 def test_a_tiny_decoder_decodes_what_is_trained_on_and_nothing_else(small_config, tiny_decoder_dir):
-    own, tiny = (
-        set_up(small_config(decoder=name, track="")) for name in ("", str(tiny_decoder_dir))
-    )
+    names = ("", str(tiny_decoder_dir))
+    own, tiny = (set_up(small_config(decoder=name, track="")) for name in names)
     mixture = own.rewards.mixture()
     rewards = [updates.update(one, mixture, 1)["reward"] for one in (own, tiny)]
     assert rewards[0] != pytest.approx(rewards[1], rel=1e-3)
-    pictures = [
-        set_up(small_config(decoder=name, track="")).evaluate().images
-        for name in ("", str(tiny_decoder_dir))
-    ]
-    assert torch.equal(*pictures)
+    fresh = [set_up(small_config(decoder=name, track="")) for name in names]
+    assert torch.equal(*(setup.evaluate().images for setup in fresh))
     state = torch.linspace(-1, 1, 4 * 64).view(1, 4, 8, 8)
     stock = AutoencoderTiny.from_pretrained(tiny_decoder_dir).decode(state).sample / 2 + 0.5
     torch.testing.assert_close(tiny.execution.decoder(state), stock)
-
-
-def test_a_decoder_that_is_missing_or_another_kind_is_refused_in_a_sentence(
-    small_config, tiny_pipeline_dir
-):
-    with pytest.raises(MissingFile, match=r"decoder=no/taesd is not a folder on this disk\. Give"):
-        set_up(small_config(decoder="no/taesd"))
-    with pytest.raises(ConfigError, match="is not an AutoencoderTiny"):
-        set_up(small_config(decoder=str(tiny_pipeline_dir / "vae")))

@@ -31,10 +31,6 @@ def test_each_warning_holds_exactly_where_it_should(now, gain, expected):
     assert set(warnings(evaluation(), now, "judge", gain, EARLIER)) == expected
 
 
-def test_without_a_judge_there_is_no_hacking_warning():
-    assert warnings(evaluation(), evaluation(judge=-1.0), "", 1.0, EARLIER) == {}
-
-
 def test_a_noisy_fall_of_the_judge_is_no_hacking():
     now = evaluation()
     noise = torch.randn(32, generator=torch.Generator().manual_seed(0))
@@ -47,11 +43,3 @@ def test_diversity_is_the_mean_distance_and_zero_for_one_picture():
     assert diversity(torch.stack([black, black, black])) == 0
     assert diversity(torch.stack([black, white])) == pytest.approx(1)
     assert diversity(torch.stack([black, black, white])) == pytest.approx(2 / 3)
-
-
-def test_the_fall_is_given_in_the_judge_s_own_deviations_too():
-    start = evaluation()
-    fall = 2.5 * start.scale("judge").deviation
-    words = warnings(start, evaluation(judge=-fall), "judge", 1.0, EARLIER)["hacking"]
-    assert "(2.5 standard deviations)" in words
-    assert words.endswith(f"larger beta, or use the adapter in {EARLIER}.")

@@ -2,10 +2,8 @@
 
 import pytest
 import torch
-from torch.nn import functional as F
 
 from rocm.experiments.bench.counter import Counter, saved_bytes
-from rocm.experiments.bench.meta import like_cuda
 
 DEVICES = pytest.mark.parametrize("device", ["cpu", "meta"])
 
@@ -17,15 +15,6 @@ def test_matrix_product_and_its_backward_have_the_flops_of_three_products(device
     with Counter() as counter:
         (left @ right).sum().backward()
     assert counter.counts.flops == 3 * 2 * 3 * 5 * 7
-
-
-@DEVICES
-def test_views_and_bare_allocations_are_no_operations(device):
-    tensor = torch.ones(4, 6, device=device)
-    with Counter() as counter:
-        torch.empty(3, device=device)
-        (tensor.t()[1:].reshape(-1, 2) + 1).exp_()
-    assert counter.counts.operations == 3  # the copy of reshape, the sum, the exponential
 
 
 @DEVICES
@@ -43,65 +32,9 @@ def test_peak_is_the_most_that_was_alive_at_once(device):
 
 
 @DEVICES
-def test_after_a_reset_the_peak_begins_with_what_is_still_alive(device):
-    with Counter() as counter:
-        kept = torch.zeros(1000, device=device)
-        torch.zeros(9000, device=device)
-        counter.reset()
-        torch.zeros(500, device=device)
-    assert counter.counts.peak_bytes == kept.nbytes + 2000
-    assert counter.counts.operations == 1
-
-
-def test_reading_a_value_of_another_device_is_a_synchronisation():
-    tensor, here = torch.ones(3, device="meta"), torch.ones(3)
-    with Counter() as counter:
-        assert tensor.sum().item() == 1.0
-        assert tensor.tolist() == [0.0, 0.0, 0.0]
-        here.sum().item()
-        if torch.isfinite(tensor).all():
-            pass
-    assert counter.counts.synchronisations == 3
-
-
-@DEVICES
 def test_frozen_weights_are_not_counted_as_saved(device):
     layer = torch.nn.Linear(64, 32, device=device).requires_grad_(False)
     pictures = torch.ones(5, 64, device=device, requires_grad=True)
     assert saved_bytes(lambda: layer(pictures)) == 0
     assert saved_bytes(lambda: layer(pictures).tanh()) == 5 * 32 * 4
     assert saved_bytes(lambda: layer(pictures * 2).exp().view(-1)) == 5 * 32 * 4
-
-
-def test_attention_is_one_kernel_that_keeps_no_matrix_of_scores():
-    shape = (2, 8, 256, 40)
-    query = torch.zeros(shape, device="meta", dtype=torch.bfloat16, requires_grad=True)
-    with like_cuda(), Counter() as counter:
-        F.scaled_dot_product_attention(query * 1, query, query)
-    assert counter.counts.operations == 2
-    assert counter.counts.flops == 2 * 2 * 2 * 8 * 256 * 256 * 40
-    assert counter.counts.peak_bytes < 2 * 8 * 256 * 256 * 2
-
-
-def test_autocast_on_meta_gives_the_formats_of_cuda():
-    weight = torch.zeros(4, 4, device="meta", requires_grad=True)
-    half = torch.zeros(2, 4, device="meta", dtype=torch.bfloat16)
-    with like_cuda(), torch.autocast("meta", torch.bfloat16), Counter() as counter:
-        products = F.linear(half, weight) + F.linear(half, weight)
-        normed = F.layer_norm(half, (4,))
-        assert torch.is_autocast_enabled("meta")
-        assert torch.get_autocast_dtype("meta") == torch.bfloat16
-    assert products.dtype == torch.bfloat16
-    assert normed.dtype == torch.float32
-    # One cast of the weight, kept; two products; a sum; the cast and the norm of the other input.
-    assert counter.counts.operations == 6
-    with like_cuda(), torch.autocast("meta", enabled=False):
-        assert F.layer_norm(half, (4,)).dtype == torch.bfloat16
-        assert not torch.is_autocast_enabled("meta")
-
-
-def test_what_is_replaced_on_meta_is_put_back_after_an_error():
-    before = (torch.autocast, F.scaled_dot_product_attention)
-    with pytest.raises(RuntimeError, match="broken"), like_cuda():
-        raise RuntimeError("broken")
-    assert before == (torch.autocast, F.scaled_dot_product_attention)

@@ -62,14 +62,6 @@ def test_exact_reference_costs_its_backward_passes_and_naive_the_repeated_forwar
     assert flops["update/naive/exact"] - plain == pytest.approx(again, rel=1e-2)
 
 
-def test_recomputation_takes_less_memory_and_more_operations(small):
-    rows = figures(small)
-    plain, naive = rows["update/plain/exact"], rows["update/naive/exact"]
-    assert naive["peak MiB"] < plain["peak MiB"]
-    assert naive["operations"] > 1.3 * plain["operations"]
-    assert rows["policy forward/naive"]["saved MiB"] < rows["policy forward/plain"]["saved MiB"] / 9
-
-
 def test_meta_device_counts_the_flops_that_the_cpu_really_does(small):
     config = RunConfig(device="cpu")
     model = random_model(config, SMALL, torch.device("cpu"))

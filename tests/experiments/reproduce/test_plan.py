@@ -30,15 +30,6 @@ def test_reported_seeds_are_never_tuned_on(plan, chosen):
     assert TUNING_SEED not in {job.config.seed for job in plan.results(chosen)}
 
 
-def test_three_seeds_each_and_five_for_the_headline_and_every_beta(plan, chosen):
-    jobs = plan.results(chosen)
-    seeds = Counter(job.method.key for job in jobs if job.role == "result")
-    for method in METHODS:
-        assert seeds[method.key] == (5 if method.key in ("rocm-kl", "beta0", "rlcm") else 3)
-    betas = Counter(job.config.beta for job in jobs if job.role == "beta")
-    assert set(betas.values()) == {5}
-
-
 def test_runs_differ_by_their_settings_only_and_equal_ones_are_one(plan, chosen):
     jobs = plan.results(chosen)
     by_name = {}

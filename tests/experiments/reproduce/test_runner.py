@@ -3,7 +3,7 @@
 import pytest
 
 from rocm.experiments.reproduce.plan import Budget
-from rocm.experiments.reproduce.runner import end_of_budget, is_spent, next_is_last, spend, totals
+from rocm.experiments.reproduce.runner import end_of_budget, is_spent, next_is_last, spend
 from rocm.runs.run_dir import RunDir
 
 
@@ -13,12 +13,6 @@ def rows(*seconds, evaluated=()):
         row = {"step": step, "seconds": value, "reward_queries": 4}
         found.append(row | ({"eval/reward": 1.0} if step in evaluated else {}))
     return found
-
-
-def test_totals_count_updates_only():
-    assert totals(rows(1.0, 2.0), "seconds") == [0, 1, 3]
-    assert totals(rows(1.0, 2.0), "reward_queries") == [0, 4, 8]
-    assert totals(rows(1.0, 2.0), "updates") == [0, 1, 2]
 
 
 def test_a_budget_ends_at_the_last_evaluated_update_that_fits():
