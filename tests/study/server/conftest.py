@@ -47,12 +47,10 @@ def empty_store(tmp_path_factory):
 
 
 def draw(store, folder):
-    """A picture for every image row: colours tell which is which, as arms' looks would."""
+    """A picture for every image row: colors tell which is which, as arms' looks would."""
     pictures = Pictures(folder)
-    with store.database.read() as connection:
-        rows = connection.execute(select(image.c.picture_id, image.c.id)).all()
     with store.database.write() as w:
-        for row in rows:
+        for row in w.execute(select(image.c.picture_id, image.c.id)).all():
             shade = (row.id * 37 % 256, row.id * 91 % 256, 128)
             content = encoded(Image.new("RGB", (64, 64), shade))
             pictures.put(row.picture_id, content)
@@ -61,13 +59,7 @@ def draw(store, folder):
 
 def fill(store, folder, texts=None, **design):
     """A draft with pictures; `texts` replace parts of the configuration."""
-    plain = small.config
-    more = TEXTS | (texts or {})
-    small.config = lambda **numbers: plain(**numbers) | more
-    try:
-        small.fill(store, **design)
-    finally:
-        small.config = plain
+    small.fill(store, settings=TEXTS | (texts or {}), **design)
     draw(store, folder)
 
 

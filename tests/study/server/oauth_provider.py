@@ -85,10 +85,8 @@ class Handler(BaseHTTPRequestHandler):
 def provider():
     """A provider that answers until the end."""
     with Provider() as one:
-        thread = Thread(target=one.serve_forever)
-        thread.start()
+        Thread(target=one.serve_forever, daemon=True).start()
         try:
             yield one
         finally:
             one.shutdown()
-            thread.join()
