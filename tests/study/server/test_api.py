@@ -92,13 +92,12 @@ def test_a_study_without_skipping_refuses_a_skip(serve, store, tmp_path):
 @pytest.mark.parametrize("path", "trial consent decline shown vote skip withdraw progress".split())
 def test_every_act_asks_for_the_token(client, visitor, path):
     trial = {"trial": random_id()}
-    bodies = {"consent": {"version": "1"}, "shown": trial, "skip": trial}
-    options = {"json": bodies | {"vote": trial | {"answers": {}}}}
-    options = {} if path == "progress" else {"json": options["json"].get(path, {})}
-    method = "GET" if path == "progress" else "POST"
+    bodies = {"consent": {"version": "1"}, "vote": trial | {"answers": {}}}
+    bodies |= {"shown": trial, "skip": trial, "progress": None}
+    method, body = "GET" if path == "progress" else "POST", bodies.get(path, {})
     guesses = ["Bearer guess", "Bearer ", "Bearer " + "x" * 300, f"Basic {visitor.token}"]
     for headers in ({}, *({"Authorization": guess} for guess in guesses)):
-        answer = client.request(method, f"/study/api/{path}", headers=headers, **options)
+        answer = client.request(method, f"/study/api/{path}", headers=headers, json=body)
         refused(answer, 401, "unknown_rater")
     assert visitor.get("progress").json()["progress"]["status"] == "active"
 
