@@ -9,8 +9,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[3]
 
 
-def measured(*what: str) -> str:
-    command = [sys.executable, "-m", "scripts.study_load", *what]
+def measured(*words: str) -> str:
+    command = [sys.executable, "-m", "scripts.study_load", *words]
     return subprocess.check_output(command, cwd=ROOT, text=True)
 
 

@@ -55,17 +55,13 @@ def test_tabs_that_ask_at_once_get_one_trial(store, study):
     assert count(store, tables.trial) == 1
 
 
-def test_raters_at_once_leave_every_pair_with_exactly_its_votes(fresh):
-    from rocm.study.store.store import Store  # noqa: PLC0415
-
-    store = Store.open(fresh())
+def test_raters_at_once_leave_every_pair_with_exactly_its_votes(store):
     lifecycle.open_study(store, fill(store, 12, votes_per_pair=3, main_per_rater=6))
     tokens = [rater(store) for _ in range(8)]
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda token: work(store, token), tokens))
     assert main_issued(store) == [3] * 12
     assert count(store, tables.vote) == count(store, tables.trial) * len(QUESTIONS)
-    store.close()
 
 
 def test_a_trial_kept_too_long_goes_to_somebody_else(store, study, clock):
@@ -73,8 +69,7 @@ def test_a_trial_kept_too_long_goes_to_somebody_else(store, study, clock):
     held = past_practice(store, gone)
     clock.forward(16)
     assert store.expire() == 1
-    others = [rater(store) for _ in range(4)]
-    for token in others:
+    for token in [rater(store) for _ in range(4)]:
         work(store, token)
     assert main_issued(store) == [2] * 6
     with pytest.raises(TrialExpired, match="another rater"):
@@ -133,12 +128,9 @@ def test_drop_outs_are_replaced_until_every_pair_has_its_votes(store, study, clo
     for _ in range(4):
         work(store, rater(store), most=3)
     clock.forward(60)
-    helpers = 0
-    while sum(main_issued(store)) < 12:
-        assert work(store, rater(store)) > 0
-        helpers += 1
+    for _ in range(4):
+        work(store, rater(store))
     assert main_issued(store) == [2] * 6
-    assert helpers <= 4
     assert store.next_step(rater(store)).trial is None
 
 
@@ -154,8 +146,7 @@ def test_a_withdrawn_raters_votes_stay_but_count_no_more(store, study):
     stored = count(store, tables.vote)
     store.withdraw(token)
     store.withdraw(token)
-    assert count(store, tables.vote) == stored
-    assert sum(main_issued(store)) == 0
+    assert (count(store, tables.vote), sum(main_issued(store))) == (stored, 0)
     assert count(store, tables.exclusion, tables.exclusion.c.rule == "withdrawn") == 1
     assert store.current_step(token).status == "withdrawn"
     with pytest.raises(StudyError, match="after leaving"):
@@ -164,18 +155,14 @@ def test_a_withdrawn_raters_votes_stay_but_count_no_more(store, study):
         assert work(store, rater(store)) > 0
 
 
-def test_a_pilot_takes_no_place(store, study):
-    pilot = rater(store, "pilot")
-    assert work(store, pilot) == 5
-    assert main_issued(store) == [0] * 6
-
-
-def test_a_draft_takes_pilots_only(store):
+def test_a_draft_takes_pilots_only_and_they_take_no_place(store):
     fill(store)
     with pytest.raises(StudyNotOpen, match="not open yet"):
         store.join(STUDY, "link")
     assert work(store, rater(store, "pilot")) == 5
     lifecycle.open_study(store, STUDY)
+    assert work(store, rater(store, "pilot")) == 5
+    assert main_issued(store) == [0] * 6
     assert work(store, rater(store)) == 5
 
 
@@ -196,9 +183,7 @@ def test_a_closed_study_takes_nothing(store, study):
     lifecycle.close(store, STUDY)
     with pytest.raises(TrialExpired, match="ended"):
         store.submit(token, trial.public_id, answers())
-    step = store.next_step(token)
-    assert step.trial is None
-    assert "closed" in step.notice
+    assert store.next_step(token).trial is None
     with pytest.raises(StudyNotOpen, match="closed"):
         store.join(STUDY, "pilot")
 
@@ -215,20 +200,14 @@ def test_the_same_outside_id_is_the_same_rater(store, study):
     assert store.join(STUDY, "mturk", ext_hmac="a" * 64).is_new
 
 
-def test_the_token_is_stored_as_a_hash_only(store, study):
-    token = rater(store)
-    with store.database.read() as connection:
-        assert token not in str(connection.execute(select(tables.rater)).one())
-
-
 def test_a_trial_is_its_raters_alone(store, study):
     mine, other = rater(store), rater(store)
+    assert not {mine, other} & set(column(store, tables.rater.c.token_sha256))
     trial = store.next_step(mine).trial
     for act in (store.skip, store.shown, lambda *who: store.submit(*who, answers())):
-        with pytest.raises(UnknownTrial):
-            act(other, trial.public_id)
-        with pytest.raises(UnknownTrial):
-            act(mine, "f" * 32)
+        for token, public_id in ((other, trial.public_id), (mine, "f" * 32)):
+            with pytest.raises(UnknownTrial):
+                act(token, public_id)
     with pytest.raises(UnknownRater):
         store.next_step("guess")
 
@@ -240,62 +219,34 @@ def test_consent_comes_first_and_in_its_version(store, study):
     with pytest.raises(StudyError, match="version 1"):
         store.consent(token, "0")
     store.consent(token, "1")
-    assert store.current_step(token).has_consented
     assert store.next_step(token).trial
 
 
-def test_who_declines_is_screened_out(store, study):
-    token = store.join(STUDY, "link").token
-    store.screen_out(token)
-    assert store.current_step(token).status == "screened_out"
-    with pytest.raises(StudyError, match="after leaving"):
-        store.next_step(token)
-
-
 @pytest.mark.parametrize(
-    ("given", "screen", "words"),
+    ("changed", "words"),
     [
-        ({"overall": Answer("left", 1)}, None, "appeal, overall, alignment"),
-        ({**answers(), "beauty": Answer("left", 1)}, None, "appeal, overall, alignment"),
-        (answers("up"), None, "left, right, tie"),
-        ({**answers(), "alignment": Answer("tie", 1)}, None, "left, right"),
-        ({**answers(), "overall": Answer("left", -1)}, None, "rt_ms"),
-        ({**answers(), "overall": Answer("left", True)}, None, "rt_ms"),
-        ({**answers(), "overall": Answer("left", 1, "both_bad")}, None, "with a tie"),
-        ({**answers(), "overall": Answer("tie", 1, "dull")}, None, "both_good or both_bad"),
-        (answers(), Screen(390, 0, 180), "1 to 100000 pixels"),
+        ({"overall": None}, "appeal, overall, alignment"),
+        ({"beauty": Answer("left", 1)}, "appeal, overall, alignment"),
+        ({"appeal": Answer("up", 1)}, "left, right, tie"),
+        ({"alignment": Answer("tie", 1)}, "left, right"),
+        ({"overall": Answer("left", -1)}, "rt_ms"),
+        ({"overall": Answer("left", True)}, "rt_ms"),
+        ({"overall": Answer("left", 1, "both_bad")}, "with a tie"),
+        ({"overall": Answer("tie", 1, "dull")}, "both_good or both_bad"),
+        ({"screen": Screen(390, 0, 180)}, "1 to 100000 pixels"),
     ],
 )
 def test_an_answer_that_is_not_allowed_is_refused_and_the_trial_stays_open(
-    store, study, given, screen, words
+    store, study, changed, words
 ):
     token = rater(store)
     trial = store.next_step(token).trial
+    given = {key: answer for key, answer in (answers() | changed).items() if answer}
+    screen = given.pop("screen", None)
     with pytest.raises(StudyError, match=words):
         store.submit(token, trial.public_id, given, screen)
     assert count(store, tables.vote) == 0
     assert store.next_step(token).trial.public_id == trial.public_id
-
-
-def test_the_size_of_the_screen_is_stored_with_each_vote(store, study):
-    token = rater(store)
-    store.submit(token, store.next_step(token).trial.public_id, answers(), Screen(390, 844, 180))
-    with store.database.read() as connection:
-        row = connection.execute(select(tables.vote)).first()
-    assert (row.viewport_width, row.viewport_height, row.picture_size) == (390, 844, 180)
-
-
-def test_a_choice_is_the_arm_that_was_on_the_side(store, study):
-    for token in [rater(store) for _ in range(4)]:
-        work(store, token)
-    with store.database.read() as connection:
-        rows = connection.execute(
-            select(tables.trial.c.left_is, tables.vote.c.choice).join(
-                tables.vote, tables.vote.c.trial_id == tables.trial.c.id
-            )
-        ).all()
-    assert {row.left_is for row in rows} == {"a", "b"}
-    assert all(row.left_is == row.choice for row in rows)  # `work` always answers left
 
 
 def test_pictures_to_come_are_those_of_the_next_trial(store, study):
@@ -306,7 +257,6 @@ def test_pictures_to_come_are_those_of_the_next_trial(store, study):
         step = store.submit(token, step.trial.public_id, answers())
         assert coming == tuple(sorted([step.trial.left, step.trial.right]))
     assert step.upcoming == ()
-    assert count(store, tables.trial) == 5
 
 
 def test_shown_is_stored_once(store, study, clock):
@@ -319,39 +269,6 @@ def test_shown_is_stored_once(store, study, clock):
     store.shown(token, trial.public_id)
     assert column(store, tables.trial.c.shown_at) == [first]
     assert store.next_step(token).trial.is_shown
-
-
-def test_progress_ends_with_a_code(store, study):
-    token = rater(store)
-    assert store.current_step(token).num_done == 0
-    store.next_step(token)
-    assert store.current_step(token).num_trials == 5
-    work(store, token)
-    done = store.current_step(token)
-    assert (done.num_done, done.num_trials, done.status) == (5, 5, "complete")
-    assert len(done.completion_code) == 10
-    assert store.current_step(token) == done
-
-
-def test_repeats_come_ten_trials_later_on_the_other_side(store):
-    lifecycle.open_study(store, fill(store, 12, main_per_rater=12, repeats_per_rater=2))
-    token = rater(store)
-    assert work(store, token) == 16
-    with store.database.read() as connection:
-        rows = connection.execute(
-            select(tables.trial.c.pair_id, tables.trial.c.position, tables.trial.c.left_is)
-            .where(tables.trial.c.rep == 1)
-            .order_by(tables.trial.c.pair_id)
-        ).all()
-        first = {
-            row.pair_id: row
-            for row in connection.execute(select(tables.trial).where(tables.trial.c.rep == 0))
-        }
-    assert len(rows) == 2
-    for row in rows:
-        assert row.position - first[row.pair_id].position > 10
-        assert row.left_is != first[row.pair_id].left_is
-    assert sum(main_issued(store)) == 12
 
 
 def test_a_skipped_pair_is_not_repeated(store):
@@ -367,25 +284,12 @@ def test_added_raters_get_work_and_pairs_get_places(store, study):
     for _ in range(4):
         work(store, rater(store))
     assert lifecycle.add_raters(store, STUDY, 2) == 6
-    for _ in range(2):
-        assert work(store, rater(store)) == 5
+    assert [work(store, rater(store)) for _ in range(2)] == [5, 5]
     assert main_issued(store) == [3] * 6
-    assert "raters added" in column(store, tables.event.c.kind)
 
 
 def test_a_demo_takes_no_real_raters(store):
-    from rocm.study.design.manifest import canonical  # noqa: PLC0415
-
-    fill(store)
-    with store.database.write() as w:
-        w.update(tables.study, is_demo=1, config_json=canonical(store.study(STUDY).config))
-    lifecycle.open_study(store, STUDY)
+    lifecycle.open_study(store, fill(store, settings={"is_demo": True}))
     with pytest.raises(StudyError, match="demo, pilot, simulated"):
         store.join(STUDY, "prolific")
     assert work(store, rater(store, "demo")) == 5
-
-
-def test_a_study_that_does_not_exist_is_a_sentence(store):
-    for act in (store.study, lambda one: store.join(one, "link")):
-        with pytest.raises(StudyError, match="There is no study 'ffff'"):
-            act("ffff")
