@@ -1,5 +1,3 @@
-"""A deleted draft can come back, a study that was opened is never deleted; on both databases."""
-
 import pytest
 from sqlalchemy import func, select
 

@@ -1,5 +1,3 @@
-"""The votes of a closed study as D3PO's table, and a training run on them."""
-
 import json
 import shutil
 from collections import Counter
@@ -32,7 +30,6 @@ def make(home, **changed):
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """Home, store and id."""
     home = tmp_path_factory.mktemp("home")
     store, study_id = make(home)
     yield home, store, study_id

@@ -1,5 +1,3 @@
-"""A study from its recipe to verified votes elsewhere, with a fake drawing queue."""
-
 import csv
 import io
 import json

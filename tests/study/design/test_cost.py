@@ -1,5 +1,3 @@
-"""What a design costs is counted, its power is simulated."""
-
 import pytest
 
 from rocm.errors import StudyError

@@ -120,11 +120,6 @@ def test_categories_split_the_votes(made):
         assert sum(split) == whole.num_votes
 
 
-def test_votes_on_what_the_manifest_does_not_have_are_refused(votes):
-    with pytest.raises(StudyError, match="'x:z', which is not in the manifest"):
-        report(votes, replace(INFO, comparisons=INFO.comparisons[:2]))
-
-
 def test_bars_of_figure_3_are_as_long_as_their_shares(made):
     drawing = re.search(r"<svg.*?</svg>", made.to_html(), re.S).group()
     bars = re.findall(r'width="([\d.]+)" height="22"', drawing)

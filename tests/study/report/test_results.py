@@ -1,5 +1,3 @@
-"""What the Results page is told of a study, and when."""
-
 import json
 import shutil
 import sys
@@ -32,7 +30,6 @@ print((folder / "answer.json").read_text(), end="")
 
 @pytest.fixture(scope="module")
 def closed(tmp_path_factory):
-    """Home, store and id of a closed demo study."""
     home = tmp_path_factory.mktemp("closed")
     store, study_id = voted(home)
     lifecycle.close(store, study_id)
@@ -90,7 +87,6 @@ def test_a_closed_study_is_counted_once_and_the_count_outlives_the_app(counted, 
 
 @pytest.mark.parametrize("answer", [{"error": "The disk is full."}, None])
 def test_a_failed_count_says_why_and_can_be_repeated(counted, closed, answer):
-    """Without an answer the process crashed."""
     _, _, study_id = closed
     whole = json.loads((counted.folder / "answer.json").read_text())
     counted.answer(answer)

@@ -1,5 +1,3 @@
-"""A stored study's report says what its votes say."""
-
 import json
 from types import SimpleNamespace
 

@@ -1,5 +1,3 @@
-"""Nothing that a browser receives says which model drew what: a visit, recorded and searched."""
-
 import json
 import secrets
 
@@ -26,7 +24,6 @@ ALLOWED = {
 
 @pytest.fixture
 def marked(store, draft):
-    """The study with words in it that must never be seen outside, and every such word."""
     words = []
     with store.database.write() as w:
         for number, row in enumerate(w.execute(select(arm)).all()):
@@ -44,7 +41,6 @@ def marked(store, draft):
 
 @pytest.fixture
 def recorded(marked, serve):
-    """Every response of a visit: (address, headers and body)."""
     client, answers = serve(), []
     send = client.send
 
@@ -97,7 +93,6 @@ def test_answers_have_no_member_that_is_not_listed(recorded):
 
 
 def test_a_pair_is_answered_alike_whatever_kind_it_is(recorded):
-    """Checks, repeats and main pairs cannot be told by what is in a trial."""
     trials = [
         json.loads(content.split(b"\n\n", 1)[1])["trial"]
         for address, content in recorded

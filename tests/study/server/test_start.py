@@ -1,5 +1,3 @@
-"""The vote server's store follows its backup folder, if it is given one."""
-
 import shutil
 import subprocess
 import sys

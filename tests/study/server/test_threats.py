@@ -1,5 +1,3 @@
-"""The threats of docs/study.md against the server of studies, by somebody hostile."""
-
 import asyncio
 import json
 
@@ -58,7 +56,6 @@ def test_a_foreign_origin_or_name_is_refused_before_anything_else(serve, study, 
 
 
 def test_a_slash_too_many_leads_an_outside_id_to_no_other_address(client):
-    """A whole address would be one of http, behind a proxy that speaks https."""
     query = "?PROLIFIC_PID=5f"
     for path, expected in (
         (f"{STUDY}/{query}", (307, f"../{STUDY}{query}")),

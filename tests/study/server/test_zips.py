@@ -1,5 +1,3 @@
-"""A zip from elsewhere: whatever is wrong with it is one sentence, and nothing of it is kept."""
-
 import io
 import json
 import random
@@ -25,7 +23,6 @@ from tests.study.small import STUDY, rater, work
 
 @pytest.fixture(scope="module")
 def packed(tmp_path_factory):
-    """Texts and pictures of a good zip with votes, and of one without, by name."""
     home = tmp_path_factory.mktemp("lab")
     store = Store.open(home / "study.sqlite3")
     fill(store, home / "pictures")
@@ -51,7 +48,6 @@ def zipped(path, content, compression=zipfile.ZIP_STORED):
 
 @pytest.fixture
 def there(empty_store, tmp_path):
-    """Store and pictures of another machine, with nothing in them."""
     store = Store.open(shutil.copy(empty_store, tmp_path / "there.sqlite3"))
     yield store, Pictures(tmp_path / "there")
     store.close()
@@ -92,14 +88,13 @@ def first(table, **values):
 HARMS = {
     "a missing column": (lambda a, t, m: t["pair"][0].pop("seed"), "row of table pair has other"),
     "an odd column": (first("pair", evil=1), "row of table pair has other columns"),
-    "an odd table": (lambda a, t, m: t.update(payment=[]), "its tables are not"),
+
     "a missing table": (lambda a, t, m: t.pop("slot"), "its tables are not"),
     "a table that is no list": (lambda a, t, m: t.update(slot={}), "slot is no list"),
     "a row that is no row": (lambda a, t, m: t.update(slot=[7]), "table slot has other columns"),
     "a study that is none": (lambda a, t, m: a.clear(), "table study has other columns"),
     "a text for a number": (first("image", width="64"), "image.width"),
     "a flag for a number": (first("image", width=True), "image.width"),
-    "a number for a text": (first("prompt", text=7), "prompt.text"),
     "nothing": (first("prompt", text=None), "prompt.text"),
     "a number too large": (first("image", seed=2**63), "image.seed"),
     "a zero byte": (first("prompt", text="a\0b"), "prompt.text"),
@@ -113,14 +108,14 @@ HARMS = {
     "a constraint": (first("question", position=-1), "does not fit together"),
     "a status that is none": (lambda a, t, m: a.update(is_demo=2), "does not fit together"),
     "another prompt": (first("prompt", text="another"), "not those of the manifest"),
-    "another question": (first("question", text="Which is worse?"), "questions are not those"),
+
     "sides swapped": (first("pair", kind="main", expected=None, target=2), "not those of the"),
     "another title": (lambda a, t, m: a.update(title="Another"), "Title"),
     "a link to a script": (lambda a, t, m: m.update(completion_url="javascript:alert(1)"), "_url"),
     "no consent": (lambda a, t, m: m.update(consent={"version": "1"}), "consent"),
     "no design": (lambda a, t, m: m.update(design={}), "has no whole design"),
     "a text for a lease": (lambda a, t, m: m["design"].update(lease_minutes="15"), "another kind"),
-    "an endless lease": (lambda a, t, m: m["design"].update(lease_minutes=10**9), "lease_minutes"),
+
     "another id": (lambda a, t, m: m.update(study="f" * 12), "not those of the manifest"),
 }  # fmt: skip
 
@@ -253,7 +248,6 @@ def test_a_picture_is_decoded_before_a_rater_gets_it(packed, there, tmp_path, na
 
 
 def test_no_byte_of_a_zips_own_words_can_be_changed(packed, there, tmp_path):
-    """Either it is refused in a sentence, or the change says nothing, such as a date."""
     good = zipped(tmp_path / "good.zip", packed["plain"])
     data, dice, bad = good.read_bytes(), random.Random(0), tmp_path / "bad.zip"
     heads = [at for at in range(len(data)) if data[at : at + 2] == b"PK"]

@@ -1,5 +1,3 @@
-"""The curve against beta, held against counting by hand."""
-
 import numpy as np
 import pytest
 

@@ -27,10 +27,6 @@ def test_few_raters_or_prompts_give_a_sentence(by_hand):
     assert "8 raters and 10 prompts" in evidence(votes).note
 
 
-def test_e_value_is_the_same_for_either_arm(simulated):
-    assert evidence(simulated.swapped()).now == pytest.approx(evidence(simulated).now)
-
-
 def test_a_decision_stands_even_if_later_votes_point_back(simulated):
     votes = simulate(
         Design(100, 20, 5), {("c", "q"): Utility().with_score(0.75)}, np.random.default_rng(0)

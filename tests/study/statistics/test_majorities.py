@@ -32,16 +32,7 @@ def test_five_votes_of_a_prompt_count_once(by_hand):
     once = by_hand([(0, prompt, "a") for prompt in range(6)])
     five = by_hand([(rater, prompt, "a") for prompt in range(6) for rater in range(5)])
     assert sign_test(once) == sign_test(five)
-
-
-def test_without_a_majority_there_is_no_p_value(by_hand):
     assert sign_test(by_hand([(0, 0, "tie")])).p_value is None
-
-
-def test_swapping_arms_swaps_wins_and_losses(simulated):
-    plain, flipped = sign_test(simulated), sign_test(simulated.swapped())
-    assert (plain.wins, plain.losses) == (flipped.losses, flipped.wins)
-    assert plain.p_value == pytest.approx(flipped.p_value)
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8))

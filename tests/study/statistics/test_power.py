@@ -29,13 +29,6 @@ def test_power_of_no_difference_is_the_level():
     assert found.interval <= 0.05 + 3 * (0.05 * 0.95 / 200) ** 0.5
 
 
-def test_power_grows_with_the_difference_and_the_prompts():
-    small = power(Design(40, 10, 5), 1, Utility(), [0.55, 0.65], 60)
-    large = power(Design(200, 10, 5), 1, Utility(), [0.65], 60)
-    assert small[0].interval < small[1].interval
-    assert large[0].width < small[1].width
-
-
 def test_workload_by_hand():
     design = Design(300, 30, 5, num_repeats=5, num_checks=5)
     found = workload(design, 2, seconds_per_trial=12, pay_per_hour=10, fee=0.5)

@@ -56,13 +56,3 @@ def test_raters_without_lapses_pass_every_check():
     assert len(checks) == 20
     assert (checks.choice == checks.expected).all()
     assert not set(checks.pair) & set(votes.opinions().pair)
-
-
-def test_comparisons_do_not_share_pairs_and_questions_do():
-    models = {("x", "q"): Utility(), ("y", "q"): Utility(), ("x", "r"): Utility()}
-    votes = simulate(Design(10, 5, 3, num_checks=1), models, np.random.default_rng(0))
-    pairs = {}
-    for *key, pair in zip(votes.comparison, votes.question, votes.pair, strict=True):
-        pairs.setdefault(tuple(key), set()).add(pair)
-    assert not pairs["x", "q"] & pairs["y", "q"]
-    assert pairs["x", "q"] == pairs["x", "r"]

@@ -1,5 +1,3 @@
-"""What was acknowledged is there after a kill and on a full disk; see docs/study.md, Measured."""
-
 import subprocess
 import sys
 from pathlib import Path

@@ -1,5 +1,3 @@
-"""Votes come back after the disk is gone, from a journal and snapshots in a folder."""
-
 import os
 import sqlite3
 from pathlib import Path
@@ -35,7 +33,6 @@ def store(disk):
 
 @pytest.fixture
 def backup(store, bucket) -> Backup:
-    """A backup that follows the store."""
     started = Backup(store.database, bucket)
     started.start()
     return started
@@ -79,7 +76,6 @@ def test_every_acknowledged_vote_is_there_after_the_disk_is_gone(store, disk, bu
 
 
 def test_a_new_disk_never_hides_the_votes(disk, bucket):
-    """Started three times, each time on an empty disk."""
     votes = []
     for visit in range(3):
         store, backup = open_store(disk, bucket)

@@ -1,5 +1,3 @@
-"""The plan of raters' work: whole, balanced, and in a good order."""
-
 from collections import Counter
 
 import pytest
@@ -45,7 +43,6 @@ def test_the_plan_follows_from_the_seed():
 
 
 def test_neighbours_of_one_block_are_not_neighbours_of_the_next():
-    """Mixing: no two blocks share most of their pairs, as two cuts of one circle would."""
     blocks = balanced_blocks(range(100), 5, 25, "seed")
     sets = [{one.pair for one in block} for block in blocks]
     shared = [len(one & other) for k, one in enumerate(sets) for other in sets[:k]]

@@ -1,5 +1,3 @@
-"""Invitations on both databases: kept as hashes, one rater each, and they travel with a study."""
-
 import pytest
 
 from rocm.errors import StudyError

@@ -1,5 +1,3 @@
-"""A database is of one revision or the next; an older one is copied first."""
-
 import shutil
 import sqlite3
 
@@ -30,7 +28,6 @@ def upgrade():
 
 @pytest.fixture
 def later(tmp_path):
-    """Makes a folder of revisions with one after ours."""
 
     def make(more: str = "pass"):
         folder = shutil.copytree(MIGRATIONS, tmp_path / "migrations")

@@ -1,5 +1,3 @@
-"""Simulated raters vote through the store's own door, and every output says so."""
-
 from collections import Counter
 
 import pytest

@@ -1,5 +1,3 @@
-"""The database itself refuses every wrong state, on SQLite and on PostgreSQL."""
-
 import re
 from types import SimpleNamespace
 
@@ -59,7 +57,6 @@ BAD_ROWS = [
     ("study", {"id": "xyz"}, "ck_study_id_is_hex"),
     ("study", {"id": "ffffffffffff", "status": "begun"}, "ck_study_status_known"),
     ("study", {"id": "ffffffffffff", "config_json": "{"}, "json"),
-    ("study", {"id": "ffffffffffff", "votes_per_pair": 0}, "ck_study_votes_per_pair_positive"),
     ("study", {"id": "ffffffffffff", "config_sha256": None}, "ck_study_frozen_has_hash"),
     ("study", {"id": "ffffffffffff", "opened_at": None}, "ck_study_frozen_is_dated"),
     ("study", {"id": "ffffffffffff", "closed_at": "2026"}, "ck_study_closed_is_dated"),
@@ -67,22 +64,12 @@ BAD_ROWS = [
     ("rater", {"number": 9}, "token_sha256"),
     ("rater", {"number": 9, "token_sha256": "secret"}, "ck_rater_token_sha256_is_hex"),
     ("rater", {"number": 9, "token_sha256": "a" * 64, "source": "spam"}, "ck_rater_source_known"),
-    ("rater", {"number": 9, "token_sha256": "a" * 64, "status": "gone"}, "ck_rater_status_known"),
-    (
-        "rater",
-        {"number": 9, "token_sha256": "a" * 64, "consented_at": None},
-        "ck_rater_consent_is_dated",
-    ),
     ("block", {"number": 99}, "rater_id"),
     ("block", {"number": 99, "rater_id": None}, "ck_block_taken_is_dated"),
     ("slot", {"position": 99, "left_is": "left"}, "ck_slot_left_is_known"),
     ("slot", {"position": 99}, "block_id.*pair_id.*(rep|left_is)"),
     ("slot", {"position": 99, "rep": 1}, "block_id.*pair_id.*left_is"),
-    (
-        "trial",
-        {"public_id": "f" * 32, "position": 99, "rep": 1, "state": "expired"},
-        "FOREIGN KEY|fk_trial_block_id",
-    ),
+    ("trial", {"public_id": "f" * 32, "position": 99, "rep": 1, "state": "expired"}, "FOREIGN|fk_"),
     ("vote", {"question_key": "beauty"}, "FOREIGN KEY|fk_vote_study_id_question_key"),
     ("vote", {}, "trial_id.*question_key"),
     ("vote", {"rt_ms": -1}, "ck_vote_rt_ms_range"),
@@ -114,16 +101,13 @@ BAD_DRAFTS = [
     ("pair", {"seed": 8}, "FOREIGN KEY|fk_pair"),
     ("pair", {"prompt_id": 4}, "FOREIGN KEY|fk_pair"),
     ("pair", {"kind": "check"}, "ck_pair_check_has_answer|ck_pair_main_has_target"),
-    ("pair", {"kind": "practice"}, "ck_pair_main_has_target"),
     ("pair", {"target": 0}, "ck_pair_target_positive|ck_pair_issued_within_target"),
     ("pair", {"issued": 3}, "ck_pair_issued_within_target"),
-    ("pair", {"issued": -1}, "ck_pair_issued_within_target"),
     ("pair", {"struck": ""}, "ck_pair_struck_has_reason"),
     ("pair", {"arm_a": 2, "arm_b": 1}, "ck_pair_arms_ordered|FOREIGN KEY|fk_pair"),
     ("image", {"picture_id": "../etc/passwd"}, "ck_image_picture_id_is_hex"),
     ("image", {"sha256": "A" * 64}, "ck_image_sha256_is_hex"),
     ("image", {"seed": -1}, "ck_image_seed_not_negative|FOREIGN KEY|fk_pair"),
-    ("image", {"width": 0}, "ck_image_size_positive"),
     ("prompt", {"text": ""}, "ck_prompt_text_length"),
     ("question", {"allow_tie": 2}, "ck_question_allow_tie_is_flag"),
     ("arm", {"role": "spare"}, "ck_arm_role_known"),
@@ -181,18 +165,14 @@ def test_the_key_of_a_travelled_study_is_filled_in_once(store, study):
 
 
 @pytest.mark.parametrize(
-    ("table", "before", "after"),
-    [
-        (tables.trial, "done", "issued"),
-        (tables.trial, "done", "expired"),
-        (tables.trial, "issued", "begun"),
-        (tables.study, "open", "draft"),
-        (tables.rater, "complete", "active"),
-    ],
-)
-def test_states_go_one_way(voted, table, before, after):
-    column = table.c.state if table is tables.trial else table.c.status
-    change = table.update().where(column == before).values({column.name: after})
+    ("name", "before", "after"),
+    [("trial", "done", "issued"), ("trial", "issued", "begun"), ("study", "open", "draft"),
+     ("rater", "complete", "active")],
+)  # fmt: skip
+def test_states_go_one_way(voted, name, before, after):
+    table = metadata.tables[name]
+    state = table.c.state if name == "trial" else table.c.status
+    change = table.update().where(state == before).values({state.name: after})
     assert re.search("does not go that way|_known", refusal(voted, change))
 
 
@@ -262,7 +242,6 @@ def test_a_struck_pair_is_in_no_plan(store):
 
 
 def test_a_vote_is_whole_or_absent(store, study, monkeypatch):
-    """A refused row takes back everything of its transaction."""
     token = rater(store)
     trial = store.next_step(token).trial.public_id
     wrong = {key: SimpleNamespace(side="left", rt_ms=1, tie_reason="dull") for key in answers()}
