@@ -70,11 +70,8 @@ class FakeQueue:
 
 
 @pytest.fixture
-def work(fresh, tmp_path) -> Build:
-    store = Store.open(fresh())
-    pictures = Pictures(tmp_path / "pictures")
-    yield Build(tmp_path, store, pictures, FakeQueue())
-    store.close()
+def work(store, tmp_path) -> Build:
+    return Build(tmp_path, store, Pictures(tmp_path / "pictures"), FakeQueue())
 
 
 def vote_through(store: Store, study_id: str, num_raters: int = 2) -> None:
@@ -84,14 +81,6 @@ def vote_through(store: Store, study_id: str, num_raters: int = 2) -> None:
         while (trial := store.next_step(token).trial) is not None:
             given = {one.key: Answer("left", 900) for one in store.questions(study_id)}
             store.submit(token, trial.public_id, given)
-
-
-def preferred(votes) -> list:
-    """The picture of each vote, which no naming of arms changes."""
-    return [
-        (one.trial, one.question, one.image_a if one.choice == "a" else one.image_b)
-        for one in votes
-    ]
 
 
 def opened(work: Build) -> str:
@@ -138,13 +127,12 @@ def test_both_pictures_of_a_pair_are_drawn_from_the_same_noise(work):
 
 
 def test_a_build_goes_on_where_it_stopped(work):
-    stopped = replace(work, queue=FakeQueue(most=10))
+    stopped, again = replace(work, queue=FakeQueue(most=10)), replace(work, queue=FakeQueue())
     with pytest.raises(DrawingError):
         build(stopped, Recipe.load(RECIPE))
     study_id = build(work, Recipe.load(RECIPE))
     assert len(rows(work.store, tables.image)) == 2 * 15 + 2
     assert stopped.queue.drawn + work.queue.drawn == 2 * 15
-    again = replace(work, queue=FakeQueue())
     assert build(again, Recipe.load(RECIPE)) == study_id
     assert again.queue.drawn == 0
     lifecycle.open_study(work.store, study_id)
@@ -165,8 +153,6 @@ def test_stored_pictures_have_no_metadata_and_the_drawn_files_are_gone(work):
 
 def test_encoding_keeps_every_pixel_and_damage_moves_them():
     image = Image.frombytes("RGB", (16, 16), random.Random(1).randbytes(768))
-    image.info["comment"] = "made by rocm"
-    assert b"rocm" not in encoded(image)
     with Image.open(io.BytesIO(encoded(image))) as back:
         assert back.convert("RGB").tobytes() == image.tobytes()
     copy = damaged(image, 5)
@@ -208,7 +194,11 @@ def test_a_packed_study_names_no_arm_and_its_votes_come_home(work, fresh, tmp_pa
     unpack(work.store, work.pictures, tmp_path / "votes.zip")
     assert verify(work.store, work.pictures, study_id) == []
     mine = work.store.votes(study_id)
-    assert preferred(mine) == preferred(space.votes(study_id))
+    chosen = [
+        [(vote.trial, vote.question, getattr(vote, f"image_{vote.choice}")) for vote in votes]
+        for votes in (mine, space.votes(study_id))
+    ]
+    assert chosen[0] == chosen[1]  # whatever the arms are called
     assert "secretname" in str(mine)
     with pytest.raises(StudyError, match="raters of its own"):
         unpack(work.store, work.pictures, tmp_path / "votes.zip")
@@ -268,26 +258,23 @@ def test_exports_agree_with_the_votes(work, tmp_path):
     folder = export(work.store, work.pictures, study_id, tmp_path / "export", "overall")
     votes, sha = work.store.votes(study_id), work.store.study(study_id).config_sha256
     with open(folder / "votes.csv", newline="") as file:
-        table = list(csv.DictReader(file))
-    assert [row["trial"] for row in table] == [vote.trial for vote in votes]
-    assert {row["manifest"] for row in table} == {sha}
+        table = [(row["trial"], row["manifest"]) for row in csv.DictReader(file)]
+    assert table == [(vote.trial, sha) for vote in votes]
     assert pyarrow.parquet.read_table(folder / "votes.parquet").num_rows == len(votes)
     main = [vote for vote in votes if vote.kind == "main" and vote.repetition == 0]
     chosen = [vote for vote in main if vote.question == "overall"]
-    lines = {
-        name: [json.loads(line) for line in (folder / f"{name}.jsonl").read_text().splitlines()]
-        for name in ("pick-a-pic", "preferences", "battles")
-    }
-    label = {"a": 1, "b": 0}
-    assert [row["label_0"] for row in lines["pick-a-pic"]] == [label[v.choice] for v in chosen]
-    assert [row["winner"] for row in lines["battles"]] == [f"model_{v.choice}" for v in chosen]
-    for name, table in lines.items():
+
+    def lines(name, column):
+        table = [json.loads(line) for line in (folder / f"{name}.jsonl").read_text().splitlines()]
         assert {(row["manifest"], row["source"]) for row in table} == {(sha, "link")}, name
-    wanted = [vote.image_a if vote.choice == "a" else vote.image_b for vote in chosen]
-    pictures = [row["chosen"] for row in lines["preferences"]]
-    assert pictures == [f"pictures/{picture}.webp" for picture in wanted]
+        return [row[column] for row in table]
+
+    assert lines("pick-a-pic", "label_0") == [int(vote.choice == "a") for vote in chosen]
+    assert lines("battles", "winner") == [f"model_{vote.choice}" for vote in chosen]
+    wanted = [f"pictures/{getattr(vote, f'image_{vote.choice}')}.webp" for vote in chosen]
+    assert lines("preferences", "chosen") == wanted
     with zipfile.ZipFile(folder / "pictures.zip") as bundle:
-        assert set(pictures) <= set(bundle.namelist())
+        assert set(wanted) <= set(bundle.namelist())
 
 
 def test_the_sample_depends_on_the_seed_and_not_on_the_order_of_the_list(tmp_path):
@@ -334,25 +321,25 @@ def test_figure_3_compares_each_reward_with_its_own():
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("name", "value", "words"),
     [
-        ({"headline": "x"}, "headline"),
-        ({"completion_url": "javascript:alert(1)"}, "completion_url"),
-        ({"screen_out_url": "javascript:alert(1)"}, "screen_out_url"),
-        ({"consent": {"version": "1"}}, "consent.text"),
-        ({"main_per_rater": 99}, "has only 12 pairs"),
-        ({"repeats_per_rater": 9}, "larger by at least 10"),
-        ({"comparisons": [["base", "other"]]}, "comparisons name"),
-        ({"comparisons": "paper-figure-3"}, "needs arms rocm-REWARD"),
-        ({"primary_question": "beauty"}, "not a question's key"),
-        ({"arms": [{"name": "a"}, {"name": "a"}]}, "same name"),
-        ({"arms": [{"name": "a"}, {"name": "<b>"}]}, "arms.1.name"),
-        ({"arms": [{"name": "a"}, {"name": "lost", "adapter": "run:nothing"}]}, "Arm lost"),
+        ("completion_url", "javascript:alert(1)", "completion_url"),
+        ("screen_out_url", "javascript:alert(1)", "screen_out_url"),
+        ("headline", "x", "headline"),
+        ("consent", {"version": "1"}, "consent.text"),
+        ("main_per_rater", 99, "has only 12 pairs"),
+        ("repeats_per_rater", 9, "larger by at least 10"),
+        ("comparisons", [["base", "other"]], "comparisons name"),
+        ("comparisons", "paper-figure-3", "needs arms rocm-REWARD"),
+        ("primary_question", "beauty", "not a question's key"),
+        ("arms", [{"name": "a"}, {"name": "a"}], "same name"),
+        ("arms", [{"name": "a"}, {"name": "<b>"}], "arms.1.name"),
+        ("arms", [{"name": "a"}, {"name": "lost", "adapter": "run:nothing"}], "Arm lost"),
     ],
 )
-def test_a_recipe_that_is_not_allowed_is_a_sentence(tmp_path, change, words):
+def test_a_recipe_that_is_not_allowed_is_a_sentence(tmp_path, name, value, words):
     with pytest.raises((ConfigError, MissingFile), match=words):
-        identified(tmp_path, Recipe.load(RECIPE | change))
+        identified(tmp_path, Recipe.load(RECIPE | {name: value}))
 
 
 def test_checks_show_pictures_of_all_arms(work):

@@ -1,6 +1,5 @@
 import pytest
 
-from rocm.errors import StudyError
 from rocm.study.design import lifecycle
 from rocm.study.design.cost import cost_and_power, study_cost
 from tests.study.small import STUDY, fill
@@ -16,9 +15,3 @@ def test_raters_pairs_minutes_and_pay_are_those_of_the_design(store):
     first = next(row for row in lifecycle.pairs(store, STUDY) if row.kind == "main")
     lifecycle.strike(store, STUDY, first.id, "shows text")
     assert study_cost(store, STUDY).sizes == (5,)
-
-
-def test_a_study_without_pairs_has_no_cost(store):
-    fill(store, num_pairs=0)
-    with pytest.raises(StudyError, match="no pairs to vote on"):
-        study_cost(store, STUDY)

@@ -6,7 +6,7 @@ from rocm.study.server.limits import Counter, Limit, Limits
 from rocm.study.server.refusal import Refusal
 from rocm.study.store import tables
 from rocm.study.store.identity import external_hmac, study_secret
-from tests.study.server.conftest import TEXTS, Visitor, fill, full_disk, random_id
+from tests.study.server.conftest import Visitor, fill, full_disk, random_id
 from tests.study.small import QUESTIONS, STUDY, column, count
 
 JOIN = f"/study/api/{STUDY}/join"
@@ -19,14 +19,6 @@ def refused(answer, status, code):
     assert error["code"] == code
     assert error["message"].endswith(".")
     return error["message"]
-
-
-def test_a_study_tells_what_one_agrees_to(client):
-    said = client.get(f"/study/api/{STUDY}").json()
-    assert said["consent"] == TEXTS["consent"]
-    assert said["instructions"] == TEXTS["instructions"]
-    assert (said["status"], said["is_demo"]) == ("open", False)
-    assert not {"config", "design"} & set(said)
 
 
 def test_questions_without_the_prompt_come_first_and_keep_their_order(serve, store, tmp_path):

@@ -119,13 +119,6 @@ def test_no_vote_waits_for_a_provider_that_does_not_answer(store, study, tmp_pat
         assert asyncio.run(visit(silent)) == (200, True)
 
 
-def test_a_login_needs_everything_that_a_space_sets():
-    whole = dict(zip(SETTINGS, ("https://hf.example/", "c", "s", "a-b.hf.space"), strict=True))
-    assert login_of(whole) == Login("https://hf.example", "c", "s", "https://a-b.hf.space/study")
-    for name in SETTINGS:
-        assert login_of({**whole, name: ""}) is None
-
-
 def test_an_invitation_is_one_rater(client, store):
     codes = invite(store, STUDY, 2)
     raters = [Visitor(client, "invite", external_id=code) for code in codes]
@@ -145,3 +138,9 @@ def test_a_study_with_invitations_takes_nobody_else_but_pilots(client, store, bo
         refused(client.post(JOIN, json=refusal), 403, "not_invited")
     refused(client.post(JOIN, json={"source": "demo"}), 400, "refused")
     assert client.post(JOIN, json={"source": "pilot"}).status_code == 200
+
+
+def test_a_login_needs_everything_that_a_space_sets():
+    whole = dict(zip(SETTINGS, ("https://hf.example/", "c", "s", "a-b.hf.space"), strict=True))
+    assert login_of(whole) == Login("https://hf.example", "c", "s", "https://a-b.hf.space/study")
+    assert not any(login_of(whole | {name: ""}) for name in SETTINGS)

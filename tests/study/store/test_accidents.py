@@ -19,13 +19,6 @@ def test_no_acknowledged_vote_is_lost_when_the_writer_is_killed():
     assert "doubled 0; verify: holds; integrity ok" in said
 
 
-def test_a_full_disk_is_a_sentence_and_loses_nothing():
-    said = measured("full")
-    assert "The votes' database cannot be used" in said
-    assert "Nothing was stored by this request" in said
-    assert "lost 0; 90 votes of 30 trials, doubled 0; verify: holds; integrity ok" in said
-
-
 @pytest.mark.slow
 def test_two_processes_share_one_file():
     said = measured("processes")

@@ -60,15 +60,13 @@ def described(database: Database) -> dict:
     return found
 
 
-def test_an_upgraded_database_is_one_made_at_once(empty):
-    upgraded, fresh = Database(empty()), Database(empty())
-    upgrade(upgraded)
+def test_an_upgraded_database_is_one_made_at_once(store, empty):
+    fresh = Database(empty())
     with fresh.write() as w:
         metadata.create_all(w.connection)
         for statement in triggers.statements(fresh.dialect):
             w.connection.exec_driver_sql(statement)
-    assert described(upgraded) == described(fresh)
-    upgraded.close()
+    assert described(store.database) == described(fresh)
     fresh.close()
 
 
@@ -121,16 +119,13 @@ def test_an_address_of_another_kind_is_refused_without_being_repeated(address):
 
 
 def test_another_programs_database_is_left_alone(tmp_path):
-    file = tmp_path / "other.sqlite3"
-    other = sqlite3.connect(file)
-    other.execute("CREATE TABLE mine (x)")
-    other.close()
-    content = file.read_bytes()
-    with pytest.raises(StudyError, match="another program's"):
-        Store.open(file)
-    assert file.read_bytes() == content
-    (tmp_path / "text").write_text("no database at all" * 100)
-    with pytest.raises(StudyError, match="no SQLite database"):
-        Store.open(tmp_path / "text")
-    with pytest.raises(StudyError, match="There is no folder"):
-        Store.open(tmp_path / "nowhere" / "study.sqlite3")
+    other, odd = tmp_path / "other.sqlite3", tmp_path / "text"
+    sqlite3.connect(other).execute("CREATE TABLE mine (x)").connection.close()
+    odd.write_text("no database at all" * 100)
+    nowhere, content = tmp_path / "nowhere" / "study.sqlite3", other.read_bytes()
+    for file, words in (
+        (other, "another program's"), (odd, "no SQLite"), (nowhere, "There is no folder"),
+    ):  # fmt: skip
+        with pytest.raises(StudyError, match=words):
+            Store.open(file)
+    assert other.read_bytes() == content
