@@ -145,19 +145,6 @@ def test_arms_that_are_runs_bring_their_beta_into_the_report(tmp_path):
     store.close()
 
 
-def test_the_process_reports_exports_and_verifies(closed, tmp_path):
-    home, store, study_id = closed
-    results = Results(home, store)
-    assert study_id in results.studies()
-    while (result := results.look(study_id)).state == "counting":
-        time.sleep(0.1)
-    assert result.content == study_report(store, study_id).content()
-    names = {file.name for file in results.files(study_id)}
-    assert names >= {"report.html", "report.md", "report.json", "votes.csv", "study.zip"}
-    assert "is intact" in results.verify(study_id)
-    shutil.rmtree(home / "studies" / study_id / "reports")
-
-
 def test_a_packed_study_in_an_empty_store_gives_the_same_report(closed, tmp_path, monkeypatch):
     home, _, study_id = closed
 

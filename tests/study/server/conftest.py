@@ -1,7 +1,6 @@
 """A small open study with pictures, and its vote server."""
 
 import resource
-import secrets
 import shutil
 from contextlib import contextmanager
 from hashlib import sha256
@@ -23,14 +22,10 @@ from tests.study import small
 from tests.study.small import STUDY
 
 CONSENT = {
-    "version": "1",
+    "version": "1", "contact": "study@example.org", "min_age": 18, "ethics": "EC-2026-1",
     "text": "You will see pairs of pictures.\n\nYou may stop at any time.",
-    "contact": "study@example.org",
-    "min_age": 18,
-    "ethics": "EC-2026-1",
-    "pay": "3.00 GBP",
-    "retention": "Votes are kept for ten years.",
-}
+    "pay": "3.00 GBP", "retention": "Votes are kept for ten years.",
+}  # fmt: skip
 TEXTS = {
     "consent": CONSENT,
     "instructions": "Look at both pictures.\n\nThen answer.",
@@ -83,16 +78,11 @@ def store(empty_store, tmp_path):
 
 
 @pytest.fixture
-def draft(store, tmp_path):
-    fill(store, tmp_path / "pictures")
-    return STUDY
-
-
-@pytest.fixture
-def study(store, draft):
+def study(store, tmp_path):
     """Six main pairs of two votes; a rater has a practice pair, three of those, and a check."""
-    lifecycle.open_study(store, draft)
-    return draft
+    fill(store, tmp_path / "pictures")
+    lifecycle.open_study(store, STUDY)
+    return STUDY
 
 
 @pytest.fixture
@@ -158,7 +148,3 @@ def visitor(client):
     one = Visitor(client)
     one.agree()
     return one
-
-
-def random_id():
-    return secrets.token_hex(16)

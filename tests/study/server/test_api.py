@@ -6,7 +6,7 @@ from rocm.study.server.limits import Counter, Limit, Limits
 from rocm.study.server.refusal import Refusal
 from rocm.study.store import tables
 from rocm.study.store.identity import external_hmac, study_secret
-from tests.study.server.conftest import Visitor, fill, full_disk, random_id
+from tests.study.server.conftest import Visitor, fill, full_disk
 from tests.study.small import QUESTIONS, STUDY, column, count
 
 JOIN = f"/study/api/{STUDY}/join"
@@ -80,7 +80,7 @@ def test_a_study_without_skipping_refuses_a_skip(serve, store, tmp_path):
 
 @pytest.mark.parametrize("path", "trial consent decline shown vote skip withdraw progress".split())
 def test_every_act_asks_for_the_token(client, visitor, path):
-    trial = {"trial": random_id()}
+    trial = {"trial": "f" * 32}
     bodies = {"consent": {"version": "1"}, "vote": trial | {"answers": {}}}
     bodies |= {"shown": trial, "skip": trial, "progress": None}
     method, body = "GET" if path == "progress" else "POST", bodies.get(path, {})

@@ -30,9 +30,3 @@ def test_exclusions_leave_votes_out_only_when_asked():
 def test_an_unknown_choice_and_a_missing_column_are_named(row, words):
     with pytest.raises(StudyError, match=words):
         Votes.from_rows([row])
-
-
-def test_swapping_arms_twice_gives_the_votes_back(simulated):
-    twice = simulated.swapped().swapped()
-    assert (twice.choice == simulated.choice).all()
-    assert (twice.left_is == simulated.left_is).all()

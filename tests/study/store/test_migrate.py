@@ -76,14 +76,6 @@ def test_the_first_revision_is_the_schema_of_the_code(name):
     assert file.read_text() == schema(name), "Add a revision: docs/study.md says how."
 
 
-def test_tables_of_sqlite_are_strict(store):
-    if store.database.is_sqlite:
-        with store.database.read() as connection:
-            rows = connection.exec_driver_sql("PRAGMA table_list").mappings().all()
-        strict = {row["name"]: row["strict"] for row in rows if row["name"] in metadata.tables}
-        assert strict == dict.fromkeys(metadata.tables, 1)
-
-
 def test_an_upgrade_keeps_votes_triggers_and_a_copy(store, study, later):
     assert upgrade(store.database) is None
     work(store, rater(store))

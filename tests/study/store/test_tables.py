@@ -52,13 +52,11 @@ def refusal(store, statement) -> str:
     return str(caught.value.orig)
 
 
-# A table, what is changed in a good row of it, and the constraint that refuses that.
 BAD_ROWS = [
     ("study", {"id": "xyz"}, "ck_study_id_is_hex"),
     ("study", {"id": "ffffffffffff", "status": "begun"}, "ck_study_status_known"),
     ("study", {"id": "ffffffffffff", "config_json": "{"}, "json"),
     ("study", {"id": "ffffffffffff", "config_sha256": None}, "ck_study_frozen_has_hash"),
-    ("study", {"id": "ffffffffffff", "opened_at": None}, "ck_study_frozen_is_dated"),
     ("study", {"id": "ffffffffffff", "closed_at": "2026"}, "ck_study_closed_is_dated"),
     ("rater", {"number": 1, "token_sha256": "a" * 64}, "study_id.*number"),
     ("rater", {"number": 9}, "token_sha256"),
@@ -66,17 +64,14 @@ BAD_ROWS = [
     ("rater", {"number": 9, "token_sha256": "a" * 64, "source": "spam"}, "ck_rater_source_known"),
     ("block", {"number": 99}, "rater_id"),
     ("block", {"number": 99, "rater_id": None}, "ck_block_taken_is_dated"),
-    ("slot", {"position": 99, "left_is": "left"}, "ck_slot_left_is_known"),
     ("slot", {"position": 99}, "block_id.*pair_id.*(rep|left_is)"),
     ("slot", {"position": 99, "rep": 1}, "block_id.*pair_id.*left_is"),
     ("trial", {"public_id": "f" * 32, "position": 99, "rep": 1, "state": "expired"}, "FOREIGN|fk_"),
     ("vote", {"question_key": "beauty"}, "FOREIGN KEY|fk_vote_study_id_question_key"),
     ("vote", {}, "trial_id.*question_key"),
-    ("vote", {"rt_ms": -1}, "ck_vote_rt_ms_range"),
     ("vote", {"tie_reason": "both_bad"}, "ck_vote_reason_needs_tie"),
     ("vote", {"raw_side": "right"}, "the choice is not what the side says"),
     ("exclusion", {"rater_id": None}, "ck_exclusion_excludes_one_thing"),
-    ("event", {"data_json": "no"}, "json"),
     ("pair", {}, "the study is frozen"),
     ("image", {"picture_id": "f" * 32}, "the study is frozen"),
     ("prompt", {"text": "another"}, "the study is frozen"),
@@ -96,7 +91,6 @@ def test_a_bad_row_is_refused(voted, name, change, words):
     assert re.search(words, refusal(voted, table.insert().values(**(good | change))))
 
 
-# A table of a draft, the change, and who refuses it.
 BAD_DRAFTS = [
     ("pair", {"seed": 8}, "FOREIGN KEY|fk_pair"),
     ("pair", {"prompt_id": 4}, "FOREIGN KEY|fk_pair"),
@@ -106,11 +100,8 @@ BAD_DRAFTS = [
     ("pair", {"struck": ""}, "ck_pair_struck_has_reason"),
     ("pair", {"arm_a": 2, "arm_b": 1}, "ck_pair_arms_ordered|FOREIGN KEY|fk_pair"),
     ("image", {"picture_id": "../etc/passwd"}, "ck_image_picture_id_is_hex"),
-    ("image", {"sha256": "A" * 64}, "ck_image_sha256_is_hex"),
     ("image", {"seed": -1}, "ck_image_seed_not_negative|FOREIGN KEY|fk_pair"),
-    ("prompt", {"text": ""}, "ck_prompt_text_length"),
     ("question", {"allow_tie": 2}, "ck_question_allow_tie_is_flag"),
-    ("arm", {"role": "spare"}, "ck_arm_role_known"),
 ]
 
 
@@ -132,24 +123,23 @@ def test_votes_and_events_are_append_only(voted, table, action):
 
 
 @pytest.mark.parametrize(
-    ("table", "values"),
+    ("name", "values"),
     [
-        (tables.study, {"title": "Another"}),
-        (tables.study, {"config_json": "{}"}),
-        (tables.study, {"votes_per_pair": 9}),
-        (tables.question, {"text": "Another?"}),
-        (tables.prompt, {"text": "another"}),
-        (tables.image, {"sha256": "1" * 64}),
-        (tables.pair, {"struck": "ugly"}),
-        (tables.arm, {"code": "ffffffff"}),
-        (tables.arm, {"reward": "hpsv2"}),
+        ("study", {"config_json": "{}"}),
+        ("study", {"votes_per_pair": 9}),
+        ("question", {"text": "Another?"}),
+        ("prompt", {"text": "another"}),
+        ("image", {"sha256": "1" * 64}),
+        ("pair", {"struck": "ugly"}),
+        ("arm", {"reward": "hpsv2"}),
     ],
 )
-def test_a_frozen_study_does_not_change(voted, table, values):
-    key = table.c.key if table is tables.question else table.c.id
+def test_a_frozen_study_does_not_change(voted, name, values):
+    table = metadata.tables[name]
+    key = table.c.key if name == "question" else table.c.id
     this = key == row_of(voted, table)[key.name]
     assert "the study is frozen" in refusal(voted, table.update().where(this).values(**values))
-    if table not in (tables.study, tables.question):
+    if name not in ("study", "question"):
         assert "the study is frozen" in refusal(voted, table.delete().where(this))
 
 
