@@ -32,10 +32,11 @@ def num_rows(store) -> dict[str, int]:
         }
 
 
-def contents(store, study_id) -> list:
-    """Pairs in their order, by what does not change with the number of a row."""
-    rows = lifecycle.pairs(store, study_id)
-    return [(one.kind, one.struck, one.text, one.picture_a, one.picture_b) for one in rows]
+def state(build, study_id) -> tuple:
+    """Of a draft, what does not change with the number of a row."""
+    rows = lifecycle.pairs(build.store, study_id)
+    pairs = [(one.kind, one.struck, one.text, one.picture_a, one.picture_b) for one in rows]
+    return pairs, invited(build.store, study_id), num_rows(build.store), files(build)
 
 
 def files(build) -> dict:
@@ -48,10 +49,7 @@ def test_a_deleted_draft_comes_back_as_it_was(store, at, deleted):
     lifecycle.strike(store, study_id, lifecycle.pairs(store, study_id)[0].id, "shows text")
     (code,) = invite(store, study_id, 1)
 
-    def state():
-        return contents(store, study_id), invited(store, study_id), num_rows(store), files(at)
-
-    was = state()
+    was = state(at, study_id)
     deleted.put(study_id)
     assert (store.studies(), files(at)) == ([], {})
     assert not recipe_file(at.home, study_id).exists()
@@ -61,7 +59,7 @@ def test_a_deleted_draft_comes_back_as_it_was(store, at, deleted):
 
     deleted.take_out(study_id)
     assert deleted.drafts() == []
-    assert state() == was
+    assert state(at, study_id) == was
     assert Recipe.load(recipe_file(at.home, study_id)) == recipe
     lifecycle.open_study(store, study_id)
     assert verify(store, at.pictures, study_id) == []
@@ -95,10 +93,10 @@ def test_a_study_that_was_built_anew_is_not_overwritten_from_the_bin(store, at, 
     study_id = build(at, Recipe.load(RECIPE))
     deleted.put(study_id)
     assert build(at, Recipe.load(RECIPE)) == study_id
-    now = contents(store, study_id)
+    now = state(at, study_id)
     with pytest.raises(StudyError, match="was built anew since"):
         deleted.take_out(study_id)
-    assert contents(store, study_id) == now
+    assert state(at, study_id) == now
 
 
 def test_an_emptied_bin_gives_nothing_back(store, deleted, tmp_path):

@@ -37,6 +37,12 @@ def later(tmp_path):
     return make
 
 
+def plain(value) -> str:
+    if isinstance(value, dict):
+        return str({name: plain(part) for name, part in value.items()})
+    return " ".join(str(value).split())
+
+
 def described(database: Database) -> dict:
     """Columns, constraints, indices and triggers as the database itself has them."""
     kinds = "columns check_constraints unique_constraints foreign_keys indexes".split()
@@ -49,10 +55,7 @@ def described(database: Database) -> dict:
     with database.read() as connection:
         seen = inspect(connection)
         found = {
-            (name, kind): sorted(
-                " ".join(repr(item).replace("\\n", " ").split())
-                for item in getattr(seen, f"get_{kind}")(name)
-            )
+            (name, kind): sorted(plain(item) for item in getattr(seen, f"get_{kind}")(name))
             for name in set(seen.get_table_names()) - {"alembic_version"}
             for kind in kinds
         }
