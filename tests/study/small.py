@@ -31,6 +31,7 @@ def config(**design) -> dict:
 
 def fill(store: Store, num_pairs: int = 6, settings: dict | None = None, **design) -> str:
     """A draft with main pairs, one check and one practice pair."""
+    named = [("compared", "rocm"), ("compared", "rlcm"), ("damaged", "scrambled")]
     with store.database.write() as w:
         plan = config(**design) | (settings or {})
         lifecycle.insert_draft(w, STUDY, plan, store.stamp())
@@ -40,12 +41,9 @@ def fill(store: Store, num_pairs: int = 6, settings: dict | None = None, **desig
                 reward="tiny-clip", base_model="assets/tiny-lcm", adapter_sha256=None,
                 params_json="{}",
             ).id
-            for number, (role, name) in enumerate(
-                [("compared", "rocm"), ("compared", "rlcm"), ("damaged", "scrambled")]
-            )
+            for number, (role, name) in enumerate(named)
         ]  # fmt: skip
-        for number in range(num_pairs + 2):
-            kind = ["practice", "check", *["main"] * num_pairs][number]
+        for number, kind in enumerate(["practice", "check", *["main"] * num_pairs]):
             make_pair(w, arms, number, kind, design.get("votes_per_pair", 2))
     return STUDY
 
@@ -92,9 +90,8 @@ def answers(side: str = "left", **more) -> dict:
 
 def work(store: Store, token: str, most: int = 1000) -> int:
     """Answer until nothing is left; how many trials that were."""
-    step = store.next_step(token)
-    for done in range(most):
-        if step.trial is None:
-            return done
+    done, step = 0, store.next_step(token)
+    while done < most and step.trial:
         step = store.submit(token, step.trial.public_id, answers())
-    return most
+        done += 1
+    return done

@@ -89,12 +89,11 @@ def study(store, tmp_path):
 def serve(store, tmp_path):
     """Makes a client of a server over the store."""
 
-    def start(limits=None, middleware=(), is_proxied=False, **options):
-        api = Api(
-            store, tmp_path / "secrets", counter=Counter(limits or Limits(), lambda: 0.0), **options
-        )
+    def start(limits=None, is_proxied=False, **options):
+        options["counter"] = Counter(limits or Limits(), lambda: 0.0)
+        api = Api(store, tmp_path / "secrets", **options)
         server = Server(api, Pictures(tmp_path / "pictures"), is_proxied)
-        return TestClient(alone(server, middleware), base_url="http://127.0.0.1")
+        return TestClient(alone(server, ()), base_url="http://127.0.0.1")
 
     return start
 
@@ -108,16 +107,15 @@ class Visitor:
     """A rater who speaks to the API as the page does."""
 
     def __init__(self, client, source="link", **identity):
-        self.client = client
-        joined = self.post(f"{STUDY}/join", source=source, **identity)
-        assert joined.status_code == 200, joined.text
-        self.token = joined.json()["token"]
+        self.client, self.headers = client, {}
+        self.token = self.step(f"{STUDY}/join", source=source, **identity)["token"]
+        self.headers = {"Authorization": f"Bearer {self.token}"}
 
     def post(self, path, **body):
-        return self.client.post(f"/study/api/{path}", json=body, headers=self._headers())
+        return self.client.post(f"/study/api/{path}", json=body, headers=self.headers)
 
     def get(self, path):
-        return self.client.get(f"/study/api/{path}", headers=self._headers())
+        return self.client.get(f"/study/api/{path}", headers=self.headers)
 
     def step(self, path, **body):
         answer = self.post(path, **body)
@@ -127,8 +125,8 @@ class Visitor:
     def agree(self):
         return self.step("consent", version="1")
 
-    def vote(self, trial, side="left", **more):
-        given = {one["key"]: {"side": side, "rt_ms": 1500} for one in small.QUESTIONS}
+    def vote(self, trial, **more):
+        given = {one["key"]: {"side": "left", "rt_ms": 1500} for one in small.QUESTIONS}
         return self.step("vote", trial=trial["id"], answers=given, **more)
 
     def work(self):
@@ -137,10 +135,6 @@ class Visitor:
         while step["trial"]:
             step = self.vote(step["trial"])
         return step
-
-    def _headers(self):
-        token = getattr(self, "token", None)
-        return {"Authorization": f"Bearer {token}"} if token else {}
 
 
 @pytest.fixture

@@ -8,16 +8,18 @@ from rocm.study.store.blocks import MIN_GAP, Sided, arranged, balanced_blocks, s
 
 
 @st.composite
-def designs(draw):
+def plans(draw):
+    """Blocks, and the numbers of pairs, votes and pairs of a block that they are for."""
     num_pairs = draw(st.integers(1, 30))
-    return num_pairs, draw(st.integers(1, 6)), draw(st.integers(1, num_pairs))
+    num_votes, size = draw(st.integers(1, 6)), draw(st.integers(1, num_pairs))
+    seed = draw(st.text(max_size=3))
+    return balanced_blocks(range(num_pairs), num_votes, size, seed), num_pairs, num_votes, size
 
 
 @settings(deadline=None, max_examples=60)
-@given(designs(), st.text(max_size=3))
-def test_every_pair_is_in_k_blocks_and_never_twice_in_one(design, seed):
-    num_pairs, num_votes, size = design
-    blocks = balanced_blocks(range(num_pairs), num_votes, size, seed)
+@given(plans())
+def test_every_pair_is_in_k_blocks_and_never_twice_in_one(plan):
+    blocks, num_pairs, num_votes, size = plan
     assert all(len({one.pair for one in block}) == len(block) <= size for block in blocks)
     counted = Counter(one.pair for block in blocks for one in block)
     assert counted == dict.fromkeys(range(num_pairs), num_votes)
@@ -25,15 +27,13 @@ def test_every_pair_is_in_k_blocks_and_never_twice_in_one(design, seed):
 
 
 @settings(deadline=None, max_examples=60)
-@given(designs(), st.text(max_size=3))
-def test_either_side_comes_equally_often_by_pair_and_by_block(design, seed):
-    num_pairs, num_votes, size = design
-    blocks = balanced_blocks(range(num_pairs), num_votes, size, seed)
-    for block in blocks:
-        assert abs(sum(1 if one.left_is == "a" else -1 for one in block)) <= 1
+@given(plans())
+def test_either_side_comes_equally_often_by_pair_and_by_block(plan):
     surplus = Counter()
-    for one in (one for block in blocks for one in block):
-        surplus[one.pair] += 1 if one.left_is == "a" else -1
+    for number, block in enumerate(plan[0]):
+        for one in block:
+            for key in (("block", number), ("pair", one.pair)):
+                surplus[key] += 1 if one.left_is == "a" else -1
     assert all(abs(value) <= 1 for value in surplus.values())
 
 

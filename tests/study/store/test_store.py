@@ -204,7 +204,6 @@ def test_consent_comes_first_and_in_its_version(store, study):
         ({"appeal": Answer("up", 1)}, "left, right, tie"),
         ({"alignment": Answer("tie", 1)}, "left, right"),
         ({"overall": Answer("left", -1)}, "rt_ms"),
-        ({"overall": Answer("left", True)}, "rt_ms"),
         ({"overall": Answer("left", 1, "both_bad")}, "with a tie"),
         ({"overall": Answer("tie", 1, "dull")}, "both_good or both_bad"),
         ({"screen": Screen(390, 0, 180)}, "1 to 100000 pixels"),

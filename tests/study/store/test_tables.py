@@ -30,14 +30,6 @@ def voted(fresh):
     store.close()
 
 
-@pytest.fixture(scope="module")
-def draft(fresh):
-    store = Store.open(fresh())
-    fill(store)
-    yield store
-    store.close()
-
-
 def row_of(store, table, **where) -> dict:
     conditions = [table.c[name] == value for name, value in where.items()]
     with store.database.read() as connection:
@@ -106,11 +98,12 @@ BAD_DRAFTS = [
 
 
 @pytest.mark.parametrize(("name", "change", "words"), BAD_DRAFTS)
-def test_a_bad_draft_is_refused(draft, name, change, words):
+def test_a_bad_draft_is_refused(store, name, change, words):
+    fill(store)
     table = metadata.tables[name]
-    row = row_of(draft, table, **({"kind": "main"} if name == "pair" else {}))
+    row = row_of(store, table, **({"kind": "main"} if name == "pair" else {}))
     this = [column == row[column.name] for column in table.primary_key]
-    assert re.search(words, refusal(draft, table.update().where(*this).values(**change)))
+    assert re.search(words, refusal(store, table.update().where(*this).values(**change)))
 
 
 @pytest.mark.parametrize("table", [tables.vote, tables.event])
