@@ -5,6 +5,7 @@ import pytest
 
 from rocm.errors import ConfigError, DrawingError, RocmError, StudyError
 from rocm.study.design import lifecycle
+from rocm.study.design.cost import cost_and_power, study_cost
 from rocm.study.design.form import form_recipe
 from rocm.study.design.recipe import Recipe
 from rocm.study.report.effects import widths
@@ -12,7 +13,7 @@ from rocm.study.report.progress import study_progress
 from rocm.study.service import PER_PAGE, Studies
 from rocm.study.store.simulated_raters import simulate_raters
 from tests.study.design.test_build import RECIPE, FakeQueue
-from tests.study.small import STUDY, rater, work
+from tests.study.small import STUDY, fill, rater, work
 
 FORM = {
     "title": "Which picture?", "comparisons": "all", "seed": 4,
@@ -188,3 +189,12 @@ def test_more_raters_narrow_the_interval_and_an_early_end_widens_it(store, studi
     simulate_raters(store, study_id, 3, 0.6, seed=1)
     predicted = studies.widths(study_id, 6)
     assert predicted.more < predicted.planned < predicted.now
+
+
+def test_raters_pairs_minutes_and_pay_are_those_of_the_design(store):
+    fill(store)  # 6 pairs of 2 votes, 3 pairs and a check for each rater: 4 raters of 4 pairs
+    cost = study_cost(store, STUDY, seconds_per_pair=30, pay_per_hour=12)
+    assert (cost.sizes, cost.votes, cost.num_raters) == ((6,), 2, 4)
+    assert (cost.work.trials_per_rater, cost.work.minutes_per_rater) == (4, 5)
+    assert cost.work.cost == pytest.approx(4 * 5 / 60 * 12)
+    assert f"{cost.work.cost:.2f}" in cost_and_power(cost, num_simulations=2)

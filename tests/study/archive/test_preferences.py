@@ -5,11 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from rocm.cli.main import main
 from rocm.config import RunConfig
 from rocm.errors import StudyError
 from rocm.prompts.split import prompts_of
-from rocm.runs.run_dir import RunDir
 from rocm.storage.paths import ROOT
 from rocm.study.archive.preferences import table_of_study, with_votes
 from rocm.study.design import lifecycle
@@ -99,16 +97,3 @@ def test_an_adapter_that_was_changed_or_a_study_that_runs_is_no_table(tmp_path):
         with pytest.raises(StudyError, match=words):
             table_of_study(store, tmp_path, config(name))
     store.close()
-
-
-@pytest.mark.slow
-def test_votes_train_an_adapter(made, tmp_path, monkeypatch):
-    home, _, study_id = made
-    monkeypatch.setenv("ROCM_HOME", str(home))
-    words = ["train", "tiny-d3po", "--preferences", f"study:{study_id}", "--num-steps", "2"]
-    words += ["--batch-size", "4", "--num-eval-prompts", "2", "--eval-every", "2"]
-    assert main([*words, "--run-dir", str(tmp_path / "run")]) == 0
-    run = RunDir(tmp_path / "run")
-    assert run.status().state == "finished"
-    assert len([row for row in run.metrics() if row["step"]]) == 2
-    assert Path(run.config().preferences).parent.name == study_id

@@ -23,7 +23,9 @@ from rocm.study.design.recipe import Prompts, Recipe
 from rocm.study.statistics.votes import Votes
 from rocm.study.store import tables
 from rocm.study.store.erase import erase, forget_payments
+from rocm.study.store.invitations import invite, invited
 from rocm.study.store.pictures import Pictures, damaged, encoded
+from rocm.study.store.queries import hashed
 from rocm.study.store.session import Answer
 from rocm.study.store.store import Store
 
@@ -169,13 +171,15 @@ def test_the_manifest_names_no_arm_and_keeps_excluded_pairs_with_their_reason(wo
 
 def test_a_packed_study_names_no_arm_and_its_votes_come_home(work, fresh, tmp_path):
     study_id = opened(work)
+    (code,) = invite(work.store, study_id, 1)
     key = pack(work.store, work.pictures, study_id, tmp_path / "out.zip")
     with zipfile.ZipFile(tmp_path / "out.zip") as bundle:
         content = b"".join(bundle.read(name) for name in bundle.namelist())
         assert "score" not in json.loads(bundle.read("study.json"))["tables"]
-    assert not any(name in content for name in (b"secretname", b"tiny-rocm"))
+    assert not any(word in content for word in (b"secretname", b"tiny-rocm", code.encode()))
     space, there = Store.open(fresh()), Pictures(tmp_path / "there")
     assert unpack(space, there, tmp_path / "out.zip") == study_id
+    assert invited(space, study_id) == {hashed(code)}
     vote_through(space, study_id)
     assert verify(space, there, study_id) == []
     assert "secretname" not in str(space.votes(study_id))

@@ -11,6 +11,7 @@ from rocm.study.report.effects import num_flagged
 from rocm.study.report.stored import study_report
 from rocm.study.store.rows import failed_checks
 from rocm.study.store.session import Answer
+from rocm.study.store.simulated_raters import simulate_raters
 from rocm.study.store.tables import arm, image
 from tests.study.small import STUDY, answers, fill, rater
 
@@ -99,3 +100,27 @@ def test_half_of_the_checks_is_enough_and_a_tie_is_not_right(choices, is_failed)
         for question, choice in [("appeal", "b"), *(("overall", choice) for choice in choices)]
     ]
     assert failed_checks(votes, "overall", 0.5) == ({4} if is_failed else set())
+
+
+def test_simulated_raters_cast_every_planned_vote_and_nothing_more(store, study):
+    simulate_raters(store, study, num_raters=50, score=0.6)
+    main = [one for one in store.votes(study) if one.kind == "main"]
+    assert len(main) == 6 * 2 * 3  # pairs, votes, questions
+    assert {one.source for one in main} == {"simulated"}
+
+
+@pytest.mark.parametrize(("score", "winner", "loser"), [(0.9, "a", "b"), (0.1, "b", "a")])
+def test_simulated_raters_prefer_the_arm_that_should_win(store, score, winner, loser):
+    lifecycle.open_study(store, fill(store, num_pairs=40, votes_per_pair=3, main_per_rater=20))
+    simulate_raters(store, STUDY, num_raters=50, score=score)
+    votes = [one for one in store.votes(STUDY) if one.question == "overall"]
+    checks = [one.choice == one.expected for one in votes if one.kind == "check"]
+    assert sum(checks) > 0.8 * len(checks)
+    choices = [one.choice for one in votes if one.kind == "main"]
+    assert choices.count(winner) > 2 * choices.count(loser)
+
+
+def test_where_a_person_takes_part_simulated_votes_are_refused(store, study):
+    rater(store)
+    with pytest.raises(StudyError, match="1 people take part"):
+        simulate_raters(store, study, num_raters=1, score=0.6)

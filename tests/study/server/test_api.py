@@ -194,14 +194,6 @@ def test_too_many_visits_of_one_address_are_refused_and_others_are_not(serve, st
     assert join("2.2.2.2").status_code == (200 if is_proxied else 429)
 
 
-def test_votes_faster_than_anybody_judges_are_refused_and_can_be_sent_again(serve, study, store):
-    rater = Visitor(serve(Limits(answers=Limit(1, 0.5))))
-    rater.agree()
-    trial = rater.vote(rater.step("trial")["trial"])["trial"]
-    refused(rater.post("vote", trial=trial["id"], answers=LEFT), 429, "too_many")
-    assert count(store, tables.vote) == 3
-
-
 def test_a_limit_fills_up_again_with_time_and_forgets_addresses_after_a_day():
     now = [0.0]
     counter = Counter(Limits(joins=Limit(1, 0.1)), lambda: now[0])

@@ -46,12 +46,9 @@ def code_of(client, hub):
     return parse_qs(urlsplit(back).query)["code"][0]
 
 
-def log_in(client, hub):
-    return Visitor(client, "hf", login={"code": code_of(client, hub), "verifier": VERIFIER})
-
-
 def test_who_logs_in_is_known_by_a_keyed_hash_and_nothing_else(with_login, hub, store, tmp_path):
-    rater = log_in(with_login, hub)
+    login = {"code": code_of(with_login, hub), "verifier": VERIFIER}
+    rater = Visitor(with_login, "hf", login=login)
     rater.agree()
     assert rater.step("trial")["trial"]
     hashed = external_hmac(study_secret(tmp_path / "secrets", STUDY), "hf", hub.subject)

@@ -24,19 +24,16 @@ from tests.study.small import STUDY, rater, work
 @pytest.fixture(scope="module")
 def packed(tmp_path_factory):
     home = tmp_path_factory.mktemp("lab")
-    store = Store.open(home / "study.sqlite3")
+    store, pictures, zips = Store.open(home / "study.sqlite3"), Pictures(home / "pictures"), {}
     fill(store, home / "pictures")
     lifecycle.open_study(store, STUDY)
-    pack(store, Pictures(home / "pictures"), STUDY, home / "plain.zip")
-    work(store, rater(store))
-    pack(store, Pictures(home / "pictures"), STUDY, home / "votes.zip", with_votes=True)
+    for name in ("plain", "votes"):
+        pack(store, pictures, STUDY, home / f"{name}.zip", with_votes=name == "votes")
+        with zipfile.ZipFile(home / f"{name}.zip") as whole:
+            zips[name] = {member: whole.read(member) for member in whole.namelist()}
+        work(store, rater(store))
     store.close()
-    return {name: members(home / f"{name}.zip") for name in ("plain", "votes")}
-
-
-def members(path):
-    with zipfile.ZipFile(path) as whole:
-        return {name: whole.read(name) for name in whole.namelist()}
+    return zips
 
 
 def zipped(path, content, compression=zipfile.ZIP_STORED):
@@ -148,17 +145,11 @@ def picture_names(content):
     return [name for name in content if name.startswith("pictures/")]
 
 
-def swapped(content):
-    """One picture in place of another: only the hash tells."""
-    first, *_, last = picture_names(content)
-    return content | {first: content[last]}
-
-
 ZIPS = {
     "a picture missing": lambda c: {n: d for n, d in c.items() if n != picture_names(c)[0]},
     "no study": lambda c: {n: d for n, d in c.items() if n != "study.json"},
     "no manifest": lambda c: {n: d for n, d in c.items() if n != "manifest.json"},
-    "a picture of another": swapped,
+    "a picture of another": lambda c: c | {picture_names(c)[0]: c[picture_names(c)[-1]]},
     "a file too many": lambda c: c | {"pictures/index.html": b"<script>"},
     "a path": lambda c: c | {"../evil.webp": c[picture_names(c)[0]]},
     "a manifest that is not hashed": lambda c: c | {
@@ -196,22 +187,14 @@ def lossless(size):
 
 
 WHOLE = lossless((64, 64))
+HUGE = WHOLE[:21] + struct.pack("<I", 12_999 | 12_999 << 14) + WHOLE[25:]  # so says its head
+NOISE = encoded(Image.frombytes("RGB", (64, 64), random.Random(0).randbytes(64 * 64 * 3)))
 
 
 def saved(kind, **options):
     file = io.BytesIO()
     Image.new("RGB", (64, 64)).save(file, kind, **options)
     return file.getvalue()
-
-
-def claiming(side):
-    """A picture whose head says that it is larger than it is."""
-    return WHOLE[:21] + struct.pack("<I", side - 1 | side - 1 << 14) + WHOLE[25:]
-
-
-def torn():
-    noise = encoded(Image.frombytes("RGB", (64, 64), random.Random(0).randbytes(64 * 64 * 3)))
-    return riff((b"VP8L", noise[20 : len(noise) // 2]))
 
 
 PICTURES = {
@@ -221,10 +204,14 @@ PICTURES = {
     "loss": (saved("WEBP"), 64, "no lossless WebP"),
     "EXIF": (saved("WEBP", lossless=True, exif=b"Exif\0\0x"), 64, "no lossless WebP"),
     "words": (riff((b"VP8L", WHOLE[20:]), (b"XMP ", b"tiny")), 64, "followed by something else"),
-    "half of the pixels": (torn(), 64, "cannot be decoded"),
+    "half of the pixels": (riff((b"VP8L", NOISE[20 : len(NOISE) // 2])), 64, "cannot be decoded"),
     "pixels that are none": (riff((b"VP8L", b"\x2f" + b"\0" * 40)), 64, "picture"),
     "another size": (lossless((65, 64)), 64, "not as its row says"),
-    "169 million pixels": (claiming(13_000), 13_000, "13000 x 13000"),
+    "169 million pixels": (
+        WHOLE[:21] + struct.pack("<I", 12_999 | 12_999 << 14) + WHOLE[25:],
+        13_000,
+        "13000 x 13000",
+    ),
 }
 
 

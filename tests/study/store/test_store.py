@@ -6,6 +6,8 @@ from sqlalchemy import select
 from rocm.errors import StudyError, StudyNotOpen, TrialExpired, UnknownRater, UnknownTrial
 from rocm.study.design import lifecycle
 from rocm.study.store import tables
+from rocm.study.store.invitations import invite, invited
+from rocm.study.store.queries import hashed
 from rocm.study.store.session import Answer, Screen
 from tests.study.small import QUESTIONS, STUDY, answers, column, count, fill, rater, work
 
@@ -241,4 +243,19 @@ def test_a_demo_takes_no_real_raters(store):
     lifecycle.open_study(store, fill(store, settings={"is_demo": True}))
     with pytest.raises(StudyError, match="demo, pilot, simulated"):
         store.join(STUDY, "prolific")
+    with pytest.raises(StudyError, match="a demonstration"):
+        invite(store, STUDY, 1)
     assert work(store, rater(store, "demo")) == 5
+
+
+def test_invitations_add_up_and_are_kept_as_hashes(store, study):
+    codes = [*invite(store, study, 2), *invite(store, study, 1)]
+    assert invited(store, study) == {hashed(code) for code in codes}
+    kept = str(column(store, tables.event.c.data_json))
+    assert not [code for code in codes if code in kept]
+    for num in (0, 1001):
+        with pytest.raises(StudyError, match="give 1 to 1000"):
+            invite(store, study, num)
+    lifecycle.close(store, study)
+    with pytest.raises(StudyError, match="The study is closed"):
+        invite(store, study, 1)
