@@ -210,21 +210,21 @@ MUTATIONS = [
         "report/figures",
         "    if marks:",
         "    if not marks:",
-        "report/test_report.py::test_every_output_and_every_drawing_is_marked_by_its_source[simulated]",
+        "report/test_report.py::test_every_output_and_every_drawing_is_marked_by_the_sources_of_its_votes",
     ),
     fault(
         "titles unescaped",
         "report/document",
         "<h1>{escape(title)}</h1>",
         "<h1>{title}</h1>",
-        "report/test_report.py::test_names_from_users_are_escaped",
+        "report/test_report.py::test_names_from_users_are_escaped_and_the_page_loads_nothing",
     ),
     fault(
         "open studies unmarked",
         "statistics/analysis",
         "(*found, INTERIM) if self.is_open else tuple(found)",
         "tuple(found)",
-        "report/test_report.py::test_an_open_study_is_marked_as_interim",
+        "report/test_report.py::test_every_output_and_every_drawing_is_marked_by_the_sources_of_its_votes",
     ),
     fault(
         "hidden results shown",
@@ -238,7 +238,7 @@ MUTATIONS = [
         "statistics/analysis",
         "outcomes_of_all=outcomes(votes,",
         "outcomes_of_all=outcomes(kept,",
-        "report/test_report.py::test_exclusions_are_reported_both_ways",
+        "report/test_report.py::test_exclusions_are_reported_both_ways_and_many_of_them_are_cautioned",
     ),
     fault(
         "sides not drawn",

@@ -70,18 +70,16 @@ def test_the_run_keeps_the_table_that_it_began_with(made):
 
 
 @pytest.mark.parametrize(
-    ("settings", "words"),
-    [
-        ({"num_inference_steps": 8}, "num_inference_steps=4, but here it is 8"),
-        ({"guidance_scale": 2.0}, "guidance_scale=8.5, but here it is 2.0"),
-        ({"grid": "rlcm"}, "grid=current, but here it is rlcm"),
-        ({"num_eval_prompts": 76}, "no vote to train on"),
-    ],
-)
-def test_pictures_that_the_run_would_not_draw_are_no_table(made, settings, words):
+    ("name", "value", "words"),
+    [("num_inference_steps", 8, "num_inference_steps=4, but here it is 8"),
+     ("guidance_scale", 2.0, "guidance_scale=8.5, but here it is 2.0"),
+     ("grid", "rlcm", "grid=current, but here it is rlcm"),
+     ("num_eval_prompts", 76, "no vote to train on")],
+)  # fmt: skip
+def test_pictures_that_the_run_would_not_draw_are_no_table(made, name, value, words):
     home, store, study_id = made
     with pytest.raises(StudyError, match=words):
-        table_of_study(store, home, config(study_id, **settings))
+        table_of_study(store, home, config(study_id, **{name: value}))
 
 
 def test_an_adapter_that_was_changed_or_a_study_that_runs_is_no_table(tmp_path):

@@ -12,17 +12,13 @@ from rocm.study.statistics.reward_agreement import Rewards
 from rocm.study.statistics.simulate import Design, Utility, simulate
 from rocm.study.statistics.votes import Votes
 
+BETAS = {"x:y": 0.1, "y:z": 0.01, "x:z": 0.001}
 INFO = StudyContext(
-    title="Three arms",
-    manifest_sha256="0123456789abcdef" * 4,
-    comparisons=tuple(
-        Comparison(f"{a}:{b}", a, b, beta)
-        for a, b, beta in (("x", "y", 0.1), ("y", "z", 0.01), ("x", "z", 0.001))
-    ),
-    questions=("overall", "appeal"),
-    prompts="the embedded model's own set",
+    title="Three arms", manifest_sha256="0123456789abcdef" * 4,
+    comparisons=tuple(Comparison(name, name[0], name[2], beta) for name, beta in BETAS.items()),
+    questions=("overall", "appeal"), prompts="the embedded model's own set",
     exclusion_rules=("fewer than two checks right",),
-)
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")

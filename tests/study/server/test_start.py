@@ -13,12 +13,6 @@ from rocm.study.store.identity import study_secret
 from tests.study.small import fill, rater, work
 
 
-def test_a_backup_of_postgresql_is_refused_in_one_sentence(tmp_path):
-    both = {"DATABASE_URL": "postgresql://nowhere/x", "ROCM_BACKUP": str(tmp_path)}
-    with pytest.raises(StudyError, match="both set"):
-        server_of(tmp_path / "home", both, True, False)
-
-
 @pytest.mark.parametrize("master", ["0123456789abcdef" * 2, ""])
 def test_who_came_before_the_loss_of_a_disk_is_known_again_by_the_secret(tmp_path, caplog, master):
     home, bucket = tmp_path / "home", tmp_path / "bucket"
@@ -41,10 +35,12 @@ def test_who_came_before_the_loss_of_a_disk_is_known_again_by_the_secret(tmp_pat
     again.store.close()
 
 
-def test_a_secret_too_short_is_one_sentence_that_does_not_tell_it(tmp_path):
-    with pytest.raises(StudyError, match="32 or more") as caught:
-        server_of(tmp_path / "home", {"ROCM_STUDY_SECRET": "hunter2"}, True, False)
-    assert "hunter2" not in str(caught.value)
+def test_odd_settings_are_one_sentence_that_tells_no_secret(tmp_path):
+    both = {"DATABASE_URL": "postgresql://nowhere/x", "ROCM_BACKUP": str(tmp_path)}
+    for settings, words in ((both, "both set"), ({"ROCM_STUDY_SECRET": "hunter2"}, "32 or more")):
+        with pytest.raises(StudyError, match=words) as caught:
+            server_of(tmp_path / "home", settings, True, False)
+        assert "hunter2" not in str(caught.value)
     assert not (tmp_path / "home").exists()
 
 
@@ -57,9 +53,8 @@ def test_a_secret_that_is_there_stays_and_each_study_has_its_own(tmp_path):
 
 def test_raters_who_come_at_once_get_the_same_secret(tmp_path):
     with ThreadPoolExecutor(8) as pool:
-        found = set(pool.map(lambda _: study_secret(tmp_path, "0" * 12), range(200)))
-    assert len(found) == 1
-    assert [file.name for file in tmp_path.iterdir()] == ["000000000000.secret"]
+        secrets = set(pool.map(lambda _: study_secret(tmp_path, "0" * 12), range(200)))
+    assert len(secrets) == 1
 
 
 def test_a_server_starts_without_libraries_that_take_a_second():

@@ -9,15 +9,10 @@ from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 from statsmodels.stats.sandwich_covariance import cov_cluster, cov_cluster_2groups
 
+from rocm.study.statistics import score_intervals
 from rocm.study.statistics.crossed import Components, VoteTable, fit_components
 from rocm.study.statistics.outcomes import HEADLINE
-from rocm.study.statistics.score_intervals import (
-    METHODS,
-    NAIVE,
-    Multiway,
-    two_way_bootstrap,
-    wilson,
-)
+from rocm.study.statistics.score_intervals import METHODS, NAIVE, Multiway
 from rocm.study.statistics.simulate import Design, Utility, simulate
 from scripts.coverage import DESIGNS, SCENARIOS
 
@@ -31,7 +26,8 @@ def table(simulated):
 
 def test_wilson_is_that_of_statsmodels(table):
     expected = proportion_confint(table.sums.sum(), table.num_votes, method="wilson")
-    assert (wilson(table).low, wilson(table).high) == pytest.approx(expected)
+    found = score_intervals.wilson(table)
+    assert (found.low, found.high) == pytest.approx(expected)
 
 
 def test_multiway_variances_are_those_of_statsmodels(simulated, table):
@@ -104,7 +100,9 @@ def test_bootstrap_of_one_way_is_the_ordinary_one(way):
     scores = np.random.default_rng(0).random(200)
     sums = np.tile(scores[:, None], 3)
     sums = sums if way == "prompts" else sums.T
-    found = two_way_bootstrap(VoteTable(np.ones(sums.shape), sums, float((sums**2).sum())))
+    found = score_intervals.two_way_bootstrap(
+        VoteTable(np.ones(sums.shape), sums, float((sums**2).sum()))
+    )
     half = stats.norm.ppf(0.975) * scores.std() / np.sqrt(200)
     assert found.low == pytest.approx(scores.mean() - half, abs=0.1 * half)
     assert found.high == pytest.approx(scores.mean() + half, abs=0.1 * half)
