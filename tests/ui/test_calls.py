@@ -11,6 +11,7 @@ from starlette.testclient import TestClient
 from rocm.errors import DrawingError
 from rocm.generation.queue import DrawingQueue
 from rocm.runs.queue import Queue
+from rocm.runs.library import Runs
 from rocm.studio import Studio
 from rocm.study.store.store import Store
 from rocm.ui.access import access
@@ -84,7 +85,7 @@ def test_nor_does_one_that_tells_of_an_event_that_the_page_cannot_know(pages):
 
 
 def test_a_fault_of_our_own_is_still_logged(pages, monkeypatch):
-    monkeypatch.setattr(Studio, "list_runs", lambda _: 1 / 0)
+    monkeypatch.setattr(Runs, "all", lambda _: 1 / 0)
     assert "ZeroDivisionError" in logged(pages, VALUES["as the page"])["poll", "None"]
 
 
