@@ -65,11 +65,6 @@ def test_repeats_come_late_and_flipped_and_practice_first(seed):
     assert 2 < checks[0] < checks[1] < len(order) - 1
 
 
-def test_a_block_too_short_for_repeats_has_none():
-    order = arranged([Sided(pair, "a") for pair in range(MIN_GAP)], [], [], 3, "seed")
-    assert not any(one.rep for one in order)
-
-
 def test_a_later_block_takes_the_rarer_side():
     sided = sided_for_need([1, 2, 3, 4], {1: 2, 2: 0}, {1: 0, 2: 1})
     assert [one.left_is for one in sided[:2]] == ["b", "a"]
