@@ -19,24 +19,19 @@ QUESTIONS = [
 
 def config(**design) -> dict:
     numbers = {
-        "votes_per_pair": 2,
-        "main_per_rater": 3,
-        "checks_per_rater": 1,
-        "repeats_per_rater": 0,
+        "votes_per_pair": 2, "main_per_rater": 3, "checks_per_rater": 1, "repeats_per_rater": 0,
         "lease_minutes": 15,
-    }
+    }  # fmt: skip
     return {
-        "title": "Which picture?",
-        "seed": 1,
-        "is_demo": False,
-        "questions": QUESTIONS,
+        "title": "Which picture?", "seed": 1, "is_demo": False, "questions": QUESTIONS,
         "design": numbers | design,
         "consent": {"version": "1", "text": "You may stop at any time."},
-    }
+    }  # fmt: skip
 
 
 def fill(store: Store, num_pairs: int = 6, settings: dict | None = None, **design) -> str:
     """A draft with main pairs, one check and one practice pair."""
+    named = [("compared", "rocm"), ("compared", "rlcm"), ("damaged", "scrambled")]
     with store.database.write() as w:
         plan = config(**design) | (settings or {})
         lifecycle.insert_draft(w, STUDY, plan, store.stamp())
@@ -46,12 +41,9 @@ def fill(store: Store, num_pairs: int = 6, settings: dict | None = None, **desig
                 reward="tiny-clip", base_model="assets/tiny-lcm", adapter_sha256=None,
                 params_json="{}",
             ).id
-            for number, (role, name) in enumerate(
-                [("compared", "rocm"), ("compared", "rlcm"), ("damaged", "scrambled")]
-            )
+            for number, (role, name) in enumerate(named)
         ]  # fmt: skip
-        for number in range(num_pairs + 2):
-            kind = ["practice", "check", *["main"] * num_pairs][number]
+        for number, kind in enumerate(["practice", "check", *["main"] * num_pairs]):
             make_pair(w, arms, number, kind, design.get("votes_per_pair", 2))
     return STUDY
 
@@ -61,15 +53,14 @@ def make_pair(w, arms: list[int], number: int, kind: str, target: int) -> None:
         prompt, study_id=STUDY, source="own", source_row=number, category="", text=f"p{number}"
     ).id
     two = (arms[0], arms[2]) if kind == "check" else (arms[0], arms[1])
-    images = [
-        w.insert(
+    images = []
+    for one in two:
+        row = w.insert(
             image, study_id=STUDY, arm_id=one, prompt_id=text, seed=7,
             picture_id=os.urandom(16).hex(), sha256="0" * 64, width=64, height=64,
-        ).id
-        for one in two
-    ]  # fmt: skip
-    for one in images:
-        w.insert(score, image_id=one, reward="tiny-clip", value=0.5)
+        )  # fmt: skip
+        w.insert(score, image_id=row.id, reward="tiny-clip", value=0.5)
+        images.append(row.id)
     w.insert(
         pair, study_id=STUDY, prompt_id=text, seed=7, arm_a=two[0], arm_b=two[1],
         image_a=images[0], image_b=images[1], kind=kind, issued=0,
@@ -99,9 +90,8 @@ def answers(side: str = "left", **more) -> dict:
 
 def work(store: Store, token: str, most: int = 1000) -> int:
     """Answer until nothing is left; how many trials that were."""
-    step = store.next_step(token)
-    for done in range(most):
-        if step.trial is None:
-            return done
+    done, step = 0, store.next_step(token)
+    while done < most and step.trial:
         step = store.submit(token, step.trial.public_id, answers())
-    return most
+        done += 1
+    return done

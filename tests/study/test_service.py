@@ -1,5 +1,3 @@
-"""What the Study page needs: builds that are canceled and resumed, forms, figures, widths."""
-
 import time
 from threading import Event
 
@@ -7,34 +5,24 @@ import pytest
 
 from rocm.errors import ConfigError, DrawingError, RocmError, StudyError
 from rocm.study.design import lifecycle
+from rocm.study.design.cost import cost_and_power, study_cost
 from rocm.study.design.form import form_recipe
 from rocm.study.design.recipe import Recipe
 from rocm.study.report.effects import widths
 from rocm.study.report.progress import study_progress
 from rocm.study.service import PER_PAGE, Studies
 from rocm.study.store.simulated_raters import simulate_raters
-from rocm.study.store.store import Store
 from tests.study.design.test_build import RECIPE, FakeQueue
 from tests.study.small import STUDY, fill, rater, work
 
 FORM = {
-    "title": "Which picture?",
+    "title": "Which picture?", "comparisons": "all", "seed": 4,
     "arms": ["base", "assets/adapters/tiny-rocm-kl", "assets/adapters/tiny-rlcm"],
-    "comparisons": "all",
-    "prompts.set": "own",
-    "prompts.num": 10,
-    "prompts.typed": None,
-    "prompts.source": "",
-    "seed": 4,
-    "arms.num_inference_steps": 2,
-    "arms.guidance_scale": 8.5,
-    "questions": ["overall", "appeal"],
-    "allow_tie": False,
-    "main_per_rater": 15,
-    "checks_per_rater": 1,
-    "repeats_per_rater": 2,
-    "practice": 1,
-} | {f"consent.{name}": value for name, value in RECIPE["consent"].items()}
+    "arms.num_inference_steps": 2, "arms.guidance_scale": 8.5,
+    "prompts.set": "own", "prompts.num": 10, "prompts.typed": None, "prompts.source": "",
+    "questions": ["overall", "appeal"], "allow_tie": False,
+    "main_per_rater": 15, "checks_per_rater": 1, "repeats_per_rater": 2, "practice": 1,
+} | {f"consent.{name}": value for name, value in RECIPE["consent"].items()}  # fmt: skip
 
 
 class HeldQueue(FakeQueue):
@@ -58,10 +46,8 @@ class HeldQueue(FakeQueue):
 
 
 @pytest.fixture
-def votes(fresh):
-    store = Store.open(fresh())
-    yield store
-    store.close()
+def studies(store, tmp_path) -> Studies:
+    return Studies(tmp_path, store, FakeQueue())
 
 
 def until(holds) -> None:
@@ -76,8 +62,14 @@ def ended(studies: Studies, study_id: str) -> Studies:
     return studies
 
 
-def test_a_cancelled_build_is_kept_and_resumed_in_another_app(votes, tmp_path):
-    studies = Studies(tmp_path, votes, HeldQueue())
+def built(studies: Studies, **changed) -> str:
+    study_id = studies.builds.start(Recipe.load(RECIPE | changed))
+    ended(studies, study_id)
+    return study_id
+
+
+def test_a_cancelled_build_is_kept_and_resumed_in_another_app(store, tmp_path):
+    studies = Studies(tmp_path, store, HeldQueue())
     builds = studies.builds
     study_id = builds.start(Recipe.load(RECIPE))
     until(lambda: builds.status(study_id).done == 4)
@@ -88,65 +80,53 @@ def test_a_cancelled_build_is_kept_and_resumed_in_another_app(votes, tmp_path):
         studies.delete(study_id)
     builds.cancel(study_id)
     details = ended(studies, study_id).details(study_id)
-    assert (details.state, details.build.state, details.build.error) == (
-        "unfinished", "cancelled", "",
-    )  # fmt: skip
+    assert (details.state, details.build.state) == ("unfinished", "cancelled")
     with pytest.raises(StudyError, match="Resume its build"):
         studies.open(study_id)
 
     queue = FakeQueue()
-    again = Studies(tmp_path, votes, queue)
+    again = Studies(tmp_path, store, queue)
     again.builds.resume(study_id)
     assert ended(again, study_id).details(study_id).state == "draft"
     assert queue.drawn == 2 * 15 - 4
     again.open(study_id)
-    assert again.details(study_id).state == "open"
     with pytest.raises(StudyError, match="is open already"):
         again.builds.resume(study_id)
 
 
-def test_a_failed_build_says_why_and_takes_no_changed_adapter(votes, tmp_path):
-    adapter = tmp_path / "adapter"
-    adapter.mkdir()
-    file = adapter / "pytorch_lora_weights.safetensors"
+def test_a_failed_build_says_why_and_takes_no_changed_adapter(store, tmp_path):
+    file = tmp_path / "adapter" / "pytorch_lora_weights.safetensors"
+    file.parent.mkdir()
     file.write_bytes(b"one")
-    arms = [{"name": "base"}, {"name": "mine", "adapter": str(adapter)}]
-    studies = Studies(tmp_path, votes, FakeQueue(most=3))
-    study_id = studies.builds.start(Recipe.load(RECIPE | {"arms": arms}))
-    build = ended(studies, study_id).builds.status(study_id)
+    studies = Studies(tmp_path, store, FakeQueue(most=3))
+    arms = [{"name": "base"}, {"name": "mine", "adapter": str(file.parent)}]
+    study_id = built(studies, arms=arms)
+    build = studies.builds.status(study_id)
     assert (build.state, build.done, build.error) == ("failed", 3, "The drawing process died.")
     file.write_bytes(b"two")
     with pytest.raises(StudyError, match="adapter of this study has changed"):
         studies.builds.resume(study_id)
 
 
-def test_the_demo_is_built_once_and_again_after_it_is_closed(votes, tmp_path):
-    studies = Studies(tmp_path, votes, FakeQueue())
+def test_the_demo_is_built_once_and_again_after_it_is_closed(store, studies):
     first = studies.demo()
-    ended(studies, first)
+    ended(studies, first).open(first)
     assert studies.demo() == first
     assert studies.details(first).info.is_demo
-    studies.open(first)
-    assert studies.demo() == first
-    lifecycle.close(votes, first)
+    lifecycle.close(store, first)
     second = studies.demo()
     assert second != first
     assert ended(studies, second).details(second).state == "draft"
 
 
-def test_pairs_are_shown_by_page_without_a_name_of_an_arm(votes, tmp_path):
-    studies = Studies(tmp_path, votes, FakeQueue())
-    study_id = studies.builds.start(Recipe.load(RECIPE | {"prompts": {"num": PER_PAGE + 1}}))
-    ended(studies, study_id)
+def test_pairs_are_shown_by_page_without_a_name_of_an_arm(store, studies):
+    study_id = built(studies, prompts={"num": PER_PAGE + 1})
     first, num_pages = studies.pairs(study_id, "main", 0)
     last, _ = studies.pairs(study_id, "main", 99)
     assert (len(first), len(last), num_pages) == (PER_PAGE, 1, 2)
     assert "secretname" not in str(first)
-    lifecycle.strike(votes, study_id, last[0].pair_id, "shows text")
-    assert [row.struck for row in studies.pairs(study_id, "excluded", 0)[0]] == ["shows text"]
-    lifecycle.strike(votes, study_id, last[0].pair_id, None)
-    assert studies.pairs(study_id, "excluded", 0) == ([], 1)
-    counts = [len(studies.pairs(study_id, kind, 0)[0]) for kind in ("practice", "checks", "all")]
+    lifecycle.strike(store, study_id, last[0].pair_id, "shows text")
+    counts = [len(studies.pairs(study_id, kind, 0)[0]) for kind in ("excluded", "checks", "all")]
     assert counts == [1, 2, PER_PAGE]
 
 
@@ -156,15 +136,11 @@ def test_a_form_becomes_a_recipe_that_its_text_gives_again(tmp_path):
     for text in ("a: [", "just words", "- a\n- b"):
         with pytest.raises(ConfigError, match="The text "):
             Recipe.parse(text)
-    assert [arm.name for arm in recipe.arms] == ["base", "tiny-rocm-kl", "tiny-rlcm"]
-    assert [arm.method for arm in recipe.arms] == ["", "rocm", "rlcm"]
-    assert {arm.num_inference_steps for arm in recipe.arms} == {2}
+    arms = [(arm.name, arm.method, arm.num_inference_steps) for arm in recipe.arms]
+    assert arms == [("base", "", 2), ("tiny-rocm-kl", "rocm", 2), ("tiny-rlcm", "rlcm", 2)]
     ties = {question.key: question.allow_tie for question in recipe.questions}
     assert ties == {"appeal": False, "overall": False}
     assert (recipe.primary_question, recipe.consent.min_age) == ("overall", 18)
-    smaller = FORM | {"main_per_rater": 10, "repeats_per_rater": 0}
-    paper = form_recipe(smaller | {"comparisons": "paper-figure-3"}, tmp_path)
-    assert paper.compared() == [("rocm-colorfulness", "rlcm-colorfulness")]
 
 
 def test_practice_and_checks_use_some_of_the_typed_prompts(tmp_path):
@@ -179,26 +155,22 @@ def test_practice_and_checks_use_some_of_the_typed_prompts(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("changed", "words"),
+    ("name", "value", "words"),
     [
-        ({"title": "  "}, "title is missing"),
-        ({"arms": ["base"]}, "at least two arms"),
-        ({"arms": ["base", "run:../../etc"]}, "has no adapter"),
-        ({"questions": []}, "No question is chosen"),
-        ({"consent.contact": ""}, "consent.contact is missing"),
-        ({"consent.min_age": None}, "consent.min_age is missing"),
-        ({"main_per_rater": 99}, "has only 30 pairs"),
-        ({"votes_per_pair": 0}, "votes_per_pair"),
-        ({"consent.min_age": "grown up"}, "consent.min_age"),
+        ("title", "  ", "title is missing"),
+        ("arms", ["base"], "at least two arms"),
+        ("arms", ["base", "run:../../etc"], "has no adapter"),
+        ("questions", [], "No question is chosen"),
+        ("consent.min_age", None, "consent.min_age is missing"),
+        ("consent.min_age", "grown up", "consent.min_age"),
     ],
 )
-def test_a_mistake_in_a_form_is_a_sentence(tmp_path, changed, words):
+def test_a_mistake_in_a_form_is_a_sentence(tmp_path, name, value, words):
     with pytest.raises(RocmError, match=words):
-        form_recipe(FORM | changed, tmp_path)
+        form_recipe(FORM | {name: value}, tmp_path)
 
 
-def test_progress_counts_raters_votes_and_the_last_minutes(store, clock):
-    lifecycle.open_study(store, fill(store))
+def test_progress_counts_raters_votes_and_the_last_minutes(store, study, clock):
     done = work(store, rater(store))
     rater(store, "pilot")
     progress = study_progress(store, STUDY)
@@ -210,12 +182,19 @@ def test_progress_counts_raters_votes_and_the_last_minutes(store, clock):
     assert study_progress(store, STUDY).num_recent == 0
 
 
-def test_more_raters_narrow_the_interval_and_an_early_end_widens_it(votes, tmp_path):
-    studies = Studies(tmp_path, votes, FakeQueue())
-    recipe = RECIPE | {"votes_per_pair": 6, "prompts": {"num": 30}, "main_per_rater": 30}
-    study_id = studies.builds.start(Recipe.load(recipe))
-    ended(studies, study_id).open(study_id)
-    assert widths(votes, study_id, 6, 5).now is None
-    simulate_raters(votes, study_id, 3, 0.6, seed=1)
+def test_more_raters_narrow_the_interval_and_an_early_end_widens_it(store, studies):
+    study_id = built(studies, votes_per_pair=6, prompts={"num": 30}, main_per_rater=30)
+    studies.open(study_id)
+    assert widths(store, study_id, 6, 5).now is None
+    simulate_raters(store, study_id, 3, 0.6, seed=1)
     predicted = studies.widths(study_id, 6)
     assert predicted.more < predicted.planned < predicted.now
+
+
+def test_raters_pairs_minutes_and_pay_are_those_of_the_design(store):
+    fill(store)  # 6 pairs of 2 votes, 3 pairs and a check for each rater: 4 raters of 4 pairs
+    cost = study_cost(store, STUDY, seconds_per_pair=30, pay_per_hour=12)
+    assert (cost.sizes, cost.votes, cost.num_raters) == ((6,), 2, 4)
+    assert (cost.work.trials_per_rater, cost.work.minutes_per_rater) == (4, 5)
+    assert cost.work.cost == pytest.approx(4 * 5 / 60 * 12)
+    assert f"{cost.work.cost:.2f}" in cost_and_power(cost, num_simulations=2)

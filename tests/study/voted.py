@@ -1,9 +1,7 @@
 """A home with a study that simulated raters have voted through; no model draws its pictures."""
 
-import random
 from pathlib import Path
 
-from rocm.generation.picture import picture_file
 from rocm.study.design import lifecycle
 from rocm.study.design.build import Build, build
 from rocm.study.design.recipe import Recipe
@@ -14,7 +12,6 @@ from tests.study.design.test_build import RECIPE, FakeQueue
 
 ADAPTERS = ("rocm-kl", "rlcm", "rocm-beta0")
 DEMO = RECIPE | {
-    "title": "Which picture?",
     "arms": [{"name": one, "adapter": f"assets/adapters/tiny-{one}"} for one in ADAPTERS],
     "rewards": ["colorfulness", "tiny-clip"],
     "prompts": {"num": 8},
@@ -23,22 +20,10 @@ DEMO = RECIPE | {
 }
 
 
-class ScoringQueue(FakeQueue):
-    """Noise as pictures, with rewards that differ."""
-
-    def results(self, number):
-        pictures, folder, rewards = self.requests[number]
-        for index, file, _ in super().results(number):
-            dice = random.Random(str(pictures[index]))
-            assert file == picture_file(folder, index)
-            yield index, file, {name: dice.random() for name in rewards}
-
-
 def draft(home: Path, **changed) -> tuple[Store, str]:
     """A store with a built study of three arms, 8 prompts and three questions."""
     store = Store.open(home / "study.sqlite3")
-    pictures = Pictures(home / "study-pictures")
-    work = Build(home, store, pictures, ScoringQueue(), lambda line: None)
+    work = Build(home, store, Pictures(home / "study-pictures"), FakeQueue())
     return store, build(work, Recipe.load(DEMO | changed))
 
 

@@ -1,12 +1,9 @@
-"""A study from its recipe to verified votes elsewhere, with a fake drawing queue."""
-
 import csv
 import io
 import json
 import random
 import zipfile
 from dataclasses import replace
-from pathlib import Path
 
 import pyarrow.parquet
 import pytest
@@ -15,7 +12,7 @@ from sqlalchemy import select
 
 from rocm.errors import ConfigError, DrawingError, MissingFile, StudyError
 from rocm.generation.picture import picture_file, png_bytes
-from rocm.study.archive.export import csv_text, export
+from rocm.study.archive.export import export
 from rocm.study.archive.pack import pack, unpack
 from rocm.study.archive.verify import verify
 from rocm.study.design import lifecycle
@@ -26,23 +23,19 @@ from rocm.study.design.recipe import Prompts, Recipe
 from rocm.study.statistics.votes import Votes
 from rocm.study.store import tables
 from rocm.study.store.erase import erase, forget_payments
+from rocm.study.store.invitations import invite, invited
 from rocm.study.store.pictures import Pictures, damaged, encoded
+from rocm.study.store.queries import hashed
 from rocm.study.store.session import Answer
 from rocm.study.store.store import Store
 
 RECIPE = {
-    "title": "Which picture?",
-    "seed": 3,
+    "title": "Which picture?", "seed": 3, "prompts": {"num": 12}, "rewards": ["colorfulness"],
     "arms": [
         {"name": "base"},
         {"name": "rocm-secretname", "adapter": "assets/adapters/tiny-rocm-kl", "method": "rocm"},
     ],
-    "prompts": {"num": 12},
-    "rewards": ["colorfulness"],
-    "votes_per_pair": 2,
-    "main_per_rater": 12,
-    "checks_per_rater": 1,
-    "repeats_per_rater": 1,
+    "votes_per_pair": 2, "main_per_rater": 12, "checks_per_rater": 1, "repeats_per_rater": 1,
     "min_check_share": 0,  # who always says left fails some
     "practice": 1,
     "consent": {
@@ -75,15 +68,12 @@ class FakeQueue:
             image = Image.frombytes("RGB", (16, 16), dice.randbytes(768))
             file = picture_file(folder, index)
             file.write_bytes(png_bytes(image, picture))
-            yield index, file, dict.fromkeys(rewards, 0.5)
+            yield index, file, {name: dice.random() for name in rewards}
 
 
 @pytest.fixture
-def work(fresh, tmp_path) -> Build:
-    store = Store.open(fresh())
-    pictures = Pictures(tmp_path / "pictures")
-    yield Build(tmp_path, store, pictures, FakeQueue())
-    store.close()
+def work(store, tmp_path) -> Build:
+    return Build(tmp_path, store, Pictures(tmp_path / "pictures"), FakeQueue())
 
 
 def vote_through(store: Store, study_id: str, num_raters: int = 2) -> None:
@@ -93,14 +83,6 @@ def vote_through(store: Store, study_id: str, num_raters: int = 2) -> None:
         while (trial := store.next_step(token).trial) is not None:
             given = {one.key: Answer("left", 900) for one in store.questions(study_id)}
             store.submit(token, trial.public_id, given)
-
-
-def preferred(votes) -> list:
-    """The picture of each vote, which no naming of arms changes."""
-    return [
-        (one.trial, one.question, one.image_a if one.choice == "a" else one.image_b)
-        for one in votes
-    ]
 
 
 def opened(work: Build) -> str:
@@ -124,27 +106,36 @@ def test_a_built_study_is_voted_through_and_verified(work):
     assert {vote.kind for vote in votes} == {"main", "check", "practice"}
     columns = Votes.from_rows(vars(one) for one in votes).opinions("base:rocm-secretname", "appeal")
     assert sorted(columns.choice) == sorted(o.choice for o in main if o.question == "appeal")
-    assert work.store.scores(study_id)[main[0].image_a] == {"colorfulness": 0.5}
+    assert set(work.store.scores(study_id)[main[0].image_a]) == {"colorfulness"}
     assert verify(work.store, work.pictures, study_id) == []
+    names = {row.id: row.name for row in rows(work.store, tables.arm)}
+    drew = {row.picture_id: names[row.arm_id] for row in rows(work.store, tables.image)}
+    for one in votes:  # whatever the random order of the arms' codes
+        assert (drew[one.image_a], drew[one.image_b]) == (one.arm_a, one.arm_b)
+        assert one.choice == one.left_is  # every answer was left
+        if one.kind == "main":
+            assert one.arm_a == "base"
+        if one.kind == "check":
+            assert one.expected == ("a" if one.arm_b == "damaged" else "b")
 
 
 def test_both_pictures_of_a_pair_are_drawn_from_the_same_noise(work):
-    opened(work)
+    study_id = opened(work)
     drawn = [picture for pictures, _, _ in work.queue.requests.values() for picture in pictures]
     seeds = {picture.prompt: picture.seed for picture in drawn}
     assert len(set(seeds.values())) == len(seeds)
     wanted = {(text, seed, arm) for text, seed in seeds.items() for arm in (False, True)}
     assert sorted((p.prompt, p.seed, p.adapter != "") for p in drawn) == sorted(wanted)
+    assert not list((work.home / "studies" / study_id / "drawn").iterdir())
 
 
 def test_a_build_goes_on_where_it_stopped(work):
-    stopped = replace(work, queue=FakeQueue(most=10))
+    stopped, again = replace(work, queue=FakeQueue(most=10)), replace(work, queue=FakeQueue())
     with pytest.raises(DrawingError):
         build(stopped, Recipe.load(RECIPE))
     study_id = build(work, Recipe.load(RECIPE))
     assert len(rows(work.store, tables.image)) == 2 * 15 + 2
     assert stopped.queue.drawn + work.queue.drawn == 2 * 15
-    again = replace(work, queue=FakeQueue())
     assert build(again, Recipe.load(RECIPE)) == study_id
     assert again.queue.drawn == 0
     lifecycle.open_study(work.store, study_id)
@@ -152,22 +143,8 @@ def test_a_build_goes_on_where_it_stopped(work):
         build(again, Recipe.load(RECIPE))
 
 
-def test_stored_pictures_have_no_metadata_and_the_drawn_files_are_gone(work):
-    study_id = opened(work)
-    for row in rows(work.store, tables.image):
-        file = work.pictures.file(row.picture_id)
-        assert b"secretname" not in file.read_bytes()
-        assert b"tiny-rocm" not in file.read_bytes()
-        with Image.open(file) as picture:
-            assert picture.format == "WEBP"
-            assert not set(picture.info) & {"exif", "xmp", "icc_profile", "prompt", "comment"}
-    assert not list((work.home / "studies" / study_id / "drawn").iterdir())
-
-
 def test_encoding_keeps_every_pixel_and_damage_moves_them():
     image = Image.frombytes("RGB", (16, 16), random.Random(1).randbytes(768))
-    image.info["comment"] = "made by rocm"
-    assert b"rocm" not in encoded(image)
     with Image.open(io.BytesIO(encoded(image))) as back:
         assert back.convert("RGB").tobytes() == image.tobytes()
     copy = damaged(image, 5)
@@ -176,7 +153,7 @@ def test_encoding_keeps_every_pixel_and_damage_moves_them():
 
 
 def test_the_manifest_names_no_arm_and_keeps_excluded_pairs_with_their_reason(work):
-    study_id = build(work, Recipe.load(RECIPE | {"main_per_rater": 11, "repeats_per_rater": 1}))
+    study_id = build(work, Recipe.load(RECIPE | {"main_per_rater": 11}))
     first = next(row for row in lifecycle.pairs(work.store, study_id) if row.kind == "main")
     for reason in ("", "x" * 501):
         with pytest.raises(StudyError, match="needs a reason"):
@@ -194,13 +171,15 @@ def test_the_manifest_names_no_arm_and_keeps_excluded_pairs_with_their_reason(wo
 
 def test_a_packed_study_names_no_arm_and_its_votes_come_home(work, fresh, tmp_path):
     study_id = opened(work)
+    (code,) = invite(work.store, study_id, 1)
     key = pack(work.store, work.pictures, study_id, tmp_path / "out.zip")
     with zipfile.ZipFile(tmp_path / "out.zip") as bundle:
         content = b"".join(bundle.read(name) for name in bundle.namelist())
         assert "score" not in json.loads(bundle.read("study.json"))["tables"]
-    assert not any(name in content for name in (b"secretname", b"tiny-rocm"))
+    assert not any(word in content for word in (b"secretname", b"tiny-rocm", code.encode()))
     space, there = Store.open(fresh()), Pictures(tmp_path / "there")
     assert unpack(space, there, tmp_path / "out.zip") == study_id
+    assert invited(space, study_id) == {hashed(code)}
     vote_through(space, study_id)
     assert verify(space, there, study_id) == []
     assert "secretname" not in str(space.votes(study_id))
@@ -209,55 +188,27 @@ def test_a_packed_study_names_no_arm_and_its_votes_come_home(work, fresh, tmp_pa
     unpack(work.store, work.pictures, tmp_path / "votes.zip")
     assert verify(work.store, work.pictures, study_id) == []
     mine = work.store.votes(study_id)
-    assert preferred(mine) == preferred(space.votes(study_id))
+    chosen = [
+        [(vote.trial, vote.question, getattr(vote, f"image_{vote.choice}")) for vote in votes]
+        for votes in (mine, space.votes(study_id))
+    ]
+    assert chosen[0] == chosen[1]  # whatever the arms are called
     assert "secretname" in str(mine)
     with pytest.raises(StudyError, match="raters of its own"):
         unpack(work.store, work.pictures, tmp_path / "votes.zip")
+    space.close()
 
-    empty = Store.open(fresh())
-    unpack(empty, Pictures(tmp_path / "third"), tmp_path / "votes.zip", key)
+    empty, third = Store.open(fresh()), Pictures(tmp_path / "third")
+    names = json.loads(key.read_text())
+    a, b = list(names["arms"])[:2]
+    names["arms"] |= {a: names["arms"][b], b: names["arms"][a]}
+    (tmp_path / "forged.json").write_text(json.dumps(names))
+    with pytest.raises(StudyError, match="not the key of this study"):
+        unpack(empty, third, tmp_path / "votes.zip", tmp_path / "forged.json")
+    unpack(empty, third, tmp_path / "votes.zip", key)
     theirs, drop = empty.votes(study_id), {"pair": 0, "prompt": 0}
     assert [vars(vote) | drop for vote in mine] == [vars(vote) | drop for vote in theirs]
     empty.close()
-    space.close()
-
-
-def test_a_wrong_key_is_refused(work, fresh, tmp_path):
-    study_id = opened(work)
-    key = pack(work.store, work.pictures, study_id, tmp_path / "out.zip")
-    forged = json.loads(key.read_text())
-    a, b = list(forged["arms"])[:2]
-    forged["arms"] |= {a: forged["arms"][b], b: forged["arms"][a]}
-    (tmp_path / "forged.json").write_text(json.dumps(forged))
-    store = Store.open(fresh())
-    with pytest.raises(StudyError, match="not the key of this study"):
-        unpack(store, Pictures(tmp_path / "p"), tmp_path / "out.zip", tmp_path / "forged.json")
-    store.close()
-
-
-@pytest.mark.parametrize("harm", ["picture", "manifest", "path", "extra"])
-def test_a_zip_that_was_changed_is_refused(work, fresh, tmp_path, harm):
-    study_id = opened(work)
-    pack(work.store, work.pictures, study_id, tmp_path / "out.zip")
-    with zipfile.ZipFile(tmp_path / "out.zip") as bundle:
-        content = {name: bundle.read(name) for name in bundle.namelist()}
-    pictures = sorted(name for name in content if name.startswith("pictures/"))
-    if harm == "picture":  # in place of another: only the hash tells
-        content[pictures[0]] = content[pictures[-1]]
-    elif harm == "manifest":
-        content["manifest.json"] = content["manifest.json"].replace(b'"seed":3', b'"seed":4')
-    elif harm == "path":
-        content["../evil.webp"] = content.pop(pictures[0])
-    else:
-        content["pictures/index.html"] = b"<script>"
-    with zipfile.ZipFile(tmp_path / "bad.zip", "w") as bundle:
-        for name, data in content.items():
-            bundle.writestr(name, data)
-    store = Store.open(fresh())
-    with pytest.raises(StudyError):
-        unpack(store, Pictures(tmp_path / "p"), tmp_path / "bad.zip")
-    assert store.studies() == []
-    store.close()
 
 
 def test_erased_raters_and_payment_ids_are_gone(work):
@@ -281,14 +232,18 @@ def test_erased_raters_and_payment_ids_are_gone(work):
 def test_verify_notices_what_was_changed(work):
     study_id = opened(work)
     vote_through(work.store, study_id, 1)
+
+    def wrong():
+        return " ".join(verify(work.store, work.pictures, study_id))
+
     with work.store.database.write() as w:
         w.update(tables.pair, tables.pair.c.kind == "main", issued=0)
-    assert "counts 0 votes" in " ".join(verify(work.store, work.pictures, study_id))
+    assert "counts 0 votes" in wrong()
     picture = work.pictures.file(rows(work.store, tables.image)[0].picture_id)
     picture.write_bytes(picture.read_bytes() + b"x")
-    assert "was changed" in " ".join(verify(work.store, work.pictures, study_id))
+    assert "was changed" in wrong()
     picture.unlink()
-    assert "is missing" in " ".join(verify(work.store, work.pictures, study_id))
+    assert "is missing" in wrong()
 
 
 def test_exports_agree_with_the_votes(work, tmp_path):
@@ -297,106 +252,60 @@ def test_exports_agree_with_the_votes(work, tmp_path):
     folder = export(work.store, work.pictures, study_id, tmp_path / "export", "overall")
     votes, sha = work.store.votes(study_id), work.store.study(study_id).config_sha256
     with open(folder / "votes.csv", newline="") as file:
-        table = list(csv.DictReader(file))
-    assert [row["trial"] for row in table] == [vote.trial for vote in votes]
-    assert {row["manifest"] for row in table} == {sha}
+        table = [(row["trial"], row["manifest"]) for row in csv.DictReader(file)]
+    assert table == [(vote.trial, sha) for vote in votes]
     assert pyarrow.parquet.read_table(folder / "votes.parquet").num_rows == len(votes)
     main = [vote for vote in votes if vote.kind == "main" and vote.repetition == 0]
     chosen = [vote for vote in main if vote.question == "overall"]
-    lines = {
-        name: [json.loads(line) for line in (folder / f"{name}.jsonl").read_text().splitlines()]
-        for name in ("pick-a-pic", "preferences", "battles")
-    }
-    label = {"a": 1, "b": 0}
-    assert [row["label_0"] for row in lines["pick-a-pic"]] == [label[v.choice] for v in chosen]
-    assert [row["winner"] for row in lines["battles"]] == [f"model_{v.choice}" for v in chosen]
-    for name, table in lines.items():
+
+    def lines(name, column):
+        table = [json.loads(line) for line in (folder / f"{name}.jsonl").read_text().splitlines()]
         assert {(row["manifest"], row["source"]) for row in table} == {(sha, "link")}, name
-    wanted = [vote.image_a if vote.choice == "a" else vote.image_b for vote in chosen]
-    pictures = [row["chosen"] for row in lines["preferences"]]
-    assert pictures == [f"pictures/{picture}.webp" for picture in wanted]
+        return [row[column] for row in table]
+
+    assert lines("pick-a-pic", "label_0") == [int(vote.choice == "a") for vote in chosen]
+    assert lines("battles", "winner") == [f"model_{vote.choice}" for vote in chosen]
+    wanted = [f"pictures/{getattr(vote, f'image_{vote.choice}')}.webp" for vote in chosen]
+    assert lines("preferences", "chosen") == wanted
     with zipfile.ZipFile(folder / "pictures.zip") as bundle:
-        assert set(pictures) <= set(bundle.namelist())
-
-
-@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@A1", "\tx", "\rx"])
-def test_no_cell_is_a_formula(text):
-    assert csv_text(["a"], [{"a": text}]).splitlines()[1].lstrip('"').startswith("'")
-    assert csv_text(["a"], [{"a": 5}]).splitlines()[1] == "5"
+        assert set(wanted) <= set(bundle.namelist())
 
 
 def test_the_sample_depends_on_the_seed_and_not_on_the_order_of_the_list(tmp_path):
-    lines = [f"prompt {number}" for number in range(50)]
-    a, b = tmp_path / "a.txt", tmp_path / "b.txt"
-    a.write_text("\n".join(lines))
-    b.write_text("\n".join(reversed(lines)))
+    lines, file = [f"prompt {number}" for number in range(50)], tmp_path / "a.txt"
 
-    def picked(file, seed):
+    def picked(lines, seed):
+        file.write_text("\n".join(lines))
         prompts = Prompts(set="file", file=str(file), num=10)
         return [row.text for row in sample(prompts, 2, seed).analyzed]
 
-    assert picked(a, 1) == picked(b, 1) != picked(a, 2)
+    assert picked(lines, 1) == picked(lines[::-1], 1) != picked(lines, 2)
 
 
 def test_a_blocked_word_keeps_a_prompt_out(tmp_path):
-    file = tmp_path / "a.txt"
+    file, extra = tmp_path / "a.txt", tmp_path / "words.txt"
     file.write_text("a NUDE portrait\na nudelsuppe\na car\na horse")
     found = sample(Prompts(set="file", file=str(file), num=3), 0, 1)
     assert {row.text for row in found.analyzed} == {"a nudelsuppe", "a car", "a horse"}
     assert found.num_blocked == 1
-    extra = tmp_path / "words.txt"
     extra.write_text("horse")
     with pytest.raises(ConfigError, match="which has 2"):
         sample(Prompts(set="file", file=str(file), num=3, blocked_words=str(extra)), 0, 1)
 
 
 def test_the_papers_prompts_are_one_third_parti(tmp_path):
-    parti = "Prompt\tCategory\tChallenge\tNote\n"
-    parti += "".join(f"parti {n}\tArts\tBasic\t\n" for n in range(20))
-    (tmp_path / "PartiPrompts.tsv").write_text(parti)
+    parti = "".join(f"parti {n}\tArts\tBasic\t\n" for n in range(20))
+    (tmp_path / "PartiPrompts.tsv").write_text(f"Prompt\tCategory\tChallenge\tNote\n{parti}")
     prompts = Prompts(set="paper", folder=str(tmp_path), num=30)
     with pytest.raises(MissingFile, match=r"anime\.json"):
         sample(prompts, 0, 1)
     for style in ("anime", "concept-art", "paintings", "photo"):
         (tmp_path / f"{style}.json").write_text(json.dumps([f"{style} {n}" for n in range(10)]))
     found = sample(prompts, 3, 1)
-    assert [row.source for row in found.analyzed].count("parti") == 10
-    assert [row.source for row in found.analyzed].count("hps") == 20
-    assert {row.category for row in found.analyzed} >= {"Arts"}
-    assert len(found.extra) == 3
-    assert not {row.text for row in found.extra} & {row.text for row in found.analyzed}
-
-
-PUBLISHED = Path(__file__).resolve().parents[4] / "shared/data/prompts"
-
-
-@pytest.mark.skipif(not PUBLISHED.is_dir(), reason="the published lists are not here")
-def test_the_published_lists_are_read_as_they_are():
-    found = sample(Prompts(set="offline", folder=str(PUBLISHED), num=300), 20, 0)
     sources = [row.source for row in found.analyzed]
-    assert [sources.count(name) for name in ("parti", "imagereward", "spo")] == [100] * 3
-    assert len({row.text for row in found.analyzed + found.extra}) == 320
-    assert found.num_blocked > 0
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ({"headline": "x"}, "headline"),
-        ({"consent": {"version": "1"}}, "consent.text"),
-        ({"main_per_rater": 99}, "has only 12 pairs"),
-        ({"repeats_per_rater": 9}, "larger by at least 10"),
-        ({"comparisons": [["base", "other"]]}, "comparisons name"),
-        ({"comparisons": "paper-figure-3"}, "needs arms rocm-REWARD"),
-        ({"primary_question": "beauty"}, "not a question's key"),
-        ({"arms": [{"name": "a"}, {"name": "a"}]}, "same name"),
-        ({"arms": [{"name": "a"}, {"name": "<b>"}]}, "arms.1.name"),
-        ({"arms": [{"name": "a"}, {"name": "lost", "adapter": "run:nothing"}]}, "Arm lost"),
-    ],
-)
-def test_a_recipe_that_is_not_allowed_is_a_sentence(tmp_path, change, words):
-    with pytest.raises((ConfigError, MissingFile), match=words):
-        identified(tmp_path, Recipe.load(RECIPE | change))
+    assert (sources.count("parti"), sources.count("hps"), len(found.extra)) == (10, 20, 3)
+    assert "Arts" in {row.category for row in found.analyzed}
+    assert not {row.text for row in found.extra} & {row.text for row in found.analyzed}
 
 
 def test_figure_3_compares_each_reward_with_its_own():
@@ -405,25 +314,32 @@ def test_figure_3_compares_each_reward_with_its_own():
     assert recipe.compared() == [("rocm-clip", "rlcm-clip"), ("rocm-hps", "rlcm-hps")]
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("completion_url", "javascript:alert(1)", "completion_url"),
+        ("screen_out_url", "javascript:alert(1)", "screen_out_url"),
+        ("headline", "x", "headline"),
+        ("consent", {"version": "1"}, "consent.text"),
+        ("main_per_rater", 99, "has only 12 pairs"),
+        ("repeats_per_rater", 9, "larger by at least 10"),
+        ("comparisons", [["base", "other"]], "comparisons name"),
+        ("comparisons", "paper-figure-3", "needs arms rocm-REWARD"),
+        ("primary_question", "beauty", "not a question's key"),
+        ("arms", [{"name": "a"}, {"name": "a"}], "same name"),
+        ("arms", [{"name": "a"}, {"name": "<b>"}], "arms.1.name"),
+        ("arms", [{"name": "a"}, {"name": "lost", "adapter": "run:nothing"}], "Arm lost"),
+    ],
+)
+def test_a_recipe_that_is_not_allowed_is_a_sentence(tmp_path, name, value, words):
+    with pytest.raises((ConfigError, MissingFile), match=words):
+        identified(tmp_path, Recipe.load(RECIPE | {name: value}))
+
+
 def test_checks_show_pictures_of_all_arms(work):
-    """Else a rater who recognises a check would know who drew it."""
+    """Else a rater who recognizes a check would know who drew it."""
     build(work, Recipe.load(RECIPE | {"checks_per_rater": 5}))
     names = {row.id: row.name for row in rows(work.store, tables.arm)}
     checks = [row for row in rows(work.store, tables.pair) if row.kind == "check"]
     assert {names[row.arm_a] for row in checks} == {one["name"] for one in RECIPE["arms"]}
     assert {names[row.arm_b] for row in checks} == {"damaged"}
-
-
-def test_arm_a_is_the_one_that_the_recipe_names_first(work):
-    """Whatever the random order of the codes: a choice goes with the picture of its arm."""
-    study_id = opened(work)
-    vote_through(work.store, study_id)
-    names = {row.id: row.name for row in rows(work.store, tables.arm)}
-    drew = {row.picture_id: names[row.arm_id] for row in rows(work.store, tables.image)}
-    for one in work.store.votes(study_id):
-        assert (drew[one.image_a], drew[one.image_b]) == (one.arm_a, one.arm_b)
-        assert one.choice == one.left_is  # every answer was left
-        if one.kind == "main":
-            assert one.arm_a == "base"
-        if one.kind == "check":
-            assert one.expected == ("a" if one.arm_b == "damaged" else "b")

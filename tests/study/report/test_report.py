@@ -8,32 +8,23 @@ import pytest
 from rocm.errors import StudyError
 from rocm.study.report.report import report
 from rocm.study.statistics.analysis import INTERIM, MARKS, Comparison, StudyContext
-from rocm.study.statistics.outcomes import HEADLINE
 from rocm.study.statistics.reward_agreement import Rewards
 from rocm.study.statistics.simulate import Design, Utility, simulate
 from rocm.study.statistics.votes import Votes
 
+BETAS = {"x:y": 0.1, "y:z": 0.01, "x:z": 0.001}
 INFO = StudyContext(
-    title="Three arms",
-    manifest_sha256="0123456789abcdef" * 4,
-    comparisons=(
-        Comparison("x:y", "x", "y", 0.1),
-        Comparison("y:z", "y", "z", 0.01),
-        Comparison("x:z", "x", "z", 0.001),
-    ),
-    questions=("overall", "appeal"),
-    prompts="the embedded model's own set",
+    title="Three arms", manifest_sha256="0123456789abcdef" * 4,
+    comparisons=tuple(Comparison(name, name[0], name[2], beta) for name, beta in BETAS.items()),
+    questions=("overall", "appeal"), prompts="the embedded model's own set",
     exclusion_rules=("fewer than two checks right",),
-)
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def votes():
-    models = {
-        (name, question): Utility().with_score(0.6)
-        for name in ("x:y", "y:z", "x:z")
-        for question in INFO.questions
-    }
+    utility = Utility().with_score(0.6)
+    models = {(one.name, key): utility for one in INFO.comparisons for key in INFO.questions}
     design = Design(30, 10, 4, num_repeats=2, num_checks=2)
     found = simulate(design, models, np.random.default_rng(0))
     category = np.where(found.prompt % 2 == 0, "animals", "people")
@@ -54,14 +45,6 @@ def made(votes, rewards):
 
 def outputs(made):
     return made.to_html(), made.to_markdown(), made.to_json()
-
-
-def test_the_report_has_every_section_and_the_manifests_hash(made):
-    assert all(INFO.manifest_sha256 in text for text in outputs(made))
-    titles = re.findall(r"<h2>([^<]+)</h2>", made.to_html())
-    assert len(titles) == 10
-    assert [line[3:] for line in made.to_markdown().splitlines() if line[:3] == "## "] == titles
-    assert made.to_fragment() in made.to_html()
 
 
 def test_every_output_and_every_drawing_is_marked_by_the_sources_of_its_votes(votes, rewards, made):
@@ -95,15 +78,6 @@ def test_json_has_null_where_there_is_no_number():
     assert "NaN" not in json.dumps(empty)
     first = empty["results"]["outcomes"][0]
     assert (first["score"], first["interval"], first["holm_p"]) == (None, None, None)
-    assert first["note"] == "No votes yet."
-
-
-def test_json_is_what_the_document_prints(made):
-    found = json.loads(made.to_json())["results"]["outcomes"][0]
-    interval = found["intervals"][HEADLINE]
-    assert found["interval"] == interval
-    assert f"{100 * found['score']:.1f} %" in made.to_markdown()
-    assert f"{100 * interval['low']:.1f} to {100 * interval['high']:.1f} %" in made.to_markdown()
 
 
 def test_exclusions_are_reported_both_ways_and_many_of_them_are_cautioned(votes, made):
@@ -135,27 +109,8 @@ def test_the_same_votes_give_the_same_text_and_counts_add_up(votes, rewards, mad
 
 
 def test_categories_split_the_votes(made):
-    total = {one.comparison: one.num_votes for one in made.analysis.outcomes[:3]}
-    for name, num_votes in total.items():
-        split = [
-            one.num_votes
-            for found in made.analysis.categories.values()
-            for one in found
-            if one.comparison == name
-        ]
+    for whole in made.analysis.outcomes[:3]:
+        rows = [row for part in made.analysis.categories.values() for row in part]
+        split = [row.num_votes for row in rows if row.comparison == whole.comparison]
         assert len(split) == 2
-        assert sum(split) == num_votes
-
-
-def test_votes_on_what_the_manifest_does_not_have_are_refused(votes):
-    with pytest.raises(StudyError, match="'x:z', which is not in the manifest"):
-        report(votes, replace(INFO, comparisons=INFO.comparisons[:2]))
-
-
-def test_bars_of_figure_3_are_as_long_as_their_shares(made):
-    drawing = re.search(r"<svg.*?</svg>", made.to_html(), re.S).group()
-    bars = re.findall(r'width="([\d.]+)" height="22"', drawing)
-    one = made.analysis.outcomes[0]
-    expected = [400 * count / one.num_votes for count in (one.wins, one.ties, one.losses)]
-    assert [float(bar) for bar in bars[:3]] == pytest.approx(expected, abs=0.06)
-    assert len(bars) == 9
+        assert sum(split) == whole.num_votes

@@ -1,7 +1,6 @@
 """A small open study with pictures, and its vote server."""
 
 import resource
-import secrets
 import shutil
 from contextlib import contextmanager
 from hashlib import sha256
@@ -23,14 +22,10 @@ from tests.study import small
 from tests.study.small import STUDY
 
 CONSENT = {
-    "version": "1",
+    "version": "1", "contact": "study@example.org", "min_age": 18, "ethics": "EC-2026-1",
     "text": "You will see pairs of pictures.\n\nYou may stop at any time.",
-    "contact": "study@example.org",
-    "min_age": 18,
-    "ethics": "EC-2026-1",
-    "pay": "3.00 GBP",
-    "retention": "Votes are kept for ten years.",
-}
+    "pay": "3.00 GBP", "retention": "Votes are kept for ten years.",
+}  # fmt: skip
 TEXTS = {
     "consent": CONSENT,
     "instructions": "Look at both pictures.\n\nThen answer.",
@@ -47,12 +42,10 @@ def empty_store(tmp_path_factory):
 
 
 def draw(store, folder):
-    """A picture for every image row: colours tell which is which, as arms' looks would."""
+    """A picture for every image row: colors tell which is which, as arms' looks would."""
     pictures = Pictures(folder)
-    with store.database.read() as connection:
-        rows = connection.execute(select(image.c.picture_id, image.c.id)).all()
     with store.database.write() as w:
-        for row in rows:
+        for row in w.execute(select(image.c.picture_id, image.c.id)).all():
             shade = (row.id * 37 % 256, row.id * 91 % 256, 128)
             content = encoded(Image.new("RGB", (64, 64), shade))
             pictures.put(row.picture_id, content)
@@ -61,13 +54,7 @@ def draw(store, folder):
 
 def fill(store, folder, texts=None, **design):
     """A draft with pictures; `texts` replace parts of the configuration."""
-    plain = small.config
-    more = TEXTS | (texts or {})
-    small.config = lambda **numbers: plain(**numbers) | more
-    try:
-        small.fill(store, **design)
-    finally:
-        small.config = plain
+    small.fill(store, settings=TEXTS | (texts or {}), **design)
     draw(store, folder)
 
 
@@ -91,28 +78,22 @@ def store(empty_store, tmp_path):
 
 
 @pytest.fixture
-def draft(store, tmp_path):
-    fill(store, tmp_path / "pictures")
-    return STUDY
-
-
-@pytest.fixture
-def study(store, draft):
+def study(store, tmp_path):
     """Six main pairs of two votes; a rater has a practice pair, three of those, and a check."""
-    lifecycle.open_study(store, draft)
-    return draft
+    fill(store, tmp_path / "pictures")
+    lifecycle.open_study(store, STUDY)
+    return STUDY
 
 
 @pytest.fixture
 def serve(store, tmp_path):
     """Makes a client of a server over the store."""
 
-    def start(limits=None, middleware=(), is_proxied=False, **options):
-        api = Api(
-            store, tmp_path / "secrets", counter=Counter(limits or Limits(), lambda: 0.0), **options
-        )
+    def start(limits=None, is_proxied=False, **options):
+        options["counter"] = Counter(limits or Limits(), lambda: 0.0)
+        api = Api(store, tmp_path / "secrets", **options)
         server = Server(api, Pictures(tmp_path / "pictures"), is_proxied)
-        return TestClient(alone(server, middleware), base_url="http://127.0.0.1")
+        return TestClient(alone(server, ()), base_url="http://127.0.0.1")
 
     return start
 
@@ -126,16 +107,15 @@ class Visitor:
     """A rater who speaks to the API as the page does."""
 
     def __init__(self, client, source="link", **identity):
-        self.client = client
-        joined = self.post(f"{STUDY}/join", source=source, **identity)
-        assert joined.status_code == 200, joined.text
-        self.token = joined.json()["token"]
+        self.client, self.headers = client, {}
+        self.token = self.step(f"{STUDY}/join", source=source, **identity)["token"]
+        self.headers = {"Authorization": f"Bearer {self.token}"}
 
     def post(self, path, **body):
-        return self.client.post(f"/study/api/{path}", json=body, headers=self._headers())
+        return self.client.post(f"/study/api/{path}", json=body, headers=self.headers)
 
     def get(self, path):
-        return self.client.get(f"/study/api/{path}", headers=self._headers())
+        return self.client.get(f"/study/api/{path}", headers=self.headers)
 
     def step(self, path, **body):
         answer = self.post(path, **body)
@@ -145,8 +125,8 @@ class Visitor:
     def agree(self):
         return self.step("consent", version="1")
 
-    def vote(self, trial, side="left", **more):
-        given = {one["key"]: {"side": side, "rt_ms": 1500} for one in small.QUESTIONS}
+    def vote(self, trial, **more):
+        given = {one["key"]: {"side": "left", "rt_ms": 1500} for one in small.QUESTIONS}
         return self.step("vote", trial=trial["id"], answers=given, **more)
 
     def work(self):
@@ -156,17 +136,9 @@ class Visitor:
             step = self.vote(step["trial"])
         return step
 
-    def _headers(self):
-        token = getattr(self, "token", None)
-        return {"Authorization": f"Bearer {token}"} if token else {}
-
 
 @pytest.fixture
 def visitor(client):
     one = Visitor(client)
     one.agree()
     return one
-
-
-def random_id():
-    return secrets.token_hex(16)

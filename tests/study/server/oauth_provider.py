@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 CLIENT = ("client-7", "secret:of the server")
 NAME = "Ada Lovelace"
@@ -23,7 +23,7 @@ class Provider(ThreadingHTTPServer):
 
     def authorize(self, query):
         """Where the browser is sent back to."""
-        asked = {name: values[0] for name, values in parse_qs(query).items()}
+        asked = dict(parse_qsl(query))
         assert asked["client_id"] == CLIENT[0]
         assert (asked["response_type"], asked["scope"]) == ("code", "openid")
         assert asked["code_challenge_method"] == "S256"
@@ -33,7 +33,7 @@ class Provider(ThreadingHTTPServer):
 
     def token(self, form, authorization):
         """An access token for a code, or None."""
-        given = {name: values[0] for name, values in parse_qs(form).items()}
+        given = dict(parse_qsl(form))
         place, challenge, subject = self.codes.pop(given["code"], ("", "", ""))
         made = base64.urlsafe_b64encode(sha256(given["code_verifier"].encode()).digest())
         basic = "Basic " + base64.b64encode(":".join(CLIENT).encode()).decode()
@@ -53,10 +53,7 @@ class Handler(BaseHTTPRequestHandler):
             names = ("authorization", "token", "userinfo")
             return self._say({f"{one}_endpoint": f"{self.server.address}/{one}" for one in names})
         if path == "/authorization":
-            self.send_response(302)
-            self.send_header("Location", self.server.authorize(query))
-            self.send_header("Content-Length", "0")
-            return self.end_headers()
+            return self._say({}, 302, Location=self.server.authorize(query))
         token = self.headers.get("Authorization", "").removeprefix("Bearer ")
         if path == "/userinfo" and token in self.server.tokens:
             return self._say({"sub": self.server.tokens[token], "name": NAME})
@@ -69,11 +66,12 @@ class Handler(BaseHTTPRequestHandler):
             return self._say({"error": "invalid_grant"}, 400)
         return self._say({"access_token": token, "token_type": "bearer"})
 
-    def _say(self, body, status=200):
+    def _say(self, body, status=200, **headers):
         content = json.dumps(body).encode()
         self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(content)))
+        headers |= {"Content-Type": "application/json", "Content-Length": str(len(content))}
+        for name, value in headers.items():
+            self.send_header(name, value)
         self.end_headers()
         self.wfile.write(content)
 
@@ -85,10 +83,8 @@ class Handler(BaseHTTPRequestHandler):
 def provider():
     """A provider that answers until the end."""
     with Provider() as one:
-        thread = Thread(target=one.serve_forever)
-        thread.start()
+        Thread(target=one.serve_forever, daemon=True).start()
         try:
             yield one
         finally:
             one.shutdown()
-            thread.join()

@@ -7,17 +7,17 @@ from rocm.study.statistics.simulate import Design, Utility, simulate
 from rocm.study.statistics.votes import Votes
 
 
-def by_hand(rows) -> Votes:
-    """Votes of comparison "c" and question "q" from (rater, prompt, choice)."""
-    return Votes.from_rows(
-        {"rater": r, "prompt": p, "pair": p, "comparison": "c", "question": "q", "choice": choice}
-        for r, p, choice in rows
-    )
+@pytest.fixture
+def by_hand():
+    """Makes votes of comparison "c" and question "q" from (rater, prompt, choice)."""
 
+    def votes(rows) -> Votes:
+        return Votes.from_rows(
+            {"rater": r, "prompt": p, "pair": p, "comparison": "c", "question": "q", "choice": one}
+            for r, p, one in rows
+        )
 
-@pytest.fixture(name="by_hand")
-def by_hand_fixture():
-    return by_hand
+    return votes
 
 
 @pytest.fixture(scope="session")

@@ -1,12 +1,6 @@
-"""The curve against beta, held against counting by hand."""
-
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
-from rocm.study.report.report import report
-from rocm.study.statistics.analysis import Comparison, StudyContext
 from rocm.study.statistics.beta_curve import beta_curve
 from rocm.study.statistics.reward_agreement import Rewards
 from rocm.study.statistics.votes import Votes
@@ -19,24 +13,17 @@ CHOICES = {
     "x:z": ["aab", "aaa", "aaa", "bba"],
     "y:z": ["bbb", "bba", "att", "bbb"],
 }
-WORDS = {"a": "a", "b": "b", "t": "tie"}
 
 
 @pytest.fixture(scope="module")
 def rows():
     return [
-        {
-            "rater": rater,
-            "prompt": prompt,
-            "pair": 4 * number + prompt,
-            "comparison": name,
-            "question": "overall",
-            "choice": WORDS[choice],
-        }
+        {"rater": rater, "prompt": prompt, "pair": 4 * number + prompt, "comparison": name,
+         "question": "overall", "choice": choice if choice in "ab" else "tie"}
         for number, (name, prompts) in enumerate(CHOICES.items())
         for prompt, choices in enumerate(prompts)
         for rater, choice in enumerate(choices)
-    ]
+    ]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -47,23 +34,19 @@ def rewards():
 
 def by_hand(rows, rewards, arm):
     """Win rate, how often the reward prefers the arm, and how often it sides with most people."""
-    scores, sides = [], {}
+    gains = dict(zip(rewards.pair.tolist(), rewards.values["hps"][0], strict=True))
+    scores, sides, likes = [], {}, {}
     for row in rows:
         names = COMPARED[row["comparison"]]
         if arm not in names:
             continue
-        score = {"a": 1, "tie": 0.5, "b": 0}[row["choice"]]
-        score = score if names[0] == arm else 1 - score
-        scores.append(score)
-        sides.setdefault(row["pair"], []).append(score - 0.5)
-    gains = dict(zip(rewards.pair.tolist(), rewards.values["hps"][0], strict=True))
-    likes = {}
-    for pair in sides:
-        turn = 1 if COMPARED[list(COMPARED)[pair // 4]][0] == arm else -1
-        likes[pair] = np.sign(turn * gains[pair])
-    people = {pair: np.sign(sum(one)) for pair, one in sides.items()}
-    decided = [pair for pair in sides if likes[pair] and people[pair]]
-    agreed = sum(likes[pair] == people[pair] for pair in decided)
+        turn = 1 if names[0] == arm else -1
+        side = turn * {"a": 0.5, "tie": 0, "b": -0.5}[row["choice"]]
+        scores.append(0.5 + side)
+        sides[row["pair"]] = sides.get(row["pair"], 0) + side
+        likes[row["pair"]] = np.sign(turn * gains[row["pair"]])
+    decided = [pair for pair in sides if likes[pair] and sides[pair]]
+    agreed = sum(likes[pair] == np.sign(sides[pair]) for pair in decided)
     return np.mean(scores), np.mean([(1 + like) / 2 for like in likes.values()]), agreed, decided
 
 
@@ -96,17 +79,3 @@ def test_arms_with_different_opponents_are_measured_over_those_that_they_share(r
 @pytest.mark.parametrize("betas", [{"x": 0.1, "y": 0.0}, {"x": 0.1, "y": 0.0, "z": 0.0}, {}])
 def test_fewer_than_three_different_betas_make_no_curve(rows, betas):
     assert beta_curve(Votes.from_rows(rows), COMPARED, betas) == []
-
-
-def test_the_report_draws_it_only_where_it_is(rows, rewards):
-    comparisons = tuple(Comparison(name, *two) for name, two in COMPARED.items())
-    info = StudyContext("Three betas", "0" * 64, comparisons, ("overall",), "own")
-    votes = Votes.from_rows(rows)
-    title = "<h2>Win rate by beta</h2>"
-    assert title not in report(votes, info, rewards).to_html()
-    page = report(votes, replace(info, arm_betas=BETAS, sources=("demo",)), rewards).to_html()
-    section = page.partition(title)[2].partition("<h2>")[0]
-    drawing = section.partition("<svg")[2].partition("</svg>")[0]
-    assert drawing.index(">0.1<") < drawing.index(">0.001<") < drawing.index(">0<")
-    assert "DEMO" in drawing
-    assert "hps agrees with people" in drawing

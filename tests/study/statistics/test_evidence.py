@@ -27,10 +27,6 @@ def test_few_raters_or_prompts_give_a_sentence(by_hand):
     assert "8 raters and 10 prompts" in evidence(votes).note
 
 
-def test_e_value_is_the_same_for_either_arm(simulated):
-    assert evidence(simulated.swapped()).now == pytest.approx(evidence(simulated).now)
-
-
 def test_a_decision_stands_even_if_later_votes_point_back(simulated):
     votes = simulate(
         Design(100, 20, 5), {("c", "q"): Utility().with_score(0.75)}, np.random.default_rng(0)
@@ -47,10 +43,7 @@ def test_a_decision_stands_even_if_later_votes_point_back(simulated):
 @pytest.mark.slow
 @pytest.mark.parametrize("rater_sd", [0.2, 0.5])
 def test_peeking_at_equal_arms_decides_in_at_most_one_of_twenty_studies(rater_sd):
-    rng = np.random.default_rng(0)
-    utility = Utility(rater_sd=rater_sd).with_score(0.5)
-    decided = 0
-    for _ in range(150):
-        votes = simulate(Design(60, 15, 5), {("c", "q"): utility}, rng)
-        decided += evidence(votes).is_decided
-    assert decided <= 0.05 * 150
+    rng, design = np.random.default_rng(0), Design(60, 15, 5)
+    models = {("c", "q"): Utility(rater_sd=rater_sd).with_score(0.5)}
+    decided = [evidence(simulate(design, models, rng)).is_decided for _ in range(150)]
+    assert sum(decided) <= 0.05 * 150

@@ -44,8 +44,3 @@ def test_figures_of_a_rater_by_hand(by_hand):
     assert (first.left.count, first.left.total) == (2, 3)
     assert first.longest_run == 2
     assert (first.majority.count, first.majority.total) == (2, 3)
-
-
-def test_practice_is_no_reason_for_a_flag(votes):
-    practice = replace(votes, kind=np.where(votes.rater == 0, "practice", votes.kind))
-    assert [one.rater for one in rater_reports(practice)] == list(range(1, 10))

@@ -1,6 +1,5 @@
 from math import comb
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,11 +9,9 @@ from rocm.study.statistics.majorities import holm, majorities, sign_test
 
 
 def test_majorities_by_hand(by_hand):
-    first = [(0, 1, "a"), (1, 1, "a"), (2, 1, "b")]
-    second = [(0, 2, "b"), (1, 2, "tie"), (2, 2, "tie")]
-    third = [(0, 3, "a"), (1, 3, "b"), (2, 3, "tie")]
-    votes = by_hand([*first, *second, *third])
-    assert majorities(votes).tolist() == [1, -1, 0]
+    prompts = {1: ("a", "a", "b"), 2: ("b", "tie", "tie"), 3: ("a", "b", "tie")}
+    rows = [(rater, p, one) for p, choices in prompts.items() for rater, one in enumerate(choices)]
+    assert majorities(by_hand(rows)).tolist() == [1, -1, 0]
 
 
 def test_sign_test_sums_the_binomial(by_hand):
@@ -35,16 +32,7 @@ def test_five_votes_of_a_prompt_count_once(by_hand):
     once = by_hand([(0, prompt, "a") for prompt in range(6)])
     five = by_hand([(rater, prompt, "a") for prompt in range(6) for rater in range(5)])
     assert sign_test(once) == sign_test(five)
-
-
-def test_without_a_majority_there_is_no_p_value(by_hand):
     assert sign_test(by_hand([(0, 0, "tie")])).p_value is None
-
-
-def test_swapping_arms_swaps_wins_and_losses(simulated):
-    plain, flipped = sign_test(simulated), sign_test(simulated.swapped())
-    assert (plain.wins, plain.losses) == (flipped.losses, flipped.wins)
-    assert plain.p_value == pytest.approx(flipped.p_value)
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
@@ -56,13 +44,3 @@ def test_holm_is_that_of_statsmodels(p_values):
 def test_a_comparison_without_a_p_value_still_counts_in_the_family():
     assert holm({"x": 0.01, "y": None}) == {"x": pytest.approx(0.02), "y": None}
     assert holm({}) == {}
-
-
-def test_sign_test_of_fair_prompts_keeps_its_level(by_hand):
-    rng = np.random.default_rng(0)
-    rejected = 0
-    for _ in range(400):
-        wins = rng.random(40) < 0.5
-        votes = by_hand([(0, p, "a" if won else "b") for p, won in enumerate(wins)])
-        rejected += sign_test(votes).p_value <= 0.05
-    assert rejected <= 0.05 * 400 + 3 * (400 * 0.05 * 0.95) ** 0.5

@@ -1,5 +1,3 @@
-"""Votes come back after the disk is gone, from a journal and snapshots in a folder."""
-
 import os
 import sqlite3
 from pathlib import Path
@@ -35,7 +33,6 @@ def store(disk):
 
 @pytest.fixture
 def backup(store, bucket) -> Backup:
-    """A backup that follows the store."""
     started = Backup(store.database, bucket)
     started.start()
     return started
@@ -54,7 +51,10 @@ def lose(disk: Path) -> None:
         file.unlink()
 
 
-def assert_comes_back(disk: Path, bucket: Path) -> None:
+def assert_comes_back(store: Store, bucket: Path) -> None:
+    """Closes the store, loses its disk, and finds all of it in the backup."""
+    store.close()
+    disk = Path(store.database.file)
     was = everything(disk)
     lose(disk)
     restore(disk, bucket)
@@ -69,18 +69,13 @@ def test_every_acknowledged_vote_is_there_after_the_disk_is_gone(store, disk, bu
     work(store, rater(store), most=3)
     open_trial = rater(store)
     store.next_step(open_trial)
-    store.close()
-    was = everything(disk)
-    lose(disk)
-    assert restore(disk, bucket) > 0
-    assert everything(disk) == was
+    assert_comes_back(store, bucket)
     again = Store.open(disk)
     assert work(again, open_trial) == 5
     again.close()
 
 
 def test_a_new_disk_never_hides_the_votes(disk, bucket):
-    """Started three times, each time on an empty disk."""
     votes = []
     for visit in range(3):
         store, backup = open_store(disk, bucket)
@@ -94,15 +89,14 @@ def test_a_new_disk_never_hides_the_votes(disk, bucket):
     assert votes == [6, 12, 18]
 
 
-def test_a_torn_last_line_is_left_out(store, disk, bucket, backup):
-    fill(store)
+def test_a_torn_last_line_is_left_out(store, bucket, backup):
+    lifecycle.open_study(store, fill(store))
     with open(max(bucket.glob("journal-*")), "ab") as newest:
         newest.write(b'[["vote", {"id"')
-    store.close()
-    assert_comes_back(disk, bucket)
+    assert_comes_back(store, bucket)
 
 
-def test_what_cannot_be_saved_is_counted_and_saved_later(store, disk, bucket, monkeypatch, backup):
+def test_what_cannot_be_saved_is_counted_and_saved_later(store, bucket, monkeypatch, backup):
     lifecycle.open_study(store, fill(store))
     token = rater(store)
     trial = store.next_step(token).trial
@@ -114,13 +108,10 @@ def test_what_cannot_be_saved_is_counted_and_saved_later(store, disk, bucket, mo
         patch.setattr(os, "fsync", full)
         store.submit(token, trial.public_id, answers())
     status = backup.status()
-    assert status.num_unsaved == 3
-    assert "No space left" in status.error
+    assert (status.num_unsaved, "No space left" in status.error) == (3, True)
     store.next_step(token)
-    assert backup.status().num_unsaved == 0
-    assert backup.status().error == ""
-    store.close()
-    assert_comes_back(disk, bucket)
+    assert (backup.status().num_unsaved, backup.status().error) == (0, "")
+    assert_comes_back(store, bucket)
 
 
 def test_what_another_process_wrote_is_saved_with_the_next_commit(store, disk, bucket, backup):
@@ -128,29 +119,17 @@ def test_what_another_process_wrote_is_saved_with_the_next_commit(store, disk, b
     fill(other)
     other.close()
     lifecycle.open_study(store, STUDY)
-    store.close()
-    assert_comes_back(disk, bucket)
+    assert_comes_back(store, bucket)
 
 
-def test_what_is_deleted_is_in_no_backup_and_can_come_back_into_it(
-    store, disk, bucket, tmp_path, backup
-):
+def test_what_is_deleted_can_come_back_into_the_backup(store, bucket, tmp_path, backup):
     deleted = DraftBin(tmp_path / "home", store)
     fill(store)
     rater(store, "pilot")
     deleted.put(STUDY)
     deleted.take_out(STUDY)
     lifecycle.open_study(store, STUDY)
-    store.close()
-    assert_comes_back(disk, bucket)
-
-
-def test_a_database_that_is_there_is_not_touched(store, disk, bucket, backup):
-    fill(store)
-    store.close()
-    was = everything(disk)
-    assert restore(disk, bucket) == 0
-    assert everything(disk) == was
+    assert_comes_back(store, bucket)
 
 
 def test_an_erased_rater_is_in_no_backup(store, bucket, backup):
@@ -164,9 +143,14 @@ def test_an_erased_rater_is_in_no_backup(store, bucket, backup):
     assert not any(b"ab" * 32 in file.read_bytes() for file in bucket.iterdir())
 
 
-def test_a_damaged_snapshot_is_said(store, disk, bucket, backup):
+def test_a_damaged_snapshot_is_said_and_a_database_that_is_there_is_kept(
+    store, disk, bucket, backup
+):
     fill(store)
     store.close()
+    was = everything(disk)
+    assert restore(disk, bucket) == 0
+    assert everything(disk) == was
     lose(disk)
     snapshot = max(bucket.glob("snapshot-*"))
     content = bytearray(snapshot.read_bytes())

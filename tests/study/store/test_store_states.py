@@ -1,5 +1,3 @@
-"""Whatever raters do in whatever order, the store's counts and constraints hold."""
-
 import shutil
 import tempfile
 from pathlib import Path
@@ -67,13 +65,9 @@ class Visits(RuleBasedStateMachine):
         self.clock.forward(minutes)
         self.store.expire()
 
-    @rule()
-    def pause(self):
-        self.attempt(lambda: lifecycle.pause(self.store, STUDY))
-
-    @rule()
-    def go_on(self):
-        self.attempt(lambda: lifecycle.resume(self.store, STUDY))
+    @rule(act=st.sampled_from([lifecycle.pause, lifecycle.resume]))
+    def pause_or_resume(self, act):
+        self.attempt(lambda: act(self.store, STUDY))
 
     @staticmethod
     def attempt(act):

@@ -1,5 +1,3 @@
-"""The database itself refuses every wrong state, on SQLite and on PostgreSQL."""
-
 import re
 from types import SimpleNamespace
 
@@ -11,9 +9,10 @@ from rocm.study.design import lifecycle
 from rocm.study.store import tables
 from rocm.study.store.columns import metadata
 from rocm.study.store.store import Store
-from tests.study.small import STUDY, answers, fill, rater, work
+from tests.study.small import STUDY, answers, column, fill, rater, work
 
 REFUSED = (IntegrityError, DataError)
+PLANNED = ("position", "pair_id", "rep", "left_is")
 
 
 @pytest.fixture(scope="module")
@@ -27,14 +26,6 @@ def voted(fresh):
     work(store, rater(store))
     store.next_step(rater(store))
     store.withdraw(rater(store))
-    yield store
-    store.close()
-
-
-@pytest.fixture(scope="module")
-def draft(fresh):
-    store = Store.open(fresh())
-    fill(store)
     yield store
     store.close()
 
@@ -53,42 +44,26 @@ def refusal(store, statement) -> str:
     return str(caught.value.orig)
 
 
-# A table, what is changed in a good row of it, and the constraint that refuses that.
 BAD_ROWS = [
     ("study", {"id": "xyz"}, "ck_study_id_is_hex"),
     ("study", {"id": "ffffffffffff", "status": "begun"}, "ck_study_status_known"),
     ("study", {"id": "ffffffffffff", "config_json": "{"}, "json"),
-    ("study", {"id": "ffffffffffff", "votes_per_pair": 0}, "ck_study_votes_per_pair_positive"),
     ("study", {"id": "ffffffffffff", "config_sha256": None}, "ck_study_frozen_has_hash"),
-    ("study", {"id": "ffffffffffff", "opened_at": None}, "ck_study_frozen_is_dated"),
     ("study", {"id": "ffffffffffff", "closed_at": "2026"}, "ck_study_closed_is_dated"),
     ("rater", {"number": 1, "token_sha256": "a" * 64}, "study_id.*number"),
     ("rater", {"number": 9}, "token_sha256"),
     ("rater", {"number": 9, "token_sha256": "secret"}, "ck_rater_token_sha256_is_hex"),
     ("rater", {"number": 9, "token_sha256": "a" * 64, "source": "spam"}, "ck_rater_source_known"),
-    ("rater", {"number": 9, "token_sha256": "a" * 64, "status": "gone"}, "ck_rater_status_known"),
-    (
-        "rater",
-        {"number": 9, "token_sha256": "a" * 64, "consented_at": None},
-        "ck_rater_consent_is_dated",
-    ),
     ("block", {"number": 99}, "rater_id"),
     ("block", {"number": 99, "rater_id": None}, "ck_block_taken_is_dated"),
-    ("slot", {"position": 99, "left_is": "left"}, "ck_slot_left_is_known"),
     ("slot", {"position": 99}, "block_id.*pair_id.*(rep|left_is)"),
     ("slot", {"position": 99, "rep": 1}, "block_id.*pair_id.*left_is"),
-    (
-        "trial",
-        {"public_id": "f" * 32, "position": 99, "rep": 1, "state": "expired"},
-        "FOREIGN KEY|fk_trial_block_id",
-    ),
+    ("trial", {"public_id": "f" * 32, "position": 99, "rep": 1, "state": "expired"}, "FOREIGN|fk_"),
     ("vote", {"question_key": "beauty"}, "FOREIGN KEY|fk_vote_study_id_question_key"),
     ("vote", {}, "trial_id.*question_key"),
-    ("vote", {"rt_ms": -1}, "ck_vote_rt_ms_range"),
     ("vote", {"tie_reason": "both_bad"}, "ck_vote_reason_needs_tie"),
     ("vote", {"raw_side": "right"}, "the choice is not what the side says"),
     ("exclusion", {"rater_id": None}, "ck_exclusion_excludes_one_thing"),
-    ("event", {"data_json": "no"}, "json"),
     ("pair", {}, "the study is frozen"),
     ("image", {"picture_id": "f" * 32}, "the study is frozen"),
     ("prompt", {"text": "another"}, "the study is frozen"),
@@ -108,33 +83,27 @@ def test_a_bad_row_is_refused(voted, name, change, words):
     assert re.search(words, refusal(voted, table.insert().values(**(good | change))))
 
 
-# A table of a draft, the change, and who refuses it.
 BAD_DRAFTS = [
     ("pair", {"seed": 8}, "FOREIGN KEY|fk_pair"),
     ("pair", {"prompt_id": 4}, "FOREIGN KEY|fk_pair"),
     ("pair", {"kind": "check"}, "ck_pair_check_has_answer|ck_pair_main_has_target"),
-    ("pair", {"kind": "practice"}, "ck_pair_main_has_target"),
     ("pair", {"target": 0}, "ck_pair_target_positive|ck_pair_issued_within_target"),
     ("pair", {"issued": 3}, "ck_pair_issued_within_target"),
-    ("pair", {"issued": -1}, "ck_pair_issued_within_target"),
     ("pair", {"struck": ""}, "ck_pair_struck_has_reason"),
     ("pair", {"arm_a": 2, "arm_b": 1}, "ck_pair_arms_ordered|FOREIGN KEY|fk_pair"),
     ("image", {"picture_id": "../etc/passwd"}, "ck_image_picture_id_is_hex"),
-    ("image", {"sha256": "A" * 64}, "ck_image_sha256_is_hex"),
     ("image", {"seed": -1}, "ck_image_seed_not_negative|FOREIGN KEY|fk_pair"),
-    ("image", {"width": 0}, "ck_image_size_positive"),
-    ("prompt", {"text": ""}, "ck_prompt_text_length"),
     ("question", {"allow_tie": 2}, "ck_question_allow_tie_is_flag"),
-    ("arm", {"role": "spare"}, "ck_arm_role_known"),
 ]
 
 
 @pytest.mark.parametrize(("name", "change", "words"), BAD_DRAFTS)
-def test_a_bad_draft_is_refused(draft, name, change, words):
+def test_a_bad_draft_is_refused(store, name, change, words):
+    fill(store)
     table = metadata.tables[name]
-    row = row_of(draft, table, **({"kind": "main"} if name == "pair" else {}))
+    row = row_of(store, table, **({"kind": "main"} if name == "pair" else {}))
     this = [column == row[column.name] for column in table.primary_key]
-    assert re.search(words, refusal(draft, table.update().where(*this).values(**change)))
+    assert re.search(words, refusal(store, table.update().where(*this).values(**change)))
 
 
 @pytest.mark.parametrize("table", [tables.vote, tables.event])
@@ -147,31 +116,24 @@ def test_votes_and_events_are_append_only(voted, table, action):
 
 
 @pytest.mark.parametrize(
-    ("table", "values"),
+    ("name", "values"),
     [
-        (tables.study, {"title": "Another"}),
-        (tables.study, {"config_json": "{}"}),
-        (tables.study, {"votes_per_pair": 9}),
-        (tables.question, {"text": "Another?"}),
-        (tables.prompt, {"text": "another"}),
-        (tables.image, {"sha256": "1" * 64}),
-        (tables.pair, {"struck": "ugly"}),
-        (tables.arm, {"code": "ffffffff"}),
-        (tables.arm, {"reward": "hpsv2"}),
+        ("study", {"config_json": "{}"}),
+        ("study", {"votes_per_pair": 9}),
+        ("question", {"text": "Another?"}),
+        ("prompt", {"text": "another"}),
+        ("image", {"sha256": "1" * 64}),
+        ("pair", {"struck": "ugly"}),
+        ("arm", {"reward": "hpsv2"}),
     ],
 )
-def test_a_frozen_study_does_not_change(voted, table, values):
-    key = next(iter(table.primary_key)).name
-    this = table.c[key] == row_of(voted, table)[key]
-    if table is tables.question:
-        this = table.c.key == "overall"
+def test_a_frozen_study_does_not_change(voted, name, values):
+    table = metadata.tables[name]
+    key = table.c.key if name == "question" else table.c.id
+    this = key == row_of(voted, table)[key.name]
     assert "the study is frozen" in refusal(voted, table.update().where(this).values(**values))
-
-
-@pytest.mark.parametrize("table", [tables.pair, tables.image, tables.prompt, tables.arm])
-def test_nothing_of_a_frozen_study_is_deleted(voted, table):
-    this = table.c.id == row_of(voted, table)["id"]
-    assert "the study is frozen" in refusal(voted, table.delete().where(this))
+    if name not in ("study", "question"):
+        assert "the study is frozen" in refusal(voted, table.delete().where(this))
 
 
 def test_the_key_of_a_travelled_study_is_filled_in_once(store, study):
@@ -186,18 +148,14 @@ def test_the_key_of_a_travelled_study_is_filled_in_once(store, study):
 
 
 @pytest.mark.parametrize(
-    ("table", "before", "after"),
-    [
-        (tables.trial, "done", "issued"),
-        (tables.trial, "done", "expired"),
-        (tables.trial, "issued", "begun"),
-        (tables.study, "open", "draft"),
-        (tables.rater, "complete", "active"),
-    ],
-)
-def test_states_go_one_way(voted, table, before, after):
-    column = table.c.state if table is tables.trial else table.c.status
-    change = table.update().where(column == before).values({column.name: after})
+    ("name", "before", "after"),
+    [("trial", "done", "issued"), ("trial", "issued", "begun"), ("study", "open", "draft"),
+     ("rater", "complete", "active")],
+)  # fmt: skip
+def test_states_go_one_way(voted, name, before, after):
+    table = metadata.tables[name]
+    state = table.c.state if name == "trial" else table.c.status
+    change = table.update().where(state == before).values({state.name: after})
     assert re.search("does not go that way|_known", refusal(voted, change))
 
 
@@ -217,26 +175,23 @@ def test_a_trial_keeps_pair_and_side(voted):
 def test_a_second_open_trial_of_a_rater_is_refused(voted):
     row = row_of(voted, tables.trial, state="issued")
     slot = row_of(voted, tables.slot, block_id=row["block_id"], position=row["position"] + 1)
-    kept = {name: slot[name] for name in ("position", "pair_id", "rep", "left_is")}
-    second = {**row, **kept, "id": None, "public_id": "f" * 32}
-    del second["id"]
+    del row["id"]
+    second = row | {name: slot[name] for name in PLANNED} | {"public_id": "f" * 32}
     words = refusal(voted, tables.trial.insert().values(**second))
     assert re.search("trial.rater_id|uq_trial_one_open_per_rater", words)
 
 
 def test_a_trial_without_consent_is_refused(store, study):
-    token = store.join(STUDY, "link").token
-    mine = row_of(store, tables.rater)
+    store.join(STUDY, "link")
+    mine = row_of(store, tables.rater)["id"]
     with store.database.write() as w:
-        taken = w.update(tables.block, tables.block.c.number == 1, rater_id=mine["id"], taken_at="")
-    plan = row_of(store, tables.slot, block_id=taken[0].id, position=0)
-    kept = {name: plan[name] for name in ("block_id", "position", "pair_id", "rep", "left_is")}
+        taken = w.update(tables.block, tables.block.c.number == 1, rater_id=mine, taken_at="")
+    slot = row_of(store, tables.slot, block_id=taken[0].id, position=0)
     trial = tables.trial.insert().values(
-        **kept, public_id="f" * 32, study_id=STUDY, rater_id=mine["id"], state="issued",
-        issued_at="", lease_until="",
+        **{name: slot[name] for name in ("block_id", *PLANNED)}, public_id="f" * 32,
+        study_id=STUDY, rater_id=mine, state="issued", issued_at="", lease_until="",
     )  # fmt: skip
     assert "has not consented" in refusal(store, trial)
-    assert token
 
 
 def test_a_vote_on_an_open_trial_is_refused(voted):
@@ -248,40 +203,34 @@ def test_a_vote_on_an_open_trial_is_refused(voted):
 
 
 def test_a_tie_is_refused_where_the_question_allows_none(store, study):
-    token = rater(store)
-    trial = store.next_step(token).trial
-    row = row_of(store, tables.trial, public_id=trial.public_id)
+    store.next_step(rater(store))
+    this = row_of(store, tables.trial)["id"]
     with store.database.write() as w:
-        this = tables.trial.c.id == row["id"]
-        w.update(tables.trial, this, state="done", done_at="2026")
+        w.update(tables.trial, tables.trial.c.id == this, state="done", done_at="2026")
     vote = tables.vote.insert().values(
-        study_id=STUDY, trial_id=row["id"], question_key="alignment", choice="tie",
-        raw_side="tie", rt_ms=1, created_at="2026",
+        study_id=STUDY, trial_id=this, question_key="alignment", choice="tie", raw_side="tie",
+        rt_ms=1, created_at="2026",
     )  # fmt: skip
     assert "the question allows no tie" in refusal(store, vote)
 
 
 def test_a_struck_pair_is_in_no_plan(store):
     fill(store)
-    pair = row_of(store, tables.pair, kind="main")
-    lifecycle.strike(store, STUDY, pair["id"], "watermark")
+    pair = row_of(store, tables.pair, kind="main")["id"]
+    lifecycle.strike(store, STUDY, pair, "watermark")
     lifecycle.open_study(store, STUDY)
-    with store.database.read() as connection:
-        planned = set(connection.execute(select(tables.slot.c.pair_id)).scalars())
-    assert pair["id"] not in planned
-    slot = row_of(store, tables.slot) | {"position": 99, "pair_id": pair["id"]}
+    assert pair not in column(store, tables.slot.c.pair_id)
+    slot = row_of(store, tables.slot) | {"position": 99, "pair_id": pair}
     assert "the pair was struck" in refusal(store, tables.slot.insert().values(**slot))
 
 
-def test_a_vote_is_whole_or_absent(store, study):
-    """A refused row takes back everything of its transaction."""
+def test_a_vote_is_whole_or_absent(store, study, monkeypatch):
     token = rater(store)
-    trial = store.next_step(token).trial
-    one = {"side": "left", "rt_ms": 1}
-    wrong = {key: SimpleNamespace(**one, tie_reason="dull") for key in answers()}
-    with pytest.MonkeyPatch.context() as patch:
+    trial = store.next_step(token).trial.public_id
+    wrong = {key: SimpleNamespace(side="left", rt_ms=1, tie_reason="dull") for key in answers()}
+    with monkeypatch.context() as patch:
         patch.setattr("rocm.study.store.session._checked_answer", lambda question, answer: answer)
         with pytest.raises(IntegrityError):
-            store.submit(token, trial.public_id, wrong)
+            store.submit(token, trial, wrong)
     assert row_of(store, tables.trial)["state"] == "issued"
-    assert store.submit(token, trial.public_id, answers()).num_done == 1
+    assert store.submit(token, trial, answers()).num_done == 1
