@@ -1,19 +1,15 @@
-"""The Compare page in Chromium, against the real app and its drawing process."""
+"""The Compare page in Chromium, against the real app and its drawing process; all pages' looks."""
 
 import csv
 import io
 import json
-import shutil
 import zipfile
 
 import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
-from rocm.config import RunConfig
-from rocm.runs.run_dir import RunDir
-from rocm.storage.paths import ROOT
-from tests.browser.conftest import CONTRAST, go
+from tests.browser.conftest import go, nameless, wait_for_contrast
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
@@ -26,28 +22,9 @@ FIGURES = """name => [...document.querySelectorAll('.cmp-row')].map(row =>
   [...row.querySelectorAll('figcaption')].map(caption => Number(
     [...caption.querySelectorAll('span')].find(one => one.innerText.startsWith(name))
     .querySelector('b')?.innerText)))"""
-SOME_DRAWN = """() => /drawing\\s+[1-9]\\d* of/.test(
-  document.querySelector('#compare_state')?.innerText)"""
+PAGES = [("Train", "#runs", "#preset"), ("Compare", "#compare_grid", "#compare")]
+PAGES += [("Generate", "#drawing", "")]
 CHART = "document.querySelector('#compare_efficiency .live-plot')"
-CONTROLS = """() => [...document.querySelectorAll('button, input, textarea, select')]
-  .filter(one => one.offsetParent)
-  .map(one => [one.outerHTML.slice(0, 200), one.innerText || one.ariaLabel || one.title
-    || (one.labels && one.labels.length && one.labels[0].innerText) || ''])"""
-
-
-@pytest.fixture(scope="module")
-def run_id(home):
-    """A run with counters and two checkpoints."""
-    run = RunDir.create(home / "runs" / "mine-20260101-120000-abcd", RunConfig(beta=0))
-    for step in range(31):
-        cost = {"seconds": 0.5, "reward_queries": 4, "unet_forward": 16, "unet_backward": 8}
-        run.append_metrics(
-            {"step": step, "divergence": 0.0, **({"reward": step, **cost} if step else {})}
-        )
-    for folder in ("adapter", "checkpoints/step_000010", "checkpoints/step_000020"):
-        shutil.copytree(ROOT / "assets/adapters/tiny-rlcm", run.path / folder)
-    run.mark_ended("finished", "")
-    return run.path.name
 
 
 def compare(page, num_pictures, **values):
@@ -57,14 +34,6 @@ def compare(page, num_pictures, **values):
     page.wait_for_function(DRAWN, arg=num_pictures)
     page.wait_for_selector(FINISHED)
     page.wait_for_selector("#compare_table table")
-
-
-def toast(page):
-    page.wait_for_selector(".toast-body")
-    words = page.inner_text(".toast-body")
-    page.locator(".toast-close").first.click()
-    page.wait_for_selector(".toast-body", state="detached")
-    return words
 
 
 def test_it_opens_drawn_sorts_enlarges_and_is_taken_away(visit):
@@ -155,23 +124,24 @@ def test_checkpoints_of_a_run_and_what_its_reward_cost(visit, run_id):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_width_and_ground_shows_all_without_sideways_scrolling(visit, scheme, tmp_path):
-    page = visit("?tab=compare", color_scheme=scheme)
-    page.wait_for_selector(".cmp-cells img")
-    for width in (390, 768, 1280, 2560):
-        page.set_viewport_size({"width": width, "height": 900})
-        assert page.evaluate("() => document.documentElement.scrollWidth - innerWidth") <= 0
-        page.screenshot(path=tmp_path / f"{scheme}-{width}.png", full_page=True)
-    controls = page.evaluate(CONTROLS)
-    assert len(controls) > 30
-    assert [one for one, name in controls if not name] == []
-    assert page.evaluate(CONTRAST) == {}
-
-    # On a phone the pictures come before the form, and a link leads there.
-    page.set_viewport_size({"width": 390, "height": 844})
-    page.wait_for_selector(".to-form:visible button")
-    pictures, form = (page.locator(part).bounding_box() for part in ("#compare_grid", "#compare"))
-    assert pictures["y"] < form["y"]
+def test_every_page_fits_any_width_can_be_read_and_is_named(visit, run_id, scheme):
+    page = visit(f"?run={run_id}", color_scheme=scheme)
+    ground = page.evaluate("() => getComputedStyle(document.body).backgroundColor")
+    assert (ground == "rgb(255, 255, 255)") == (scheme == "light")
+    for tab, result, form in PAGES:
+        page.get_by_role("tab", name=tab).click()
+        page.wait_for_selector(f"{result} >> visible=true")
+        wait_for_contrast(page)
+        assert nameless(page) == []
+        for width in (2560, 820, 390):
+            page.set_viewport_size({"width": width, "height": 844})
+            page.wait_for_function("document.documentElement.scrollWidth <= window.innerWidth")
+        if form:  # on a phone it comes after the result, and a link leads there
+            top = f"document.querySelector('{form}').getBoundingClientRect().top"
+            assert page.evaluate(top) > page.locator(result).bounding_box()["y"]
+            page.click(".to-form:visible button")
+            page.wait_for_function(f"{top} < 844")
+        page.set_viewport_size({"width": 1280, "height": 900})
 
 
 def test_back_turns_the_page_back_instead_of_leaving_the_app(visit):

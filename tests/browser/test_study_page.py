@@ -5,14 +5,14 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import go, wait_for_contrast
+from tests.browser.conftest import go, toast, wait_for_contrast
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 expect.set_options(timeout=90_000)
 
 
 def test_the_demo_study_from_one_click_to_a_voting_page(visit):
-    page = visit("?tab=study", viewport={"width": 1280, "height": 900})
+    page = visit("?tab=study")
     page.click("#study_demo")
     expect(page.locator("#study_open")).to_be_visible()
     expect(page.locator("#study_state .badge")).to_have_text("draft")
@@ -31,8 +31,7 @@ def test_the_demo_study_from_one_click_to_a_voting_page(visit):
     page.fill("#study_title textarea, #study_title input", "Kept")
     wait_for_contrast(page)
     page.click("#study_build")
-    expect(page.locator(".toast-body")).to_contain_text("consent.contact is missing")
-    page.locator(".toast-close").first.click()
+    assert "consent.contact is missing" in toast(page)
     expect(page.locator("#study_title textarea, #study_title input")).to_have_value("Kept")
 
     page.click("#study_open")

@@ -3,8 +3,6 @@
 import re
 import socket
 import threading
-import urllib.error
-import urllib.request
 from urllib.parse import urlsplit
 
 import pytest
@@ -62,31 +60,9 @@ def address(store, tmp_path, hub):
 
 
 @pytest.fixture
-def visit(browser, address):
-    """Opens the page as a new visitor; afterwards console and requests must be clean."""
-    contexts, faults = [], []
-
-    def open_page(query="", context=None, is_strict=True, **options):
-        if context is None:
-            context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **options})
-            contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(60_000)
-        if is_strict:
-            page.on("console", lambda message: faults.append(f"{message.type}: {message.text}"))
-        page.on("pageerror", lambda error: faults.append(f"error: {error}"))
-        page.on("request", lambda request: note_foreign(request.url))
-        page.goto(address + query)
-        return page
-
-    def note_foreign(url):
-        if not url.startswith(("http://127.0.0.1:", "data:")):
-            faults.append(f"foreign request: {url}")
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert faults == []
+def visit(visitors, address):
+    """Opens the page as a new visitor."""
+    return lambda query="", **options: visitors(address + query, **options)
 
 
 def begin(page):
@@ -101,23 +77,22 @@ def wait_for_pair(page, num_done):
     page.locator("#questions button:enabled").first.wait_for()
 
 
+def answer(page):
+    for _ in range(2):
+        for digit in "12":
+            page.keyboard.press(digit)
+            page.keyboard.press("ArrowLeft")
+        page.keyboard.press("Enter")
+
+
 def test_a_study_is_voted_through_by_keys_alone(visit, store):
     page = visit()
-    page.wait_for_selector("#agree")
-    page.locator("#agree").focus()
-    page.keyboard.press("Enter")
-    page.locator("#begin").wait_for()
-    page.locator("#begin").press("Enter")
+    for step in ("#agree", "#begin"):
+        page.locator(step).press("Enter")
     for done in range(5):
         wait_for_pair(page, done)
-        page.keyboard.press("ArrowRight")
-        page.keyboard.press("Enter")
-        page.wait_for_selector("#prompt:not([hidden])")
-        page.keyboard.press("2")
-        page.keyboard.press("ArrowLeft")
-        page.keyboard.press("1")
-        page.keyboard.press("t")
-        page.keyboard.press("Enter")
+        for key in ("ArrowRight", "Enter", "2", "ArrowLeft", "1", "t", "Enter"):
+            page.keyboard.press(key)
     code = page.locator("#code")
     code.wait_for()
     assert code.inner_text() == column(store, tables.rater.c.completion_code)[0]
@@ -175,10 +150,10 @@ def test_buttons_wait_for_both_pictures(visit, store):
     page.click("#agree")
     page.click("#begin")
     page.wait_for_selector("#trial:not([hidden])")
-    while len(held) < 1:
+    while not held:
         page.wait_for_timeout(20)
-    held.pop(0).continue_()
-    while len(held) < 1:
+    held.pop().continue_()
+    while not held:
         page.wait_for_timeout(20)
     assert page.locator("#questions button:not(:disabled)").count() == 0
     assert page.locator("#submit").is_disabled()
@@ -188,14 +163,6 @@ def test_buttons_wait_for_both_pictures(visit, store):
     held.pop(0).continue_()
     wait_for_pair(page, 0)
     page.unroute_all(behavior="ignoreErrors")
-
-
-def answer(page):
-    for _ in range(2):
-        for digit in "12":
-            page.keyboard.press(digit)
-            page.keyboard.press("ArrowLeft")
-        page.keyboard.press("Enter")
 
 
 def test_a_closed_page_goes_on_where_it_was(visit, browser, store):
@@ -216,7 +183,7 @@ def test_a_closed_page_goes_on_where_it_was(visit, browser, store):
 
 
 def test_a_vote_survives_a_server_that_does_not_answer(visit, store):
-    page = begin(visit(is_strict=False))  # the browser's console tells of the failed request
+    page = begin(visit(is_strict=False))  # the console tells of the failed request
     lost = []
 
     def lose_the_first(route):
@@ -235,9 +202,7 @@ def test_a_vote_survives_a_server_that_does_not_answer(visit, store):
 
 
 def test_on_a_full_disk_the_answers_stay_on_the_page_until_they_can_be_saved(visit, store):
-    page = begin(
-        visit(is_strict=False, **PHONE)
-    )  # the browser's console tells of the failed request
+    page = begin(visit(is_strict=False, **PHONE))  # the console tells of the failed request
     with full_disk(store):
         answer(page)
         expect(page.locator("#fault")).to_contain_text("not saved")
@@ -250,15 +215,15 @@ def test_on_a_full_disk_the_answers_stay_on_the_page_until_they_can_be_saved(vis
     assert count(store, tables.vote) == 3
 
 
-def test_who_declines_leaves_nothing(visit, store):
-    page = visit("?PROLIFIC_PID=5f0c&STUDY_ID=s&SESSION_ID=t")
+def test_a_prolific_rater_who_declines_leaves_nothing_and_who_ends_goes_back_with_the_code(
+    visit, store
+):
+    query = "?PROLIFIC_PID=5f0c&STUDY_ID=s&SESSION_ID=t"
+    page = visit(query)
     page.click("#decline")
     assert page.locator("#message-link").get_attribute("href").endswith("cc=NOPE")
     assert count(store, tables.rater) == 0
-
-
-def test_a_prolific_rater_ends_with_the_way_back(visit, store):
-    page = begin(visit("?PROLIFIC_PID=5f0c&STUDY_ID=s&SESSION_ID=t"))
+    page = begin(visit(query))
     for done in range(5):
         wait_for_pair(page, done)
         answer(page)
@@ -267,14 +232,10 @@ def test_a_prolific_rater_ends_with_the_way_back(visit, store):
     assert column(store, tables.rater.c.source) == ["prolific"]
 
 
-def test_a_preview_of_mturk_cannot_begin(visit, store):
-    page = visit("?assignmentId=ASSIGNMENT_ID_NOT_AVAILABLE&hitId=h")
-    page.wait_for_selector("#preview:visible")
-    assert page.locator("#agree").is_disabled()
-    assert count(store, tables.rater) == 0
-
-
-def test_a_worker_of_mturk_hands_the_code_in(visit, store):
+def test_a_worker_of_mturk_hands_the_code_in_and_a_preview_cannot_begin(visit, store):
+    preview = visit("?assignmentId=ASSIGNMENT_ID_NOT_AVAILABLE&hitId=h")
+    preview.wait_for_selector("#preview:visible")
+    assert preview.locator("#agree").is_disabled()
     host = "https://workersandbox.mturk.com"
     page = begin(visit(f"?assignmentId=A1&hitId=h&workerId=W1&turkSubmitTo={host}"))
     for done in range(5):
@@ -308,14 +269,18 @@ def test_focus_goes_left_right_tie_and_progress_is_announced(visit):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_step_can_be_read_and_is_named(visit, scheme):
+def test_every_step_to_a_withdrawal_can_be_read_and_is_named(visit, store, scheme):
     page = visit(color_scheme=scheme)
     clicks = ["#agree", "#begin", "#questions [data-side=tie]", "#submit", "#withdraw", "#sure-no"]
-    for click in clicks:
+    for click in [*clicks, "#withdraw"]:
         page.wait_for_selector(f"{click}:enabled")
         wait_for_contrast(page)
         assert nameless(page) == []
         page.click(click)
+    assert column(store, tables.rater.c.status) == ["active"]
+    page.click("#sure-yes")
+    page.wait_for_selector("#message:visible")
+    assert column(store, tables.rater.c.status) == ["withdrawn"]
 
 
 def test_both_pictures_are_enlarged_at_the_same_place(visit):
@@ -338,17 +303,6 @@ def test_a_window_too_small_is_told(visit):
     assert "at least 140" in page.locator("#small").inner_text()
     page.set_viewport_size({"width": 1280, "height": 800})
     page.wait_for_selector("#small", state="hidden")
-
-
-def test_who_withdraws_is_asked_and_told(visit, store):
-    page = begin(visit())
-    page.click("#withdraw")
-    page.click("#sure-no")
-    assert column(store, tables.rater.c.status) == ["active"]
-    page.click("#withdraw")
-    page.click("#sure-yes")
-    page.wait_for_selector("#message:visible")
-    assert column(store, tables.rater.c.status) == ["withdrawn"]
 
 
 def test_a_rater_logs_in_with_hugging_face_and_comes_back_to_the_study(visit, store, hub):
@@ -374,15 +328,9 @@ def test_an_invited_rater_goes_on_with_the_link_of_the_invitation(visit, store):
     elsewhere.click("#agree")
     wait_for_pair(elsewhere, 1)
     assert count(store, tables.rater) == 1
-    uninvited = visit(is_strict=False)  # the browser's console tells of the refusal
+    uninvited = visit(is_strict=False)  # the console tells of the refusal
     uninvited.click("#agree")
     expect(uninvited.locator("#message-text")).to_contain_text("for invited people")
-
-
-def test_pilots_are_marked(visit, store):
-    page = begin(visit("?pilot"))
-    assert "not analyzed" in page.locator("#marked").inner_text()
-    assert column(store, tables.rater.c.source) == ["pilot"]
 
 
 def test_the_page_weighs_less_than_promised(visit):
@@ -394,11 +342,3 @@ def test_the_page_weighs_less_than_promised(visit):
     own = [size for url, size in sizes if "/api/" not in url]
     assert len(own) >= 6
     assert sum(own) < MAX_PAGE_BYTES
-
-
-def test_the_lab_serves_studies_beside_its_pages(app):
-    for path, words in (("", b"ROCM Studio"), (f"study/{STUDY}", b"assets/vote.js")):
-        with urllib.request.urlopen(app.url + path) as answer:
-            assert words in answer.read()
-    with pytest.raises(urllib.error.HTTPError, match="404"):
-        urllib.request.urlopen(f"{app.url}study/api/{STUDY}")

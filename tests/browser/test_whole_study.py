@@ -19,7 +19,7 @@ from rocm.study.design.recipe import Recipe
 from rocm.study.report.stored import study_report
 from rocm.study.store.pictures import Pictures
 from rocm.study.store.store import Store
-from tests.browser.conftest import App
+from tests.browser.conftest import running
 from tests.browser.test_vote_page import PHONE, begin, wait_for_pair
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -78,10 +78,9 @@ def answer(page, side):
 
 def vote_through(visitors, address):
     """Three raters take turns, so that each has a pair open all the time."""
-    wide = {"viewport": {"width": 1280, "height": 800}}
     raters = {
-        "left": visitors(address, **wide),
-        "right": visitors(address, **wide),
+        "left": visitors(address),
+        "right": visitors(address),
         "tie": visitors(address, **PHONE),
     }
     for page in raters.values():
@@ -113,13 +112,8 @@ def test_a_study_goes_from_recipe_to_report_through_real_browsers(
     away, voting, sent = place("away")
     assert unpack(voting, sent, tmp_path / "study.zip") == study_id
     monkeypatch.setenv("ROCM_MODE", "study")
-    app = App(away)
-    try:
-        app.start()
+    with running(away) as app:
         vote_through(visitors, f"{app.url}study/{study_id}")
-    finally:
-        app.end()
-    assert "Traceback" not in app.log.read_text()
     assert verify(voting, sent, study_id) == []
     assert not ARMS & set(chain(*((one.arm_a, one.arm_b) for one in voting.votes(study_id))))
     pack(voting, sent, study_id, tmp_path / "votes.zip", with_votes=True)
