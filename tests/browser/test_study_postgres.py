@@ -1,6 +1,5 @@
 """The Study page on PostgreSQL in Chromium: from an uploaded study.yaml to results, with raters."""
 
-import json
 import re
 
 import pytest
@@ -9,7 +8,7 @@ from playwright.sync_api import expect
 
 from rocm.study.design.build import identified
 from rocm.study.design.recipe import Recipe
-from tests.browser.conftest import running, toast
+from tests.browser.conftest import running
 from tests.browser.test_vote_page import begin, wait_for_pair
 from tests.study.conftest import new_database, postgres, url
 
@@ -18,44 +17,22 @@ assert postgres  # a fixture, found by its name
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 WAIT_MS = 90_000
 expect.set_options(timeout=WAIT_MS)
-NUMBERS = ("main_per_rater", "checks_per_rater", "repeats_per_rater", "practice")
 CONSENT = {"contact": "a@b.c", "min_age": "18", "ethics": "none", "pay": "none", "retention": "1 y"}
-LISTS = {
-    "anime.json": ["a girl in the rain", "a tower"],
-    "concept-art.json": ["a ship"],
-    "paintings.json": ["a red circle"],
-    "photo.json": ["a blue square"],
-    "ImageReward_benchmark-prompts.json": [{"prompt": "a green field"}],
-    "SPO_4k_training_prompts.json": [{"caption": "a yellow star"}],
-}
 
 
 @pytest.fixture
-def lists(tmp_path):
-    """A folder of prompt lists in the layout of docs/study.md."""
-    folder = tmp_path / "lists"
-    folder.mkdir()
-    rows = "".join(f"{text}\tArts\tBasic\t\n" for text in ("a cat", "a dog", "a house"))
-    (folder / "PartiPrompts.tsv").write_text(f"Prompt\tCategory\tChallenge\tNote\n{rows}")
-    for name, prompts in LISTS.items():
-        (folder / name).write_text(json.dumps(prompts))
-    return folder
-
-
-@pytest.fixture
-def recipe(tmp_path, lists):
+def recipe(tmp_path):
     """A study.yaml of three pairs, each rater judging all of them."""
     arms = [{"name": "base"}, {"name": "kl", "adapter": "assets/adapters/tiny-rocm-kl"}]
-    numbers = {"votes_per_pair": 1, "main_per_rater": 3, "checks_per_rater": 0}
     whole = {
         "title": "Two arms",
         "arms": arms,
-        "prompts": {"set": "offline", "num": 3, "folder": str(lists)},
-        "repeats_per_rater": 0,
-        "practice": 0,
+        "prompts": {"set": "own", "num": 3},
+        "votes_per_pair": 1,
+        "main_per_rater": 3,
+        **dict.fromkeys(("checks_per_rater", "repeats_per_rater", "practice"), 0),
         "questions": [{"key": "overall", "text": "Which one?"}],
         "consent": {**CONSENT, "version": "1", "text": "You may stop."},
-        **numbers,
     }
     file = tmp_path / "study.yaml"
     file.write_text(yaml.safe_dump(whole))
@@ -65,7 +42,6 @@ def recipe(tmp_path, lists):
 @pytest.fixture
 def home(tmp_path, postgres, monkeypatch):
     monkeypatch.setenv("DATABASE_URL", url(postgres, new_database(postgres)))
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     (tmp_path / "home").mkdir()
     return tmp_path / "home"
 
@@ -104,23 +80,6 @@ def build_from_file(page, file):
     page.click("#study_build_text")
     seen(page, "#study_open").to_be_visible()
     seen(page, "#study_pairs figure").to_have_count(3)
-
-
-def build_from_form(page, lists):
-    """With the prompts of the paper, which are nowhere unless their folder is given."""
-    page.get_by_role("tab", name="Form").click()
-    page.get_by_label("Prompt set", exact=True).click()
-    page.get_by_role("option", name="The paper's").click()
-    page.fill("#study_prompts_num input", "3")
-    page.click("#study_box_sample > button")
-    for name, number in zip(NUMBERS, (3, 0, 0, 0), strict=True):
-        page.fill(f"#study_{name} input", str(number))
-    for name, words in CONSENT.items():
-        page.fill(f"#study_consent_{name} :is(input, textarea)", words)
-    page.click("#study_build")
-    assert "with it as prompts.folder" in toast(page)
-    page.fill("#study_prompts_source :is(input, textarea)", str(lists))
-    page.click("#study_build")
 
 
 def pilot_then_delete_and_restore(page, people):
@@ -162,7 +121,7 @@ def vote_with_a_pause(page, rater):
     rater.locator("#code").wait_for()
 
 
-def test_the_study_page_on_postgresql_from_an_uploaded_file_to_results(people, home, recipe, lists):
+def test_the_study_page_on_postgresql_from_an_uploaded_file_to_results(people, home, recipe):
     page = people("?tab=study")
     build_from_file(page, recipe)
     study_id = identified(home, Recipe.load(recipe))[0]  # what the command line would build
@@ -192,12 +151,6 @@ def test_the_study_page_on_postgresql_from_an_uploaded_file_to_results(people, h
         page.click("#study_archive")
     assert waiting.value.path().stat().st_size > 1000
 
-    build_from_form(page, lists)
-    seen(page, "#study_open").to_be_visible()
-    agree_to(page, "#study_delete", "Move the draft to the bin?")
-    seen(page, "#studies tbody tr").to_have_count(1)
-    agree_to(page, "#study_empty", "Delete all drafts in the bin (1) permanently?")
-    seen(page, "#study_question").to_be_hidden()
     results = people(f"?tab=results&results={study_id}")
     seen(results, "#results_report h2").not_to_have_count(0)
     assert not (home / "study.sqlite3").exists()

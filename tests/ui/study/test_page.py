@@ -8,6 +8,7 @@ from rocm.studio import Studio
 from rocm.study.design import lifecycle
 from rocm.study.design.form import form_recipe
 from rocm.study.design.recipe import Recipe
+from rocm.study.report.effects import Widths
 from rocm.study.server.app import PLACE
 from rocm.study.service import PairRow
 from rocm.study.store.store import Store
@@ -163,3 +164,9 @@ def test_prompts_titles_and_reasons_are_never_html():
         assert evil not in grid
         assert ("data-pair" in grid) == is_draft
         assert f'{view.VOTES}/picture/{"a" * 32}"' in grid
+
+
+def test_an_effect_is_a_width_in_points_or_unknown():
+    words = view.effect(Widths(0.2, 0.1, 0.08), 5)
+    assert "10 points as planned, 8 points with 5 more raters" in words
+    assert "points" not in view.effect(Widths(None, None, None), 0)

@@ -16,7 +16,7 @@ from rocm.ui.access import access
 from rocm.ui.controls import FIELDS
 from rocm.ui.train.actions import pressable
 from rocm.ui.train.charts import MAX_RUNS, AskedRows, new_rows, rows_or_none
-from rocm.ui.train.form import forecast, kept_form, queue_notice, read_form
+from rocm.ui.train.form import kept_form, queue_notice, read_form
 from rocm.ui.train.page import Seen, _chooser, changed, first_shown, in_order
 from rocm.ui.train.previews import pictures
 
@@ -126,13 +126,10 @@ def test_the_address_compares_no_more_runs_than_the_charts_hold(tmp_path):
     assert (chosen, overlay) == ("run-0", tuple(f"run-{n}" for n in range(1, MAX_RUNS)))
 
 
-def test_runs_at_work_come_first_then_the_queue_in_its_order():
+def test_runs_at_work_come_first_then_the_queue_and_the_address_decides_what_is_shown():
     reports = [report("a"), report("b", "queued", 1), report("c", "queued", 0)]
     reports += [report("d", "running"), report("e", "failed")]
     assert [one.run_id for one in in_order(reports)] == ["d", "c", "b", "a", "e"]
-
-
-def test_the_address_decides_what_is_shown_then_the_run_at_work_then_the_newest():
     reports = [report("new"), report("busy", "running"), report("old")]
     assert first_shown(reports, "old") == "old"
     assert first_shown(reports, "") == "busy"
@@ -154,13 +151,6 @@ def test_the_address_decides_what_is_shown_then_the_run_at_work_then_the_newest(
 def test_only_what_can_work_can_be_pressed(given, names):
     updates = pressable(given, num_waiting=3)
     assert {name for name, update in updates.items() if update["interactive"]} == names
-
-
-def test_a_forecast_says_cost_and_basis_or_why_it_cannot_work(studio):
-    estimate = studio.estimate(RunConfig())
-    assert estimate.basis in forecast(estimate, [])
-    assert "&lt;b&gt;" in forecast(estimate, ["<b>"])
-    assert estimate.basis not in forecast(estimate, ["It cannot work."])
 
 
 def test_values_of_another_preset_are_not_taken_for_those_of_the_chosen_one():
