@@ -78,15 +78,20 @@ class App:
         self.temporary = home / "temporary"
         self.temporary.mkdir()
         own = {"ROCM_HOME": str(home), "PORT": str(self.port), "TMPDIR": str(self.temporary)}
-        self._environment = {**os.environ, **own}
-        self._environment.pop("ROCM_ADMIN_TOKEN", None)
+        self._environment = {**os.environ, **own, "ROCM_ADMIN_TOKEN": ""}
 
     def start(self):
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "app.py"], cwd=ROOT, env=self._environment, stderr=log
             )
-        _wait_until_it_answers(self.url)
+        deadline = time.monotonic() + 120
+        while True:
+            try:
+                return urllib.request.urlopen(self.url).close()
+            except urllib.error.URLError:
+                assert time.monotonic() < deadline, f"{self.url} does not answer."
+                time.sleep(0.3)
 
     def end(self, number=signal.SIGTERM):
         self.process.send_signal(number)
@@ -181,20 +186,13 @@ def wait_for_contrast(page):
     page.wait_for_function(f"() => Object.keys(({CONTRAST})()).length === 0")
 
 
-def reload(page):
-    """Load the page again."""
-    _leave(page, page.reload)
+def go(page, address=""):
+    """Load another address in the same window, or the same one again.
 
-
-def go(page, address):
-    """Load another address in the same window."""
-    _leave(page, lambda: page.goto(address))
-
-
-def _leave(page, load):
-    """What the page that is left asks just then ends as an error of that page: not counted."""
+    What the page that is left asks just then ends as an error of that page: not counted.
+    """
     before = len(page.faults)
-    load()
+    page.goto(address) if address else page.reload()
     cut_off = ("AbortError: signal is aborted", "Connection errored out")
     page.faults[before:] = [
         fault for fault in page.faults[before:] if not any(words in fault for words in cut_off)
@@ -204,14 +202,3 @@ def _leave(page, load):
 def _note_foreign(url, faults):
     if not url.startswith(("http://127.0.0.1:", "data:", "blob:")):
         faults.append(f"foreign request: {url}")
-
-
-def _wait_until_it_answers(url):
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        try:
-            with urllib.request.urlopen(url):
-                return
-        except urllib.error.URLError:
-            time.sleep(0.3)
-    raise AssertionError(f"{url} does not answer.")

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
-from tests.browser.conftest import reload
+from tests.browser.conftest import go
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
@@ -59,7 +59,7 @@ def test_draw_reload_link_download_delete_and_undo(visit, run_id):
     assert "run=" not in page.url
 
     # A reload keeps settings, pictures and history; a second visitor with the link draws the same.
-    reload(page)
+    go(page)
     page.wait_for_selector(FINISHED)
     assert page.evaluate(SOURCES) == drawn
     assert page.input_value("#seed input") == "41"

@@ -5,7 +5,6 @@ import pytest
 
 from rocm.algorithms.intervals import Interval
 from rocm.errors import ConfigError
-from rocm.evaluation.efficiency import Curve
 from rocm.evaluation.request import AXES, Request
 from rocm.evaluation.store import Comparisons
 from rocm.evaluation.table import ComparisonTable, Row
@@ -14,7 +13,6 @@ from rocm.ui.access import access
 from rocm.ui.compare.form import build_form, numbers
 from rocm.ui.compare.page import CompareHandlers, _build_view, servers
 from rocm.ui.compare.view import table_html
-from rocm.ui.figures import efficiency_figure
 
 
 @pytest.fixture
@@ -72,14 +70,6 @@ def test_a_difference_is_bold_only_where_its_interval_leaves_out_zero():
     assert text.count('class="sure"') == 2
     assert "<b>sure</b>" not in text
     assert text.count('<td class="trained">') == 3
-
-
-def test_the_efficiency_figure_has_a_band_around_every_run():
-    figure = efficiency_figure({"run": Curve([1, 2], [0.5, 1], [0, 0.5], [1, 1.5])}, "seconds")
-    low, high, mean = figure["data"]
-    assert (low["y"], high["y"], mean["y"]) == ([0, 0.5], [1, 1.5], [0.5, 1])
-    assert high["fill"] == "tonexty"
-    assert figure["layout"]["xaxis"]["title"]["text"] == "seconds"
 
 
 @pytest.mark.filterwarnings("ignore")
