@@ -17,13 +17,8 @@ from tests.browser.conftest import go, running, toast
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
 WAIT_MS = 120_000
-SMALL = {
-    "batch_size": 1,
-    "num_eval_prompts": 4,
-    "num_samples": 2,
-    "eval_every": 2,
-    "checkpoint_every": 2,
-}
+SMALL = {"batch_size": 1, "num_eval_prompts": 4}
+SMALL |= dict.fromkeys(("num_samples", "eval_every", "checkpoint_every"), 2)
 POINTS = """([chart, trace]) => {
   const node = document.querySelector(`#${chart} .js-plotly-plot`);
   const found = node && node._fullData && node._fullData.find(one => one.name === trace);
@@ -49,22 +44,17 @@ def app(home):
 
 @pytest.fixture(scope="module")
 def finished(app, home):
-    """A run of the embedded model that ended, with a warning."""
+    """A run of the embedded model that ended."""
     studio = Studio(home)
     run_id = studio.start_run(RunConfig(num_steps=4, learning_rate=1e-3, **SMALL), "tiny-rocm-kl")
     wait_for(studio, run_id, "finished")
-    words = "Reward hacking: the judge <b>fell</b>. Raise beta."
-    run = RunDir(studio.runs.folder / run_id)
-    run.append_event("warning", step=2, warning="hacking", message=words)
     return run_id
 
 
-def write_run(home, name, num_steps):
+def write_run(home, name, num_steps, **more):
     """A run directory with a row for every update."""
     run = RunDir.create(home / "runs" / name, RunConfig(num_steps=num_steps), preset=name)
-    rows = [
-        {"time": 1.7e9 + step, "step": step, "reward": step % 7} for step in range(1, num_steps + 1)
-    ]
+    rows = [{"step": step, "reward": step % 7 + 1, **more} for step in range(1, num_steps + 1)]
     write_atomic(run.path / "metrics.jsonl", "".join(json_line(row) for row in rows))
     run.write_state("stopped", step=num_steps)
 
@@ -168,7 +158,7 @@ def test_a_run_from_start_through_every_accident_to_stop(visit, home, app):
     assert steps == list(range(len(steps)))
 
 
-def test_a_queue_goes_on_by_itself_and_can_be_changed(visit, home):
+def test_a_queue_goes_on_by_itself_and_can_be_changed_and_takes_a_sweep(visit, home):
     page = visit()
     wait_until_form_is_filled(page)
     fill_small(page, 4000)
@@ -194,21 +184,14 @@ def test_a_queue_goes_on_by_itself_and_can_be_changed(visit, home):
     wait_for_state(page, "finished")
     page.wait_for_url(f"**?run={first}")
 
-
-def test_a_sweep_is_trained_and_its_peak_marked(visit, home):
-    page = visit()
-    wait_until_form_is_filled(page)
-    fill_small(page, 1)
     page.click("#sweeps > button")
     page.wait_for_selector("#sweep_table .empty")
     page.fill("#sweep_betas input, #sweep_betas textarea", "0, 0.5")
     page.click("#start_sweep")
     page.wait_for_selector("#sweep_table:has-text('2 of 2 runs finished')", timeout=WAIT_MS)
     assert page.locator("#sweep_table tr.peak").count() == 1
-    names = (
-        "() => document.querySelector('#sweep_chart .js-plotly-plot')._fullData.map(t => t.name)"
-    )
-    assert page.evaluate(names) == ["reward", "judge", "peak"]
+    traces = "document.querySelector('#sweep_chart .js-plotly-plot')._fullData.map(t => t.name)"
+    assert page.evaluate(traces) == ["reward", "judge", "peak"]
 
 
 def test_a_run_is_named_exported_deleted_and_taken_back(visit, finished, home, app):
@@ -281,9 +264,7 @@ def test_charts_and_previews_change_without_a_word_to_the_server_and_the_address
     page = visit(f"?run={finished}")
     assert wait_for_points(page, 4) == 4
     asked = []
-    page.on(
-        "request", lambda request: "chart_rows" in (request.post_data or "") and asked.append(1)
-    )
+    page.on("request", lambda request: "component_server" in request.url and asked.append(request))
     page.select_option("#charts [name=axis]", "images")
     page.uncheck("#charts [name=band]")
     page.check("#charts [name=log]")
@@ -342,13 +323,10 @@ def test_a_long_run_is_drawn_with_few_points_all_where_one_zooms_and_another_on_
 
 
 def test_a_logarithm_never_hides_a_judge_that_is_negative(visit, home):
-    run = RunDir.create(home / "runs" / "negative", RunConfig(num_steps=4))
-    for step in range(1, 5):
-        run.append_metrics({"step": step, "reward": step, "heldout/tiny-judge": -step})
-    run.mark_ended("stopped")
+    write_run(home, "negative", 4, **{"heldout/tiny-judge": -1})
     page = visit("?run=negative&log=1")
     judge = f"() => {PLOT}?._fullData?.find(one => one.name === 'tiny-judge')?.y?.join()"
-    page.wait_for_function(f"() => ({judge})() === '-1,-2,-3,-4'")
+    page.wait_for_function(f"() => ({judge})() === '-1,-1,-1,-1'")
     axes = f"() => [{PLOT}._fullLayout.yaxis.type, {PLOT}._fullLayout.yaxis2.type]"
     assert page.evaluate(axes) == ["log", "linear"]
     assert "no log" in page.evaluate(f"() => {PLOT}._fullLayout.yaxis2.title.text")
