@@ -26,7 +26,6 @@ HANDLERS = [
         ("", False, "", False),
         ("0.0.0.0", False, "", False),
         ("192.168.1.5", False, "", False),
-        ("example.org", False, "", False),
         ("127.0.0.1", True, "", False),
         ("0.0.0.0", False, "secret", True),
         ("0.0.0.0", True, "secret", True),

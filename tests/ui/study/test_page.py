@@ -22,6 +22,7 @@ ACTIONS = [
     *("study_demo", "study_build", "study_build_text", "study_go_on", "study_cancel"),
     *("study_pause", "study_resume", "study_sure", "study_restore"),
 ]
+RULE = access("0.0.0.0", False, "secret")
 SHOWN = "open pause resume close pack link pilot draft_box delete invite_box".split()
 
 
@@ -41,10 +42,9 @@ def studies(studio):
 def page(studio, studies):
     """The page's handlers, over a draft."""
     fill(studies.store)
-    rule = access("0.0.0.0", False, "secret")
     with gr.Blocks():
         form = build_form(studio.comparisons)
-        yield StudyPage(studies, rule, form, build_panel(studies, gr.Textbox(), rule))
+        yield StudyPage(studies, RULE, form, build_panel(studies, gr.Textbox(), RULE))
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def ask(page, name, num=5, study=STUDY):
 
 @pytest.mark.filterwarnings("ignore")
 def test_without_the_token_nobody_acts_on_a_study(serve, studio, studies):
-    served = serve(access("0.0.0.0", False, "secret"), studio)
+    served = serve(RULE, studio)
     for name in ACTIONS:
         status, text = served.call(name, {"study_token": "wrong"})
         assert (status, "token is not right" in text) == (200, True), name

@@ -161,7 +161,7 @@ def test_a_form_is_read_when_it_is_filled_and_a_refused_value_named_as_its_contr
         with pytest.raises(RunError, match="'tiny-rocm-kl' is still being loaded"):
             read_form("tiny-rocm-kl", filled, values)
     values = {**RunConfig().model_dump(), "num_steps": -5}
-    with pytest.raises(ConfigError, match="^Number of updates: num_steps=-5 is not allowed"):
+    with pytest.raises(ConfigError, match=r"^Number of updates: num_steps=-5 is not allowed"):
         read_form("a", "a", tuple(values[name] for name in FIELDS))
 
 
