@@ -10,6 +10,7 @@ from starlette.testclient import TestClient
 
 from rocm.errors import DrawingError
 from rocm.generation.queue import DrawingQueue
+from rocm.runs.library import Runs
 from rocm.runs.queue import Queue
 from rocm.studio import Studio
 from rocm.study.store.store import Store
@@ -80,7 +81,7 @@ def test_no_call_from_outside_writes_a_traceback_into_the_log(pages, name):
 
 
 def test_a_fault_of_our_own_is_still_logged(pages, monkeypatch):
-    monkeypatch.setattr(Studio, "list_runs", lambda _: 1 / 0)
+    monkeypatch.setattr(Runs, "all", lambda _: 1 / 0)
     assert "ZeroDivisionError" in logged(pages, VALUES["as the page"])["poll", "None"]
 
 
