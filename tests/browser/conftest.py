@@ -20,6 +20,7 @@ from rocm.runs.run_dir import RunDir
 from rocm.storage.paths import ROOT
 
 CHROMIUM = os.environ.get("ROCM_CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
+WAIT_MS = 240_000  # on a busy machine
 # What of a page is too pale to read: words by place and ratio, of WCAG's level AA.
 CONTRAST = (ROOT / "tests" / "browser" / "contrast.js").read_text()
 # Roles that a screen reader's user knows by their name alone.
@@ -85,7 +86,7 @@ class App:
             self.process = subprocess.Popen(
                 [sys.executable, "app.py"], cwd=ROOT, env=self._environment, stderr=log
             )
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + WAIT_MS / 1000
         while True:
             try:
                 return urllib.request.urlopen(self.url).close()
@@ -135,7 +136,7 @@ def visitors(browser):
             contexts.append(context)
         page = context.new_page()
         page.faults = faults
-        page.set_default_timeout(90_000)
+        page.set_default_timeout(WAIT_MS)
         if is_strict:
             page.on("console", lambda message: faults.append(f"{message.type}: {message.text}"))
         if not may_fail:

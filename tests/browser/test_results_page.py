@@ -8,12 +8,11 @@ from playwright.sync_api import expect
 
 from rocm.study.design import lifecycle
 from rocm.study.store.store import Store
-from tests.browser.conftest import wait_for_contrast
+from tests.browser.conftest import WAIT_MS, wait_for_contrast
 from tests.study.voted import voted
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
-WAIT_MS = 90_000  # as the pages' own; expect's default is five seconds
 BARS = "document.querySelectorAll('#results_kept .bars .point').length === 9"
 
 

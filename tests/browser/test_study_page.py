@@ -5,11 +5,11 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import go, toast, wait_for_contrast
+from tests.browser.conftest import WAIT_MS, go, toast, wait_for_contrast
 from tests.browser.test_study_postgres import CONSENT
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
-expect.set_options(timeout=90_000)
+expect.set_options(timeout=WAIT_MS)
 NUMBERS = ("main_per_rater", "checks_per_rater", "repeats_per_rater", "practice")
 
 

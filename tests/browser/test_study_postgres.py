@@ -8,14 +8,13 @@ from playwright.sync_api import expect
 
 from rocm.study.design.build import identified
 from rocm.study.design.recipe import Recipe
-from tests.browser.conftest import running
+from tests.browser.conftest import WAIT_MS, running
 from tests.browser.test_vote_page import begin, wait_for_pair
 from tests.study.conftest import new_database, postgres, url
 
 assert postgres  # a fixture, found by its name
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
-WAIT_MS = 90_000
 expect.set_options(timeout=WAIT_MS)
 CONSENT = {"contact": "a@b.c", "min_age": "18", "ethics": "none", "pay": "none", "retention": "1 y"}
 

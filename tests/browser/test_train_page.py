@@ -12,11 +12,10 @@ from rocm.config import RunConfig
 from rocm.runs.run_dir import RunDir
 from rocm.storage.files import json_line, write_atomic
 from rocm.studio import Studio
-from tests.browser.conftest import go, running, toast
+from tests.browser.conftest import WAIT_MS, go, running, toast
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
-WAIT_MS = 120_000
 SMALL = {"batch_size": 1, "num_eval_prompts": 4}
 SMALL |= dict.fromkeys(("num_samples", "eval_every", "checkpoint_every"), 2)
 POINTS = """([chart, trace]) => {
