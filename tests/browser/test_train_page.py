@@ -77,7 +77,7 @@ def wait_for_points(page, count, chart="reward_chart", trace="training"):
 
 def wait_for_state(page, *states):
     chosen = ", ".join(f"#state .badge.{state}" for state in states)
-    page.wait_for_selector(chosen, timeout=WAIT_MS)
+    page.wait_for_selector(chosen)
 
 
 def wait_until_form_is_filled(page):
@@ -187,7 +187,7 @@ def test_a_queue_goes_on_by_itself_and_can_be_changed_and_takes_a_sweep(visit, h
     page.wait_for_selector("#sweep_table .empty")
     page.fill("#sweep_betas input, #sweep_betas textarea", "0, 0.5")
     page.click("#start_sweep")
-    page.wait_for_selector("#sweep_table:has-text('2 of 2 runs finished')", timeout=WAIT_MS)
+    page.wait_for_selector("#sweep_table:has-text('2 of 2 runs finished')")
     assert page.locator("#sweep_table tr.peak").count() == 1
     traces = "document.querySelector('#sweep_chart .js-plotly-plot')._fullData.map(t => t.name)"
     assert page.evaluate(traces) == ["reward", "judge", "peak"]
