@@ -36,8 +36,8 @@ class Value(nn.Module):
         """Take latents of `num_channels` and text features of `num_features`."""
         super().__init__()
         width = num_channels * POOLED**2 + 1 + num_features
-        last = nn.Linear(HIDDEN, 1)
-        self.layers = nn.Sequential(nn.Linear(width, HIDDEN), nn.SiLU(), last)
+        first, last = nn.Linear(width, HIDDEN), nn.Linear(HIDDEN, 1)
+        self.layers = nn.Sequential(first, nn.SiLU(), last)
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
 

@@ -23,7 +23,7 @@ from rocm.models.consistency import ConsistencyModel
 from rocm.models.flat_lora import FlatAdamW
 from rocm.models.lora import save_adapter
 from rocm.runs.run_dir import RunDir
-from rocm.storage.files import read_record, replace_folder, write_atomic
+from rocm.storage.files import read_json, replace_folder, write_atomic
 
 TRAINING_STATE = "training.pt"
 SUMMARY = "checkpoint.json"
@@ -152,8 +152,8 @@ def _training_state(learner: Learner) -> bytes:
 
 
 def _verified_step(folder: Path, older: list[Path]) -> int:
-    summary = read_record(folder / SUMMARY, {})
-    if summary is not None and not {"step", "files"} <= set(summary):
+    summary = read_json(folder / SUMMARY)
+    if not isinstance(summary, dict) or not {"step", "files"} <= set(summary):
         summary = None
     for name, expected in (summary or {}).get("files", {}).items():
         path = folder / name

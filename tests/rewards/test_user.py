@@ -148,5 +148,5 @@ def test_compare_measures_a_run_by_the_file_that_it_was_trained_on(file, small_c
 def test_a_public_page_compares_by_no_file(file, tmp_path):
     request = Request(arms=("base",), rewards=("mine.py:warmth",), prompts=("a red apple",))
     assert "mine.py with SHA-256" in make_plan(request, tmp_path).official["mine.py:warmth"]
-    with pytest.raises(RocmError, match="named rewards"):
+    with pytest.raises(RocmError, match="listed rewards"):
         make_plan(request, tmp_path, is_public=True)

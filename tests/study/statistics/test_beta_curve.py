@@ -102,7 +102,7 @@ def test_the_report_draws_it_only_where_it_is(rows, rewards):
     comparisons = tuple(Comparison(name, *two) for name, two in COMPARED.items())
     info = StudyContext("Three betas", "0" * 64, comparisons, ("overall",), "own")
     votes = Votes.from_rows(rows)
-    title = "<h2>People against beta</h2>"
+    title = "<h2>Win rate by beta</h2>"
     assert title not in report(votes, info, rewards).to_html()
     page = report(votes, replace(info, arm_betas=BETAS, sources=("demo",)), rewards).to_html()
     section = page.partition(title)[2].partition("<h2>")[0]
