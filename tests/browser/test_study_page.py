@@ -6,11 +6,9 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import WAIT_MS, go, toast, wait_for_contrast
-from tests.browser.test_study_postgres import CONSENT
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 expect.set_options(timeout=WAIT_MS)
-NUMBERS = ("main_per_rater", "checks_per_rater", "repeats_per_rater", "practice")
 
 
 def test_the_demo_study_from_one_click_to_a_voting_page(visit):
@@ -28,6 +26,14 @@ def test_the_demo_study_from_one_click_to_a_voting_page(visit):
     expect(page.locator("#study_pairs .struck small").last).to_have_text(re.compile("^Excluded: "))
     expect(page.locator("#study_state .facts")).to_contain_text("59 pairs")
 
+    # A form without its consent stays as it is.
+    page.click("#study_new > button")
+    page.fill("#study_title :is(textarea, input)", "Kept")
+    wait_for_contrast(page)
+    page.click("#study_build")
+    assert "consent.contact is missing" in toast(page)
+    expect(page.locator("#study_title :is(textarea, input)")).to_have_value("Kept")
+
     page.click("#study_open")
     expect(page.locator("#study_question")).to_contain_text("59 pairs (1 excluded)")
     page.click("#study_sure")
@@ -42,22 +48,3 @@ def test_the_demo_study_from_one_click_to_a_voting_page(visit):
     wait_for_contrast(dark)
     go(page, address)
     expect(page.locator("#agree")).to_be_visible()
-
-
-def test_the_form_keeps_what_was_typed_and_builds_a_study(visit):
-    page = visit("?tab=study")
-    page.click("#study_new > button")
-    page.fill("#study_title :is(textarea, input)", "Kept")
-    wait_for_contrast(page)
-    page.click("#study_build")
-    assert "consent.contact is missing" in toast(page)
-    expect(page.locator("#study_title :is(textarea, input)")).to_have_value("Kept")
-    page.fill("#study_prompts_num input", "3")
-    page.click("#study_box_sample > button")
-    for name in NUMBERS:
-        page.fill(f"#study_{name} input", "3" if name == "main_per_rater" else "0")
-    for name, words in CONSENT.items():
-        page.fill(f"#study_consent_{name} :is(input, textarea)", words)
-    page.click("#study_build")
-    expect(page.locator("#study_pairs figure")).not_to_have_count(0)
-    expect(page.locator("#study_state .badge")).to_have_text("draft")

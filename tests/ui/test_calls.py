@@ -12,7 +12,6 @@ from rocm.errors import DrawingError
 from rocm.generation.queue import DrawingQueue
 from rocm.runs.library import Runs
 from rocm.runs.queue import Queue
-from rocm.runs.library import Runs
 from rocm.studio import Studio
 from rocm.study.store.store import Store
 from rocm.ui.access import access

@@ -6,6 +6,8 @@ import pytest
 from rocm.errors import RocmError
 from rocm.studio import Studio
 from rocm.study.design import lifecycle
+from rocm.study.design.form import form_recipe
+from rocm.study.design.recipe import Recipe
 from rocm.study.report.effects import Widths
 from rocm.study.server.app import PLACE
 from rocm.study.service import PairRow
@@ -16,6 +18,7 @@ from rocm.ui.study import view
 from rocm.ui.study.form import build_form
 from rocm.ui.study.page import StudyPage
 from rocm.ui.study.panel import build_panel
+from tests.study.design.test_build import RECIPE
 from tests.study.small import STUDY, fill
 
 ACTIONS = [
@@ -140,6 +143,17 @@ def test_a_deleted_draft_can_be_restored_until_the_bin_is_emptied(page, panel, s
     page._confirmed("", ask(page, "empty", study="")[panel["pending"]])
     with pytest.raises(RocmError, match="The bin is empty"):
         ask(page, "empty", study="")
+
+
+def test_the_form_as_it_opens_lacks_only_the_consent(page, tmp_path):
+    values = {name: control.value for name, control in page._form.fields.items()}
+    with pytest.raises(RocmError, match=r"consent\.contact is missing"):
+        form_recipe(values, tmp_path)
+    consent = {f"consent.{name}": value for name, value in RECIPE["consent"].items()}
+    recipe = form_recipe(values | consent, tmp_path)
+    defaults = {name: field.default for name, field in Recipe.model_fields.items()}
+    for name in ("votes_per_pair", "lease_minutes", "min_check_share", "peeking", "instructions"):
+        assert getattr(recipe, name) == defaults[name]
 
 
 def test_prompts_titles_and_reasons_are_never_html():
