@@ -9,14 +9,18 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from contextlib import contextmanager
 
 import psutil
 import pytest
 from playwright.sync_api import sync_playwright
 
+from rocm.config import RunConfig
+from rocm.runs.run_dir import RunDir
 from rocm.storage.paths import ROOT
 
 CHROMIUM = os.environ.get("ROCM_CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
+WAIT_MS = 240_000  # on a busy machine
 # What of a page is too pale to read: words by place and ratio, of WCAG's level AA.
 CONTRAST = (ROOT / "tests" / "browser" / "contrast.js").read_text()
 # Roles that a screen reader's user knows by their name alone.
@@ -43,9 +47,24 @@ def browser():
         chromium.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def home(tmp_path_factory):
     return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="session")
+def run_id(home):
+    """A run that ended, with counters of its cost, an adapter and two checkpoints."""
+    run = RunDir.create(home / "runs" / "mine-20260101-120000-abcd", RunConfig(beta=0))
+    for step in range(31):
+        cost = {"seconds": 0.5, "reward_queries": 4, "unet_forward": 16, "unet_backward": 8}
+        run.append_metrics(
+            {"step": step, "divergence": 0.0, **({"reward": step, **cost} if step else {})}
+        )
+    for folder in ("adapter", "checkpoints/step_000010", "checkpoints/step_000020"):
+        shutil.copytree(ROOT / "assets/adapters/tiny-rlcm", run.path / folder)
+    run.mark_ended("finished", "")
+    return run.path.name
 
 
 class App:
@@ -60,87 +79,69 @@ class App:
         self.temporary = home / "temporary"
         self.temporary.mkdir()
         own = {"ROCM_HOME": str(home), "PORT": str(self.port), "TMPDIR": str(self.temporary)}
-        self._environment = {**os.environ, **own}
-        self._environment.pop("ROCM_ADMIN_TOKEN", None)
+        self._environment = {**os.environ, **own, "ROCM_ADMIN_TOKEN": ""}
 
     def start(self):
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "app.py"], cwd=ROOT, env=self._environment, stderr=log
             )
-        _wait_until_it_answers(self.url)
+        deadline = time.monotonic() + WAIT_MS / 1000
+        while True:
+            try:
+                return urllib.request.urlopen(self.url).close()
+            except urllib.error.URLError:
+                assert time.monotonic() < deadline, f"{self.url} does not answer."
+                time.sleep(0.3)
 
     def end(self, number=signal.SIGTERM):
         self.process.send_signal(number)
         self.process.wait(timeout=30)
 
 
-@pytest.fixture(scope="module")
-def app(home):
-    """The app, which a test may end and start again; its runs are ended with it."""
+@contextmanager
+def running(home):
+    """The app over `home`, which a test may end and start again; its runs are ended with it."""
     one = App(home)
     try:
         one.start()
         yield one
     finally:
         one.end()
-        _end_runs(home)
+        for process in psutil.process_iter(["cmdline"]):
+            if any(str(home) in word for word in process.info["cmdline"] or []):
+                process.kill()
         assert "Traceback" not in one.log.read_text()
 
 
-def _end_runs(home):
-    """Kill whatever still works on a run of `home`, so that nothing outlives the tests."""
-    for process in psutil.process_iter(["cmdline"]):
-        if any(str(home) in word for word in process.info["cmdline"] or []):
-            process.kill()
-
-
-@pytest.fixture(scope="module")
-def address(app):
-    """Where the app listens."""
-    return app.url
-
-
-@pytest.fixture
-def visit(browser, address):
-    """Opens the page as a new visitor; afterwards console, errors and requests must be clean.
-
-    A page of a test that ends the app may complain meanwhile: `is_strict=False`.
-    """
-    contexts, faults = [], []
-
-    def open_page(query="", is_strict=True, **options):
-        context = browser.new_context(**{"viewport": {"width": 1360, "height": 900}, **options})
-        contexts.append(context)
-        page = context.new_page()
-        page.faults = faults
-        page.set_default_timeout(90_000)
-        if is_strict:
-            page.on("console", lambda message: faults.append(f"{message.type}: {message.text}"))
-            page.on("pageerror", lambda error: faults.append(f"error: {error}"))
-        page.on("request", lambda request: _note_foreign(request.url, faults))
-        page.goto(address + query)
-        page.wait_for_selector("#reward_chart .main-svg", state="attached")
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert faults == []
+@pytest.fixture(scope="session")
+def app(home):
+    """One app for all pages but Train's, whose tests kill theirs."""
+    with running(home) as one:
+        yield one
 
 
 @pytest.fixture
 def visitors(browser):
-    """Opens the page of one more person; no page may raise an error, nor log if `is_strict`."""
+    """Opens the page of one more person, or another page in the `context` of the same one.
+
+    Afterwards no page may have asked another host, raised an error unless it `may_fail`, or logged
+    a word if `is_strict`.
+    """
     contexts, faults = [], []
 
-    def open_page(address, is_strict=True, **options):
-        contexts.append(browser.new_context(**options))
-        page = contexts[-1].new_page()
-        page.set_default_timeout(90_000)
+    def open_page(address, *, context=None, is_strict=True, may_fail=False, **options):
+        if context is None:
+            context = browser.new_context(**{"viewport": {"width": 1360, "height": 900}, **options})
+            contexts.append(context)
+        page = context.new_page()
+        page.faults = faults
+        page.set_default_timeout(WAIT_MS)
         if is_strict:
             page.on("console", lambda message: faults.append(f"{message.type}: {message.text}"))
-        page.on("pageerror", lambda error: faults.append(f"error: {error}"))
+        if not may_fail:
+            page.on("pageerror", lambda error: faults.append(f"error: {error}"))
+        page.on("request", lambda request: _note_foreign(request.url, faults))
         page.goto(address)
         return page
 
@@ -148,6 +149,27 @@ def visitors(browser):
     for context in contexts:
         context.close()
     assert faults == []
+
+
+@pytest.fixture
+def visit(visitors, app):
+    """Opens the app as a new visitor."""
+
+    def open_page(query="", **options):
+        page = visitors(app.url + query, **options)
+        page.wait_for_selector("#reward_chart .main-svg", state="attached")
+        return page
+
+    return open_page
+
+
+def toast(page):
+    """Words of the notice on the page, which is closed."""
+    page.wait_for_selector(".toast-body")
+    words = page.inner_text(".toast-body")
+    page.locator(".toast-close").first.click()
+    page.wait_for_selector(".toast-body", state="detached")
+    return words
 
 
 def nameless(page):
@@ -165,20 +187,13 @@ def wait_for_contrast(page):
     page.wait_for_function(f"() => Object.keys(({CONTRAST})()).length === 0")
 
 
-def reload(page):
-    """Load the page again."""
-    _leave(page, page.reload)
+def go(page, address=""):
+    """Load another address in the same window, or the same one again.
 
-
-def go(page, address):
-    """Load another address in the same window."""
-    _leave(page, lambda: page.goto(address))
-
-
-def _leave(page, load):
-    """What the page that is left asks just then ends as an error of that page: not counted."""
+    What the page that is left asks just then ends as an error of that page: not counted.
+    """
     before = len(page.faults)
-    load()
+    page.goto(address) if address else page.reload()
     cut_off = ("AbortError: signal is aborted", "Connection errored out")
     page.faults[before:] = [
         fault for fault in page.faults[before:] if not any(words in fault for words in cut_off)
@@ -188,14 +203,3 @@ def _leave(page, load):
 def _note_foreign(url, faults):
     if not url.startswith(("http://127.0.0.1:", "data:", "blob:")):
         faults.append(f"foreign request: {url}")
-
-
-def _wait_until_it_answers(url):
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        try:
-            with urllib.request.urlopen(url):
-                return
-        except urllib.error.URLError:
-            time.sleep(0.3)
-    raise AssertionError(f"{url} does not answer.")

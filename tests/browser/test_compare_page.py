@@ -1,19 +1,14 @@
-"""The Compare page in Chromium, against the real app and its drawing process."""
+"""The Compare page in Chromium, against the real app and its drawing process; all pages' looks."""
 
 import csv
 import io
-import json
-import shutil
-import zipfile
+import statistics
 
 import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
-from rocm.config import RunConfig
-from rocm.runs.run_dir import RunDir
-from rocm.storage.paths import ROOT
-from tests.browser.conftest import CONTRAST, go
+from tests.browser.conftest import go, nameless, wait_for_contrast
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
@@ -25,46 +20,15 @@ SHOWN = "() => [...document.querySelectorAll('.cmp-stage img')].map(image => ima
 FIGURES = """name => [...document.querySelectorAll('.cmp-row')].map(row =>
   [...row.querySelectorAll('figcaption')].map(caption => Number(
     [...caption.querySelectorAll('span')].find(one => one.innerText.startsWith(name))
-    .querySelector('b')?.innerText)))"""
-SOME_DRAWN = """() => /drawing\\s+[1-9]\\d* of/.test(
-  document.querySelector('#compare_state')?.innerText)"""
+    .querySelector('b')?.innerText.replace('\\u2212', '-'))))"""
+ORDERS = {
+    "high": lambda row: row[1],
+    "change": lambda row: abs(row[1] - row[0]),
+    "apart": statistics.variance,
+}
+PAGES = [("Train", "#runs", "#preset"), ("Compare", "#compare_grid", "#compare")]
+PAGES += [("Generate", "#drawing", "")]
 CHART = "document.querySelector('#compare_efficiency .live-plot')"
-CONTROLS = """() => [...document.querySelectorAll('button, input, textarea, select')]
-  .filter(one => one.offsetParent)
-  .map(one => [one.outerHTML.slice(0, 200), one.innerText || one.ariaLabel || one.title
-    || (one.labels && one.labels.length && one.labels[0].innerText) || ''])"""
-
-
-@pytest.fixture(scope="module")
-def run_id(home):
-    """A run with counters and two checkpoints."""
-    run = RunDir.create(home / "runs" / "mine-20260101-120000-abcd", RunConfig(beta=0))
-    for step in range(31):
-        cost = {"seconds": 0.5, "reward_queries": 4, "unet_forward": 16, "unet_backward": 8}
-        run.append_metrics(
-            {"step": step, "divergence": 0.0, **({"reward": step, **cost} if step else {})}
-        )
-    for folder in ("adapter", "checkpoints/step_000010", "checkpoints/step_000020"):
-        shutil.copytree(ROOT / "assets/adapters/tiny-rlcm", run.path / folder)
-    run.mark_ended("finished", "")
-    return run.path.name
-
-
-def compare(page, num_pictures, **values):
-    for name, value in values.items():
-        page.locator(f"#compare_{name} :is(input[type=number], input, textarea)").first.fill(value)
-    page.click("#compare")
-    page.wait_for_function(DRAWN, arg=num_pictures)
-    page.wait_for_selector(FINISHED)
-    page.wait_for_selector("#compare_table table")
-
-
-def toast(page):
-    page.wait_for_selector(".toast-body")
-    words = page.inner_text(".toast-body")
-    page.locator(".toast-close").first.click()
-    page.wait_for_selector(".toast-body", state="detached")
-    return words
 
 
 def test_it_opens_drawn_sorts_enlarges_and_is_taken_away(visit):
@@ -78,16 +42,10 @@ def test_it_opens_drawn_sorts_enlarges_and_is_taken_away(visit):
     # Sorted by what the pictures say: of one arm, between arms, against the base model.
     page.select_option("[name=measure]", "tiny-judge")
     page.select_option("[name=arm]", "1")
-    page.select_option("[name=sort]", "high")
-    judged = [row[1] for row in page.evaluate(FIGURES, "tiny-judge")]
-    assert judged == sorted(judged, reverse=True)
-    page.select_option("[name=sort]", "change")
-    changes = [abs(row[1] - row[0]) for row in page.evaluate(FIGURES, "tiny-judge")]
-    assert changes == pytest.approx(sorted(changes, reverse=True), abs=0.01)
-    page.select_option("[name=sort]", "apart")
-    rows = page.evaluate(FIGURES, "tiny-judge")
-    spreads = [sum((one - sum(row) / 4) ** 2 for one in row) for row in rows]
-    assert spreads == pytest.approx(sorted(spreads, reverse=True), abs=0.01)
+    for order, measured in ORDERS.items():
+        page.select_option("[name=sort]", order)
+        values = [measured(row) for row in page.evaluate(FIGURES, "tiny-judge")]
+        assert values == pytest.approx(sorted(values, reverse=True), abs=0.01)
 
     # Large: the arm that was clicked beside the base model; the next prompt; every view.
     page.select_option("[name=sort]", "order")
@@ -115,12 +73,6 @@ def test_it_opens_drawn_sorts_enlarges_and_is_taken_away(visit):
         page.click("#compare_image")
     with Image.open(waiting.value.path()) as sheet:
         assert sheet.width > 4 * 160
-    page.click("#compare_pack")
-    page.wait_for_selector("#compare_archive")
-    with page.expect_download() as waiting:
-        page.click("#compare_archive")
-    with zipfile.ZipFile(waiting.value.path()) as bundle:
-        assert json.loads(bundle.read("manifest.json"))["num_drawn"] == 32
 
     # The address holds it: another visitor sees the same pictures, undrawn anew.
     other = visit("?" + page.url.partition("?")[2])
@@ -140,7 +92,10 @@ def test_checkpoints_of_a_run_and_what_its_reward_cost(visit, run_id):
     page.click("#compare_axis_box > button")
     page.click("#compare_axis input")
     page.get_by_role("option", name="checkpoint", exact=True).click()
-    compare(page, 3, prompts="an apple")
+    page.fill("#compare_prompts textarea", "an apple")
+    page.click("#compare")
+    page.wait_for_function(DRAWN, arg=3)
+    page.wait_for_selector(FINISHED)
     heads = page.locator(".cmp-heads small").all_inner_texts()
     assert heads == ["", *(f"after {k} \N{MIDDLE DOT} trained on colorfulness" for k in (10, 20))]
     page.wait_for_function(f"() => {CHART}?._fullLayout")
@@ -155,23 +110,24 @@ def test_checkpoints_of_a_run_and_what_its_reward_cost(visit, run_id):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_width_and_ground_shows_all_without_sideways_scrolling(visit, scheme, tmp_path):
-    page = visit("?tab=compare", color_scheme=scheme)
-    page.wait_for_selector(".cmp-cells img")
-    for width in (390, 768, 1280, 2560):
-        page.set_viewport_size({"width": width, "height": 900})
-        assert page.evaluate("() => document.documentElement.scrollWidth - innerWidth") <= 0
-        page.screenshot(path=tmp_path / f"{scheme}-{width}.png", full_page=True)
-    controls = page.evaluate(CONTROLS)
-    assert len(controls) > 30
-    assert [one for one, name in controls if not name] == []
-    assert page.evaluate(CONTRAST) == {}
-
-    # On a phone the pictures come before the form, and a link leads there.
-    page.set_viewport_size({"width": 390, "height": 844})
-    page.wait_for_selector(".to-form:visible button")
-    pictures, form = (page.locator(part).bounding_box() for part in ("#compare_grid", "#compare"))
-    assert pictures["y"] < form["y"]
+def test_every_page_fits_any_width_can_be_read_and_is_named(visit, run_id, scheme):
+    page = visit(f"?run={run_id}", color_scheme=scheme)
+    ground = page.evaluate("() => getComputedStyle(document.body).backgroundColor")
+    assert (ground == "rgb(255, 255, 255)") == (scheme == "light")
+    for tab, result, form in PAGES:
+        page.get_by_role("tab", name=tab).click()
+        page.wait_for_selector(f"{result} >> visible=true")
+        wait_for_contrast(page)
+        assert set(nameless(page)) <= {"image"}  # icons and charts beside their words
+        for width in (2560, 820, 390):
+            page.set_viewport_size({"width": width, "height": 844})
+            page.wait_for_function("document.documentElement.scrollWidth <= window.innerWidth")
+        if form:  # on a phone it comes after the result, and a link leads there
+            top = f"document.querySelector('{form}').getBoundingClientRect().top"
+            assert page.evaluate(top) > page.locator(result).bounding_box()["y"]
+            page.click(".to-form:visible button")
+            page.wait_for_function(f"{top} < 844")
+        page.set_viewport_size({"width": 1280, "height": 900})
 
 
 def test_back_turns_the_page_back_instead_of_leaving_the_app(visit):

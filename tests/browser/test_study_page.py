@@ -5,14 +5,14 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import go, wait_for_contrast
+from tests.browser.conftest import WAIT_MS, go, toast, wait_for_contrast
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
-expect.set_options(timeout=90_000)
+expect.set_options(timeout=WAIT_MS)
 
 
 def test_the_demo_study_from_one_click_to_a_voting_page(visit):
-    page = visit("?tab=study", viewport={"width": 1280, "height": 900})
+    page = visit("?tab=study")
     page.click("#study_demo")
     expect(page.locator("#study_open")).to_be_visible()
     expect(page.locator("#study_state .badge")).to_have_text("draft")
@@ -28,12 +28,11 @@ def test_the_demo_study_from_one_click_to_a_voting_page(visit):
 
     # A form without its consent stays as it is.
     page.click("#study_new > button")
-    page.fill("#study_title textarea, #study_title input", "Kept")
+    page.fill("#study_title :is(textarea, input)", "Kept")
     wait_for_contrast(page)
     page.click("#study_build")
-    expect(page.locator(".toast-body")).to_contain_text("consent.contact is missing")
-    page.locator(".toast-close").first.click()
-    expect(page.locator("#study_title textarea, #study_title input")).to_have_value("Kept")
+    assert "consent.contact is missing" in toast(page)
+    expect(page.locator("#study_title :is(textarea, input)")).to_have_value("Kept")
 
     page.click("#study_open")
     expect(page.locator("#study_question")).to_contain_text("59 pairs (1 excluded)")

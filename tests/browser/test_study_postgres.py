@@ -1,6 +1,5 @@
 """The Study page on PostgreSQL in Chromium: from an uploaded study.yaml to results, with raters."""
 
-import json
 import re
 
 import pytest
@@ -9,53 +8,30 @@ from playwright.sync_api import expect
 
 from rocm.study.design.build import identified
 from rocm.study.design.recipe import Recipe
-from tests.browser.conftest import App
+from tests.browser.conftest import WAIT_MS, running
 from tests.browser.test_vote_page import begin, wait_for_pair
 from tests.study.conftest import new_database, postgres, url
 
 assert postgres  # a fixture, found by its name
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
-WAIT_MS = 90_000
 expect.set_options(timeout=WAIT_MS)
-NUMBERS = ("main_per_rater", "checks_per_rater", "repeats_per_rater", "practice")
 CONSENT = {"contact": "a@b.c", "min_age": "18", "ethics": "none", "pay": "none", "retention": "1 y"}
-LISTS = {
-    "anime.json": ["a girl in the rain", "a tower"],
-    "concept-art.json": ["a ship"],
-    "paintings.json": ["a red circle"],
-    "photo.json": ["a blue square"],
-    "ImageReward_benchmark-prompts.json": [{"prompt": "a green field"}],
-    "SPO_4k_training_prompts.json": [{"caption": "a yellow star"}],
-}
 
 
 @pytest.fixture
-def lists(tmp_path):
-    """A folder of prompt lists in the layout of docs/study.md."""
-    folder = tmp_path / "lists"
-    folder.mkdir()
-    rows = "".join(f"{text}\tArts\tBasic\t\n" for text in ("a cat", "a dog", "a house"))
-    (folder / "PartiPrompts.tsv").write_text(f"Prompt\tCategory\tChallenge\tNote\n{rows}")
-    for name, prompts in LISTS.items():
-        (folder / name).write_text(json.dumps(prompts))
-    return folder
-
-
-@pytest.fixture
-def recipe(tmp_path, lists):
+def recipe(tmp_path):
     """A study.yaml of three pairs, each rater judging all of them."""
     arms = [{"name": "base"}, {"name": "kl", "adapter": "assets/adapters/tiny-rocm-kl"}]
-    numbers = {"votes_per_pair": 1, "main_per_rater": 3, "checks_per_rater": 0}
     whole = {
         "title": "Two arms",
         "arms": arms,
-        "prompts": {"set": "offline", "num": 3, "folder": str(lists)},
-        "repeats_per_rater": 0,
-        "practice": 0,
+        "prompts": {"set": "own", "num": 3},
+        "votes_per_pair": 1,
+        "main_per_rater": 3,
+        **dict.fromkeys(("checks_per_rater", "repeats_per_rater", "practice"), 0),
         "questions": [{"key": "overall", "text": "Which one?"}],
         "consent": {**CONSENT, "version": "1", "text": "You may stop."},
-        **numbers,
     }
     file = tmp_path / "study.yaml"
     file.write_text(yaml.safe_dump(whole))
@@ -65,7 +41,6 @@ def recipe(tmp_path, lists):
 @pytest.fixture
 def home(tmp_path, postgres, monkeypatch):
     monkeypatch.setenv("DATABASE_URL", url(postgres, new_database(postgres)))
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     (tmp_path / "home").mkdir()
     return tmp_path / "home"
 
@@ -73,17 +48,10 @@ def home(tmp_path, postgres, monkeypatch):
 @pytest.fixture
 def people(visitors, home):
     """Opens a page of the app for one more person."""
-    app = App(home)
-    try:
-        app.start()
+    with running(home) as app:
         yield lambda address: visitors(
-            address if address.startswith("http") else app.url + address,
-            is_strict=False,
-            viewport={"width": 1280, "height": 900},
+            address if address.startswith("http") else app.url + address, is_strict=False
         )
-    finally:
-        app.end()
-    assert "Traceback" not in app.log.read_text()
 
 
 def answer(page, done):
@@ -113,60 +81,8 @@ def build_from_file(page, file):
     seen(page, "#study_pairs figure").to_have_count(3)
 
 
-def build_from_form(page, lists):
-    """With the prompts of the paper, which are nowhere unless their folder is given."""
-    page.get_by_role("tab", name="Form").click()
-    page.get_by_label("Prompt set", exact=True).click()
-    page.get_by_role("option", name="The paper's").click()
-    page.fill("#study_prompts_num input", "3")
-    page.click("#study_box_sample > button")
-    for name, number in zip(NUMBERS, (3, 0, 0, 0), strict=True):
-        page.fill(f"#study_{name} input", str(number))
-    for name, words in CONSENT.items():
-        page.fill(f"#study_consent_{name} :is(input, textarea)", words)
-    page.click("#study_build")
-    expect(page.locator(".toast-body")).to_contain_text("Give a folder with it as prompts.folder")
-    page.locator(".toast-close").first.click()
-    page.fill("#study_prompts_source :is(input, textarea)", str(lists))
-    page.click("#study_build")
-
-
-def test_the_study_page_on_postgresql_from_an_uploaded_file_to_results(people, home, recipe, lists):
-    page = people("?tab=study")
-    build_from_file(page, recipe)
-    study_id = identified(home, Recipe.load(recipe))[0]  # what the command line would build
-    expect(page).to_have_url(re.compile(f"study={study_id}"))
-    page.locator("#study_pairs button[data-pair]").first.click()
-    seen(page, "#study_state .facts").to_contain_text("1 excluded")
-    page.locator("#study_pairs button[data-pair]").first.click()
-    seen(page, "#study_pairs .struck").to_have_count(0)
-
-    # A pilot; then the draft goes to the bin and comes back, without the pilot.
-    pilot = people(page.locator("#study_pilot :is(textarea, input)").input_value())
-    begin(pilot)
-    answer(pilot, 0)
-    wait_for_pair(pilot, 1)
-    seen(page, "#study_state .facts").to_contain_text("pilots: 1")
-    agree_to(page, "#study_delete", "The votes of its pilots (1) are deleted permanently.")
-    seen(page, "#studies").to_contain_text("No study yet")
-    page.click("#study_bin > button")
-    page.click("#study_restore")
-    seen(page, "#study_pairs figure").to_have_count(3)
-    seen(page, "#study_state .facts").not_to_contain_text("pilots")
-
-    # Invited raters only.
-    page.fill("#study_num_invited input", "2")
-    agree_to(page, "#study_invite", "Create 2 invitation links?")
-    links = page.locator("#study_invitations textarea")
-    expect(links).to_have_value(re.compile(rf"^(\S+/study/{study_id}#invite=[\w-]{{22}}\n?){{2}}$"))
-    first, second = links.input_value().split()
-    agree_to(page, "#study_open", "3 pairs (0 excluded)")
-    seen(page, "#study_state .badge").to_have_text("open")
-    seen(page, "#study_delete").to_be_hidden()
-    seen(page, "#study_link").to_be_hidden()
-
-    # Paused in the middle of a visit: what is on the screen is taken, and no more is given.
-    rater = people(first)
+def vote_with_a_pause(page, rater):
+    """What is on the screen when the study is paused is taken, and no more is given until later."""
     begin(rater)
     page.click("#study_pause")
     seen(page, "#study_state .badge").to_have_text("paused")
@@ -179,30 +95,38 @@ def test_the_study_page_on_postgresql_from_an_uploaded_file_to_results(people, h
         answer(rater, done)
     rater.locator("#code").wait_for()
 
+
+def test_the_study_page_on_postgresql_from_an_uploaded_file_to_results(people, home, recipe):
+    page = people("?tab=study")
+    build_from_file(page, recipe)
+    study_id = identified(home, Recipe.load(recipe))[0]  # what the command line would build
+    expect(page).to_have_url(re.compile(f"study={study_id}"))
+    for struck in (1, 0):
+        page.locator("#study_pairs button[data-pair]").first.click()
+        seen(page, "#study_pairs .struck").to_have_count(struck)
+    pilot = begin(people(page.locator("#study_pilot :is(textarea, input)").input_value()))
+    expect(pilot.locator("#marked")).to_contain_text("not analyzed")
+    seen(page, "#study_state .facts").to_contain_text("pilots: 1")
+
+    page.fill("#study_num_invited input", "1")
+    agree_to(page, "#study_invite", "Create 1 invitation links?")
+    link = page.locator("#study_invitations textarea")
+    expect(link).to_have_value(re.compile(rf"^\S+/study/{study_id}#invite=[\w-]{{22}}\n?$"))
+    agree_to(page, "#study_open", "3 pairs (0 excluded)")
+    seen(page, "#study_state .badge").to_have_text("open")
+    seen(page, "#study_delete").to_be_hidden()
+    seen(page, "#study_link").to_be_hidden()
+    vote_with_a_pause(page, people(link.input_value().strip()))
     agree_to(page, "#study_more", "Add 5 raters?")
     seen(page, "#study_state .facts").to_contain_text("missing votes: 15")
-    other = people(second)
-    begin(other)
-    for done in range(3):
-        answer(other, done)
-    other.locator("#code").wait_for()
-    agree_to(page, "#study_close", "Missing votes: 12")
+    agree_to(page, "#study_close", "Missing votes: 15")
     seen(page, "#study_state .badge").to_have_text("closed")
-    seen(page, "#study_state .facts").to_contain_text("raters: 2 complete")
+    seen(page, "#study_state .facts").to_contain_text("raters: 1 complete")
     page.click("#study_pack")
     with page.expect_download() as waiting:
         page.click("#study_archive")
     assert waiting.value.path().stat().st_size > 1000
 
-    build_from_form(page, lists)
-    seen(page, "#study_open").to_be_visible()
-    agree_to(page, "#study_delete", "Move the draft to the bin?")
-    seen(page, "#studies tbody tr").to_have_count(1)
-    agree_to(page, "#study_empty", "Delete all drafts in the bin (1) permanently?")
-    seen(page, "#study_question").to_be_hidden()
-
     results = people(f"?tab=results&results={study_id}")
     seen(results, "#results_report h2").not_to_have_count(0)
-    results.click("#results_verify")
-    seen(results, "#results_said").to_contain_text("is intact")
     assert not (home / "study.sqlite3").exists()

@@ -1,65 +1,59 @@
 """The training page, driven in Chromium: the real app, real runs of the embedded model."""
 
 import csv
-import json
 import os
 import signal
 import time
 import zipfile
 
 import pytest
-from playwright.sync_api import expect
 
 from rocm.config import RunConfig
-from rocm.config.presets import preset_groups
 from rocm.runs.run_dir import RunDir
 from rocm.storage.files import json_line, write_atomic
 from rocm.studio import Studio
-from tests.browser.conftest import CONTRAST, reload
+from tests.browser.conftest import WAIT_MS, go, running, toast
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
-WAIT_MS = 120_000
-SMALL = {
-    "batch_size": 1,
-    "num_eval_prompts": 4,
-    "num_samples": 2,
-    "eval_every": 2,
-    "checkpoint_every": 2,
-}
+SMALL = {"batch_size": 1, "num_eval_prompts": 4}
+SMALL |= dict.fromkeys(("num_samples", "eval_every", "checkpoint_every"), 2)
 POINTS = """([chart, trace]) => {
   const node = document.querySelector(`#${chart} .js-plotly-plot`);
   const found = node && node._fullData && node._fullData.find(one => one.name === trace);
   return found ? found.x.length : 0;
 }"""
-# Headings in the list of presets, each with the first of its group.
-HEADINGS = """() => [...document.querySelectorAll('#preset li')].map(one => [
-  getComputedStyle(one, '::before').content.replaceAll('"', ''), one.getAttribute('aria-label'),
-]).filter(([heading]) => heading !== 'none')"""
+BETA = "value => document.querySelector('#setting_beta input')?.value == value"
 PLOT = "document.querySelector('#reward_chart .js-plotly-plot')"
-RUN_LIST = "document.querySelector('#runs .run-list')"
 RANGE = f"() => {PLOT}._fullLayout.xaxis.range"
 ZOOM = f"() => Plotly.relayout({PLOT}, {{'xaxis.range': [1, 3]}})"
 
 
 @pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A home of its own, for tests that kill the app and look for the newest run."""
+    return tmp_path_factory.mktemp("train")
+
+
+@pytest.fixture(scope="module")
+def app(home):
+    with running(home) as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
 def finished(app, home):
-    """A run of the embedded model that ended, with a warning."""
+    """A run of the embedded model that ended."""
     studio = Studio(home)
     run_id = studio.start_run(RunConfig(num_steps=4, learning_rate=1e-3, **SMALL), "tiny-rocm-kl")
     wait_for(studio, run_id, "finished")
-    words = "Reward hacking: the judge <b>fell</b>. Raise beta."
-    run = RunDir(studio.runs.folder / run_id)
-    run.append_event("warning", step=2, warning="hacking", message=words)
     return run_id
 
 
-def write_run(home, name, num_steps):
+def write_run(home, name, num_steps, **more):
     """A run directory with a row for every update."""
     run = RunDir.create(home / "runs" / name, RunConfig(num_steps=num_steps), preset=name)
-    rows = [
-        {"time": 1.7e9 + step, "step": step, "reward": step % 7} for step in range(1, num_steps + 1)
-    ]
+    rows = [{"step": step, "reward": step % 7 + 1, **more} for step in range(1, num_steps + 1)]
     write_atomic(run.path / "metrics.jsonl", "".join(json_line(row) for row in rows))
     run.write_state("stopped", step=num_steps)
 
@@ -83,7 +77,7 @@ def wait_for_points(page, count, chart="reward_chart", trace="training"):
 
 def wait_for_state(page, *states):
     chosen = ", ".join(f"#state .badge.{state}" for state in states)
-    page.wait_for_selector(chosen, timeout=WAIT_MS)
+    page.wait_for_selector(chosen)
 
 
 def wait_until_form_is_filled(page):
@@ -94,12 +88,9 @@ def fill(page, setting, value):
     page.locator(f"#setting_{setting} input").first.fill(str(value))
 
 
-def toast(page):
-    page.wait_for_selector(".toast-body")
-    words = page.inner_text(".toast-body")
-    page.click(".toast-close")
-    page.wait_for_selector(".toast-body", state="detached")
-    return words
+def choose(page, dropdown, name):
+    page.click(f"{dropdown} input")
+    page.get_by_role("option", name=name, exact=True).click()
 
 
 def fill_small(page, num_steps):
@@ -131,7 +122,7 @@ def test_a_run_from_start_through_every_accident_to_stop(visit, home, app):
 
     # A reload and a second visitor find the run.
     wait_until_form_is_filled(page)
-    reload(page)
+    go(page)
     wait_for_points(page, 1)
     second = visit()
     wait_for_points(second, 1)
@@ -152,7 +143,7 @@ def test_a_run_from_start_through_every_accident_to_stop(visit, home, app):
         one.context.close()
 
     # Killed, the app takes nothing with it; an open page finds the run again.
-    page = visit(f"?run={run_id}", is_strict=False)
+    page = visit(f"?run={run_id}", is_strict=False, may_fail=True)
     wait_for_points(page, 2)
     app.end(signal.SIGKILL)
     reached = studio.runs.report(run_id).status.step
@@ -166,50 +157,40 @@ def test_a_run_from_start_through_every_accident_to_stop(visit, home, app):
     assert steps == list(range(len(steps)))
 
 
-def test_a_queue_goes_on_by_itself_and_can_be_changed(visit, home):
+def test_a_queue_goes_on_by_itself_and_can_be_changed_and_takes_a_sweep(visit, home):
     page = visit()
     wait_until_form_is_filled(page)
     fill_small(page, 4000)
     page.click("#start")
     wait_for_state(page, "starting", "running")
+    at_work = Studio(home).runs.all()[0].run_id
     fill(page, "num_steps", 2)
     for place in (1, 2):
         page.click("#start")
         assert f"Queued as number {place}" in toast(page)
-    studio = Studio(home)
-    first, last = [report.run_id for report in studio.runs.waiting()]
+    waiting = Studio(home).runs.waiting
+    first, last = [report.run_id for report in waiting()]
     wait_for_state(page, "queued")
     page.click("#earlier")
     page.wait_for_selector("#earlier[disabled]")
-    assert [report.run_id for report in studio.runs.waiting()] == [last, first]
+    assert [report.run_id for report in waiting()] == [last, first]
     page.click("#cancel_run")
     wait_for_state(page, "cancelled")
-    running = next(one for one in studio.runs.all() if one.status.is_active)
-    page.click(f"#runs tr[data-run='{running.run_id}'] .name button")
+    page.click(f"#runs tr[data-run='{at_work}'] .name button")
     wait_for_state(page, "running")
     page.click("#stop_run")
     page.click(f"#runs tr[data-run='{first}'] .name button")
     wait_for_state(page, "finished")
     page.wait_for_url(f"**?run={first}")
 
-
-def test_a_sweep_is_trained_and_its_peak_marked(visit, home):
-    page = visit()
-    wait_until_form_is_filled(page)
-    fill_small(page, 1)
     page.click("#sweeps > button")
     page.wait_for_selector("#sweep_table .empty")
-    page.fill("#sweep_betas input, #sweep_betas textarea", "0, -1")
-    page.click("#start_sweep")
-    assert "beta" in toast(page)
     page.fill("#sweep_betas input, #sweep_betas textarea", "0, 0.5")
     page.click("#start_sweep")
-    page.wait_for_selector("#sweep_table:has-text('2 of 2 runs finished')", timeout=WAIT_MS)
+    page.wait_for_selector("#sweep_table:has-text('2 of 2 runs finished')")
     assert page.locator("#sweep_table tr.peak").count() == 1
-    names = (
-        "() => document.querySelector('#sweep_chart .js-plotly-plot')._fullData.map(t => t.name)"
-    )
-    assert page.evaluate(names) == ["reward", "judge", "peak"]
+    traces = "document.querySelector('#sweep_chart .js-plotly-plot')._fullData.map(t => t.name)"
+    assert page.evaluate(traces) == ["reward", "judge", "peak"]
 
 
 def test_a_run_is_named_exported_deleted_and_taken_back(visit, finished, home, app):
@@ -227,15 +208,10 @@ def test_a_run_is_named_exported_deleted_and_taken_back(visit, finished, home, a
     assert any(name.endswith("metrics.jsonl") for name in names)
     assert not list(app.temporary.glob("rocm-export-*"))
     page.click("#delete")
-    page.click("#delete_keep")
-    page.click("#delete")
     page.click("#delete_sure")
     page.wait_for_selector(f"#runs tr[data-run='{finished}']", state="detached")
     page.click("#undo")
     page.wait_for_selector(f"#runs tr[data-run='{finished}'].chosen")
-    page.fill("#run_title input, #run_title textarea", "")
-    page.press("#run_title input, #run_title textarea", "Enter")
-    page.wait_for_selector("#state strong:has-text('tiny-rocm-kl')")
     assert Studio(home).runs.report(finished).status.state == "finished"
 
 
@@ -247,12 +223,19 @@ def test_settings_become_a_command_a_preset_and_come_back(visit, finished):
     page.wait_for_function(
         "() => document.querySelector('#command textarea')?.value.includes('0.25')"
     )
-    assert "--beta 0.25" in page.input_value("#command textarea")
+
+    # Bad input is one sentence, and the form is kept.
+    fill(page, "learning_rate", "")
+    page.wait_for_selector("#forecast .note.error:has-text('learning_rate without a value')")
+    page.click("#start")
+    assert "learning_rate without a value" in toast(page)
+    fill(page, "learning_rate", "0.0005")
+    page.wait_for_selector("#forecast .note.error", state="detached")
 
     # A reload loses nothing that was typed.
     wait_until_form_is_filled(page)
-    reload(page)
-    page.wait_for_function("() => document.querySelector('#setting_beta input')?.value == '0.25'")
+    go(page)
+    page.wait_for_function(BETA, arg="0.25")
     page.wait_for_selector(f"#runs tr[data-run='{finished}'].chosen")
     page.get_by_role("button", name="Save as a preset").click()
     page.fill("#preset_name input, #preset_name textarea", "mine")
@@ -261,52 +244,21 @@ def test_settings_become_a_command_a_preset_and_come_back(visit, finished):
     assert "mine" in toast(page)
     page.wait_for_function("() => document.querySelector('#preset input')?.value === 'Own: mine'")
 
-    # The list opens at the chosen one; groups have a heading as far as typing leaves some of them.
-    page.click("#preset input")
-    expect(page.get_by_role("option", name="Own: mine", exact=True)).to_be_in_viewport()
-    headings = [[heading, names[0]] for heading, names in preset_groups().items()]
-    headings.insert(2, ["Own presets", "Own: mine"])
-    assert page.evaluate(HEADINGS) == headings
-    page.locator("#preset input").press("Control+a")
-    page.keyboard.type("dpok")
-    page.wait_for_function("() => document.querySelectorAll('#preset li').length === 5")
-    names = ["tiny-dpok", "paper-dpok-hpsv2"]
-    assert page.evaluate(HEADINGS) == [[headings[k][0], names[k // 4]] for k in (1, 4)]
-    page.locator("#preset input").blur()
-    expect(page.locator("#preset input")).to_have_value("Own: mine")
-
     # A preset and a run's settings fill the form; another visitor's form is not this one's.
-    page.click("#preset input")
-    page.get_by_role("option", name="tiny-rocm-beta0", exact=True).click()
-    page.wait_for_function("() => document.querySelector('#setting_beta input')?.value == '0'")
+    choose(page, "#preset", "tiny-rocm-beta0")
+    page.wait_for_function(BETA, arg="0")
     assert page.inner_text("#preset_sentence").strip()
     page.click("#manage > button")
     page.click("#clone")
     page.wait_for_function("() => document.querySelector('#setting_num_steps input')?.value == '4'")
     page = visit()
     wait_until_form_is_filled(page)
-    assert page.input_value("#preset input") == "tiny-rocm-kl"
-    page.click("#preset input")
-    page.get_by_role("option", name="Own: mine", exact=True).click()
-    page.wait_for_function("() => document.querySelector('#setting_beta input')?.value == '0.25'")
+    choose(page, "#preset", "Own: mine")
+    page.wait_for_function(BETA, arg="0.25")
 
 
-def test_a_hasty_start_trains_nothing_else_than_the_chosen_preset(visit, home):
-    page = visit()
-    wait_until_form_is_filled(page)
-    known = {one.run_id for one in Studio(home).runs.all()}
-    page.click("#preset input")
-    page.get_by_role("option", name="tiny-rocm-beta0", exact=True).click()
-    page.click("#start")
-    page.wait_for_selector("#state .badge.starting, #state .badge.running, .toast-body")
-    for one in Studio(home).runs.all():
-        if one.run_id not in known:
-            assert Studio(home).runs.run(one.run_id).config().beta == 0
-            Studio(home).runs.stop(one.run_id)
-
-
-def test_charts_change_without_a_word_to_the_server_and_the_address_keeps_it(
-    visit, finished, tmp_path
+def test_charts_and_previews_change_without_a_word_to_the_server_and_the_address_keeps_it(
+    visit, finished
 ):
     page = visit(f"?run={finished}")
     assert wait_for_points(page, 4) == 4
@@ -331,52 +283,8 @@ def test_charts_change_without_a_word_to_the_server_and_the_address_keeps_it(
     with page.expect_download() as saving:
         page.click("#divergence_chart [data-save=png]")
     assert saving.value.path().read_bytes().startswith(b"\x89PNG")
-    wait_until_form_is_filled(page)
-    reload(page)
-    wait_for_points(page, 4)
-    assert page.input_value("#charts [name=axis]") == "images"
 
-
-def test_runs_are_drawn_on_top_of_each_other_and_the_address_says_so(visit, finished, home):
-    write_run(home, "other", num_steps=30)
-    page = visit(f"?run={finished}")
-    wait_for_points(page, 4)
-    page.check("#runs tr[data-run='other'] input")
-    label = json.dumps(finished.rpartition("-")[2])
-    both = f"() => ({PLOT}?._fullData ?? []).filter(t => t.showlegend).map(t => t.name)"
-    page.wait_for_function(f"() => ({both})().length == 2 && ({both})()[0].includes({label})")
-    page.wait_for_url("**with=other")
-    wait_until_form_is_filled(page)
-    reload(page)
-    page.wait_for_function(f"() => ({both})().length == 2")
-
-
-def test_a_long_run_is_drawn_with_few_points_and_shows_all_of_them_where_one_zooms(visit, home):
-    write_run(home, "long", num_steps=3000)
-    page = visit("?run=long")
-    ends = f"() => {{ const x = {PLOT}._fullData.at(-1).x; return [x.length, x[0], x.at(-1)]; }}"
-    page.wait_for_function(f"() => {PLOT}?._fullData?.at(-1)?.x?.at(-1) === 3000")
-    assert page.evaluate(ends) == [500, 1, 3000]
-    page.evaluate(f"() => Plotly.relayout({PLOT}, {{'xaxis.range': [1000, 1100]}})")
-    page.wait_for_function(f"() => ({ends})()[0] < 200")
-    assert page.evaluate(ends) == [103, 999, 1101]
-
-
-def test_a_logarithm_never_hides_a_judge_that_is_negative(visit, home):
-    run = RunDir.create(home / "runs" / "negative", RunConfig(num_steps=4))
-    for step in range(1, 5):
-        run.append_metrics({"step": step, "reward": step, "heldout/tiny-judge": -step})
-    run.mark_ended("stopped")
-    page = visit("?run=negative&log=1")
-    judge = f"() => {PLOT}?._fullData?.find(one => one.name === 'tiny-judge')?.y?.join()"
-    page.wait_for_function(f"() => ({judge})() === '-1,-2,-3,-4'")
-    axes = f"() => [{PLOT}._fullLayout.yaxis.type, {PLOT}._fullLayout.yaxis2.type]"
-    assert page.evaluate(axes) == ["log", "linear"]
-    assert "no log" in page.evaluate(f"() => {PLOT}._fullLayout.yaxis2.title.text")
-
-
-def test_the_slider_goes_through_the_previews_by_keyboard(visit, finished):
-    page = visit(f"?run={finished}")
+    # The slider goes through the previews by keyboard.
     page.wait_for_selector(".preview-step:has-text('after update 4 (newest)')")
     sources = "() => [...document.querySelectorAll('.previews img')].map(image => image.src)"
     page.wait_for_function(f"() => ({sources})().length == 4 && ({sources})().every(Boolean)")
@@ -386,58 +294,38 @@ def test_the_slider_goes_through_the_previews_by_keyboard(visit, finished):
     page.wait_for_selector(".preview-step:has-text('after update 2')")
     page.wait_for_function(f"newest => ({sources})()[1] != newest", arg=newest[1])
     assert page.evaluate(sources)[0] == newest[0]
-    page.keyboard.press("Home")
-    page.wait_for_selector(".preview-step:has-text('before training')")
 
-
-BAD_INPUT = {
-    "beta": ("-1", "0.1", "beta=-1"),
-    "num_steps": ("2.5", "80", "num_steps=2.5"),
-    "learning_rate": ("", "0.0005", "learning_rate without a value"),
-    "num_inference_steps": ("12", "4", "num_inference_steps=12 is outside 1-8 and 16."),
-}
-
-
-def test_bad_input_is_one_sentence_and_the_form_is_kept(visit, home):
-    page = visit()
     wait_until_form_is_filled(page)
-    runs = len(Studio(home).runs.all())
-    fill(page, "learning_rate", "0.0005")
-    for setting, (bad, good, words) in BAD_INPUT.items():
-        fill(page, setting, bad)
-        page.wait_for_selector(f"#forecast .note.error:has-text('{words}')")
-        page.click("#start")
-        assert words in toast(page)
-        assert page.locator(f"#setting_{setting} input").first.input_value() == bad
-        fill(page, setting, good)
-        page.wait_for_selector("#forecast .note.error", state="detached")
-    assert page.input_value("#setting_learning_rate input") == "0.0005"
-    assert len(Studio(home).runs.all()) == runs
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_everything_fits_any_width_and_stays_where_it_is(visit, finished, scheme):
-    size = {"width": 390, "height": 844}
-    page = visit(f"?run={finished}", viewport=size, color_scheme=scheme)
+    go(page)
     wait_for_points(page, 4)
-    ground = page.evaluate("() => getComputedStyle(document.body).backgroundColor")
-    assert (ground == "rgb(255, 255, 255)") == (scheme == "light")
-    page.wait_for_selector(".preview-step:has-text('newest')")
-    # On a phone the run comes before the form, and a link leads there.
-    runs, form = (page.locator(part).bounding_box() for part in ("#runs", "#preset"))
-    assert runs["y"] < form["y"]
-    page.click(".to-form:visible button")
-    page.wait_for_function(
-        "() => document.querySelector('#preset').getBoundingClientRect().top < 844"
-    )
-    page.evaluate("() => document.querySelector('#runs small').textContent = 'mixture'.repeat(9)")
-    for width in (390, 820, 1280, 2560):
-        page.set_viewport_size({"width": width, "height": 844})
-        page.wait_for_function(f"() => {PLOT}.offsetWidth < {width}")
-        page.wait_for_function(f"() => {RUN_LIST}?.scrollWidth <= {RUN_LIST}?.clientWidth")
-        assert page.evaluate("() => document.documentElement.scrollWidth") <= width
-    assert page.evaluate(CONTRAST) == {}
-    top = "() => document.querySelector('#charts').getBoundingClientRect().top"
-    before = page.evaluate(top)
-    page.wait_for_timeout(2500)
-    assert page.evaluate(top) == before
+    assert page.input_value("#charts [name=axis]") == "images"
+
+
+def test_a_long_run_is_drawn_with_few_points_all_where_one_zooms_and_another_on_top(visit, home):
+    write_run(home, "long", num_steps=3000)
+    write_run(home, "other", num_steps=30)
+    page = visit("?run=long")
+    ends = f"() => {{ const x = {PLOT}._fullData.at(-1).x; return [x.length, x[0], x.at(-1)]; }}"
+    page.wait_for_function(f"() => {PLOT}?._fullData?.at(-1)?.x?.at(-1) === 3000")
+    assert page.evaluate(ends) == [500, 1, 3000]
+    page.evaluate(f"() => Plotly.relayout({PLOT}, {{'xaxis.range': [1000, 1100]}})")
+    page.wait_for_function(f"() => ({ends})()[0] < 200")
+    assert page.evaluate(ends) == [103, 999, 1101]
+
+    page.check("#runs tr[data-run='other'] input")
+    both = f"() => ({PLOT}?._fullData ?? []).filter(t => t.showlegend).map(t => t.name)"
+    page.wait_for_function(f"() => ({both})().length == 2 && ({both})()[0].includes('long')")
+    page.wait_for_url("**with=other")
+    wait_until_form_is_filled(page)
+    go(page)
+    page.wait_for_function(f"() => ({both})().length == 2")
+
+
+def test_a_logarithm_never_hides_a_judge_that_is_negative(visit, home):
+    write_run(home, "negative", 4, **{"heldout/tiny-judge": -1})
+    page = visit("?run=negative&log=1")
+    judge = f"() => {PLOT}?._fullData?.find(one => one.name === 'tiny-judge')?.y?.join()"
+    page.wait_for_function(f"() => ({judge})() === '-1,-1,-1,-1'")
+    axes = f"() => [{PLOT}._fullLayout.yaxis.type, {PLOT}._fullLayout.yaxis2.type]"
+    assert page.evaluate(axes) == ["log", "linear"]
+    assert "no log" in page.evaluate(f"() => {PLOT}._fullLayout.yaxis2.title.text")

@@ -1,14 +1,10 @@
 """What the Compare page hands out and to whom, asked of its functions and of the running server."""
 
-import json
-import urllib.request
-
 import gradio as gr
 import pytest
 
 from rocm.algorithms.intervals import Interval
 from rocm.errors import ConfigError
-from rocm.evaluation.efficiency import Curve
 from rocm.evaluation.request import AXES, Request
 from rocm.evaluation.store import Comparisons
 from rocm.evaluation.table import ComparisonTable, Row
@@ -17,8 +13,6 @@ from rocm.ui.access import access
 from rocm.ui.compare.form import build_form, numbers
 from rocm.ui.compare.page import CompareHandlers, _build_view, servers
 from rocm.ui.compare.view import table_html
-from rocm.ui.figures import efficiency_figure
-from tests.ui.test_access import post, serve  # noqa: F401, a fixture
 
 
 @pytest.fixture
@@ -78,44 +72,21 @@ def test_a_difference_is_bold_only_where_its_interval_leaves_out_zero():
     assert text.count('<td class="trained">') == 3
 
 
-def test_the_efficiency_figure_has_a_band_around_every_run():
-    figure = efficiency_figure({"run": Curve([1, 2], [0.5, 1], [0, 0.5], [1, 1.5])}, "seconds")
-    low, high, mean = figure["data"]
-    assert (low["y"], high["y"], mean["y"]) == ([0, 0.5], [1, 1.5], [0.5, 1])
-    assert high["fill"] == "tonexty"
-    assert figure["layout"]["xaxis"]["title"]["text"] == "seconds"
-
-
-def entries(url):
-    with urllib.request.urlopen(f"{url}config") as answer:
-        config = json.load(answer)
-    parts = {item["id"]: item["props"] for item in config["components"]}
-    return {
-        entry["api_name"]: {
-            parts[number].get("elem_id", number): parts[number].get("value")
-            for number in entry["inputs"]
-        }
-        for entry in config["dependencies"]
-    }
-
-
 @pytest.mark.filterwarnings("ignore")
-def test_in_public_folders_of_the_machine_are_refused_and_no_zip_is_made(serve, tmp_path):  # noqa: F811
-    url = serve(access("0.0.0.0", False, ""))
-    known = entries(url)
-    assert "_pack" not in known
+def test_in_public_folders_of_the_machine_are_refused_and_no_zip_is_made(serve, tmp_path):
+    page = serve(access("0.0.0.0", False, ""))
+    assert "_pack" not in page.inputs
     for name, changed in (
         ("_compare", {"compare_arms": [str(tmp_path)]}),
         ("_compare_all", {"compare_model": "/etc"}),
         ("_compare", {"compare_rewards": ["clip:/etc"]}),
         ("_compare_all", {"compare_prompts": "\n".join(map(str, range(65)))}),
     ):
-        data = list({**known[name], **changed}.values())
-        assert "event: error" in post(url, name, data)[1]
-    assert "event: error" in post(url, "_fill", ["/etc/passwd", 3, 0])[1]
+        assert "event: error" in page.call(name, changed)[1]
+    assert "event: error" in page.post("_fill", ["/etc/passwd", 3, 0])[1]
     assert not (tmp_path / "comparisons").exists()
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_in_private_the_zip_is_offered(serve):  # noqa: F811
-    assert "_pack" in entries(serve(access("127.0.0.1", False, "")))
+def test_in_private_the_zip_is_offered(serve):
+    assert "_pack" in serve(access("127.0.0.1", False, "")).inputs

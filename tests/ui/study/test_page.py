@@ -1,9 +1,5 @@
 """What the Study page shows and to whom, asked of its functions and of the running server."""
 
-import json
-import socket
-import urllib.request
-
 import gradio as gr
 import pytest
 
@@ -17,19 +13,19 @@ from rocm.study.server.app import PLACE
 from rocm.study.service import PairRow
 from rocm.study.store.store import Store
 from rocm.ui.access import access
-from rocm.ui.app import CLOSED, build
+from rocm.ui.app import build
 from rocm.ui.study import view
 from rocm.ui.study.form import build_form
 from rocm.ui.study.page import StudyPage
 from rocm.ui.study.panel import build_panel
 from tests.study.design.test_build import RECIPE
 from tests.study.small import STUDY, fill
-from tests.ui.test_access import post
 
 ACTIONS = [
     *("study_demo", "study_build", "study_build_text", "study_go_on", "study_cancel"),
     *("study_pause", "study_resume", "study_sure", "study_restore"),
 ]
+RULE = access("0.0.0.0", False, "secret")
 SHOWN = "open pause resume close pack link pilot draft_box delete invite_box".split()
 
 
@@ -46,25 +42,12 @@ def studies(studio):
 
 
 @pytest.fixture
-def served(studio, studies):
-    """The address of the page where a token is required."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    page = build(studio, access("0.0.0.0", False, "secret"))
-    _, url, _ = page.launch(server_port=port, prevent_thread_lock=True, quiet=True, **CLOSED)
-    yield url
-    page.close()
-
-
-@pytest.fixture
 def page(studio, studies):
     """The page's handlers, over a draft."""
     fill(studies.store)
-    rule = access("0.0.0.0", False, "secret")
     with gr.Blocks():
         form = build_form(studio.comparisons)
-        yield StudyPage(studies, rule, form, build_panel(studies, gr.Textbox(), rule))
+        yield StudyPage(studies, RULE, form, build_panel(studies, gr.Textbox(), RULE))
 
 
 @pytest.fixture
@@ -78,22 +61,17 @@ def ask(page, name, num=5, study=STUDY):
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_without_the_token_nobody_acts_on_a_study(served, studies):
-    with urllib.request.urlopen(f"{served}config") as answer:
-        config = json.load(answer)
-    values = {item["id"]: item["props"].get("value") for item in config["components"]}
-    entries = {entry["api_name"]: entry for entry in config["dependencies"]}
+def test_without_the_token_nobody_acts_on_a_study(serve, studio, studies):
+    served = serve(RULE, studio)
     for name in ACTIONS:
-        data = [values.get(number) for number in entries[name]["inputs"]]
-        status, text = post(served, name, ["wrong", *data[1:]])
+        status, text = served.call(name, {"study_token": "wrong"})
         assert (status, "token is not right" in text) == (200, True), name
     assert studies.statuses() == []
 
 
-def test_a_public_page_has_no_study_page(studio, studies):
+def test_a_public_page_has_no_study_page(studio):
     public = build(studio, access("0.0.0.0", False, ""))
-    named = {function.api_name for function in public.fns.values()}
-    assert not named & set(ACTIONS)
+    assert not {function.api_name for function in public.fns.values()} & set(ACTIONS)
 
 
 def test_without_the_token_nobody_sees_a_study(page, panel):
@@ -188,13 +166,7 @@ def test_prompts_titles_and_reasons_are_never_html():
         assert f'{view.VOTES}/picture/{"a" * 32}"' in grid
 
 
-@pytest.mark.parametrize(
-    ("widths", "num_more", "words"),
-    [
-        (Widths(0.2, 0.1, 0.08), 5, "10 points as planned, 8 points with 5 more raters"),
-        (Widths(0.2, 0.1, 0.08), 0, "20 points if you close now"),
-        (Widths(None, None, None), 0, "too few votes"),
-    ],
-)
-def test_an_effect_is_a_width_in_points_or_unknown(widths, num_more, words):
-    assert words in view.effect(widths, num_more)
+def test_an_effect_is_a_width_in_points_or_unknown():
+    words = view.effect(Widths(0.2, 0.1, 0.08), 5)
+    assert "10 points as planned, 8 points with 5 more raters" in words
+    assert "points" not in view.effect(Widths(None, None, None), 0)

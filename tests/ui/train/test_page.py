@@ -1,10 +1,9 @@
 """What a poll sends: only what has changed, in the right order, and rows only once."""
 
 import json
-import urllib.error
-import urllib.request
 from types import SimpleNamespace
 
+import httpx
 import pytest
 
 from rocm.config import RunConfig
@@ -17,10 +16,9 @@ from rocm.ui.access import access
 from rocm.ui.controls import FIELDS
 from rocm.ui.train.actions import pressable
 from rocm.ui.train.charts import MAX_RUNS, AskedRows, new_rows, rows_or_none
-from rocm.ui.train.form import forecast, kept_form, queue_notice, read_form
+from rocm.ui.train.form import kept_form, queue_notice, read_form
 from rocm.ui.train.page import Seen, _chooser, changed, first_shown, in_order
 from rocm.ui.train.previews import pictures
-from tests.ui.test_access import serve  # noqa: F401, a fixture
 
 LOCAL = access("127.0.0.1", False, "")
 
@@ -70,13 +68,6 @@ def test_a_damaged_run_is_said_in_words_and_the_others_are_drawn(studio, tmp_pat
     assert rows_or_none(studio.runs, AskedRows(run="two", offset=0, time=0))["columns"]["step"]
 
 
-def test_an_empty_home_says_what_to_do_next(tmp_path):
-    changes, _ = changed(Studio(tmp_path).runs, LOCAL, ("",), Seen())
-    assert "press <em>Start training</em>" in json.loads(changes["runs"])["words"]
-    closed, _ = changed(Studio(tmp_path).runs, access("0.0.0.0", False, ""), ("",), Seen())
-    assert "Start" not in json.loads(closed["runs"])["words"]
-
-
 def test_the_browser_is_sent_each_row_once(studio, tmp_path):
     answer = new_rows(studio.runs, AskedRows(run="one", offset=0, time=0))
     assert answer["columns"]["step"] == [0, 1, 2]
@@ -95,27 +86,22 @@ def test_a_browser_cannot_ask_for_anything_but_a_run(studio, name):
         pictures(studio.runs, name, 0)
 
 
-def call_script_function(url, name, argument):
-    """Status and answer of a function that a script of the page may call."""
-    with urllib.request.urlopen(f"{url}config") as answer:
-        parts = json.load(answer)["components"]
-    part = next(one for one in parts if name in (one["props"].get("server_fns") or []))
-    body = {"session_hash": "x", "component_id": part["id"], "fn_name": name, "data": argument}
-    address, headers = f"{url}gradio_api/component_server", {"Content-Type": "application/json"}
-    request = urllib.request.Request(address, json.dumps(body).encode(), headers)
-    try:
-        with urllib.request.urlopen(request) as answer:
-            return answer.status, json.load(answer)
-    except urllib.error.HTTPError as error:
-        return error.code, json.load(error)
-
-
 @pytest.mark.filterwarnings("ignore")
-def test_a_script_that_asks_for_nonsense_is_told_so(serve):  # noqa: F811
-    url, row = serve(access("127.0.0.1", False, "")), {"run": "none", "offset": 0, "time": 0}
-    assert call_script_function(url, "chart_rows", {"runs": [row]}) == (200, [None])
-    assert call_script_function(url, "preview_pictures", {"run": "none", "step": 0}) == (200, [])
-    assert call_script_function(url, "thumbnail", {"run": "none"}) == (200, "")
+def test_a_script_that_asks_for_nonsense_is_told_so(serve):
+    page, row = serve(access("127.0.0.1", False, "")), {"run": "none", "offset": 0, "time": 0}
+    functions = {}
+    for number, part in page.parts.items():
+        functions |= dict.fromkeys(part.get("server_fns") or [], number)
+
+    def ask(name, argument):
+        body = {"component_id": functions[name], "fn_name": name, "data": argument}
+        body["session_hash"] = "x"
+        answer = httpx.post(f"{page.url}gradio_api/component_server", json=body)
+        return answer.status_code, answer.json()
+
+    assert ask("chart_rows", {"runs": [row]}) == (200, [None])
+    assert ask("preview_pictures", {"run": "none", "step": 0}) == (200, [])
+    assert ask("thumbnail", {"run": "none"}) == (200, "")
     wrong = {
         "chart_rows": [
             *(None, 5, [], {}, {"runs": 5}, {"runs": [5]}, {"runs": [row] * (MAX_RUNS + 1)}),
@@ -126,7 +112,7 @@ def test_a_script_that_asks_for_nonsense_is_told_so(serve):  # noqa: F811
     }
     for name, arguments in wrong.items():
         for argument in arguments:
-            status, answer = call_script_function(url, name, argument)
+            status, answer = ask(name, argument)
             assert (status, answer["detail"][-1]) == (422, "."), (name, argument)
 
 
@@ -141,13 +127,10 @@ def test_the_address_compares_no_more_runs_than_the_charts_hold(tmp_path):
     assert (chosen, overlay) == ("run-0", tuple(f"run-{n}" for n in range(1, MAX_RUNS)))
 
 
-def test_runs_at_work_come_first_then_the_queue_in_its_order():
+def test_runs_at_work_come_first_then_the_queue_and_the_address_decides_what_is_shown():
     reports = [report("a"), report("b", "queued", 1), report("c", "queued", 0)]
     reports += [report("d", "running"), report("e", "failed")]
     assert [one.run_id for one in in_order(reports)] == ["d", "c", "b", "a", "e"]
-
-
-def test_the_address_decides_what_is_shown_then_the_run_at_work_then_the_newest():
     reports = [report("new"), report("busy", "running"), report("old")]
     assert first_shown(reports, "old") == "old"
     assert first_shown(reports, "") == "busy"
@@ -155,35 +138,31 @@ def test_the_address_decides_what_is_shown_then_the_run_at_work_then_the_newest(
     assert first_shown([], "none") == ""
 
 
-@pytest.mark.parametrize(
-    ("given", "names"),
-    [
-        (report("a", "running"), {"stop_run", "sample_now", "save_now"}),
-        (report("a", "queued", 0), {"cancel_run", "later"}),
-        (report("a", "queued", 1), {"cancel_run", "earlier", "later"}),
-        (report("a", "queued", 2), {"cancel_run", "earlier"}),
-        (report("a", "finished"), {"continue_run", "delete"}),
-        (None, set()),
-    ],
-)
+PRESSABLE = [
+    (report("a", "running"), "stop_run sample_now save_now"),
+    (report("a", "queued", 0), "cancel_run later"),
+    (report("a", "queued", 1), "cancel_run earlier later"),
+    (report("a", "queued", 2), "cancel_run earlier"),
+    (report("a", "finished"), "continue_run delete"),
+    (None, ""),
+]
+
+
+@pytest.mark.parametrize(("given", "names"), PRESSABLE)
 def test_only_what_can_work_can_be_pressed(given, names):
     updates = pressable(given, num_waiting=3)
-    assert {name for name, update in updates.items() if update["interactive"]} == names
+    assert {name for name, update in updates.items() if update["interactive"]} == set(names.split())
 
 
-def test_a_forecast_says_cost_and_basis_or_why_it_cannot_work(studio):
-    estimate = studio.estimate(RunConfig())
-    assert estimate.basis in forecast(estimate, [])
-    assert "&lt;b&gt;" in forecast(estimate, ["<b>"])
-    assert estimate.basis not in forecast(estimate, ["It cannot work."])
-
-
-def test_values_of_another_preset_are_not_taken_for_those_of_the_chosen_one():
+def test_a_form_is_read_when_it_is_filled_and_a_refused_value_named_as_its_control_is():
     values = tuple(getattr(RunConfig(), name) for name in FIELDS)
     assert read_form("tiny-rocm-kl", "tiny-rocm-kl", values) == RunConfig()
     for filled in ("", "tiny-rocm-beta0"):
         with pytest.raises(RunError, match="'tiny-rocm-kl' is still being loaded"):
             read_form("tiny-rocm-kl", filled, values)
+    values = {**RunConfig().model_dump(), "num_steps": -5}
+    with pytest.raises(ConfigError, match=r"^Number of updates: num_steps=-5 is not allowed"):
+        read_form("a", "a", tuple(values[name] for name in FIELDS))
 
 
 def test_a_form_that_a_browser_kept_comes_back_as_far_as_it_fits():
@@ -191,14 +170,10 @@ def test_a_form_that_a_browser_kept_comes_back_as_far_as_it_fits():
     own = {"preset": "mine", "sentence": "A quarter.", "values": values}
     assert kept_form(own, ["mine"]) == ("mine", "A quarter.", values)
     for wrong in ({"beta": -1}, {"divergence": "kll"}, {"gone": 1}, {"seed": "x"}, {"seed": None}):
-        changed_ = {**own, "values": {**values, **wrong}}
-        found = kept_form(changed_, ["mine"])[2]
-        assert found == {name: one for name, one in values.items() if name not in wrong}
-
-
-@pytest.mark.parametrize("own", [None, 5, [], {}, {"preset": "deleted"}, {"preset": ["mine"]}])
-def test_a_browser_that_kept_nothing_of_use_leaves_the_form_as_it_is(own):
-    assert kept_form(own, ["mine"]) == ("", "", {})
+        kept = kept_form({**own, "values": {**values, **wrong}}, ["mine"])[2]
+        assert kept == {name: one for name, one in values.items() if name not in wrong}
+    for useless in (None, 5, [], {}, {"preset": "deleted"}, {"preset": ["mine"]}):
+        assert kept_form(useless, ["mine"]) == ("", "", {})
     assert kept_form({"preset": "mine", "values": 5}, ["mine"]) == ("mine", "", {})
 
 
@@ -209,9 +184,3 @@ def test_only_a_run_that_must_wait_is_said_to_be_queued():
     assert "number 1" in queue_notice([new, report("busy", "running")], "new")
     last = report("last", "queued", position=1)
     assert "number 2" in queue_notice([new, last], "last")
-
-
-def test_a_refused_value_is_named_as_its_control_is():
-    values = {**RunConfig().model_dump(), "num_steps": -5}
-    with pytest.raises(ConfigError, match=r"^Number of updates: num_steps=-5 is not allowed"):
-        read_form("a", "a", tuple(values[name] for name in FIELDS))
