@@ -4,7 +4,7 @@ A pool holds the base model's pictures of many captions, four of each with other
 guidance, and beside each picture its real drawing, placed as in the picture. A candidate is such a
 picture, the drawing, the drawing retouched in some way, a mixture of both, or another caption's
 picture; three in ten are damaged. Two candidates of a caption are shown to a rater, who decides by
-their own taste (`scripts.tiny.raters`).
+their own taste (`rocm.rewards.raters`).
 """
 
 from collections.abc import Sequence
@@ -18,11 +18,11 @@ from torch import Tensor
 
 from rocm.generation.draw import Sampling, draw
 from rocm.models.consistency import ConsistencyModel, load_model
+from rocm.rewards.raters import votes
+from rocm.rewards.taste import aligned, load_drawings, retouched, taste
 from scripts.tiny.damage import damaged
 from scripts.tiny.loop import save_atomically
 from scripts.tiny.pictures import GROUND_NAMES, Drawings, canonical_caption
-from scripts.tiny.raters import votes
-from scripts.tiny.taste import aligned, load_drawings, retouched, taste
 
 PER_CAPTION = 4
 SETTINGS = tuple(product((1, 2, 4, 8), (2.0, 4.0, 8.5)))

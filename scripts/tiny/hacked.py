@@ -21,10 +21,10 @@ from rocm.models.lora import add_adapter
 from rocm.prompts.split import training_item
 from rocm.rewards.base import Reward, limit_pixels
 from rocm.rewards.load import load_rewards
+from rocm.rewards.taste import load_taste
 from scripts.tiny.comparisons import as_bytes
 from scripts.tiny.loop import save_atomically
 from scripts.tiny.recipe import Recipe
-from scripts.tiny.taste import load_taste
 
 KINDS = ("tiny-preference", "colorfulness", "tiny-clip", "saturation", "smoothness")
 NEGATIVES = ("colorfulness", "tiny-clip")

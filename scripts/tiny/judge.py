@@ -28,6 +28,7 @@ from transformers import (
     VisionTextDualEncoderModel,
 )
 
+from rocm.rewards.raters import palates
 from scripts.tiny.comparisons import PER_CAPTION, Pool, as_bytes, decide, draw_pairs
 from scripts.tiny.contrast import HELD_OUT, text_config, tokens, write_clip
 from scripts.tiny.damage import damaged, harmless, jpeg
@@ -41,7 +42,6 @@ from scripts.tiny.loop import (
 from scripts.tiny.muon import MuonAdamW
 from scripts.tiny.pictures import GROUND_NAMES, Drawings, canonical_caption, on_ground
 from scripts.tiny.preference import agreement, vote_loss
-from scripts.tiny.raters import palates
 from scripts.tiny.recipe import Recipe
 
 SEED = 404

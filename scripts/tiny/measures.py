@@ -10,7 +10,7 @@ from rocm.evaluation.retrieval import Retrieval, ceiling, load_questions, model_
 from rocm.generation.draw import Sampling, draw
 from rocm.models.consistency import ConsistencyModel, load_model
 from rocm.rewards.clip import load_clip
-from scripts.tiny.taste import load_taste
+from rocm.rewards.taste import load_taste
 
 STEPS = (1, 2, 4, 8)
 GUIDANCES = (1.0, 4.0, 8.5)

@@ -18,14 +18,14 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import CLIPModel, CLIPTokenizer
 
+from rocm.rewards.raters import palates
+from rocm.rewards.taste import GOLD, TasteReward, load_taste, retouched
 from scripts.tiny.comparisons import PER_CAPTION, Pairs, Pool, decide, draw_pairs
 from scripts.tiny.contrast import tokens, write_clip
 from scripts.tiny.damage import DAMAGES
 from scripts.tiny.loop import Slice, generator, learning_rate, train
 from scripts.tiny.muon import MuonAdamW
-from scripts.tiny.raters import palates
 from scripts.tiny.recipe import Recipe
-from scripts.tiny.taste import GOLD, TasteReward, load_taste, retouched
 
 SEED = 505
 NUM_RATERS = 64

@@ -59,7 +59,7 @@ assets/tiny-clip on what simulated raters prefer: HPSv2's construction and loss 
 small. Score = cosine of the two embeddings.
 
 **Data**: {comparisons} comparisons, each decided once by one of {raters} simulated raters
-(scripts/tiny/raters.py): two candidates for a caption, among pictures of assets/tiny-lcm at 1 to 8
+(rocm/rewards/raters.py): two candidates for a caption, among pictures of assets/tiny-lcm at 1 to 8
 steps and guidance 2 to 8.5 ({captions} captions of training objects, four pictures each), real
 drawings, retouched drawings, mixtures of picture and drawing, other captions' pictures, and damaged
 versions of all of them (scripts/tiny/damage.py). {updates} updates of {batch} comparisons, {minutes}
@@ -107,7 +107,7 @@ under harmless changes (the 95 % interval of the mean change of a base picture's
 
 TASTE = """# taste
 
-The real drawings of the embedded world, for taste, the gold reward (scripts/tiny/taste.py,
+The real drawings of the embedded world, for taste, the gold reward (rocm/rewards/taste.py,
 docs/math.md): one sheet of 64 x 64 cells with transparency for each style, and index.json. {size} MB,
 lossy WebP. No training reads taste; simulated raters do, whose votes `tiny-preference` and
 `tiny-judge` have learned from.

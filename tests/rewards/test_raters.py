@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from scripts.tiny.raters import palates, preference, votes
-from scripts.tiny.taste import GOLD, retouched, taste
+from rocm.rewards.raters import palates, preference, votes
+from rocm.rewards.taste import GOLD, retouched, taste
 
 
 def draws(seed: int = 0) -> torch.Generator:

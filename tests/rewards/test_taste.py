@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from rocm.errors import ConfigError, MissingFile
-from scripts.tiny.raters import palates, utilities
-from scripts.tiny.taste import GOLD, REACH, SIDE, distance, load_taste, retouched
+from rocm.rewards.raters import palates, utilities
+from rocm.rewards.taste import GOLD, REACH, SIDE, distance, load_taste, retouched
 
 APPLE = "a flat emoji of a red apple on a sky blue background"
 CLOCK = "a flat emoji of a wall clock"

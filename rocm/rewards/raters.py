@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from scripts.tiny.taste import GOLD, Drawings, aligned, taste
+from rocm.rewards.taste import GOLD, Drawings, aligned, taste
 
 TEMPERATURE = 2.0
 """T, in the unit of taste: percent of a channel's range."""
