@@ -113,7 +113,10 @@ def load_drawings(folder: Path = FOLDER) -> Drawings:
             f"taste needs the drawings in {folder}, and {error.filename} is missing. Check out "
             "assets/taste, or make it: python -m scripts.tiny export"
         ) from error
-    names, rows, has_mirror, cells = index["objects"], {}, [], []
+    names: list[str] = index["objects"]
+    rows: dict[tuple[str, str], int] = {}
+    has_mirror: list[bool] = []
+    cells: list[Tensor] = []
     aliases: dict[int, list[str]] = {}
     for alias, number in index["aliases"].items():
         aliases.setdefault(number, []).append(alias)

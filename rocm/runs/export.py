@@ -10,8 +10,10 @@ from rocm.errors import RunError
 from rocm.runs.run_dir import RunDir
 from rocm.storage.files import make_folder
 
-EXPORTED = ("config.yaml", "manifest.json", "about.json", "metrics.jsonl", "events.jsonl")
-EXPORTED += ("log.txt", "samples/**/*", "adapter/*")
+EXPORTED = (
+    *("config.yaml", "manifest.json", "about.json", "metrics.jsonl", "events.jsonl", "log.txt"),
+    *("samples/**/*", "adapter/*"),
+)
 
 
 def export(run: RunDir, folder: Path) -> Path:

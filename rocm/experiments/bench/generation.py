@@ -43,10 +43,11 @@ def bench_drawing(work: Work, batches: Sequence[int]) -> Report:
             calls["base"]()
         spent = timing.interleaved(calls, device, work.num_rounds)
         for name, own in spent.items():
-            row: Row = {"model": name, "batch": batch, **timing.summary(own)}
-            row["pictures/s"] = 1000 * batch / row["ms"]
+            times = timing.summary(own)
+            row: Row = {"model": name, "batch": batch, **times}
+            row["pictures/s"] = 1000 * batch / times["ms"]
             row["x base"] = timing.speed_up(spent["base"], own)
-            rows.append(row | timing.rates(counter.counts.flops, row["ms"], rate))
+            rows.append({**row, **timing.rates(counter.counts.flops, times["ms"], rate)})
     facts = timing.environment(device) | {"matmul TFLOP/s": rate / 1e12, "rounds": work.num_rounds}
     facts |= {"size": work.size.name if work.size else work.base.model}
     facts |= {"num_inference_steps": work.base.num_inference_steps}
