@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
-from tests.browser.conftest import go, nameless, wait_for_contrast
+from tests.browser.conftest import nameless, wait_for_contrast
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
@@ -28,7 +28,6 @@ ORDERS = {
 }
 PAGES = [("Train", "#runs", "#preset"), ("Compare", "#compare_grid", "#compare")]
 PAGES += [("Generate", "#drawing", "")]
-CHART = "document.querySelector('#compare_efficiency .live-plot')"
 
 
 def test_it_opens_drawn_sorts_enlarges_and_is_taken_away(visit):
@@ -78,35 +77,6 @@ def test_it_opens_drawn_sorts_enlarges_and_is_taken_away(visit):
     other = visit("?" + page.url.partition("?")[2])
     other.wait_for_function(DRAWN, arg=32)
     assert other.evaluate(SOURCES) == sources
-
-
-def test_checkpoints_of_a_run_and_what_its_reward_cost(visit, run_id):
-    page = visit("?tab=compare")
-    page.wait_for_selector(FINISHED)
-    arms = page.locator("#compare_arms .token-remove:not(.remove-all)")
-    for left in range(arms.count() - 1, 0, -1):
-        arms.nth(1).click()
-        expect(arms).to_have_count(left)
-    page.click("#compare_arms input")
-    page.get_by_role("option", name=f"run {run_id}").click()
-    page.click("#compare_axis_box > button")
-    page.click("#compare_axis input")
-    page.get_by_role("option", name="checkpoint", exact=True).click()
-    page.fill("#compare_prompts textarea", "an apple")
-    page.click("#compare")
-    page.wait_for_function(DRAWN, arg=3)
-    page.wait_for_selector(FINISHED)
-    heads = page.locator(".cmp-heads small").all_inner_texts()
-    assert heads == ["", *(f"after {k} \N{MIDDLE DOT} trained on colorfulness" for k in (10, 20))]
-    page.wait_for_function(f"() => {CHART}?._fullLayout")
-    page.locator("#compare_cost").get_by_label("U-Net calls").check()
-    page.wait_for_function(f"() => {CHART}?._fullLayout?.xaxis?.title?.text === 'U-Net calls'")
-    end = f"[{CHART}?._fullData?.[2]?.x?.at(-1), {CHART}?._fullData?.[2]?.y?.at(-1)]"
-    page.wait_for_function(f"() => {end}.join() === '{24 * 30},20.5'")
-    go(page, page.url.partition("?")[0] + f"?run={run_id}&x=unet")
-    page.wait_for_selector("#reward_chart .main-svg")
-    reward = "document.querySelector('#reward_chart .live-plot')"
-    page.wait_for_function(f"() => {reward}._fullData?.some(one => one.x.at(-1) === 720)")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -84,28 +84,3 @@ def test_draw_reload_link_download_delete_and_undo(visit, run_id):
     other.wait_for_function("() => document.querySelector('#seed input')?.value === '41'")
     assert other.evaluate(SOURCES) == drawn
     other.wait_for_url("**seed=41**")
-
-
-def test_cancel_keeps_what_is_drawn(visit):
-    page = visit("?tab=generate&prompt=an+apple&num_pictures=64&num_inference_steps=16")
-    page.locator("#prompt textarea").press("Enter")
-    page.wait_for_selector("#drawing .pictures img")
-    page.click("#cancel")
-    page.wait_for_selector("#drawing .badge.cancelled")
-    assert 0 < page.locator("#drawing .pictures img").count() < 64
-    page.wait_for_selector("#cancel[disabled]")
-    page.wait_for_selector("#download:not([disabled])")
-
-
-def test_the_base_model_stands_beside_the_adapter(visit, run_id):
-    page = visit(f"?tab=generate&prompt=an+apple&adapter=run:{run_id}&num_pictures=1&with_base=1")
-    asked = "() => document.querySelector('#adapter input')?.value.includes('mine')"
-    page.wait_for_function(asked)
-    draw(page)
-    adapter, base = page.evaluate(SOURCES)
-    assert adapter != base
-    page.get_by_text("Base model", exact=True).click()
-    assert page.locator(".pictures img:visible").count() == 1
-    page.keyboard.press("ArrowRight")
-    assert page.locator(".pictures img:visible").count() == 2
-    assert f"/{run_id}/adapter" in page.inner_text("#drawing code")

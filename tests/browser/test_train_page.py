@@ -4,7 +4,6 @@ import csv
 import os
 import signal
 import time
-import zipfile
 
 import pytest
 
@@ -50,10 +49,10 @@ def finished(app, home):
     return run_id
 
 
-def write_run(home, name, num_steps, **more):
+def write_run(home, name, num_steps):
     """A run directory with a row for every update."""
     run = RunDir.create(home / "runs" / name, RunConfig(num_steps=num_steps), preset=name)
-    rows = [{"step": step, "reward": step % 7 + 1, **more} for step in range(1, num_steps + 1)]
+    rows = [{"step": step, "reward": step % 7 + 1} for step in range(1, num_steps + 1)]
     write_atomic(run.path / "metrics.jsonl", "".join(json_line(row) for row in rows))
     run.write_state("stopped", step=num_steps)
 
@@ -157,7 +156,7 @@ def test_a_run_from_start_through_every_accident_to_stop(visit, home, app):
     assert steps == list(range(len(steps)))
 
 
-def test_a_queue_goes_on_by_itself_and_can_be_changed_and_takes_a_sweep(visit, home):
+def test_a_queue_goes_on_by_itself_and_can_be_changed(visit, home):
     page = visit()
     wait_until_form_is_filled(page)
     fill_small(page, 4000)
@@ -183,37 +182,6 @@ def test_a_queue_goes_on_by_itself_and_can_be_changed_and_takes_a_sweep(visit, h
     wait_for_state(page, "finished")
     page.wait_for_url(f"**?run={first}")
 
-    page.click("#sweeps > button")
-    page.wait_for_selector("#sweep_table .empty")
-    page.fill("#sweep_betas input, #sweep_betas textarea", "0, 0.5")
-    page.click("#start_sweep")
-    page.wait_for_selector("#sweep_table:has-text('2 of 2 runs finished')")
-    assert page.locator("#sweep_table tr.peak").count() == 1
-    traces = "document.querySelector('#sweep_chart .js-plotly-plot')._fullData.map(t => t.name)"
-    assert page.evaluate(traces) == ["reward", "judge", "peak"]
-
-
-def test_a_run_is_named_exported_deleted_and_taken_back(visit, finished, home, app):
-    page = visit(f"?run={finished}")
-    wait_for_state(page, "finished")
-    page.click("#manage > button")
-    page.fill("#run_title input, #run_title textarea", "The <i>good</i> one")
-    page.press("#run_title input, #run_title textarea", "Enter")
-    page.wait_for_selector("#state strong:has-text('The <i>good</i> one')")
-    page.click("#export")
-    page.wait_for_selector("#archive:has-text('Download'), #archive :has-text('Download')")
-    with page.expect_download() as saving:
-        page.click("#archive")
-    names = zipfile.ZipFile(saving.value.path()).namelist()
-    assert any(name.endswith("metrics.jsonl") for name in names)
-    assert not list(app.temporary.glob("rocm-export-*"))
-    page.click("#delete")
-    page.click("#delete_sure")
-    page.wait_for_selector(f"#runs tr[data-run='{finished}']", state="detached")
-    page.click("#undo")
-    page.wait_for_selector(f"#runs tr[data-run='{finished}'].chosen")
-    assert Studio(home).runs.report(finished).status.state == "finished"
-
 
 def test_settings_become_a_command_a_preset_and_come_back(visit, finished):
     page = visit(f"?run={finished}")
@@ -223,14 +191,6 @@ def test_settings_become_a_command_a_preset_and_come_back(visit, finished):
     page.wait_for_function(
         "() => document.querySelector('#command textarea')?.value.includes('0.25')"
     )
-
-    # Bad input is one sentence, and the form is kept.
-    fill(page, "learning_rate", "")
-    page.wait_for_selector("#forecast .note.error:has-text('learning_rate without a value')")
-    page.click("#start")
-    assert "learning_rate without a value" in toast(page)
-    fill(page, "learning_rate", "0.0005")
-    page.wait_for_selector("#forecast .note.error", state="detached")
 
     # A reload loses nothing that was typed.
     wait_until_form_is_filled(page)
@@ -244,17 +204,13 @@ def test_settings_become_a_command_a_preset_and_come_back(visit, finished):
     assert "mine" in toast(page)
     page.wait_for_function("() => document.querySelector('#preset input')?.value === 'Own: mine'")
 
-    # A preset and a run's settings fill the form; another visitor's form is not this one's.
+    # A preset and a run's settings fill the form.
     choose(page, "#preset", "tiny-rocm-beta0")
     page.wait_for_function(BETA, arg="0")
     assert page.inner_text("#preset_sentence").strip()
     page.click("#manage > button")
     page.click("#clone")
     page.wait_for_function("() => document.querySelector('#setting_num_steps input')?.value == '4'")
-    page = visit()
-    wait_until_form_is_filled(page)
-    choose(page, "#preset", "Own: mine")
-    page.wait_for_function(BETA, arg="0.25")
 
 
 def test_charts_and_previews_change_without_a_word_to_the_server_and_the_address_keeps_it(
@@ -319,13 +275,3 @@ def test_a_long_run_is_drawn_with_few_points_all_where_one_zooms_and_another_on_
     wait_until_form_is_filled(page)
     go(page)
     page.wait_for_function(f"() => ({both})().length == 2")
-
-
-def test_a_logarithm_never_hides_a_judge_that_is_negative(visit, home):
-    write_run(home, "negative", 4, **{"heldout/tiny-judge": -1})
-    page = visit("?run=negative&log=1")
-    judge = f"() => {PLOT}?._fullData?.find(one => one.name === 'tiny-judge')?.y?.join()"
-    page.wait_for_function(f"() => ({judge})() === '-1,-1,-1,-1'")
-    axes = f"() => [{PLOT}._fullLayout.yaxis.type, {PLOT}._fullLayout.yaxis2.type]"
-    assert page.evaluate(axes) == ["log", "linear"]
-    assert "no log" in page.evaluate(f"() => {PLOT}._fullLayout.yaxis2.title.text")

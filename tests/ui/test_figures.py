@@ -4,7 +4,7 @@ import plotly.graph_objects as go
 
 from rocm.algorithms.intervals import Interval
 from rocm.experiments.sweep import SweepCell, SweepReport
-from rocm.ui.figures import numeric_setting, sweep_figure
+from rocm.ui.figures import sweep_figure
 from rocm.ui.train.sweeps import sweep_table
 
 
@@ -36,10 +36,6 @@ BY_TWO = report(
 )
 
 
-def test_plotly_accepts_a_figure_without_cells():
-    go.Figure(sweep_figure(report({"beta": [1.0]}, [], None)))
-
-
 def test_values_stand_in_order_with_their_intervals_and_a_star_on_the_judge_of_the_peak():
     figure = sweep_figure(BY_BETA)
     go.Figure(figure)
@@ -61,12 +57,6 @@ def test_every_combination_of_the_other_settings_has_its_own_lines():
     reward_and_judge = ["divergence kl reward", "divergence kl judge"]
     assert names[:2] == reward_and_judge
     assert names[2:4] == [name.replace("kl", "js") for name in reward_and_judge]
-
-
-def test_a_sweep_over_words_alone_says_that_it_has_no_axis():
-    given = report({"divergence": ["kl"]}, [cell({"divergence": "kl"}, 2, 0.4)], 0)
-    assert numeric_setting(given) == ""
-    assert "No numeric" in sweep_figure(given)["layout"]["annotations"][0]["text"]
 
 
 def test_the_table_marks_the_peak_and_escapes_what_others_wrote():

@@ -109,17 +109,6 @@ def test_simulated_raters_cast_every_planned_vote_and_nothing_more(store, study)
     assert {one.source for one in main} == {"simulated"}
 
 
-@pytest.mark.parametrize(("score", "winner", "loser"), [(0.9, "a", "b"), (0.1, "b", "a")])
-def test_simulated_raters_prefer_the_arm_that_should_win(store, score, winner, loser):
-    lifecycle.open_study(store, fill(store, num_pairs=40, votes_per_pair=3, main_per_rater=20))
-    simulate_raters(store, STUDY, num_raters=50, score=score)
-    votes = [one for one in store.votes(STUDY) if one.question == "overall"]
-    checks = [one.choice == one.expected for one in votes if one.kind == "check"]
-    assert sum(checks) > 0.8 * len(checks)
-    choices = [one.choice for one in votes if one.kind == "main"]
-    assert choices.count(winner) > 2 * choices.count(loser)
-
-
 def test_where_a_person_takes_part_simulated_votes_are_refused(store, study):
     rater(store)
     with pytest.raises(StudyError, match="1 people take part"):

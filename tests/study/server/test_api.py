@@ -118,11 +118,9 @@ def test_an_outside_id_is_kept_for_payment_only_if_the_study_says_so(serve, stor
     ("body", "words"),
     [
         ({"source": "friend"}, "not one of link"),
-        ({"source": "simulated"}, "not one of link"),
         ({"source": "prolific"}, "external_id"),
         ({"source": "link", "external_id": "x"}, "external_id"),
         ({"source": "mturk", "external_id": "a b"}, "external_id"),
-        ({"source": "link", "arm": "rocm"}, "arm"),
         ([], "body"),
     ],
 )
@@ -136,7 +134,6 @@ def test_odd_arrivals_are_one_sentence(client, store, body, words):
     ("body", "words"),
     [
         ({"trial": "x"}, "trial"),
-        ({"trial": 1}, "trial"),
         ({}, "Answer exactly"),
         ({"answers": {"overall": {"side": "left", "rt_ms": 1.5}}}, "rt_ms"),
         ({"left_is": "a"}, "left_is"),

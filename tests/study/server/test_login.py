@@ -10,7 +10,7 @@ from anyio import CapacityLimiter
 
 from rocm.study.server.api import Api
 from rocm.study.server.app import Server, alone
-from rocm.study.server.login import SETTINGS, Login, login_of
+from rocm.study.server.login import Login
 from rocm.study.store import tables
 from rocm.study.store.identity import external_hmac, study_secret
 from rocm.study.store.invitations import invite
@@ -135,9 +135,3 @@ def test_a_study_with_invitations_takes_nobody_else_but_pilots(client, store, bo
         refused(client.post(JOIN, json=refusal), 403, "not_invited")
     refused(client.post(JOIN, json={"source": "demo"}), 400, "refused")
     assert client.post(JOIN, json={"source": "pilot"}).status_code == 200
-
-
-def test_a_login_needs_everything_that_a_space_sets():
-    whole = dict(zip(SETTINGS, ("https://hf.example/", "c", "s", "a-b.hf.space"), strict=True))
-    assert login_of(whole) == Login("https://hf.example", "c", "s", "https://a-b.hf.space/study")
-    assert not any(login_of(whole | {name: ""}) for name in SETTINGS)

@@ -1,6 +1,4 @@
 import shutil
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -10,6 +8,7 @@ from rocm.study.design import lifecycle
 from rocm.study.server.bodies import JoinBody
 from rocm.study.server.start import server_of
 from rocm.study.store.identity import study_secret
+from tests.study.conftest import new_database, url
 from tests.study.small import fill, rater, work
 
 
@@ -57,8 +56,9 @@ def test_raters_who_come_at_once_get_the_same_secret(tmp_path):
     assert len(secrets) == 1
 
 
-def test_a_server_starts_without_libraries_that_take_a_second():
-    heavy = ["scipy.stats", "scipy.optimize", "statsmodels", "pandas", "pyarrow", "alembic"]
-    code = "import sys, rocm.study.service, rocm.study.server.start\n"
-    code += f"found = set({heavy}) & set(sys.modules)\nassert not found, found"
-    subprocess.run([sys.executable, "-c", code], check=True)
+def test_votes_go_into_the_database_that_is_named(tmp_path, postgres):
+    settings = {"DATABASE_URL": url(postgres, new_database(postgres))}
+    store = server_of(tmp_path, settings, True, False).api.store
+    assert fill(store) in str(store.studies())
+    assert not (tmp_path / "study.sqlite3").exists()
+    store.close()

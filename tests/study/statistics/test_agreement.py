@@ -24,18 +24,11 @@ def test_alpha_is_that_of_evalica(simulated, level):
 PUBLISHED = [[3, 0, 0, 0, 0], [0, 3, 1, 0, 0], [0, 0, 4, 0, 0], [0, 0, 4, 0, 0], [0, 4, 0, 0, 0],
              [1, 1, 1, 1, 0], [0, 0, 0, 4, 0], [3, 1, 0, 0, 0], [0, 4, 0, 0, 0], [0, 0, 0, 0, 3],
              [2, 0, 0, 0, 0], [0, 0, 1, 0, 0]]  # fmt: skip
-# Counts of three values in twelve units; the alphas are those of krippendorff 0.9 for them.
-KEPT = [[3, 2, 2], [1, 1, 0], [0, 0, 0], [3, 2, 3], [2, 2, 3], [2, 2, 2], [2, 3, 1], [3, 2, 0],
-        [1, 3, 2], [0, 3, 2], [3, 0, 0], [3, 0, 2]]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("counts", "nominal", "ordinal", "error"),
-    [(PUBLISHED, 0.743, 0.815, 5e-4), (KEPT, -0.0221382591659669, 0.010594375106003029, 1e-12)],
-)
-def test_alpha_is_that_of_known_examples(counts, nominal, ordinal, error):
-    for level, expected in (("nominal", nominal), ("ordinal", ordinal)):
-        assert alpha(np.array(counts, dtype=float), level) == pytest.approx(expected, abs=error)
+def test_alpha_is_that_of_a_known_example():
+    for level, expected in (("nominal", 0.743), ("ordinal", 0.815)):
+        assert alpha(np.array(PUBLISHED, dtype=float), level) == pytest.approx(expected, abs=5e-4)
 
 
 def test_alpha_of_perfect_agreement_is_one_and_lies_within_its_interval(by_hand, simulated):

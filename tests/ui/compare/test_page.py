@@ -4,13 +4,12 @@ import gradio as gr
 import pytest
 
 from rocm.algorithms.intervals import Interval
-from rocm.errors import ConfigError
 from rocm.evaluation.request import AXES, Request
 from rocm.evaluation.store import Comparisons
 from rocm.evaluation.table import ComparisonTable, Row
 from rocm.generation.queue import DrawingQueue
 from rocm.ui.access import access
-from rocm.ui.compare.form import build_form, numbers
+from rocm.ui.compare.form import build_form
 from rocm.ui.compare.page import CompareHandlers, _build_view, servers
 from rocm.ui.compare.view import table_html
 
@@ -39,12 +38,6 @@ def test_a_form_gives_back_the_request_that_filled_it(parts, comparisons):
     values = [list(request.arms), *(filled[control] for control in form.controls[1:])]
     assert form.request(tuple(values)) == request
     assert set(AXES) <= {value for _, value in form.axis.choices}
-
-
-def test_values_that_are_no_numbers_are_a_sentence():
-    assert numbers(" 1, 2.5;4\n8 ") == (1, 2.5, 4, 8)
-    with pytest.raises(ConfigError, match="are not numbers"):
-        numbers("1, two")
 
 
 def test_what_is_gone_is_nothing_for_the_script_and_a_sentence_once_for_the_page(

@@ -3,7 +3,7 @@
 import gradio as gr
 import pytest
 
-from rocm.generation.orders import MAX_ORDERED, MAX_ORDERED_PUBLIC, Orders
+from rocm.generation.orders import MAX_ORDERED_PUBLIC, Orders
 from rocm.generation.queue import DrawingQueue
 from rocm.ui.access import access
 from rocm.ui.generate.page import GenerateHandlers, _build_form, _build_view
@@ -24,11 +24,6 @@ def test_in_public_a_call_that_skips_the_page_draws_nothing_and_sees_nothing(
     assert largest_order(page) == MAX_ORDERED_PUBLIC
     assert "Reload" in page.call("_draw")[1]
     assert not list((tmp_path / "generated").rglob("entry.json"))
-
-
-@pytest.mark.filterwarnings("ignore")
-def test_in_private_the_page_offers_larger_orders(serve):
-    assert largest_order(serve(access("127.0.0.1", False, ""))) == MAX_ORDERED
 
 
 def test_a_drawing_deleted_elsewhere_is_said_once_and_no_more_asked_for(tmp_path):

@@ -98,10 +98,3 @@ def test_the_figure_has_a_bar_and_its_interval_for_every_score():
     assert overall["error_x"]["array"] == pytest.approx([10, 10])
     assert appeal["error_x"]["arrayminus"] == pytest.approx([10, 0])
     assert MARK in figure["layout"]["title"]["text"]
-
-
-def test_votes_left_out_are_shown_beside_all_votes_only_where_there_are_some(page):
-    both = page._figures(CONTENT)
-    assert both[page._all]["visible"]
-    same = CONTENT | {"results": CONTENT["results"] | {"num_excluded": 0}}
-    assert not page._figures(same)[page._all]["visible"]

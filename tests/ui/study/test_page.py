@@ -6,9 +6,6 @@ import pytest
 from rocm.errors import RocmError
 from rocm.studio import Studio
 from rocm.study.design import lifecycle
-from rocm.study.design.form import form_recipe
-from rocm.study.design.recipe import Recipe
-from rocm.study.report.effects import Widths
 from rocm.study.server.app import PLACE
 from rocm.study.service import PairRow
 from rocm.study.store.store import Store
@@ -18,7 +15,6 @@ from rocm.ui.study import view
 from rocm.ui.study.form import build_form
 from rocm.ui.study.page import StudyPage
 from rocm.ui.study.panel import build_panel
-from tests.study.design.test_build import RECIPE
 from tests.study.small import STUDY, fill
 
 ACTIONS = [
@@ -132,28 +128,13 @@ def test_invitations_are_shown_once_and_replace_the_open_link(page, panel, studi
         ask(page, "invite", None)
 
 
-def test_a_deleted_draft_can_be_restored_until_the_bin_is_emptied(page, panel, studies):
+def test_a_deleted_draft_can_be_restored(page, panel, studies):
     page._confirmed("0" * 12, ask(page, "delete")[panel["pending"]])
     assert STUDY not in page._shown(STUDY, "http://x/")[panel["studies"]]
     assert page._look_into_bin("secret")["value"] == STUDY
     assert STUDY not in str(page._look_into_bin("wrong"))
     assert page._restore("", STUDY) == STUDY
     assert studies.details(STUDY).state == "draft"
-    page._confirmed(STUDY, ("delete", STUDY, 5, ""))
-    page._confirmed("", ask(page, "empty", study="")[panel["pending"]])
-    with pytest.raises(RocmError, match="The bin is empty"):
-        ask(page, "empty", study="")
-
-
-def test_the_form_as_it_opens_lacks_only_the_consent(page, tmp_path):
-    values = {name: control.value for name, control in page._form.fields.items()}
-    with pytest.raises(RocmError, match=r"consent\.contact is missing"):
-        form_recipe(values, tmp_path)
-    consent = {f"consent.{name}": value for name, value in RECIPE["consent"].items()}
-    recipe = form_recipe(values | consent, tmp_path)
-    defaults = {name: field.default for name, field in Recipe.model_fields.items()}
-    for name in ("votes_per_pair", "lease_minutes", "min_check_share", "peeking", "instructions"):
-        assert getattr(recipe, name) == defaults[name]
 
 
 def test_prompts_titles_and_reasons_are_never_html():
@@ -164,9 +145,3 @@ def test_prompts_titles_and_reasons_are_never_html():
         assert evil not in grid
         assert ("data-pair" in grid) == is_draft
         assert f'{view.VOTES}/picture/{"a" * 32}"' in grid
-
-
-def test_an_effect_is_a_width_in_points_or_unknown():
-    words = view.effect(Widths(0.2, 0.1, 0.08), 5)
-    assert "10 points as planned, 8 points with 5 more raters" in words
-    assert "points" not in view.effect(Widths(None, None, None), 0)

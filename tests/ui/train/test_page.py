@@ -16,7 +16,7 @@ from rocm.ui.access import access
 from rocm.ui.controls import FIELDS
 from rocm.ui.train.actions import pressable
 from rocm.ui.train.charts import MAX_RUNS, AskedRows, new_rows, rows_or_none
-from rocm.ui.train.form import kept_form, queue_notice, read_form
+from rocm.ui.train.form import kept_form, read_form
 from rocm.ui.train.page import Seen, _chooser, changed, first_shown, in_order
 from rocm.ui.train.previews import pictures
 
@@ -175,12 +175,3 @@ def test_a_form_that_a_browser_kept_comes_back_as_far_as_it_fits():
     for useless in (None, 5, [], {}, {"preset": "deleted"}, {"preset": ["mine"]}):
         assert kept_form(useless, ["mine"]) == ("", "", {})
     assert kept_form({"preset": "mine", "values": 5}, ["mine"]) == ("mine", "", {})
-
-
-def test_only_a_run_that_must_wait_is_said_to_be_queued():
-    new = report("new", "queued", position=0)
-    assert queue_notice([new, report("old")], "new") == ""
-    assert queue_notice([report("new", "starting")], "new") == ""
-    assert "number 1" in queue_notice([new, report("busy", "running")], "new")
-    last = report("last", "queued", position=1)
-    assert "number 2" in queue_notice([new, last], "last")

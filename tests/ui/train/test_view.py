@@ -1,4 +1,4 @@
-"""A run in words: what is said, and that nothing written by others becomes HTML."""
+"""A run in words: nothing written by others becomes HTML."""
 
 from dataclasses import replace
 
@@ -23,8 +23,3 @@ def test_what_others_wrote_is_escaped():
     html += view.warnings(replace(PACE, warnings=[{"step": 1, "message": EVIL}]))
     assert EVIL not in html
     assert html.count("&lt;img") == 6
-
-
-def test_only_a_run_that_did_not_end_well_shows_its_log():
-    assert "Traceback" in view.state_line(at("failed"), PACE, RunConfig(), "Traceback")
-    assert "Traceback" not in view.state_line(at("finished"), PACE, RunConfig(), "Traceback")
