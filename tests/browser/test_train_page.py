@@ -52,7 +52,8 @@ def finished(app, home):
 def write_run(home, name, num_steps):
     """A run directory with a row for every update."""
     run = RunDir.create(home / "runs" / name, RunConfig(num_steps=num_steps), preset=name)
-    rows = [{"step": step, "reward": step % 7 + 1} for step in range(1, num_steps + 1)]
+    steps = range(1, num_steps + 1)
+    rows = [{"time": 1.7e9 + step, "step": step, "reward": step % 7 + 1} for step in steps]
     write_atomic(run.path / "metrics.jsonl", "".join(json_line(row) for row in rows))
     run.write_state("stopped", step=num_steps)
 
