@@ -19,6 +19,7 @@ from rocm.evaluation.request import ASK_ABOVE, AXES, JUDGE, REWARDS, Request, pr
 from rocm.generation.picture import SAMPLING
 from rocm.generation.queue import DrawingQueue
 from rocm.models.files import find_model
+from rocm.prompts.vocabulary import remark
 from rocm.runs.adapters import BASE
 
 if TYPE_CHECKING:
@@ -86,6 +87,8 @@ def evaluate(options: argparse.Namespace, rest: list[str], home: Path) -> None:
         raise RunError(f"Cannot write {options.out}: no folder there. Choose another --out.")
     request = read_request(options)
     plan = make_plan(request, home / "runs")
+    if words := remark(plan.prompts, plan.columns[0].picture.model):
+        print(words, file=sys.stderr)
     if num_started() > 1:  # then this process draws, not a separate one with a log
         silence_libraries()
     with joined() as ranks:

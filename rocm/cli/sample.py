@@ -1,6 +1,7 @@
 """`python -m rocm sample`: pictures of a prompt."""
 
 import argparse
+import sys
 from pathlib import Path
 
 from rocm.cli.lazy import lazy
@@ -8,6 +9,7 @@ from rocm.config import RunConfig
 from rocm.distributed import joined
 from rocm.errors import ConfigError, RunError
 from rocm.generation.picture import SAMPLING, Picture, png_bytes
+from rocm.prompts.vocabulary import remark
 from rocm.runs.adapters import find_adapter
 
 Sampler = lazy("rocm.generation.sampler:Sampler")
@@ -52,6 +54,8 @@ def sample(options: argparse.Namespace, rest: list[str], home: Path) -> None:
         **{name: getattr(options, name) for name in SAMPLING},
     ).checked()
     pictures = first.series(options.num)
+    if words := remark([first.prompt], first.model):
+        print(words, file=sys.stderr)
     silence_libraries()
     with joined() as ranks:
         for drawn in Sampler(options.device).draw(pictures, ranks=ranks):

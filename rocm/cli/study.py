@@ -33,9 +33,10 @@ verdict: Callable[..., str] = lazy("rocm.study.report.results:verdict")
 study_report = lazy("rocm.study.report.stored:study_report")
 erase = lazy("rocm.study.store.erase")
 invitations = lazy("rocm.study.store.invitations")
+make_tasters = lazy("rocm.cli.tasters:make_tasters")
 Backup = lazy("rocm.study.store.backup:Backup")
 open_pictures = lazy("rocm.study.store.pictures:Pictures")
-simulate_raters = lazy("rocm.study.store.simulated_raters:simulate_raters")
+simulated = lazy("rocm.study.store.simulated_raters")
 open_store = lazy("rocm.study.store.store:Store.open")
 named = lazy("rocm.study.store.studies:named")
 
@@ -78,6 +79,8 @@ def add_study_arguments(parser: argparse.ArgumentParser) -> None:
     _of_study(actions, "close", _step, "end a study permanently").set_defaults(step="close")
     sub = _of_study(actions, "simulate", _simulate, "add votes by simulated raters, marked as such")
     sub.add_argument("--raters", type=int, default=30, help="maximum number; default: 30")
+    words = "score: by the arm. taste: by the picture, the embedded model's only; default: score"
+    sub.add_argument("--by", choices=("score", "taste"), default="score", help=words)
     sub.add_argument("--score", type=float, default=0.6, help="of each first arm; default: 0.6")
     sub.add_argument("--seed", type=int, default=0, help="default: 0")
     sub = _of_study(actions, "add-raters", _add_raters, "plan work for additional raters")
@@ -227,7 +230,12 @@ def _step(at: StudyHome, options: argparse.Namespace) -> str:
 
 def _simulate(at: StudyHome, options: argparse.Namespace) -> str:
     study_id = _id(at, options)
-    done = simulate_raters(at.store, study_id, options.raters, options.score, options.seed)
+    num_raters, seed = options.raters, options.seed
+    if options.by == "taste":
+        crowd = make_tasters(at.store, at.pictures, study_id, num_raters, seed)
+    else:
+        crowd = simulated.crowd_of_score(at.store, study_id, options.score, seed)
+    done = simulated.simulate_raters(at.store, study_id, num_raters, crowd)
     return f"Simulated raters answered {done} trials.\n{summary(at.store, study_id)}"
 
 

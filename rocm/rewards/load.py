@@ -9,7 +9,7 @@ from rocm.rewards.base import Reward
 from rocm.rewards.color import PixelReward, colorfulness, saturation, smoothness
 from rocm.rewards.files import PUBLISHED
 from rocm.rewards.jpeg import compressibility, incompressibility
-from rocm.rewards.names import CLIP_FOLDERS, check_reward
+from rocm.rewards.names import CLIP_FOLDERS, TASTE, check_reward
 from rocm.rewards.user import UserReward
 from rocm.rewards.user_files import is_user_reward
 
@@ -50,6 +50,10 @@ def _load(name: str, device: torch.device, copies: Mapping[str, Path]) -> Reward
         return load_published(name, device)
     if is_user_reward(name):
         return UserReward(name, copies.get(name))
+    if name == TASTE:
+        from rocm.rewards.taste import load_taste
+
+        return load_taste()
     from rocm.rewards.clip import load_clip
 
     check_reward(name)

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Collection
 
+from rocm.config import RunConfig
 from rocm.config.algorithms import Algorithm
 from rocm.errors import ConfigError, MissingDependency
 from rocm.rewards.files import PUBLISHED, is_usable
@@ -13,9 +14,15 @@ from rocm.rewards.user_files import check_user_reward, is_user_reward
 
 WITHOUT_GRADIENT = ("compressibility", "incompressibility")
 PIXEL_NAMES = ("colorfulness", "saturation", "smoothness", *WITHOUT_GRADIENT)
-CLIP_FOLDERS = {"tiny-clip": "assets/tiny-clip", "tiny-judge": "assets/tiny-judge"}
+CLIP_FOLDERS = {
+    "tiny-preference": "assets/tiny-preference",
+    "tiny-clip": "assets/tiny-clip",
+    "tiny-judge": "assets/tiny-judge",
+}
 EMBEDDED_MODEL = "assets/tiny-lcm"
-EMBEDDED = ("tiny-clip", "colorfulness", "saturation")
+EMBEDDED = ("tiny-preference", "tiny-clip", "colorfulness", "saturation")
+TASTE = "taste"
+"""The gold reward of the embedded world: measured, never trained on, read by no judge."""
 NAMES = (*PIXEL_NAMES, *CLIP_FOLDERS, *PUBLISHED)
 OFFICIAL = tuple(f"official:{name}" for name in ("hpsv2", "hpsv2.1", "imagereward", "blipscore"))
 KL = "kl_nats"
@@ -24,6 +31,11 @@ STATISTIC_NAMES = ("saturation", "contrast", "edge_density", "color_entropy")
 
 def check_reward(name: str) -> str:
     """The name, if it is of `NAMES`, `clip:FOLDER` or `path/to/file.py:name`, else ConfigError."""
+    if name == TASTE:
+        raise ConfigError(
+            "taste is the gold reward that simulated raters vote by: it is only measured (track), "
+            "so that it can tell what training on a learned reward did. Train on tiny-preference."
+        )
     if name in NAMES or (name.startswith("clip:") and name != "clip:"):
         return name
     if is_user_reward(name):
@@ -37,10 +49,15 @@ def check_reward(name: str) -> str:
     )
 
 
+def check_tracked(name: str) -> str:
+    """The name, if it is `TASTE` or as in `check_reward`."""
+    return name if name == TASTE else check_reward(name)
+
+
 def check_measured(name: str) -> str:
-    """The name, if it is of `OFFICIAL` and its packages are known, or as in `check_reward`."""
+    """The name, if it is of `OFFICIAL` and its packages are known, or as in `check_tracked`."""
     if name not in OFFICIAL:
-        return check_reward(name)
+        return check_tracked(name)
     if not os.environ.get("ROCM_REFERENCE_PYTHON"):
         raise MissingDependency(
             f"{name} needs the official packages, but ROCM_REFERENCE_PYTHON is not set. "
@@ -53,7 +70,7 @@ def measurable() -> list[str]:
     """Names that pictures can be measured by on this machine, official packages included."""
     official = OFFICIAL if os.environ.get("ROCM_REFERENCE_PYTHON") else ()
     here = usable_published()
-    return [*EMBEDDED, *here, *(name for name in official if name.partition(":")[2] in here)]
+    return [*EMBEDDED, TASTE, *here, *(name for name in official if name.partition(":")[2] in here)]
 
 
 def check_gradient(
@@ -77,13 +94,16 @@ def check_gradient(
         )
 
 
-def tracked(track: str, reward: str, model: str) -> list[str]:
-    """The rewards that are measured besides the trained one; arguments are settings of a run."""
-    if track.strip() != "auto":
-        return [name.strip() for name in track.split(",") if name.strip()]
+def tracked(config: RunConfig) -> list[str]:
+    """The rewards that a run measures besides the trained one and the judge."""
+    if config.track.strip() != "auto":
+        return [name.strip() for name in config.track.split(",") if name.strip()]
+    is_embedded = config.model == EMBEDDED_MODEL
     # A published reward takes seconds a picture on a CPU: too long for the embedded model's runs.
-    is_small = model == EMBEDDED_MODEL and not set(parse_mixture(reward)) & set(PUBLISHED)
-    return [*EMBEDDED, *(() if is_small else usable_published())]
+    is_small = is_embedded and not set(parse_mixture(config.reward)) & set(PUBLISHED)
+    names = [*EMBEDDED, *(() if is_small else usable_published())]
+    # Other prompts have no drawing to be near to.
+    return [*names, TASTE] if is_embedded and config.prompts == "embedded" else names
 
 
 def usable_published() -> list[str]:

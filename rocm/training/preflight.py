@@ -4,6 +4,7 @@ import os
 import shutil
 import sysconfig
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -14,7 +15,13 @@ from rocm.errors import ConfigError, RocmError
 from rocm.models.files import check_model
 from rocm.prompts.split import prompts_of
 from rocm.rewards.files import PUBLISHED, find_weights
-from rocm.rewards.names import check_gradient, check_reward, parse_mixture, tracked
+from rocm.rewards.names import (
+    check_gradient,
+    check_reward,
+    check_tracked,
+    parse_mixture,
+    tracked,
+)
 from rocm.rewards.user_files import is_user_reward
 from rocm.storage.paths import find_folder
 from rocm.training.estimate import Estimate
@@ -26,7 +33,7 @@ def problems(config: RunConfig, forecast: Estimate) -> list[str]:
     checks: list[Callable[[], object]] = [
         lambda: check_model(config.model),
         lambda: prompts_of(config),
-        *(lambda name=name: _check_reward(name) for name in _named(config)),
+        *(partial(_check_files, *named) for named in _named(config)),
         lambda: check_gradient(parse_mixture(config.reward), config.method),
         *([lambda: load_preferences(config.preferences, ())] if config.preferences else []),
         lambda: check_precision(config, None if config.device == "cpu" else card_capability()),
@@ -48,17 +55,19 @@ def free_memory_mb(device: str) -> tuple[float, str]:
     return psutil.virtual_memory().available / 1e6, "this machine"
 
 
-def _named(config: RunConfig) -> list[str]:
+def _named(config: RunConfig) -> list[tuple[str, Callable[[str], str]]]:
+    """Every reward of a run with the check of its name."""
     try:
         trained = list(parse_mixture(config.reward))
     except RocmError:
         return []  # said by the check of the mixture itself
-    others = [*tracked(config.track, config.reward, config.model), config.judge]
-    return [*trained, *filter(None, others)]
+    # The judge's highest score may choose the adapter, so it is no mere measurement.
+    optimized = [(name, check_reward) for name in [*trained, *filter(None, [config.judge])]]
+    return [*optimized, *((name, check_tracked) for name in tracked(config))]
 
 
-def _check_reward(name: str) -> None:
-    check_reward(name)
+def _check_files(name: str, check: Callable[[str], str]) -> None:
+    check(name)
     if name in PUBLISHED:
         find_weights(name)
     if name.startswith("clip:"):

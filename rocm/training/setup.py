@@ -27,7 +27,7 @@ from rocm.models.tiny_decoder import load_decoder
 from rocm.prompts.split import PromptSet, prompts_of
 from rocm.rewards.base import RAW, Mixture, Reward, Scale
 from rocm.rewards.load import load_rewards, probe_rewards
-from rocm.rewards.names import check_gradient, parse_mixture, tracked
+from rocm.rewards.names import check_gradient, check_reward, parse_mixture, tracked
 from rocm.training.checkpoint import Critic, Learner
 from rocm.training.memory import Economy, plan_memory
 from rocm.training.preferences import BASE, Preference, load_preferences
@@ -142,8 +142,9 @@ def set_up(
     if config.preferences:
         preferences = load_preferences(config.preferences, prompts.evaluation)
     model = LOADERS[config.sampler](config.model, config.device, config.precision)
-    others = measured or tracked(config.track, config.reward, config.model)
-    names = dict.fromkeys(filter(None, [*weights, *others, config.judge]))
+    others = measured or tracked(config)
+    optimized = [check_reward(name) for name in filter(None, [*weights, config.judge])]
+    names = dict.fromkeys([*weights, *others, *optimized])
     rewards = load_rewards(names, model.device, copies)
     return replace(prepare(config, model, rewards, prompts, preferences), ranks=ranks)
 

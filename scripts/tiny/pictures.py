@@ -38,8 +38,8 @@ BARE_NOUNS = set(
 
 
 SIDE = 64
-REACH = 2
-SMALLEST = 0.9
+REACH = 1
+SMALLEST = 0.94
 # Writing, clock hands and maps would be wrong in a mirror.
 NOT_MIRRORED = re.compile(
     "o'clock|thirty|clock|watch|points|zzz|calendar|compass|map|globe|book|newspaper|banknote|chart|"

@@ -9,13 +9,14 @@ import pytest
 
 from rocm.cli.main import main
 from rocm.config import RunConfig
-from rocm.errors import MissingFile
+from rocm.errors import ConfigError, MissingFile
 from rocm.rewards import files as reward_files
 from rocm.rewards.files import PUBLISHED, download, find_weights, is_usable
 from rocm.rewards.names import EMBEDDED, tracked
 from rocm.storage.hub import PINNED
 from rocm.training.estimate import Estimate
 from rocm.training.preflight import problems
+from rocm.training.setup import set_up
 
 
 @pytest.fixture(autouse=True)
@@ -155,13 +156,25 @@ def test_a_file_with_another_content_is_not_kept(served, capsys):
 
 
 def test_what_is_usable_is_held_out_by_default(folder):
-    assert tracked("auto", "hpsv2", "assets/tiny-lcm") == list(EMBEDDED)
+    def names(track, reward, **others):
+        return tracked(RunConfig(track=track, reward=reward, **others))
+
+    assert names("auto", "hpsv2") == [*EMBEDDED, "taste"]
     put_all(folder, "pickscore")
     put_all(folder, "clipscore")
     expected = [*EMBEDDED, "pickscore", "clipscore"]
-    assert tracked("auto", "hpsv2", "assets/tiny-lcm") == expected
-    assert tracked("auto", "0.5*pickscore+saturation", "assets/tiny-lcm") == expected
-    assert tracked("auto", "colorfulness", "some/lcm") == expected
-    assert tracked("auto", "colorfulness", "assets/tiny-lcm") == list(EMBEDDED)
-    assert tracked(" saturation, hpsv2 ", "hpsv2", "some/lcm") == ["saturation", "hpsv2"]
-    assert tracked("", "hpsv2", "some/lcm") == []
+    assert names("auto", "hpsv2") == [*expected, "taste"]
+    assert names("auto", "0.5*pickscore+saturation") == [*expected, "taste"]
+    assert names("auto", "colorfulness", model="some/lcm") == expected
+    assert names("auto", "colorfulness") == [*EMBEDDED, "taste"]
+    assert names("auto", "colorfulness", prompts="mine.txt") == list(EMBEDDED)
+    assert names(" saturation, hpsv2 ", "hpsv2", model="some/lcm") == ["saturation", "hpsv2"]
+    assert names("", "hpsv2", model="some/lcm") == []
+
+
+@pytest.mark.parametrize("settings", [{"reward": "tiny-clip+taste"}, {"judge": "taste"}])
+def test_nothing_is_trained_or_chosen_by_the_gold_reward(settings):
+    said = problems(RunConfig(**settings), Estimate(None, None, ""))
+    assert any("gold reward" in sentence for sentence in said)
+    with pytest.raises(ConfigError, match="gold reward"):
+        set_up(RunConfig(**settings))

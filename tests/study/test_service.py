@@ -11,7 +11,7 @@ from rocm.study.design.recipe import Recipe
 from rocm.study.report.effects import widths
 from rocm.study.report.progress import study_progress
 from rocm.study.service import PER_PAGE, Studies
-from rocm.study.store.simulated_raters import simulate_raters
+from rocm.study.store.simulated_raters import crowd_of_score, simulate_raters
 from tests.study.design.test_build import RECIPE, FakeQueue
 from tests.study.small import STUDY, fill, rater, work
 
@@ -184,7 +184,7 @@ def test_more_raters_narrow_the_interval_and_an_early_end_widens_it(store, studi
     study_id = built(studies, votes_per_pair=6, prompts={"num": 30}, main_per_rater=30)
     studies.open(study_id)
     assert widths(store, study_id, 6, 5).now is None
-    simulate_raters(store, study_id, 3, 0.6, seed=1)
+    simulate_raters(store, study_id, 3, crowd_of_score(store, study_id, 0.6, seed=1))
     predicted = studies.widths(study_id, 6)
     assert predicted.more < predicted.planned < predicted.now
 

@@ -6,7 +6,7 @@ from rocm.study.design import lifecycle
 from rocm.study.design.build import Build, build
 from rocm.study.design.recipe import Recipe
 from rocm.study.store.pictures import Pictures
-from rocm.study.store.simulated_raters import simulate_raters
+from rocm.study.store.simulated_raters import crowd_of_score, simulate_raters
 from rocm.study.store.store import Store
 from tests.study.design.test_build import RECIPE, FakeQueue
 
@@ -31,5 +31,5 @@ def voted(home: Path, num_raters: int = 9, **changed) -> tuple[Store, str]:
     """The same, opened, with the votes of simulated raters."""
     store, study_id = draft(home, **changed)
     lifecycle.open_study(store, study_id)
-    simulate_raters(store, study_id, num_raters, 0.65)
+    simulate_raters(store, study_id, num_raters, crowd_of_score(store, study_id, 0.65))
     return store, study_id

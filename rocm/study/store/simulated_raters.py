@@ -1,5 +1,6 @@
 """Simulated raters of a stored study, who join, consent and answer by the methods for people."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -7,10 +8,11 @@ from sqlalchemy import func, select
 
 from rocm.errors import StudyError
 from rocm.study.statistics.simulate import Utility, answers
+from rocm.study.statistics.votes import Floats
 from rocm.study.store import rows
 from rocm.study.store.session import Answer, Trial, TrialQuestion
 from rocm.study.store.store import Store
-from rocm.study.store.tables import arm, image, rater
+from rocm.study.store.tables import arm, image, prompt, rater
 
 SOURCE = "simulated"
 SIDES = {True: {"a": "left", "b": "right"}, False: {"a": "right", "b": "left"}}
@@ -50,18 +52,51 @@ class Crowd:
         return int(4000 * np.exp(self.rng.normal(0, 0.4)))
 
 
-def simulate_raters(
-    store: Store, study_id: str, num_raters: int, score: float, seed: int = 0
-) -> int:
-    """Let simulated raters work through an open study without people; the number of trials.
+@dataclass
+class Tasters:
+    """Raters who like each picture by a utility of their own, whatever arm it is from.
 
-    `score` is the true score of the first over the second arm of every comparison, in (0, 1).
+    Attributes:
+        utilities: of each picture for every rater, (R,), in units of the votes' logistic noise.
+        tie_width: smaller differences are ties where a question allows them, >= 0.
     """
+
+    utilities: Mapping[str, Floats]
+    tie_width: float
+    rng: np.random.Generator
+
+    def answer(self, number: int, trial: Trial, question: TrialQuestion) -> Answer:
+        """One rater's answer to one question of a trial."""
+        left, right = (self.utilities[name][number] for name in (trial.left, trial.right))
+        felt = left - right + self.rng.logistic()
+        milliseconds = int(4000 * np.exp(self.rng.normal(0, 0.4)))
+        if question.allow_tie and abs(felt) < self.tie_width:
+            return Answer("tie", milliseconds)
+        return Answer("left" if felt > 0 else "right", milliseconds)
+
+
+def crowd_of_score(store: Store, study_id: str, score: float, seed: int = 0) -> Crowd:
+    """Raters by whom the first arm of every comparison has a true score, in (0, 1)."""
+    utility = Utility().with_score(score)
+    return Crowd(utility, _places(store, study_id), np.random.default_rng(seed))
+
+
+def shown_pictures(store: Store, study_id: str) -> dict[str, str]:
+    """The prompt of every picture of a study, by picture id."""
+    with store.database.read() as connection:
+        chosen = (
+            select(image.c.picture_id, prompt.c.text)
+            .join(prompt, prompt.c.id == image.c.prompt_id)
+            .where(image.c.study_id == study_id)
+        )
+        return {row.picture_id: row.text for row in connection.execute(chosen)}
+
+
+def simulate_raters(store: Store, study_id: str, num_raters: int, crowd: Crowd | Tasters) -> int:
+    """Let simulated raters work through an open study without people; the number of trials."""
     if num_raters < 1:
         raise StudyError(f"{num_raters} raters are too few. Give at least 1.")
-    utility = Utility().with_score(score)
     _refuse_among_people(store, study_id)
-    crowd = Crowd(utility, _places(store, study_id), np.random.default_rng(seed))
     version = store.study(study_id).config["consent"]["version"]
     questions = store.questions(study_id)
     num_done = 0
@@ -71,7 +106,7 @@ def simulate_raters(
         before, trial = num_done, store.next_step(token).trial
         while trial is not None:
             store.shown(token, trial.public_id)
-            answers = {one.key: crowd.answer(number, trial, one) for one in questions}
+            answers = {asked.key: crowd.answer(number, trial, asked) for asked in questions}
             trial = store.submit(token, trial.public_id, answers).trial
             num_done += 1
         if num_done == before:  # no work is left

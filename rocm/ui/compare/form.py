@@ -14,6 +14,7 @@ from rocm.rewards.names import measurable
 from rocm.runs.adapters import adapter_choices
 from rocm.ui.generate.page import STEPS
 from rocm.ui.handlers import named
+from rocm.ui.words import build_words
 
 NO_AXIS = "none"
 CONTROLS = (
@@ -108,6 +109,7 @@ def build_form(comparisons: Comparisons, is_public: bool) -> CompareForm:
     compare = gr.Button("Compare", variant="primary", elem_id="compare")
     words = named("compare_prompts", "Prompts", "One per line.")
     prompts = gr.Textbox("\n".join(first.prompts), lines=8, max_lines=12, **words)
+    beside_prompts = gr.Column()
     choice = _build_set(is_public)
     with gr.Row(elem_id="compare_seed_row"):
         seed = gr.Number(first.seed, **named("compare_seed", "First seed"), **small)
@@ -119,6 +121,8 @@ def build_form(comparisons: Comparisons, is_public: bool) -> CompareForm:
     guidance = gr.Slider(1, 20, first.guidance_scale, step=0.5, **words)
     axis, values = _build_axis()
     rewards, model = _build_measures(first.rewards, is_public)
+    with beside_prompts:
+        build_words(prompts, [arms, model], comparisons.runs, is_public)
     drawn = (seed, num_seeds, steps, guidance, axis, values, rewards, model, compare)
     return CompareForm(arms, prompts, *choice, *drawn)
 

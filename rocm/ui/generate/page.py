@@ -27,6 +27,7 @@ from rocm.storage.paths import ROOT
 from rocm.ui.access import Access
 from rocm.ui.generate import view as picture_view
 from rocm.ui.handlers import QUIET, fault, in_words, named, told
+from rocm.ui.words import build_words
 
 STEPS = [*range(1, 9), 16]
 BOUNDED = """This page is public: an order draws up to {most} pictures with the embedded model or
@@ -111,6 +112,7 @@ def _build_form(runs: Path, is_public: bool) -> tuple[GenerateForm, gr.Button]:
             examples, value=None, label="Examples", elem_id="examples", scale=3, min_width=160
         )
         surprise = gr.Button("Surprise me", size="md", elem_id="surprise", scale=1, min_width=100)
+    beside_prompt = gr.Column()
     draw = gr.Button("Draw", variant="primary", elem_id="draw")
     with gr.Row(elem_id="seed_row"):
         words = named(
@@ -129,6 +131,8 @@ def _build_form(runs: Path, is_public: bool) -> tuple[GenerateForm, gr.Button]:
     words = named("guidance_scale", "Guidance scale", info)
     guidance = gr.Slider(1, 20, plain.guidance_scale, step=0.5, **words)
     choice = _build_adapter(runs, is_public)
+    with beside_prompt:
+        build_words(prompt, [choice[0], choice[3]], runs, is_public)
     example.input(None, [example, prompt], [prompt, example], js=EXAMPLE, api_visibility="private")
     prompts = json.dumps(examples)
     surprise.click(

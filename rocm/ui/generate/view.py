@@ -15,6 +15,7 @@ from rocm.generation.history import Entry
 from rocm.generation.orders import Order, picture_name
 from rocm.generation.picture import Picture
 from rocm.generation.queue import JobStatus
+from rocm.prompts.vocabulary import remark
 from rocm.storage.numbers import duration
 from rocm.ui.handlers import fault
 
@@ -90,13 +91,15 @@ def _state(entry: Entry, status: JobStatus | None) -> str:
     if first.adapter:
         settings.append(f"{_adapter_name(first)} at {first.adapter_strength:g}")
     error = fault(entry.error) if entry.error else ""
+    unseen = remark([first.prompt], first.model)
+    caution = f'<div class="note">{escape(unseen)}</div>' if unseen else ""
     share = 100 * drawn / total
     return (
         f'<div class="state"><span class="badge {state.replace(" ", "-")}">{state}</span>'
         f"<span>{escape(DOT.join(words))}</span></div>"
         f'<div class="bar {state.replace(" ", "-")}"><i style="width:{share:.1f}%"></i></div>'
         f'<div class="settings"><strong>{escape(first.prompt)}</strong><br>'
-        f"{escape(DOT.join(settings))}</div>{error}"
+        f"{escape(DOT.join(settings))}</div>{caution}{error}"
     )
 
 

@@ -15,7 +15,7 @@ from rocm.study.design import lifecycle
 from rocm.study.report.results import Results, StudyResult
 from rocm.study.report.stored import study_report
 from rocm.study.statistics.analysis import INTERIM, MARKS
-from rocm.study.store.simulated_raters import simulate_raters
+from rocm.study.store.simulated_raters import crowd_of_score, simulate_raters
 from tests.study.voted import voted
 
 # Instead of the results process: notes that it was asked, and answers with this folder's file.
@@ -118,7 +118,7 @@ def test_an_open_study_shows_e_values_only_and_counts_new_votes_only_when_asked(
     assert (found.state, found.report) == ("evidence", "")
     assert INTERIM in found.content["marks"]
     before = len(store.votes(study_id))
-    simulate_raters(store, study_id, 1, 0.6, seed=1)
+    simulate_raters(store, study_id, 1, crowd_of_score(store, study_id, 0.6, seed=1))
     assert counted.look(study_id).num_new == len(store.votes(study_id)) - before > 0
     assert counted.num_counts == 1
     assert counted.look(study_id, anew=True).num_new == 0

@@ -11,7 +11,7 @@ from rocm.study.report.effects import num_flagged
 from rocm.study.report.stored import study_report
 from rocm.study.store.rows import failed_checks
 from rocm.study.store.session import Answer
-from rocm.study.store.simulated_raters import simulate_raters
+from rocm.study.store.simulated_raters import crowd_of_score, simulate_raters
 from rocm.study.store.tables import arm, image
 from tests.study.small import STUDY, answers, fill, rater
 
@@ -103,7 +103,7 @@ def test_half_of_the_checks_is_enough_and_a_tie_is_not_right(choices, is_failed)
 
 
 def test_simulated_raters_cast_every_planned_vote_and_nothing_more(store, study):
-    simulate_raters(store, study, num_raters=50, score=0.6)
+    simulate_raters(store, study, 50, crowd_of_score(store, study, 0.6))
     main = [one for one in store.votes(study) if one.kind == "main"]
     assert len(main) == 6 * 2 * 3  # pairs, votes, questions
     assert {one.source for one in main} == {"simulated"}
@@ -112,4 +112,4 @@ def test_simulated_raters_cast_every_planned_vote_and_nothing_more(store, study)
 def test_where_a_person_takes_part_simulated_votes_are_refused(store, study):
     rater(store)
     with pytest.raises(StudyError, match="1 people take part"):
-        simulate_raters(store, study, num_raters=1, score=0.6)
+        simulate_raters(store, study, 1, crowd_of_score(store, study, 0.6))

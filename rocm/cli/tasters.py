@@ -1,0 +1,37 @@
+"""Raters of `study simulate --by taste`, who vote by taste on the embedded model's pictures."""
+
+import numpy as np
+import torch
+from PIL import Image
+
+from rocm.rewards.raters import TEMPERATURE, TIE_WIDTH, palates, utilities
+from rocm.rewards.taste import load_drawings
+from rocm.study.store.pictures import Pictures
+from rocm.study.store.simulated_raters import Tasters, shown_pictures
+from rocm.study.store.store import Store
+
+BATCH = 64
+
+
+def make_tasters(
+    store: Store, pictures: Pictures, study_id: str, num_raters: int, seed: int
+) -> Tasters:
+    """Look at every picture of a study with the palates of `num_raters` raters.
+
+    Raises:
+        ConfigError: a prompt is no caption of the embedded model's drawings.
+    """
+    drawings, people = load_drawings(), palates(num_raters, seed)
+    shown = list(shown_pictures(store, study_id).items())
+    tastes: dict[str, np.ndarray] = {}
+    for start in range(0, len(shown), BATCH):
+        names, captions = zip(*shown[start : start + BATCH], strict=True)
+        images = torch.stack([_pixels(pictures, name) for name in names])
+        liked = utilities(images, captions, drawings, people) / TEMPERATURE
+        tastes |= dict(zip(names, liked.T.numpy(), strict=True))
+    return Tasters(tastes, TIE_WIDTH, np.random.default_rng(seed))
+
+
+def _pixels(pictures: Pictures, name: str) -> torch.Tensor:
+    with Image.open(pictures.file(name)) as picture:
+        return torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1).float() / 255
