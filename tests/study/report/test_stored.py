@@ -1,6 +1,7 @@
 import json
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from sqlalchemy import select
 
@@ -11,7 +12,12 @@ from rocm.study.report.effects import num_flagged
 from rocm.study.report.stored import study_report
 from rocm.study.store.rows import failed_checks
 from rocm.study.store.session import Answer
-from rocm.study.store.simulated_raters import crowd_of_score, simulate_raters
+from rocm.study.store.simulated_raters import (
+    Tasters,
+    crowd_of_score,
+    shown_pictures,
+    simulate_raters,
+)
 from rocm.study.store.tables import arm, image
 from tests.study.small import STUDY, answers, fill, rater
 
@@ -113,3 +119,15 @@ def test_where_a_person_takes_part_simulated_votes_are_refused(store, study):
     rater(store)
     with pytest.raises(StudyError, match="1 people take part"):
         simulate_raters(store, study, 1, crowd_of_score(store, study, 0.6))
+
+
+def test_raters_who_vote_by_taste_choose_the_picture_that_they_like(store, study):
+    places = crowd_of_score(store, study, 0.6).places
+    assert set(shown_pictures(store, study)) == set(places)
+    first = min(place for place in places.values() if place is not None)
+    liked = {name: 9.0 if place == first else -9.0 for name, place in places.items()}
+    utilities = {name: np.full(50, utility) for name, utility in liked.items()}
+    simulate_raters(store, study, 50, Tasters(utilities, 0.25, np.random.default_rng(0)))
+    main = [vote for vote in store.votes(study) if vote.kind == "main"]
+    assert len(main) == 6 * 2 * 3
+    assert {vote.choice for vote in main} == {"a"}
