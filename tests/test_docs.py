@@ -9,7 +9,7 @@ import pytest
 from rocm.config import RunConfig
 from rocm.config.algorithms import ALGORITHMS
 from rocm.config.presets import preset_names
-from rocm.rewards.names import NAMES
+from rocm.rewards.names import NAMES, TASTE
 from rocm.runs.run_dir import RunDir
 from rocm.training.loop import train
 from scripts import settings_table
@@ -44,7 +44,7 @@ def test_every_preset_is_described():
 def test_every_reward_is_described():
     section = read("docs/settings.md").split("## Rewards")[1].split("\n## ")[0]
     rows = re.findall(r"^\| ([^|]*) \|", section, re.M)
-    assert set(re.findall(r"`([\w.-]+)`", " ".join(rows))) == set(NAMES)
+    assert set(re.findall(r"`([\w.-]+)`", " ".join(rows))) == {*NAMES, TASTE}
 
 
 def test_every_metric_of_a_run_is_described(tmp_path, tiny_pipeline_dir):

@@ -12,7 +12,10 @@ from rocm.storage.paths import ROOT, find_folder
 torch = lazy("torch")
 
 PACKAGES = ("torch", "torchvision", "diffusers", "transformers", "peft", "gradio", "plotly")
-ASSETS = ("assets/tiny-lcm", "assets/tiny-clip", "assets/tiny-judge", "assets/tiny-eval")
+ASSETS = (
+    *("assets/tiny-lcm", "assets/tiny-preference", "assets/tiny-clip", "assets/tiny-judge"),
+    *("assets/tiny-eval", "assets/taste"),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -28,7 +28,7 @@ class ObjectiveSettings(BaseModel):
         basic=True,
     )
     reward: str = _setting(
-        "colorfulness",
+        "tiny-preference",
         "The reward to maximize, or a mixture such as 0.7*tiny-clip+0.3*colorfulness. A function "
         "of your own: path/to/file.py:name.",
         basic=True,

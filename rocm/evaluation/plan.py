@@ -15,13 +15,20 @@ from rocm.errors import ConfigError
 from rocm.evaluation import request as limits
 from rocm.evaluation.request import AXES, JUDGE, Request, check_count, check_once, check_prompts
 from rocm.generation.picture import MAX_SEED, Picture, whole_number
-from rocm.rewards.names import CLIP_FOLDERS, KL, PIXEL_NAMES, STATISTIC_NAMES, check_measured
+from rocm.rewards.names import (
+    CLIP_FOLDERS,
+    KL,
+    PIXEL_NAMES,
+    STATISTIC_NAMES,
+    TASTE,
+    check_measured,
+)
 from rocm.rewards.official_versions import official_versions
 from rocm.rewards.user_files import is_user_reward, user_versions
 from rocm.runs.adapters import Adapter, check_fit, check_same_model, find_adapter, fingerprint
 from rocm.storage.numbers import duration
 
-FREE = (*PIXEL_NAMES, *CLIP_FOLDERS)
+FREE = (*PIXEL_NAMES, *CLIP_FOLDERS, TASTE)
 
 
 @dataclass(frozen=True)

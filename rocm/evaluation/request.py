@@ -21,7 +21,7 @@ AXES = {
     "checkpoint": "checkpoint",
 }
 SETS = {"held-out": "eval.txt", "training": "train.txt"}
-REWARDS = ("tiny-clip", "colorfulness")
+REWARDS = ("tiny-preference", "tiny-clip")
 JUDGE = str(RunConfig.model_fields["judge"].default)
 MAX_PROMPTS, MAX_SEEDS, MAX_ARMS, MAX_VALUES = 2000, 64, 64, 16
 ASK_ABOVE = 256

@@ -24,7 +24,7 @@ SETS = [
     ("Offline: PartiPrompts, ImageReward, SPO", "offline"),
     ("Text file", "file"),
 ]
-REWARDS = ("tiny-clip", "colorfulness")
+REWARDS = ("tiny-preference", "tiny-clip")
 CONSENT_TEXT = (
     "You choose between pictures that computer programs made. Your choices and the time that they "
     "take are stored under a number. Nothing that names you is stored. You may stop at any time."
