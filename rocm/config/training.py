@@ -90,9 +90,9 @@ class EvaluationSettings(BaseModel):
     track: str = evaluation(
         "auto",
         "Rewards measured at every evaluation besides the trained reward, separated by commas. "
-        "auto: tiny-preference, tiny-clip, colorfulness and saturation; taste on the embedded model's "
-        "own prompts; for another model, or if a published reward is trained, also every published "
-        "reward on this disk.",
+        "auto: tiny-preference, tiny-clip, colorfulness and saturation, and taste on the embedded "
+        "model's own prompts; for another model, or if a published reward is trained, also every "
+        "published reward on this disk.",
     )
     judge: str = evaluation(
         "tiny-judge", "Held-out reward that is never trained on; empty for none."

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from rocm.prompts.split import load_prompts
 from rocm.prompts.vocabulary import load_vocabulary, remark
 
 RECORD = {
@@ -61,8 +62,6 @@ def test_a_model_without_a_vocabulary_knows_every_word(tmp_path):
 
 
 def test_the_embedded_model_knows_its_own_prompts_and_everyday_words():
-    from rocm.prompts.split import load_prompts
-
     prompts = load_prompts("embedded", 32, 0)
     everyday = ["a flat emoji of a car", "a house", "a heart", "the moon"]
     assert remark([*prompts.train, *prompts.evaluation, *everyday], "assets/tiny-lcm") == ""
