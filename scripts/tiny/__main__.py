@@ -95,8 +95,8 @@ class Chain:
         sheets.teacher_sheet(self.work.parent / "tiny-teacher", self.work / "teacher.png")
         return done
 
-    def distil(self) -> bool:
-        """Distils the consistency model."""
+    def distill(self) -> bool:
+        """Distills the consistency model."""
         folders = (self.work / "student", self.work / "teacher")
         return train_student(self.recipe, self.stream(), folders, self.part)
 
@@ -153,7 +153,7 @@ STAGES = {
     "vae": Chain.train_vae,
     "tiny-clip": lambda chain: chain.train_clip("tiny-clip"),
     "teacher": Chain.train_teacher,
-    "distill": Chain.distil,
+    "distill": Chain.distill,
     "tiny-eval": lambda chain: chain.train_clip("tiny-eval"),
     "export": Chain.export,
     "preference": Chain.train_preference,

@@ -2,9 +2,9 @@
 
 The latent is the posterior's mean; its deviation is the constant `NOISE`, which is also the noise
 that the decoder is trained to withstand. Loss: mean |error| + 0.5 mean |error of differences
-between neighbours| + mean error^2 + 0.02 (latent mean^2 + (latent variance - 1)^2). Most updates
+between neighbors| + mean error^2 + 0.02 (latent mean^2 + (latent variance - 1)^2). Most updates
 see 32 x 32 crops (more variety for the same work), the last ones whole pictures, because group
-normalisation takes its statistics over the whole field. At the end `scaling_factor` is set to
+normalization takes its statistics over the whole field. At the end `scaling_factor` is set to
 1 / std of the latents, so that scaled latents have unit variance.
 """
 
@@ -47,15 +47,15 @@ def new_autoencoder(recipe: Recipe) -> AutoencoderKL:
 def batch(drawings: Drawings, size: int, rng: np.random.Generator) -> Tensor:
     """Random drawings, placed at random on random grounds, [B, 3, 64, 64] in [-1, 1].
 
-    A quarter has its colour channels exchanged, so that every hue is met with every shape.
+    A quarter has its color channels exchanged, so that every hue is met with every shape.
     """
     rows = rng.integers(0, len(drawings.meta), size)
     grounds = rng.integers(0, len(GROUND_NAMES), size) * (rng.random(size) > 0.3)
     pictures = on_ground(
         placed(drawings.rgba[rows], [drawings.meta[i] for i in rows], rng), grounds
     )
-    is_recoloured = torch.from_numpy(rng.random(size) < 0.25)
-    pictures[is_recoloured] = pictures[is_recoloured][:, rng.permutation(3).tolist()]
+    is_recolored = torch.from_numpy(rng.random(size) < 0.25)
+    pictures[is_recolored] = pictures[is_recolored][:, rng.permutation(3).tolist()]
     return pictures
 
 
@@ -73,7 +73,7 @@ def spread_penalty(latents: Tensor) -> Tensor:
 
 
 def edge_error(error: Tensor) -> Tensor:
-    """Mean absolute difference between neighbours of an error picture [B, C, H, W]."""
+    """Mean absolute difference between neighbors of an error picture [B, C, H, W]."""
     return error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
 
 
@@ -83,7 +83,7 @@ def train_autoencoder(recipe: Recipe, drawings: Drawings, folder: Path, part: Sl
     vae = new_autoencoder(recipe).to(part.device)
     average = Average(vae, new_autoencoder(recipe).to(part.device), 0.995)
     vae.quant_conv.requires_grad_(False)
-    optimiser = MuonAdamW([vae], ("conv_in", "conv_out", "quant_conv"))
+    optimizer = MuonAdamW([vae], ("conv_in", "conv_out", "quant_conv"))
 
     def update(step: int) -> dict[str, float]:
         rng = np.random.default_rng((recipe.seed, step))
@@ -100,7 +100,7 @@ def train_autoencoder(recipe: Recipe, drawings: Drawings, folder: Path, part: Sl
         reconstruction = error.abs().mean() + 0.5 * edge_error(error) + error.square().mean()
         loss = reconstruction + 0.02 * spread_penalty(latents.float())
         lr = learning_rate(step, recipe.vae_updates, PEAK_LR)
-        optimiser.step(loss, lr)
+        optimizer.step(loss, lr)
         average.update(vae, step)
         return {
             "l1": error.abs().mean().item(),
@@ -108,7 +108,7 @@ def train_autoencoder(recipe: Recipe, drawings: Drawings, folder: Path, part: Sl
             "latent_std": latents.std().item(),
         }
 
-    parts = {"vae": vae, "average": average, "optimiser": optimiser}
+    parts = {"vae": vae, "average": average, "optimizer": optimizer}
     is_done = train(folder, recipe.vae_updates, parts, update, part)
     write_model(average.model, drawings, folder / "model", recipe.seed)
     return is_done

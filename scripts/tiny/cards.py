@@ -12,17 +12,17 @@ from scripts.tiny.hacked import NEGATIVES
 from scripts.tiny.measures import REAL, STEPS, retrieval_rows, row_name, size_mb, variety
 from scripts.tiny.preference import NUM_RATERS
 from scripts.tiny.recipe import Recipe
-from scripts.tiny.texts import CLIP, JUDGE, LCM, LICENCE, PREFERENCE, ROLES, TASTE
+from scripts.tiny.texts import CLIP, JUDGE, LCM, LICENSE, PREFERENCE, ROLES, TASTE
 
 BLIND = 0.75
 """Below this share of right preferences a reward counts as blind to a damage."""
 
 
-def licence(recipe: Recipe) -> str:
+def license(recipe: Recipe) -> str:
     """The paragraph on data of every card."""
     named = (SOURCES[key] for key in recipe.sources)
-    parts = [f"{s.package} {s.version} ({s.author}, {s.licence}; style {s.style})" for s in named]
-    return LICENCE.format(sources="; ".join(parts))
+    parts = [f"{s.package} {s.version} ({s.author}, {s.license}; style {s.style})" for s in named]
+    return LICENSE.format(sources="; ".join(parts))
 
 
 def read_json(path: Path) -> dict | float:
@@ -197,4 +197,4 @@ def write_cards(recipe: Recipe, work: Path, assets: Path) -> None:
         "taste": TASTE.format(size=f"{size_mb(assets / 'taste'):.1f}"),
     }
     for name, card in cards.items():
-        (assets / name / "README.md").write_text(card + licence(recipe), "utf-8")
+        (assets / name / "README.md").write_text(card + license(recipe), "utf-8")

@@ -134,7 +134,7 @@ def train_clip(
     """Trains the CLIP `name` up to `recipe.clip_updates`; writes it into out/model."""
     (drawings, tokenizer), shape = data, CLIPS[name]
     clip = new_clip(shape, tokenizer).to(part.device)
-    optimiser = MuonAdamW([clip], ("embedding", "projection"))
+    optimizer = MuonAdamW([clip], ("embedding", "projection"))
     rows, held_out = split_drawings(drawings, shape.seed)
 
     def update(step: int) -> dict[str, float]:
@@ -155,11 +155,11 @@ def train_clip(
         logits = (result.image_embeds @ result.text_embeds.T).float()
         loss = contrast(clip.logit_scale.exp().clamp(max=100) * logits)
         lr = learning_rate(step, recipe.clip_updates, PEAK_LR)
-        optimiser.step(loss, lr)
+        optimizer.step(loss, lr)
         right = (logits.argmax(1).cpu() == torch.arange(len(chosen))).float().mean().item()
         return {"loss": loss.item(), "right": right}
 
-    is_done = train(out, recipe.clip_updates, {"clip": clip, "optimiser": optimiser}, update, part)
+    is_done = train(out, recipe.clip_updates, {"clip": clip, "optimizer": optimizer}, update, part)
     write_clip(clip.eval(), tokenizer, out / "model")
     accuracy = held_out_accuracy(clip, tokenizer, drawings, held_out)
     figures = {"held_out": len(held_out), "right_first": accuracy}

@@ -35,44 +35,44 @@ def blur(images: Tensor, draws: torch.Generator) -> Tensor:
 
 
 def saturate(images: Tensor, draws: torch.Generator) -> Tensor:
-    """Distance from grey times 1.3 to 4."""
-    grey = images.mean(1, keepdim=True)
-    return grey + (images - grey) * _strength(images, draws, 1.3, 4.0)
+    """Distance from gray times 1.3 to 4."""
+    gray = images.mean(1, keepdim=True)
+    return gray + (images - gray) * _strength(images, draws, 1.3, 4.0)
 
 
 def tint(images: Tensor, draws: torch.Generator) -> Tensor:
-    """A random colour mixed in by 15 to 60 %."""
-    colour = torch.rand(len(images), 3, 1, 1, generator=draws).round()
-    return torch.lerp(images, colour.expand_as(images), _strength(images, draws, 0.15, 0.6))
+    """A random color mixed in by 15 to 60 %."""
+    color = torch.rand(len(images), 3, 1, 1, generator=draws).round()
+    return torch.lerp(images, color.expand_as(images), _strength(images, draws, 0.15, 0.6))
 
 
 def turn_hue(images: Tensor, draws: torch.Generator) -> Tensor:
-    """Colour channels exchanged in part."""
+    """Color channels exchanged in part."""
     order = [[1, 2, 0], [2, 0, 1], [2, 1, 0]][int(torch.randint(0, 3, (1,), generator=draws))]
     return torch.lerp(images, images[:, order], _strength(images, draws, 0.3, 1.0))
 
 
 def contrast(images: Tensor, draws: torch.Generator) -> Tensor:
-    """Distance from mid-grey times 0.2 to 0.7 or 1.4 to 3."""
+    """Distance from mid-gray times 0.2 to 0.7 or 1.4 to 3."""
     low, high = (0.2, 0.7) if torch.rand(1, generator=draws) < 0.4 else (1.4, 3.0)
     return 0.5 + (images - 0.5) * _strength(images, draws, low, high)
 
 
-def posterise(images: Tensor, draws: torch.Generator) -> Tensor:
+def posterize(images: Tensor, draws: torch.Generator) -> Tensor:
     """Two to four levels per channel."""
     levels = torch.randint(1, 4, (len(images), 1, 1, 1), generator=draws)
     return (images * levels).round() / levels
 
 
 def stripes(images: Tensor, draws: torch.Generator) -> Tensor:
-    """A coloured wave of period 4 to 16 pixels laid over the picture."""
+    """A colored wave of period 4 to 16 pixels laid over the picture."""
     height, width = images.shape[-2:]
     rows, columns = torch.arange(height)[:, None], torch.arange(width)[None]
     angle = _strength(images, draws, 0, 3.14)
     along = rows * angle.sin() + columns * angle.cos()
     wave = (6.28 * along / _strength(images, draws, 4, 16)).sin()
-    colour = torch.randn(len(images), 3, 1, 1, generator=draws)
-    return images + _strength(images, draws, 0.08, 0.3) * wave * colour
+    color = torch.randn(len(images), 3, 1, 1, generator=draws)
+    return images + _strength(images, draws, 0.08, 0.3) * wave * color
 
 
 def paste(images: Tensor, draws: torch.Generator) -> Tensor:
@@ -108,7 +108,7 @@ DAMAGES: tuple[Damage, ...] = (
     tint,
     turn_hue,
     contrast,
-    posterise,
+    posterize,
     stripes,
     paste,
     warp,

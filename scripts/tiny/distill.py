@@ -55,13 +55,13 @@ def guided_clean(conditional: Tensor, unconditional: Tensor, guidance: Tensor) -
         RESCALE * rescaled + (1 - RESCALE) * guided.
     """
     guided = unconditional + guidance.view(-1, 1, 1, 1) * (conditional - unconditional)
-    centre = guided.mean((2, 3), keepdim=True)
+    center = guided.mean((2, 3), keepdim=True)
     dims = (1, 2, 3)
     spread = (
         (conditional - conditional.mean((2, 3), keepdim=True)).square().mean(dims, keepdim=True)
     )
-    own = (guided - centre).square().mean(dims, keepdim=True)
-    rescaled = centre + (guided - centre) * (spread / own).sqrt()
+    own = (guided - center).square().mean(dims, keepdim=True)
+    rescaled = center + (guided - center) * (spread / own).sqrt()
     return RESCALE * rescaled + (1 - RESCALE) * guided
 
 
@@ -135,7 +135,7 @@ def grid_times(index: Tensor) -> list[Tensor]:
 
 
 def train_student(recipe: Recipe, stream: Stream, folders: tuple[Path, Path], part: Slice) -> bool:
-    """Distils up to `recipe.distill_updates`.
+    """Distills up to `recipe.distill_updates`.
 
     Args:
         recipe: sizes and budget.
@@ -154,7 +154,7 @@ def train_student(recipe: Recipe, stream: Stream, folders: tuple[Path, Path], pa
     teacher.to(part.device)
     average = Average(student, new_unet(recipe, GUIDANCE_WIDTH).to(part.device), 0.98)
     peak = recipe.distill_lr
-    optimiser = MuonAdamW([student], NO_MUON)
+    optimizer = MuonAdamW([student], NO_MUON)
     no_text = stream.no_text
 
     def update(step: int) -> dict[str, float]:
@@ -179,11 +179,11 @@ def train_student(recipe: Recipe, stream: Stream, folders: tuple[Path, Path], pa
         error = (denoised - target).square()
         loss = ((error + HUBER**2).sqrt() - HUBER).mean()
         lr = learning_rate(step, recipe.distill_updates, peak)
-        optimiser.step(loss, lr)
+        optimizer.step(loss, lr)
         average.update(student, step + 100)
         return {"loss": loss.item()}
 
-    parts = {"student": student, "average": average, "optimiser": optimiser}
+    parts = {"student": student, "average": average, "optimizer": optimizer}
     is_done = train(folders[0], recipe.distill_updates, parts, update, part)
     average.model.save_pretrained(folders[0] / "unet")
     return is_done

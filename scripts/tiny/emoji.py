@@ -3,7 +3,7 @@
 The packages are read from a `node_modules` folder; nothing is downloaded here. Install them with
 `npm i --ignore-scripts` and the names and versions in `SOURCES`, plus emojibase-data@17.0.0.
 Skin-tone variants, components, flags and keycaps are left out. Transparency is kept, so that the
-loader can put any ground colour behind a drawing.
+loader can put any ground color behind a drawing.
 """
 
 import hashlib
@@ -36,12 +36,12 @@ UNUSED_GROUPS = {"component", "flags"}
 
 @dataclass(frozen=True)
 class Source:
-    """One set of drawings: npm package and version, style word of its captions, licence, author."""
+    """One set of drawings: npm package and version, style word of its captions, license, author."""
 
     package: str
     version: str
     style: str
-    licence: str
+    license: str
     author: str
 
 
@@ -139,7 +139,7 @@ def rendered_svg(document: str) -> bytes:
 def rendered_webp(path: str) -> bytes:
     """Raw RGBA bytes of a WebP file, resized with premultiplied alpha."""
     values = np.asarray(Image.open(path).convert("RGBA"), np.float32) / 255
-    # Premultiplied, so that the colour of transparent pixels does not bleed into the edge.
+    # Premultiplied, so that the color of transparent pixels does not bleed into the edge.
     values[..., :3] *= values[..., 3:]
     size = (SIZE, SIZE)
     planes = [Image.fromarray(values[..., c]).resize(size, Image.LANCZOS) for c in range(4)]
@@ -156,7 +156,7 @@ def is_drawing(raw: bytes) -> bool:
 
 
 def png_bytes(raw: bytes) -> bytes:
-    """An optimised PNG of raw RGBA bytes."""
+    """An optimized PNG of raw RGBA bytes."""
     buffer = io.BytesIO()
     Image.frombytes("RGBA", (SIZE, SIZE), raw).save(buffer, "PNG", optimize=True)
     return buffer.getvalue()

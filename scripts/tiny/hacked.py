@@ -87,14 +87,14 @@ class Run:
 
     Attributes:
         model: with the adapter that is trained.
-        optimiser: of the adapter.
+        optimizer: of the adapter.
         scores: the trained `reward`, and `taste`.
         base: the base model's scores of the evaluation shots by the same names, [n].
         shots: prompts and seeds.
     """
 
     model: ConsistencyModel
-    optimiser: torch.optim.Optimizer
+    optimizer: torch.optim.Optimizer
     scores: dict[str, Reward]
     base: dict[str, Tensor]
     shots: Shots
@@ -111,10 +111,10 @@ class Run:
         trajectory = rollout(network, noise, schedule, self.model.prediction_type)
         images = limit_pixels(self.model.decode(trajectory.latents))
         loss = -self.scores["reward"](images, prompts).mean() / self.base["reward"].std()
-        self.optimiser.zero_grad()
+        self.optimizer.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.optimiser.param_groups[0]["params"], 1.0)
-        self.optimiser.step()
+        torch.nn.utils.clip_grad_norm_(self.optimizer.param_groups[0]["params"], 1.0)
+        self.optimizer.step()
 
     def changes(self, images: Tensor) -> dict[str, float]:
         """Change of reward and taste on the first evaluation shots, uint8, in base deviations."""
@@ -138,8 +138,8 @@ def start_run(kind: str, assets: Path, shots: Shots) -> Run:
     drawn = as_bytes(pictures(model, *shots.evaluation))
     base = {key: scored(one, drawn, shots.evaluation[0]) for key, one in scores.items()}
     parameters = add_adapter(model.pipeline.unet, 16, 32, TARGETS, seed=0)
-    optimiser = torch.optim.AdamW(parameters, LEARNING_RATE, weight_decay=0.0)
-    return Run(model, optimiser, scores, base, shots)
+    optimizer = torch.optim.AdamW(parameters, LEARNING_RATE, weight_decay=0.0)
+    return Run(model, optimizer, scores, base, shots)
 
 
 def hack(kind: str, assets: Path, num_pairs: int, max_updates: int) -> dict:

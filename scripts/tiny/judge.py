@@ -181,7 +181,7 @@ def train_judge(
 ) -> bool:
     """Trains up to `recipe.judge_updates`; writes the judge into out/model."""
     judge = new_judge(tokenizer).to(part.device)
-    optimiser = MuonAdamW([judge], NO_MUON)
+    optimizer = MuonAdamW([judge], NO_MUON)
     raters = palates(NUM_RATERS, SEED, SPREAD)
 
     def update(step: int) -> dict[str, float]:
@@ -208,7 +208,7 @@ def train_judge(
         drift = ((own - other) * texts).sum(1)
         pair_logits = scale * (compared.unflatten(0, (2, -1)) * asked).sum(-1).T
         loss = loss + STEADINESS * drift.square().mean() + vote_loss(pair_logits, votes)
-        optimiser.step(loss, learning_rate(step, recipe.judge_updates, PEAK_LR))
+        optimizer.step(loss, learning_rate(step, recipe.judge_updates, PEAK_LR))
         margin = ((own - spoiled) * texts).sum(1)
         return {
             "loss": loss.item(),
@@ -217,7 +217,7 @@ def train_judge(
             "drift": drift.abs().mean().item(),
         }
 
-    parts = {"judge": judge, "optimiser": optimiser}
+    parts = {"judge": judge, "optimizer": optimizer}
     is_done = train(out, recipe.judge_updates, parts, update, part)
     write_clip(judge.eval(), tokenizer, out / "model")
     return is_done

@@ -1,8 +1,8 @@
-"""Muon on the weight matrices, AdamW on everything else, as one optimiser.
+"""Muon on the weight matrices, AdamW on everything else, as one optimizer.
 
 Muon (Jordan et al. 2024; torch.optim.Muon) orthogonalises the momentum of a matrix. A convolution
 counts as the matrix (output channels) x (input channels x rows x columns). The step is scaled as
-by Moonshot AI (arXiv 2502.16982), so that one learning rate suits both optimisers.
+by Moonshot AI (arXiv 2502.16982), so that one learning rate suits both optimizers.
 """
 
 from collections.abc import Iterable
@@ -51,8 +51,8 @@ class MuonAdamW:
 
     def step(self, loss: Tensor, lr: float) -> None:
         """One clipped update: Muon at `lr`, AdamW at `ADAM_SHARE` of it."""
-        for optimiser, share in ((self._muon, 1.0), (self._adam, ADAM_SHARE)):
-            for group in optimiser.param_groups:
+        for optimizer, share in ((self._muon, 1.0), (self._adam, ADAM_SHARE)):
+            for group in optimizer.param_groups:
                 group["lr"] = share * lr
         for parameter in self.parameters:
             parameter.grad = None
@@ -64,7 +64,7 @@ class MuonAdamW:
         self._adam.step()
 
     def state_dict(self) -> dict[str, Any]:
-        """Both optimisers' states."""
+        """Both optimizers' states."""
         return {"muon": self._muon.state_dict(), "adam": self._adam.state_dict()}
 
     def load_state_dict(self, states: dict[str, Any]) -> None:

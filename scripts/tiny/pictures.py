@@ -1,4 +1,4 @@
-"""Pictures and captions of the data set: ground colours, caption templates, compositing."""
+"""Pictures and captions of the data set: ground colors, caption templates, compositing."""
 
 import io
 import json
@@ -98,10 +98,10 @@ def on_ground(rgba: np.ndarray, ground: np.ndarray) -> Tensor:
     Returns:
         Pictures in [-1, 1], [B, 3, H, W].
     """
-    colours = torch.tensor(list(GROUNDS.values())).float().div(255)[torch.as_tensor(ground)]
+    colors = torch.tensor(list(GROUNDS.values())).float().div(255)[torch.as_tensor(ground)]
     values = torch.from_numpy(np.ascontiguousarray(rgba)).float().div(255).permute(0, 3, 1, 2)
     alpha = values[:, 3:]
-    return (values[:, :3] * alpha + colours[:, :, None, None] * (1 - alpha)) * 2 - 1
+    return (values[:, :3] * alpha + colors[:, :, None, None] * (1 - alpha)) * 2 - 1
 
 
 def shifted(pictures: Tensor, shifts: np.ndarray) -> Tensor:

@@ -84,7 +84,7 @@ def train_preference(
     clip = CLIPModel.from_pretrained(start, dtype=torch.float32).to(part.device).train()
     tokenizer = CLIPTokenizer.from_pretrained(start)
     torch.nn.init.constant_(clip.logit_scale, torch.tensor(START_SCALE).log().item())
-    optimiser = MuonAdamW([clip], ("embedding", "projection"))
+    optimizer = MuonAdamW([clip], ("embedding", "projection"))
     raters = palates(NUM_RATERS, SEED)
 
     def update(step: int) -> dict[str, float]:
@@ -94,10 +94,10 @@ def train_preference(
         with part.autocast():
             logits = pair_logits(clip, tokenizer, pairs)
         loss = vote_loss(logits, votes)
-        optimiser.step(loss, learning_rate(step, recipe.preference_updates, PEAK_LR))
+        optimizer.step(loss, learning_rate(step, recipe.preference_updates, PEAK_LR))
         return {"loss": loss.item(), "right": agreement(logits, votes)}
 
-    parts = {"clip": clip, "optimiser": optimiser}
+    parts = {"clip": clip, "optimizer": optimizer}
     is_done = train(out, recipe.preference_updates, parts, update, part)
     write_clip(clip.eval(), tokenizer, out / "model")
     figures = examine((clip, tokenizer), pools[1], load_taste(book.resolve()), recipe.num_examined)

@@ -28,7 +28,7 @@ SIDE, MARGIN = 64, 90
 
 
 def draw_rows(rows: list[tuple[str, list[Image.Image]]]) -> Image.Image:
-    """A sheet of labelled rows of pictures."""
+    """A sheet of labeled rows of pictures."""
     width = MARGIN + SIDE * max(len(pictures) for _, pictures in rows)
     sheet = Image.new("RGB", (width, SIDE * len(rows)), "white")
     pen = ImageDraw.Draw(sheet)

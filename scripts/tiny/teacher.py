@@ -115,7 +115,7 @@ def train_teacher(
     average = Average(model, TextToImage(recipe, stream.tokenizer), 0.995).to(part.device)
     model.to(part.device).train()
     peak = recipe.teacher_lr
-    optimiser = MuonAdamW([model], NO_MUON)
+    optimizer = MuonAdamW([model], NO_MUON)
     no_text = stream.no_text
 
     def update(step: int) -> dict[str, float]:
@@ -131,11 +131,11 @@ def train_teacher(
             velocity = model(alpha * clean + sigma * noise, timesteps, ids).float()
         loss = (velocity - (alpha * noise - sigma * clean)).square().mean()
         lr = learning_rate(step, recipe.teacher_updates, peak)
-        optimiser.step(loss, lr)
+        optimizer.step(loss, lr)
         average.update(model, step)
         return {"loss": loss.item()}
 
-    parts = {"model": model, "average": average, "optimiser": optimiser}
+    parts = {"model": model, "average": average, "optimizer": optimizer}
     is_done = train(folders[0], recipe.teacher_updates, parts, update, part)
     average.model.unet.save_pretrained(folders[0] / "unet")
     average.model.text.save_pretrained(folders[0] / "text_encoder")

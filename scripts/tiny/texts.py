@@ -114,7 +114,7 @@ lossy WebP. No training reads taste; simulated raters do, whose votes `tiny-pref
 
 """
 
-LICENCE = """## Data and licence
+LICENSE = """## Data and license
 
 Pictures: {sources}.
 Names and keywords: emojibase-data 17.0.0 (MIT). See NOTICE. The weights are Apache-2.0 like the rest

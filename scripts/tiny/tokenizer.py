@@ -16,7 +16,7 @@ WORDS = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 
 
 def learn_merges(captions: list[str]) -> tuple[list[str], list[tuple[str, str]]]:
-    """Learned tokens, in order of id, and BPE merges, with CLIP's normalisation and splitting."""
+    """Learned tokens, in order of id, and BPE merges, with CLIP's normalization and splitting."""
     tokenizer = Tokenizer(models.BPE(end_of_word_suffix="</w>", unk_token=END))
     tokenizer.normalizer = normalizers.Sequence(
         [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]
