@@ -55,7 +55,7 @@ a missing p-value is the best one | test_a_comparison_without_a_p_value_still_co
 one family for all questions | test_holm_adjusts_over_the_comparisons_and_no_more
 - (questions[:1], questions[1:])
 + (questions,)
-the sign test as headline | test_a_p_value_is_below_5_percent_where_the_headline_interval_excludes_half
+the sign test as headline | test_a_p_value_is_below_5_percent_where_the_interval_excludes_half
 - satterthwaite_p_value(table) if
 + sign_test(asked).p_value if
 @ rocm/study/statistics/ranking.py, tests/study/statistics/test_ranking.py

@@ -77,7 +77,8 @@ def _power(design: Design, num_comparisons: int, utility: Utility, size: int) ->
         if interval := METHODS[HEADLINE](table):
             widths.append(interval.width)
     level = ALPHA / num_comparisons
-    shares = [float(np.mean(found)) for found in (p_values < ALPHA, p_values < level, signs < level)]
+    found = p_values < ALPHA, p_values < level, signs < level
+    shares = [float(np.mean(each)) for each in found]
     return Power(
         score=utility.expected_score(),
         interval=shares[0],

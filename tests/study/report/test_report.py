@@ -103,7 +103,7 @@ def test_holm_adjusts_over_the_comparisons_and_no_more(made):
 
 
 @pytest.mark.parametrize("score", [0.5, 0.55, 0.6])
-def test_a_p_value_is_below_5_percent_where_the_headline_interval_excludes_half(score):
+def test_a_p_value_is_below_5_percent_where_the_interval_excludes_half(score):
     models = {(f"c{n}", "q"): Utility(rater_sd=0.6).with_score(score) for n in range(5)}
     votes = simulate(Design(30, 10, 4), models, np.random.default_rng(2))
     for found in outcomes(votes, [name for name, _ in models], ["q"]):
