@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from rocm.algorithms.divergences import Penalty
+from rocm.algorithms.divergences import Generators, Penalty
 from rocm.algorithms.mdp import decisions, log_probs
 from rocm.algorithms.policy_gradient import PolicyObjective, ScoredEpisode, objective_of, view
 from rocm.algorithms.problem import Problem
@@ -48,11 +48,11 @@ def d3po_objective(
     schedule: Sequence[Step],
     rule: PairRule,
     penalty: Penalty,
-    generator: torch.Generator | None = None,
+    generators: Generators = (),
 ) -> PolicyObjective:
     """The preference loss of B pictures, B even; the advantages are their `preferences`."""
     assert scored.reference is not None, "D3PO compares with the reference"
-    seen = view(problem, scored, schedule, penalty, generator)
+    seen = view(problem, scored, schedule, penalty, generators)
     gaussians = decisions(schedule, penalty.last_step, penalty.sigma_floor)
     reference = log_probs(scored.reference, scored.episode, gaussians)
     ratio = (seen.log_probs - reference).exp()

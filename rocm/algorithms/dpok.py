@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rocm.algorithms.divergences import Penalty
+from rocm.algorithms.divergences import Generators, Penalty
 from rocm.algorithms.policy_gradient import PolicyObjective, ScoredEpisode, objective_of, view
 from rocm.algorithms.problem import Problem
 from rocm.algorithms.schedule import Step
@@ -60,10 +60,10 @@ def dpok_objective(
     schedule: Sequence[Step],
     clip_range: float,
     penalty: Penalty,
-    generator: torch.Generator | None = None,
+    generators: Generators = (),
 ) -> PolicyObjective:
     """The clipped objective of B pictures with advantages (K, B); `clip_range` is epsilon."""
-    seen = view(problem, scored, schedule, penalty, generator)
+    seen = view(problem, scored, schedule, penalty, generators)
     ratio = (seen.log_probs - seen.old_log_probs).exp()
     loss = clamped_loss(ratio, scored.advantages, clip_range)
     return objective_of(loss, seen, (ratio.detach() - 1).abs() > clip_range)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from rocm.algorithms.divergences import Penalty, step_divergences
+from rocm.algorithms.divergences import Generators, Penalty, step_divergences
 from rocm.algorithms.mdp import Episode, decisions, log_probs
 from rocm.algorithms.problem import Problem
 from rocm.algorithms.schedule import Step
@@ -68,7 +68,7 @@ def view(
     scored: ScoredEpisode,
     schedule: Sequence[Step],
     penalty: Penalty,
-    generator: torch.Generator | None = None,
+    generators: Generators = (),
 ) -> PolicyView:
     """Evaluate the policy at the states of an episode, all decisions in one call of the network."""
     gaussians = decisions(schedule, penalty.last_step, penalty.sigma_floor)
@@ -80,7 +80,7 @@ def view(
         return PolicyView(now, old, now.new_zeros(()), None, None)
     with torch.set_grad_enabled(penalty.beta > 0):
         divergences, kl_nats = step_divergences(
-            policy, scored.reference, schedule, penalty, generator
+            policy, scored.reference, schedule, penalty, generators
         )
         weighted = penalty.beta * divergences.sum(0).mean()
     return PolicyView(now, old, weighted, divergences.detach(), kl_nats.detach())

@@ -17,9 +17,9 @@ REBEL (arXiv 2404.16767), which regresses differences of rewards on log-ratios:
           - (A_{2p} - A_{2p+1})\Big)^2 + \frac{\beta}{B} \sum_{n,b} D_{nb}
 
 Pictures 2p and 2p + 1 are of one prompt. Nothing is clipped: the square itself stops a pair whose
-log-ratios explain its rewards. Departure: RLCM regresses at every step by itself; REBEL's policy is
-the distribution of the whole answer, here of the trajectory, so the log-ratios are summed over its
-decisions. Shapes: B pictures, P = B / 2 pairs, N steps, K decisions.
+log-ratios explain its rewards. REBEL's policy is the distribution of the whole answer, here of the
+trajectory, so the log-ratios are summed over its decisions, as in RLCM's code. Shapes: B pictures,
+P = B / 2 pairs, N steps, K decisions.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from rocm.algorithms.divergences import Penalty
+from rocm.algorithms.divergences import Generators, Penalty
 from rocm.algorithms.policy_gradient import PolicyObjective, ScoredEpisode, objective_of, view
 from rocm.algorithms.problem import Problem
 from rocm.algorithms.schedule import Step
@@ -39,10 +39,10 @@ def ppo_objective(
     schedule: Sequence[Step],
     clip_range: float,
     penalty: Penalty,
-    generator: torch.Generator | None = None,
+    generators: Generators = (),
 ) -> PolicyObjective:
     """The clipped objective, mean over decisions and pictures; `clip_range` is epsilon."""
-    seen = view(problem, scored, schedule, penalty, generator)
+    seen = view(problem, scored, schedule, penalty, generators)
     ratio = (seen.log_probs - seen.old_log_probs).exp()
     loss = clipped_loss(ratio, scored.advantages, clip_range)
     return objective_of(loss, seen, (ratio.detach() - 1).abs() > clip_range)
@@ -60,10 +60,10 @@ def rebel_objective(
     schedule: Sequence[Step],
     eta: float,
     penalty: Penalty,
-    generator: torch.Generator | None = None,
+    generators: Generators = (),
 ) -> PolicyObjective:
     """The regression of B pictures in pairs; `eta` is the advantage of a log-ratio of 1."""
-    seen = view(problem, scored, schedule, penalty, generator)
+    seen = view(problem, scored, schedule, penalty, generators)
     log_ratio = (seen.log_probs - seen.old_log_probs).sum(0)
     return objective_of(regression_loss(log_ratio, scored.advantages, eta), seen, None)
 

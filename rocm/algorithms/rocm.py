@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from rocm.algorithms.divergences import Penalty, step_divergences
+from rocm.algorithms.divergences import Generators, Penalty, picture_draws, step_divergences
 from rocm.algorithms.problem import Problem
 from rocm.algorithms.schedule import Step
 from rocm.algorithms.trajectory import GradientPath, Trajectory, denoised_along, rollout
@@ -47,11 +47,11 @@ def rocm_objective(
     schedule: Sequence[Step],
     path: GradientPath,
     penalty: Penalty,
-    generator: torch.Generator | None = None,
+    generators: Generators = (),
 ) -> Objective:
     """One rollout, its reward and its divergence from the reference, averaged over the batch.
 
-    `noise` is as in `rollout`; `generator` serves the sampled Jensen-Shannon estimator only.
+    `noise` is as in `rollout`; `generators` serve the sampled Jensen-Shannon estimator only.
     """
     trajectory = rollout(problem.policy, noise, schedule, problem.prediction_type, path)
     images, rewards = problem.scored(trajectory.latents)
@@ -61,7 +61,7 @@ def rocm_objective(
     if penalty.ref_grad == "detach" and penalty.beta > 0 and not path.detach_input:
         policy = _policy_at_fixed_states(problem, trajectory, schedule, path)
     with torch.set_grad_enabled(penalty.beta > 0):
-        divergences, kl_nats = step_divergences(policy, reference, schedule, penalty, generator)
+        divergences, kl_nats = step_divergences(policy, reference, schedule, penalty, generators)
 
     loss = -rewards.mean() + penalty.weight * divergences.sum(0).mean()
     return Objective(
@@ -81,20 +81,20 @@ def renoised_objectives(
     last: Step,
     num_draws: int,
     penalty: Penalty,
-    generator: torch.Generator,
+    generators: Generators,
 ) -> Iterator[Objective]:
     r"""DRaFT-LV: the last step again, from pictures that are noised `num_draws` times.
 
     .. math:: x = \alpha_t\,\mathrm{stop}(x_N) + \sigma_t z', \qquad x_N' = f_\theta(x, t)
 
     `latents` is x_N, (B, C, H, W), without gradient, and t the timestep of the chain's `last` step;
-    `generator` draws z'. Yields the one-step objective of each draw.
+    `generators` draw z'. Yields the one-step objective of each draw.
     """
     path = GradientPath((True,))
     for _ in range(num_draws):
-        noise = torch.randn(latents.shape, generator=generator).to(latents)
+        noise = picture_draws(generators, latents.shape[1:]).to(latents)
         state = last.alpha * latents + last.sigma * noise
-        yield rocm_objective(problem, state[None], [last], path, penalty, generator)
+        yield rocm_objective(problem, state[None], [last], path, penalty, generators)
 
 
 def _reference_denoised(

@@ -35,10 +35,13 @@ class PolicyGradientSettings(BaseModel):
         "reward decides.",
     )
     value_learning_rate: float = _setting(
-        1e-3, "Adam's learning rate of dpok's value network.", gt=0, le=1
+        1e-3, "Adam's learning rate of dpok's value network (DPOK: 1e-4).", gt=0, le=1
     )
     value_epochs: int = _setting(
-        5, "Steps of dpok's value network in each update (DPOK: 5).", ge=1, le=1000
+        5,
+        "Steps of dpok's value network in each update (DPOK: 1, on five minibatches).",
+        ge=1,
+        le=1000,
     )
     clip_range: float = _setting(
         1e-4,

@@ -27,6 +27,7 @@ GROUPS = {
     "tiny-": "Embedded model: other methods",
     "paper-rocm": "Paper: ROCM on LCM Dreamshaper v7",
     "paper-": "Paper: baselines on the same model",
+    "original-": "Baselines with their own papers' settings",
 }
 
 

@@ -146,6 +146,8 @@ def objective_row(
     return row
 
 
-def batch_generator(setup: Setup, batch: Batch) -> torch.Generator:
-    """The generator of a batch's draws besides its noise."""
-    return torch.Generator().manual_seed(noise_seed(setup.config.seed, -1 - batch.first))
+def picture_generators(setup: Setup, batch: Batch) -> list[torch.Generator]:
+    """The generator of each picture's draws besides its noise, anew from its number."""
+    numbers = range(batch.first, batch.first + batch.noise.shape[1])
+    seeds = [noise_seed(setup.config.seed, -1 - number) for number in numbers]
+    return [torch.Generator().manual_seed(seed) for seed in seeds]

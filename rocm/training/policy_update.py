@@ -19,7 +19,7 @@ from rocm.algorithms.trajectory import denoised_along
 from rocm.config import RunConfig
 from rocm.models.lora import other_adapter
 from rocm.rewards.base import Mixture
-from rocm.training.batch import Batch, batch_generator, draw_batches, make_problem, measurements
+from rocm.training.batch import Batch, draw_batches, make_problem, measurements, picture_generators
 from rocm.training.preferences import BASE
 from rocm.training.setup import Setup
 
@@ -163,7 +163,7 @@ ADVANTAGES: dict[str, Advantages] = {
 }
 
 
-# The objective of (problem, scored, schedule, penalty, generator), by the name of the loss.
+# The objective of (problem, scored, schedule, penalty, generators), by the name of the loss.
 LOSSES: dict[str, Callable[[RunConfig], Callable[..., PolicyObjective]]] = {
     "ppo": lambda config: partial(ppo_objective, clip_range=config.clip_range),
     "rebel": lambda config: partial(rebel_objective, eta=config.rebel_eta),
@@ -183,9 +183,9 @@ def _descend(
     objective_of = LOSSES[config.method.loss](config)
     objectives = []
     for one, known in zip(drawn, scored, strict=True):
-        generator = batch_generator(setup, one.batch)
+        generators = picture_generators(setup, one.batch)
         objective = objective_of(
-            one.problem, known, setup.schedule, penalty=setup.penalty, generator=generator
+            one.problem, known, setup.schedule, penalty=setup.penalty, generators=generators
         )
         learner.scaler.scale(objective.loss / len(drawn)).backward()
         objectives.append(objective)

@@ -18,7 +18,7 @@ from rocm.distributed import OthersFull, merged
 from rocm.errors import TrainingError
 from rocm.models.memory import used_mb
 from rocm.rewards.base import Mixture
-from rocm.training.batch import Batch, batch_generator, draw_batches, make_problem, objective_row
+from rocm.training.batch import Batch, draw_batches, make_problem, objective_row, picture_generators
 from rocm.training.cuda_graph import recorded_update
 from rocm.training.memory import full_memory
 from rocm.training.policy_update import policy_update
@@ -99,9 +99,9 @@ def backprop_update(setup: Setup, mixture: Mixture, step: int) -> dict[str, floa
             objective = hybrid_objective(problem, objective, schedule, blind, group_size)
         objectives.append(objective)
         parts.append(dict(scores))
-        generator = batch_generator(setup, batch)
+        generators = picture_generators(setup, batch)
         again = renoised_objectives(
-            problem, objective.latents, schedule[-1], num_draws, setup.penalty, generator
+            problem, objective.latents, schedule[-1], num_draws, setup.penalty, generators
         )
         for drawn in chain([objective], again):
             learner.scaler.scale(drawn.loss / share).backward()
@@ -120,7 +120,7 @@ def batch_objective(setup: Setup, problem: Problem, batch: Batch, step: int) -> 
     if config.backprop == "refl":
         num = 1 + drawn.randrange(num // 2, num)
     path = gradient_path(config.backprop, num, num_trained)
-    generator = batch_generator(setup, batch)
+    generators = picture_generators(setup, batch)
     return rocm_objective(
-        problem, batch.noise[:num], setup.schedule[:num], path, setup.penalty, generator
+        problem, batch.noise[:num], setup.schedule[:num], path, setup.penalty, generators
     )

@@ -34,7 +34,8 @@ def load_peers(paths: Sequence[Path], base: RunConfig, own_work: bool) -> tuple[
         own_work: whether TRL's update is timed with TRL's own settings too.
 
     Returns:
-        The peers; before TRL our update without a reference, which is the same work.
+        The peers, also at our trade of memory for time; before TRL our update without a reference,
+        which is the same work.
 
     Raises:
         MissingFile: neither TRL's nor RLCM's code is there.
@@ -129,6 +130,7 @@ def _trl(path: Path, base: RunConfig, own_work: bool) -> list[Variant]:
     rows = [
         Variant(REWARD_ALONE, FLAT, alone, start_reward_alone, REWARD_ALONE),
         row("TRL", "AlignProp's update on our work", REWARD_ALONE, trl.OUR_WORK),
+        row("TRL, recomputation off", "the same, all kept", REWARD_ALONE, trl.KEPT_WORK),
     ]
     if own_work:
         rows.append(row("TRL own", "AlignProp's update as TRL sets it", "", trl.OWN_WORK))
@@ -143,7 +145,14 @@ def _rlcm(path: Path, base: RunConfig) -> list[Variant]:
         )
     with rlcm.without_wandb():
         modules = _imported(path, *rlcm.FILES)
-    return [Variant("RLCM", ALL_OFF, "RLCM's own loop", rlcm.starter(*modules))]
+    rows = {
+        "RLCM": ("RLCM's own loop", rlcm.MINIBATCH),
+        "RLCM, one minibatch": ("the same on the whole batch", rlcm.WHOLE),
+    }
+    return [
+        Variant(name, ALL_OFF, meaning, rlcm.starter(*modules, size))
+        for name, (meaning, size) in rows.items()
+    ]
 
 
 def _imported(path: Path, *files: str) -> list[ModuleType]:

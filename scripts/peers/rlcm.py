@@ -1,9 +1,9 @@
 """RLCM's own loop (arXiv 2404.03673, github.com/Owen-Oertell/rlcm), one update a call.
 
 Its code has no licence: it is run where the user has it, and nothing of it is here. It trains in
-minibatches of two pictures, one timestep at a time, at 768 pixels unless told otherwise, as it is
-here. Every call begins with a new Adam and new statistics of the prompts, which costs next to
-nothing.
+minibatches, of two pictures by its own settings, one timestep at a time, at 768 pixels unless told
+otherwise, as it is here. Every call begins with a new Adam and new statistics of the prompts, which
+costs next to nothing.
 """
 
 import sys
@@ -31,6 +31,7 @@ FILES = (
     "lcm_rl_pytorch/diffusers_patch/lcm_scheduler.py",
 )
 MINIBATCH = 2
+WHOLE = 0
 
 
 class _Accelerator(Accelerator):
@@ -57,7 +58,7 @@ def without_wandb() -> Iterator[None]:
 
 
 def starter(
-    loop: ModuleType, patch: ModuleType, scheduling: ModuleType
+    loop: ModuleType, patch: ModuleType, scheduling: ModuleType, minibatch: int
 ) -> Callable[[Setup], Callable[[int], object]]:
     """What makes RLCM's update from a run's parts.
 
@@ -65,6 +66,8 @@ def starter(
         loop: RLCM's module of that name, and so on.
         patch: its pipeline.
         scheduling: its scheduler.
+        minibatch: pictures that are trained at a time, if the batch is a multiple of them; or
+            `WHOLE`.
 
     Returns:
         A function of the parts, as in `Variant.start`.
@@ -72,7 +75,7 @@ def starter(
 
     def start(setup: Setup) -> Callable[[int], object]:
         pipeline = _pipeline(setup, patch, scheduling)
-        return lambda step: _update(setup, loop, pipeline, step)
+        return lambda step: _update(setup, loop, pipeline, step, minibatch)
 
     return start
 
@@ -114,9 +117,10 @@ def _pipeline(setup: Setup, patch: ModuleType, scheduling: ModuleType) -> Any:
     return pipeline
 
 
-def _update(setup: Setup, loop: ModuleType, pipeline: Any, step: int) -> None:
+def _update(setup: Setup, loop: ModuleType, pipeline: Any, step: int, minibatch: int) -> None:
     config, mixture = setup.config, raw_mixture(setup)
-    minibatch = MINIBATCH if config.batch_size % MINIBATCH == 0 else 1
+    minibatch = minibatch or config.batch_size
+    minibatch = minibatch if config.batch_size % minibatch == 0 else 1
     accumulation = config.batch_size // minibatch
     accelerator = _Accelerator(
         gradient_accumulation_steps=accumulation * config.num_inference_steps,

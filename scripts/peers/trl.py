@@ -23,6 +23,7 @@ FILE = "trl/models/modeling_sd_base.py"
 FUNCTION = "pipeline_step_with_grad"
 # The number of steps is the run's; without guidance no state is seen twice.
 OUR_WORK = {"guidance_scale": 1.0, "truncated_backprop": False}
+KEPT_WORK = OUR_WORK | {"gradient_checkpoint": False}
 # Defaults of TRL's AlignPropConfig.
 OWN_WORK = {
     "num_inference_steps": 50,

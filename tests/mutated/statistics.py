@@ -55,6 +55,9 @@ a missing p-value is the best one | test_a_comparison_without_a_p_value_still_co
 one family for all questions | test_holm_adjusts_over_the_comparisons_and_no_more
 - (questions[:1], questions[1:])
 + (questions,)
+the sign test as headline | test_a_p_value_is_below_5_percent_where_the_interval_excludes_half
+- satterthwaite_p_value(table) if
++ sign_test(asked).p_value if
 @ rocm/study/statistics/ranking.py, tests/study/statistics/test_ranking.py
 separable arms ranked | test_an_arm_that_wins_every_vote_is_separable
 - connected_components(beats, connection="strong")

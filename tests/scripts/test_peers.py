@@ -17,10 +17,11 @@ TRL_FILE = "trl/models/modeling_sd_base.py"
 TRL = """
 from types import SimpleNamespace
 import torch
+from torch.utils.checkpoint import checkpoint
 
 def pipeline_step_with_grad(
     pipeline, prompt_embeds, negative_prompt_embeds, latents, num_inference_steps, guidance_scale,
-    truncated_backprop, eta, output_type, **options,
+    truncated_backprop, eta, output_type, gradient_checkpoint=True, **options,
 ):
     guided = guidance_scale > 1
     texts = pipeline._encode_prompt(
@@ -35,7 +36,12 @@ def pipeline_step_with_grad(
             output = pipeline.unet(latents, t, encoder_hidden_states=prompt_embeds).sample
             latents = pipeline.scheduler.step(output, t, latents, eta=eta).prev_sample
     t = pipeline.scheduler.timesteps[-1]
-    output = pipeline.unet(latents, t, encoder_hidden_states=prompt_embeds).sample
+    def network(state):
+        return pipeline.unet(state, t, encoder_hidden_states=prompt_embeds).sample
+    if gradient_checkpoint:
+        output = checkpoint(network, latents, use_reentrant=False)
+    else:
+        output = network(latents)
     if LEARNS:
         latents = pipeline.scheduler.step(output, t, latents).prev_sample
     else:
@@ -66,8 +72,10 @@ def trl(folder: Path, learns: bool = True) -> Path:
 def test_trl_is_timed_in_the_same_rounds_as_our_update_without_a_reference(tmp_path):
     peers = load_peers([trl(tmp_path)], base(), own_work=True)
     rows = bench_steps(Work(base(), SMALL, 1), [PLAIN, *peers], ["none"], [2]).rows
-    assert [row["variant"] for row in rows] == ["plain", "reward alone", "TRL", "TRL own"]
-    plain, alone, peer, own = rows
+    names = ["plain", "reward alone", "TRL", "TRL, recomputation off", "TRL own"]
+    assert [row["variant"] for row in rows] == names
+    plain, alone, peer, kept, own = rows
+    assert kept["peak MiB"] > peer["peak MiB"]
     assert peer["x TRL"] == own["x TRL own"] == alone["x reward alone"] == 1
     # Useful FLOPs are those of the same work, which has no reference; of other work none are known.
     assert peer["TFLOP/s"] * peer["ms"] == pytest.approx(alone["TFLOP/s"] * alone["ms"])

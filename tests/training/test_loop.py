@@ -173,8 +173,15 @@ def test_kill_9_loses_nothing_that_was_checkpointed(new_run):
     assert run.status().state == "stopped"
 
 
-@each_algorithm
-def test_a_batch_of_four_equals_two_of_two_accumulated(new_run, settings):
+SAMPLED = {"divergence": "js", "js_estimator": "sampled"}
+
+
+@pytest.mark.parametrize("estimator", [{}, SAMPLED], ids=["closed", "sampled"])
+@pytest.mark.parametrize(
+    "settings", [*ALGORITHMS.values(), {"backprop": "draft_lv"}], ids=[*ALGORITHMS, "draft_lv"]
+)
+def test_a_batch_of_four_equals_two_of_two_accumulated(new_run, settings, estimator):
+    settings = {"num_steps": 2, **settings, **estimator}
     whole = new_run("whole", batch_size=4, **settings)
     halves = new_run("halves", batch_size=2, gradient_accumulation=2, **settings)
     finish(whole)
@@ -187,7 +194,7 @@ def test_a_batch_of_four_equals_two_of_two_accumulated(new_run, settings):
     "settings",
     [
         {"divergence": "js"},
-        {"divergence": "js", "js_estimator": "sampled"},
+        SAMPLED,
         {"divergence": "hellinger", "reduction": "joint"},
         {"divergence": "fisher", "last_step": "skip"},
         {"divergence": "tv", "last_step": "floor", "reduction": "tempered"},
@@ -200,7 +207,7 @@ def test_a_batch_of_four_equals_two_of_two_accumulated(new_run, settings):
         {"standardize": False, "reward": "saturation"},
         {**RLCM, "last_step": "skip", "beta": 0},
         {**RLCM, "reward": "0.5*compressibility+saturation"},
-        {**RLCM, "divergence": "js", "js_estimator": "sampled"},
+        {**RLCM, **SAMPLED},
         {**REBEL, "last_step": "skip", "beta": 0},
         {**DPOK, "reward": "compressibility", "beta": 0},
         {**HYBRID, "reward": "compressibility", "beta": 0},

@@ -85,7 +85,7 @@ def cost_and_power(cost: StudyCost, num_simulations: int = NUM_SIMULATIONS) -> s
         "true score  interval excludes 50 %  significant after Holm  interval width",
     ]
     lines += [
-        f"{100 * row.score:8.0f} %  {100 * row.interval:20.0f} %  {100 * row.sign_test:20.0f} %"
+        f"{100 * row.score:8.0f} %  {100 * row.interval:20.0f} %  {100 * row.holm:20.0f} %"
         f"  {100 * row.width:.0f} points"
         for row in cost.power(num_simulations)
     ]

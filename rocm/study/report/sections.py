@@ -59,7 +59,7 @@ def _head(info: StudyContext, analysis: Analysis) -> list[Block]:
 def _results(info: StudyContext, analysis: Analysis) -> list[Block]:
     parts: list[Block] = [Heading("Results")]
     header = ["comparison", "votes", "win", "tie", "loss", "score", INTERVAL]
-    header += ["prompts won : tied : lost", "sign test p", "Holm p"]
+    header += ["p", "Holm p", "prompts won : tied : lost", "sign test p, these raters only"]
     for question in info.questions:
         own = [outcome for outcome in analysis.outcomes if outcome.question == question]
         role = "primary" if question == info.questions[0] else "secondary"
@@ -83,9 +83,10 @@ def _result_row(outcome: Outcome) -> list[str]:
         ),
         percent(outcome.score),
         span(outcome.interval),
+        p_value(outcome.p_value),
+        p_value(outcome.holm_p),
         f"{sign.wins} : {sign.ties} : {sign.losses}",
         p_value(sign.p_value),
-        p_value(outcome.holm_p),
     ]
 
 
@@ -302,9 +303,12 @@ def _methods(info: StudyContext, analysis: Analysis) -> list[Block]:
             "attention checks, practice and repeats do not count. Its 95 % interval is "
             "over the populations of prompts and raters: two-way cluster-robust variance "
             "(Cameron, Gelbach and Miller 2011) with Student's quantiles of Satterthwaite's "
-            "degrees of freedom. The test is the exact two-sided sign test on prompt majorities, "
-            f"without ties, adjusted by Holm's method over the {len(info.comparisons)} "
-            "comparison(s) of the primary question; all other questions form a second family. "
+            "degrees of freedom. The p-value is that of Student's t from the same variance and "
+            f"degrees of freedom, adjusted by Holm's method over the {len(info.comparisons)} "
+            "comparison(s) of the primary question; all other questions form a second family. The "
+            "exact two-sided sign test on prompt majorities, without ties, is a secondary figure: "
+            "it conditions on the raters who took part, and if raters differ, it finds "
+            "differences that the population of raters does not have. "
             "E-values mix normal alternatives of spread 0.05 over the same variance. Rankings use "
             "Bradley-Terry, or Davidson's model above 15 % ties, with a two-way bootstrap. "
             "Krippendorff's alpha resamples prompts. Exclusion rules, fixed before opening: "

@@ -166,8 +166,8 @@ def _cautions(found: list[Outcome], num_left_out: int, num_raters: int) -> list[
     fewest = min((one.num_raters for one in found if one.interval), default=FEWEST_RATERS)
     if fewest < FEWEST_RATERS:
         cautions.append(
-            f"The 95 % intervals may be too narrow: only {fewest} raters, fewer than "
-            f"{FEWEST_RATERS}. Use the interval {CAREFUL!r} instead."
+            f"The 95 % intervals may be too narrow and the p-values too small: only {fewest} "
+            f"raters, fewer than {FEWEST_RATERS}. Use the interval {CAREFUL!r} instead."
         )
     if num_left_out > MANY_LEFT_OUT * num_raters:
         cautions.append(

@@ -1,6 +1,7 @@
-"""The exact test: in how many prompts did most votes prefer arm a? Tied prompts are left out.
+"""The sign test: in how many prompts did most votes prefer arm a? Tied prompts are left out.
 
-It is exact for the raters that took part; the interval speaks of other raters.
+It conditions on the raters who took part, and speaks of no others: if raters differ, it finds their
+difference where the population has none. `docs/statistics.md` has its error rates.
 """
 
 from collections.abc import Mapping

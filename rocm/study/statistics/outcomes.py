@@ -7,7 +7,7 @@ import numpy as np
 
 from rocm.study.statistics.crossed import VoteTable
 from rocm.study.statistics.majorities import SignTest, holm, sign_test
-from rocm.study.statistics.score_intervals import METHODS, ScoreInterval
+from rocm.study.statistics.score_intervals import METHODS, ScoreInterval, satterthwaite_p_value
 from rocm.study.statistics.votes import Votes
 
 HEADLINE = "multiway, Satterthwaite"
@@ -20,7 +20,8 @@ CAREFUL = "multiway cluster-robust"
 class Outcome:
     """The votes about one comparison and question; `score` is (wins + ties / 2) / votes.
 
-    `intervals` are by method of `METHODS`; `note` says why the headline interval is missing.
+    `intervals` are by method of `METHODS`; `p_value` is the headline interval's, `holm_p` the same
+    after Holm; `note` says why they are missing.
     """
 
     comparison: str
@@ -33,6 +34,7 @@ class Outcome:
     losses: int
     score: float | None
     intervals: dict[str, ScoreInterval | None]
+    p_value: float | None
     sign: SignTest
     holm_p: float | None
     note: str
@@ -44,10 +46,10 @@ class Outcome:
 
 
 def outcome(votes: Votes, comparison: str, question: str) -> Outcome:
-    """The outcome of one comparison and question; its Holm p-value is still the raw one."""
+    """The outcome of one comparison and question; its p-value is not adjusted yet."""
     asked = votes.opinions(comparison, question)
     table = VoteTable.of(asked) if len(asked) else None
-    sign = sign_test(asked)
+    p_value = satterthwaite_p_value(table) if table else None
     intervals = {name: method(table) if table else None for name, method in METHODS.items()}
     return Outcome(
         comparison=comparison,
@@ -60,8 +62,9 @@ def outcome(votes: Votes, comparison: str, question: str) -> Outcome:
         losses=int((asked.choice == "b").sum()),
         score=table.score if table else None,
         intervals=intervals,
-        sign=sign,
-        holm_p=sign.p_value,
+        p_value=p_value,
+        sign=sign_test(asked),
+        holm_p=p_value,
         note="" if intervals[HEADLINE] else _missing(asked, table),
     )
 
@@ -80,7 +83,7 @@ def outcomes(votes: Votes, comparisons: Sequence[str], questions: Sequence[str])
     for family in (questions[:1], questions[1:]):
         members = [outcome(votes, name, asked) for asked in family for name in comparisons]
         keys = [f"{one.question}\n{one.comparison}" for one in members]
-        adjusted = holm({key: one.sign.p_value for key, one in zip(keys, members, strict=True)})
+        adjusted = holm({key: one.p_value for key, one in zip(keys, members, strict=True)})
         found += [replace(m, holm_p=adjusted[k]) for k, m in zip(keys, members, strict=True)]
     return found
 

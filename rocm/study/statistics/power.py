@@ -1,6 +1,6 @@
 """Power of a design, its cost, and the precision when a study is closed early: by simulation.
 
-Power is that of the headline interval and of the sign test at the first step of Holm's procedure.
+Power is that of the headline's p-value, alone and at the first step of Holm's procedure.
 """
 
 import math
@@ -13,7 +13,7 @@ from rocm.errors import StudyError
 from rocm.study.statistics.crossed import VoteTable, fit_components
 from rocm.study.statistics.majorities import sign_test
 from rocm.study.statistics.outcomes import HEADLINE
-from rocm.study.statistics.score_intervals import METHODS, student
+from rocm.study.statistics.score_intervals import METHODS, satterthwaite_p_value, student
 from rocm.study.statistics.simulate import Design, Utility, simulate
 from rocm.study.statistics.votes import Votes
 
@@ -28,11 +28,14 @@ FRACTIONS = (0.25, 0.5, 0.75, 1.0)
 class Power:
     """Share of simulated studies that would find a true score, with mean width and largest error.
 
-    `interval` counts headline intervals without 1/2, `sign_test` p-values below 0.05 / comparisons.
+    `interval` counts headline intervals without 1/2, `holm` the headline's p-values below
+    0.05 / comparisons, and `sign_test` those of the sign test. At a score of 1/2 all three are
+    type-I error rates.
     """
 
     score: float
     interval: float
+    holm: float
     sign_test: float
     width: float
     error: float
@@ -64,20 +67,23 @@ def power(
 
 def _power(design: Design, num_comparisons: int, utility: Utility, size: int) -> Power:
     rng = np.random.default_rng(0)
-    excluded, significant, widths = 0, 0, []
-    for _ in range(size):
+    p_values, signs, widths = np.ones(size), np.ones(size), []
+    for number in range(size):
         votes = simulate(design, {("c", "q"): utility}, rng).opinions()
-        interval = METHODS[HEADLINE](VoteTable.of(votes))
-        p_value = sign_test(votes).p_value
-        significant += p_value is not None and p_value < ALPHA / num_comparisons
-        if interval is not None:
-            excluded += not interval.low <= 0.5 <= interval.high
+        table, sign = VoteTable.of(votes), sign_test(votes).p_value
+        signs[number] = 1 if sign is None else sign
+        if (p_value := satterthwaite_p_value(table)) is not None:
+            p_values[number] = p_value
+        if interval := METHODS[HEADLINE](table):
             widths.append(interval.width)
-    shares = excluded / size, significant / size
+    level = ALPHA / num_comparisons
+    found = p_values < ALPHA, p_values < level, signs < level
+    shares = [float(np.mean(each)) for each in found]
     return Power(
         score=utility.expected_score(),
         interval=shares[0],
-        sign_test=shares[1],
+        holm=shares[1],
+        sign_test=shares[2],
         width=float(np.mean(widths)) if widths else 1.0,
         error=max(math.sqrt(share * (1 - share) / size) for share in shares),
     )

@@ -136,6 +136,19 @@ def _multiway(table: VoteTable, df: Callable[[Multiway], float]) -> ScoreInterva
     return student(table.score, ways.variance, df(ways))
 
 
+def satterthwaite_p_value(table: VoteTable) -> float | None:
+    r"""Two-sided p-value of "the score is 1/2"; below 0.05 if `multiway_satterthwaite` excludes it.
+
+    .. math:: 2 P(T_{df} < -|score - 1/2| / \sqrt V)
+    """
+    if min(table.counts.shape) < 2 or (ways := Multiway.of(table)).variance <= 0:
+        return None
+    from scipy.special import stdtr
+
+    distance = abs(table.score - 0.5) / sqrt(ways.variance)
+    return float(2 * stdtr(ways.satterthwaite_df, -distance))
+
+
 def crossed_mixed(table: VoteTable) -> ScoreInterval | None:
     """Score +- t times its standard error under `crossed`'s mixed model, t of min(P, R) - 1."""
     components = fit_components(table)

@@ -105,7 +105,7 @@ def _sentence(outcome: dict[str, Any]) -> str:
     place = "is above" if low > 50 else "is below" if high < 50 else "includes"
     p = p_value(outcome["holm_p"])
     is_known = outcome["holm_p"] is not None
-    test = f"; sign test after Holm: p {p if p[0] == '<' else f'= {p}'}" if is_known else ""
+    test = f"; after Holm: p {p if p[0] == '<' else f'= {p}'}" if is_known else ""
     counts = (("num_votes", "votes"), ("num_raters", "raters"), ("num_prompts", "prompts"))
     numbers = ", ".join(f"{outcome[key]} {word}" for key, word in counts)
     return (

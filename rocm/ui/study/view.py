@@ -159,7 +159,7 @@ def cost_and_power(cost: StudyCost, power: list[Power]) -> str:
     """The cost of a study in words, its power as a table."""
     rows = "".join(
         f"<tr><th scope='row'>{number(100 * row.score, 0)} %</th>"
-        f"<td>{number(100 * row.interval, 0)} %</td><td>{number(100 * row.sign_test, 0)} %</td>"
+        f"<td>{number(100 * row.interval, 0)} %</td><td>{number(100 * row.holm, 0)} %</td>"
         f"<td>{number(100 * row.width, 0)} points</td></tr>"
         for row in power
     )

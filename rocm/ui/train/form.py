@@ -112,13 +112,13 @@ def _settings(studio: Studio, first: RunConfig) -> dict[str, Component]:
 
 
 def _presets(studio: Studio) -> list[tuple[str, str]]:
-    """Labels and names: the embedded model's presets, the user's, then the paper's.
+    """Labels and names: the embedded model's presets, the user's, then those of papers.
 
     The style sheet sets headings between them by how a label starts.
     """
     presets = studio.presets.all()
     labels = [(f"Own: {one.name}" if one.is_own else one.name, one.name) for one in presets]
-    return sorted(labels, key=lambda choice: choice[0].startswith("paper-"))
+    return sorted(labels, key=lambda choice: choice[0].startswith(("paper-", "original-")))
 
 
 def read_form(preset: str, filled: str, values: tuple[Any, ...]) -> RunConfig:
