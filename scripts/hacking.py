@@ -108,8 +108,8 @@ def pictures(runs: dict[tuple[str, int], RunDir], path: Path) -> None:
     rows = [kl[0], kl[max(kl)], free[max(free)]]
     sheet = Image.new("RGB", (SIDE * len(rows[0]), SIDE * len(rows)))
     for top, row in enumerate(rows):
-        for left, one in enumerate(row):
-            tile = Image.open(one["path"]).resize((SIDE, SIDE), Image.Resampling.NEAREST)
+        for left, picture in enumerate(row):
+            tile = Image.open(picture["path"]).resize((SIDE, SIDE), Image.Resampling.NEAREST)
             sheet.paste(tile, (left * SIDE, top * SIDE))
     sheet.save(path)
 

@@ -92,10 +92,10 @@ def push(folder: Path, repository: str, is_public: bool) -> str:
 def _copy_pictures(run: RunDir, out: Path) -> list[str]:
     """The newest previews, a few of them; returns their names."""
     folders = sorted((run.path / "samples").glob("step_*"))
-    found = sorted(folders[-1].glob("*.webp"))[:NUM_PICTURES] if folders else []
-    for path in found:
+    pictures = sorted(folders[-1].glob("*.webp"))[:NUM_PICTURES] if folders else []
+    for path in pictures:
         (out / path.name).write_bytes(path.read_bytes())
-    return [path.name for path in found]
+    return [path.name for path in pictures]
 
 
 def _draw_chart(rows: list[dict[str, Any]], path: Path) -> bool:

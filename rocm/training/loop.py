@@ -176,12 +176,12 @@ def _after_update(session: _Session, row: dict[str, Any]) -> bool:
     config, run, step = session.setup.config, session.run, session.step
     is_asked = run.take_control("sample_now")
     is_evaluated = is_asked or step % config.eval_every == 0 or step == config.num_steps
-    found = _evaluate(session, row) if is_evaluated else set()
+    new = _evaluate(session, row) if is_evaluated else set()
     # Before the checkpoint: a run killed in between drops the row and does this update again.
     run.append_metrics(row)
     if run.take_control("save_now") or is_evaluated or step % config.checkpoint_every == 0:
         save_checkpoint(run, step, session.setup.model, session.setup.learner)
-    return bool(found)
+    return bool(new)
 
 
 def _evaluate(session: _Session, row: dict[str, Any]) -> set[str]:
@@ -192,11 +192,11 @@ def _evaluate(session: _Session, row: dict[str, Any]) -> set[str]:
     _save_samples(session, now)
     gain = measured["eval/reward"] - _trained_reward(session, session.start)
     earlier = f"checkpoints/{session.run.checkpoints()[-1].name}"
-    found = warnings(session.start, now, session.setup.config.judge, gain, earlier)
-    new = set(found) - session.warned
+    present = warnings(session.start, now, session.setup.config.judge, gain, earlier)
+    new = set(present) - session.warned
     for kind in sorted(new):
-        session.run.append_event("warning", step=session.step, warning=kind, message=found[kind])
-    session.warned = set(found)
+        session.run.append_event("warning", step=session.step, warning=kind, message=present[kind])
+    session.warned = set(present)
     return new
 
 

@@ -44,15 +44,15 @@ def load_preferences(source: str, held_out: Collection[str]) -> tuple[Preference
     and `ConfigError` with the line of a value that is not allowed.
     """
     path = Path(os.path.expanduser(source))
-    found = []
+    preferences = []
     for number, row in _rows(path):
         try:
-            found.append(_preference(row, path.parent, held_out))
+            preferences.append(_preference(row, path.parent, held_out))
         except ConfigError as error:
             raise ConfigError(f"Line {number} of {path}: {error}") from error
-    if not found:
+    if not preferences:
         raise ConfigError(f"preferences={path} has no rows. Give at least one preference.")
-    return tuple(found)
+    return tuple(preferences)
 
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, object]]]:

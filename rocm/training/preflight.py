@@ -35,9 +35,9 @@ def problems(config: RunConfig, forecast: Estimate) -> list[str]:
             config, is_cuda=config.device != "cpu" and card_mb("memory.free") is not None
         ),
     ]
-    found = [_sentence(check) for check in checks]
-    found += [_judge_is_trained(config), _no_card(config), _too_large(config, forecast)]
-    return list(dict.fromkeys(sentence for sentence in found if sentence))
+    sentences = [_sentence(check) for check in checks]
+    sentences += [_judge_is_trained(config), _no_card(config), _too_large(config, forecast)]
+    return list(dict.fromkeys(sentence for sentence in sentences if sentence))
 
 
 def free_memory_mb(device: str) -> tuple[float, str]:

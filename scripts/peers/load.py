@@ -41,11 +41,11 @@ def load_peers(paths: Sequence[Path], base: RunConfig, own_work: bool) -> tuple[
         MissingDependency: it needs a package that is not here, or another version of one.
         ConfigError: another version, or the settings are not the peer's algorithm's.
     """
-    found: dict[str, Variant] = {}
+    variants: dict[str, Variant] = {}
     for path in paths:
         for variant in _variants(path, base, own_work):
-            found[variant.name] = variant
-    return tuple(found.values())
+            variants[variant.name] = variant
+    return tuple(variants.values())
 
 
 def start_reward_alone(setup: Setup) -> Callable[[int], object]:

@@ -104,10 +104,10 @@ def _step(setup: Setup, variant: Variant) -> Row:
     return row | {"weights MiB": weights, "peak MiB": weights + counter.counts.peak_bytes / MIB}
 
 
-def _row(what: str, variant: Variant, ref_grad: str, counter: Counter) -> Row:
+def _row(work: str, variant: Variant, ref_grad: str, counter: Counter) -> Row:
     counts = counter.counts
     return {
-        "what": what,
+        "what": work,
         "variant": variant.name,
         "ref_grad": ref_grad,
         "operations": counts.operations,

@@ -85,8 +85,8 @@ def parts_table(bench: PartsBench) -> str:
         f"ref_grad {config.ref_grad}, {config.precision}, {len(bench.rounds)} updates",
         f"{'part':14} {'median ms':>10} {'min':>8} {'max':>8}",
     ]
-    totals = [sum(one.values()) for one in bench.rounds]
-    columns = {part: [one[part] for one in bench.rounds] for part in PARTS} | {"update": totals}
+    totals = [sum(times.values()) for times in bench.rounds]
+    columns = {part: [times[part] for times in bench.rounds] for part in PARTS} | {"update": totals}
     lines += [
         f"{part:14} {median(values):10.1f} {min(values):8.1f} {max(values):8.1f}"
         for part, values in columns.items()

@@ -25,11 +25,11 @@ def beta_chart(betas: dict[float, Cell], judge: str) -> str:
     figure = Figure((8, 3.2), layout="constrained")
     names = {TRAINED: "gain of the reward, deviations", judge: f"change of {judge}"}
     for axes, (score, label) in zip(figure.subplots(1, 2), names.items(), strict=True):
-        found = [cell.gains[score] for cell in betas.values()]
-        means = [one.mean for one in found]
-        ends = [[one.mean - _or(one.low, one.mean) for one in found]]
-        ends.append([_or(one.high, one.mean) - one.mean for one in found])
-        places = range(len(found))
+        gains = [cell.gains[score] for cell in betas.values()]
+        means = [gain.mean for gain in gains]
+        ends = [[gain.mean - _or(gain.low, gain.mean) for gain in gains]]
+        ends.append([_or(gain.high, gain.mean) - gain.mean for gain in gains])
+        places = range(len(gains))
         axes.errorbar(places, means, yerr=ends, marker="o", capsize=3, color="#1d4ed8")
         best = max(places, key=means.__getitem__)
         axes.plot(best, means[best], "o", markersize=12, fillstyle="none", color="#c2410c")
