@@ -20,7 +20,7 @@ from rocm.runs.run_dir import RunDir
 from rocm.storage.paths import ROOT
 
 PRESETS = ("tiny-rocm-beta0", "tiny-rocm-kl")
-COLOURS = {"tiny-rocm-beta0": "#c2410c", "tiny-rocm-kl": "#1d4ed8"}
+COLORS = {"tiny-rocm-beta0": "#c2410c", "tiny-rocm-kl": "#1d4ed8"}
 SEEDS = (0, 1, 2)
 SIDE = 96
 SHOWN = (
@@ -92,7 +92,7 @@ def chart(runs: dict[tuple[str, int], RunDir], path: Path) -> None:
         for axis, name in zip(axes, ("heldout/tiny-judge", "eval/diversity"), strict=True):
             label = preset if seed == 0 else None
             axis.plot(
-                reward, [row[name] for row in rows], "o-", ms=3, c=COLOURS[preset], label=label
+                reward, [row[name] for row in rows], "o-", ms=3, c=COLORS[preset], label=label
             )
     for axis, name in zip(axes, ("held-out judge", "diversity between prompts"), strict=True):
         axis.set_xlabel("trained reward, base deviations")

@@ -73,7 +73,7 @@ def draw_and_score(
     return Scored(torch.cat(batches), joined, torch.cat(limits))
 
 
-def summarise(parts: Sequence[Scored]) -> Evaluation:
+def summarize(parts: Sequence[Scored]) -> Evaluation:
     """The measurements of consecutive parts, taken together."""
     images = torch.cat([part.images for part in parts])
     scores = {name: torch.cat([part.scores[name] for part in parts]) for name in parts[0].scores}

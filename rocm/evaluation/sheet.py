@@ -21,7 +21,7 @@ from rocm.evaluation.table import make_table
 
 TILE, LABEL, GAP, HEAD, FOOT = 160, 230, 10, 52, 34
 MAX_TILES = 600
-INK, GREY, PAPER = "#1c2430", "#5b6675", "#ffffff"
+INK, GRAY, PAPER = "#1c2430", "#5b6675", "#ffffff"
 PACKAGES = ("torch", "diffusers", "peft", "transformers")
 
 
@@ -120,7 +120,7 @@ def _tile(
     main = [*trained, *plan.rewards][0]
     named = [name for name in dict.fromkeys([main, plan.judge]) if name]
     lines = [f"{name} {result.scores[name]:.3g}" for name in named]
-    _write(pen, (left, top + TILE + 2), lines, 11, GREY)
+    _write(pen, (left, top + TILE + 2), lines, 11, GRAY)
 
 
 def _write(

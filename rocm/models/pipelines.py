@@ -224,7 +224,7 @@ def _give_scheduler(model: str, pipeline: DiffusionPipeline, has_part: bool) -> 
             f"{model}+latent-consistency/lcm-lora-sdv1-5, or set sampler=ddim."
         )
     if not is_lcm:
-        # The spacing, which it does not use, tells a turbo model of ours from other ones.
+        # The spacing, which it does not use, tells a turbo model of ours from others.
         spacing = "trailing" if is_turbo and not has_part else "leading"
         pipeline.scheduler = LCMScheduler.from_config(scheduler.config, timestep_spacing=spacing)
     config = pipeline.scheduler.config

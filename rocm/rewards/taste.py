@@ -227,8 +227,8 @@ def retouched(pictures: Tensor, saturation: Tensor, contrast: Tensor) -> Tensor:
         The same shape, clamped to [0, 1].
     """
     saturation, contrast = (torch.as_tensor(v).view(-1, 1, 1, 1) for v in (saturation, contrast))
-    grey = pictures.mean(1, keepdim=True)
-    vivid = grey + (pictures - grey) * saturation
+    gray = pictures.mean(1, keepdim=True)
+    vivid = gray + (pictures - gray) * saturation
     return (0.5 + (vivid - 0.5) * contrast).clamp(0, 1)
 
 

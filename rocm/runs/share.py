@@ -128,7 +128,7 @@ def _draw_chart(rows: list[dict[str, Any]], path: Path) -> bool:
 def _card(run: RunDir | None, model: str, kind: str) -> list[str]:
     """Lines of the model card: what the adapter is, how it was trained, what changed."""
     base = model.partition("+")[0].partition("@")[0]
-    lines = ["---", "tags: [text-to-image, lora, reward-optimisation]"]
+    lines = ["---", "tags: [text-to-image, lora, reward-optimization]"]
     lines += [f"base_model: {base}"] if is_repository(base) and "assets/" not in base else []
     lines += ["---", "", f"# Adapter for {model}", "", f"Format: {kind}. Use: `{USE[kind]}`"]
     return lines + (["", *_story(run.config(), run)] if run else [])

@@ -53,7 +53,7 @@ def train(run: RunDir, resume: bool = False, ranks: Ranks = ALONE) -> Iterator[P
     """Fine-tune as the run's config.yaml says; yields progress after step 0 and every update.
 
     `resume` continues from the newest checkpoint; rows after it are dropped. `ranks` are processes
-    that share the work; this one leads, the others `follow`. Raises `RocmError` with the reason and
+    that share the work; this process leads, others `follow`. Raises `RocmError` with the reason and
     what to do; the run's state is then `failed`.
     """
     with run.acquire_lock():
@@ -264,7 +264,7 @@ def _check_start(setup: Setup, start: Evaluation) -> None:
 def _check(session: _Session, row: dict[str, Any]) -> None:
     """Refuse a loss or gradient that is not finite, before the update can harm a checkpoint.
 
-    A gradient beyond the range of float16 is no fault: the update was left out, and the next one's
+    A gradient beyond the range of float16 is no fault: the update was left out, and the next's
     loss is multiplied by less, until even 1 is too much.
     """
     scaler = session.setup.learner.scaler

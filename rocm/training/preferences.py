@@ -1,7 +1,7 @@
 """A table of preferences between pictures, as people gave them: prompt, seed, winner, loser.
 
-A row says that of two pictures of one prompt and one noise seed the one drawn by `winner` was
-preferred to the one drawn by `loser`. Each is `base` or the folder of an adapter, so that the
+A row says that of two pictures of one prompt and one noise seed the picture of `winner` was
+preferred to that of `loser`. Each is `base` or the folder of an adapter, so that the
 generation can be repeated with its noise, step by step. Without torch.
 """
 

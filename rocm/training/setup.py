@@ -15,7 +15,7 @@ from rocm.algorithms.dpok import Value
 from rocm.algorithms.schedule import Step
 from rocm.config import RunConfig
 from rocm.distributed import ALONE, Ranks
-from rocm.evaluation.metrics import Evaluation, draw_and_score, summarise
+from rocm.evaluation.metrics import Evaluation, draw_and_score, summarize
 from rocm.generation.draw import Sampling
 from rocm.models.compiled_blocks import compile_blocks, networks_in
 from rocm.models.consistency import ConsistencyModel, resolve_device
@@ -117,7 +117,7 @@ class Setup:
         is_compiled = config.compile_blocks
         with torch.compiler.set_stance("force_eager") if is_compiled else nullcontext():
             own = draw_and_score(self.model, prompts, seeds, self.rewards.by_name, sampling)
-        return summarise(self.ranks.gather(own))
+        return summarize(self.ranks.gather(own))
 
 
 def set_up(

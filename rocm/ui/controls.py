@@ -74,7 +74,7 @@ def label_of(name: str) -> str:
     return LABELS.get(name, name.replace("_", " ").capitalize())
 
 
-def labelled(words: str) -> str:
+def labeled(words: str) -> str:
     """A sentence that starts with a setting's name, preceded by its control's label."""
     name = re.split(r"\W", words, maxsplit=1)[0]
     return f"{label_of(name)}: {words}" if name in FIELDS else words

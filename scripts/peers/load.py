@@ -49,7 +49,7 @@ def load_peers(paths: Sequence[Path], base: RunConfig, own_work: bool) -> tuple[
 
 
 def start_reward_alone(setup: Setup) -> Callable[[int], object]:
-    """Our update without a reference: rollout, decoder, reward, backward, optimiser."""
+    """Our update without a reference: rollout, decoder, reward, backward, optimizer."""
     config, model = setup.config, setup.model
     schedule = model.schedule(config.num_inference_steps, config.grid)
     mixture = trl.raw_mixture(setup)

@@ -29,8 +29,8 @@ SMALL |= {"vae_batch": 2, "preference_batch": 8, "judge_batch": 8, "hack_updates
 SMALL |= {"num_questions": 20, "num_pairs": 4, "num_compared": 8, "num_examined": 16}
 
 
-def icon(number: int, colour: str) -> dict:
-    return {"body": f'<circle cx="16" cy="16" r="{4 + number}" fill="{colour}"/>'}
+def icon(number: int, color: str) -> dict:
+    return {"body": f'<circle cx="16" cy="16" r="{4 + number}" fill="{color}"/>'}
 
 
 @pytest.fixture(scope="module")
@@ -46,10 +46,10 @@ def npm(tmp_path_factory: pytest.TempPathFactory) -> Path:
     names = root / "emojibase-data/en"
     names.mkdir(parents=True)
     (names / "data.json").write_text(json.dumps(rows))
-    for package, colour in (("fluent-emoji", "tomato"), ("fluent-emoji-flat", "teal")):
+    for package, color in (("fluent-emoji", "tomato"), ("fluent-emoji-flat", "teal")):
         folder = root / "@iconify-json" / package
         folder.mkdir(parents=True)
-        icons = {name.replace(" ", "-"): icon(i, colour) for i, name in enumerate(NAMES)}
+        icons = {name.replace(" ", "-"): icon(i, color) for i, name in enumerate(NAMES)}
         chars = {code.lower(): name for code, name in zip(codes, icons, strict=True)}
         data = {"icons": icons, "aliases": {"turned": {"parent": "cat", "rotate": 1}}, "width": 32}
         (folder / "icons.json").write_text(json.dumps({**data, "height": 32}))
@@ -78,17 +78,17 @@ def test_a_stage_in_slices_equals_one_straight_through(tmp_path: Path):
     def weights(folder: Path, totals: list[int]) -> torch.Tensor:
         model = torch.nn.Linear(2, 1, bias=False)
         torch.nn.init.ones_(model.weight)
-        optimiser = torch.optim.AdamW(model.parameters(), 0.1)
+        optimizer = torch.optim.AdamW(model.parameters(), 0.1)
 
         def update(step: int) -> dict[str, float]:
             loss = (model(torch.full((1, 2), float(step))) - 1).square().mean()
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             loss.backward()
-            optimiser.step()
+            optimizer.step()
             return {"loss": loss.item()}
 
         for total in totals:
-            train(folder, total, {"model": model, "optimiser": optimiser}, update, Slice())
+            train(folder, total, {"model": model, "optimizer": optimizer}, update, Slice())
             torch.nn.init.ones_(model.weight)  # the next slice must load its state
         saved = torch.load(folder / "state.pt", weights_only=True)
         return saved["model"]["weight"]

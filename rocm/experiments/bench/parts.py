@@ -15,7 +15,7 @@ from rocm.training.batch import draw_batch, make_problem
 from rocm.training.setup import Setup, set_up
 from rocm.training.update import batch_objective
 
-PARTS = ("policy", "decode", "reward", "reference", "other forward", "backward", "optimiser")
+PARTS = ("policy", "decode", "reward", "reference", "other forward", "backward", "optimizer")
 
 
 @dataclass
@@ -112,5 +112,5 @@ def _timed_update(setup: Setup, step: int) -> Stopwatch:
     forward = 1000 * (watch.now() - began)
     watch.spent["other forward"] = forward - sum(watch.spent.values())
     watch.timed("backward", learner.scaler.scale(objective.loss).backward)()
-    watch.timed("optimiser", learner.descend)(setup.config.max_grad_norm)
+    watch.timed("optimizer", learner.descend)(setup.config.max_grad_norm)
     return watch

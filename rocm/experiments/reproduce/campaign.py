@@ -34,7 +34,7 @@ def carry_out(plan: Plan, folder: Path, say: Say) -> Findings:
     """Tune, train and compare; RunError if it was stopped, the same call continues."""
     make_folder(folder)
     tuning = plan.tuning()
-    # Tuning does not change how many runs there are, except that equal ones are one.
+    # Tuning does not change how many runs there are, except that equal runs are trained once.
     first = {job.method.key: job.config.learning_rate for job in reversed(tuning)}
     expected = len({job.name for job in [*tuning, *plan.results(first)]})
     progress = _Progress(say, expected)

@@ -49,11 +49,11 @@ def efficiency_chart(runs: dict[str, list[list[Row]]]) -> str:
     for axes, (measure, label) in zip(panels, AXES.items(), strict=True):
         for number, method in enumerate(METHODS):
             places, means, deviations = _curve(runs[method.key], measure)
-            colour = f"C{number % 10}" if number < 10 else "black"
-            axes.plot(places, means, DASHES[method.kind], color=colour, label=method.label)
+            color = f"C{number % 10}" if number < 10 else "black"
+            axes.plot(places, means, DASHES[method.kind], color=color, label=method.label)
             low = [mean - half for mean, half in zip(means, deviations, strict=True)]
             high = [mean + half for mean, half in zip(means, deviations, strict=True)]
-            axes.fill_between(places, low, high, color=colour, alpha=0.12, linewidth=0)
+            axes.fill_between(places, low, high, color=color, alpha=0.12, linewidth=0)
         axes.set(xlabel=label)
     panels[0].set(ylabel="trained reward, deviations")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=6)

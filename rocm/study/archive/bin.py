@@ -102,8 +102,8 @@ class DraftBin:
         with self._store.database.write() as w:
             if w.execute(select(study.c.id).where(study.c.id == study_id)).first():
                 raise StudyError(
-                    f"Study {study_id} was built anew since it was deleted. Delete that one first, "
-                    "or leave the old one in the bin."
+                    f"Study {study_id} was built anew since it was deleted. Delete the new study "
+                    "first, or leave the old study in the bin."
                 )
             w.insert(study, **kept["study"])
             ids: dict[str, dict[int, int]] = {}

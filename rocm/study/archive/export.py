@@ -41,7 +41,7 @@ def export(store: Store, pictures: Pictures, study_id: str, folder: Path, questi
         "manifest": about.config_sha256,
         "question": question,
         "votes": len(votes),
-        "analysed": len(chosen),
+        "analyzed": len(chosen),
         "ties": ties,
     }
     names = ["manifest", *(field.name for field in fields(Vote))]

@@ -168,7 +168,7 @@ def _check_event(kind: str, data: Any) -> None:
 
 def _check_manifest(manifest: str, about: dict[str, Any]) -> None:
     if sha256(manifest.encode()).hexdigest() != about["config_sha256"]:
-        raise ValueError("the manifest is not the one of its hash")
+        raise ValueError("the manifest does not fit its hash")
     if manifest != about["config_json"]:
         raise ValueError("the manifest is there twice, and not the same")
     given = json.loads(manifest, parse_constant=_refused)
@@ -192,7 +192,7 @@ def _check_pictures(pictures: dict[str, bytes], rows: Rows) -> None:
     for row in rows:
         content = pictures[row["picture_id"]]
         if sha256(content).hexdigest() != row["sha256"]:
-            raise ValueError(f"picture {row['picture_id']} is not the one of its hash")
+            raise ValueError(f"picture {row['picture_id']} does not fit its hash")
         fault = _fault(content, (row["width"], row["height"]))
         if fault:
             raise ValueError(f"picture {row['picture_id']} {fault}")

@@ -5,7 +5,7 @@ Bradley-Terry counts a tie as half a win for either arm, which pulls strengths t
 
 .. math:: P(i) \propto \pi_i, \quad P(j) \propto \pi_j, \quad P(tie) \propto \nu \sqrt{\pi_i \pi_j}
 
-Strengths are log pi, centred on 0. A maximum exists only if no group of arms wins every vote
+Strengths are log pi, centered on 0. A maximum exists only if no group of arms wins every vote
 against the rest; where it does not, the answer is a sentence instead of numbers.
 """
 

@@ -12,7 +12,7 @@ from rocm.study.store import tables as t
 
 Arms = dict[int, tuple[int, str]]
 CHECKS, PILOT, WITHDRAWN = "checks", "pilot", "withdrawn"
-"""Rules of a vote: too few attention checks right, a try, and one who took the answers back."""
+"""Rules of a vote: too few attention checks right, a try, answers taken back."""
 
 
 @dataclass(frozen=True)

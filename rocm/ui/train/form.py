@@ -137,7 +137,7 @@ def _config(values: tuple[Any, ...]) -> RunConfig:
     try:
         return RunConfig.load(dict(zip(controls.FIELDS, values, strict=True)))
     except ConfigError as error:
-        raise ConfigError(controls.labelled(str(error))) from error
+        raise ConfigError(controls.labeled(str(error))) from error
 
 
 def _starter(studio: Studio, access: Access) -> Callable[..., str]:
