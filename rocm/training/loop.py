@@ -18,7 +18,6 @@ from rocm.evaluation.metrics import Evaluation
 from rocm.models.memory import is_memory_full
 from rocm.rewards.base import Mixture, Scale
 from rocm.rewards.preprocess import to_pil
-from rocm.rewards.user_files import user_copies
 from rocm.runs.run_dir import RunDir
 from rocm.storage.files import replace_folder
 from rocm.training.checkpoint import load_checkpoint, publish_adapter, save_checkpoint
@@ -82,8 +81,8 @@ def train(run: RunDir, resume: bool = False, ranks: Ranks = ALONE) -> Iterator[P
 
 def follow(ranks: Ranks) -> None:
     """Follow the orders of the leading process until it ends, which is raised as `Parted`."""
-    settings, measured, copies = ranks.gather(None)[0]
-    setup = _agreed(set_up(RunConfig.load(settings), measured, ranks, copies))
+    settings, measured, run = ranks.gather(None)[0]
+    setup = _agreed(set_up(RunConfig.load(settings), measured, ranks, RunDir(run)))
     while True:
         order, details = ranks.gather(None)[0]
         ORDERS[order](setup, *details)
@@ -120,9 +119,8 @@ def _together(setup: Setup, order: str, *details: Any) -> Any:
 def _train(run: RunDir, resume: bool, ranks: Ranks) -> Iterator[Progress]:
     config = run.config()
     measured = list(recall_start(run).scores) if resume else ()
-    copies = user_copies(run.rewards_dir)
-    ranks.gather((config.model_dump(), measured, copies))
-    setup = _agreed(set_up(config, measured, ranks, copies))
+    ranks.gather((config.model_dump(), measured, run.path))
+    setup = _agreed(set_up(config, measured, ranks, run))
     session, first = _resume(run, setup) if resume else _begin(run, setup)
     num_steps = setup.config.num_steps
     if first is not None:

@@ -28,6 +28,8 @@ from rocm.prompts.split import PromptSet, prompts_of
 from rocm.rewards.base import RAW, Mixture, Reward, Scale
 from rocm.rewards.load import load_rewards, probe_rewards
 from rocm.rewards.names import check_gradient, parse_mixture, tracked
+from rocm.rewards.user_files import user_copies
+from rocm.runs.run_dir import RunDir
 from rocm.training.checkpoint import Critic, Learner
 from rocm.training.memory import Economy, plan_memory
 from rocm.training.preferences import BASE, Preference, load_preferences
@@ -124,23 +126,25 @@ def set_up(
     config: RunConfig,
     measured: Sequence[str] = (),
     ranks: Ranks = ALONE,
-    copies: Mapping[str, Path] | None = None,
+    run: RunDir | None = None,
 ) -> Setup:
     """Load the model and rewards, add the adapter, read the prompts.
 
     `measured` are rewards that a resumed run has measured so far; others that have become usable
-    since are left out, because the base model has no value of them. `copies` are the run's own
-    copies of reward files, by name. Raises `ConfigError` if a setting does not fit the model, the
-    rewards or the machine, `MissingFile` without a model, reward or prompt file.
+    since are left out, because the base model has no value of them. `run` keeps copies of the
+    user's reward files, and preferences may name runs beside it. Raises `ConfigError` if a setting
+    does not fit the model, the rewards or the machine, `MissingFile` without a model, reward or
+    prompt file.
     """
     config = ranks.local(config)
     weights = parse_mixture(config.reward)
     check_gradient(weights, config.method)
     _check_machine(config, resolve_device(config.device), ranks.size)
     prompts = prompts_of(config)
+    runs, copies = (run.path.parent, user_copies(run.rewards_dir)) if run else (None, None)
     preferences: tuple[Preference, ...] = ()
     if config.preferences:
-        preferences = load_preferences(config.preferences, prompts.evaluation)
+        preferences = load_preferences(config.preferences, prompts.evaluation, runs)
     model = LOADERS[config.sampler](config.model, config.device, config.precision)
     others = measured or tracked(config.track, config.reward, config.model)
     names = dict.fromkeys(filter(None, [*weights, *others, config.judge]))

@@ -15,6 +15,7 @@ from sqlalchemy import select
 from rocm.config import RunConfig
 from rocm.errors import StudyError
 from rocm.prompts.split import prompts_of
+from rocm.runs.adapters import BASE, WEIGHTS
 from rocm.storage.files import make_folder, write_atomic
 from rocm.storage.paths import ROOT
 from rocm.study.archive.export import is_analyzed
@@ -22,7 +23,6 @@ from rocm.study.store.rows import Vote
 from rocm.study.store.store import Store
 from rocm.study.store.studies import named
 from rocm.study.store.tables import arm
-from rocm.training.preferences import ADAPTER_FILE, BASE
 
 PREFIX = "study:"
 SHARED = ("model", "num_inference_steps", "guidance_scale", "grid")
@@ -135,7 +135,7 @@ def _drawer(name: str, row: Any, config: RunConfig) -> str:
     adapter: str = params["adapter"]
     if not adapter:
         return BASE
-    file = ROOT / adapter / ADAPTER_FILE
+    file = ROOT / adapter / WEIGHTS
     if not file.is_file() or sha256(file.read_bytes()).hexdigest() != row.adapter_sha256:
         raise StudyError(
             f"The adapter of arm {name} is not in {adapter} any more, or was changed since. "
