@@ -76,16 +76,16 @@ class Ranks:
             return
         import torch
 
-        for one in parameters:
-            if one.grad is None:
-                one.grad = torch.zeros_like(one)
-        flat = torch.cat([one.grad.flatten() for one in parameters])
+        for parameter in parameters:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        flat = torch.cat([parameter.grad.flatten() for parameter in parameters])
         self.gather(None)  # all are here, with their memory: who failed before this has said so
         self._add_up(flat)
         flat /= self.size
-        means = flat.split([one.numel() for one in parameters])
-        for one, mean in zip(parameters, means, strict=True):
-            one.grad.copy_(mean.view_as(one))
+        means = flat.split([parameter.numel() for parameter in parameters])
+        for parameter, mean in zip(parameters, means, strict=True):
+            parameter.grad.copy_(mean.view_as(parameter))
 
     def share(self, number: int) -> range:
         """Which of `number` things this process does; the shares differ by one at most."""
@@ -116,9 +116,9 @@ class Ranks:
         for _, word in answers:
             if word is not None:
                 raise Parted(word)
-        if any(isinstance(one, _Full) for one, _ in answers):
+        if any(isinstance(answer, _Full) for answer, _ in answers):
             raise OthersFull("The memory of another process is full.")
-        return [one for one, _ in answers]
+        return [answer for answer, _ in answers]
 
     def _all_gather(self, message: Any) -> list[Any]:
         from torch import distributed

@@ -60,7 +60,7 @@ class Studio:
             config = self._with_votes(config)
         except RocmError as error:
             return [str(error)]
-        return problems(config, self.estimate(config))
+        return problems(config, self.estimate(config), self.runs.folder)
 
     def start_run(self, config: RunConfig, name: str = "run") -> str:
         """As `Runs.start`; `preferences=study:ID` becomes the table of that study's votes."""

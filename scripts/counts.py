@@ -117,7 +117,9 @@ def num_layers(pyproject: Path) -> int:
     """Layers of the first import contract of type `layers`; 0 without one."""
     tools = tomllib.loads(pyproject.read_text(encoding="utf-8")).get("tool", {})
     contracts = tools.get("importlinter", {}).get("contracts", [])
-    return next((len(one["layers"]) for one in contracts if one["type"] == "layers"), 0)
+    return next(
+        (len(contract["layers"]) for contract in contracts if contract["type"] == "layers"), 0
+    )
 
 
 def help_seconds(root: Path) -> float:
@@ -149,10 +151,14 @@ def tree_counts(root: Path) -> list[Count]:
         if number > MAX_FILE_LINES
     ]
     long_functions = [
-        f"{one.place}: {one.num_lines}" for one in known if one.num_lines > MAX_FUNCTION_LINES
+        f"{function.place}: {function.num_lines}"
+        for function in known
+        if function.num_lines > MAX_FUNCTION_LINES
     ]
     wide_functions = [
-        f"{one.place}: {one.num_parameters}" for one in known if one.num_parameters > MAX_PARAMETERS
+        f"{function.place}: {function.num_parameters}"
+        for function in known
+        if function.num_parameters > MAX_PARAMETERS
     ]
     words = (root / "docs" / "architecture.md").read_text(encoding="utf-8").split()
     return [

@@ -54,8 +54,8 @@ def run_batch(design: Design, scenario: str, number: int) -> dict[str, dict[str,
 
 def extend(file: Path, num: int, design: str, scenario: str) -> None:
     """Add batches of one cell until `num` studies are counted."""
-    found = json.loads(file.read_text()) if file.exists() else {}
-    cell = found.setdefault(design, {}).setdefault(scenario, {"studies": 0})
+    cells = json.loads(file.read_text()) if file.exists() else {}
+    cell = cells.setdefault(design, {}).setdefault(scenario, {"studies": 0})
     while cell["studies"] < num:
         batch = run_batch((DESIGNS | FEW)[design], scenario, cell["studies"] // BATCH)
         for name, counts in batch.items():
@@ -63,7 +63,7 @@ def extend(file: Path, num: int, design: str, scenario: str) -> None:
             for key, value in counts.items():
                 sums[key] = round(sums[key] + value, 4)
         cell["studies"] += BATCH
-        file.write_text(json.dumps(found, indent=1) + "\n")
+        file.write_text(json.dumps(cells, indent=1) + "\n")
 
 
 def table(file: Path) -> str:

@@ -66,8 +66,8 @@ def main() -> None:
     for num_elements in (1, 8, 64):
         cells = []
         for share in (1.0, 0.5, 0.0):
-            found, truth = estimates(share, num_elements, schedule)
-            cells.append(f"{found.mean():.3f}, variance {found.var():.2g}")
+            values, truth = estimates(share, num_elements, schedule)
+            cells.append(f"{values.mean():.3f}, variance {values.var():.2g}")
         print(f"| {num_elements} | {truth:.3f} | {' | '.join(cells)} |")
 
 

@@ -30,9 +30,9 @@ def verdict(candidate: Row, base: Row) -> str:
         The sentence, which ends in KEEP, DELETE, or NOT MEASURED and why.
     """
     name = candidate["variant"]
-    what = f"{CANDIDATES[name]} (batch {candidate['batch']}, ref_grad {candidate['ref_grad']})"
+    row = f"{CANDIDATES[name]} (batch {candidate['batch']}, ref_grad {candidate['ref_grad']})"
     if candidate["ms"] is None or base["ms"] is None:
-        return f"{what}: NOT MEASURED. {candidate['note'] or base['note']}"
+        return f"{row}: NOT MEASURED. {candidate['note'] or base['note']}"
     speed_up = base["ms"] / candidate["ms"]
     is_right = candidate["cosine"] is None or (
         candidate["cosine"] > (base["cosine"] or 1) - MAX_COSINE_LOSS
@@ -40,7 +40,7 @@ def verdict(candidate: Row, base: Row) -> str:
     word = "KEEP" if speed_up >= MIN_SPEED_UP and is_right else "DELETE"
     cosine = "-" if candidate["cosine"] is None else f"{candidate['cosine']:.4f}"
     return (
-        f"{what}: {candidate['ms']:.1f} ms against flat's {base['ms']:.1f} ms, x {speed_up:.2f}; "
+        f"{row}: {candidate['ms']:.1f} ms against flat's {base['ms']:.1f} ms, x {speed_up:.2f}; "
         f"x {candidate['x plain']:.2f} of plain; first update {candidate['first s']:.1f} s; "
         f"cosine {cosine}: {word}"
     )

@@ -39,14 +39,14 @@ def gradient(config: RunConfig, is_autocast: bool) -> Tensor:
         same = {field.name: getattr(model, field.name) for field in fields(model)}
         object.__setattr__(arm.setup, "model", Autocasting(**same))
     arm.advance()
-    return torch.cat([one.grad.flatten() for one in arm.setup.learner.parameters])
+    return torch.cat([parameter.grad.flatten() for parameter in arm.setup.learner.parameters])
 
 
-def apart(found: Tensor, truth: Tensor) -> tuple[float, float]:
+def apart(estimate: Tensor, truth: Tensor) -> tuple[float, float]:
     """Relative error, and 1 minus the cosine, of two gradients (P,)."""
-    found, truth = found.double(), truth.double()
-    error = (found - truth).norm() / truth.norm()
-    return error.item(), 1 - F.cosine_similarity(found, truth, dim=0).item()
+    estimate, truth = estimate.double(), truth.double()
+    error = (estimate - truth).norm() / truth.norm()
+    return error.item(), 1 - F.cosine_similarity(estimate, truth, dim=0).item()
 
 
 def main() -> None:

@@ -25,7 +25,7 @@ cd "$(dirname "$0")/.." || exit 1
 PYTHON=${PYTHON:-${own:-python}} SIZE=${SIZE:-real} DEVICE=${DEVICE:-cuda} TOTAL_S=${TOTAL_S:-780}
 NPM=${NPM:-node_modules} DRAWINGS=${DRAWINGS:-artifacts/tiny/emoji64.npz}
 VARIANTS=${VARIANTS:-regional graph}
-RESERVE_S=15                         # for the judgement and for processes that take long to end
+RESERVE_S=15                         # for the judgment and for processes that take long to end
 export HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false PYTHONUNBUFFERED=1
 [ "$DEVICE" = cpu ] && export CUDA_VISIBLE_DEVICES=
 

@@ -53,11 +53,11 @@ def make_runs(studio: Studio) -> list[RunDir]:
 def row(step: int) -> dict[str, float]:
     """A line of metrics as a run writes it, with an evaluation every 20 updates."""
     value = math.sin(step / 50)
-    found = {"step": step, "reward": value, "divergence": value**2, "seconds": 1.0, "lr": 1e-3}
-    found |= {f"divergence/step_{k}": value**2 / 4 for k in range(4)}
+    values = {"step": step, "reward": value, "divergence": value**2, "seconds": 1.0, "lr": 1e-3}
+    values |= {f"divergence/step_{k}": value**2 / 4 for k in range(4)}
     if step % 20 == 0:
-        found |= {"eval/reward": value, "heldout/tiny-judge": 0.8, "eval/diversity": 0.4}
-    return found
+        values |= {"eval/reward": value, "heldout/tiny-judge": 0.8, "eval/diversity": 0.4}
+    return values
 
 
 def poll_times(studio: Studio, runs: list[RunDir]) -> list[float]:
@@ -124,8 +124,8 @@ def main() -> None:
         studio = Studio(Path(folder))
         runs = make_runs(studio)
         polls = poll_times(studio, runs)
-        found = [page_times(Path(folder)) for _ in range(rounds)]
-    starts, reloads = zip(*found, strict=True)
+        times = [page_times(Path(folder)) for _ in range(rounds)]
+    starts, reloads = zip(*times, strict=True)
     figures = {
         "start_s": [round(value, 2) for value in starts],
         "reload_s": [round(value, 2) for value in reloads],

@@ -51,7 +51,7 @@ def count(family: str, batch: int, precision: str) -> dict[str, Any]:
     num = config.num_inference_steps
     calls = 2 * num - 1 if family == "rocm" else num
     ways = {}
-    for way in (one.name for one in variants):
+    for way in (variant.name for variant in variants):
         row = rows[f"update/{way}/{config.ref_grad}"]
         saved = [rows[f"{part} forward/{way}"]["saved MiB"] for part in ("policy", "decode")]
         ways[way] = {name: row[name] for name in ("TFLOP", "operations", "peak MiB")}
@@ -75,7 +75,7 @@ def _besides_mib() -> float:
         text = CLIPTextModel(CLIPTextConfig(hidden_size=768, intermediate_size=3072))
     judge = random_reward(SD15, META, torch.bfloat16).encoder.model
     weights = [*text.to(torch.bfloat16).parameters(), *judge.parameters()]
-    return sum(one.numel() * one.element_size() for one in weights) / MIB
+    return sum(weight.numel() * weight.element_size() for weight in weights) / MIB
 
 
 def _decoding_mib(config: RunConfig) -> float:
@@ -95,7 +95,7 @@ def count_all(families: list[str]) -> None:
     Args:
         families: of `FAMILIES`.
     """
-    found = json.loads(COUNTS.read_text(encoding="utf-8")) if COUNTS.is_file() else {}
+    counts = json.loads(COUNTS.read_text(encoding="utf-8")) if COUNTS.is_file() else {}
     for family in families:
         preset = RunConfig.load(FAMILIES[family])
         fitted = [with_hardware(preset, name) for name in hardware_names()]
@@ -104,8 +104,8 @@ def count_all(families: list[str]) -> None:
             wanted.add((preset.batch_size, preset.precision))
         for batch, precision in sorted(wanted):
             key = key_of(family, batch, precision)
-            found[key] = count(family, batch, precision)
-            COUNTS.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+            counts[key] = count(family, batch, precision)
+            COUNTS.write_text(json.dumps(counts, indent=1) + "\n", encoding="utf-8")
             print(key, flush=True)
 
 

@@ -87,17 +87,17 @@ def main() -> None:
     parser.add_argument("--score", type=float, default=0.5, help="true score")
     parser.add_argument("--design", default="", help="only designs whose name starts so")
     args = parser.parse_args()
-    found = json.loads(args.file.read_text()) if args.file.exists() else {}
+    cells = json.loads(args.file.read_text()) if args.file.exists() else {}
     for design, name, order in product(DESIGNS, UTILITIES, ORDERS):
         if design.startswith(args.design):
             utility = UTILITIES[name].with_score(args.score)
             counts = count_decisions(DESIGNS[design], utility, order, args.num)
-            found[f"{design}; {name}; {order}; score {args.score}"] = {
+            cells[f"{design}; {name}; {order}; score {args.score}"] = {
                 "studies": args.num,
                 **counts,
             }
-            args.file.write_text(json.dumps(found, indent=1) + "\n")
-    for key, counts in found.items():
+            args.file.write_text(json.dumps(cells, indent=1) + "\n")
+    for key, counts in cells.items():
         shares = [f"{way} {100 * n / counts['studies']:.1f} %" for way, n in counts.items()]
         print(key, *shares[1:], sep=" | ")
 

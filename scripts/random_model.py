@@ -81,7 +81,7 @@ def main() -> None:
     for network in networks:
         torch.nn.Module.to(network, DTYPES[options.precision])  # diffusers' own warns needlessly
     pipeline.save_pretrained(options.folder)
-    count = sum(parameter.numel() for one in networks for parameter in one.parameters())
+    count = sum(parameter.numel() for network in networks for parameter in network.parameters())
     print(f"{count:,} random weights in {options.folder}")
 
 

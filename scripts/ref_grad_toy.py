@@ -52,20 +52,20 @@ def gradients(num_inference_steps: int) -> dict[str, Tensor]:
         ahead = loss(POLICY + direction, noise, schedule, "exact")
         behind = loss(POLICY - direction, noise, schedule, "exact")
         slopes.append((ahead - behind) / (2 * STEP_SIZE))
-    found = {"difference": torch.stack(slopes)}
+    slopes_of = {"difference": torch.stack(slopes)}
     for ref_grad in ("exact", "detach", "none"):
         parameters = POLICY.clone().requires_grad_()
         loss(parameters, noise, schedule, ref_grad).backward()
-        found[ref_grad] = parameters.grad
-    return found
+        slopes_of[ref_grad] = parameters.grad
+    return slopes_of
 
 
 def main() -> None:
     """Print one line per number of steps and gradient."""
     for num_inference_steps in (2, 4, 8):
-        found = gradients(num_inference_steps)
-        truth = found["difference"]
-        for name, gradient in found.items():
+        by_method = gradients(num_inference_steps)
+        truth = by_method["difference"]
+        for name, gradient in by_method.items():
             error = ((gradient - truth).norm() / truth.norm()).item()
             values = "  ".join(f"{value:9.3f}" for value in gradient.tolist())
             print(f"N = {num_inference_steps}  {name:10}  {values}  error {100 * error:8.4f} %")

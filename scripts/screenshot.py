@@ -127,7 +127,7 @@ def photograph_sweep(page: Page) -> None:
 
 
 def photograph_phone(browser: Browser, address: str) -> None:
-    """The same run on a phone, in dark colours."""
+    """The same run on a phone, in dark colors."""
     page = open_page(browser, address, 390, 844, color_scheme="dark")
     page.wait_for_selector("#reward_chart .main-svg")
     page.wait_for_timeout(3000)

@@ -185,7 +185,7 @@ class HttpRater:
                 await asyncio.sleep(self.dice.uniform(*THINKS_S))
                 began = time.perf_counter()
                 side = self.dice.choice(["left", "right"])
-                answers = {one["key"]: {"side": side, "rt_ms": 3000} for one in QUESTIONS}
+                answers = {question["key"]: {"side": side, "rt_ms": 3000} for question in QUESTIONS}
                 step = await self._ask("vote", trial=step["trial"]["id"], answers=answers)
                 if step["trial"]:
                     await self._look(step)
@@ -193,8 +193,8 @@ class HttpRater:
 
     async def _ask(self, path: str, **body: Any) -> dict[str, Any]:
         answer = await self.client.post(f"api/{path}", json=body, headers=self.headers)
-        found: dict[str, Any] = answer.raise_for_status().json()
-        return found
+        answered: dict[str, Any] = answer.raise_for_status().json()
+        return answered
 
     async def _look(self, step: dict[str, Any]) -> None:
         """Both pictures decoded: those that were loaded ahead are only decoded."""
@@ -274,24 +274,24 @@ def main() -> None:
     parser.add_argument("--browsers", type=int, default=2, help="of the raters, real pages")
     parser.add_argument("--pixels", type=int, default=64, help="of a picture's side")
     options = parser.parse_args()
-    who = (options.raters, options.browsers)
+    visitors = (options.raters, options.browsers)
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         make_study(home, options.pixels)
         with server(home) as address:
             before = os.getloadavg()[0]
-            idle = asyncio.run(measure(address, *who, options.idle_seconds))
+            idle = asyncio.run(measure(address, *visitors, options.idle_seconds))
             with training(home) as run:
                 first = _num_updates(run)
-                busy = asyncio.run(measure(address, *who, options.seconds))
+                busy = asyncio.run(measure(address, *visitors, options.seconds))
                 updates = _num_updates(run) - first
-    found = {
+    latencies = {
         "raters": {"all": options.raters, "chromium": options.browsers, "pixels": options.pixels},
         "idle": {"seconds": options.idle_seconds, **idle.figures()},
         "training": {"seconds": options.seconds, "updates": updates, **busy.figures()},
         "machine": {"cores": os.cpu_count(), "load_before": round(before, 1)},
     }
-    print(json.dumps(found, indent=1))
+    print(json.dumps(latencies, indent=1))
 
 
 if __name__ == "__main__":

@@ -68,13 +68,13 @@ def vote(store: Store, num_raters: int) -> list[float]:
         ThreadPoolExecutor(num_raters * NUM_SENT) as network,
     ):
         rounds = people.map(lambda _: work_through(store, network), range(num_raters))
-        return [one for found in rounds for one in found]
+        return [trial for votes in rounds for trial in votes]
 
 
 def check(store: Store, acknowledged: list[str]) -> str:
     """Counts what is stored against what was acknowledged."""
     votes = store.votes(STUDY)
-    stored = {one.trial for one in votes}
+    stored = {row.trial for row in votes}
     lost = set(acknowledged) - stored
     wrong = [line for line in verify_counts(store) if "Picture" not in line]
     return (
@@ -119,20 +119,20 @@ def processes(file: Path) -> None:
     prepare(file).close()
     both = [child(file, NUM_RATERS // 2) for _ in range(2)]
     began = time.perf_counter()
-    said = [one.communicate()[0].split() for one in both]
+    said = [process.communicate()[0].split() for process in both]
     store = Store.open(file)
     acknowledged = [line for lines in said for line in lines]
     print(f"two processes, {time.perf_counter() - began:.1f} s: {check(store, acknowledged)}")
-    print(f"exit codes {[one.returncode for one in both]}; integrity {integrity(file)}")
+    print(f"exit codes {[process.returncode for process in both]}; integrity {integrity(file)}")
     store.close()
 
 
 def integrity(file: Path) -> str:
     """SQLite's own check."""
     connection = sqlite3.connect(file)
-    found = str(connection.execute("PRAGMA integrity_check").fetchone()[0])
+    verdict = str(connection.execute("PRAGMA integrity_check").fetchone()[0])
     connection.close()
-    return found
+    return verdict
 
 
 def kill(file: Path, times: int) -> None:
@@ -152,7 +152,7 @@ def kill(file: Path, times: int) -> None:
         if integrity(file) != "ok":
             raise SystemExit("The database is damaged.")
     store = Store.open(file)
-    acknowledged = [one for one in acknowledged if one]
+    acknowledged = [vote_id for vote_id in acknowledged if vote_id]
     print(f"{times} kills: {check(store, acknowledged)}; integrity {integrity(file)}")
     store.close()
 
@@ -202,8 +202,8 @@ def main() -> None:
         if options.what == "load":
             load(options.database or file)
         else:
-            what = {"processes": processes, "full": full}
-            kill(file, options.times) if options.what == "kill" else what[options.what](file)
+            actions = {"processes": processes, "full": full}
+            kill(file, options.times) if options.what == "kill" else actions[options.what](file)
     print(json.dumps({"load average": os.getloadavg()}))
 
 

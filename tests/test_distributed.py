@@ -89,7 +89,7 @@ def test_a_batch_split_over_two_processes_gives_the_update_of_one(small_config, 
 
 @dataclass(frozen=True)
 class Crowded(Learner):
-    """One whose memory is full after its first optimiser steps."""
+    """One whose memory is full after its first optimizer steps."""
 
     full: list[int] = field(default_factory=list)
 
@@ -102,7 +102,7 @@ class Crowded(Learner):
 
 
 def crowded_pair(config: RunConfig, num: int) -> list[Setup]:
-    """Two processes; the memory of the second is full at its first `num` optimiser steps."""
+    """Two processes; the memory of the second is full at its first `num` optimizer steps."""
     first, second = (set_up(config, (), ranks) for ranks in pair())
     learner = Crowded(**vars(second.learner), full=list(range(num)))
     return [first, replace(second, learner=learner)]

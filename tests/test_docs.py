@@ -28,7 +28,7 @@ def test_settings_tables_are_those_of_the_code():
     assert text == settings_table.document(text), "Run: python -m scripts.settings_table"
 
 
-def spelt_out(row: str) -> list[str]:
+def spelled_out(row: str) -> list[str]:
     """The names that a row with braces stands for, as a shell spells them out."""
     parts = [part.split(",") for part in re.split(r"[{}]", row)]
     return ["".join(chosen) for chosen in product(*parts)]
@@ -37,7 +37,7 @@ def spelt_out(row: str) -> list[str]:
 def test_every_preset_is_described():
     section = read("docs/settings.md").split("## Presets")[1].split("\n## ")[0]
     rows = re.findall(r"^\| `([a-z0-9{},-]+)` ", section, re.M)
-    documented = {name for row in rows for name in spelt_out(row)}
+    documented = {name for row in rows for name in spelled_out(row)}
     assert documented == set(preset_names())
 
 

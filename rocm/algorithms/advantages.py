@@ -33,12 +33,12 @@ class PromptStatistics:
         for prompt, reward in zip(prompts, rewards.tolist(), strict=True):
             known = self._rewards.setdefault(prompt, deque(maxlen=self.window))
             known.append(reward)
-        found = []
+        standardized = []
         for prompt, reward in zip(prompts, rewards.double(), strict=True):
             own = rewards.new_tensor(self._rewards[prompt], dtype=torch.float64)
             usual = own if len(own) >= self.min_count else rewards.double()
-            found.append((reward - usual.mean()) / (usual.std(correction=0) + EPSILON))
-        return torch.stack(found).clamp(-limit, limit).to(rewards)
+            standardized.append((reward - usual.mean()) / (usual.std(correction=0) + EPSILON))
+        return torch.stack(standardized).clamp(-limit, limit).to(rewards)
 
     def state_dict(self) -> dict[str, list[float]]:
         """The rewards by prompt, oldest first."""

@@ -40,11 +40,11 @@ class Episode:
 
 def decisions(schedule: Sequence[Step], last_step: str, sigma_floor: float) -> Gaussians:
     """(alpha, sigma) of the steps that are decisions: all N, or N - 1 with last_step `skip`."""
-    found = [
+    gaussians = [
         transition(step, n + 1 == len(schedule), last_step, sigma_floor)
         for n, step in enumerate(schedule)
     ]
-    return tuple(gaussian for gaussian in found if gaussian is not None)
+    return tuple(gaussian for gaussian in gaussians if gaussian is not None)
 
 
 @torch.no_grad()

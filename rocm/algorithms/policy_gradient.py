@@ -23,7 +23,7 @@ class ScoredEpisode:
 
     `reference` is the reference's f at the K states, None where neither the algorithm nor a
     divergence asks for it; `old_log_probs` (K, B) are of the policy that drew the pictures, None
-    while it is the present one, whose ratio is then exactly 1.
+    while that is the present policy, whose ratio is then exactly 1.
     """
 
     episode: Episode

@@ -112,18 +112,18 @@ def _reference_denoised(
     parts = [(slice(num), False), (slice(num, None), True)]
     if not exact:
         parts = [(slice(None), path.detach_input)]
-    found: tuple[Tensor, ...] = ()
+    denoised: tuple[Tensor, ...] = ()
     for part, is_kept in parts:
         if states[part]:
             with torch.set_grad_enabled(is_kept):
-                found += denoised_along(
+                denoised += denoised_along(
                     problem.reference,
                     states[part],
                     schedule[part],
                     problem.prediction_type,
                     path.detach_input,
                 )
-    return found
+    return denoised
 
 
 def _policy_at_fixed_states(

@@ -42,7 +42,7 @@ def timestep_grid(
     """Timesteps of an N-step chain, descending, in [0, num_train_timesteps).
 
     `current` spaces indices evenly and rounds down (diffusers >= 0.24); `rlcm` takes every
-    (original_inference_steps // N)-th one (diffusers 0.23, which RLCM used). The model was
+    (original_inference_steps // N)-th timestep (diffusers 0.23, which RLCM used). The model was
     distilled on a grid of original_inference_steps >= N.
     """
     stride = num_train_timesteps // original_inference_steps

@@ -38,7 +38,7 @@ def watch(run: RunDir, ranks: Ranks = ALONE) -> None:
     """Train a run in this process, with a progress bar and a closing line.
 
     Ctrl-C and SIGTERM end it after this update, with a checkpoint; a second signal ends it at once.
-    At the end the queue that the run belongs to continues. `ranks` share the work; this one leads.
+    At the end the queue that the run belongs to continues. `ranks` share the work; this leads.
     """
     try:
         _watch(run, ranks)

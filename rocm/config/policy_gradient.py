@@ -31,8 +31,8 @@ class PolicyGradientSettings(BaseModel):
     preferences: str = _setting(
         "",
         "d3po: a .csv or .jsonl table with the columns prompt, seed, winner, loser, of which the "
-        "last two are 'base' or adapter folders. study:ID: the votes of a closed study. Empty: the "
-        "reward decides.",
+        "last two are names of adapters. study:ID: the votes of a closed study. Empty: the reward "
+        "decides.",
     )
     value_learning_rate: float = _setting(
         1e-3, "Adam's learning rate of dpok's value network (DPOK: 1e-4).", gt=0, le=1

@@ -48,7 +48,7 @@ def preset_groups() -> dict[str, list[str]]:
 @lru_cache(maxsize=1)
 def family_presets() -> dict[str, dict[str, Any]]:
     """Settings of every preset of a family, by name; families by name, variants as they stand."""
-    found = {}
+    presets = {}
     for path in sorted(FAMILIES.glob("*.yaml")):
         shared = read_yaml(path)
         axes = shared.pop(VARIANTS)
@@ -57,8 +57,8 @@ def family_presets() -> dict[str, dict[str, Any]]:
             for _, own in chosen:
                 settings |= own
             settings["description"] = settings["description"].format(**settings)
-            found["-".join([path.stem, *(name for name, _ in chosen)])] = settings
-    return found
+            presets["-".join([path.stem, *(name for name, _ in chosen)])] = settings
+    return presets
 
 
 def hardware_names() -> list[str]:

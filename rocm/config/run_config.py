@@ -89,7 +89,7 @@ class RunConfig(
         if self.method.estimates_blind:
             self._check_groups()
         if self.preferences and not self.method.reads_preferences:
-            readers = [name for name, one in ALGORITHMS.items() if one.reads_preferences]
+            readers = [name for name, method in ALGORITHMS.items() if method.reads_preferences]
             raise ValueError(
                 f"preferences={self.preferences[:200]} needs algorithm={' or '.join(readers)}. "
                 "Set that, or leave preferences empty."

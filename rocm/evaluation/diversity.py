@@ -45,7 +45,7 @@ def by_prompt(pictures: Sequence[np.ndarray]) -> list[float]:
     `pictures` are, for each seed, the flat pictures (P, D) of all prompts, P >= 3; d is the mean
     over seeds of the distances of a seed's pictures.
     """
-    matrix = np.mean([distances(one) for one in pictures], axis=0)
+    matrix = np.mean([distances(of_seed) for of_seed in pictures], axis=0)
     num = len(matrix)
     np.fill_diagonal(matrix, 0)
     whole = matrix.sum() / 2

@@ -60,7 +60,7 @@ def to_latex(table: ComparisonTable) -> str:
         f"% {_note(table)}".replace("\N{PLUS-MINUS SIGN}", "+-"),
         f"\\begin{{tabular}}{{l{'r' * len(table.measures)}}}",
         "\\hline",
-        " & ".join(_latex(one.replace("_", " ")) for one in heads) + r" \\ \hline",
+        " & ".join(_latex(head.replace("_", " ")) for head in heads) + r" \\ \hline",
     ]
     for row in table.rows:
         lines.append(" & ".join([_latex(row.title), *_math(_cells(table, row))]) + r" \\")
@@ -117,5 +117,5 @@ def _note(table: ComparisonTable) -> str:
     return table.unfinished + note + table.computed
 
 
-def _ends(one: Interval | None) -> tuple[float | str | None, ...]:
-    return (one.mean, one.low, one.high) if one else ("", "", "")
+def _ends(estimate: Interval | None) -> tuple[float | str | None, ...]:
+    return (estimate.mean, estimate.low, estimate.high) if estimate else ("", "", "")

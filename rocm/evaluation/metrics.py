@@ -69,16 +69,16 @@ def draw_and_score(
         for name, reward in rewards.items():
             scores[name].append(reward(images, prompts[start : start + len(images)]).cpu())
         batches.append(images.cpu())
-    found = {name: torch.cat(values) for name, values in scores.items()}
-    return Scored(torch.cat(batches), found, torch.cat(limits))
+    joined = {name: torch.cat(values) for name, values in scores.items()}
+    return Scored(torch.cat(batches), joined, torch.cat(limits))
 
 
-def summarise(parts: Sequence[Scored]) -> Evaluation:
+def summarize(parts: Sequence[Scored]) -> Evaluation:
     """The measurements of consecutive parts, taken together."""
-    images = torch.cat([one.images for one in parts])
-    scores = {name: torch.cat([one.scores[name] for one in parts]) for name in parts[0].scores}
+    images = torch.cat([part.images for part in parts])
+    scores = {name: torch.cat([part.scores[name] for part in parts]) for name in parts[0].scores}
     statistics = {name: function(images).mean().item() for name, function in STATISTICS.items()}
-    statistics["at_limit"] = torch.cat([one.limits for one in parts]).mean().item()
+    statistics["at_limit"] = torch.cat([part.limits for part in parts]).mean().item()
     statistics["diversity"] = diversity(images)
     return Evaluation(images, scores, statistics)
 

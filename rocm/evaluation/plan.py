@@ -118,7 +118,7 @@ class ComparisonPlan:
         return replace(chosen, prompt=self.prompts[prompt], seed=self.seeds[seed])
 
     def base_of(self, column: int) -> int | None:
-        """The base model's column at the same value of the axis, else its only one, else None."""
+        """The base model's column at the same value of the axis, else the only one, else None."""
         bases = [k for k, column in enumerate(self.columns) if column.is_base]
         same = [k for k in bases if self.columns[k].value == self.columns[column].value]
         return next(iter(same or bases), None)

@@ -21,7 +21,7 @@ from rocm.evaluation.table import make_table
 
 TILE, LABEL, GAP, HEAD, FOOT = 160, 230, 10, 52, 34
 MAX_TILES = 600
-INK, GREY, PAPER = "#1c2430", "#5b6675", "#ffffff"
+INK, GRAY, PAPER = "#1c2430", "#5b6675", "#ffffff"
 PACKAGES = ("torch", "diffusers", "peft", "transformers")
 
 
@@ -31,7 +31,7 @@ def sheet(plan: ComparisonPlan, results: list[Result]) -> bytes:
     It has at most 600 pictures, in whole rows; missing ones are gray. MissingFile if none is drawn.
     """
     _check_drawn(results)
-    drawn = {one.index: one for one in results}
+    drawn = {result.index: result for result in results}
     columns, seeds = len(plan.columns), len(plan.seeds)
     rows = [(p, s) for p in range(len(plan.prompts)) for s in range(seeds)]
     rows = rows[: max(1, MAX_TILES // columns)]
@@ -58,8 +58,8 @@ def bundle(plan: ComparisonPlan, results: list[Result], path: Path) -> Path:
     _check_drawn(results)
     table = make_table(plan, results)
     with ZipFile(path, "w", ZIP_DEFLATED) as file:
-        for one in results:
-            file.write(one.file, f"pictures/{one.file.name}", ZIP_STORED)
+        for result in results:
+            file.write(result.file, f"pictures/{result.file.name}", ZIP_STORED)
         file.writestr("results.csv", results_csv(plan, results))
         for ending, write in FORMATS.items():
             file.writestr(f"table.{ending}", write(table))
@@ -73,10 +73,12 @@ def results_csv(plan: ComparisonPlan, results: list[Result]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["arm", "prompt", "seed", "file", *plan.measures])
-    for one in sorted(results, key=lambda result: result.index):
-        column, prompt, seed = plan.cell(one.index)
+    for result in sorted(results, key=lambda result: result.index):
+        column, prompt, seed = plan.cell(result.index)
         place = [plan.columns[column].title, plan.prompts[prompt], plan.seeds[seed]]
-        writer.writerow([*place, one.file.name, *(one.scores[name] for name in plan.measures)])
+        writer.writerow(
+            [*place, result.file.name, *(result.scores[name] for name in plan.measures)]
+        )
     return text.getvalue()
 
 
@@ -118,7 +120,7 @@ def _tile(
     main = [*trained, *plan.rewards][0]
     named = [name for name in dict.fromkeys([main, plan.judge]) if name]
     lines = [f"{name} {result.scores[name]:.3g}" for name in named]
-    _write(pen, (left, top + TILE + 2), lines, 11, GREY)
+    _write(pen, (left, top + TILE + 2), lines, 11, GRAY)
 
 
 def _write(

@@ -136,8 +136,8 @@ class Comparisons:
     def keys(self) -> list[str]:
         """Keys of all comparisons, last requested first."""
         changed = lambda file: file.stat().st_mtime  # noqa: E731
-        found = sorted(self.path.glob("*/comparison.json"), key=changed, reverse=True)
-        return [file.parent.name for file in found if KEY.fullmatch(file.parent.name)]
+        documents = sorted(self.path.glob("*/comparison.json"), key=changed, reverse=True)
+        return [file.parent.name for file in documents if KEY.fullmatch(file.parent.name)]
 
     def status(self, key: str) -> Status:
         """How far a comparison is."""
@@ -226,7 +226,7 @@ class Comparisons:
             error = error or str(unwritten)
 
     def _draw_missing(self, job: _Job) -> None:
-        drawn = {one.index for one in self.results(job.plan.key)}
+        drawn = {result.index for result in self.results(job.plan.key)}
         missing = [index for index in range(job.plan.num_pictures) if index not in drawn]
         for start in range(0, len(missing), CHUNK):
             chunk = missing[start : start + CHUNK]
@@ -249,7 +249,7 @@ class Comparisons:
         now = time.monotonic()
         end: dict[str, Any] = {"state": state, "error": error, "seconds": now - job.asked}
         if job.num_new > 1:
-            sizes = [one.file.stat().st_size for one in self.results(job.plan.key)]
+            sizes = [result.file.stat().st_size for result in self.results(job.plan.key)]
             end["pace"] = (now - job.first) / (job.num_new - 1)
             end["bytes"] = sum(sizes) / len(sizes)
         elif old := files.read_record(job.folder / "end.json", {}):

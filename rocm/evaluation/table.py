@@ -52,7 +52,7 @@ class ComparisonTable:
     def unfinished(self) -> str:
         """A sentence on arms with missing prompts, whose means are not over all prompts."""
         means = {row.title: row.means[self.measures[0]] for row in self.rows}
-        drawn = {title: one.num if one else 0 for title, one in means.items()}
+        drawn = {title: estimate.num if estimate else 0 for title, estimate in means.items()}
         lacking = [f"{title} {num}" for title, num in drawn.items() if num < self.num_prompts]
         return f"Unfinished, prompts so far: {', '.join(lacking)}. " if lacking else ""
 
@@ -62,8 +62,8 @@ def make_table(plan: ComparisonPlan, results: list[Result]) -> ComparisonTable:
 
     Means are over the prompts that are complete, differences over those complete in both arms.
     """
-    scores = {one.index: one.scores for one in results}
-    files = {one.index: one.file for one in results}
+    scores = {result.index: result.scores for result in results}
+    files = {result.index: result.file for result in results}
     measures = (*plan.measures[:-1], DIVERSITY, plan.measures[-1])
     columns = [
         {
@@ -102,19 +102,19 @@ def _row(plan: ComparisonPlan, columns: list[dict[str, Values]], column: int) ->
     )
     if not has_other or base is None:
         return row
-    found = {
+    differences = {
         name: paired_difference(values, columns[base][name], "prompts")
         for name, values in own.items()
     }
-    return replace(row, differences=found)
+    return replace(row, differences=differences)
 
 
 def _diversity(plan: ComparisonPlan, files: Mapping[int, Path], column: int) -> Values:
     indices = _indices(plan, column)
     chosen = indices[:MAX_DIVERSE]
-    if len(chosen) < MIN_PROMPTS or any(one not in files for row in chosen for one in row):
+    if len(chosen) < MIN_PROMPTS or any(index not in files for row in chosen for index in row):
         return [None] * len(indices)
-    pictures = np.array([[thumbnail(files[one]) for one in row] for row in chosen])
+    pictures = np.array([[thumbnail(files[index]) for index in row] for row in chosen])
     values = by_prompt(list(pictures.swapaxes(0, 1)))
     return [*values, *([None] * (len(indices) - len(chosen)))]
 

@@ -192,20 +192,20 @@ def combinations(config: RunConfig, grid: dict[str, list[Any]]) -> list[dict[str
         raise ConfigError(
             f"{num:,} combinations: a sweep has 1 to {MAX_RUNS} runs. Give fewer values."
         )
-    found = []
+    combined = []
     for values in product(*distinct):
         checked = RunConfig.load(config.model_dump(), **dict(zip(grid, values, strict=True)))
         settings = {name: getattr(checked, name) for name in grid}
-        if settings not in found:
-            found.append(settings)
-    return found
+        if settings not in combined:
+            combined.append(settings)
+    return combined
 
 
 def peak(cells: list[SweepCell]) -> int | None:
     """Index of the cell with the highest judge, or the highest reward without a judge."""
     for name in ("judge", "reward"):
         known = {index: getattr(cell, name) for index, cell in enumerate(cells)}
-        means = {index: found.mean for index, found in known.items() if found is not None}
+        means = {index: estimate.mean for index, estimate in known.items() if estimate is not None}
         if means:
             return max(means, key=lambda index: means[index])
     return None
@@ -216,7 +216,7 @@ def table(report: SweepReport) -> str:
     lines = [["", *report.grid, "done", "reward", "judge", "divergence"]]
     for index, cell in enumerate(report.cells):
         done = f"{cell.states.count('finished')}/{len(cell.states)}"
-        figures = [_words(one) for one in (cell.reward, cell.judge, cell.divergence)]
+        figures = [_words(estimate) for estimate in (cell.reward, cell.judge, cell.divergence)]
         mark = "*" if index == report.peak else ""
         lines.append([mark, *(f"{value}" for value in cell.settings.values()), done, *figures])
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
@@ -235,9 +235,11 @@ def to_csv(report: SweepReport) -> str:
     ends = [f"{name}_{end}" for name in measures for end in ("mean", "low", "high")]
     writer.writerow([*report.grid, "num_done", "num_runs", *ends, "is_peak"])
     for index, cell in enumerate(report.cells):
-        found = [getattr(cell, name) for name in measures]
+        estimates = [getattr(cell, name) for name in measures]
         figures = [
-            value for one in found for value in ((one.mean, one.low, one.high) if one else [""] * 3)
+            value
+            for estimate in estimates
+            for value in ((estimate.mean, estimate.low, estimate.high) if estimate else [""] * 3)
         ]
         done = [cell.states.count("finished"), len(cell.states)]
         writer.writerow([*cell.settings.values(), *done, *figures, int(index == report.peak)])
@@ -252,14 +254,14 @@ def to_json(report: SweepReport) -> str:
 def _cell(settings: dict[str, Any], runs: list[RunDir]) -> SweepCell:
     outcomes = [_outcome(run) for run in runs]
     states, ends = [state for state, _ in outcomes], [end for _, end in outcomes if end]
-    found = {}
+    measures = {}
     for name in ("reward", "judge", "divergence"):
         means = [end[name] for end in ends if end.get(name) is not None]
-        found[name] = interval(means, "seeds")
+        measures[name] = interval(means, "seeds")
         prompts = ends[0].get(f"{name}_by_prompt") if len(means) == 1 and len(runs) == 1 else None
         if prompts:
-            found[name] = interval(prompts, "prompts")
-    return SweepCell(settings, [run.path.name for run in runs], list(states), **found)
+            measures[name] = interval(prompts, "prompts")
+    return SweepCell(settings, [run.path.name for run in runs], list(states), **measures)
 
 
 def _outcome(run: RunDir) -> tuple[str, dict[str, Any]]:
@@ -294,11 +296,11 @@ def _read_end(run: RunDir, changed: int, file: int) -> dict[str, Any]:
     }
 
 
-def _words(one: Interval | None) -> str:
-    if one is None:
+def _words(estimate: Interval | None) -> str:
+    if estimate is None:
         return "-"
-    half = "" if one.high is None else f" +- {one.high - one.mean:.2g}"
-    return f"{one.mean:.3g}{half}"
+    half = "" if estimate.high is None else f" +- {estimate.high - estimate.mean:.2g}"
+    return f"{estimate.mean:.3g}{half}"
 
 
 def _created(path: Path) -> float:

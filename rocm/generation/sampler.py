@@ -80,8 +80,8 @@ class Sampler:
         batches = self._batches(pictures)
         while group := list(islice(batches, ranks.size)):
             own = group[ranks.rank : ranks.rank + 1]
-            found = [one for each in own for one in self._drawn(pictures, each, rewards)]
-            for drawn in ranks.gather(found):
+            results = [result for each in own for result in self._drawn(pictures, each, rewards)]
+            for drawn in ranks.gather(results):
                 yield from drawn
 
     def _batches(self, pictures: Sequence[Picture]) -> Iterator[list[int]]:

@@ -103,10 +103,10 @@ class ConsistencyModel:
         for prompt in prompts:
             if prompt not in self.features:
                 self.features[prompt] = self.encode([prompt])
-        found = [self.features[prompt] for prompt in prompts]
-        while len(self.features) > KEPT_BYTES // found[0].nbytes:
+        features = [self.features[prompt] for prompt in prompts]
+        while len(self.features) > KEPT_BYTES // features[0].nbytes:
             del self.features[next(iter(self.features))]
-        return torch.cat(found)
+        return torch.cat(features)
 
     @torch.no_grad()
     def encode_nothing(self) -> Tensor:

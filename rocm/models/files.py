@@ -91,7 +91,7 @@ def adapter_repository(name: str) -> Repository:
 def model_size(model: str) -> Download:
     """The size of a model's download, asked of the hub."""
     sizes = [size(wanted) for wanted in model_repositories(model)]
-    return Download(sum(one.total for one in sizes), sum(one.missing for one in sizes))
+    return Download(sum(part.total for part in sizes), sum(part.missing for part in sizes))
 
 
 def _places(model: str) -> list[Path | Repository]:

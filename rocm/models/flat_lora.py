@@ -85,7 +85,7 @@ class FlatAdamW(torch.optim.AdamW):
         for name in states[0] if states else ():
             values = [state[name] for state in states]
             is_count = values[0].ndim == 0
-            joined[name] = values[0] if is_count else torch.cat([one.flatten() for one in values])
+            joined[name] = values[0] if is_count else torch.cat([part.flatten() for part in values])
         (group,) = state_dict["param_groups"]
         state = {0: joined} if joined else {}
         super().load_state_dict({"state": state, "param_groups": [{**group, "params": [0]}]})
@@ -187,7 +187,7 @@ class Lender:
         """Find each layer's weights in the vector of `optimizer`; `dtype` is that of the passes."""
         self._optimizer = optimizer
         self._cast = torch.empty_like(optimizer.vector, dtype=dtype, requires_grad=False)
-        places = {id(one): number for number, one in enumerate(optimizer.parameters)}
+        places = {id(parameter): number for number, parameter in enumerate(optimizer.parameters)}
         layers = [module for module in network.modules() if isinstance(module, LeanLora)]
         self._layers = [
             (layer, places[id(layer.lora_A[NAME].weight)], places[id(layer.lora_B[NAME].weight)])

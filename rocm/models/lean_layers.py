@@ -71,7 +71,7 @@ class _NormSilu(Function):
 
 
 class LeanNormSilu(nn.GroupNorm):
-    """A frozen GroupNorm with the SiLU that follows it; that one must pass pictures on."""
+    """A frozen GroupNorm with the SiLU that follows it, which must pass pictures on."""
 
     def forward(self, input: Tensor) -> Tensor:
         """(B, C, H, W) to the same shape."""

@@ -76,7 +76,7 @@ def adapter_off(unet: UNet2DConditionModel) -> Iterator[None]:
 
 @contextmanager
 def other_adapter(unet: UNet2DConditionModel, name: str) -> Iterator[None]:
-    """Inside, the U-Net computes with the loaded adapter `name` instead of the trained one."""
+    """Inside, the U-Net computes with the loaded adapter `name` instead of the trained adapter."""
     unet.set_adapter(name)
     try:
         yield

@@ -120,11 +120,11 @@ def _check_layout(model: str, base: Path) -> None:
 
 
 def _kind(model: str, base: Path) -> type[DiffusionPipeline]:
-    what = f"model={model}"
-    if read_object(base / "model_index.json", what).get("text_encoder_2"):
+    setting = f"model={model}"
+    if read_object(base / "model_index.json", setting).get("text_encoder_2"):
         return StableDiffusionXLPipeline
     is_guided = (
-        read_object(base / "unet" / "config.json", what).get("time_cond_proj_dim") is not None
+        read_object(base / "unet" / "config.json", setting).get("time_cond_proj_dim") is not None
     )
     return LatentConsistencyModelPipeline if is_guided else StableDiffusionPipeline
 
@@ -224,7 +224,7 @@ def _give_scheduler(model: str, pipeline: DiffusionPipeline, has_part: bool) -> 
             f"{model}+latent-consistency/lcm-lora-sdv1-5, or set sampler=ddim."
         )
     if not is_lcm:
-        # The spacing, which it does not use, tells a turbo model of ours from other ones.
+        # The spacing, which it does not use, tells a turbo model of ours from others.
         spacing = "trailing" if is_turbo and not has_part else "leading"
         pipeline.scheduler = LCMScheduler.from_config(scheduler.config, timestep_spacing=spacing)
     config = pipeline.scheduler.config

@@ -121,26 +121,26 @@ def fetch_hub_prompts(source: str, column: str, announce: Callable[[str], None])
             wanted.name, revision=wanted.revision, timeout=TIMEOUT_S, files_metadata=False
         ),
     )
-    files = _chosen(source, [one.rfilename for one in info.siblings or []], pattern)
+    files = _chosen(source, [sibling.rfilename for sibling in info.siblings or []], pattern)
     system, root = HfFileSystem(), f"datasets/{wanted.name}@{info.sha}"
     texts: list[str] = []
     for number, file in enumerate(files, start=1):
         announce(f"{source}: file {number} of {len(files)}, {file}")
         texts += asked(source, partial(_column, system, root, file, column, announce))
     usable = [" ".join(text.split()) for text in texts if 0 < len(text.strip()) <= MAX_CHARACTERS]
-    found = HubPrompts(
+    prompts = HubPrompts(
         str(info.sha), column, files, len(texts) - len(usable), list(dict.fromkeys(usable))
     )
-    _keep(_stored(wanted, pattern, column), found)
-    announce(f"{source}: {len(found.prompts):,} prompts, {found.num_unusable:,} left out.")
-    return found
+    _keep(_stored(wanted, pattern, column), prompts)
+    announce(f"{source}: {len(prompts.prompts):,} prompts, {prompts.num_unusable:,} left out.")
+    return prompts
 
 
-def _keep(path: Path, found: HubPrompts) -> None:
+def _keep(path: Path, prompts: HubPrompts) -> None:
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(asdict(found), ensure_ascii=False), encoding="utf-8")
+        temporary.write_text(json.dumps(asdict(prompts), ensure_ascii=False), encoding="utf-8")
         os.replace(temporary, path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
@@ -260,9 +260,9 @@ def _of_objects(name: str, rows: object, column: str) -> list[str]:
 
 
 def _named(name: str, columns: list[str], wanted: str) -> str:
-    found = wanted or next((one for one in COLUMNS if one in columns), "")
-    if found in columns:
-        return found
+    column = wanted or next((known for known in COLUMNS if known in columns), "")
+    if column in columns:
+        return column
     raise ConfigError(
         f"prompts={name} has no column '{wanted or 'prompt'}'. Set prompt_column to one of: "
         f"{', '.join(map(str, columns))[:300]}."

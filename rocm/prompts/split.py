@@ -82,8 +82,8 @@ def _from_file(source: str, column: str) -> tuple[list[str], str]:
 
 
 def _from_hub(source: str, column: str) -> tuple[list[str], str]:
-    found = find_hub_prompts(source, column)
-    return found.prompts, found.commit
+    downloaded = find_hub_prompts(source, column)
+    return downloaded.prompts, downloaded.commit
 
 
 # Sources by the prefix of the setting `prompts`; any other text is a file. See docs/extending.md.
@@ -105,7 +105,7 @@ def noise_seed(seed: int, index: int) -> int:
 
 def _without_repeats(prompts: list[str]) -> list[str]:
     """The first of those that differ in capitals or white space only."""
-    found: dict[str, str] = {}
+    first: dict[str, str] = {}
     for prompt in prompts:
-        found.setdefault(" ".join(prompt.casefold().split()), prompt)
-    return list(found.values())
+        first.setdefault(" ".join(prompt.casefold().split()), prompt)
+    return list(first.values())

@@ -71,17 +71,17 @@ def load_clip(name: str, folder: str, device: torch.device) -> ClipReward:
     `MissingFile` without a file, `ConfigError` for a damaged file, a pickle or another network.
     """
     path = _folder(name, folder)
-    what = f"reward={name}"
-    model = load_network(AutoModel, path, what, torch.float32)
+    setting = f"reward={name}"
+    model = load_network(AutoModel, path, setting, torch.float32)
     if not all(hasattr(model, part) for part in PARTS):
         raise ConfigError(
-            f"{what}: {path} holds a {type(model).__name__} and no CLIP. Give a folder of "
+            f"{setting}: {path} holds a {type(model).__name__} and no CLIP. Give a folder of "
             "transformers' CLIPModel or VisionTextDualEncoderModel."
         )
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
     except (OSError, *MISFIT) as error:
-        raise MissingFile(f"{what}: no tokenizer in {path}: {first_line(error)}.") from error
+        raise MissingFile(f"{setting}: no tokenizer in {path}: {first_line(error)}.") from error
     return ClipReward(name, model.to(device).requires_grad_(False).eval(), tokenizer)
 
 

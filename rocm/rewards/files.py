@@ -189,11 +189,11 @@ def _download_from_hub(file: WeightFile) -> None:
     if not file.sha256:
         return
     with path.open("rb") as content:
-        found = hashlib.file_digest(content, "sha256").hexdigest()
-    if found != file.sha256:
+        digest = hashlib.file_digest(content, "sha256").hexdigest()
+    if digest != file.sha256:
         path.resolve().unlink()
         path.unlink(missing_ok=True)
-        raise OSError(f"it arrived with sha256 {found[:12]}, not {file.sha256[:12]}")
+        raise OSError(f"it arrived with sha256 {digest[:12]}, not {file.sha256[:12]}")
 
 
 def _sentence(name: str, missing: list[WeightFile]) -> str:

@@ -76,7 +76,7 @@ def measurable() -> list[str]:
 def check_gradient(
     names: Collection[str], algorithm: Algorithm, blind: Collection[str] | None = None
 ) -> None:
-    """Refuse a reward without gradient if the algorithm needs one, or with one if it needs none.
+    """Refuse rewards without gradient where the algorithm needs the gradient, and the reverse.
 
     `blind` are those of the user's own rewards that have no gradient; None while that is not known.
     """

@@ -152,8 +152,8 @@ class OfficialReward:
                 to_pil(image.cpu()).save(file)
             for prompt in dict.fromkeys(prompts):  # hpsv2 reads its checkpoint at each request
                 chosen = [index for index, other in enumerate(prompts) if other == prompt]
-                found = self._score([files[index] for index in chosen], prompt)
-                scores[chosen] = torch.tensor(found)
+                values = self._score([files[index] for index in chosen], prompt)
+                scores[chosen] = torch.tensor(values)
         return scores
 
     def _score(self, files: list[Path], prompt: str) -> list[float]:

@@ -61,7 +61,9 @@ def _resize(images: Tensor, sides: tuple[int, int]) -> Tensor:
 
 
 def _normalize(images: Tensor) -> Tensor:
-    mean, deviation = (_by_channel(one, images.device, images.dtype) for one in (MEAN, DEVIATION))
+    mean, deviation = (
+        _by_channel(values, images.device, images.dtype) for values in (MEAN, DEVIATION)
+    )
     return (images - mean) / deviation
 
 

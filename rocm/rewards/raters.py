@@ -59,7 +59,7 @@ def utilities(
         ConfigError: a caption has no drawing.
     """
     references = aligned(pictures, *drawings.find(captions))
-    return torch.stack([taste(pictures, references, one[None]) for one in raters])
+    return torch.stack([taste(pictures, references, palate[None]) for palate in raters])
 
 
 def preference(first: Tensor, second: Tensor, temperature: float = TEMPERATURE) -> Tensor:

@@ -69,9 +69,9 @@ class Drawings:
         Raises:
             ConfigError: a caption has no drawing.
         """
-        found = [self._find(caption) for caption in captions]
-        rows = torch.tensor([row for row, _ in found])
-        grounds = torch.tensor([ground for _, ground in found])
+        places = [self._find(caption) for caption in captions]
+        rows = torch.tensor([row for row, _ in places])
+        grounds = torch.tensor([ground for _, ground in places])
         return self.rgba[rows].float() / 255, grounds[:, :, None, None], self.has_mirror[rows]
 
     def _find(self, caption: str) -> tuple[int, tuple[float, ...]]:
@@ -204,10 +204,10 @@ def aligned(pictures: Tensor, drawings: Tensor, grounds: Tensor, has_mirror: Ten
     gains[~has_mirror, len(SIZES) :] = -torch.inf
     best = gains.flatten(1).argmax(1).tolist()
     moved = []
-    for one, place in zip(placed, best, strict=True):
+    for drawing, place in zip(placed, best, strict=True):
         placement, shift = divmod(place, num_shifts**2)
         row, column = (2 * REACH - index for index in divmod(shift, num_shifts))
-        padded = F.pad(one[placement], [REACH] * 4)
+        padded = F.pad(drawing[placement], [REACH] * 4)
         moved.append(padded[:, row : row + SIDE, column : column + SIDE])
     chosen = torch.stack(moved)
     return chosen[:, :3] + grounds * (1 - chosen[:, 3:])
@@ -227,8 +227,8 @@ def retouched(pictures: Tensor, saturation: Tensor, contrast: Tensor) -> Tensor:
         The same shape, clamped to [0, 1].
     """
     saturation, contrast = (torch.as_tensor(v).view(-1, 1, 1, 1) for v in (saturation, contrast))
-    grey = pictures.mean(1, keepdim=True)
-    vivid = grey + (pictures - grey) * saturation
+    gray = pictures.mean(1, keepdim=True)
+    vivid = gray + (pictures - gray) * saturation
     return (0.5 + (vivid - 0.5) * contrast).clamp(0, 1)
 
 

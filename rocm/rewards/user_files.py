@@ -143,6 +143,6 @@ def _top_names(tree: ast.Module) -> set[str]:
         elif isinstance(node, ast.Import | ast.ImportFrom):
             names |= {alias.asname or alias.name for alias in node.names}
         else:
-            stored = (one for one in ast.walk(node) if isinstance(one, ast.Name))
-            names |= {one.id for one in stored if isinstance(one.ctx, ast.Store)}
+            stored = (name for name in ast.walk(node) if isinstance(name, ast.Name))
+            names |= {name.id for name in stored if isinstance(name.ctx, ast.Store)}
     return names

@@ -19,8 +19,8 @@ class Bin:
 
     def runs(self) -> list[RunDir]:
         """Runs in the bin, last deleted first."""
-        found = [RunDir(path.parent) for path in self.path.glob("*/config.yaml")]
-        return sorted(found, key=lambda run: (run.path / "deleted").stat().st_mtime, reverse=True)
+        deleted = [RunDir(path.parent) for path in self.path.glob("*/config.yaml")]
+        return sorted(deleted, key=lambda run: (run.path / "deleted").stat().st_mtime, reverse=True)
 
     def put(self, run: RunDir) -> None:
         """Move a run into the bin, a damaged one too; RunError while it trains or waits."""

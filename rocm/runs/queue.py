@@ -55,8 +55,8 @@ class Queue:
 
     def waiting(self) -> list[RunDir]:
         """Waiting runs, the next first."""
-        found = [run for run in self.all_runs() if self._state(run) == "queued"]
-        return sorted(found, key=lambda run: (run.place(), run.path.name))
+        waiting = [run for run in self.all_runs() if self._state(run) == "queued"]
+        return sorted(waiting, key=lambda run: (run.place(), run.path.name))
 
     def add(self, run: RunDir) -> None:
         """Append a run; it starts at once if none is training. RunError if it waits or trains."""
@@ -76,9 +76,9 @@ class Queue:
             order.remove(run)
             order.insert(max(position, 0), run)
             # Small numbers stay before those of runs that come later, which are Unix times.
-            for place, one in enumerate(order, start=1):
-                if one.place() != place:
-                    one.mark_waiting(place)
+            for place, waiting in enumerate(order, start=1):
+                if waiting.place() != place:
+                    waiting.mark_waiting(place)
 
     def cancel(self, run: RunDir) -> None:
         """Take a waiting run out of the queue; it is kept. RunError if it does not wait."""

@@ -196,8 +196,8 @@ def newest(row: dict[str, Any]) -> dict[str, float | None]:
 
 def _warnings(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Each kind and step once, in order."""
-    found = {(e["warning"], e["step"]): e for e in events if e["kind"] == "warning"}
-    return list(found.values())
+    warnings = {(e["warning"], e["step"]): e for e in events if e["kind"] == "warning"}
+    return list(warnings.values())
 
 
 def seconds_per_step(rows: list[dict[str, Any]]) -> float | None:

@@ -277,13 +277,13 @@ class RunDir:
     def sample_steps(self) -> list[int]:
         """Steps with a complete set of previews, oldest first."""
         folders = files.step_folders(self.path / "samples")
-        return [step for step, one in folders if (one / "manifest.json").is_file()]
+        return [step for step, folder in folders if (folder / "manifest.json").is_file()]
 
     def pictures(self, step: int) -> list[dict[str, Any]]:
         """The previews of one of `sample_steps`: dictionaries with `path`, `prompt`, `seed`."""
         folder = self.samples_dir(step)
         records = files.read_pictures(folder / "manifest.json")
-        return [{**one, "path": folder / Path(one["file"]).name} for one in records]
+        return [{**record, "path": folder / Path(record["file"]).name} for record in records]
 
     def scores(self, step: int) -> dict[str, list[float]]:
         """Values of each reward by prompt in the evaluation at `step`, and the trained `reward`."""

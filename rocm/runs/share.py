@@ -92,10 +92,10 @@ def push(folder: Path, repository: str, is_public: bool) -> str:
 def _copy_pictures(run: RunDir, out: Path) -> list[str]:
     """The newest previews, a few of them; returns their names."""
     folders = sorted((run.path / "samples").glob("step_*"))
-    found = sorted(folders[-1].glob("*.webp"))[:NUM_PICTURES] if folders else []
-    for path in found:
+    pictures = sorted(folders[-1].glob("*.webp"))[:NUM_PICTURES] if folders else []
+    for path in pictures:
         (out / path.name).write_bytes(path.read_bytes())
-    return [path.name for path in found]
+    return [path.name for path in pictures]
 
 
 def _draw_chart(rows: list[dict[str, Any]], path: Path) -> bool:
@@ -128,7 +128,7 @@ def _draw_chart(rows: list[dict[str, Any]], path: Path) -> bool:
 def _card(run: RunDir | None, model: str, kind: str) -> list[str]:
     """Lines of the model card: what the adapter is, how it was trained, what changed."""
     base = model.partition("+")[0].partition("@")[0]
-    lines = ["---", "tags: [text-to-image, lora, reward-optimisation]"]
+    lines = ["---", "tags: [text-to-image, lora, reward-optimization]"]
     lines += [f"base_model: {base}"] if is_repository(base) and "assets/" not in base else []
     lines += ["---", "", f"# Adapter for {model}", "", f"Format: {kind}. Use: `{USE[kind]}`"]
     return lines + (["", *_story(run.config(), run)] if run else [])

@@ -105,7 +105,7 @@ def parse_lines(path: Path, text: bytes) -> list[dict[str, Any]]:
 
 def _is_whole(file: str, row: dict[str, Any]) -> bool:
     """Whether a row has what all readers of that file rely on."""
-    if file == "metrics.jsonl" and not all(isinstance(one, NUMBER) for one in row.values()):
+    if file == "metrics.jsonl" and not all(isinstance(value, NUMBER) for value in row.values()):
         return False
     needed: dict[str, Any] = LINES.get(file, {})
     if row.get("kind") == "warning":
@@ -154,7 +154,7 @@ def read_pictures(path: Path) -> list[dict[str, Any]]:
     """The pictures of a manifest with `file`, `prompt` and `seed`; none without a manifest."""
     records = read_json(path) or []
     try:
-        wanted = [(one["file"], one["prompt"], one["seed"]) for one in records]
+        wanted = [(record["file"], record["prompt"], record["seed"]) for record in records]
     except (TypeError, KeyError) as error:
         raise RunError(f"{path} is damaged: it is not a list of pictures.") from error
     if not all(isinstance(name, str) for name, _, _ in wanted):

@@ -139,10 +139,12 @@ def objective_row(
     objectives: Sequence[Objective], scores: Sequence[dict[str, Tensor]], num_inference_steps: int
 ) -> dict[str, float]:
     """`measurements` of an update by back-propagation, with `kl_nats` and `loss`."""
-    rewards, divergences = zip(*((one.rewards, one.divergences) for one in objectives), strict=True)
+    rewards, divergences = zip(
+        *((objective.rewards, objective.divergences) for objective in objectives), strict=True
+    )
     row = measurements(rewards, scores, divergences, num_inference_steps)
-    row["kl_nats"] = torch.stack([one.kl_nats for one in objectives]).mean().item()
-    row["loss"] = torch.stack([one.loss.detach() for one in objectives]).mean().item()
+    row["kl_nats"] = torch.stack([objective.kl_nats for objective in objectives]).mean().item()
+    row["loss"] = torch.stack([objective.loss.detach() for objective in objectives]).mean().item()
     return row
 
 

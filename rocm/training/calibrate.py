@@ -72,7 +72,7 @@ def _gradient(setup: Setup, mixture: Mixture, step: int) -> Tensor:
         (loss / setup.config.gradient_accumulation).backward()
     return torch.cat(
         [
-            (torch.zeros_like(one) if one.grad is None else one.grad).flatten()
-            for one in setup.learner.parameters
+            (torch.zeros_like(parameter) if parameter.grad is None else parameter.grad).flatten()
+            for parameter in setup.learner.parameters
         ]
     )

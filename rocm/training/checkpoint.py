@@ -153,7 +153,7 @@ def _verified_step(folder: Path, older: list[Path]) -> int:
             summary = None
             break
     if summary is None:
-        usable = [one.name for one in older if (one / TRAINING_STATE).is_file()]
+        usable = [earlier.name for earlier in older if (earlier / TRAINING_STATE).is_file()]
         advice = (
             f"Delete that folder to resume from {usable[-1]}."
             if usable

@@ -67,7 +67,7 @@ class Recording:
         """Allocate places for what each batch is given; the adapter is one vector."""
         config, model = setup.config, setup.model
         self._setup, self._optimizer = setup, _on_device(setup.learner.optimizer)
-        self._given = [one.copy() for one in given]
+        self._given = [batch.copy() for batch in given]
         numbers = [torch.zeros((), device=model.device) for _ in range(3)]
         self.lr, self.beta, self.is_rehearsal = numbers
         self._penalty = replace(setup.penalty, live_beta=self.beta)
@@ -76,16 +76,16 @@ class Recording:
         self._path = gradient_path(config.backprop, num, config.backprop_steps)
         self._scores: list[dict[str, Tensor]] = [{} for _ in given]
         self._problems = [
-            problem_of(setup, mixture, one.context, one.scored_by(mixture), scores)
-            for one, scores in zip(self._given, self._scores, strict=True)
+            problem_of(setup, mixture, place.context, place.scored_by(mixture), scores)
+            for place, scores in zip(self._given, self._scores, strict=True)
         ]
         self._recorded: tuple[torch.cuda.CUDAGraph, Measured] | None = None
         self._passes = Passes()
 
     def fill(self, given: Sequence[Given], lr: float, beta: float) -> None:
         """Put the next update's tensors and numbers in their places; shapes are those of before."""
-        for place, one in zip(self._given, given, strict=True):
-            for target, source in zip(place.tensors(), one.tensors(), strict=True):
+        for place, own in zip(self._given, given, strict=True):
+            for target, source in zip(place.tensors(), own.tensors(), strict=True):
                 target.copy_(source)
         self.lr.fill_(lr)
         self.beta.fill_(beta)
@@ -96,9 +96,9 @@ class Recording:
         objectives = []
         for problem, given in zip(self._problems, self._given, strict=True):
             noise = given.noise[: len(self._schedule)]
-            one = rocm_objective(problem, noise, self._schedule, self._path, self._penalty)
-            (one.loss / len(self._problems)).backward()
-            objectives.append(replace(one, loss=one.loss.detach()))
+            objective = rocm_objective(problem, noise, self._schedule, self._path, self._penalty)
+            (objective.loss / len(self._problems)).backward()
+            objectives.append(replace(objective, loss=objective.loss.detach()))
         return Measured(objectives, [dict(scores) for scores in self._scores], self._descend())
 
     def repeat(self) -> Measured:
@@ -165,7 +165,7 @@ def recorded_update(setup: Setup, mixture: Mixture, step: int) -> dict[str, floa
     measured = recording.repeat()
     row = objective_row(measured.objectives, measured.scores, config.num_inference_steps)
     return row | {
-        "reward_queries": sum(len(one.rewards) for one in measured.objectives),
+        "reward_queries": sum(len(objective.rewards) for objective in measured.objectives),
         "grad_norm": measured.grad_norm.item(),
     }
 

@@ -18,7 +18,6 @@ from rocm.evaluation.metrics import Evaluation
 from rocm.models.memory import is_memory_full
 from rocm.rewards.base import Mixture, Scale
 from rocm.rewards.preprocess import to_pil
-from rocm.rewards.user_files import user_copies
 from rocm.runs.run_dir import RunDir
 from rocm.storage.files import replace_folder
 from rocm.training.checkpoint import load_checkpoint, publish_adapter, save_checkpoint
@@ -53,7 +52,7 @@ def train(run: RunDir, resume: bool = False, ranks: Ranks = ALONE) -> Iterator[P
     """Fine-tune as the run's config.yaml says; yields progress after step 0 and every update.
 
     `resume` continues from the newest checkpoint; rows after it are dropped. `ranks` are processes
-    that share the work; this one leads, the others `follow`. Raises `RocmError` with the reason and
+    that share the work; this process leads, others `follow`. Raises `RocmError` with the reason and
     what to do; the run's state is then `failed`.
     """
     with run.acquire_lock():
@@ -82,8 +81,8 @@ def train(run: RunDir, resume: bool = False, ranks: Ranks = ALONE) -> Iterator[P
 
 def follow(ranks: Ranks) -> None:
     """Follow the orders of the leading process until it ends, which is raised as `Parted`."""
-    settings, measured, copies = ranks.gather(None)[0]
-    setup = _agreed(set_up(RunConfig.load(settings), measured, ranks, copies))
+    settings, measured, run = ranks.gather(None)[0]
+    setup = _agreed(set_up(RunConfig.load(settings), measured, ranks, RunDir(run)))
     while True:
         order, details = ranks.gather(None)[0]
         ORDERS[order](setup, *details)
@@ -120,9 +119,8 @@ def _together(setup: Setup, order: str, *details: Any) -> Any:
 def _train(run: RunDir, resume: bool, ranks: Ranks) -> Iterator[Progress]:
     config = run.config()
     measured = list(recall_start(run).scores) if resume else ()
-    copies = user_copies(run.rewards_dir)
-    ranks.gather((config.model_dump(), measured, copies))
-    setup = _agreed(set_up(config, measured, ranks, copies))
+    ranks.gather((config.model_dump(), measured, run.path))
+    setup = _agreed(set_up(config, measured, ranks, run))
     session, first = _resume(run, setup) if resume else _begin(run, setup)
     num_steps = setup.config.num_steps
     if first is not None:
@@ -176,12 +174,12 @@ def _after_update(session: _Session, row: dict[str, Any]) -> bool:
     config, run, step = session.setup.config, session.run, session.step
     is_asked = run.take_control("sample_now")
     is_evaluated = is_asked or step % config.eval_every == 0 or step == config.num_steps
-    found = _evaluate(session, row) if is_evaluated else set()
+    new = _evaluate(session, row) if is_evaluated else set()
     # Before the checkpoint: a run killed in between drops the row and does this update again.
     run.append_metrics(row)
     if run.take_control("save_now") or is_evaluated or step % config.checkpoint_every == 0:
         save_checkpoint(run, step, session.setup.model, session.setup.learner)
-    return bool(found)
+    return bool(new)
 
 
 def _evaluate(session: _Session, row: dict[str, Any]) -> set[str]:
@@ -192,11 +190,11 @@ def _evaluate(session: _Session, row: dict[str, Any]) -> set[str]:
     _save_samples(session, now)
     gain = measured["eval/reward"] - _trained_reward(session, session.start)
     earlier = f"checkpoints/{session.run.checkpoints()[-1].name}"
-    found = warnings(session.start, now, session.setup.config.judge, gain, earlier)
-    new = set(found) - session.warned
+    present = warnings(session.start, now, session.setup.config.judge, gain, earlier)
+    new = set(present) - session.warned
     for kind in sorted(new):
-        session.run.append_event("warning", step=session.step, warning=kind, message=found[kind])
-    session.warned = set(found)
+        session.run.append_event("warning", step=session.step, warning=kind, message=present[kind])
+    session.warned = set(present)
     return new
 
 
@@ -264,7 +262,7 @@ def _check_start(setup: Setup, start: Evaluation) -> None:
 def _check(session: _Session, row: dict[str, Any]) -> None:
     """Refuse a loss or gradient that is not finite, before the update can harm a checkpoint.
 
-    A gradient beyond the range of float16 is no fault: the update was left out, and the next one's
+    A gradient beyond the range of float16 is no fault: the update was left out, and the next's
     loss is multiplied by less, until even 1 is too much.
     """
     scaler = session.setup.learner.scaler

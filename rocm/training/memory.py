@@ -40,10 +40,10 @@ class Economy:
 
     def join(self, model: ConsistencyModel, others: "Sequence[Economy]") -> None:
         """Be as sparing as the most sparing of the processes that share a run."""
-        if not self.lean and any(one.lean for one in others):
+        if not self.lean and any(other.lean for other in others):
             model.make_lean()
             self.lean = True
-        self.checkpointing = any(one.checkpointing for one in others)
+        self.checkpointing = any(other.checkpointing for other in others)
 
     def step_down(self, model: ConsistencyModel, config: RunConfig) -> bool:
         """Need less memory from now on; False if the settings allow nothing more."""
@@ -83,9 +83,9 @@ class Economy:
             return True
         return False
 
-    def _say(self, kind: str, what: str) -> None:
+    def _say(self, kind: str, saving: str) -> None:
         self.sentences[f"memory-{kind}"] = (
-            f"The memory was full. From here on {what}; the result is the same."
+            f"The memory was full. From here on {saving}; the result is the same."
         )
 
 
@@ -110,7 +110,7 @@ def full_memory(
 
 
 def _megabytes(thing: object) -> float:
-    return sum({one.data_ptr(): one.nbytes for one in _tensors(thing)}.values()) / 1e6
+    return sum({tensor.data_ptr(): tensor.nbytes for tensor in _tensors(thing)}.values()) / 1e6
 
 
 def _tensors(thing: object) -> Iterator[Tensor]:
@@ -120,11 +120,11 @@ def _tensors(thing: object) -> Iterator[Tensor]:
     elif isinstance(thing, torch.nn.Module):
         yield from thing.parameters()
     elif isinstance(thing, Mapping):
-        for one in thing.values():
-            yield from _tensors(one)
+        for part in thing.values():
+            yield from _tensors(part)
     elif isinstance(thing, list | tuple):
-        for one in thing:
-            yield from _tensors(one)
+        for part in thing:
+            yield from _tensors(part)
     elif type(thing).__module__.startswith("rocm."):
         yield from _tensors(vars(thing))
 
@@ -164,7 +164,7 @@ def needs_checkpointing(
 
 def _saved_bytes(call: Callable[[], object], module: torch.nn.Module) -> int:
     # Weights are kept transposed too, which are views of what is there anyway.
-    weights = {one.untyped_storage().data_ptr() for one in module.parameters()}
+    weights = {weight.untyped_storage().data_ptr() for weight in module.parameters()}
     storages: dict[int, int] = {}
 
     def note(tensor: Tensor) -> Tensor:

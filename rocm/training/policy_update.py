@@ -49,21 +49,25 @@ def policy_update(setup: Setup, mixture: Mixture, step: int) -> dict[str, float]
     drawn = [draw_episode(setup, mixture, batch) for batch in draw_batches(setup, step)]
     advantages, fitted = ADVANTAGES[config.method.advantages](setup, drawn)
     scored = [
-        ScoredEpisode(one.episode, own, one.reference)
-        for one, own in zip(drawn, advantages, strict=True)
+        ScoredEpisode(draw.episode, own, draw.reference)
+        for draw, own in zip(drawn, advantages, strict=True)
     ]
     row, norms = {}, []
     for epoch in range(config.inner_epochs):
         objectives, grad_norm = _descend(setup, drawn, scored)
         if epoch == 0:
             row = _measurements(drawn, objectives, config.num_inference_steps)
-            row["reward_queries"] = sum(len(one.rewards) for one in drawn)
+            row["reward_queries"] = sum(len(draw.rewards) for draw in drawn)
             scored = [
-                replace(one, old_log_probs=objective.log_probs)
-                for one, objective in zip(scored, objectives, strict=True)
+                replace(episode, old_log_probs=objective.log_probs)
+                for episode, objective in zip(scored, objectives, strict=True)
             ]
         norms.append(grad_norm)
-        clipped = [one.clip_fraction for one in objectives if one.clip_fraction is not None]
+        clipped = [
+            objective.clip_fraction
+            for objective in objectives
+            if objective.clip_fraction is not None
+        ]
         if clipped:
             row["clip_fraction"] = torch.stack(clipped).mean().item()
         if not math.isfinite(grad_norm) and not setup.learner.scaler.is_enabled():
@@ -107,26 +111,26 @@ def _play_arms(setup: Setup, batch: Batch, gaussians: Gaussians) -> Episode:
     pictures = [played[number] for number in range(len(batch.arms))]
     num = len(gaussians)
     return Episode(
-        tuple(torch.stack([one.states[n][k] for one, k in pictures]) for n in range(num)),
-        tuple(torch.stack([one.actions[n][k] for one, k in pictures]) for n in range(num)),
-        torch.stack([one.latents[k] for one, k in pictures]),
+        tuple(torch.stack([episode.states[n][k] for episode, k in pictures]) for n in range(num)),
+        tuple(torch.stack([episode.actions[n][k] for episode, k in pictures]) for n in range(num)),
+        torch.stack([episode.latents[k] for episode, k in pictures]),
     )
 
 
 def _by_preference(setup: Setup, drawn: Sequence[Drawn]) -> tuple[list[Tensor], dict[str, float]]:
     """+1 and -1 within each pair: by the table, whose winners come first, or by the reward."""
-    values = [one.rewards for one in drawn]
+    values = [draw.rewards for draw in drawn]
     if setup.data.preferences:
         winner_first = torch.tensor([1.0, 0.0]).repeat(setup.config.batch_size // 2)
-        values = [winner_first.to(one) for one in values]
-    return [preferences(one) for one in values], {}
+        values = [winner_first.to(rewards) for rewards in values]
+    return [preferences(rewards) for rewards in values], {}
 
 
 def _by_prompt(setup: Setup, drawn: Sequence[Drawn]) -> tuple[list[Tensor], dict[str, float]]:
     """Compare rewards with the prompt's usual reward, over the pictures of all processes."""
     config = setup.config
-    own = [prompt for one in drawn for prompt in one.batch.prompts]
-    rewards = torch.cat([one.rewards for one in drawn])
+    own = [prompt for draw in drawn for prompt in draw.batch.prompts]
+    rewards = torch.cat([draw.rewards for draw in drawn])
     known = setup.ranks.gather((own, rewards.cpu()))
     prompts = [prompt for prompts, _ in known for prompt in prompts]
     everywhere = torch.cat([values for _, values in known]).to(rewards)
@@ -141,9 +145,9 @@ def _by_value(setup: Setup, drawn: Sequence[Drawn]) -> tuple[list[Tensor], dict[
     assert critic is not None, "the table of algorithms says has_value"
     num = len(drawn[0].episode.states)
     timesteps = [step.timestep for step in setup.schedule[:num]]
-    states = [torch.cat([one.episode.states[n] for one in drawn]) for n in range(num)]
-    context = setup.model.encode([prompt for one in drawn for prompt in one.batch.prompts])
-    rewards = torch.cat([one.rewards for one in drawn])
+    states = [torch.cat([draw.episode.states[n] for draw in drawn]) for n in range(num)]
+    context = setup.model.encode([prompt for draw in drawn for prompt in draw.batch.prompts])
+    rewards = torch.cat([draw.rewards for draw in drawn])
     for _ in range(config.value_epochs):
         critic.optimizer.zero_grad(set_to_none=True)
         error = (critic.value(states, timesteps, context) - rewards).square().mean()
@@ -182,10 +186,10 @@ def _descend(
     learner.optimizer.zero_grad(set_to_none=True)
     objective_of = LOSSES[config.method.loss](config)
     objectives = []
-    for one, known in zip(drawn, scored, strict=True):
-        generators = picture_generators(setup, one.batch)
+    for draw, known in zip(drawn, scored, strict=True):
+        generators = picture_generators(setup, draw.batch)
         objective = objective_of(
-            one.problem, known, setup.schedule, penalty=setup.penalty, generators=generators
+            draw.problem, known, setup.schedule, penalty=setup.penalty, generators=generators
         )
         learner.scaler.scale(objective.loss / len(drawn)).backward()
         objectives.append(objective)
@@ -197,13 +201,13 @@ def _measurements(
     drawn: Sequence[Drawn], objectives: Sequence[PolicyObjective], num_inference_steps: int
 ) -> dict[str, float]:
     row = measurements(
-        [one.rewards for one in drawn],
-        [one.scores for one in drawn],
-        [one.divergences for one in objectives],
+        [draw.rewards for draw in drawn],
+        [draw.scores for draw in drawn],
+        [objective.divergences for objective in objectives],
         num_inference_steps,
     )
-    nats = [one.kl_nats for one in objectives if one.kl_nats is not None]
+    nats = [objective.kl_nats for objective in objectives if objective.kl_nats is not None]
     if nats:
         row["kl_nats"] = torch.stack(nats).mean().item()
-    row["loss"] = torch.stack([one.loss.detach() for one in objectives]).mean().item()
+    row["loss"] = torch.stack([objective.loss.detach() for objective in objectives]).mean().item()
     return row

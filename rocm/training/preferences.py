@@ -1,7 +1,7 @@
 """A table of preferences between pictures, as people gave them: prompt, seed, winner, loser.
 
-A row says that of two pictures of one prompt and one noise seed the one drawn by `winner` was
-preferred to the one drawn by `loser`. Each is `base` or the folder of an adapter, so that the
+A row says that of two pictures of one prompt and one noise seed the picture of `winner` was
+preferred to that of `loser`. Each is `base` or the folder of an adapter, so that the
 generation can be repeated with its noise, step by step. Without torch.
 """
 
@@ -17,12 +17,10 @@ from reprlib import repr as shortened
 
 from rocm.errors import ConfigError, MissingFile, RocmError
 from rocm.prompts.files import MAX_FILE_BYTES, check_prompt
-from rocm.runs.adapters import find_adapter
+from rocm.runs.adapters import BASE, WEIGHTS, find_adapter
 
-BASE = "base"
 COLUMNS = ("prompt", "seed", "winner", "loser")
 MAX_SEED = 2**63 - 1
-ADAPTER_FILE = "pytorch_lora_weights.safetensors"
 
 
 @dataclass(frozen=True)
@@ -35,24 +33,26 @@ class Preference:
     loser: str
 
 
-def load_preferences(source: str, held_out: Collection[str]) -> tuple[Preference, ...]:
+def load_preferences(
+    source: str, held_out: Collection[str], runs: Path | None = None
+) -> tuple[Preference, ...]:
     """Read and check a table of preferences, in order.
 
     It is a .csv file with a header, or a .jsonl file with an object per line; other columns are
-    ignored. Adapter folders are absolute, or relative to the table's folder, the working directory
-    or the project. No row may use a prompt of `held_out`. Raises `MissingFile` without the file,
-    and `ConfigError` with the line of a value that is not allowed.
+    ignored. Adapters have the names of `find_adapter`, whose runs are in `runs`, or are folders
+    relative to the table's. No row may use a prompt of `held_out`. Raises `MissingFile` without the
+    file, and `ConfigError` with the line of a value that is not allowed.
     """
     path = Path(os.path.expanduser(source))
-    found = []
+    preferences = []
     for number, row in _rows(path):
         try:
-            found.append(_preference(row, path.parent, held_out))
-        except ConfigError as error:
+            preferences.append(_preference(row, path.parent, held_out, runs))
+        except RocmError as error:
             raise ConfigError(f"Line {number} of {path}: {error}") from error
-    if not found:
+    if not preferences:
         raise ConfigError(f"preferences={path} has no rows. Give at least one preference.")
-    return tuple(found)
+    return tuple(preferences)
 
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, object]]]:
@@ -108,7 +108,9 @@ def _json_rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, object]]]
         yield number, row
 
 
-def _preference(row: dict[str, object], folder: Path, held_out: Collection[str]) -> Preference:
+def _preference(
+    row: dict[str, object], folder: Path, held_out: Collection[str], runs: Path | None
+) -> Preference:
     texts = {name: row.get(name) for name in COLUMNS}
     for name in ("prompt", "winner", "loser"):
         if not isinstance(texts[name], str):
@@ -119,7 +121,7 @@ def _preference(row: dict[str, object], folder: Path, held_out: Collection[str])
             f"the prompt {shortened(prompt)} is also evaluated on, so it would not be held out any "
             "more. Leave that row out, or set prompts to others."
         )
-    winner, loser = (_arm(str(texts[name]), folder) for name in ("winner", "loser"))
+    winner, loser = (_arm(str(texts[name]), folder, runs or folder) for name in ("winner", "loser"))
     if winner == loser:
         raise ConfigError(f"winner and loser are both {winner}. Leave ties out.")
     return Preference(prompt, _seed(texts["seed"]), winner, loser)
@@ -139,19 +141,12 @@ def _seed(value: object) -> int:
     return number
 
 
-def _arm(text: str, folder: Path) -> str:
-    """`base`, or the absolute folder of an adapter; also a folder relative to the table's."""
+def _arm(text: str, folder: Path, runs: Path) -> str:
+    """`base`, or the absolute folder of an adapter; a folder beside the table comes first."""
     name = text.strip()
+    if not name:
+        raise ConfigError("winner or loser is empty. Give base, or the name of an adapter.")
     place = folder / os.path.expanduser(name)
-    if name and os.path.isfile(place / ADAPTER_FILE):
-        return str(place.resolve())
-    try:
-        if not name:
-            raise ConfigError("The name is empty.")
-        adapter = find_adapter(name, folder)
-    except RocmError as error:
-        raise ConfigError(
-            f"{shortened(name)} is neither 'base' nor a folder with {ADAPTER_FILE}. "
-            "Give the adapter folder that drew the picture, such as a run's."
-        ) from error
+    is_beside = any(os.path.isfile(path / WEIGHTS) for path in (place, place / "adapter"))
+    adapter = find_adapter(str(place.resolve()) if is_beside else name, runs)
     return str(adapter.path.resolve()) if adapter.folder else BASE

@@ -28,23 +28,26 @@ from rocm.training.estimate import Estimate
 from rocm.training.preferences import load_preferences
 
 
-def problems(config: RunConfig, forecast: Estimate) -> list[str]:
-    """One sentence for each reason that a run with these settings would fail or learn nothing."""
+def problems(config: RunConfig, forecast: Estimate, runs: Path | None = None) -> list[str]:
+    """One sentence for each reason that a run with these settings would fail or learn nothing.
+
+    `runs` is the folder of the runs that a table of preferences may name.
+    """
     checks: list[Callable[[], object]] = [
         lambda: check_model(config.model),
         lambda: prompts_of(config),
         *(partial(_check_files, *named) for named in _named(config)),
         lambda: check_gradient(parse_mixture(config.reward), config.method),
-        *([lambda: load_preferences(config.preferences, ())] if config.preferences else []),
+        *([lambda: load_preferences(config.preferences, (), runs)] if config.preferences else []),
         lambda: check_precision(config, None if config.device == "cpu" else card_capability()),
         lambda: check_compiler(config),
         lambda: check_recording(
             config, is_cuda=config.device != "cpu" and card_mb("memory.free") is not None
         ),
     ]
-    found = [_sentence(check) for check in checks]
-    found += [_judge_is_trained(config), _no_card(config), _too_large(config, forecast)]
-    return list(dict.fromkeys(sentence for sentence in found if sentence))
+    sentences = [_sentence(check) for check in checks]
+    sentences += [_judge_is_trained(config), _no_card(config), _too_large(config, forecast)]
+    return list(dict.fromkeys(sentence for sentence in sentences if sentence))
 
 
 def free_memory_mb(device: str) -> tuple[float, str]:

@@ -15,7 +15,7 @@ from rocm.algorithms.dpok import Value
 from rocm.algorithms.schedule import Step
 from rocm.config import RunConfig
 from rocm.distributed import ALONE, Ranks
-from rocm.evaluation.metrics import Evaluation, draw_and_score, summarise
+from rocm.evaluation.metrics import Evaluation, draw_and_score, summarize
 from rocm.generation.draw import Sampling
 from rocm.models.compiled_blocks import compile_blocks, networks_in
 from rocm.models.consistency import ConsistencyModel, resolve_device
@@ -28,6 +28,8 @@ from rocm.prompts.split import PromptSet, prompts_of
 from rocm.rewards.base import RAW, Mixture, Reward, Scale
 from rocm.rewards.load import load_rewards, probe_rewards
 from rocm.rewards.names import check_gradient, check_reward, parse_mixture, tracked
+from rocm.rewards.user_files import user_copies
+from rocm.runs.run_dir import RunDir
 from rocm.training.checkpoint import Critic, Learner
 from rocm.training.memory import Economy, plan_memory
 from rocm.training.preferences import BASE, Preference, load_preferences
@@ -117,30 +119,32 @@ class Setup:
         is_compiled = config.compile_blocks
         with torch.compiler.set_stance("force_eager") if is_compiled else nullcontext():
             own = draw_and_score(self.model, prompts, seeds, self.rewards.by_name, sampling)
-        return summarise(self.ranks.gather(own))
+        return summarize(self.ranks.gather(own))
 
 
 def set_up(
     config: RunConfig,
     measured: Sequence[str] = (),
     ranks: Ranks = ALONE,
-    copies: Mapping[str, Path] | None = None,
+    run: RunDir | None = None,
 ) -> Setup:
     """Load the model and rewards, add the adapter, read the prompts.
 
     `measured` are rewards that a resumed run has measured so far; others that have become usable
-    since are left out, because the base model has no value of them. `copies` are the run's own
-    copies of reward files, by name. Raises `ConfigError` if a setting does not fit the model, the
-    rewards or the machine, `MissingFile` without a model, reward or prompt file.
+    since are left out, because the base model has no value of them. `run` keeps copies of the
+    user's reward files, and preferences may name runs beside it. Raises `ConfigError` if a setting
+    does not fit the model, the rewards or the machine, `MissingFile` without a model, reward or
+    prompt file.
     """
     config = ranks.local(config)
     weights = parse_mixture(config.reward)
     check_gradient(weights, config.method)
     _check_machine(config, resolve_device(config.device), ranks.size)
     prompts = prompts_of(config)
+    runs, copies = (run.path.parent, user_copies(run.rewards_dir)) if run else (None, None)
     preferences: tuple[Preference, ...] = ()
     if config.preferences:
-        preferences = load_preferences(config.preferences, prompts.evaluation)
+        preferences = load_preferences(config.preferences, prompts.evaluation, runs)
     model = LOADERS[config.sampler](config.model, config.device, config.precision)
     others = measured or tracked(config)
     optimized = [check_reward(name) for name in filter(None, [*weights, config.judge])]

@@ -19,29 +19,29 @@ def warnings(
     of step 0's. `saturation`: the share of channel values at an end of the range rose by more than
     0.25. `earlier` is the checkpoint before this evaluation.
     """
-    found = {}
+    sentences = {}
     advice = f"Start a new run with a larger beta, or use the adapter in {earlier}."
     if judge and reward_gain > 0:
         scores, before = now.scores[judge].tolist(), start.scores[judge].tolist()
         change = paired_difference(scores, before, "prompts")
         deviation = start.scale(judge).deviation
         if change and change.high is not None and change.high < -HACKING_FALL * deviation:
-            found["hacking"] = (
+            sentences["hacking"] = (
                 f"Reward hacking: the trained reward rose, but {judge}, which is not trained on, "
                 f"fell by {number(-change.mean, 3)} ({number(-change.mean / deviation, 1)} "
                 f"standard deviations). {advice}"
             )
     before_diversity, diversity = start.statistics["diversity"], now.statistics["diversity"]
     if diversity < COLLAPSE_SHARE * before_diversity:
-        found["collapse"] = (
+        sentences["collapse"] = (
             f"Pictures look alike: diversity {number(before_diversity, 2)} -> "
             f"{number(diversity, 2)}. {advice}"
         )
     share = now.statistics["at_limit"]
     rise = share - start.statistics["at_limit"]
     if rise > SATURATION_RISE:
-        found["saturation"] = (
+        sentences["saturation"] = (
             f"Saturation: {share:.0%} of color values are at an end of their range, "
             f"{100 * rise:.0f} points more than at step 0. Raise beta or lower learning_rate."
         )
-    return found
+    return sentences

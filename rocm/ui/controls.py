@@ -30,11 +30,11 @@ SLIDER_SPAN = 49
 
 def groups() -> dict[str, list[str]]:
     """Names of the settings that are folded away, by their group, in the order of `RunConfig`."""
-    found: dict[str, list[str]] = {}
+    names: dict[str, list[str]] = {}
     for name, field in FIELDS.items():
         if not _extra(field)["basic"]:
-            found.setdefault(_extra(field)["group"], []).append(name)
-    return found
+            names.setdefault(_extra(field)["group"], []).append(name)
+    return names
 
 
 def basics() -> list[str]:
@@ -74,7 +74,7 @@ def label_of(name: str) -> str:
     return LABELS.get(name, name.replace("_", " ").capitalize())
 
 
-def labelled(words: str) -> str:
+def labeled(words: str) -> str:
     """A sentence that starts with a setting's name, preceded by its control's label."""
     name = re.split(r"\W", words, maxsplit=1)[0]
     return f"{label_of(name)}: {words}" if name in FIELDS else words

@@ -38,11 +38,11 @@ def sweep_figure(report: SweepReport) -> Figure:
         for measure, symbol, side in (("reward", "circle", "y"), ("judge", "diamond", "y2")):
             # Side by side, so that neither hides the other's interval.
             shift = -SHIFT if measure == "reward" else SHIFT
-            found = [
+            points = [
                 (places[cell.settings[axis]] + shift, getattr(cell, measure)) for cell in members
             ]
             tone = color if group else {"reward": REWARD, "judge": JUDGE}[measure]
-            data.append(_trace(found, f"{label} {measure}".strip(), tone, symbol, side))
+            data.append(_trace(points, f"{label} {measure}".strip(), tone, symbol, side))
     return {"data": [*data, *_peak(report, axis, places)], "layout": layout}
 
 
@@ -52,14 +52,14 @@ def efficiency_figure(curves: dict[str, Curve], cost: str) -> Figure:
     layout["yaxis"] |= {"title": {"text": "reward", "standoff": 6}}
     del layout["yaxis2"]
     data: list[Figure] = []
-    for number, (label, one) in enumerate(curves.items()):
+    for number, (label, curve) in enumerate(curves.items()):
         color = OTHERS[number % len(OTHERS)]
-        plain = {"type": "scatter", "mode": "lines", "name": label, "x": one.cost}
+        plain = {"type": "scatter", "mode": "lines", "name": label, "x": curve.cost}
         edge = {**plain, "line": {"width": 0}, "showlegend": False, "hoverinfo": "skip"}
         fill = {"fill": "tonexty", "fillcolor": f"{color}26"}
         line = {"line": {"color": color, "width": 2.5}, "hovertemplate": "%{y:.4g}"}
-        data += [{**edge, "y": one.low}, {**edge, **fill, "y": one.high}]
-        data.append({**plain, **line, "y": one.mean, "showlegend": True})
+        data += [{**edge, "y": curve.low}, {**edge, **fill, "y": curve.high}]
+        data.append({**plain, **line, "y": curve.mean, "showlegend": True})
     return {"data": data, "layout": layout}
 
 
@@ -69,9 +69,9 @@ def score_figure(outcomes: list[dict[str, Any]], marks: list[str], title: str) -
     Score of the first named arm in percent with its headline interval, from report.json's
     `outcomes` of all questions; `marks` are lines that must be in the drawing.
     """
-    shown = [one for one in outcomes if one["score"] is not None]
-    names = list(dict.fromkeys(one["comparison"] for one in shown))
-    questions = list(dict.fromkeys(one["question"] for one in shown))
+    shown = [bar for bar in outcomes if bar["score"] is not None]
+    names = list(dict.fromkeys(bar["comparison"] for bar in shown))
+    questions = list(dict.fromkeys(bar["question"] for bar in shown))
     layout = _layout(f"{title} {names} {questions}", "score of the first arm, %")
     del layout["yaxis2"]
     height = 170 + 24 * len(shown) + 16 * len(marks)
@@ -91,26 +91,26 @@ def score_figure(outcomes: list[dict[str, Any]], marks: list[str], title: str) -
     rows = {"tickvals": names, "ticktext": [name.replace(":", "<br>vs ") for name in names]}
     layout["yaxis"] = {"autorange": "reversed", "automargin": True, "fixedrange": True, **rows}
     data = [
-        _score_bars([one for one in shown if one["question"] == question], question, color)
+        _score_bars([bar for bar in shown if bar["question"] == question], question, color)
         for question, color in zip(questions, OTHERS, strict=False)
     ]
     return {"data": data, "layout": layout}
 
 
 def _score_bars(outcomes: list[dict[str, Any]], question: str, color: str) -> Figure:
-    scores = [100 * one["score"] for one in outcomes]
+    scores = [100 * bar["score"] for bar in outcomes]
     ends = [
-        (100 * one["interval"]["low"], 100 * one["interval"]["high"])
-        if one["interval"]
+        (100 * bar["interval"]["low"], 100 * bar["interval"]["high"])
+        if bar["interval"]
         else (score, score)
-        for one, score in zip(outcomes, scores, strict=True)
+        for bar, score in zip(outcomes, scores, strict=True)
     ]
     return {
         "type": "bar",
         "orientation": "h",
         "name": question,
         "x": scores,
-        "y": [one["comparison"] for one in outcomes],
+        "y": [bar["comparison"] for bar in outcomes],
         "marker": {"color": color},
         "error_x": {
             "type": "data",
@@ -121,7 +121,7 @@ def _score_bars(outcomes: list[dict[str, Any]], question: str, color: str) -> Fi
             "thickness": 1.4,
             "width": 4,
         },
-        "customdata": [[one["num_votes"], *both] for one, both in zip(outcomes, ends, strict=True)],
+        "customdata": [[bar["num_votes"], *both] for bar, both in zip(outcomes, ends, strict=True)],
         "hovertemplate": "%{x:.1f} % (%{customdata[1]:.1f} to %{customdata[2]:.1f})<br>"
         "%{customdata[0]} votes",
     }
@@ -145,12 +145,12 @@ def _others(settings: dict[str, Any], axis: str) -> tuple[tuple[str, Any], ...]:
     return tuple((name, value) for name, value in settings.items() if name != axis)
 
 
-def _trace(found: list[Any], label: str, color: str, symbol: str, side: str) -> Figure:
-    known = [(place, interval) for place, interval in found if interval]
+def _trace(points: list[Any], label: str, color: str, symbol: str, side: str) -> Figure:
+    known = [(place, interval) for place, interval in points if interval]
     ends = [
-        (one.mean if end is None else end, one.mean)
-        for _, one in known
-        for end in (one.high, one.low)
+        (interval.mean if end is None else end, interval.mean)
+        for _, interval in known
+        for end in (interval.high, interval.low)
     ]
     return {
         "type": "scatter",
@@ -158,7 +158,7 @@ def _trace(found: list[Any], label: str, color: str, symbol: str, side: str) -> 
         "name": label,
         "yaxis": side,
         "x": [place for place, _ in known],
-        "y": [one.mean for _, one in known],
+        "y": [interval.mean for _, interval in known],
         "error_y": {
             "type": "data",
             "symmetric": False,

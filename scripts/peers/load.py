@@ -42,15 +42,15 @@ def load_peers(paths: Sequence[Path], base: RunConfig, own_work: bool) -> tuple[
         MissingDependency: it needs a package that is not here, or another version of one.
         ConfigError: another version, or the settings are not the peer's algorithm's.
     """
-    found: dict[str, Variant] = {}
+    variants: dict[str, Variant] = {}
     for path in paths:
         for variant in _variants(path, base, own_work):
-            found[variant.name] = variant
-    return tuple(found.values())
+            variants[variant.name] = variant
+    return tuple(variants.values())
 
 
 def start_reward_alone(setup: Setup) -> Callable[[int], object]:
-    """Our update without a reference: rollout, decoder, reward, backward, optimiser."""
+    """Our update without a reference: rollout, decoder, reward, backward, optimizer."""
     config, model = setup.config, setup.model
     schedule = model.schedule(config.num_inference_steps, config.grid)
     mixture = trl.raw_mixture(setup)

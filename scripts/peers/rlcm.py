@@ -1,6 +1,6 @@
 """RLCM's own loop (arXiv 2404.03673, github.com/Owen-Oertell/rlcm), one update a call.
 
-Its code has no licence: it is run where the user has it, and nothing of it is here. It trains in
+Its code has no license: it is run where the user has it, and nothing of it is here. It trains in
 minibatches, of two pictures by its own settings, one timestep at a time, at 768 pixels unless told
 otherwise, as it is here. Every call begins with a new Adam and new statistics of the prompts, which
 costs next to nothing.

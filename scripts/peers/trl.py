@@ -76,7 +76,7 @@ def starter(
 
 
 def raw_mixture(setup: Setup) -> Mixture:
-    """The trained reward, not standardised, as all rows of the benchmark have it."""
+    """The trained reward, not standardized, as all rows of the benchmark have it."""
     return setup.rewards.mixture()
 
 

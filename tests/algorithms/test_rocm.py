@@ -225,7 +225,7 @@ def test_policy_equal_to_reference_has_no_divergence_and_no_gradient_of_it(
     assert gradient.norm() > 0.01
 
 
-def test_reward_is_maximised_and_divergence_minimised():
+def test_reward_is_maximized_and_divergence_minimized():
     case = toy(num=4, beta=2.0)
     before = case.objective(POLICY)
     after = case.objective(POLICY - 1e-3 * case.with_penalty(beta=0.0).gradient())

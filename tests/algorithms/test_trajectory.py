@@ -24,7 +24,7 @@ SHAPE = (4, 8, 8)
 
 
 def fake_network(state, timesteps):
-    """Mixes neighbours and depends on the timestep; as large as a real output."""
+    """Mixes neighbors and depends on the timestep; as large as a real output."""
     shift = torch.sin(timesteps.to(state.dtype) / 100)[:, None, None, None]
     return torch.tanh(0.3 * state + 0.5 * state.roll(1, -1) - 0.2 * state.flip(1) + shift)
 
@@ -57,7 +57,7 @@ def test_rollout_equals_the_scheduler_of_diffusers_on_the_same_noise(num, grid, 
     torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
 
 
-def test_noise_of_a_picture_does_not_depend_on_its_neighbours_or_the_number_of_steps():
+def test_noise_of_a_picture_does_not_depend_on_its_neighbors_or_the_number_of_steps():
     state = torch.get_rng_state()
     alone = picture_noise(6, 4, SHAPE)
     assert torch.equal(torch.get_rng_state(), state)

@@ -21,6 +21,7 @@ FIGURES = """name => [...document.querySelectorAll('.cmp-row')].map(row =>
   [...row.querySelectorAll('figcaption')].map(caption => Number(
     [...caption.querySelectorAll('span')].find(one => one.innerText.startsWith(name))
     .querySelector('b')?.innerText.replace('\\u2212', '-'))))"""
+CHART = "document.querySelector('#compare_efficiency .live-plot')"
 ORDERS = {
     "high": lambda row: row[1],
     "change": lambda row: abs(row[1] - row[0]),
@@ -77,6 +78,30 @@ def test_it_opens_drawn_sorts_enlarges_and_is_taken_away(visit):
     other = visit("?" + page.url.partition("?")[2])
     other.wait_for_function(DRAWN, arg=32)
     assert other.evaluate(SOURCES) == sources
+
+
+def test_checkpoints_of_a_run_and_what_its_reward_cost(visit, run_id):
+    page = visit("?tab=compare")
+    page.wait_for_selector(FINISHED)
+    arms = page.locator("#compare_arms .token-remove:not(.remove-all)")
+    for left in range(arms.count() - 1, 0, -1):
+        arms.nth(1).click()
+        expect(arms).to_have_count(left)
+    page.click("#compare_arms input")
+    page.get_by_role("option", name=f"run {run_id}").click()
+    page.click("#compare_axis_box > button")
+    page.click("#compare_axis input")
+    page.get_by_role("option", name="checkpoint", exact=True).click()
+    page.locator("#compare_prompts textarea").fill("an apple")
+    page.click("#compare")
+    page.wait_for_function(DRAWN, arg=3)
+    heads = page.locator(".cmp-heads small").all_inner_texts()
+    assert [head.partition(" \N{MIDDLE DOT}")[0] for head in heads] == ["", "after 10", "after 20"]
+    page.wait_for_function(f"() => {CHART}?._fullLayout")
+    page.locator("#compare_cost").get_by_label("U-Net calls").check()
+    page.wait_for_function(f"() => {CHART}?._fullLayout?.xaxis?.title?.text === 'U-Net calls'")
+    end = f"[{CHART}?._fullData?.[2]?.x?.at(-1), {CHART}?._fullData?.[2]?.y?.at(-1)]"
+    page.wait_for_function(f"() => {end}.join() === '{24 * 30},20.5'")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

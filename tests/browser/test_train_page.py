@@ -4,6 +4,7 @@ import csv
 import os
 import signal
 import time
+import zipfile
 
 import pytest
 
@@ -182,6 +183,43 @@ def test_a_queue_goes_on_by_itself_and_can_be_changed(visit, home):
     page.click(f"#runs tr[data-run='{first}'] .name button")
     wait_for_state(page, "finished")
     page.wait_for_url(f"**?run={first}")
+
+
+def test_a_sweep_is_trained_and_its_peak_marked(visit):
+    page = visit()
+    wait_until_form_is_filled(page)
+    fill_small(page, 1)
+    page.click("#sweeps > button")
+    page.wait_for_selector("#sweep_table .empty")
+    page.fill("#sweep_betas input, #sweep_betas textarea", "0, 0.5")
+    page.click("#start_sweep")
+    page.wait_for_selector("#sweep_table:has-text('2 of 2 runs finished')")
+    assert page.locator("#sweep_table tr.peak").count() == 1
+    names = (
+        "() => document.querySelector('#sweep_chart .js-plotly-plot')._fullData.map(t => t.name)"
+    )
+    assert page.evaluate(names) == ["reward", "judge", "peak"]
+
+
+def test_a_run_is_exported_deleted_and_taken_back(visit, finished, home, app):
+    page = visit(f"?run={finished}")
+    wait_for_state(page, "finished")
+    page.click("#manage > button")
+    page.click("#export")
+    page.wait_for_selector("#archive:has-text('Download'), #archive :has-text('Download')")
+    with page.expect_download() as saving:
+        page.click("#archive")
+    names = zipfile.ZipFile(saving.value.path()).namelist()
+    assert any(name.endswith("metrics.jsonl") for name in names)
+    assert not list(app.temporary.glob("rocm-export-*"))
+    row = f"#runs tr[data-run='{finished}']"
+    for click in ("#delete", "#delete_keep", "#delete", "#delete_sure"):
+        assert page.locator(row).count() == 1
+        page.click(click)
+    page.wait_for_selector(row, state="detached")
+    page.click("#undo")
+    page.wait_for_selector(f"{row}.chosen")
+    assert Studio(home).runs.report(finished).status.state == "finished"
 
 
 def test_settings_become_a_command_a_preset_and_come_back(visit, finished):

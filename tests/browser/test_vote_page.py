@@ -245,6 +245,26 @@ def test_focus_goes_left_right_tie_and_progress_is_announced(visit):
     assert page.locator("#live").inner_text() == "Saved, 1 of 5."
 
 
+def test_both_pictures_are_enlarged_at_the_same_place_and_the_next_pair_is_not(visit):
+    page = begin(visit())
+    frame = page.locator(".frame").first
+    box = frame.bounding_box()
+    frame.click(position={"x": box["width"] / 4, "y": box["height"] / 2})
+    looks = page.locator(".frame img").evaluate_all(
+        "all => all.map(image => [getComputedStyle(image).transform, image.style.transformOrigin])"
+    )
+    assert looks[0] == looks[1]
+    assert looks[0][0].startswith("matrix(2.5")
+    assert float(looks[0][1].partition("%")[0]) == pytest.approx(25, abs=1)
+    answer(page)
+    wait_for_pair(page, 1)
+    zoom = page.locator("#zoom")
+    expect(zoom).to_have_attribute("aria-pressed", "false")
+    for pressed in ("true", "false"):
+        page.keyboard.press("z")
+        expect(zoom).to_have_attribute("aria-pressed", pressed)
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_step_to_a_withdrawal_can_be_read_and_is_named(visit, store, scheme):
     page = visit(color_scheme=scheme)

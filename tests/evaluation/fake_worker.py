@@ -1,4 +1,4 @@
-"""A drawing process without models: the real protocol, pictures of one colour, scores by index.
+"""A drawing process without models: the real protocol, pictures of one color, scores by index.
 
 A prompt `slow` stops after five pictures until the request is cancelled, `bad` fails after three.
 """
@@ -40,8 +40,8 @@ def answer(request: dict) -> dict:
             cancelled.wait()
             cancelled.clear()
             return {"end": "cancelled"}
-        colour = (picture["seed"] * 40 % 256, len(picture["prompt"]) * 20 % 256, 90)
-        Image.new("RGB", (32, 32), colour).save(picture_file(Path(request["folder"]), int(index)))
+        color = (picture["seed"] * 40 % 256, len(picture["prompt"]) * 20 % 256, 90)
+        Image.new("RGB", (32, 32), color).save(picture_file(Path(request["folder"]), int(index)))
         scores = {name: picture["seed"] + 0.5 for name in request["rewards"]}
         say(id=request["id"], index=int(index), scores=scores)
     return {"end": "finished"}

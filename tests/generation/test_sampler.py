@@ -36,7 +36,7 @@ def distance(left, right):
     return np.abs(left - right).max()
 
 
-def test_neighbours_adapters_and_earlier_requests_change_nothing(sampler, plain, tiny_adapters):
+def test_neighbors_adapters_and_earlier_requests_change_nothing(sampler, plain, tiny_adapters):
     first, second = (replace(plain, adapter=str(folder)) for folder in tiny_adapters)
     alone = [drawn(Sampler("cpu"), picture)[0] for picture in (plain, first, second)]
     mixed = drawn(sampler, second, plain, first, replace(plain, seed=9), plain)

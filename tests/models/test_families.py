@@ -53,7 +53,7 @@ def test_two_updates_of_every_family_are_saved_and_draw_the_same_in_stock_diffus
     assert levels_apart(ours, before) > 2
 
 
-def test_a_turbo_model_is_labelled_and_the_others_are_not(models):
+def test_a_turbo_model_is_labeled_and_the_others_are_not(models):
     notes = {family: load_model(name_of(models, family), "cpu").note for family in FAMILIES}
     assert notes.pop("turbo") == "not a consistency model, not in the paper"
     assert set(notes.values()) == {""}

@@ -152,7 +152,7 @@ def test_a_pass_borrows_the_vectors_values_and_its_gradients_add_up_in_float32()
     assert not torch.equal(lent(states[0]), outputs[0])
 
 
-def two_optimisers() -> tuple[torch.optim.AdamW, FlatAdamW, list, list]:
+def two_optimizers() -> tuple[torch.optim.AdamW, FlatAdamW, list, list]:
     options = {"lr": 0.1, "weight_decay": 0.01}
     shapes = [(3, 2), (5,), (2, 2)]
     generator = torch.Generator().manual_seed(0)
@@ -170,7 +170,7 @@ def descend(optimizer: torch.optim.Optimizer, parameters: list, times: int) -> N
 
 
 def test_one_vector_is_stepped_as_its_parts_are_and_either_continues_the_others_state():
-    optimizer, flat, parameters, views = two_optimisers()
+    optimizer, flat, parameters, views = two_optimizers()
     descend(optimizer, parameters, 3)
     descend(flat, views, 3)
     torch.testing.assert_close(views, parameters, rtol=1e-6, atol=1e-7)
@@ -187,7 +187,7 @@ def test_one_vector_is_stepped_as_its_parts_are_and_either_continues_the_others_
 
 
 def test_a_gradient_that_was_put_in_place_of_a_view_counts():
-    _, flat, _, views = two_optimisers()
+    _, flat, _, views = two_optimizers()
     before = [view.detach().clone() for view in views]
     views[1].grad = torch.ones(5)
     flat.step()

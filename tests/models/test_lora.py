@@ -28,7 +28,7 @@ def pipeline(tiny_pipeline_dir):
     return stock
 
 
-def randomise(parameters, seed=0):
+def randomize(parameters, seed=0):
     generator = torch.Generator().manual_seed(seed)
     for parameter in parameters:
         parameter.data = torch.randn(parameter.shape, generator=generator) * 0.3
@@ -50,7 +50,7 @@ def projection(unet):
 @pytest.fixture
 def saved(unet, tmp_path):
     """A saved adapter, rank 4 and alpha 8, and the output of the U-Net that carries it."""
-    randomise(add_adapter(unet, 4, 8, TARGETS, seed=0))
+    randomize(add_adapter(unet, 4, 8, TARGETS, seed=0))
     save_adapter(unet, tmp_path)
     with torch.no_grad():
         return tmp_path, output_of(unet)
@@ -80,7 +80,7 @@ def test_adapter_covers_the_targets_and_nothing_else(unet):
 def test_update_of_a_layer_is_alpha_over_rank_times_b_a(unet):
     layer = projection(unet)
     weight = layer.weight.clone()
-    randomise(add_adapter(unet, 4, 8, TARGETS, seed=0))
+    randomize(add_adapter(unet, 4, 8, TARGETS, seed=0))
     layer = projection(unet)
     x = torch.randn(5, weight.shape[1], generator=torch.Generator().manual_seed(1))
     update = layer.lora_B["default"].weight @ layer.lora_A["default"].weight
@@ -109,7 +109,7 @@ def test_targets_that_match_nothing_are_refused(unet):
 def test_off_is_the_base_model_and_on_comes_back_even_after_an_error(unet):
     base = output_of(unet)
     parameters = add_adapter(unet, 4, 8, TARGETS, seed=0)
-    randomise(parameters)
+    randomize(parameters)
     policy = output_of(unet)
     with adapter_off(unet):
         with adapter_off(unet):

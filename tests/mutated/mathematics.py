@@ -7,10 +7,10 @@ MUTATIONS = read("""
 wrong noise level | test_re_noised_gradients_are_those_of_one_step_from_a_fixed_picture
 - last.alpha * latents + last.sigma * noise
 + last.alpha_next * latents + last.sigma * noise
-flipped sign: reward | test_reward_is_maximised_and_divergence_minimised
+flipped sign: reward | test_reward_is_maximized_and_divergence_minimized
 - loss = -rewards.mean()
 + loss = rewards.mean()
-flipped sign: penalty | test_reward_is_maximised_and_divergence_minimised
+flipped sign: penalty | test_reward_is_maximized_and_divergence_minimized
 - + penalty.weight * divergences
 + - penalty.weight * divergences
 sum for mean over pictures | test_a_batch_of_four_is_the_mean_of_two_batches_of_two

@@ -7,9 +7,9 @@ MUTATIONS = read("""
 a tie counts as a loss | test_a_tie_counts_half
 - 0.5, 0.0))
 + 0.0, 0.0))
-repeats analysed | test_repeats_checks_and_practice_are_no_opinions
+repeats analyzed | test_repeats_checks_and_practice_are_no_opinions
 - & (self.repetition == 0)
-excluded votes analysed | test_exclusions_leave_votes_out_only_when_asked
+excluded votes analyzed | test_exclusions_leave_votes_out_only_when_asked
 - self.where(~self.excluded)
 + self
 @ rocm/study/statistics/score_intervals.py, tests/study/statistics/test_score_intervals.py

@@ -70,7 +70,7 @@ def test_one_checkpoint_in_place_of_another_is_refused(own_weights):
     assert "is another kind of file: it holds no network." in refusal("imagereward")
 
 
-def test_a_full_checkpoint_with_the_optimisers_state_is_refused_with_the_one_to_use(own_weights):
+def test_a_full_checkpoint_with_the_optimizers_state_is_refused_with_the_one_to_use(own_weights):
     path = own_weights / HPSV2
     torch.save({**torch.load(path), "epoch": np.float64(1)}, path)
     assert "holds objects besides tensors" in refusal("hpsv2")

@@ -42,13 +42,13 @@ def test_saturation_is_that_of_pil():
         assert ours.item() == pytest.approx(theirs.mean(), abs=0.01)
 
 
-def test_saturation_of_grey_is_zero_and_of_a_pure_colour_one():
+def test_saturation_of_gray_is_zero_and_of_a_pure_color_one():
     assert saturation(flat(0.4, 0.4, 0.4)).item() == 0
     assert saturation(flat(0, 0, 0)).item() == 0
     assert saturation(flat(0, 0.7, 0)).item() == pytest.approx(1, abs=1e-5)
 
 
-def test_smoothness_is_minus_the_mean_step_between_neighbours():
+def test_smoothness_is_minus_the_mean_step_between_neighbors():
     image = torch.zeros(1, 3, 4, 4)
     image[..., 2:] = 1
     assert smoothness(image).item() == pytest.approx(-(1 / 3) / 2)
@@ -79,8 +79,8 @@ def test_limit_share_counts_values_at_or_beyond_the_ends():
 
 
 def test_contrast_is_the_deviation_of_the_brightness():
-    grey = pictures().mean(1).numpy()
-    expected = [picture.std() for picture in grey]
+    gray = pictures().mean(1).numpy()
+    expected = [picture.std() for picture in gray]
     numpy.testing.assert_allclose(contrast(pictures()).numpy(), expected)
 
 

@@ -70,7 +70,7 @@ def test_an_unknown_reward_is_refused_with_the_nearest_name():
     assert all(name in str(caught.value) for name in NAMES)
 
 
-def test_mixture_is_the_weighted_sum_of_standardised_rewards():
+def test_mixture_is_the_weighted_sum_of_standardized_rewards():
     images = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     weights = {"colorfulness": 0.7, "saturation": -2.0}
     scales = {"colorfulness": Scale(30, 10), "saturation": Scale(0.4, 0.05)}

@@ -40,7 +40,7 @@ def test_every_part_runs_and_reports(tmp_path: Path, npm: Path) -> None:  # noqa
     # The recipe takes what is left: a busy machine may not get to its end.
     assert found.pop("recipe") in ("passed", "timed-out"), summary
     assert found == dict.fromkeys(PARTS[:-1], "passed"), summary
-    # A CPU records no graph, and compiling is left out here: the judgement says so.
+    # A CPU records no graph, and compiling is left out here: the judgment says so.
     assert len(re.findall("NOT MEASURED", summary)) == 2
     table = json.loads((tmp_path / "out" / "step-graph.json").read_text(encoding="utf-8"))
     times = {row["variant"]: row["ms"] for row in table["rows"]}

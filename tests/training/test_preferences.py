@@ -1,11 +1,15 @@
 """Tables of preferences: both forms give the same rows, and what is wrong is said with its line."""
 
 import json
+from pathlib import Path
 
 import pytest
 
+from rocm.config import RunConfig
 from rocm.errors import ConfigError, MissingFile
-from rocm.training.preferences import ADAPTER_FILE, Preference, load_preferences
+from rocm.runs.adapters import SHIPPED, WEIGHTS
+from rocm.runs.run_dir import RunDir
+from rocm.training.preferences import Preference, load_preferences
 
 HEADER = "prompt,seed,winner,loser\n"
 ROW = {"prompt": "a", "seed": 1, "winner": "mine", "loser": "base"}
@@ -15,7 +19,7 @@ ROW = {"prompt": "a", "seed": 1, "winner": "mine", "loser": "base"}
 def folder(tmp_path):
     for name in ("mine", "other one"):
         (tmp_path / name).mkdir()
-        (tmp_path / name / ADAPTER_FILE).write_bytes(b"")
+        (tmp_path / name / WEIGHTS).write_bytes(b"")
     return tmp_path
 
 
@@ -45,6 +49,22 @@ def test_csv_and_json_lines_give_the_same_rows_and_other_columns_are_passed_over
     assert load(folder, lines, "table.jsonl") == expected
 
 
+def test_runs_checkpoints_and_shipped_adapters_have_the_names_of_other_places(folder):
+    run = RunDir.create(folder / "runs" / "first", RunConfig())
+    for place in (run.path / "adapter", run.checkpoint_dir(40)):
+        place.mkdir(parents=True, exist_ok=True)
+        (place / WEIGHTS).write_bytes(b"")
+    table = folder / "table.csv"
+    table.write_text(f"{HEADER}a,0,run:first,run:first@40\nb,1,first,tiny-rlcm\n")
+    rows = load_preferences(str(table), (), folder / "runs")
+    shipped = SHIPPED / "tiny-rlcm"
+    expected = [(run.path / "adapter", run.checkpoint_dir(40)), (run.path / "adapter", shipped)]
+    assert [(Path(row.winner), Path(row.loser)) for row in rows] == expected
+    table.write_text(f"{HEADER}a,0,run:second,base\n")
+    with pytest.raises(ConfigError, match=r"Line 2 of .*Run 'second' has no adapter"):
+        load_preferences(str(table), (), folder / "runs")
+
+
 @pytest.mark.parametrize(
     ("row", "words"),
     [
@@ -53,7 +73,8 @@ def test_csv_and_json_lines_give_the_same_rows_and_other_columns_are_passed_over
         ("apple,1.5,mine,base", "seed='1.5' is not a whole number"),
         (f"apple,{2**63},mine,base", "is not a whole number from 0 to 9223372036854775807"),
         ("apple,0,mine,mine", "winner and loser are both .*Leave ties out"),
-        ("apple,0,mine,theirs", "'theirs' is neither 'base' nor a folder with pytorch_lora"),
+        ("apple,0,mine,theirs", "no run and no folder 'theirs'"),
+        ("apple,0,,mine", "winner or loser is empty"),
         ("apple,0,mine", "loser=None is not text"),
         ("held out,0,mine,base", "'held out' is also evaluated on"),
     ],

@@ -26,7 +26,7 @@ class Counts:
 
     operations: int  # kernels, without views and bare allocations
     flops: int  # of matrix products, convolutions and attention, 2 for each multiply and add
-    synchronisations: int  # values read out, for which a GPU must be waited for
+    synchronizations: int  # values read out, for which a GPU must be waited for
     peak_bytes: int  # most bytes alive at once, of tensors made inside
 
 
@@ -44,19 +44,19 @@ class Counter(TorchDispatchMode):
 
     def reset(self) -> None:
         """Count from 0 again."""
-        self._operations = self._flops = self._synchronisations = 0
+        self._operations = self._flops = self._synchronizations = 0
         self._peak = self._bytes
 
     @property
     def counts(self) -> Counts:
         """The counts so far."""
-        return Counts(self._operations, self._flops, self._synchronisations, self._peak)
+        return Counts(self._operations, self._flops, self._synchronizations, self._peak)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Carry out one operation and count it."""
         kwargs = kwargs or {}
         if _is_read_out(func, args, kwargs):
-            self._synchronisations += 1
+            self._synchronizations += 1
             if args[0].is_meta:
                 return _read_out(func, args[0], kwargs)
         result = func(*args, **kwargs)

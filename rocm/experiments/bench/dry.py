@@ -1,7 +1,7 @@
 """What an update would do on a GPU, counted on the meta device: no GPU, no timing, no noise.
 
 The update is training's own, in bf16 on networks of Stable Diffusion 1.5's size by default. Memory
-is that of tensors alive at once: no allocator's slack, no workspace of a convolution, no optimiser
+is that of tensors alive at once: no allocator's slack, no workspace of a convolution, no optimizer
 state before the first update.
 """
 
@@ -104,14 +104,14 @@ def _step(setup: Setup, variant: Variant) -> Row:
     return row | {"weights MiB": weights, "peak MiB": weights + counter.counts.peak_bytes / MIB}
 
 
-def _row(what: str, variant: Variant, ref_grad: str, counter: Counter) -> Row:
+def _row(work: str, variant: Variant, ref_grad: str, counter: Counter) -> Row:
     counts = counter.counts
     return {
-        "what": what,
+        "what": work,
         "variant": variant.name,
         "ref_grad": ref_grad,
         "operations": counts.operations,
-        "syncs": counts.synchronisations,
+        "syncs": counts.synchronizations,
         "TFLOP": counts.flops / 1e12,
         "saved MiB": None,
         "weights MiB": None,

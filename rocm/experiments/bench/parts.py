@@ -15,7 +15,7 @@ from rocm.training.batch import draw_batch, make_problem
 from rocm.training.setup import Setup, set_up
 from rocm.training.update import batch_objective
 
-PARTS = ("policy", "decode", "reward", "reference", "other forward", "backward", "optimiser")
+PARTS = ("policy", "decode", "reward", "reference", "other forward", "backward", "optimizer")
 
 
 @dataclass
@@ -85,8 +85,8 @@ def parts_table(bench: PartsBench) -> str:
         f"ref_grad {config.ref_grad}, {config.precision}, {len(bench.rounds)} updates",
         f"{'part':14} {'median ms':>10} {'min':>8} {'max':>8}",
     ]
-    totals = [sum(one.values()) for one in bench.rounds]
-    columns = {part: [one[part] for one in bench.rounds] for part in PARTS} | {"update": totals}
+    totals = [sum(times.values()) for times in bench.rounds]
+    columns = {part: [times[part] for times in bench.rounds] for part in PARTS} | {"update": totals}
     lines += [
         f"{part:14} {median(values):10.1f} {min(values):8.1f} {max(values):8.1f}"
         for part, values in columns.items()
@@ -112,5 +112,5 @@ def _timed_update(setup: Setup, step: int) -> Stopwatch:
     forward = 1000 * (watch.now() - began)
     watch.spent["other forward"] = forward - sum(watch.spent.values())
     watch.timed("backward", learner.scaler.scale(objective.loss).backward)()
-    watch.timed("optimiser", learner.descend)(setup.config.max_grad_norm)
+    watch.timed("optimizer", learner.descend)(setup.config.max_grad_norm)
     return watch

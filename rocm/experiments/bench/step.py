@@ -258,7 +258,7 @@ def _memory(arm: Arm) -> Row:
 
 
 def _errors(gradient: Tensor, truth: Tensor) -> Row:
-    """Error of a gradient; None without both, or if the true one is 0 (a policy on one picture)."""
+    """Error of a gradient; None without both, or if the truth is 0 (a policy on one picture)."""
     if not (gradient.numel() and truth.any()):
         return {"gradient error": None, "cosine": None}
     error = ((gradient - truth).norm() / truth.norm()).item()

@@ -37,7 +37,7 @@ ALL_OFF = {
 BATCHED = ALL_OFF | {"reference_batch": 32, "keep_text": True}
 FLAT = BATCHED | {"flat_lora": True, "channels_last": "auto"}
 LEAN = FLAT | {"lean_layers": "on", "decode_batch": 1}
-PLAIN = Variant("plain", ALL_OFF, "nothing recomputed, nothing optimised; others' measure")
+PLAIN = Variant("plain", ALL_OFF, "nothing recomputed, nothing optimized; others' measure")
 NAIVE = Variant("naive", ALL_OFF | {"gradient_checkpointing": "on"}, "every call recomputed")
 COUNTED = (
     PLAIN,

@@ -34,7 +34,7 @@ def carry_out(plan: Plan, folder: Path, say: Say) -> Findings:
     """Tune, train and compare; RunError if it was stopped, the same call continues."""
     make_folder(folder)
     tuning = plan.tuning()
-    # Tuning does not change how many runs there are, except that equal ones are one.
+    # Tuning does not change how many runs there are, except that equal runs are trained once.
     first = {job.method.key: job.config.learning_rate for job in reversed(tuning)}
     expected = len({job.name for job in [*tuning, *plan.results(first)]})
     progress = _Progress(say, expected)
@@ -109,7 +109,7 @@ def _findings(
 ) -> Findings:
     last = list(ends.values())[-1]
     judge = jobs[0].config.judge
-    cells = {measure: results.table(jobs, found) for measure, found in ends.items()}
+    cells = {measure: results.table(jobs, own) for measure, own in ends.items()}
     betas = results.by_beta(jobs, last)
     reported = [job for job in jobs if job.role == "result"]
     rows = {
@@ -153,11 +153,11 @@ def _pictures(
     """Previews of seed 0 by column: the base model, then every method; and their prompts."""
     firsts = {job.method.label: job for job in reported if job.config.seed == 0}
     start = runs[next(iter(firsts.values())).name].pictures(0)[:NUM_PICTURES]
-    columns = {"base model": [one["path"] for one in start]}
+    columns = {"base model": [picture["path"] for picture in start]}
     for label, job in firsts.items():
         shown = runs[job.name].pictures(ends[job.name].step)[:NUM_PICTURES]
-        columns[label] = [one["path"] for one in shown]
-    return columns, [one["prompt"] for one in start]
+        columns[label] = [picture["path"] for picture in shown]
+    return columns, [picture["prompt"] for picture in start]
 
 
 def _machine(runs: dict[str, RunDir]) -> str:

@@ -25,11 +25,11 @@ def beta_chart(betas: dict[float, Cell], judge: str) -> str:
     figure = Figure((8, 3.2), layout="constrained")
     names = {TRAINED: "gain of the reward, deviations", judge: f"change of {judge}"}
     for axes, (score, label) in zip(figure.subplots(1, 2), names.items(), strict=True):
-        found = [cell.gains[score] for cell in betas.values()]
-        means = [one.mean for one in found]
-        ends = [[one.mean - _or(one.low, one.mean) for one in found]]
-        ends.append([_or(one.high, one.mean) - one.mean for one in found])
-        places = range(len(found))
+        gains = [cell.gains[score] for cell in betas.values()]
+        means = [gain.mean for gain in gains]
+        ends = [[gain.mean - _or(gain.low, gain.mean) for gain in gains]]
+        ends.append([_or(gain.high, gain.mean) - gain.mean for gain in gains])
+        places = range(len(gains))
         axes.errorbar(places, means, yerr=ends, marker="o", capsize=3, color="#1d4ed8")
         best = max(places, key=means.__getitem__)
         axes.plot(best, means[best], "o", markersize=12, fillstyle="none", color="#c2410c")
@@ -49,11 +49,11 @@ def efficiency_chart(runs: dict[str, list[list[Row]]]) -> str:
     for axes, (measure, label) in zip(panels, AXES.items(), strict=True):
         for number, method in enumerate(METHODS):
             places, means, deviations = _curve(runs[method.key], measure)
-            colour = f"C{number % 10}" if number < 10 else "black"
-            axes.plot(places, means, DASHES[method.kind], color=colour, label=method.label)
+            color = f"C{number % 10}" if number < 10 else "black"
+            axes.plot(places, means, DASHES[method.kind], color=color, label=method.label)
             low = [mean - half for mean, half in zip(means, deviations, strict=True)]
             high = [mean + half for mean, half in zip(means, deviations, strict=True)]
-            axes.fill_between(places, low, high, color=colour, alpha=0.12, linewidth=0)
+            axes.fill_between(places, low, high, color=color, alpha=0.12, linewidth=0)
         axes.set(xlabel=label)
     panels[0].set(ylabel="trained reward, deviations")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=6)

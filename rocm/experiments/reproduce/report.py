@@ -130,10 +130,10 @@ class Findings:
 
     def _tuning(self) -> str:
         lines = "".join(
-            f"<tr><td>{html.escape(one['method'])}</td><td>{one['learning_rate']:.2g}</td>"
-            f"<td>{one['seed']}</td><td>{one['gain']:+.3f}</td>"
-            f"<td>{'chosen' if one['is_chosen'] else ''}</td></tr>"
-            for one in self.tuning
+            f"<tr><td>{html.escape(line['method'])}</td><td>{line['learning_rate']:.2g}</td>"
+            f"<td>{line['seed']}</td><td>{line['gain']:+.3f}</td>"
+            f"<td>{'chosen' if line['is_chosen'] else ''}</td></tr>"
+            for line in self.tuning
         )
         return (
             "<h2>Tuning</h2><table><caption>One run each; gain of the trained reward</caption>"

@@ -50,7 +50,7 @@ def end_of(run: RunDir, measure: str, limit: float) -> End:
         raise AssertionError(f"{run.path} has not spent its {measure}.")
     now, before = run.scores(row["step"]), run.scores(0)
     gains = {
-        name: [one - other for one, other in zip(now[name], before[name], strict=True)]
+        name: [later - earlier for later, earlier in zip(now[name], before[name], strict=True)]
         for name in now
     }
     statistics = {name: value for name, value in row.items() if name.startswith("eval/")}
@@ -70,17 +70,17 @@ def cell_of(ends: list[End]) -> Cell:
 
 def is_raised(gains: list[float]) -> bool:
     """Whether the 95 % interval of paired gains over prompts lies above 0."""
-    found = interval(gains, "prompts")
-    return found is not None and found.low is not None and found.low > 0
+    gain = interval(gains, "prompts")
+    return gain is not None and gain.low is not None and gain.low > 0
 
 
-def difference(one: Cell, other: Cell, score: str) -> Interval:
+def difference(cell: Cell, other: Cell, score: str) -> Interval:
     """Mean gain of one method minus another's, paired by the seeds that both have."""
-    pairs = zip(one.ends, other.ends, strict=False)
+    pairs = zip(cell.ends, other.ends, strict=False)
     values = [fmean(first.gains[score]) - fmean(second.gains[score]) for first, second in pairs]
-    found = interval(values, "seeds")
-    assert found is not None, "both methods have the first seed"
-    return found
+    gap = interval(values, "seeds")
+    assert gap is not None, "both methods have the first seed"
+    return gap
 
 
 def best_learning_rates(plan: Plan, ends: dict[str, End]) -> dict[str, float]:
@@ -94,27 +94,27 @@ def best_learning_rates(plan: Plan, ends: dict[str, End]) -> dict[str, float]:
 
 def table(jobs: list[Job], ends: dict[str, End]) -> dict[str, Cell]:
     """The reported runs of each method as a cell, by the method's key."""
-    found: dict[str, list[End]] = {method.key: [] for method in METHODS}
+    ends_of: dict[str, list[End]] = {method.key: [] for method in METHODS}
     for job in jobs:
         if job.role == "result":
-            found[job.method.key].append(ends[job.name])
-    return {key: cell_of(one) for key, one in found.items()}
+            ends_of[job.method.key].append(ends[job.name])
+    return {key: cell_of(own) for key, own in ends_of.items()}
 
 
 def by_beta(jobs: list[Job], ends: dict[str, End]) -> dict[float, Cell]:
     """ROCM with KL by the weight of the divergence, smallest first."""
-    found: dict[float, list[End]] = {}
+    ends_of: dict[float, list[End]] = {}
     for job in jobs:
         if job.role == "beta":
-            found.setdefault(job.config.beta, []).append(ends[job.name])
-    return {beta: cell_of(found[beta]) for beta in sorted(found)}
+            ends_of.setdefault(job.config.beta, []).append(ends[job.name])
+    return {beta: cell_of(ends_of[beta]) for beta in sorted(ends_of)}
 
 
 def claims(cells: dict[str, dict[str, Cell]], betas: dict[float, Cell], judge: str) -> list[Claim]:
     """The paper's claims, compared with the cells by budget and method and with the betas."""
-    found = [_first_order_is_faster(measure, of) for measure, of in cells.items()]
+    faster = [_first_order_is_faster(measure, of) for measure, of in cells.items()]
     last = list(cells.values())[-1]
-    return [*found, _divergence_keeps_honest(last, judge), _peak(betas, judge), _no_winner(last)]
+    return [*faster, _divergence_keeps_honest(last, judge), _peak(betas, judge), _no_winner(last)]
 
 
 def _first_order_is_faster(measure: str, cells: dict[str, Cell]) -> Claim:
@@ -130,7 +130,7 @@ def _first_order_is_faster(measure: str, cells: dict[str, Cell]) -> Claim:
 
 def _divergence_keeps_honest(cells: dict[str, Cell], judge: str) -> Claim:
     kept = [method for method in METHODS if method.kind == "divergence"]
-    gaps = {one.label: difference(cells[one.key], cells["beta0"], judge) for one in kept}
+    gaps = {method.label: difference(cells[method.key], cells["beta0"], judge) for method in kept}
     return Claim(
         "With a divergence the held-out judge falls less than with beta = 0.",
         all(_is_above(gap) for gap in gaps.values()),
@@ -152,7 +152,9 @@ def _peak(betas: dict[float, Cell], judge: str) -> Claim:
 def _no_winner(cells: dict[str, Cell]) -> Claim:
     kept = [method for method in METHODS if method.kind == "divergence"]
     scores = cells[kept[0].key].gains
-    best = {score: max(kept, key=lambda one: cells[one.key].gains[score].mean) for score in scores}
+    best = {
+        score: max(kept, key=lambda method: cells[method.key].gains[score].mean) for score in scores
+    }
     return Claim(
         "No divergence is best on every score.",
         len({method.key for method in best.values()}) > 1,
@@ -160,11 +162,11 @@ def _no_winner(cells: dict[str, Cell]) -> Claim:
     )
 
 
-def words(found: Interval) -> str:
+def words(gap: Interval) -> str:
     """An interval in words, such as `+0.120 (0.030 to 0.210)`."""
-    if found.low is None or found.high is None:
-        return f"{found.mean:+.3g}"
-    return f"{found.mean:+.3g} ({found.low:.3g} to {found.high:.3g})"
+    if gap.low is None or gap.high is None:
+        return f"{gap.mean:+.3g}"
+    return f"{gap.mean:+.3g} ({gap.low:.3g} to {gap.high:.3g})"
 
 
 def unraised(cells: dict[str, dict[str, Cell]]) -> list[tuple[str, Method]]:
@@ -177,5 +179,5 @@ def unraised(cells: dict[str, dict[str, Cell]]) -> list[tuple[str, Method]]:
     ]
 
 
-def _is_above(found: Interval) -> bool:
-    return (found.low if found.low is not None else found.mean) > 0
+def _is_above(gap: Interval) -> bool:
+    return (gap.low if gap.low is not None else gap.mean) > 0

@@ -79,9 +79,9 @@ class DraftBin:
             tables = {name: dump(w.connection, name, study_id) for name in DESIGN}
             tables["score"] = dump_scores(w.connection, study_id)
             tables["event"] = [
-                one
-                for one in dump(w.connection, "event", study_id)
-                if one["rater_id"] is None and one["trial_id"] is None
+                event
+                for event in dump(w.connection, "event", study_id)
+                if event["rater_id"] is None and event["trial_id"] is None
             ]
             make_folder(folder / "pictures")
             kept = {"study": dict(row._mapping), "tables": tables}
@@ -95,15 +95,15 @@ class DraftBin:
 
     def take_out(self, study_id: str) -> None:
         """Restore a deleted draft with pictures and strikes; StudyError if it was built anew."""
-        if study_id not in [one.study_id for one in self.drafts()]:
+        if study_id not in [draft.study_id for draft in self.drafts()]:
             raise MissingFile(f"There is no study '{study_id[:40]}' in the bin, {self.path}.")
         folder = self.path / study_id
         kept = read_json(folder / ROWS)
         with self._store.database.write() as w:
             if w.execute(select(study.c.id).where(study.c.id == study_id)).first():
                 raise StudyError(
-                    f"Study {study_id} was built anew since it was deleted. Delete that one first, "
-                    "or leave the old one in the bin."
+                    f"Study {study_id} was built anew since it was deleted. Delete the new study "
+                    "first, or leave the old study in the bin."
                 )
             w.insert(study, **kept["study"])
             ids: dict[str, dict[int, int]] = {}
@@ -138,7 +138,7 @@ def _delete_rows(w: Writing, study_id: str) -> None:
 
 
 def _names(tables: dict[str, list[dict[str, Any]]]) -> list[str]:
-    return [f"{one['picture_id']}{SUFFIX}" for one in tables["image"]]
+    return [f"{image['picture_id']}{SUFFIX}" for image in tables["image"]]
 
 
 def _move(source: Path, target: Path) -> None:

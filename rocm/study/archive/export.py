@@ -25,34 +25,34 @@ def export(store: Store, pictures: Pictures, study_id: str, folder: Path, questi
     about = store.study(study_id)
     if about.config_sha256 is None:
         raise StudyError("A draft has no votes to export. Open the study first.")
-    keys = [one.key for one in store.questions(study_id)]
+    keys = [asked.key for asked in store.questions(study_id)]
     if question not in keys:
         raise StudyError(f"question={question!r} is not asked here: {', '.join(keys)}.")
     votes = store.votes(study_id)
-    chosen = [one for one in votes if one.question == question and is_analyzed(one)]
-    long = [{"manifest": about.config_sha256, **asdict(one)} for one in votes]
-    ties = sum(one.choice == "tie" for one in chosen)
+    chosen = [vote for vote in votes if vote.question == question and is_analyzed(vote)]
+    long = [{"manifest": about.config_sha256, **asdict(vote)} for vote in votes]
+    ties = sum(vote.choice == "tie" for vote in chosen)
     facts = {
         "study": study_id,
         "title": about.title,
         "status": about.status,
         "is_demo": about.is_demo,
-        "sources": sorted({one.source for one in votes}),
+        "sources": sorted({vote.source for vote in votes}),
         "manifest": about.config_sha256,
         "question": question,
         "votes": len(votes),
-        "analysed": len(chosen),
+        "analyzed": len(chosen),
         "ties": ties,
     }
-    names = ["manifest", *(one.name for one in fields(Vote))]
+    names = ["manifest", *(field.name for field in fields(Vote))]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "votes.csv").write_text(csv_text(names, long), encoding="utf-8")
         _write_parquet(folder / "votes.parquet", names, long)
-        _write_lines(folder / "pick-a-pic.jsonl", (pick_a_pic(one, about) for one in chosen))
-        preferred = (preference(one, about) for one in chosen if one.choice != "tie")
+        _write_lines(folder / "pick-a-pic.jsonl", (pick_a_pic(vote, about) for vote in chosen))
+        preferred = (preference(vote, about) for vote in chosen if vote.choice != "tie")
         _write_lines(folder / "preferences.jsonl", preferred)
-        _write_lines(folder / "battles.jsonl", (battle(one, about) for one in chosen))
+        _write_lines(folder / "battles.jsonl", (battle(vote, about) for vote in chosen))
         _write_pictures(folder / "pictures.zip", pictures, votes)
         (folder / "manifest.json").write_text(json.dumps(about.config, indent=1), encoding="utf-8")
         (folder / "export.json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
@@ -63,9 +63,9 @@ def export(store: Store, pictures: Pictures, study_id: str, folder: Path, questi
     return folder
 
 
-def is_analyzed(one: Vote) -> bool:
+def is_analyzed(vote: Vote) -> bool:
     """Whether a vote is of an analyzed pair, seen for the first time, and not excluded."""
-    return one.kind == "main" and one.repetition == 0 and not one.excluded
+    return vote.kind == "main" and vote.repetition == 0 and not vote.excluded
 
 
 def csv_text(names: list[str], rows: Iterable[dict[str, Any]]) -> str:
@@ -82,58 +82,58 @@ def _harmless(value: Any) -> Any:
     return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
 
 
-def pick_a_pic(one: Vote, about: Any) -> dict[str, Any]:
+def pick_a_pic(vote: Vote, about: Any) -> dict[str, Any]:
     """A vote in the columns of Pick-a-Pic; picture 0 is arm a's, a tie is one half each."""
-    label = {"a": 1.0, "tie": 0.5, "b": 0.0}[one.choice]
+    label = {"a": 1.0, "tie": 0.5, "b": 0.0}[vote.choice]
     return {
         "are_different": True,
-        "best_image_uid": {"a": one.image_a, "b": one.image_b, "tie": ""}[one.choice],
-        "caption": one.text,
-        "created_at": one.created_at,
+        "best_image_uid": {"a": vote.image_a, "b": vote.image_b, "tie": ""}[vote.choice],
+        "caption": vote.text,
+        "created_at": vote.created_at,
         "has_label": True,
-        "image_0_uid": one.image_a,
-        "image_1_uid": one.image_b,
-        "image_0_url": f"pictures/{one.image_a}{SUFFIX}",
-        "image_1_url": f"pictures/{one.image_b}{SUFFIX}",
+        "image_0_uid": vote.image_a,
+        "image_1_uid": vote.image_b,
+        "image_0_url": f"pictures/{vote.image_a}{SUFFIX}",
+        "image_1_url": f"pictures/{vote.image_b}{SUFFIX}",
         "label_0": label,
         "label_1": 1 - label,
-        "model_0": one.arm_a,
-        "model_1": one.arm_b,
+        "model_0": vote.arm_a,
+        "model_1": vote.arm_b,
         "num_example_per_prompt": 1,
-        "ranking_id": one.trial,
-        "user_id": one.rater,
-        "source": one.source,
+        "ranking_id": vote.trial,
+        "user_id": vote.rater,
+        "source": vote.source,
         "manifest": about.config_sha256,
     }
 
 
-def preference(one: Vote, about: Any) -> dict[str, Any]:
+def preference(vote: Vote, about: Any) -> dict[str, Any]:
     """A vote that is no tie, as TRL's preference format: prompt, chosen, rejected."""
-    chosen, rejected = (one.image_a, one.image_b)[:: 1 if one.choice == "a" else -1]
+    chosen, rejected = (vote.image_a, vote.image_b)[:: 1 if vote.choice == "a" else -1]
     return {
-        "prompt": one.text,
+        "prompt": vote.text,
         "chosen": f"pictures/{chosen}{SUFFIX}",
         "rejected": f"pictures/{rejected}{SUFFIX}",
-        "seed": one.seed,
-        "rater": one.rater,
-        "source": one.source,
-        "comparison": one.comparison,
+        "seed": vote.seed,
+        "rater": vote.rater,
+        "source": vote.source,
+        "comparison": vote.comparison,
         "manifest": about.config_sha256,
     }
 
 
-def battle(one: Vote, about: Any) -> dict[str, Any]:
+def battle(vote: Vote, about: Any) -> dict[str, Any]:
     """A vote as FastChat's arena has battles; a tie of two bad pictures is its `tie (bothbad)`."""
-    winner = {"a": "model_a", "b": "model_b", "tie": "tie"}[one.choice]
+    winner = {"a": "model_a", "b": "model_b", "tie": "tie"}[vote.choice]
     return {
-        "question_id": one.trial,
-        "model_a": one.arm_a,
-        "model_b": one.arm_b,
-        "winner": "tie (bothbad)" if one.tie_reason == "both_bad" else winner,
-        "judge": f"rater_{one.rater}",
-        "tstamp": one.created_at,
+        "question_id": vote.trial,
+        "model_a": vote.arm_a,
+        "model_b": vote.arm_b,
+        "winner": "tie (bothbad)" if vote.tie_reason == "both_bad" else winner,
+        "judge": f"rater_{vote.rater}",
+        "tstamp": vote.created_at,
         "anony": True,
-        "source": one.source,
+        "source": vote.source,
         "manifest": about.config_sha256,
     }
 

@@ -51,8 +51,8 @@ def pack(
         if with_votes:
             tables["score"] = dump_scores(connection, study_id)
         secret = key(connection, study_id)
-    for one in tables["arm"]:
-        one.update(dict.fromkeys(SECRET))
+    for arm_row in tables["arm"]:
+        arm_row.update(dict.fromkeys(SECRET))
     if not with_votes:
         _forget_work(tables)
     whole = {**dict(row._mapping), "key_nonce": None}
@@ -61,8 +61,10 @@ def pack(
         with ZipFile(target, "w", ZIP_STORED) as made:
             made.writestr("manifest.json", row.config_json)
             made.writestr("study.json", json.dumps({"study": whole, "tables": tables}))
-            for one in tables["image"]:
-                made.write(pictures.file(one["picture_id"]), f"pictures/{one['picture_id']}.webp")
+            for picture in tables["image"]:
+                made.write(
+                    pictures.file(picture["picture_id"]), f"pictures/{picture['picture_id']}.webp"
+                )
         if digest(secret) == row.key_sha256:
             kept.write_text(canonical(secret), encoding="utf-8")
     except OSError as error:
@@ -91,15 +93,15 @@ def dump_scores(connection: Connection, study_id: str) -> list[dict[str, Any]]:
 def _planned(tables: dict[str, Rows]) -> tuple[Rows, Rows]:
     """Blocks and slots as they were before the first rater."""
     free = {"rater_id": None, "taken_at": None}
-    planned = [{**one, **free} for one in tables["block"] if one["origin"] == "planned"]
-    ids = {one["id"] for one in planned}
-    return planned, [one for one in tables["slot"] if one["block_id"] in ids]
+    planned = [{**row, **free} for row in tables["block"] if row["origin"] == "planned"]
+    ids = {row["id"] for row in planned}
+    return planned, [row for row in tables["slot"] if row["block_id"] in ids]
 
 
 def _forget_work(tables: dict[str, Rows]) -> None:
     """Leave the study as it was before its first rater."""
     tables["block"], tables["slot"] = _planned(tables)
-    tables["pair"] = [{**one, "issued": 0} for one in tables["pair"]]
+    tables["pair"] = [{**row, "issued": 0} for row in tables["pair"]]
     tables["event"] = [e for e in tables["event"] if e["rater_id"] is e["trial_id"] is None]
 
 
@@ -109,16 +111,20 @@ def unpack(store: Store, pictures: Pictures, source: Path, key_from: Path | None
     A study of the same manifest that is here gets missing pictures and, without raters of its own,
     the votes. Arms get their names from the file of the key.
     """
-    found = untrusted.read(source)
-    named = _checked_key(key_from, found.about) if key_from else []
-    _check_owner(store, found)
-    new = [one for one, content in found.pictures.items() if not pictures.has(one, content)]
-    absent = [one for one in new if not pictures.has(one)]
+    bundle = untrusted.read(source)
+    named = _checked_key(key_from, bundle.about) if key_from else []
+    _check_owner(store, bundle)
+    new = [
+        picture_id
+        for picture_id, content in bundle.pictures.items()
+        if not pictures.has(picture_id, content)
+    ]
+    absent = [picture_id for picture_id in new if not pictures.has(picture_id)]
     try:
         for picture_id in new:
-            pictures.put(picture_id, found.pictures[picture_id])
+            pictures.put(picture_id, bundle.pictures[picture_id])
         with store.database.write() as w:
-            _insert_all(w, found, named)
+            _insert_all(w, bundle, named)
     except (IntegrityError, DataError, StudyError) as error:
         for picture_id in absent:
             pictures.remove(picture_id)
@@ -126,21 +132,21 @@ def unpack(store: Store, pictures: Pictures, source: Path, key_from: Path | None
             raise
         # The database's own words hold the row and the statement.
         raise StudyError(f"What {source} holds does not fit together. {AGAIN}") from error
-    return str(found.about["id"])
+    return str(bundle.about["id"])
 
 
-def _check_owner(store: Store, found: Bundle) -> None:
+def _check_owner(store: Store, bundle: Bundle) -> None:
     """Refuse pictures under the names of others that are here."""
     with store.database.read() as connection:
         rows = connection.execute(select(image.c.picture_id, image.c.sha256))
         known = {row.picture_id: row.sha256 for row in rows}
-    for row in found.tables["image"]:
+    for row in bundle.tables["image"]:
         if known.get(row["picture_id"], row["sha256"]) != row["sha256"]:
             raise StudyError(f"Picture {row['picture_id']} is here already, and another. {AGAIN}")
 
 
-def _insert_all(w: Writing, found: Bundle, named: list[dict[str, Any]]) -> None:
-    about, tables, study_id = found.about, found.tables, found.about["id"]
+def _insert_all(w: Writing, bundle: Bundle, named: list[dict[str, Any]]) -> None:
+    about, tables, study_id = bundle.about, bundle.tables, bundle.about["id"]
     present = w.execute(select(study).where(study.c.id == study_id)).one_or_none()
     if present is None:
         ids = _insert_design(w, about, tables)
@@ -174,21 +180,21 @@ def _checked_key(path: Path, about: dict[str, Any]) -> list[dict[str, Any]]:
             {"code": code, **values, "params_json": canonical(values["params"])}
             for code, values in document["arms"].items()
         ]
-        for one in arms:
-            del one["params"]
-            untrusted.check_row(arm, one, ("code", "role", *SECRET))
+        for row in arms:
+            del row["params"]
+            untrusted.check_row(arm, row, ("code", "role", *SECRET))
         nonce = {"key_nonce": document["nonce"]}
         untrusted.check_row(study, nonce, nonce)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise StudyError(f"{path} holds no arms as a key does. {AGAIN}") from error
-    return [{**one, **nonce} for one in arms]
+    return [{**row, **nonce} for row in arms]
 
 
 def _name_arms(w: Writing, study_id: str, named: list[dict[str, Any]]) -> None:
-    for one in named:
-        told = {name: one[name] for name in SECRET}
-        w.update(arm, arm.c.study_id == study_id, arm.c.code == one["code"], **told)
-        w.update(study, study.c.id == study_id, key_nonce=one["key_nonce"])
+    for row in named:
+        told = {name: row[name] for name in SECRET}
+        w.update(arm, arm.c.study_id == study_id, arm.c.code == row["code"], **told)
+        w.update(study, study.c.id == study_id, key_nonce=row["key_nonce"])
 
 
 def _insert_design(w: Writing, about: dict[str, Any], tables: dict[str, Rows]) -> Ids:
@@ -198,7 +204,7 @@ def _insert_design(w: Writing, about: dict[str, Any], tables: dict[str, Rows]) -
     w.insert(study, **{**about, **draft})
     for name in ("question", "prompt", "arm", "image"):
         insert(w, name, tables[name], ids)
-    insert(w, "pair", [{**one, "issued": 0} for one in tables["pair"]], ids)
+    insert(w, "pair", [{**row, "issued": 0} for row in tables["pair"]], ids)
     insert(w, "score", tables.get("score", []), ids)
     for name, rows in zip(("block", "slot"), _planned(tables), strict=True):
         insert(w, name, rows, ids)
@@ -217,12 +223,12 @@ def _present_ids(w: Writing, study_id: str, tables: dict[str, Any]) -> Ids:
         if _fixed(_moved(tables[name], ids)) != _fixed(here):
             raise StudyError(f"Its {name}s are not those of study {study_id} here. {AGAIN}")
         pairs = zip(tables[name], here, strict=True)
-        ids[name] = {one["id"]: row["id"] for one, row in pairs}
-    numbers = {one["number"]: one["id"] for one in dump(w.connection, "block", study_id)}
+        ids[name] = {given["id"]: present["id"] for given, present in pairs}
+    numbers = {row["number"]: row["id"] for row in dump(w.connection, "block", study_id)}
     ids["block"] = {
-        one["id"]: numbers[one["number"]]
-        for one in tables["block"]
-        if one["origin"] == "planned" and one["number"] in numbers
+        row["id"]: numbers[row["number"]]
+        for row in tables["block"]
+        if row["origin"] == "planned" and row["number"] in numbers
     }
     return ids
 
@@ -230,28 +236,28 @@ def _present_ids(w: Writing, study_id: str, tables: dict[str, Any]) -> Ids:
 def _fixed(rows: Rows) -> Rows:
     """What neither the key nor votes change, without the ids of one store."""
     changing = {"id", "issued", "target", *SECRET}
-    return [{name: value for name, value in one.items() if name not in changing} for one in rows]
+    return [{name: value for name, value in row.items() if name not in changing} for row in rows]
 
 
 def _insert_votes(w: Writing, about: dict[str, Any], tables: dict[str, Any], ids: Ids) -> None:
     """Store raters, their work and their votes; states last, because they close what is open."""
-    raters = [{**one, "status": "active", "completion_code": None} for one in tables["rater"]]
+    raters = [{**row, "status": "active", "completion_code": None} for row in tables["rater"]]
     insert(w, "rater", raters, ids)
-    later = [one for one in tables["block"] if one["id"] not in ids["block"]]
+    later = [row for row in tables["block"] if row["id"] not in ids["block"]]
     insert(w, "block", later, ids)
-    fresh = {one["id"] for one in later}
-    insert(w, "slot", [one for one in tables["slot"] if one["block_id"] in fresh], ids)
-    for one in tables["block"]:
-        if one["id"] not in fresh and one["rater_id"] is not None:
-            taken = {"rater_id": ids["rater"][one["rater_id"]], "taken_at": one["taken_at"]}
-            w.update(block, block.c.id == ids["block"][one["id"]], **taken)
+    fresh = {row["id"] for row in later}
+    insert(w, "slot", [row for row in tables["slot"] if row["block_id"] in fresh], ids)
+    for row in tables["block"]:
+        if row["id"] not in fresh and row["rater_id"] is not None:
+            taken = {"rater_id": ids["rater"][row["rater_id"]], "taken_at": row["taken_at"]}
+            w.update(block, block.c.id == ids["block"][row["id"]], **taken)
     for name in ("trial", "vote", "exclusion", "event"):
         insert(w, name, tables[name], ids)
     for name, columns in (("pair", ("issued", "target")), ("rater", ("status", "completion_code"))):
         table = metadata.tables[name]
-        for one in tables[name]:
-            now = {column: one[column] for column in columns}
-            w.update(table, table.c.id == ids[name][one["id"]], **now)
+        for row in tables[name]:
+            now = {column: row[column] for column in columns}
+            w.update(table, table.c.id == ids[name][row["id"]], **now)
     if about["status"] != "open":
         end = {"status": about["status"], "closed_at": about["closed_at"]}
         w.update(study, study.c.id == about["id"], **end)
@@ -264,10 +270,10 @@ def _moved(rows: Rows, ids: Ids) -> Rows:
             column: ids[REFERENCES[column]][value]
             if column in REFERENCES and value is not None
             else value
-            for column, value in one.items()
+            for column, value in row.items()
             if column != "id"
         }
-        for one in rows
+        for row in rows
     ]
 
 
@@ -277,4 +283,4 @@ def insert(w: Writing, name: str, rows: Rows, ids: Ids) -> None:
     made = w.insert_many(table, _moved(rows, ids))
     if "id" in table.c:
         pairs = zip(rows, made, strict=True)
-        ids.setdefault(name, {}).update({one["id"]: row.id for one, row in pairs})
+        ids.setdefault(name, {}).update({row["id"]: new.id for row, new in pairs})

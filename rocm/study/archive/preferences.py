@@ -15,6 +15,7 @@ from sqlalchemy import select
 from rocm.config import RunConfig
 from rocm.errors import StudyError
 from rocm.prompts.split import prompts_of
+from rocm.runs.adapters import BASE, WEIGHTS
 from rocm.storage.files import make_folder, write_atomic
 from rocm.storage.paths import ROOT
 from rocm.study.archive.export import is_analyzed
@@ -22,7 +23,6 @@ from rocm.study.store.rows import Vote
 from rocm.study.store.store import Store
 from rocm.study.store.studies import named
 from rocm.study.store.tables import arm
-from rocm.training.preferences import ADAPTER_FILE, BASE
 
 PREFIX = "study:"
 SHARED = ("model", "num_inference_steps", "guidance_scale", "grid")
@@ -60,22 +60,22 @@ def table_of_study(store: Store, home: Path, config: RunConfig) -> StudyTable:
     primary = about.config["primary_question"]
     stored = store.votes(about.study_id)
     votes = [vote for vote in stored if is_analyzed(vote) and vote.question == primary]
-    decided = [one for one in votes if one.choice != "tie"]
+    decided = [vote for vote in votes if vote.choice != "tie"]
     held_out = prompts_of(config).evaluation
-    used = [one for one in decided if one.text not in held_out]
+    used = [vote for vote in decided if vote.text not in held_out]
     if not used:
         raise StudyError(
             f"Study {about.study_id} has no vote to train on: {len(votes)} votes on {primary!r}, "
             f"{len(votes) - len(decided)} ties, {len(decided)} on prompts that this run is "
             "evaluated on. Lower num_eval_prompts, or give other prompts."
         )
-    drew = _drawers(store, about.study_id, config, {a for one in used for a in _arms(one)})
-    lines = "".join(json.dumps(_row(one, drew, about.config_sha256)) + "\n" for one in used)
+    drew = _drawers(store, about.study_id, config, {a for vote in used for a in _arms(vote)})
+    lines = "".join(json.dumps(_row(vote, drew, about.config_sha256)) + "\n" for vote in used)
     folder = home.resolve() / "studies" / about.study_id
     make_folder(folder)
     file = folder / f"preferences-{sha256(lines.encode()).hexdigest()[:12]}.jsonl"
     write_atomic(file, lines)
-    raters, sources = ({getattr(one, name) for one in used} for name in ("rater", "source"))
+    raters, sources = ({getattr(vote, name) for vote in used} for name in ("rater", "source"))
     return StudyTable(
         file,
         f"Study {about.study_id}: {len(used)} preferences of {len(raters)} raters "
@@ -84,21 +84,21 @@ def table_of_study(store: Store, home: Path, config: RunConfig) -> StudyTable:
     )
 
 
-def _arms(one: Vote) -> tuple[str, str]:
-    return one.arm_a, one.arm_b
+def _arms(vote: Vote) -> tuple[str, str]:
+    return vote.arm_a, vote.arm_b
 
 
-def _row(one: Vote, drew: Mapping[str, str], manifest: str | None) -> dict[str, Any]:
-    winner, loser = _arms(one) if one.choice == "a" else _arms(one)[::-1]
+def _row(vote: Vote, drew: Mapping[str, str], manifest: str | None) -> dict[str, Any]:
+    winner, loser = _arms(vote) if vote.choice == "a" else _arms(vote)[::-1]
     return {
-        "prompt": one.text,
-        "seed": one.seed,
+        "prompt": vote.text,
+        "seed": vote.seed,
         "winner": drew[winner],
         "loser": drew[loser],
-        "rater": one.rater,
-        "source": one.source,
-        "comparison": one.comparison,
-        "study": one.study,
+        "rater": vote.rater,
+        "source": vote.source,
+        "comparison": vote.comparison,
+        "study": vote.study,
         "manifest": manifest,
     }
 
@@ -107,7 +107,7 @@ def _drawers(store: Store, study_id: str, config: RunConfig, names: set[str]) ->
     """What drew each arm: `base`, or its adapter's folder."""
     with store.database.read() as connection:
         rows = connection.execute(select(arm).where(arm.c.study_id == study_id)).all()
-    known = {one.name: one for one in rows if one.params_json is not None}
+    known = {row.name: row for row in rows if row.params_json is not None}
     if not names <= set(known):
         raise StudyError(
             f"The arms of study {study_id} have no names here. Train where the study was built, or "
@@ -118,7 +118,7 @@ def _drawers(store: Store, study_id: str, config: RunConfig, names: set[str]) ->
 
 def _drawer(name: str, row: Any, config: RunConfig) -> str:
     params = json.loads(row.params_json)
-    wanted = {one: getattr(config, one) for one in SHARED} | {"adapter_strength": 1.0}
+    wanted = {setting: getattr(config, setting) for setting in SHARED} | {"adapter_strength": 1.0}
     if not params["adapter"]:
         del wanted["adapter_strength"]
     for setting, value in wanted.items():
@@ -135,7 +135,7 @@ def _drawer(name: str, row: Any, config: RunConfig) -> str:
     adapter: str = params["adapter"]
     if not adapter:
         return BASE
-    file = ROOT / adapter / ADAPTER_FILE
+    file = ROOT / adapter / WEIGHTS
     if not file.is_file() or sha256(file.read_bytes()).hexdigest() != row.adapter_sha256:
         raise StudyError(
             f"The adapter of arm {name} is not in {adapter} any more, or was changed since. "

@@ -76,14 +76,16 @@ def read(source: Path) -> Bundle:
 def _members(source: Path) -> tuple[str, Any, dict[str, bytes]]:
     with ZipFile(source) as bundle:
         listed = bundle.infolist()
-        names = {one.filename for one in listed}
+        names = {member.filename for member in listed}
         if len(names) < len(listed) or len(listed) > MAX_FILES:
             raise ValueError("a name is there twice, or there are too many")
         # A bomb needs compression, or files that lie in each other.
-        total = sum(one.file_size for one in listed)
-        if total > source.stat().st_size or any(one.file_size > MAX_BYTES for one in listed):
+        total = sum(member.file_size for member in listed)
+        if total > source.stat().st_size or any(member.file_size > MAX_BYTES for member in listed):
             raise ValueError("what is in it is larger than it may be")
-        if any(one.compress_type != ZIP_STORED or one.flag_bits & LOCKED for one in listed):
+        if any(
+            member.compress_type != ZIP_STORED or member.flag_bits & LOCKED for member in listed
+        ):
             raise ValueError("something in it is compressed or encrypted")
         strange = [name for name in names if name not in TEXTS and not PICTURE.fullmatch(name)]
         if strange or not names.issuperset(TEXTS):
@@ -159,14 +161,14 @@ def _check_references(name: str, rows: Rows, ids: dict[str, set[Any]]) -> None:
 def _check_event(kind: str, data: Any) -> None:
     """What the code reads of an event is there."""
     told = data.get(READ_OF_EVENT.get(kind, "")) if isinstance(data, dict) else None
-    is_list = isinstance(told, list) and all(isinstance(one, str) for one in told)
+    is_list = isinstance(told, list) and all(isinstance(value, str) for value in told)
     if {"invited": is_list, "erased": type(told) is int}.get(kind, True) is False:
         raise ValueError(f"an event {kind!r} does not say what it must")
 
 
 def _check_manifest(manifest: str, about: dict[str, Any]) -> None:
     if sha256(manifest.encode()).hexdigest() != about["config_sha256"]:
-        raise ValueError("the manifest is not the one of its hash")
+        raise ValueError("the manifest does not fit its hash")
     if manifest != about["config_json"]:
         raise ValueError("the manifest is there twice, and not the same")
     given = json.loads(manifest, parse_constant=_refused)
@@ -190,7 +192,7 @@ def _check_pictures(pictures: dict[str, bytes], rows: Rows) -> None:
     for row in rows:
         content = pictures[row["picture_id"]]
         if sha256(content).hexdigest() != row["sha256"]:
-            raise ValueError(f"picture {row['picture_id']} is not the one of its hash")
+            raise ValueError(f"picture {row['picture_id']} does not fit its hash")
         fault = _fault(content, (row["width"], row["height"]))
         if fault:
             raise ValueError(f"picture {row['picture_id']} {fault}")

@@ -61,7 +61,7 @@ def _asked(connection: Connection, row: Row[Any]) -> dict[str, Any]:
         "title": row.title,
         "seed": row.seed,
         "is_demo": bool(row.is_demo),
-        "questions": [{name: getattr(one, name) for name in fields} for one in asked],
+        "questions": [{name: getattr(row, name) for name in fields} for row in asked],
     }
 
 
@@ -70,11 +70,11 @@ def _pictures(connection: Connection, pictures: Pictures, study_id: str) -> list
     rows = select(image.c.picture_id, image.c.sha256).where(image.c.study_id == study_id)
     for picture_id, expected in connection.execute(rows):
         try:
-            found = sha256(pictures.file(picture_id).read_bytes()).hexdigest()
+            hashed = sha256(pictures.file(picture_id).read_bytes()).hexdigest()
         except MissingFile:
             wrong.append(f"Picture {picture_id} is missing.")
             continue
-        if found != expected:
+        if hashed != expected:
             wrong.append(f"Picture {picture_id} was changed.")
     return wrong
 
@@ -127,6 +127,6 @@ def _erased(connection: Connection, study_id: str) -> list[str]:
     tombstones = connection.execute(
         select(event.c.data_json).where(event.c.study_id == study_id, event.c.kind == "erased")
     ).scalars()
-    gone = {json.loads(one)["rater"] for one in tombstones}
+    gone = {json.loads(tombstone)["rater"] for tombstone in tombstones}
     missing = set(range(1, max(numbers | gone, default=0) + 1)) - numbers - gone
     return [f"Rater {number} is missing without having been erased." for number in sorted(missing)]

@@ -33,7 +33,7 @@ def form_recipe(values: dict[str, Any], home: Path) -> Recipe:
     if not questions:
         raise ConfigError("No question is chosen. Choose at least one.")
     allow_tie = recipe.pop("allow_tie")
-    recipe["questions"] = [{**one.model_dump(), "allow_tie": allow_tie} for one in questions]
+    recipe["questions"] = [{**asked.model_dump(), "allow_tie": allow_tie} for asked in questions]
     recipe["primary_question"] = "overall" if "overall" in chosen else questions[0].key
     recipe["arms"] = _arms(recipe["arms"] or [], shared, recipe["comparisons"], home / "runs")
     prompts, typed = _prompts(recipe["prompts"], recipe)

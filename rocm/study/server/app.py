@@ -170,7 +170,7 @@ def vote_app(server: Server) -> Starlette:
 
 
 def alone(server: Server, middleware: Sequence[Middleware]) -> Starlette:
-    """The application as the only one of its server, with nothing to train, draw or administer."""
+    """The only application of its server, with nothing to train, draw or administer."""
     routes = [Route("/", lambda request: HTMLResponse(NOWHERE)), Mount(PLACE, vote_app(server))]
     return Starlette(routes=routes, middleware=[Middleware(_WithHeaders), *middleware])
 

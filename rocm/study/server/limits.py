@@ -57,12 +57,12 @@ class Counter:
         self._left: dict[str, OrderedDict[bytes, tuple[float, float]]] = defaultdict(OrderedDict)
         self._salt, self._salted_at = secrets.token_bytes(32), clock()
 
-    def check(self, kind: str, who: str) -> None:
+    def check(self, kind: str, caller: str) -> None:
         """Count a request of `kind`, a field of `Limits`; Refusal 429 if there are too many."""
         limit: Limit = getattr(self._limits, kind)
         with self._lock:
             now = self._clock()
-            key = self._hashed(who, now)
+            key = self._hashed(caller, now)
             known = self._left[kind]
             left, seen = known.pop(key, (limit.burst, now))
             left = min(limit.burst, left + (now - seen) * limit.per_s)
@@ -73,8 +73,8 @@ class Counter:
             words = "Too many requests in a short time. Wait a few seconds, then try again."
             raise Refusal(429, "too_many", words)
 
-    def _hashed(self, who: str, now: float) -> bytes:
+    def _hashed(self, caller: str, now: float) -> bytes:
         if now - self._salted_at > SALT_LIVES_S:
             self._salt, self._salted_at = secrets.token_bytes(32), now
             self._left.clear()
-        return hashlib.blake2s(who.encode(), key=self._salt, digest_size=16).digest()
+        return hashlib.blake2s(caller.encode(), key=self._salt, digest_size=16).digest()

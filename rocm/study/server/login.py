@@ -83,13 +83,13 @@ def _ask(address: str, authorization: str = "", body: bytes | None = None) -> di
     request = urllib.request.Request(address, body, headers)
     try:
         with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:
-            found = json.loads(answer.read(MAX_BYTES))
+            answered = json.loads(answer.read(MAX_BYTES))
     except urllib.error.HTTPError as error:
         if error.code < 500:
             raise Refusal(403, "login_failed", NO_LOGIN) from error
         raise Refusal(503, "unavailable", NO_ANSWER) from error
     except (OSError, ValueError) as error:
         raise Refusal(503, "unavailable", NO_ANSWER) from error
-    if not isinstance(found, dict):
+    if not isinstance(answered, dict):
         raise Refusal(503, "unavailable", NO_ANSWER)
-    return found
+    return answered

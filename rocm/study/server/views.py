@@ -23,7 +23,9 @@ def study(info: StudyContext, questions: Sequence[TrialQuestion]) -> dict[str, A
         "consent": {name: consent[name] for name in CONSENT if name in consent},
         "instructions": info.config.get("instructions", ""),
         # Questions without the prompt come first.
-        "questions": [vars(one) for one in sorted(questions, key=lambda one: one.show_prompt)],
+        "questions": [
+            vars(asked) for asked in sorted(questions, key=lambda asked: asked.show_prompt)
+        ],
         "allow_skip": design.get("allow_skip", True),
         "min_picture_px": MIN_PICTURE_PX,
         "declined_url": info.config.get("screen_out_url") or None,

@@ -68,8 +68,8 @@ class StudyContext:
     @property
     def marks(self) -> tuple[str, ...]:
         """Warnings that every output carries."""
-        found = [mark for source, mark in MARKS.items() if source in self.sources]
-        return (*found, INTERIM) if self.is_open else tuple(found)
+        marks = [mark for source, mark in MARKS.items() if source in self.sources]
+        return (*marks, INTERIM) if self.is_open else tuple(marks)
 
     @property
     def names(self) -> list[str]:
@@ -120,13 +120,13 @@ def analyze(votes: Votes, info: StudyContext, rewards: Rewards | None = None) ->
     kept = votes.kept()
     primary = info.questions[0]
     asked = kept.opinions(question=primary)
-    found = outcomes(kept, info.names, info.questions)
+    results = outcomes(kept, info.names, info.questions)
     betas = {comparison.name: comparison.beta for comparison in info.comparisons}
-    own = [one for one in found if one.question == primary]
+    own = [result for result in results if result.question == primary]
     opinions = votes.opinions()
     num_raters, num_kept = (len(np.unique(o.rater)) for o in (opinions, kept.opinions()))
     return Analysis(
-        outcomes=found,
+        outcomes=results,
         outcomes_of_all=outcomes(votes, info.names, info.questions),
         num_excluded=int(opinions.excluded.sum()),
         num_votes=len(opinions),
@@ -140,7 +140,7 @@ def analyze(votes: Votes, info: StudyContext, rewards: Rewards | None = None) ->
         agreement=reward_agreement(asked, rewards) if rewards else [],
         curve=hacking_curve(asked, rewards, own, betas) if rewards else [],
         betas=beta_curve(asked, _arms_of(info), info.arm_betas, rewards),
-        cautions=_cautions(found, num_raters - num_kept, num_raters),
+        cautions=_cautions(results, num_raters - num_kept, num_raters),
     )
 
 
@@ -161,9 +161,11 @@ def _check(votes: Votes, info: StudyContext) -> None:
             )
 
 
-def _cautions(found: list[Outcome], num_left_out: int, num_raters: int) -> list[str]:
+def _cautions(results: list[Outcome], num_left_out: int, num_raters: int) -> list[str]:
     cautions = []
-    fewest = min((one.num_raters for one in found if one.interval), default=FEWEST_RATERS)
+    fewest = min(
+        (result.num_raters for result in results if result.interval), default=FEWEST_RATERS
+    )
     if fewest < FEWEST_RATERS:
         cautions.append(
             f"The 95 % intervals may be too narrow and the p-values too small: only {fewest} "
@@ -178,7 +180,9 @@ def _cautions(found: list[Outcome], num_left_out: int, num_raters: int) -> list[
 
 
 def _arms_of(info: StudyContext) -> dict[str, tuple[str, str]]:
-    return {one.name: (one.arm_a, one.arm_b) for one in info.comparisons}
+    return {
+        comparison.name: (comparison.arm_a, comparison.arm_b) for comparison in info.comparisons
+    }
 
 
 def _rankings(votes: Votes, info: StudyContext) -> dict[str, Ranking]:
@@ -203,11 +207,11 @@ def _reliability(votes: Votes, question: str) -> Reliability:
 
 
 def _categories(votes: Votes, names: list[str], question: str) -> dict[str, list[Outcome]]:
-    found: dict[str, list[Outcome]] = {}
+    categories: dict[str, list[Outcome]] = {}
     for name in names:
-        for category, one in by_category(votes, name, question).items():
-            found.setdefault(category, []).append(one)
-    return dict(sorted(found.items()))
+        for category, result in by_category(votes, name, question).items():
+            categories.setdefault(category, []).append(result)
+    return dict(sorted(categories.items()))
 
 
 def plain(value: object) -> object:
@@ -220,7 +224,7 @@ def plain(value: object) -> object:
             fields |= {"interval": plain(value.interval)}
         return fields
     if isinstance(value, Mapping):
-        return {str(key): plain(one) for key, one in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(one) for one in value]
+        return [plain(item) for item in value]
     return value

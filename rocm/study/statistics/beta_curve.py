@@ -52,15 +52,15 @@ def beta_curve(
     known = [arm for arm, own in asked.items() if len(own)]
     if len({betas[arm] for arm in known}) < FEWEST_BETAS:
         return []
-    found = []
+    points = []
     for arm in known:
         own, met = asked[arm], tuple(sorted(against[arm]))
         turned = [name for name, (_, second) in compared.items() if second == arm]
         preferred, agreed = _rewards_on(own, turned, rewards) if rewards else ({}, {})
         table = VoteTable.of(own)
         figures = len(own), table.score, multiway_satterthwaite(table)
-        found.append(BetaPoint(arm, betas[arm], met, *figures, preferred, agreed))
-    return sorted(found, key=lambda one: -one.beta)
+        points.append(BetaPoint(arm, betas[arm], met, *figures, preferred, agreed))
+    return sorted(points, key=lambda point: -point.beta)
 
 
 def _met(compared: Mapping[str, tuple[str, str]], arm: str) -> set[str]:

@@ -112,27 +112,27 @@ def _longest_run(sides: Words) -> int:
 
 def _flags(rater: RaterReport, usual: Usual) -> list[str]:
     """Sentences about what is unusual."""
-    found = []
+    flags = []
     if rater.fast.share is not None and rater.fast.share > MANY_FAST:
         limit = usual.fastest_ms / 1000
-        found.append(f"{rater.fast.share:.0%} of the answers took less than {limit:g} s.")
+        flags.append(f"{rater.fast.share:.0%} of the answers took less than {limit:g} s.")
     if rater.left.p_value is not None and rater.left.p_value < RARE:
-        found.append(f"{rater.left.share:.0%} of the decided votes went to the left picture.")
+        flags.append(f"{rater.left.share:.0%} of the decided votes went to the left picture.")
     # n starts of a run that repeats the same of two sides: an upper bound for fair coins.
     if rater.num_votes * 0.5 ** (rater.longest_run - 1) < RARE:
-        found.append(f"{rater.longest_run} answers in a row were the same side or ties.")
+        flags.append(f"{rater.longest_run} answers in a row were the same side or ties.")
     if (
         rater.checks.total >= FEWEST_CHECKS
         and rater.checks.count < CHECKS_RIGHT * rater.checks.total
     ):
-        found.append(f"{rater.checks.count} of {rater.checks.total} attention checks were right.")
+        flags.append(f"{rater.checks.count} of {rater.checks.total} attention checks were right.")
     for share, normal, words in (
         (rater.repeats, usual.repeats, "repeats got the same answer"),
         (rater.majority, usual.majority, "decided votes agree with the others' majority"),
     ):
         if _is_below(share, normal):
-            found.append(f"{share.count} of {share.total} {words}; usual here is {normal:.0%}.")
-    return found
+            flags.append(f"{share.count} of {share.total} {words}; usual here is {normal:.0%}.")
+    return flags
 
 
 def _is_below(share: Share, usual: float) -> bool:

@@ -79,13 +79,13 @@ def _missing(votes: Votes, table: VoteTable | None) -> str:
 
 def outcomes(votes: Votes, comparisons: Sequence[str], questions: Sequence[str]) -> list[Outcome]:
     """All comparisons by all questions; Holm's families are the first question, and all others."""
-    found: list[Outcome] = []
+    tested: list[Outcome] = []
     for family in (questions[:1], questions[1:]):
         members = [outcome(votes, name, asked) for asked in family for name in comparisons]
-        keys = [f"{one.question}\n{one.comparison}" for one in members]
-        adjusted = holm({key: one.p_value for key, one in zip(keys, members, strict=True)})
-        found += [replace(m, holm_p=adjusted[k]) for k, m in zip(keys, members, strict=True)]
-    return found
+        keys = [f"{member.question}\n{member.comparison}" for member in members]
+        adjusted = holm({key: member.p_value for key, member in zip(keys, members, strict=True)})
+        tested += [replace(m, holm_p=adjusted[k]) for k, m in zip(keys, members, strict=True)]
+    return tested
 
 
 def by_category(votes: Votes, comparison: str, question: str) -> dict[str, Outcome]:

@@ -5,7 +5,7 @@ Bradley-Terry counts a tie as half a win for either arm, which pulls strengths t
 
 .. math:: P(i) \propto \pi_i, \quad P(j) \propto \pi_j, \quad P(tie) \propto \nu \sqrt{\pi_i \pi_j}
 
-Strengths are log pi, centred on 0. A maximum exists only if no group of arms wins every vote
+Strengths are log pi, centered on 0. A maximum exists only if no group of arms wins every vote
 against the rest; where it does not, the answer is a sentence instead of numbers.
 """
 
@@ -68,10 +68,12 @@ def rank(votes: Votes, arms: Pairs) -> Ranking:
     strengths = dict(zip(names, values[: len(names)].tolist(), strict=True))
     tie_parameter = float(np.exp(values[-1])) if is_davidson else None
     resampled = [fit(tally(votes, arms, names, w), len(names)) for w in _weights(votes)]
-    if any(one is None for one in resampled):
+    if any(fitted is None for fitted in resampled):
         note = "No intervals: without some prompts or raters an arm wins or loses every vote."
         return Ranking(model, strengths, {}, tie_parameter, note)
-    bounds = np.quantile(np.stack([one for one in resampled if one is not None]), [0.025, 0.975], 0)
+    bounds = np.quantile(
+        np.stack([fitted for fitted in resampled if fitted is not None]), [0.025, 0.975], 0
+    )
     intervals = {name: (float(bounds[0, i]), float(bounds[1, i])) for i, name in enumerate(names)}
     return Ranking(model, strengths, intervals, tie_parameter, "")
 

@@ -72,13 +72,13 @@ def reward_agreement(votes: Votes, rewards: Rewards) -> list[Agreement]:
     known = np.isin(pairs, rewards.pair)
     order = np.argsort(rewards.pair)
     place = order[np.searchsorted(rewards.pair, pairs[known], sorter=order)]
-    found = []
+    agreements = []
     for name, (arm_a, arm_b) in rewards.values.items():
         agree = np.sign(arm_a - arm_b)[place] * np.sign(margin[known])
-        found.append(_agreement(name, agree, votes.prompt[first][known]))
+        agreements.append(_agreement(name, agree, votes.prompt[first][known]))
     others = margin[row] - signs
-    found.append(_agreement("another rater", np.sign(others) * signs, votes.prompt))
-    return sorted(found, key=lambda one: -(one.agreed.share or 0))
+    agreements.append(_agreement("another rater", np.sign(others) * signs, votes.prompt))
+    return sorted(agreements, key=lambda agreement: -(agreement.agreed.share or 0))
 
 
 def _agreement(name: str, agree: Floats, prompt: Ints) -> Agreement:
@@ -102,20 +102,20 @@ def hacking_curve(
     """Each reward's preference against people's by falling beta of arm a: the paper's Figure 4."""
     points = []
     for name, (arm_a, arm_b) in rewards.values.items():
-        for one in outcomes:
-            asked = np.unique(votes.pair[votes.comparison == one.comparison])
+        for outcome in outcomes:
+            asked = np.unique(votes.pair[votes.comparison == outcome.comparison])
             difference = (arm_a - arm_b)[np.isin(rewards.pair, asked)]
-            if not len(difference) or one.score is None:
+            if not len(difference) or outcome.score is None:
                 continue
             points.append(
                 CurvePoint(
                     reward=name,
-                    comparison=one.comparison,
-                    beta=betas.get(one.comparison),
+                    comparison=outcome.comparison,
+                    beta=betas.get(outcome.comparison),
                     reward_share=float((np.sign(difference).mean() + 1) / 2),
                     reward_gain=float(difference.mean()),
-                    human_score=one.score,
-                    interval=one.interval,
+                    human_score=outcome.score,
+                    interval=outcome.interval,
                 )
             )
     names = list(rewards.values)

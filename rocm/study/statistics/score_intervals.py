@@ -109,7 +109,7 @@ class Multiway:
         .. math:: (V_1 + D)^2 / (V_1^2 / (G_1 - 1) + D^2 / (G_2 - 1)),
            \quad D = \max(V_2 - V_{both}, 0)
 
-        1 is the way with more clusters and 2 the one with fewer, so the noise of single votes,
+        1 is the way with more clusters and 2 the way with fewer, so the noise of single votes,
         which is in V_1, does not count as if there were G_2 draws of it only.
         """
         ways = sorted(((self.num_raters, self.rater), (self.num_prompts, self.prompt)))

@@ -50,7 +50,7 @@ def has_block(w: Writing, rater_id: int) -> bool:
 
 
 def _take_block(w: Writing, study: Row[Any], row: Row[Any], now: datetime) -> None:
-    """Give a rater a planned block, or one of pairs that lack votes; the study's row is locked."""
+    """Give a rater a planned block, or new pairs that lack votes; the study's row is locked."""
     taken = {"rater_id": row.id, "taken_at": as_stored(now)}
     if row.source != "pilot":
         free = (
@@ -275,7 +275,7 @@ def _reserved(w: Writing, study_id: str, since: datetime) -> Counter[int]:
 
 
 def _pilot_pairs(w: Writing, study: Row[Any], row: Row[Any]) -> list[Sided]:
-    """Some pairs for a pilot, others for the next one; their votes are not analyzed."""
+    """Some pairs for a pilot, others for the next pilot; their votes are not analyzed."""
     pairs = _turned(_unstruck(w, study.id, "main"), row.number * 7)
     chosen = pairs[: design(study)["main_per_rater"]]
     return sided_for_need(chosen, {}, {})

@@ -102,8 +102,8 @@ class Backup:
         self._prune(self._number, kept=1)
 
     def _prune(self, number: int, kept: int = KEPT) -> None:
-        for path, found in _files(self.folder):
-            if found <= number - kept:
+        for path, generation in _files(self.folder):
+            if generation <= number - kept:
                 path.unlink(missing_ok=True)
 
     def _committed(self, changes: list[Change]) -> None:
@@ -167,7 +167,7 @@ def restore(file: Path, folder: Path) -> int:
     os.replace(local, file)
     store = Store.open(file)
     replayed = 0
-    for path, number in sorted(_files(folder), key=lambda one: one[1]):
+    for path, number in sorted(_files(folder), key=lambda entry: entry[1]):
         if path.suffix == ".jsonl" and number >= newest:
             replayed += _replay(store, path)
     store.close()
@@ -210,8 +210,8 @@ def _put(w: Writing, table: Table, row: dict[str, Any]) -> None:
 def _files(folder: Path) -> list[tuple[Path, int]]:
     if not folder.is_dir():
         return []
-    found = [(path, NAME.fullmatch(path.name)) for path in folder.iterdir()]
-    return [(path, int(match[2])) for path, match in found if match]
+    files = [(path, NAME.fullmatch(path.name)) for path in folder.iterdir()]
+    return [(path, int(match[2])) for path, match in files if match]
 
 
 def _move(source: Path, target: Path) -> None:

@@ -35,7 +35,7 @@ def other(side: str) -> str:
 def balanced_blocks(pairs: Sequence[int], num_votes: int, block_size: int, seed: str) -> Blocks:
     """Blocks of 1 to all pairs, in which each pair stands `num_votes` times, never twice in one."""
     random = Random(f"blocks/{seed}")
-    # Neighbours on a circle are distinct up to its length; mixing then keeps them distinct.
+    # Neighbors on a circle are distinct up to its length; mixing then keeps them distinct.
     dealt = list(pairs) * num_votes
     blocks = [dealt[first : first + block_size] for first in range(0, len(dealt), block_size)]
     return _sides(_mixed(blocks, random), random)
@@ -64,7 +64,7 @@ def _sides(blocks: list[list[int]], random: Random) -> Blocks:
 
     The showings are edges between blocks and pairs. Walking along edges that are not walked yet,
     from block to pair to block, and giving `a` to the way there and `b` to the way back, leaves
-    every block and pair with as many of one as of the other, but for one where its number is odd.
+    every block and pair with as many `a` as `b`, but for one more where its number is odd.
     """
     left: dict[tuple[int, int], str] = {}
     open_blocks = [set(block) for block in blocks]

@@ -62,12 +62,12 @@ class Writing:
         return self._kept(table, self.connection.execute(statement, rows).all())
 
     def update(self, table: Table, *where: sa.ColumnElement[bool], **values: Any) -> list[Row[Any]]:
-        """Change the rows that fulfil every condition; returns them as they are afterwards."""
+        """Change the rows that fulfill every condition; returns them as they are afterwards."""
         statement = table.update().where(*where).values(**values).returning(table)
         return self._kept(table, self.connection.execute(statement).all())
 
     def delete(self, table: Table, *where: sa.ColumnElement[bool]) -> int:
-        """Delete the rows that fulfil every condition; returns how many."""
+        """Delete the rows that fulfill every condition; returns how many."""
         self.changes.append((table.name, {}))
         return self.connection.execute(table.delete().where(*where)).rowcount
 

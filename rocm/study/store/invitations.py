@@ -23,8 +23,8 @@ def invite(store: Store, study_id: str, num: int) -> list[str]:
     with store.database.write() as w:
         study = studies.locked(w, study_id, for_update=True)
         if study.status == "closed" or study.is_demo:
-            what = "closed" if study.status == "closed" else "a demonstration, open to all"
-            raise StudyError(f"The study is {what}: nobody is invited to it. Choose another one.")
+            state = "closed" if study.status == "closed" else "a demonstration, open to all"
+            raise StudyError(f"The study is {state}: nobody is invited to it. Choose another one.")
         data = json.dumps({"sha256": [hashed(code) for code in codes]})
         w.insert(event, study_id=study_id, at=store.stamp(), kind=KIND, data_json=data)
     return codes
@@ -34,5 +34,5 @@ def invited(store: Store, study_id: str) -> set[str]:
     """Hashes of all invitations of a study; none where anybody with its link may come in."""
     statement = select(event.c.data_json).where(event.c.study_id == study_id, event.c.kind == KIND)
     with store.database.read() as connection:
-        found = connection.execute(statement).scalars().all()
-    return {one for data in found for one in json.loads(data)["sha256"]}
+        documents = connection.execute(statement).scalars().all()
+    return {code for data in documents for code in json.loads(data)["sha256"]}

@@ -75,8 +75,8 @@ def next_step(w: Writing, row: Row[Any], study: Row[Any], now: datetime) -> Step
     if row.status == "active" and states and not planned and "issued" not in states:
         code, notice = secrets.token_hex(5).upper(), ""
         row = w.update(raters, raters.c.id == row.id, status="complete", completion_code=code)[0]
-    shown = [one.pair_id for one in ((held,) if held else ()) + tuple(planned[:1])]
-    pairs = {one.id: one for one in w.execute(PAIRS.where(pair.c.id.in_(shown)))}
+    shown = [trial.pair_id for trial in ((held,) if held else ()) + tuple(planned[:1])]
+    pairs = {asked.id: asked for asked in w.execute(PAIRS.where(pair.c.id.in_(shown)))}
     following = pairs[planned[0].pair_id] if held and planned else None
     return replace(
         _step(row, study, states, len(planned)),

@@ -12,7 +12,7 @@ from rocm.study.store import tables as t
 
 Arms = dict[int, tuple[int, str]]
 CHECKS, PILOT, WITHDRAWN = "checks", "pilot", "withdrawn"
-"""Rules of a vote: too few attention checks right, a try, and one who took the answers back."""
+"""Rules of a vote: too few attention checks right, a try, answers taken back."""
 
 
 @dataclass(frozen=True)
@@ -95,33 +95,33 @@ def votes(connection: Connection, study_id: str) -> list[Vote]:
     arms = named_arms(connection, study_id)
     rules = _rules(connection, study_id)
     rows = connection.execute(statement).mappings()
-    found = [_vote(dict(row), arms, rules) for row in rows]
-    return _checked(connection, study_id, found)
+    stored = [_vote(dict(row), arms, rules) for row in rows]
+    return _checked(connection, study_id, stored)
 
 
-def failed_checks(found: Iterable[Vote], question: str, min_share: float) -> set[int]:
+def failed_checks(stored: Iterable[Vote], question: str, min_share: float) -> set[int]:
     """Raters whose share of right attention checks is below `min_share`; a tie is wrong."""
     answers: dict[int, list[bool]] = {}
-    for one in found:
-        if one.kind == "check" and one.question == question:
-            answers.setdefault(one.rater, []).append(one.choice == one.expected)
+    for vote in stored:
+        if vote.kind == "check" and vote.question == question:
+            answers.setdefault(vote.rater, []).append(vote.choice == vote.expected)
     return {rater for rater, right in answers.items() if sum(right) < min_share * len(right)}
 
 
-def is_reportable(one: Vote) -> bool:
+def is_reportable(vote: Vote) -> bool:
     """Whether a vote may stand in a figure at all: neither a pilot's nor taken back."""
-    return not {PILOT, WITHDRAWN} & set(one.rules.split(";"))
+    return not {PILOT, WITHDRAWN} & set(vote.rules.split(";"))
 
 
-def _checked(connection: Connection, study_id: str, found: list[Vote]) -> list[Vote]:
+def _checked(connection: Connection, study_id: str, stored: list[Vote]) -> list[Vote]:
     """The same votes, with the manifest's rule on attention checks applied."""
     config = studies.info(connection, study_id).config
     primary = config.get("primary_question", "overall")
-    failed = failed_checks(found, primary, config.get("min_check_share", 0))
-    rules = {vote.rules: ";".join(filter(None, (vote.rules, CHECKS))) for vote in found}
+    failed = failed_checks(stored, primary, config.get("min_check_share", 0))
+    rules = {vote.rules: ";".join(filter(None, (vote.rules, CHECKS))) for vote in stored}
     return [
         replace(vote, excluded=True, rules=rules[vote.rules]) if vote.rater in failed else vote
-        for vote in found
+        for vote in stored
     ]
 
 
@@ -165,18 +165,18 @@ def scores(connection: Connection, study_id: str) -> dict[str, dict[str, float]]
         .join(t.image, t.image.c.id == t.score.c.image_id)
         .where(t.image.c.study_id == study_id)
     )
-    found: dict[str, dict[str, float]] = {}
+    rewards: dict[str, dict[str, float]] = {}
     for picture_id, reward, value in rows:
-        found.setdefault(picture_id, {})[reward] = value
-    return found
+        rewards.setdefault(picture_id, {})[reward] = value
+    return rewards
 
 
 def _rules(connection: Connection, study_id: str) -> dict[Any, list[str]]:
-    found: dict[Any, list[str]] = {}
+    rules: dict[Any, list[str]] = {}
     rows = connection.execute(
         select(t.exclusion).where(t.exclusion.c.study_id == study_id).order_by(t.exclusion.c.id)
     )
     for row in rows:
         key = ("rater", row.rater_id) if row.rater_id is not None else ("trial", row.trial_id)
-        found.setdefault(key, []).append(row.rule)
-    return found
+        rules.setdefault(key, []).append(row.rule)
+    return rules

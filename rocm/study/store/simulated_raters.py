@@ -130,9 +130,9 @@ def _refuse_among_people(store: Store, study_id: str) -> None:
 def _places(store: Store, study_id: str) -> dict[str, int | None]:
     with store.database.read() as connection:
         named = rows.named_arms(connection, study_id)
-        found = connection.execute(
+        pictures = connection.execute(
             select(image.c.picture_id, image.c.arm_id, arm.c.role)
             .join(arm, arm.c.id == image.c.arm_id)
             .where(image.c.study_id == study_id)
         ).all()
-    return {p.picture_id: named[p.arm_id][0] if p.role == "compared" else None for p in found}
+    return {p.picture_id: named[p.arm_id][0] if p.role == "compared" else None for p in pictures}

@@ -189,7 +189,10 @@ class CompareHandlers:
             lambda: gr.update(choices=arm_choices(self._comparisons)), None, form.arms, **QUIET
         )
         carrier = gr.Textbox(visible="hidden", label="Download", container=False)
-        for button, ending in {view.image: "png", **{buttons[one]: one for one in FORMATS}}.items():
+        for button, ending in {
+            view.image: "png",
+            **{buttons[kind]: kind for kind in FORMATS},
+        }.items():
             button.click(in_words(self._saver(ending)), [view.shown], carrier, **silent).success(
                 None, carrier, None, js=SAVE, api_visibility="private"
             )

@@ -327,7 +327,7 @@ def _version(shown: str, num_files: int, state: str) -> str:
 def _adapter_choices(runs: Path) -> list[tuple[str, str]]:
     """Labels and names; a run's label has its time in words instead of in its id."""
     dated, made = r"-(\d{4})(\d\d)(\d\d)-(\d\d)(\d\d)\d\d-(\w+)$", r" (\1-\2-\3 \4:\5, \6)"
-    return [(re.sub(dated, made, one.label), one.name) for one in adapter_choices(runs)]
+    return [(re.sub(dated, made, choice.label), choice.name) for choice in adapter_choices(runs)]
 
 
 def _script(name: str) -> str:

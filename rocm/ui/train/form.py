@@ -117,7 +117,9 @@ def _presets(studio: Studio) -> list[tuple[str, str]]:
     The style sheet sets headings between them by how a label starts.
     """
     presets = studio.presets.all()
-    labels = [(f"Own: {one.name}" if one.is_own else one.name, one.name) for one in presets]
+    labels = [
+        (f"Own: {preset.name}" if preset.is_own else preset.name, preset.name) for preset in presets
+    ]
     return sorted(labels, key=lambda choice: choice[0].startswith(("paper-", "original-")))
 
 
@@ -135,7 +137,7 @@ def _config(values: tuple[Any, ...]) -> RunConfig:
     try:
         return RunConfig.load(dict(zip(controls.FIELDS, values, strict=True)))
     except ConfigError as error:
-        raise ConfigError(controls.labelled(str(error))) from error
+        raise ConfigError(controls.labeled(str(error))) from error
 
 
 def _starter(studio: Studio, access: Access) -> Callable[..., str]:
@@ -202,7 +204,11 @@ def _wire_forecast(studio: Studio, access: Access, form: TrainForm, page: gr.Blo
     recalled = [form.preset, form.sentence, form.filled, *form.controls]
     page.load(recall, kept, recalled, **QUIET).then(describe, **described)
     # One handler for all controls: while it runs, later changes are merged into one more call.
-    changes = [form.token.change, form.filled.change, *(one.change for one in form.controls)]
+    changes = [
+        form.token.change,
+        form.filled.change,
+        *(control.change for control in form.controls),
+    ]
     gr.on(changes, describe, trigger_mode="always_last", **described)
 
 

@@ -95,14 +95,14 @@ def _chooser(runs: Runs) -> Callable[[gr.Request], tuple[str, tuple[str, ...]]]:
 
 def _chosen(overlay: tuple[str, ...], event: gr.EventData) -> tuple[str, tuple[str, ...]]:
     run_id = told(event, AskedRun).run
-    return run_id, tuple(one for one in overlay if one != run_id)
+    return run_id, tuple(run for run in overlay if run != run_id)
 
 
 def _compared(selected: str, event: gr.EventData) -> tuple[str, ...]:
     runs = told(event, RunsToCompare).runs
     if len(runs) >= MAX_RUNS:
         gr.Warning(f"The charts hold {MAX_RUNS} runs. Untick one first.")
-    return tuple(one for one in runs if one != selected)[: MAX_RUNS - 1]
+    return tuple(run for run in runs if run != selected)[: MAX_RUNS - 1]
 
 
 def first_shown(reports: list[RunReport], wanted: str) -> str:

@@ -46,7 +46,7 @@ RECIPE = {
 
 
 class FakeQueue:
-    """Draws one colour a picture; fails after `most` of them."""
+    """Draws one color a picture; fails after `most` of them."""
 
     def __init__(self, most: int = 10_000):
         self.most = most

@@ -42,7 +42,7 @@ def test_the_plan_follows_from_the_seed():
     assert plans[0] == plans[1] != plans[2]
 
 
-def test_neighbours_of_one_block_are_not_neighbours_of_the_next():
+def test_neighbors_of_one_block_are_not_neighbors_of_the_next():
     blocks = balanced_blocks(range(100), 5, 25, "seed")
     sets = [{one.pair for one in block} for block in blocks]
     shared = [len(one & other) for k, one in enumerate(sets) for other in sets[:k]]

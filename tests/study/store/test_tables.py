@@ -130,7 +130,7 @@ def test_a_frozen_study_does_not_change(voted, name, values):
         assert "the study is frozen" in refusal(voted, table.delete().where(this))
 
 
-def test_the_key_of_a_travelled_study_is_filled_in_once(store, study):
+def test_the_key_of_a_traveled_study_is_filled_in_once(store, study):
     this = tables.arm.c.id == row_of(store, tables.arm)["id"]
     fields = ("name", "method", "reward", "base_model", "adapter_sha256", "params_json")
     assert "frozen" in refusal(store, tables.arm.update().where(this).values(name="other"))

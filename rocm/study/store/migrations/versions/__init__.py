@@ -1,1 +1,1 @@
-"""One file a revision. What one has done is never edited: later ones add to it."""
+"""One file per revision. A released revision is never edited: later revisions add to it."""
