@@ -67,7 +67,11 @@ class TrainForm:
         return [self.preset, self.filled, *self.controls]
 
     def fill_on(
-        self, event: Any, inputs: list[Component], values: Callable[..., Any], emptied: str = EMPTIED
+        self,
+        event: Any,
+        inputs: list[Component],
+        values: Callable[..., Any],
+        emptied: str = EMPTIED,
     ) -> None:
         """Fill the form on an event; `values(*inputs)` returns a sentence and settings.
 
@@ -94,7 +98,7 @@ class TrainForm:
 
 
 def build_form(studio: Studio, access: Access, selected: gr.State, page: gr.Blocks) -> TrainForm:
-    """Make and wire the column; a started run becomes the `selected` one."""
+    """Make and wire the column; a run that starts at once is `selected`."""
     # Filled here and not when the page loads: a quick click on Start must not train other values.
     first = studio.presets.load(FIRST_PRESET)
     preset = gr.Dropdown(_presets(studio), value=FIRST_PRESET, label="Preset", elem_id="preset")
@@ -166,8 +170,8 @@ def _config(values: tuple[Any, ...]) -> RunConfig:
         raise ConfigError(controls.labelled(str(error))) from error
 
 
-def _starter(studio: Studio, access: Access) -> Callable[..., str]:
-    def start(token: str, preset: str, filled: str, *values: Any) -> str:
+def _starter(studio: Studio, access: Access) -> Callable[..., Any]:
+    def start(token: str, preset: str, filled: str, *values: Any) -> Any:
         access.check(token)
         config = read_form(preset, filled, values)
         access.check_settings(config)
@@ -178,7 +182,7 @@ def _starter(studio: Studio, access: Access) -> Callable[..., str]:
         words = queue_notice(studio.runs.all(), run_id)
         if words:
             gr.Info(words)
-        return run_id
+        return gr.skip() if words else run_id
 
     return start
 
@@ -189,7 +193,7 @@ def queue_notice(reports: list[RunReport], run_id: str) -> str:
     place = next((report.position for report in reports if report.run_id == run_id), None)
     if place is None or (place == 0 and not is_busy):
         return ""
-    return f"Queued as number {place + 1}. It starts automatically."
+    return f"Queued as number {place + 1}. It starts automatically; the list of runs has it."
 
 
 def _wire_forecast(studio: Studio, access: Access, form: TrainForm, page: gr.Blocks) -> None:
@@ -229,9 +233,9 @@ def _wire_forecast(studio: Studio, access: Access, form: TrainForm, page: gr.Blo
     described = {"inputs": inputs, "outputs": [kept, form.forecast, form.command], **QUIET}
     recalled = [form.preset, form.sentence, form.filled, *form.controls]
     page.load(None, js=EMPTIED, api_visibility="private")
-    page.load(recall, kept, recalled, **QUIET).then(
-        None, js=FILLED, api_visibility="private"
-    ).then(describe, **described)
+    page.load(recall, kept, recalled, **QUIET).then(None, js=FILLED, api_visibility="private").then(
+        describe, **described
+    )
     # One handler for all controls: while it runs, later changes are merged into one more call.
     changes = [form.token.change, form.filled.change, *(one.change for one in form.controls)]
     gr.on(changes, describe, trigger_mode="always_last", **described)
