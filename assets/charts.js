@@ -247,7 +247,8 @@ function marks(panel) {
 }
 
 function emptied(layout) {
-  const words = shown.length ? 'Nothing measured yet' : 'No run yet';
+  const isLoading = !props.value || shown.some(run => !held.has(run.id));
+  const words = isLoading ? 'Loading' : shown.length ? 'Nothing measured yet' : 'No run yet';
   const annotations = [{text: words, showarrow: false, xref: 'paper', yref: 'paper', x: 0.5, y: 0.5, font: {size: 14}}];
   return {...layout, annotations, shapes: [], xaxis: {visible: false}, yaxis: {visible: false}};
 }

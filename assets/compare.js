@@ -44,6 +44,7 @@ function putIntoAddress() {
   const url = new URL(window.location.href);
   const isShown = url.searchParams.get('tab') === 'compare';
   if (isShown && !plan) return;
+  if (isShown) url.searchParams.delete('arms');
   if (isShown) url.searchParams.set('comparison', plan.key); else url.searchParams.delete('comparison');
   window.history.replaceState(null, '', url);
 }

@@ -2,6 +2,7 @@
 // is asked for once.
 const body = element.querySelector('tbody'), empty = element.querySelector('.empty'), table = element.querySelector('table');
 const thumbnails = new Map();
+let isPicked = false;  // by the reader, which makes an entry of the browser's history
 let now = {rows: [], selected: '', overlay: [], words: ''};
 
 function follow() {
@@ -41,8 +42,16 @@ function writeAddress() {
   const put = (name, value) => value && isShown ? url.searchParams.set(name, value) : url.searchParams.delete(name);
   put('run', now.selected);
   put('with', now.overlay.join());
-  if (url.href !== old) window.history.replaceState(window.history.state, '', url);
+  if (url.href !== old) window.history[isPicked ? 'pushState' : 'replaceState'](window.history.state, '', url);
+  isPicked = false;
 }
+
+// Back shows the run before.
+window.addEventListener('popstate', () => {
+  const query = new URLSearchParams(window.location.search), run = query.get('run');
+  const isOther = (query.get('tab') ?? 'train') === 'train' && run && run !== now.selected;
+  if (isOther && now.rows.some(row => row.id === run)) trigger('choose', {run});
+});
 
 function blank(id) {
   const row = document.createElement('tr');
@@ -90,6 +99,7 @@ async function thumbnail(image, run) {
 body.addEventListener('click', event => {
   const row = event.target.closest('tr');
   if (!row || event.target.matches('input')) return;
+  isPicked = row.dataset.run !== now.selected;
   trigger('choose', {run: row.dataset.run});
 });
 body.addEventListener('change', event => {

@@ -114,7 +114,7 @@ def _line(report: RunReport) -> str:
     if report.judge is not None:
         results += f"  judge {number(report.judge, 3)}"
     words = f"{report.run_id:48} {state:12} {status.step}/{status.num_steps}  {results}"
-    return f"{words}  {report.title}".rstrip()
+    return f"{words}  {report.name}"
 
 
 def _list_queue(runs: Runs, options: argparse.Namespace) -> str:

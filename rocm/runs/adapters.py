@@ -13,10 +13,11 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from rocm.config import RunConfig
-from rocm.errors import ConfigError, MissingFile, RunError
+from rocm.errors import ConfigError, MissingFile, RocmError
 from rocm.models.files import adapter_repository, find_model
 from rocm.rewards.names import parse_mixture
 from rocm.rewards.user_files import name_now
+from rocm.runs.names import run_label, run_name
 from rocm.runs.run_dir import RunDir
 from rocm.storage.hub import is_repository, local_snapshot
 from rocm.storage.paths import ROOT
@@ -77,13 +78,12 @@ class Choice:
 
 def adapter_choices(runs: Path) -> list[Choice]:
     """The base model, the shipped adapters, then runs with an adapter, newest first."""
-    shipped = [Choice(name, Path(name).name, False) for name in shipped_adapters()]
+    shipped = [Choice(name, f"{Path(name).name} (shipped)", False) for name in shipped_adapters()]
     files = runs.glob(f"*/adapter/{WEIGHTS}")
     newest = sorted(files, key=lambda file: file.stat().st_mtime, reverse=True)
     trained = [RunDir(file.parent.parent) for file in newest]
     for run in trained:
-        label = f"{title}: {run.path.name}" if (title := _title(run)) else run.path.name
-        shipped.append(Choice(RUN + run.path.name, label, True))
+        shipped.append(Choice(RUN + run.path.name, _label(run), True))
     return [Choice(BASE, "base model", False), *shipped]
 
 
@@ -129,7 +129,7 @@ def _adapter_of_run(name: str, runs: Path) -> Adapter:
     run = RunDir(runs / run_id)
     if not RUN_ID.fullmatch(run_id) or not _holds_weights(run.path / "adapter"):
         raise MissingFile(f"Run '{run_id[:100]}' has no adapter. Choose another run.")
-    label = _title(run) or run_id
+    label = _label(run)
     newest = Adapter(name, label, short_path(run.path / "adapter"), run.config(), run)
     if not has_step:
         return newest
@@ -144,18 +144,18 @@ def _adapter_in_folder(name: str, folder: Path) -> Adapter:
     run = RunDir(folder.parent.parent if is_checkpoint else folder.parent)
     if (is_checkpoint or folder.name == "adapter") and (run.path / "config.yaml").is_file():
         after = f" after {int(folder.name.removeprefix('step_'))}" if is_checkpoint else ""
-        return Adapter(name, run.path.name + after, short_path(folder), run.config(), run)
+        return Adapter(name, _label(run) + after, short_path(folder), run.config(), run)
     # A shipped adapter is named after the preset that trained it.
     is_shipped = short_path(folder) in shipped_adapters()
     config = RunConfig.load(folder.name) if is_shipped else None
     return Adapter(name, folder.name, short_path(folder), config)
 
 
-def _title(run: RunDir) -> str:
+def _label(run: RunDir) -> str:
     try:
-        return str(run.about().get("title") or "")
-    except RunError:  # a damaged run; the list of runs says what is wrong
-        return ""
+        return run_label(run.path.name, run_name(run.path, run.about(), run.config()))
+    except RocmError:  # a damaged run; the list of runs says what is wrong
+        return run.path.name
 
 
 def check_same_model(adapters: list[Adapter], model: str) -> str:

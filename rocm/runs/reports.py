@@ -13,6 +13,7 @@ from typing import Any
 from rocm.config import RunConfig
 from rocm.errors import MissingFile, RocmError
 from rocm.runs.feed import Bookmark, Follower, Page, last_rows, read_page
+from rocm.runs.names import run_name
 from rocm.runs.run_dir import RunDir, RunStatus
 
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
@@ -26,6 +27,7 @@ class RunReport:
     run_id: str
     created: float  # Unix time, in seconds
     status: RunStatus
+    name: str = ""  # for people: its title, or its preset and what was changed
     title: str = ""
     note: str = ""
     preset: str = ""  # name of the settings it started from
@@ -39,12 +41,17 @@ class RunReport:
 
 @dataclass(frozen=True)
 class RunPace:
-    """Warnings (`step`, `warning`, `message`), speed of the newest update, and time left."""
+    """Warnings (`step`, `warning`, `message`), speed of the newest update, and time left.
+
+    `best_step` is the checkpoint that the held-out judge puts highest, None if none of them is
+    above the base model or there is no warning.
+    """
 
     is_measured: bool
     warnings: list[dict[str, Any]]
     images_per_s: float | None
     seconds_left: float | None
+    best_step: int | None = None
 
 
 @dataclass(frozen=True)
@@ -112,6 +119,7 @@ class Reports:
             run_id=run.path.name,
             created=about.get("created") or (stat.st_mtime if stat else 0.0),
             status=status,
+            name=run_name(run.path, about, config),
             title=about.get("title") or "",
             note=about.get("note") or "",
             preset=about.get("preset") or "",
@@ -127,14 +135,16 @@ class Reports:
         run = self.run(run_id)
         with self._lock:
             followed, status = self._follow(run), run.status()
-            newest, events = followed.metrics.rows()[-21:], followed.events.rows()
+            rows, events = followed.metrics.rows(), followed.events.rows()
+        newest, warnings = rows[-21:], _warnings(events)
         pace = seconds_per_step(newest)
         speeds = [row["images_per_s"] for row in newest if row.get("images_per_s")]
         return RunPace(
             is_measured=bool(newest),
-            warnings=_warnings(events),
+            warnings=warnings,
             images_per_s=speeds[-1] if speeds else None,
             seconds_left=pace * (status.num_steps - status.step) if pace else None,
+            best_step=_best_step(rows, run.checkpoints()) if warnings else None,
         )
 
     def feed(self, run_id: str, after: Bookmark) -> RunFeed:
@@ -198,6 +208,14 @@ def _warnings(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Each kind and step once, in order."""
     warnings = {(e["warning"], e["step"]): e for e in events if e["kind"] == "warning"}
     return list(warnings.values())
+
+
+def _best_step(rows: list[dict[str, Any]], checkpoints: list[Path]) -> int | None:
+    evaluated = {row["step"]: newest(row)["judge"] for row in rows if "eval/reward" in row}
+    judged = {step: judge for step, judge in evaluated.items() if judge is not None}
+    kept = {int(path.name.removeprefix("step_")) for path in checkpoints}
+    best = max(kept & judged.keys(), key=lambda step: judged[step], default=0)
+    return best if 0 in judged and judged[best] > judged[0] else None
 
 
 def seconds_per_step(rows: list[dict[str, Any]]) -> float | None:

@@ -189,8 +189,7 @@ def _evaluate(session: _Session, row: dict[str, Any]) -> set[str]:
     row.update(measured)
     _save_samples(session, now)
     gain = measured["eval/reward"] - _trained_reward(session, session.start)
-    earlier = f"checkpoints/{session.run.checkpoints()[-1].name}"
-    present = warnings(session.start, now, session.setup.config.judge, gain, earlier)
+    present = warnings(session.start, now, session.setup.config.judge, gain)
     new = set(present) - session.warned
     for kind in sorted(new):
         session.run.append_event("warning", step=session.step, warning=kind, message=present[kind])

@@ -9,18 +9,15 @@ COLLAPSE_SHARE = 0.5
 SATURATION_RISE = 0.25
 
 
-def warnings(
-    start: Evaluation, now: Evaluation, judge: str, reward_gain: float, earlier: str
-) -> dict[str, str]:
+def warnings(start: Evaluation, now: Evaluation, judge: str, reward_gain: float) -> dict[str, str]:
     """A sentence by kind of the warnings that hold at an evaluation.
 
     `hacking`: the judge's paired 95 % interval lies more than one standard deviation (at step 0)
     below step 0, while the trained reward rose by `reward_gain`. `collapse`: diversity below half
     of step 0's. `saturation`: the share of channel values at an end of the range rose by more than
-    0.25. `earlier` is the checkpoint before this evaluation.
+    0.25.
     """
     sentences = {}
-    advice = f"Start a new run with a larger beta, or use the adapter in {earlier}."
     if judge and reward_gain > 0:
         scores, before = now.scores[judge].tolist(), start.scores[judge].tolist()
         change = paired_difference(scores, before, "prompts")
@@ -29,19 +26,19 @@ def warnings(
             sentences["hacking"] = (
                 f"Reward hacking: the trained reward rose, but {judge}, which is not trained on, "
                 f"fell by {number(-change.mean, 3)} ({number(-change.mean / deviation, 1)} "
-                f"standard deviations). {advice}"
+                f"standard deviations)."
             )
     before_diversity, diversity = start.statistics["diversity"], now.statistics["diversity"]
     if diversity < COLLAPSE_SHARE * before_diversity:
         sentences["collapse"] = (
             f"Pictures look alike: diversity {number(before_diversity, 2)} -> "
-            f"{number(diversity, 2)}. {advice}"
+            f"{number(diversity, 2)}."
         )
     share = now.statistics["at_limit"]
     rise = share - start.statistics["at_limit"]
     if rise > SATURATION_RISE:
         sentences["saturation"] = (
             f"Saturation: {share:.0%} of color values are at an end of their range, "
-            f"{100 * rise:.0f} points more than at step 0. Raise beta or lower learning_rate."
+            f"{100 * rise:.0f} points more than at step 0."
         )
     return sentences

@@ -39,7 +39,10 @@ PUT_TAB_INTO_ADDRESS = """() => {
   if (tab && tab.dataset.tabId !== '%s') return;  // turned again meanwhile
   const url = new URL(window.location.href), before = url.searchParams.get('tab') ?? 'train';
   url.searchParams.set('tab', '%s');
-  if (before !== '%s') window.history.pushState(null, '', url);
+  if (before !== '%s') {
+    url.searchParams.delete('arms');  // those of another tab
+    window.history.pushState(null, '', url);
+  }
   window.dispatchEvent(new Event('tab-shown'));
 }"""
 TAB_OF_ADDRESS = """() => {

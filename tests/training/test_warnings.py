@@ -4,8 +4,6 @@ import torch
 from rocm.evaluation.metrics import Evaluation, diversity
 from rocm.training.warnings import warnings
 
-EARLIER = "checkpoints/step_000040"
-
 
 def evaluation(judge: float = 0.0, diversity: float = 0.4, at_limit: float = 0.1) -> Evaluation:
     spread = torch.linspace(-1, 1, 32) * 0.1
@@ -28,14 +26,14 @@ def evaluation(judge: float = 0.0, diversity: float = 0.4, at_limit: float = 0.1
     ],
 )
 def test_each_warning_holds_exactly_where_it_should(now, gain, expected):
-    assert set(warnings(evaluation(), now, "judge", gain, EARLIER)) == expected
+    assert set(warnings(evaluation(), now, "judge", gain)) == expected
 
 
 def test_a_noisy_fall_of_the_judge_is_no_hacking():
     now = evaluation()
     noise = torch.randn(32, generator=torch.Generator().manual_seed(0))
     now.scores["judge"] = now.scores["judge"] - 0.1 + noise
-    assert warnings(evaluation(), now, "judge", 1.0, EARLIER) == {}
+    assert warnings(evaluation(), now, "judge", 1.0) == {}
 
 
 def test_diversity_is_the_mean_distance_and_zero_for_one_picture():

@@ -7,7 +7,7 @@ comparison is in the address.
 import json
 from base64 import b64encode
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from html import escape
 from typing import Any
@@ -203,8 +203,10 @@ class CompareHandlers:
         """When the tab opens: the comparison in the address, unless one is shown."""
         if shown:
             return {self._view.shown: gr.skip()}
-        key = request.query_params.get("comparison", "")
+        key, arms = (request.query_params.get(name, "") for name in ("comparison", "arms"))
         try:
+            if arms:
+                return self._draw_first((BASE, *arms.split(",")))
             return self._open(key) if key else self._open_first()
         except RocmError as error:
             gr.Warning(escape(str(error)[:500]))
@@ -215,8 +217,11 @@ class CompareHandlers:
         for key in [] if self._is_public else self._comparisons.keys():
             if self._comparisons.results(key):
                 return self._open(key)
-        request = first_request()
-        plan = make_plan(request, self._comparisons.runs)
+        return self._draw_first(first_request().arms)
+
+    def _draw_first(self, arms: tuple[str, ...]) -> dict[Component, Any]:
+        request = replace(first_request(), arms=arms)
+        plan = make_plan(request, self._comparisons.runs, self._is_public)
         return self._open(self._comparisons.draw(plan, request, self._is_public))
 
     def _open(self, key: str | None) -> dict[Component, Any]:

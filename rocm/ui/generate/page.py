@@ -5,7 +5,6 @@ the address, so that a link or a reload restores them.
 """
 
 import json
-import re
 from base64 import b64encode
 from dataclasses import asdict, dataclass
 from html import escape
@@ -223,8 +222,10 @@ class GenerateHandlers:
         entries = self._orders.history(visitor)
         asked = dict(request.query_params)
         changes: dict[Component, Any] = {self._visitor: visitor}
-        if "prompt" in asked:
-            order = self._asked(asked, visitor)
+        if "prompt" in asked or "adapter" in asked:
+            latest = entries[0].order if entries else {"prompt": self._form.prompt.value}
+            whole = asked if "prompt" in asked else {**latest, **asked, "model": ""}
+            order = self._asked(whole, visitor)
             changes |= self._filled(order) if order else {}
             same = [entry for entry in entries if order and entry.order == asdict(order)]
             shown = same[0].entry_id if same else ""
@@ -325,9 +326,8 @@ def _version(shown: str, num_files: int, state: str) -> str:
 
 
 def _adapter_choices(runs: Path) -> list[tuple[str, str]]:
-    """Labels and names; a run's label has its time in words instead of in its id."""
-    dated, made = r"-(\d{4})(\d\d)(\d\d)-(\d\d)(\d\d)\d\d-(\w+)$", r" (\1-\2-\3 \4:\5, \6)"
-    return [(re.sub(dated, made, choice.label), choice.name) for choice in adapter_choices(runs)]
+    """Labels and names."""
+    return [(choice.label, choice.name) for choice in adapter_choices(runs)]
 
 
 def _script(name: str) -> str:

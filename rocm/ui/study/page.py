@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from rocm.errors import ConfigError, RocmError, StudyError
 from rocm.evaluation.store import Comparisons
+from rocm.runs.adapters import BASE
 from rocm.storage.numbers import number
 from rocm.study.design import lifecycle
 from rocm.study.design.cost import study_cost
@@ -26,7 +27,7 @@ from rocm.ui.study.panel import ChosenStudy, bin_choices, build_panel
 from rocm.ui.study.questions import QUESTIONS, whole
 
 MAX_TEXT = 200_000
-BASE = "() => new URL('.', window.location.href.split(/[?#]/)[0]).href"
+ADDRESS = "() => new URL('.', window.location.href.split(/[?#]/)[0]).href"
 RUNNING = ("open", "paused")
 # The states in which a button or box is shown.
 SHOWN = {
@@ -67,25 +68,33 @@ def build(studies: Studies, compare: Comparisons, access: Access, tab: gr.Tab) -
             form = build_form(compare)
         with gr.Column(scale=3, min_width=320, elem_classes="right"):
             panel = build_panel(studies, token, access)
-    StudyPage(studies, access, form, panel).wire(compare, tab, demo)
+    StudyPage(studies, compare, access, form, panel).wire(tab, demo)
 
 
 class StudyPage:
     """The page's handlers; each checks `access`, asks a part of the study, converts the answer."""
 
-    def __init__(self, studies: Studies, access: Access, form: StudyForm, panel: dict[str, Any]):
-        """Bind the studies to the form of a new study and to the right column."""
-        self._studies, self._access = studies, access
+    def __init__(
+        self,
+        studies: Studies,
+        compare: Comparisons,
+        access: Access,
+        form: StudyForm,
+        panel: dict[str, Any],
+    ):
+        """Bind the studies to the form of a new study, which offers the arms of `compare`."""
+        self._studies, self._compare, self._access = studies, compare, access
         self._form, self._panel = form, panel
         self._base = gr.Textbox(visible="hidden", label="Address", container=False)
         self._at = [panel["token"], panel["selected"], self._base]
 
-    def wire(self, compare: Comparisons, tab: gr.Tab, demo: gr.Button) -> None:
+    def wire(self, tab: gr.Tab, demo: gr.Button) -> None:
         """Bind the handlers to their events."""
         panel, form, at, builds = self._panel, self._form, self._at, self._studies.builds
         token, everything = panel["token"], {"outputs": list(panel.values()), **QUIET}
-        tab.select(None, None, self._base, js=BASE, api_visibility="private").then(
-            self._enter, at, **everything
+        entered = {**everything, "outputs": [*panel.values(), form.fields["arms"], form.box]}
+        tab.select(None, None, self._base, js=ADDRESS, api_visibility="private").then(
+            self._enter, at, **entered
         )
         gr.on([panel["timer"].tick, token.change], self._poll, [*at, panel["seen"]], **everything)
         panel["studies"].choose(in_words(self._choose), [token, self._base], **everything)
@@ -105,9 +114,9 @@ class StudyPage:
             panel[name].click(ask, [*at, num], **everything)
         self._on(panel["sure"], "study_sure", self._confirmed, [panel["pending"]])
         panel["not_now"].click(lambda: gr.update(visible=False), None, panel["question"], **QUIET)
-        self._wire_texts(compare)
+        self._wire_texts()
 
-    def _wire_texts(self, compare: Comparisons) -> None:
+    def _wire_texts(self) -> None:
         panel, form = self._panel, self._form
         chosen = self._at[:2]
         asked = [*chosen, panel["seconds"], panel["pay"]]
@@ -120,7 +129,7 @@ class StudyPage:
         form.file.read(in_words(_read), None, form.text, **QUIET)
         form.file.too_large(in_words(_too_large), None, None, **QUIET)
         arms = form.fields["arms"]
-        arms.focus(lambda: gr.update(choices=arm_choices(compare)), None, arms, **QUIET)
+        arms.focus(lambda: gr.update(choices=arm_choices(self._compare)), None, arms, **QUIET)
 
     def _on(
         self,
@@ -155,7 +164,13 @@ class StudyPage:
         if wanted and wanted not in known:
             gr.Warning(escape(f"There is no study '{wanted[:40]}' here."))
         first = wanted if wanted in known else next(iter(known), "")
-        return self._shown(first, base) | timer
+        arms = request.query_params.get("arms")
+        return self._shown(first, base) | timer | (self._with_arms(arms) if arms else {})
+
+    def _with_arms(self, arms: str) -> Changes:
+        """The form of a new study, open, with a run's arm against the base model."""
+        chosen = gr.update(choices=arm_choices(self._compare), value=[BASE, *arms.split(",")])
+        return {self._form.fields["arms"]: chosen, self._form.box: gr.update(open=True)}
 
     def _choose(self, token: str, base: str, event: gr.EventData) -> Changes:
         if not self._access.allows(token):

@@ -11,17 +11,20 @@ from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 import gradio as gr
+from annotated_types import Le
 from gradio.components import Component
 
 from rocm.config import RunConfig
 from rocm.runs.export import export
 from rocm.runs.library import Runs, open_in_file_manager
+from rocm.runs.names import run_label
 from rocm.runs.reports import RunReport
 from rocm.runs.run_dir import Control
+from rocm.studio import Studio
 from rocm.ui.access import Access
+from rocm.ui.controls import FIELDS, bound
 from rocm.ui.handlers import HIDDEN, QUIET, in_words, named
-from rocm.ui.train import view
-from rocm.ui.train.form import TrainForm
+from rocm.ui.train.form import FIRST_PRESET, TrainForm
 
 Rule = Callable[[RunReport], bool]
 # Buttons with one effect: words, and for which runs they are enabled.
@@ -49,6 +52,7 @@ class Actions:
     run that is selected by the same click.
     """
 
+    access: Access
     buttons: dict[str, gr.Button]
     title: gr.Textbox
     note: gr.Textbox
@@ -97,12 +101,15 @@ def pressable(report: RunReport | None, num_waiting: int) -> dict[str, Any]:
     }
     is_waiting = report is not None and report.position is not None
     shown = {name: is_waiting for name in WAITING} | {name: not is_waiting for name in TRAINING}
-    return {
+    updates = {
         name: gr.update(
             interactive=report is not None and bool(rule(report)), visible=shown.get(name, True)
         )
         for name, rule in rules.items()
     }
+    config = report.config if report else None
+    words = f"Restart with beta {larger_beta(config):g}" if config else ""
+    return updates | {"restart": gr.update(value=words, interactive=bool(config))}
 
 
 def build_actions(runs: Runs, access: Access, form: TrainForm, selected: gr.State) -> Actions:
@@ -134,7 +141,29 @@ def build_actions(runs: Runs, access: Access, form: TrainForm, selected: gr.Stat
             buttons["delete"] = _button("Delete", "delete", "stop")
         _build_delete(target, buttons["delete"])
         _build_bin(target)
-    return Actions(buttons, title, note, named_run)
+    return Actions(access, buttons, title, note, named_run)
+
+
+def build_restart(studio: Studio, actions: Actions, form: TrainForm, selected: gr.State) -> None:
+    """Make the button, shown with a warning, that trains a run's settings with twice the beta."""
+    target = _Target(studio.runs, actions.access, form, selected)
+    button = actions.buttons["restart"] = _button("Restart with beta x2", "restart")
+
+    def restart(run_id: str) -> str:
+        report, config = studio.runs.report(run_id), studio.runs.run(run_id).config()
+        config = RunConfig.load(config.model_dump(), beta=larger_beta(config))
+        actions.access.check_settings(config)
+        if report.status.is_active:
+            studio.runs.stop(run_id)
+        return studio.start_run(config, report.preset or "run")
+
+    target.on_click(button, restart, [selected], selected)
+
+
+def larger_beta(config: RunConfig) -> float:
+    """Twice the beta of some settings, within its bounds; the first preset's instead of 0."""
+    most = bound(FIELDS["beta"], Le) or float("inf")
+    return min(2 * config.beta or RunConfig.load(FIRST_PRESET).beta, most)
 
 
 def _button(words: str, name: str, look: str = "secondary", **options: Any) -> gr.Button:
@@ -184,7 +213,7 @@ def _build_copy(target: _Target) -> None:
     button, runs = _button("Copy settings to the form", "clone"), target.runs
 
     def values(run_id: str) -> tuple[str, RunConfig]:
-        return f"Settings of {view.title(runs.report(run_id))}.", runs.run(run_id).config()
+        return f"Settings of {runs.report(run_id).name}.", runs.run(run_id).config()
 
     target.form.fill_on(button.click, [target.selected], values)
 
@@ -231,12 +260,12 @@ def _build_delete(target: _Target, delete: gr.Button) -> None:
         undo = _button("Undo", "undo")
 
     def ask(run_id: str) -> tuple[Any, str, Any, str]:
-        title = escape(view.title(runs.report(run_id)))
+        title = escape(runs.report(run_id).name)
         text = f"Move <strong>{title}</strong> to the bin? You can restore it from there."
         return gr.update(visible=True), text, _hide(), run_id
 
     def drop(run_id: str) -> tuple[Any, Any, str, str, str]:
-        title = escape(view.title(runs.report(run_id)))
+        title = escape(runs.report(run_id).name)
         runs.delete(run_id)
         selected = next((report.run_id for report in runs.all()), "")
         text = f"<strong>{title}</strong> is in the bin."
@@ -267,7 +296,9 @@ def _build_bin(target: _Target) -> None:
             keep = _button("Keep", "empty_keep")
 
     def choices() -> Any:
-        listed = [(view.run_label(report), report.run_id) for report in runs.deleted()]
+        listed = [
+            (run_label(report.run_id, report.name), report.run_id) for report in runs.deleted()
+        ]
         listed = listed or [("The bin is empty.", "")]
         return gr.update(choices=listed, value=listed[0][1])
 

@@ -22,6 +22,17 @@ from rocm.ui.handlers import HIDDEN, QUIET, fault, in_words, named
 FIRST_PRESET = "tiny-rocm-kl"
 # Where the browser keeps the form; also the key of a cipher that hides nothing from its owner.
 KEPT = "rocm-studio-train"
+# The settings take no typing while they are filled, so that none is lost.
+EMPTIED = """() => {
+  document.getElementById('settings').inert = true;
+  return '';
+}"""
+# A list of presets that is left without a choice tells of an input, too.
+EMPTIED_BY_PRESET = f"(preset, filled) => preset === filled ? filled : ({EMPTIED})()"
+FILLED = "() => { document.getElementById('settings').inert = false; }"
+WAIT_FOR_FORM = """async () => {
+  while (document.getElementById('settings').inert) await new Promise(done => setTimeout(done, 50));
+}"""
 # On a phone the run is far below the form.
 SHOW_ON_A_PHONE = """() => {
   if (window.innerWidth <= 640) document.getElementById('state').scrollIntoView();
@@ -55,20 +66,39 @@ class TrainForm:
         """What `read_form` takes."""
         return [self.preset, self.filled, *self.controls]
 
-    def fill_on(self, event: Any, inputs: list[Component], values: Callable[..., Any]) -> None:
-        """Fill the form on an event; `values(*inputs)` returns a sentence and settings."""
+    def fill_on(
+        self,
+        event: Any,
+        inputs: list[Component],
+        values: Callable[..., Any],
+        emptied: str = EMPTIED,
+    ) -> None:
+        """Fill the form on an event; `values(*inputs)` returns a sentence and settings.
 
-        def fill(preset: str, *given: Any) -> list[Any]:
+        `emptied` is a script that gives `filled` its value meanwhile; a value that is not empty
+        leaves the form as it is.
+        """
+
+        def fill(preset: str, filled: str, *given: Any) -> list[Any]:
+            if filled:
+                return [gr.skip()] * len(outputs)
             sentence, config = values(*given)
             return [sentence, preset, *(getattr(config, name) for name in controls.FIELDS)]
 
-        event(None, None, self.filled, js="() => ''", api_visibility="private")
         outputs = [self.sentence, self.filled, *self.controls]
-        event(in_words(fill), [self.preset, *inputs], outputs, **QUIET)
+        given, own = [self.preset, self.filled], {"api_visibility": "private"}
+        emptying = event(None, given, self.filled, js=emptied, **own)
+        emptying.then(in_words(fill), [*given, *inputs], outputs, **QUIET).then(
+            None, js=FILLED, **own
+        )
+
+    def send_on(self, event: Any) -> Any:
+        """The event once the form is filled; what follows gets the filled values."""
+        return event(None, None, None, js=WAIT_FOR_FORM, api_visibility="private")
 
 
 def build_form(studio: Studio, access: Access, selected: gr.State, page: gr.Blocks) -> TrainForm:
-    """Make and wire the column; a started run becomes the `selected` one."""
+    """Make and wire the column; a run that starts at once is `selected`."""
     # Filled here and not when the page loads: a quick click on Start must not train other values.
     first = studio.presets.load(FIRST_PRESET)
     preset = gr.Dropdown(_presets(studio), value=FIRST_PRESET, label="Preset", elem_id="preset")
@@ -79,7 +109,8 @@ def build_form(studio: Studio, access: Access, selected: gr.State, page: gr.Bloc
     token = gr.Textbox(type="password", visible=bool(access.token), **words)
     start = gr.Button("Start training", variant="primary", elem_id="start")
     forecast = gr.HTML(elem_id="forecast")
-    settings = _settings(studio, first)
+    with gr.Column(elem_id="settings"):
+        settings = _settings(studio, first)
     with gr.Accordion("Command line", open=False):
         words = named("command", "Command for this run")
         command = gr.Textbox(lines=3, interactive=False, buttons=["copy"], **words)
@@ -89,11 +120,12 @@ def build_form(studio: Studio, access: Access, selected: gr.State, page: gr.Bloc
         config = studio.presets.load(name)
         return config.description, config
 
-    form.fill_on(preset.input, [preset], chosen)
+    form.fill_on(preset.input, [preset], chosen, EMPTIED_BY_PRESET)
     _wire_forecast(studio, access, form, page)
     _build_saving(studio, access, form)
     inputs, hidden = [token, *form.inputs], HIDDEN | {"api_name": "start"}
-    started = start.click(in_words(_starter(studio, access)), inputs, selected, **hidden)
+    waited = form.send_on(start.click)
+    started = waited.then(in_words(_starter(studio, access)), inputs, selected, **hidden)
     started.success(None, js=SHOW_ON_A_PHONE, api_visibility="private")
     return form
 
@@ -140,8 +172,8 @@ def _config(values: tuple[Any, ...]) -> RunConfig:
         raise ConfigError(controls.labeled(str(error))) from error
 
 
-def _starter(studio: Studio, access: Access) -> Callable[..., str]:
-    def start(token: str, preset: str, filled: str, *values: Any) -> str:
+def _starter(studio: Studio, access: Access) -> Callable[..., Any]:
+    def start(token: str, preset: str, filled: str, *values: Any) -> Any:
         access.check(token)
         config = read_form(preset, filled, values)
         access.check_settings(config)
@@ -152,7 +184,7 @@ def _starter(studio: Studio, access: Access) -> Callable[..., str]:
         words = queue_notice(studio.runs.all(), run_id)
         if words:
             gr.Info(words)
-        return run_id
+        return gr.skip() if words else run_id
 
     return start
 
@@ -163,7 +195,7 @@ def queue_notice(reports: list[RunReport], run_id: str) -> str:
     place = next((report.position for report in reports if report.run_id == run_id), None)
     if place is None or (place == 0 and not is_busy):
         return ""
-    return f"Queued as number {place + 1}. It starts automatically."
+    return f"Queued as number {place + 1}. It starts automatically; the list of runs has it."
 
 
 def _wire_forecast(studio: Studio, access: Access, form: TrainForm, page: gr.Blocks) -> None:
@@ -202,7 +234,10 @@ def _wire_forecast(studio: Studio, access: Access, form: TrainForm, page: gr.Blo
     inputs = [form.token, form.sentence, *form.inputs]
     described = {"inputs": inputs, "outputs": [kept, form.forecast, form.command], **QUIET}
     recalled = [form.preset, form.sentence, form.filled, *form.controls]
-    page.load(recall, kept, recalled, **QUIET).then(describe, **described)
+    page.load(None, js=EMPTIED, api_visibility="private")
+    page.load(recall, kept, recalled, **QUIET).then(None, js=FILLED, api_visibility="private").then(
+        describe, **described
+    )
     # One handler for all controls: while it runs, later changes are merged into one more call.
     changes = [
         form.token.change,
@@ -262,4 +297,6 @@ def _build_saving(studio: Studio, access: Access, form: TrainForm) -> None:
 
     inputs = [form.token, name, words, *form.inputs]
     outputs = [form.preset, form.filled, form.sentence]
-    save.click(in_words(save_preset), inputs, outputs, api_name="save_preset", **HIDDEN)
+    form.send_on(save.click).then(
+        in_words(save_preset), inputs, outputs, api_name="save_preset", **HIDDEN
+    )

@@ -6,6 +6,7 @@ changed. The shown runs are in the address: `?run=` and, for compared runs, `wit
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from html import escape
 from typing import Any
@@ -15,12 +16,13 @@ from gradio.components import Component
 
 from rocm.errors import RocmError
 from rocm.runs.library import Runs
+from rocm.runs.names import run_label
 from rocm.runs.reports import RunReport
 from rocm.studio import Studio
 from rocm.ui.access import HOW_TO_ALLOW, Access
 from rocm.ui.handlers import QUIET, fault, in_words, to_form, told
 from rocm.ui.train import view as run_view
-from rocm.ui.train.actions import Actions, build_actions, pressable
+from rocm.ui.train.actions import Actions, build_actions, build_restart, pressable
 from rocm.ui.train.charts import MAX_RUNS, live_charts
 from rocm.ui.train.form import build_form
 from rocm.ui.train.previews import previews
@@ -55,10 +57,16 @@ def build(studio: Studio, access: Access, page: gr.Blocks) -> None:
             state = gr.HTML(elem_id="state")
             if access.may_train:
                 actions = build_actions(studio.runs, access, form, selected)
-            warnings = gr.HTML(elem_id="warnings")
-            charts = live_charts(studio.runs)
-            gr.HTML("<h2>Pictures over time</h2>", elem_classes="overline")
-            pictures = previews(studio.runs)
+            with gr.Column(elem_id="warnings"):
+                warnings = gr.HTML()
+                if actions:
+                    build_restart(studio, actions, form, selected)
+            with gr.Row(elem_id="measured"):
+                with gr.Column(min_width=320):
+                    gr.HTML("<h2>Pictures over time</h2>", elem_classes="overline")
+                    pictures = previews(studio.runs)
+                with gr.Column(min_width=320):
+                    charts = live_charts(studio.runs)
             build_sweeps(studio, access, form if access.may_train else None)
     view = {"runs": runs, "state": state, "warnings": warnings, "charts": charts}
     view |= {"previews": pictures, **(actions.components if actions else {})}
@@ -132,7 +140,8 @@ def changed(
     if key == seen.key:
         values = seen.values | values
     else:
-        values |= _parts(runs, report, bool(reports))
+        values |= _parts(runs, report, bool(reports), access.may_train)
+        values["previews"] = _previews(runs, [known[run_id] for run_id in drawn])
     changes: dict[str, Any] = {
         name: value for name, value in values.items() if seen.values.get(name) != value
     }
@@ -158,14 +167,14 @@ def _chart(runs: Runs, report: RunReport) -> dict[str, str]:
         version = runs.version(report.run_id)
     except RocmError as error:  # damaged, or deleted since the list was read
         version = str(error)
-    return {"id": report.run_id, "label": run_view.run_label(report), "version": version}
+    return {"id": report.run_id, "label": run_label(report.run_id, report.name), "version": version}
 
 
-def _parts(runs: Runs, report: RunReport | None, has_runs: bool) -> dict[str, str]:
+def _parts(runs: Runs, report: RunReport | None, has_runs: bool, may_train: bool) -> dict[str, str]:
     if report is None:
         return _no_run(has_runs)
     try:
-        return _run_parts(runs, report)
+        return _run_parts(runs, report, may_train)
     except RocmError as error:  # damaged, or deleted since the list was read
         return {**_no_run(has_runs), "state": fault(str(error))}
 
@@ -173,22 +182,29 @@ def _parts(runs: Runs, report: RunReport | None, has_runs: bool) -> dict[str, st
 def _no_run(has_runs: bool) -> dict[str, str]:
     return {
         "state": run_view.NOTHING_CHOSEN if has_runs else run_view.NO_RUN,
-        "warnings": run_view.NO_WARNING,
-        "previews": _previews("", [], []),
+        "warnings": "",
     }
 
 
-def _previews(run_id: str, steps: list[int], scores: list[str]) -> str:
-    words = run_view.NO_PREVIEWS
-    return json.dumps({"run": run_id, "steps": steps, "scores": scores, "words": words})
+def _previews(runs: Runs, drawn: list[RunReport]) -> str:
+    shown = []
+    for report in drawn:
+        with suppress(RocmError):  # damaged, or deleted since the list was read
+            steps = runs.run(report.run_id).sample_steps()
+            label = run_label(report.run_id, report.name)
+            shown.append({"run": report.run_id, "label": label, "steps": steps})
+    config = drawn[0].config if drawn else None
+    scores = run_view.told_scores(config) if config else []
+    return json.dumps({"runs": shown, "scores": scores, "words": run_view.NO_PREVIEWS})
 
 
-def _run_parts(runs: Runs, report: RunReport) -> dict[str, str]:
+def _run_parts(runs: Runs, report: RunReport, may_train: bool) -> dict[str, str]:
     run_id = report.run_id
-    pace, steps = runs.pace(run_id), runs.run(run_id).sample_steps()
-    config, log = runs.run(run_id).config(), runs.run(run_id).log_tail(30)
+    run, pace = runs.run(run_id), runs.pace(run_id)
+    state = run_view.state_line(report, pace, run.config(), run.log_tail(30))
+    if (run.path / "adapter").is_dir() and not report.status.is_active:
+        state += run_view.leads(run_id, may_train)
     return {
-        "state": run_view.state_line(report, pace, config, log),
-        "warnings": run_view.warnings(pace),
-        "previews": _previews(run_id, steps, run_view.told_scores(config)),
+        "state": state,
+        "warnings": run_view.warnings(run_id, pace),
     }

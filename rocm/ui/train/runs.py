@@ -50,7 +50,7 @@ def listed(reports: list[RunReport], selected: str, overlay: tuple[str, ...], wo
 def _row(report: RunReport) -> dict[str, str]:
     return {
         "id": report.run_id,
-        "title": view.title(report),
+        "title": report.name,
         "under": view.origin(report),
         "note": report.note,
         "state": report.status.state,

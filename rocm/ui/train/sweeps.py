@@ -42,11 +42,11 @@ def build_sweeps(studio: Studio, access: Access, form: TrainForm | None) -> None
     chosen.input(look, **reading)
     folded.expand(lambda: gr.Timer(active=True), None, timer, **QUIET).then(look, **reading)
     folded.collapse(lambda: gr.Timer(active=False), None, timer, **QUIET)
-    if started:
+    if form and started:
         button, inputs = started
         handler = in_words(_starter(studio, access))
         hidden = HIDDEN | {"api_name": "start_sweep"}
-        button.click(handler, inputs, chosen, **hidden).then(look, **reading)
+        form.send_on(button.click).then(handler, inputs, chosen, **hidden).then(look, **reading)
 
 
 def _build_start(

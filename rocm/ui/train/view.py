@@ -2,8 +2,11 @@
 
 from html import escape
 from time import localtime, strftime
+from typing import Any
+from urllib.parse import urlencode
 
 from rocm.config import RunConfig
+from rocm.runs.names import short_id
 from rocm.runs.reports import RunPace, RunReport
 from rocm.storage.numbers import duration
 from rocm.ui.handlers import fault
@@ -15,7 +18,9 @@ after. The first preset takes about two minutes."""
 NOTHING_TO_SHOW = "There is no run yet."
 NOTHING_CHOSEN = '<div class="subtle">Choose a run from the list above.</div>'
 NO_RUN = '<div class="subtle">Reward, divergence and pictures of a run appear here.</div>'
-NO_WARNING = '<div class="subtle">No warning.</div>'
+# Warnings for which a larger beta is a remedy.
+HACKED = {"hacking", "collapse", "saturation"}
+MOST_STEPS = 4
 NO_PREVIEWS = "Pictures of fixed prompts appear after the first evaluation."
 
 
@@ -24,7 +29,7 @@ def state_line(report: RunReport, pace: RunPace, config: RunConfig, log: str) ->
     status = report.status
     share = 100 * status.step / max(status.num_steps, 1)
     lines = [
-        f'<div class="state"><strong>{escape(title(report))}</strong>'
+        f'<div class="state"><strong>{escape(report.name)}</strong>'
         f'<span class="badge {status.state}">{status.state}</span>'
         f"<span>{escape(progress(report, pace))}</span></div>",
         f'<div class="bar {status.state}"><i style="width:{share:.1f}%"></i></div>',
@@ -41,13 +46,43 @@ def state_line(report: RunReport, pace: RunPace, config: RunConfig, log: str) ->
     return "\n".join(lines)
 
 
-def warnings(pace: RunPace) -> str:
-    """Every warning of a run, with its update and advice."""
-    lines = [
-        f'<div class="note warning">Update {warning["step"]}: {escape(warning["message"])}</div>'
-        for warning in pace.warnings
+def warnings(run_id: str, pace: RunPace) -> str:
+    """A line for every kind of warning of a run, and the checkpoint to use instead, as HTML."""
+    kinds: dict[str, list[dict[str, Any]]] = {}
+    for warning in pace.warnings:
+        kinds.setdefault(warning["warning"], []).append(warning)
+    lines = [f"<p>{_occasions(many)}: {escape(many[-1]['message'])}</p>" for many in kinds.values()]
+    if HACKED.isdisjoint(kinds):
+        return "".join(lines)
+    step, remedy = pace.best_step, "No checkpoint is better than the base model on the judge."
+    if step:
+        adapter = f"{run_id}@{step}"
+        remedy = _lead(f"Use step {step} in Generate", tab="generate", adapter=f"run:{adapter}")
+    return "".join(lines) + f'<p class="remedy">{remedy}</p>'
+
+
+def _occasions(many: list[dict[str, Any]]) -> str:
+    steps = [str(warning["step"]) for warning in many]
+    first = f"Update{'s' if len(steps) > 1 else ''} {', '.join(steps[:-1][:MOST_STEPS])}"
+    if len(steps) == 1:
+        return f"Update {steps[0]}"
+    return f"{first}{' ...' if len(steps) > MOST_STEPS + 1 else ''} and {steps[-1]}"
+
+
+def leads(run_id: str, may_train: bool) -> str:
+    """Where a run with an adapter leads on, as links."""
+    run = f"run:{run_id}"
+    links = [
+        _lead("Generate", tab="generate", adapter=run),
+        _lead("Compare with base", tab="compare", arms=run),
     ]
-    return "\n".join(lines) or NO_WARNING
+    if may_train:
+        links.append(_lead("Add to a study", tab="study", arms=run))
+    return f'<p class="leads">{" ".join(links)}</p>'
+
+
+def _lead(words: str, **query: str) -> str:
+    return f'<a class="lead" href="?{escape(urlencode(query))}">{escape(words)}</a>'
 
 
 def progress(report: RunReport, pace: RunPace) -> str:
@@ -92,18 +127,12 @@ def told_scores(config: RunConfig) -> list[str]:
     return [*trained, *([config.judge] if config.judge else [])]
 
 
-def title(report: RunReport) -> str:
-    """A run's title, else its preset."""
-    return report.title or report.run_id.rsplit("-", 3)[0]
-
-
 def origin(report: RunReport) -> str:
-    """Preset, moment, the id's last characters and the objective, in one line."""
+    """Moment, short id and the objective, in one line."""
     moment = strftime("%d %b %H:%M", localtime(report.created))
-    named = [report.preset] if report.preset and report.preset != title(report) else []
     swept = ["sweep"] if report.sweep else []
     aim = [objective(report.config)] if report.config else []
-    return DOT.join([*named, moment, *swept, report.run_id.rpartition("-")[2], *aim])
+    return DOT.join([*swept, moment, short_id(report.run_id), *aim])
 
 
 def place(report: RunReport) -> str:
@@ -111,8 +140,3 @@ def place(report: RunReport) -> str:
     if report.position is not None:
         return f"number {report.position + 1} in the queue"
     return f"{report.status.step} / {report.status.num_steps}"
-
-
-def run_label(report: RunReport) -> str:
-    """A run's name in a legend: its title, else preset and the id's last characters."""
-    return report.title or f"{title(report)} {report.run_id.rpartition('-')[2]}"
