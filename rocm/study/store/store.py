@@ -36,9 +36,14 @@ class Store:
     clock: Callable[[], datetime] = _now
 
     @classmethod
-    def open(cls, where: str | Path, clock: Callable[[], datetime] = _now) -> "Store":
-        """Open a store, an SQLite file or PostgreSQL address, with tables made or upgraded."""
-        database = Database(where)
+    def open(
+        cls, where: str | Path, clock: Callable[[], datetime] = _now, creates: bool = True
+    ) -> "Store":
+        """Open a store, an SQLite file or PostgreSQL address, with tables made or upgraded.
+
+        Unless `creates`, StudyError for a file that is not there.
+        """
+        database = Database(where, creates)
         upgrade(database)
         return cls(database, clock)
 
