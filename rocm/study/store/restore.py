@@ -19,6 +19,7 @@ from urllib.parse import quote
 from sqlalchemy import Table
 
 from rocm.errors import StoreUnavailable, StudyError
+from rocm.study.store import chain
 from rocm.study.store.columns import metadata
 from rocm.study.store.database import DAMAGED, Change, Writing
 from rocm.study.store.store import Store
@@ -147,6 +148,8 @@ def restore(file: Path, folder: Path) -> int:
         for path, number in journals
         if path.suffix == ".jsonl" and number >= newest
     ]
+    with store.database.write() as w:
+        chain.adopt_all(w)  # what a journal from before there were chains has brought
     store.close()
     _put_in_place(local, file)
     log.warning("%s was restored from the backup in %s.", file, folder)
