@@ -35,6 +35,7 @@ erase = lazy("rocm.study.store.erase")
 invitations = lazy("rocm.study.store.invitations")
 make_tasters = lazy("rocm.cli.tasters:make_tasters")
 Backup = lazy("rocm.study.store.backup:Backup")
+open_restored = lazy("rocm.study.store.backup:open_restored")
 open_pictures = lazy("rocm.study.store.pictures:Pictures")
 simulated = lazy("rocm.study.store.simulated_raters")
 open_store = lazy("rocm.study.store.store:Store.open")
@@ -107,8 +108,8 @@ def add_study_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, rest: list[str], home: Path) -> None:
     """Run the action of the parsed options and print its answer."""
-    with study_home(home) as at:
-        action: Action = options.action
+    action: Action = options.action
+    with study_home(home, creates=action in (_build, _unpack, _restore)) as at:
         print(action(at, options))
 
 
@@ -123,10 +124,18 @@ def trained_on_votes(config: RunConfig, home: Path) -> RunConfig:
 
 
 @contextmanager
-def study_home(home: Path) -> Iterator[StudyHome]:
-    """The store and pictures of a home, which is made if it does not exist."""
-    home.mkdir(parents=True, exist_ok=True)
-    store = open_store(os.environ.get("DATABASE_URL") or home / "study.sqlite3")
+def study_home(home: Path, creates: bool = False) -> Iterator[StudyHome]:
+    """The store and pictures of a home; with `creates` both are made where they do not exist."""
+    file, folder = home / "study.sqlite3", os.environ.get("ROCM_BACKUP")
+    if creates:
+        home.mkdir(parents=True, exist_ok=True)
+    if url := os.environ.get("DATABASE_URL"):
+        store = open_store(url)
+    elif folder:
+        home.mkdir(parents=True, exist_ok=True)
+        store = open_restored(file, Path(folder), creates)
+    else:
+        store = open_store(file, creates=creates)
     try:
         yield StudyHome(home, store, open_pictures(home / "study-pictures"))
     finally:
@@ -202,6 +211,7 @@ def _bin(at: StudyHome) -> Any:
 def _delete(at: StudyHome, options: argparse.Namespace) -> str:
     study_id = _id(at, options)
     _bin(at).put(study_id)
+    _forget_in_backup(at)
     return f"The draft is in the bin. Restore it: python -m rocm study restore {study_id}"
 
 
@@ -267,9 +277,14 @@ def _verify(at: StudyHome, options: argparse.Namespace) -> str:
 
 def _erase(at: StudyHome, options: argparse.Namespace) -> str:
     number = erase.erase(at.store, _id(at, options), options.rater)
-    if folder := os.environ.get("ROCM_BACKUP"):
-        Backup(at.store.database, Path(folder)).forget_the_past()
+    _forget_in_backup(at)
     return f"Rater {options.rater} and {number} votes are deleted."
+
+
+def _forget_in_backup(at: StudyHome) -> None:
+    folder = os.environ.get("ROCM_BACKUP")
+    if folder and at.store.database.is_sqlite:
+        Backup(at.store.database, Path(folder)).forget_the_past()
 
 
 def _forget(at: StudyHome, options: argparse.Namespace) -> str:

@@ -31,7 +31,8 @@ from rocm.study.store.tables import metadata, payment, rater, score, study
 ROWS = "study.json"
 DESIGN = ("question", "prompt", "arm", "image", "pair")
 # What refers to others comes first.
-OF_STUDY = ("vote", "event", "exclusion", "trial", "slot", "block", "rater", *reversed(DESIGN))
+OF_STUDY = ("chain", "vote", "event", "exclusion", "trial", "slot", "block", "rater",
+            *reversed(DESIGN))  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ class DraftBin:
                     f"Study {study_id} was built anew since it was deleted. Delete the new study "
                     "first, or leave the old study in the bin."
                 )
-            w.insert(study, **kept["study"])
+            studies.insert(w, **kept["study"])
             ids: dict[str, dict[int, int]] = {}
             for name in (*DESIGN, "score", "event"):
                 insert(w, name, kept["tables"][name], ids)

@@ -13,6 +13,7 @@ from typing import Any
 from zipfile import ZIP_STORED, ZipFile
 
 from rocm.errors import StudyError
+from rocm.study.store import chain
 from rocm.study.store.pictures import SUFFIX, Pictures
 from rocm.study.store.rows import Vote
 from rocm.study.store.store import Store
@@ -31,6 +32,8 @@ def export(store: Store, pictures: Pictures, study_id: str, folder: Path, questi
     votes = store.votes(study_id)
     chosen = [vote for vote in votes if vote.question == question and is_analyzed(vote)]
     long = [{"manifest": about.config_sha256, **asdict(vote)} for vote in votes]
+    with store.database.read() as connection:
+        chained = chain.end_of(connection, study_id)
     ties = sum(vote.choice == "tie" for vote in chosen)
     facts = {
         "study": study_id,
@@ -42,6 +45,7 @@ def export(store: Store, pictures: Pictures, study_id: str, folder: Path, questi
         "question": question,
         "votes": len(votes),
         "analyzed": len(chosen),
+        "chain": chained,
         "ties": ties,
     }
     names = ["manifest", *(field.name for field in fields(Vote))]

@@ -18,14 +18,17 @@ from rocm.study.archive import untrusted
 from rocm.study.archive.untrusted import AGAIN, DESIGN, REFERENCES, VOTED, Bundle, Rows
 from rocm.study.archive.verify import frozen_faults, vote_faults
 from rocm.study.design.manifest import ARM_FIELDS, canonical, digest, key
-from rocm.study.store import studies
+from rocm.study.store import chain, studies
 from rocm.study.store.columns import metadata
 from rocm.study.store.database import Writing
 from rocm.study.store.pictures import Pictures
 from rocm.study.store.store import Store
 from rocm.study.store.tables import arm, block, image, rater, score, study
+from rocm.study.store.tables import chain as ends
 
 Ids = dict[str, dict[int, int]]  # new ids by the zip's, by table
+LATER = ("paused", "open", "closed", chain.CHAINED, "erased")
+"""Events that are no part of a study that begins."""
 SECRET = (*(name for name in ARM_FIELDS if name != "role"), "params_json")
 
 
@@ -102,7 +105,8 @@ def _forget_work(tables: dict[str, Rows]) -> None:
     """Leave the study as it was before its first rater."""
     tables["block"], tables["slot"] = _planned(tables)
     tables["pair"] = [{**row, "issued": 0} for row in tables["pair"]]
-    tables["event"] = [e for e in tables["event"] if e["rater_id"] is e["trial_id"] is None]
+    own = (e for e in tables["event"] if e["rater_id"] is e["trial_id"] is None)
+    tables["event"] = [e for e in own if e["kind"] not in LATER]
 
 
 def unpack(store: Store, pictures: Pictures, source: Path, key_from: Path | None = None) -> str:
@@ -201,7 +205,7 @@ def _insert_design(w: Writing, about: dict[str, Any], tables: dict[str, Rows]) -
     """Store a study and freeze it; new ids by the zip's, by table."""
     ids: Ids = {}
     draft = {"status": "draft", "config_sha256": None, "opened_at": None, "closed_at": None}
-    w.insert(study, **{**about, **draft})
+    studies.insert(w, **{**about, **draft})
     for name in ("question", "prompt", "arm", "image"):
         insert(w, name, tables[name], ids)
     insert(w, "pair", [{**row, "issued": 0} for row in tables["pair"]], ids)
@@ -211,7 +215,7 @@ def _insert_design(w: Writing, about: dict[str, Any], tables: dict[str, Rows]) -
     frozen = {name: about[name] for name in ("config_sha256", "opened_at")}
     w.update(study, study.c.id == about["id"], status="open", **frozen)
     if not tables.get("rater"):
-        insert(w, "event", tables["event"], ids)
+        insert(w, "event", [e for e in tables["event"] if e["kind"] not in LATER], ids)
     return ids
 
 
@@ -258,9 +262,11 @@ def _insert_votes(w: Writing, about: dict[str, Any], tables: dict[str, Any], ids
         for row in tables[name]:
             now = {column: row[column] for column in columns}
             w.update(table, table.c.id == ids[name][row["id"]], **now)
-    if about["status"] != "open":
-        end = {"status": about["status"], "closed_at": about["closed_at"]}
-        w.update(study, study.c.id == about["id"], **end)
+    end = {"status": about["status"], "closed_at": about["closed_at"]}
+    w.update(study, study.c.id == about["id"], **end)
+    for row in tables["chain"]:
+        w.update(ends, ends.c.study_id == about["id"], **row)
+    chain.adopt(w, about["id"])
 
 
 def _moved(rows: Rows, ids: Ids) -> Rows:

@@ -25,7 +25,7 @@ from rocm.study.store.columns import metadata
 
 DESIGN = ("question", "prompt", "arm", "image", "pair", "block", "slot", "event")
 VOTED = ("question", "prompt", "arm", "image", "pair", "rater", "block", "slot", "trial", "vote",
-         "exclusion", "event")  # fmt: skip
+         "exclusion", "event", "chain")  # fmt: skip
 REFERENCES = {
     "prompt_id": "prompt", "arm_id": "arm", "arm_a": "arm", "arm_b": "arm", "image_a": "image",
     "image_b": "image", "pair_id": "pair", "rater_id": "rater", "block_id": "block",
@@ -34,7 +34,7 @@ REFERENCES = {
 AGAIN = "Make it again where the study is: study pack."
 PICTURE = re.compile(r"pictures/([0-9a-f]{32})\.webp")
 TEXTS = ("manifest.json", "study.json")
-READ_OF_EVENT = {"invited": "sha256", "erased": "rater"}
+READ_OF_EVENT = {"invited": "sha256", "erased": "rater", "chained": "votes"}
 MAX_BYTES = 64_000_000
 MAX_FILES = 200_000
 MAX_SIDE = 4096
@@ -108,10 +108,15 @@ def _rows(document: Any) -> tuple[dict[str, Any], dict[str, Rows]]:
     check_row(metadata.tables["study"], about)
     tables: dict[str, Any] = document["tables"]
     wanted = (*VOTED, "score") if "rater" in tables else DESIGN
+    if "rater" in tables and "chain" not in tables:  # made before votes were chained
+        tables["chain"] = []
+        tables["vote"] = [{**row, "previous": None} for row in tables.get("vote", [])]
     if set(tables) != set(wanted):
         raise ValueError(f"its tables are not {', '.join(wanted)}")
     for name in wanted:
         _check_table(metadata.tables[name], tables[name], about["id"])
+    if len(tables.get("chain", [])) > 1:
+        raise ValueError("the votes have several chains")
     ids = {name: {row.get("id") for row in tables[name]} for name in wanted}
     for name in wanted:
         _check_references(name, tables[name], ids)
@@ -161,9 +166,16 @@ def _check_references(name: str, rows: Rows, ids: dict[str, set[Any]]) -> None:
 def _check_event(kind: str, data: Any) -> None:
     """What the code reads of an event is there."""
     told = data.get(READ_OF_EVENT.get(kind, "")) if isinstance(data, dict) else None
-    is_list = isinstance(told, list) and all(isinstance(value, str) for value in told)
-    if {"invited": is_list, "erased": type(told) is int}.get(kind, True) is False:
+    is_list = isinstance(told, list) and _are_texts(told)
+    links = data.get("links", {}) if isinstance(data, dict) else None
+    is_erased = type(told) is int and isinstance(links, dict) and _are_texts(links.values())
+    is_chained = type(told) is int
+    if {"invited": is_list, "erased": is_erased, "chained": is_chained}.get(kind, True) is False:
         raise ValueError(f"an event {kind!r} does not say what it must")
+
+
+def _are_texts(values: Iterable[Any]) -> bool:
+    return all(isinstance(one, str) for one in values)
 
 
 def _check_manifest(manifest: str, about: dict[str, Any]) -> None:

@@ -1,17 +1,33 @@
 """Recounts a study from its raw votes and checks every hash."""
 
 import json
+from datetime import datetime
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, Row, and_, func, select
 
 from rocm.errors import MissingFile
 from rocm.study.design.manifest import canonical, digest, key, manifest
-from rocm.study.store import queries
+from rocm.study.store import assignment, chain, queries, triggers
 from rocm.study.store.pictures import Pictures
 from rocm.study.store.store import Store
-from rocm.study.store.tables import event, image, pair, question, rater, study, trial, vote
+from rocm.study.store.tables import (
+    event,
+    exclusion,
+    image,
+    pair,
+    question,
+    rater,
+    slot,
+    study,
+    trial,
+    vote,
+)
+
+STATES = {"opened": "open", "open": "open", "paused": "paused", "closed": "closed"}
+"""States of a study by the events that lead to them."""
+CLOSING_S = 1  # between a study's end and its event
 
 
 def verify(store: Store, pictures: Pictures, study_id: str) -> list[str]:
@@ -22,12 +38,13 @@ def verify(store: Store, pictures: Pictures, study_id: str) -> list[str]:
             *frozen_faults(connection, study_id),
             *_pictures(connection, pictures, study_id),
             *vote_faults(connection, study_id),
+            *triggers.faults(connection),
         ]
 
 
 def vote_faults(connection: Connection, study_id: str) -> list[str]:
     """Faults of places, votes and raters, as sentences."""
-    checks = (_counts, _votes, _erased)
+    checks = (_counts, _votes, _sides, _references, _exclusions, _status, _erased, chain.faults)
     return [fault for check in checks for fault in check(connection, study_id)]
 
 
@@ -44,8 +61,9 @@ def frozen_faults(connection: Connection, study_id: str) -> list[str]:
     if stored != manifest(connection, row, stored["key_sha256"]):
         wrong.append("Prompts, arms, pairs or pictures are not those of the manifest.")
     told = {name: stored.get(name) for name in ("title", "is_demo", "questions")}
-    if _asked(connection, row) != {**told, "seed": str(stored.get("seed"))}:
-        wrong.append("Title, seed or questions are not those of the manifest.")
+    told |= {"seed": str(stored.get("seed")), "votes_per_pair": stored["design"]["votes_per_pair"]}
+    if _asked(connection, row) != told:
+        wrong.append("Title, seed, votes per pair or questions are not those of the manifest.")
     if row.key_sha256 != stored["key_sha256"]:
         wrong.append("The key's hash is not the manifest's.")
     if row.key_nonce is not None and digest(key(connection, study_id)) != row.key_sha256:
@@ -61,6 +79,7 @@ def _asked(connection: Connection, row: Row[Any]) -> dict[str, Any]:
         "title": row.title,
         "seed": row.seed,
         "is_demo": bool(row.is_demo),
+        "votes_per_pair": row.votes_per_pair,
         "questions": [{name: getattr(row, name) for name in fields} for row in asked],
     }
 
@@ -118,6 +137,78 @@ def _votes(connection: Connection, study_id: str) -> list[str]:
         for row in rows
         if row.number != (asked if row.state == "done" else 0)
     ]
+
+
+def _sides(connection: Connection, study_id: str) -> list[str]:
+    """A trial shows what its slot planned, and a vote is for the arm on the clicked side."""
+    planned = (trial.c.block_id == slot.c.block_id) & (trial.c.position == slot.c.position)
+    plan = ("pair_id", "rep", "left_is")
+    same = and_(*(trial.c[name] == slot.c[name] for name in plan))
+    strange = (
+        select(trial.c.public_id)
+        .outerjoin(slot, planned & same)
+        .where(trial.c.study_id == study_id, slot.c.block_id.is_(None))
+    )
+    wrong = [
+        f"Trial {public_id} is not what was planned for its rater."
+        for public_id in connection.execute(strange).scalars()
+    ]
+    voted = (
+        select(vote.c.id, vote.c.choice, vote.c.raw_side, trial.c.left_is)
+        .join(trial, trial.c.id == vote.c.trial_id)
+        .where(vote.c.study_id == study_id)
+    )
+    return wrong + [
+        f"Vote {row.id} is for another arm than the clicked side showed."
+        for row in connection.execute(voted)
+        if row.choice != assignment.choice(row.raw_side, row.left_is)
+    ]
+
+
+def _references(connection: Connection, study_id: str) -> list[str]:
+    """Rows refer to rows that are there; PostgreSQL itself allows nothing else."""
+    if connection.dialect.name != "sqlite":
+        return []
+    lost = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
+    return [f"Table {row[0]} refers to rows of {row[2]} that are missing." for row in lost[:20]]
+
+
+def _exclusions(connection: Connection, study_id: str) -> list[str]:
+    """Left out are the raters who withdrew: status, exclusion and event say the same."""
+    mine = rater.c.study_id == study_id
+    left = select(rater.c.id).where(mine, rater.c.status == "withdrawn")
+    out = select(exclusion).where(exclusion.c.study_id == study_id)
+    told = select(event.c.rater_id).where(
+        event.c.study_id == study_id, event.c.kind == chain.WITHDREW
+    )
+    withdrawn = set(connection.execute(left).scalars())
+    excluded = {row.rater_id: row.rule for row in connection.execute(out)}
+    events = set(connection.execute(told).scalars())
+    named = connection.execute(select(rater.c.id, rater.c.number).where(mine))
+    numbers = {row.id: row.number for row in named}
+    wrong = (withdrawn ^ events) | (withdrawn ^ set(excluded))
+    wrong |= {who for who, rule in excluded.items() if rule != "withdrawn"}
+    return [
+        f"Rater {numbers.get(who, who)} is excluded and did not withdraw, or the reverse."
+        for who in sorted(wrong, key=str)
+    ]
+
+
+def _status(connection: Connection, study_id: str) -> list[str]:
+    """The study is in the state that its last event says, since then."""
+    row = connection.execute(select(study).where(study.c.id == study_id)).one()
+    steps = select(event).where(event.c.study_id == study_id, event.c.kind.in_(STATES))
+    last = connection.execute(steps.order_by(event.c.id.desc()).limit(1)).one_or_none()
+    said = STATES[last.kind] if last else "draft"
+    is_dated = not last or not row.closed_at or _seconds(row.closed_at, last.at) < CLOSING_S
+    if row.status != said or not is_dated:
+        return ["The study is not in the state, or not since the time, that its events say."]
+    return []
+
+
+def _seconds(one: str, other: str) -> float:
+    between = datetime.fromisoformat(one) - datetime.fromisoformat(other)
+    return abs(between.total_seconds())
 
 
 def _erased(connection: Connection, study_id: str) -> list[str]:

@@ -17,8 +17,8 @@ from rocm.study.store.tables import event, pair, question, study, trial
 
 def insert_draft(w: Writing, study_id: str, config: dict[str, Any], created_at: str) -> None:
     """Store a draft; `config` has title, seed, is_demo, questions, design and consent."""
-    w.insert(
-        study,
+    studies.insert(
+        w,
         id=study_id,
         title=config["title"],
         seed=str(config["seed"]),
@@ -80,7 +80,7 @@ def open_study(store: Store, study_id: str) -> str:
         first = assignment.next_number(w, assignment.block, study_id)
         for number, sided in enumerate(blocks, start=first):
             assignment.store_block(w, row, number, "planned", sided)
-        _note(w, store, study_id, "opened", {"blocks": len(blocks)})
+        _note(w, str(row.opened_at), study_id, "opened", {"blocks": len(blocks)})
     return str(row.config_sha256)
 
 
@@ -101,8 +101,9 @@ def close(store: Store, study_id: str) -> None:
         issued = (trial.c.study_id == study_id, trial.c.state == "issued")
         expired = w.update(trial, *issued, state="expired")
         assignment.give_back(w, assignment.counted_pairs(w, expired))
-        w.update(study, study.c.id == study_id, status="closed", closed_at=store.stamp())
-        _note(w, store, study_id, "closed", {"expired": len(expired)})
+        now = store.stamp()
+        w.update(study, study.c.id == study_id, status="closed", closed_at=now)
+        _note(w, now, study_id, "closed", {"expired": len(expired)})
 
 
 def add_raters(store: Store, study_id: str, num_raters: int) -> int:
@@ -120,7 +121,7 @@ def add_raters(store: Store, study_id: str, num_raters: int) -> int:
             sided = sided_for_need(chosen, *assignment.planned_sides(w, chosen))
             assignment.store_block(w, row, number + offset, "planned", sided)
         data = {"raters": num_raters, "votes": num_raters * size}
-        _note(w, store, study_id, "raters added", data)
+        _note(w, store.stamp(), study_id, "raters added", data)
     return num_raters * size
 
 
@@ -151,8 +152,8 @@ def _step(store: Store, study_id: str, before: str, after: str) -> None:
         if row.status != before:
             raise StudyError(f"The study is {row.status}. This needs a study that is {before}.")
         w.update(study, study.c.id == study_id, status=after)
-        _note(w, store, study_id, after, {})
+        _note(w, store.stamp(), study_id, after, {})
 
 
-def _note(w: Writing, store: Store, study_id: str, kind: str, data: dict[str, Any]) -> None:
-    w.insert(event, study_id=study_id, at=store.stamp(), kind=kind, data_json=json.dumps(data))
+def _note(w: Writing, at: str, study_id: str, kind: str, data: dict[str, Any]) -> None:
+    w.insert(event, study_id=study_id, at=at, kind=kind, data_json=json.dumps(data))

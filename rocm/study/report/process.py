@@ -40,7 +40,8 @@ def answer(store: Store, pictures: Pictures, request: dict[str, str]) -> dict[st
 def main() -> None:
     """Answer the request of the command line; a bug ends with its traceback."""
     home = Path(os.environ["ROCM_HOME"])
-    store = Store.open(os.environ.get("DATABASE_URL") or home / "study.sqlite3")
+    where = os.environ.get("DATABASE_URL") or home / "study.sqlite3"
+    store = Store.open(where, creates=False)
     try:
         result = answer(store, Pictures(home / "study-pictures"), json.loads(sys.argv[1]))
     except RocmError as error:

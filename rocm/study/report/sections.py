@@ -46,6 +46,10 @@ def _head(info: StudyContext, analysis: Analysis) -> list[Block]:
     return [
         Paragraph(f"Manifest sha256 {info.manifest_sha256}"),
         Paragraph(
+            f"End of the chain of votes {info.votes_head}; votes that were chained later than "
+            f"they were made: {info.num_chained_later}."
+        ),
+        Paragraph(
             f"{number(analysis.num_votes, 0)} votes, of which the exclusion rules exclude "
             f"{number(analysis.num_excluded, 0)}. Skipped trials: {info.num_skipped}. Raters who "
             f"withdrew: {info.num_withdrawn}; their answers are in no figure. Per comparison: up "

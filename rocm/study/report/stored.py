@@ -12,7 +12,7 @@ from rocm.study.statistics.analysis import Comparison, StudyContext
 from rocm.study.statistics.flags import FASTEST_MS
 from rocm.study.statistics.reward_agreement import Rewards
 from rocm.study.statistics.votes import Votes
-from rocm.study.store import rows
+from rocm.study.store import chain, rows
 from rocm.study.store.store import Store
 from rocm.study.store.tables import arm, pair, rater, trial
 
@@ -27,6 +27,8 @@ def study_report(store: Store, study_id: str) -> Report:
     primary = config.get("primary_question", "overall")
     questions = [str(asked["key"]) for asked in config["questions"]]
     withdrawn = {vote.rater for vote in stored if rows.WITHDRAWN in vote.rules.split(";")}
+    with store.database.read() as connection:
+        end = chain.end_of(connection, study_id)
     info = StudyContext(
         title=study.title,
         manifest_sha256=study.config_sha256 or "",
@@ -41,6 +43,8 @@ def study_report(store: Store, study_id: str) -> Report:
         num_skipped=_num_skipped(store, study_id),
         num_withdrawn=len(withdrawn),
         fastest_ms=config.get("min_median_ms", FASTEST_MS),
+        votes_head=end["head"],
+        num_chained_later=end["num_chained_later"],
         arm_betas=_betas(store, study_id),
     )
     votes = Votes.from_rows(vars(vote) for vote in reported)

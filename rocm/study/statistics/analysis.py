@@ -48,6 +48,7 @@ class StudyContext:
     """Facts from the manifest and the store that the votes do not hold, the primary question first.
 
     `prompts`, `design` and `exclusion_rules` are in words. Answers below `fastest_ms` are fast.
+    `votes_head` ends the chain of votes; `num_chained_later` of them were chained later than made.
     """
 
     title: str
@@ -63,6 +64,8 @@ class StudyContext:
     num_skipped: int = 0
     num_withdrawn: int = 0
     fastest_ms: int = FASTEST_MS
+    votes_head: str = ""
+    num_chained_later: int = 0
     arm_betas: Mapping[str, float] = field(default_factory=dict)
 
     @property

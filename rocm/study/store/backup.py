@@ -6,24 +6,19 @@ failed write is counted as unsaved and tried again with the next commit.
 
 import json
 import os
-import re
 import shutil
 import sqlite3
-from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import RLock
 from typing import Any
 
-from sqlalchemy import Table
-
-from rocm.errors import StudyError
-from rocm.study.store.columns import metadata
-from rocm.study.store.database import Change, Database, Writing
+from rocm.errors import StoreUnavailable, StudyError
+from rocm.study.store.database import Change, Database
+from rocm.study.store.restore import backup_files, contents, kept, replay, restore
 from rocm.study.store.store import Store
 
-NAME = re.compile(r"(snapshot|journal)-(\d{6})\.(sqlite3|jsonl)")
 KEPT = 3
 ROWS_BEFORE_SNAPSHOT = 20_000
 NEVER = -1  # no version of a database
@@ -60,6 +55,7 @@ class Backup:
     _unsaved: int = 0
     _saved_at: datetime | None = None
     _error: str = ""
+    _has_deleted: bool = False  # since the last snapshot, on purpose
     _lock: Any = field(default_factory=RLock)
 
     def start(self) -> None:
@@ -68,6 +64,7 @@ class Backup:
             raise StudyError("PostgreSQL keeps its own journal; give no backup folder with it.")
         self.snapshot()
         self.database.on_commit = self._committed
+        self.database.on_lost = self._restore
 
     def status(self) -> BackupStatus:
         """The state of the backup now."""
@@ -75,11 +72,19 @@ class Backup:
             return BackupStatus(self._saved_at, self._unsaved, self._error)
 
     def snapshot(self) -> Path:
-        """Copy the whole database, begin a new journal, delete old copies; returns the snapshot."""
+        """Copy the whole database, begin a new journal, delete old copies; returns the snapshot.
+
+        StudyError if the database lacks what the backup holds and was not deleted on purpose.
+        """
         with self.database.alone() as connection, self._lock:
             try:
+                if not self._has_deleted and contents(connection).lacks(kept(self.folder)):
+                    raise StudyError(
+                        f"The backup in {self.folder} holds votes or studies that the database "
+                        "lacks, so no new copy replaces it. Restart the app: it restores them."
+                    )
                 self.folder.mkdir(parents=True, exist_ok=True)
-                number = max((known for _, known in _files(self.folder)), default=0) + 1
+                number = max((known for _, known in backup_files(self.folder)), default=0) + 1
                 target = self.folder / f"snapshot-{number:06d}.sqlite3"
                 local = self.database.file.with_name(f".{target.name}")
                 local.unlink(missing_ok=True)
@@ -91,19 +96,20 @@ class Backup:
                     f"The backup cannot be written to {self.folder}: {error}. Mend the folder."
                 ) from error
             self._number, self._num_rows, self._seen = number, 0, self._version()
-            self._waiting, self._unsaved, self._error = [], 0, ""
+            self._waiting, self._unsaved, self._error, self._has_deleted = [], 0, "", False
             self._saved_at = datetime.now(UTC)
             self._prune(number)
         return target
 
     def forget_the_past(self) -> None:
         """Keep only a new snapshot, as after an erasure."""
+        self._has_deleted = True
         self.snapshot()
-        self._prune(self._number, kept=1)
+        self._prune(self._number, most=1)
 
-    def _prune(self, number: int, kept: int = KEPT) -> None:
-        for path, generation in _files(self.folder):
-            if generation <= number - kept:
+    def _prune(self, number: int, most: int = KEPT) -> None:
+        for path, generation in backup_files(self.folder):
+            if generation <= number - most:
                 path.unlink(missing_ok=True)
 
     def _committed(self, changes: list[Change]) -> None:
@@ -112,7 +118,7 @@ class Backup:
             self._unsaved += sum(name == "vote" for name, _ in changes)
             self._num_rows += len(changes)
             if not all(row for _, row in changes):
-                self._seen = NEVER
+                self._seen, self._has_deleted = NEVER, True
             try:
                 # What was deleted, or written by another process, is told by a snapshot only.
                 if self._num_rows > ROWS_BEFORE_SNAPSHOT or self._version() != self._seen:
@@ -121,6 +127,17 @@ class Backup:
                     self._append()
             except (OSError, StudyError) as error:  # told by `status`; the vote is stored
                 self._error = str(error)
+
+    def _restore(self) -> None:
+        """Bring back a file that was lost while the app runs, with what was not saved yet."""
+        with self._lock:
+            try:
+                restore(self.database.file, self.folder)
+                self.database.reopen()
+            except (OSError, StudyError) as error:
+                raise StoreUnavailable(f"The votes cannot be restored: {error}") from error
+            waiting, self._waiting, self._seen = self._waiting, [], NEVER
+            replay(Store(self.database), map(json.loads, waiting))
 
     def _append(self) -> None:
         path = self.folder / f"journal-{self._number:06d}.jsonl"
@@ -142,76 +159,17 @@ class Backup:
 
 
 def open_store(file: Path, folder: Path) -> tuple[Store, Backup]:
-    """Open a store with a backup: restored first where the disk is new, followed from now on."""
-    restore(file, folder)
-    store = Store.open(file)
+    """Open a store with a backup: restored first where it lacks votes, followed from now on."""
+    store = open_restored(file, folder)
     backup = Backup(store.database, folder)
     backup.start()
     return store, backup
 
 
-def restore(file: Path, folder: Path) -> int:
-    """Make an absent database from a backup; the number of commits replayed after the snapshot."""
-    snapshots = [number for path, number in _files(folder) if path.suffix == ".sqlite3"]
-    if file.exists() or not snapshots:
-        return 0
-    newest = max(snapshots)
-    local = file.with_name(f".{file.name}.restored")
-    shutil.copyfile(folder / f"snapshot-{newest:06d}.sqlite3", local)
-    with closing(sqlite3.connect(local)) as copy:
-        if not _is_whole(copy):
-            raise StudyError(
-                f"Snapshot {newest} in {folder} is damaged. Delete it to use an older one, whose "
-                "journals hold what came after it."
-            )
-    os.replace(local, file)
-    store = Store.open(file)
-    replayed = 0
-    for path, number in sorted(_files(folder), key=lambda entry: entry[1]):
-        if path.suffix == ".jsonl" and number >= newest:
-            replayed += _replay(store, path)
-    store.close()
-    return replayed
-
-
-def _is_whole(copy: sqlite3.Connection) -> bool:
-    try:
-        return bool(copy.execute("PRAGMA integrity_check").fetchone()[0] == "ok")
-    except sqlite3.DatabaseError:  # too damaged even to be checked
-        return False
-
-
-def _replay(store: Store, path: Path) -> int:
-    complete = path.read_bytes().rpartition(b"\n")[0]  # a last line without its end was cut off
-    lines = complete.splitlines()
-    for line in lines:
-        try:
-            changes = json.loads(line)
-        except ValueError as error:
-            raise StudyError(f"{path} is damaged: a line of it is not JSON.") from error
-        with store.database.write() as w:
-            for name, row in changes:
-                _put(w, metadata.tables[name], row)
-    return len(lines)
-
-
-def _put(w: Writing, table: Table, row: dict[str, Any]) -> None:
-    """Insert a row, or bring the one that is there to its values."""
-    this = [column == row[column.name] for column in table.primary_key]
-    present = w.execute(table.select().where(*this)).one_or_none()
-    if present is None:
-        w.insert(table, **row)
-        return
-    changed = {name: value for name, value in row.items() if getattr(present, name) != value}
-    if changed:
-        w.update(table, *this, **changed)
-
-
-def _files(folder: Path) -> list[tuple[Path, int]]:
-    if not folder.is_dir():
-        return []
-    files = [(path, NAME.fullmatch(path.name)) for path in folder.iterdir()]
-    return [(path, int(match[2])) for path, match in files if match]
+def open_restored(file: Path, folder: Path, creates: bool = True) -> Store:
+    """Open a store for a command, which follows no commits; restored first where it lacks votes."""
+    restore(file, folder)
+    return Store.open(file, creates=creates)
 
 
 def _move(source: Path, target: Path) -> None:

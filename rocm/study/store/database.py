@@ -5,6 +5,7 @@ because SQLite lets many writers wait unfairly. PostgreSQL has a pool and locks 
 wait.
 """
 
+import os
 import re
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -13,10 +14,11 @@ from datetime import datetime
 from pathlib import Path
 from threading import RLock
 from typing import Any, cast
+from urllib.parse import quote
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Row, Table, event
-from sqlalchemy.exc import ArgumentError, OperationalError
+from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
 
 from rocm.errors import StoreUnavailable, StudyError
 
@@ -33,6 +35,13 @@ OUTSIDE = {
     sqlite3.SQLITE_LOCKED,
     sqlite3.SQLITE_READONLY,
 }
+
+DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+BUILD = "Build a study: python -m rocm study build study.yaml"
+LOST = (
+    "The votes' file was deleted, replaced or damaged while it was in use. Nothing was stored by "
+    "this request. Put the file back, or restart the app; with ROCM_BACKUP the votes are restored."
+)
 
 Change = tuple[str, dict[str, Any]]
 """A table and a row of it as it is now; an empty row where some were deleted."""
@@ -79,15 +88,22 @@ class Writing:
 class Database:
     """Connections to one database."""
 
-    def __init__(self, where: str | Path):
-        """Connect to an SQLite file or a PostgreSQL address; tables are neither made nor sought."""
+    def __init__(self, where: str | Path, creates: bool = True):
+        """Connect to an SQLite file or a PostgreSQL address; tables are neither made nor sought.
+
+        StudyError for an SQLite file that is not there, unless `creates`.
+        """
         self.url = checked_url(where)
         self.dialect = self.url.get_backend_name()  # `sqlite` or `postgresql`
         self.is_sqlite = self.dialect == "sqlite"
         self.on_commit: Callable[[list[Change]], None] = lambda changes: None
+        self.on_lost: Callable[[], None] = lambda: None
         if self.is_sqlite:
             self._lock: Any = RLock()
+            if not creates and not self.file.is_file():
+                raise StudyError(f"There are no studies here: {self.file} does not exist. {BUILD}")
             self._writer, self._reader = _sqlite_engines(self.file)
+            self._identity = self._file_now()
         else:
             self._lock = nullcontext()
             self._writer = self._reader = sa.create_engine(
@@ -102,24 +118,18 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[Writing]:
         """A transaction, synced at the end; an exception or StoreUnavailable undoes all of it."""
-        with self._lock:
-            try:
-                with self._writer.begin() as connection:
-                    writing = Writing(connection)
-                    yield writing
-            except OperationalError as error:
-                raise unreachable(error) from error
+        with self._lock, self._watched():
+            with self._writer.begin() as connection:
+                writing = Writing(connection)
+                yield writing
             if writing.changes:
                 self.on_commit(writing.changes)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A consistent view, which waits for nobody."""
-        try:
-            with self._reader.begin() as connection:
-                yield connection
-        except OperationalError as error:
-            raise unreachable(error) from error
+        with self._watched(), self._reader.begin() as connection:
+            yield connection
 
     @contextmanager
     def alone(self) -> Iterator[sqlite3.Connection]:
@@ -130,6 +140,39 @@ class Database:
                 yield cast(sqlite3.Connection, raw.driver_connection)
             finally:
                 raw.close()
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        """StoreUnavailable where the database fails, is damaged, or its file is another one."""
+        if self.is_sqlite and self._file_now() != self._identity:
+            self._lose()
+            raise StoreUnavailable(LOST)
+        try:
+            yield
+        except DatabaseError as error:
+            if _is_damage(error):
+                self._lose()
+                raise StoreUnavailable(LOST) from error
+            if isinstance(error, OperationalError):
+                raise unreachable(error) from error
+            raise
+
+    def _lose(self) -> None:
+        with self._lock:
+            self.on_lost()
+
+    def _file_now(self) -> tuple[int, int] | None:
+        try:
+            found = os.stat(self.file)
+        except FileNotFoundError:
+            return None
+        return found.st_dev, found.st_ino
+
+    def reopen(self) -> None:
+        """Connect to an SQLite file that has come in place of another one."""
+        self.close()
+        self._writer.connect().close()
+        self._identity = self._file_now()
 
     def close(self) -> None:
         """Close every connection."""
@@ -167,10 +210,21 @@ def unreachable(error: OperationalError) -> Exception:
     )
 
 
+def _is_damage(error: DatabaseError) -> bool:
+    code = getattr(error.orig, "sqlite_errorcode", 0)
+    return code & 0xFF in DAMAGED or code == sqlite3.SQLITE_IOERR_SHORT_READ
+
+
 def _sqlite_engines(file: Path) -> tuple[sa.Engine, sa.Engine]:
     if not file.parent.is_dir():
         raise StudyError(f"There is no folder {file.parent} for the votes. Make it first.")
-    url = sa.URL.create("sqlite", database=str(file))
+    # Made once, here: a connection that comes later never makes a file in place of a lost one.
+    try:
+        file.touch()
+    except OSError as error:
+        raise StoreUnavailable(f"{file} cannot be made: {error.strerror}.") from error
+    place = f"file:{quote(str(file))}"
+    url = sa.URL.create("sqlite", database=place, query={"mode": "rw", "uri": "true"})
     # isolation_level None: the transactions are begun below, not guessed by the driver.
     arguments: dict[str, Any] = {"check_same_thread": False, "isolation_level": None}
     writer = sa.create_engine(url, poolclass=sa.StaticPool, connect_args=arguments)

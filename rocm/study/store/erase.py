@@ -5,7 +5,7 @@ import json
 from sqlalchemy import delete, select
 
 from rocm.errors import StudyError
-from rocm.study.store import assignment, studies, triggers
+from rocm.study.store import assignment, chain, studies, triggers
 from rocm.study.store.store import Store
 from rocm.study.store.tables import block, event, exclusion, payment, rater, slot, trial, vote
 
@@ -25,28 +25,25 @@ def erase(store: Store, study_id: str, number: int) -> int:
         ).all()
         if row.status != "withdrawn":
             assignment.give_back(w, assignment.counted_pairs(w, live))
-        # Made again below, in the same transaction: nobody ever writes without them.
-        for statement in triggers.removal(database.dialect):
-            w.connection.exec_driver_sql(statement)
-        num_votes = w.connection.execute(delete(vote).where(vote.c.trial_id.in_(own))).rowcount
-        for table, condition in (
-            (event, event.c.trial_id.in_(own) | (event.c.rater_id == row.id)),
-            (exclusion, exclusion.c.trial_id.in_(own) | (exclusion.c.rater_id == row.id)),
-            (payment, payment.c.rater_id == row.id),
-            (trial, trial.c.rater_id == row.id),
-            (slot, slot.c.block_id.in_(select(block.c.id).where(block.c.rater_id == row.id))),
-            (block, block.c.rater_id == row.id),
-            (rater, rater.c.id == row.id),
-        ):
-            w.execute(delete(table).where(condition))
-        for statement in triggers.statements(database.dialect):
-            w.connection.exec_driver_sql(statement)
+        links = chain.links_of(w.connection, study_id, row.id)
+        with triggers.lifted(w.connection):
+            num_votes = w.connection.execute(delete(vote).where(vote.c.trial_id.in_(own))).rowcount
+            for table, condition in (
+                (event, event.c.trial_id.in_(own) | (event.c.rater_id == row.id)),
+                (exclusion, exclusion.c.trial_id.in_(own) | (exclusion.c.rater_id == row.id)),
+                (payment, payment.c.rater_id == row.id),
+                (trial, trial.c.rater_id == row.id),
+                (slot, slot.c.block_id.in_(select(block.c.id).where(block.c.rater_id == row.id))),
+                (block, block.c.rater_id == row.id),
+                (rater, rater.c.id == row.id),
+            ):
+                w.execute(delete(table).where(condition))
         w.insert(
             event,
             study_id=study_id,
             at=store.stamp(),
             kind="erased",
-            data_json=json.dumps({"rater": number, "votes": num_votes}),
+            data_json=json.dumps({"rater": number, "votes": num_votes, "links": links}),
         )
     if database.is_sqlite:
         with database.alone() as connection:

@@ -37,15 +37,9 @@ def upgrade(database: Database, migrations: Path = MIGRATIONS) -> Path | str | N
         if before and not database.is_sqlite:
             backup = _copy_schema(w.connection, before)
         # Made anew each time: rebuilding a table of SQLite drops its triggers without a word.
-        _run(w.connection, triggers.removal(database.dialect))
-        _run_revisions(w.connection, migrations)
-        _run(w.connection, triggers.statements(database.dialect))
+        with triggers.lifted(w.connection):
+            _run_revisions(w.connection, migrations)
     return backup
-
-
-def _run(connection: Connection, statements: list[str]) -> None:
-    for statement in statements:
-        connection.exec_driver_sql(statement)
 
 
 def _run_revisions(connection: Connection, migrations: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Row, select
 
 from rocm.errors import StudyError, StudyNotOpen, TrialExpired
-from rocm.study.store import assignment, queries, rows, studies
+from rocm.study.store import assignment, chain, queries, rows, studies
 from rocm.study.store.database import Database, Writing, as_stored
 from rocm.study.store.migrate import upgrade
 from rocm.study.store.session import Answer, Screen, Session, Step, TrialQuestion, checked
@@ -36,9 +36,14 @@ class Store:
     clock: Callable[[], datetime] = _now
 
     @classmethod
-    def open(cls, where: str | Path, clock: Callable[[], datetime] = _now) -> "Store":
-        """Open a store, an SQLite file or PostgreSQL address, with tables made or upgraded."""
-        database = Database(where)
+    def open(
+        cls, where: str | Path, clock: Callable[[], datetime] = _now, creates: bool = True
+    ) -> "Store":
+        """Open a store, an SQLite file or PostgreSQL address, with tables made or upgraded.
+
+        Unless `creates`, StudyError for a file that is not there.
+        """
+        database = Database(where, creates)
         upgrade(database)
         return cls(database, clock)
 
@@ -166,9 +171,10 @@ class Store:
             study = studies.locked(w, row.study_id)
             was_saved_before = held.state == "done"
             if not was_saved_before:
+                end = chain.locked(w, row.study_id)
                 _check_open_for_answers(w, study, row, held)
                 asked = queries.questions(w.connection, row.study_id)
-                self._store_votes(w, held, checked(asked, answers, screen), screen)
+                self._store_votes(w, end, held, checked(asked, answers, screen), screen)
             step = queries.next_step(w, row, study, self.clock())
             return replace(step, was_saved_before=was_saved_before)
 
@@ -198,29 +204,28 @@ class Store:
     def _store_votes(
         self,
         w: Writing,
+        end: Row[Any],
         held: Row[Any],
         answered: Sequence[tuple[TrialQuestion, Answer]],
         screen: Screen | None,
     ) -> None:
         now = self.stamp()
         w.update(trials, trials.c.id == held.id, state="done", done_at=now)
-        w.insert_many(
-            votes_table,
-            [
-                {
-                    "study_id": held.study_id,
-                    "trial_id": held.id,
-                    "question_key": question.key,
-                    "choice": assignment.choice(answer.side, held.left_is),
-                    "raw_side": answer.side,
-                    "tie_reason": answer.tie_reason,
-                    "rt_ms": answer.rt_ms,
-                    "created_at": now,
-                    **(vars(screen) if screen else {}),
-                }
-                for question, answer in answered
-            ],
-        )
+        votes = [
+            {
+                "study_id": held.study_id,
+                "trial_id": held.id,
+                "question_key": question.key,
+                "choice": assignment.choice(answer.side, held.left_is),
+                "raw_side": answer.side,
+                "tie_reason": answer.tie_reason,
+                "rt_ms": answer.rt_ms,
+                "created_at": now,
+                **(vars(screen) if screen else {}),
+            }
+            for question, answer in answered
+        ]
+        w.insert_many(votes_table, chain.linked(w, end, held.id, votes))
 
     def _leave(self, token: str, status: str, before: tuple[str, ...]) -> Step:
         with self.database.write() as w:
@@ -236,6 +241,7 @@ class Store:
                 given_up += w.execute(done).all()
                 rule = {"rater_id": row.id, "rule": status, "created_at": self.stamp()}
                 w.insert(exclusion, study_id=row.study_id, **rule)
+                chain.note_withdrawal(w, row.study_id, row.id, rule["created_at"])
             assignment.give_back(w, assignment.counted_pairs(w, given_up))
             row = w.update(raters, raters.c.id == row.id, status=status)[0]
             return queries.current_step(w.connection, row)

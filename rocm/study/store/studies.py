@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Row, select
 
 from rocm.errors import StudyError
+from rocm.study.store import chain
 from rocm.study.store.database import Writing
 from rocm.study.store.tables import SOURCES, study
 
@@ -51,6 +52,12 @@ def named(choices: list[StudyContext], given: str) -> StudyContext:
         ids = ", ".join(study.study_id for study in fitting)
         raise StudyError(f"Several studies begin with {given}: {ids}. Give more digits.")
     return _known(given, fitting[0] if fitting else None)
+
+
+def insert(w: Writing, **values: Any) -> None:
+    """Store a study, and the beginning of its votes' chain."""
+    made = w.insert(study, **values)
+    chain.adopt(w, made.id)
 
 
 def locked(w: Writing, study_id: str, for_update: bool = False) -> Row[Any]:

@@ -245,6 +245,7 @@ vote = table(
     number("rt_ms"),
     *numbers("viewport_width viewport_height picture_size", optional=True),
     text("created_at"),
+    text("previous", optional=True),
     refers("trial_id study_id", "trial", "id study_id"),
     refers("study_id question_key", "question", "study_id key"),
     *unique("trial_id question_key"),
@@ -254,7 +255,18 @@ vote = table(
     check("reason_needs_tie", "tie_reason IS NULL OR choice = 'tie'"),
     check("rt_ms_range", "rt_ms BETWEEN 0 AND 86400000"),
     check("screen_positive", "viewport_width > 0 AND viewport_height > 0 AND picture_size > 0"),
+    *hexadecimal("previous", 64),
     has_counted_id=True,
+)
+
+chain = table(
+    "chain",
+    Column("study_id", Text, primary_key=True),
+    number("num_votes"),
+    text("head"),
+    refers("study_id", "study", "id"),
+    check("num_votes_not_negative", "num_votes >= 0"),
+    *hexadecimal("head", 64),
 )
 
 exclusion = table(

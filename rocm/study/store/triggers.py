@@ -1,8 +1,11 @@
 """Rules that constraints cannot say: each guard is a condition, true of rows to refuse."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
+
+from sqlalchemy import Connection
 
 from rocm.study.store import tables
 
@@ -26,12 +29,19 @@ class Guard:
             f"WHEN {self.condition} BEGIN SELECT RAISE(ABORT, '{self.message}'); END"
         ]
 
+    @property
+    def body(self) -> str:
+        """Of the function on PostgreSQL."""
+        return (
+            f" BEGIN IF ({self.condition}) THEN "
+            f"RAISE EXCEPTION '{self.message}' USING ERRCODE = 'integrity_constraint_violation'; "
+            "END IF; RETURN COALESCE(NEW, OLD); END "
+        )
+
     def postgresql(self) -> list[str]:
         """Statements that make the guard on PostgreSQL."""
         return [
-            f"CREATE FUNCTION {self.name}() RETURNS trigger AS $$ BEGIN IF ({self.condition}) THEN "
-            f"RAISE EXCEPTION '{self.message}' USING ERRCODE = 'integrity_constraint_violation'; "
-            "END IF; RETURN COALESCE(NEW, OLD); END $$ LANGUAGE plpgsql",
+            f"CREATE FUNCTION {self.name}() RETURNS trigger AS $${self.body}$$ LANGUAGE plpgsql",
             f"CREATE TRIGGER {self.name} BEFORE {self.action} ON {self.table} "
             f"FOR EACH ROW EXECUTE FUNCTION {self.name}()",
         ]
@@ -64,6 +74,9 @@ def _append_only() -> Iterator[Guard]:
         yield Guard(f"{table}_no_update", table, "UPDATE", "1 = 1", why)
         # Those of a draft, its pilots', go with it when it is deleted.
         yield Guard(f"{table}_no_delete", table, "DELETE", _frozen("OLD"), why)
+    yield Guard("chain_no_delete", "chain", "DELETE", _frozen("OLD"), "votes stay chained")
+    shrinks = "NEW.num_votes < OLD.num_votes"
+    yield Guard("chain_grows", "chain", "UPDATE", shrinks, "a chain of votes only grows")
 
 
 def _freezing() -> Iterator[Guard]:
@@ -157,6 +170,40 @@ def _votes() -> Iterator[Guard]:
         "AND key = NEW.question_key) = 0",
         "the question allows no tie",
     )
+
+
+@contextmanager
+def lifted(connection: Connection) -> Iterator[None]:
+    """No guards until the block ends, in the caller's transaction: nobody ever writes without."""
+    dialect = connection.dialect.name
+    for statement in removal(dialect):
+        connection.exec_driver_sql(statement)
+    yield
+    for statement in (*removal(dialect), *statements(dialect)):  # a block may lift them too
+        connection.exec_driver_sql(statement)
+
+
+def faults(connection: Connection) -> list[str]:
+    """Guards that the database lacks or has in another form, and triggers of others."""
+    if connection.dialect.name == "sqlite":
+        found = connection.exec_driver_sql(
+            "SELECT name, sql FROM sqlite_master WHERE type = 'trigger'"
+        )
+        expected = {guard.name: guard.sqlite()[0] for guard in guards()}
+    else:
+        found = connection.exec_driver_sql(
+            "SELECT t.tgname, CASE WHEN t.tgenabled = 'O' THEN c.relname || ' ' || p.prosrc END "
+            "FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_proc p ON "
+            "p.oid = t.tgfoid WHERE NOT t.tgisinternal AND c.relnamespace = to_regnamespace("
+            "current_schema())::oid"
+        )
+        expected = {guard.name: f"{guard.table} {guard.body}" for guard in guards()}
+    there = {name: text for name, text in found}
+    wrong = sorted(name for name in expected if there.get(name) != expected[name])
+    foreign = sorted(set(there) - set(expected))
+    return [f"Trigger {name} is missing or was changed." for name in wrong] + [
+        f"Trigger {name} is not the program's." for name in foreign
+    ]
 
 
 def statements(dialect: str) -> list[str]:

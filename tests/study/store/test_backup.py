@@ -1,14 +1,17 @@
 import os
+import shutil
 import sqlite3
 from pathlib import Path
 
 import pytest
 
-from rocm.errors import StudyError
+from rocm.cli.main import main
+from rocm.errors import StoreUnavailable, StudyError
 from rocm.study.archive.bin import DraftBin
 from rocm.study.design import lifecycle
-from rocm.study.store.backup import Backup, open_store, restore
+from rocm.study.store.backup import Backup, open_store
 from rocm.study.store.erase import erase
+from rocm.study.store.restore import restore
 from rocm.study.store.store import Store
 from tests.study.small import STUDY, answers, fill, rater, work
 
@@ -158,3 +161,163 @@ def test_a_damaged_snapshot_is_said_and_a_database_that_is_there_is_kept(
     snapshot.write_bytes(content)
     with pytest.raises(StudyError, match="is damaged"):
         restore(disk, bucket)
+
+
+def copy(disk: Path, target: Path) -> None:
+    for part in ("", "-wal", "-shm"):
+        shutil.copy(f"{disk}{part}", f"{target}{part}")
+
+
+def _absent(disk: Path, old: Path) -> None:
+    lose(disk)
+
+
+def _empty(disk: Path, old: Path) -> None:
+    lose(disk)
+    disk.touch()
+
+
+def _without_rows(disk: Path, old: Path) -> None:
+    lose(disk)
+    Store.open(disk).close()
+
+
+def _older(disk: Path, old: Path) -> None:
+    lose(disk)
+    copy(old, disk)
+
+
+def _stale(disk: Path, old: Path) -> None:
+    lose(disk)
+    for part in ("-wal", "-shm"):
+        shutil.copy(f"{old}{part}", f"{disk}{part}")
+
+
+def _stale_and_empty(disk: Path, old: Path) -> None:
+    _stale(disk, old)
+    disk.touch()
+
+
+def _half(disk: Path, old: Path) -> None:
+    os.truncate(disk, disk.stat().st_size // 2)
+
+
+def _noise(disk: Path, old: Path) -> None:
+    disk.write_bytes(os.urandom(100_000))
+
+
+def _holed(disk: Path, old: Path) -> None:
+    with open(disk, "rb+") as file:
+        file.seek(8192)
+        file.write(os.urandom(8192))
+
+
+LOSSES = [_absent, _empty, _without_rows, _older, _stale, _stale_and_empty, _half, _noise, _holed]
+
+
+@pytest.fixture
+def lost(store, disk, bucket, backup, tmp_path):
+    """A function that loses the database in one way; gives what was in it."""
+    fill(store)
+    old = tmp_path / "old.sqlite3"
+    copy(disk, old)
+    lifecycle.open_study(store, STUDY)
+    work(store, rater(store), most=3)
+    store.close()
+    was = everything(disk)
+
+    def lose_by(way):
+        way(disk, old)
+        return was
+
+    return lose_by
+
+
+@pytest.mark.parametrize(
+    ("way", "by_command"), [(way, False) for way in LOSSES] + [(_absent, True), (_empty, True)]
+)
+def test_a_lost_database_comes_back_with_the_next_start_or_command(
+    way, by_command, lost, disk, bucket, monkeypatch
+):
+    was = lost(way)
+    if by_command:
+        monkeypatch.setenv("ROCM_BACKUP", str(bucket))
+        monkeypatch.setenv("ROCM_HOME", str(disk.parent))
+        main(["study", "status"])
+    else:
+        again, _ = open_store(disk, bucket)
+        again.close()
+    assert everything(disk) == was
+
+
+@pytest.mark.parametrize("way", [_without_rows, _older])
+def test_no_copy_of_a_lost_database_replaces_the_backup(way, lost, disk, bucket):
+    lost(way)
+    was = sorted(bucket.iterdir())
+    again = Store.open(disk)
+    for _ in range(4):
+        with pytest.raises(StudyError, match="holds votes or studies"):
+            Backup(again.database, bucket).start()
+    again.close()
+    assert sorted(bucket.iterdir()) == was
+
+
+@pytest.mark.parametrize("way", [_absent, _empty, _older, _half, _noise])
+def test_a_loss_while_the_app_runs_refuses_votes_and_is_mended(way, disk, bucket, tmp_path):
+    store, _ = open_store(disk, bucket)
+    copy(disk, tmp_path / "old.sqlite3")
+    lifecycle.open_study(store, fill(store))
+    token = rater(store)
+    work(store, token, most=2)
+    was = store.votes(STUDY)
+    way(disk, tmp_path / "old.sqlite3")
+    refusals = 0
+    for _ in range(3):
+        try:
+            store.next_step(token)
+        except StoreUnavailable as error:
+            refusals += "Nothing was stored" in str(error)
+    # What the connection still has in memory may hide the damage until a page is read.
+    assert refusals == 1 or way in (_half, _noise)
+    assert store.votes(STUDY) == was
+    assert work(store, token) == 3
+    store.close()
+    assert_comes_back(store, bucket)
+
+
+def test_a_loss_without_a_backup_refuses_every_vote(store, disk):
+    lifecycle.open_study(store, fill(store))
+    token = rater(store)
+    disk.unlink()
+    for act in (lambda: store.next_step(token), lambda: store.votes(STUDY)):
+        with pytest.raises(StoreUnavailable, match="deleted, replaced or damaged"):
+            act()
+    assert not disk.exists()
+
+
+def test_votes_on_both_sides_are_kept_and_said(lost, disk, bucket):
+    lost(_older)
+    again = Store.open(disk)
+    lifecycle.open_study(again, STUDY)
+    work(again, rater(again), most=1)
+    again.close()
+    was, saved = everything(disk), sorted(bucket.iterdir())
+    with pytest.raises(StudyError, match="each hold votes"):
+        restore(disk, bucket)
+    assert (everything(disk), sorted(bucket.iterdir())) == (was, saved)
+
+
+def test_a_rater_erased_without_the_backup_stays_erased(store, disk, bucket, backup):
+    lifecycle.open_study(store, fill(store))
+    work(store, rater(store))
+    erase(store, STUDY, 1)
+    store.close()
+    again, _ = open_store(disk, bucket)
+    assert again.votes(STUDY) == []
+    again.close()
+
+
+def test_a_command_that_reads_makes_no_file(tmp_path, monkeypatch):
+    monkeypatch.setenv("ROCM_HOME", str(tmp_path / "home"))
+    assert main(["study", "status"]) == 2
+    assert not (tmp_path / "home").exists()

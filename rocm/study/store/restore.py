@@ -1,0 +1,243 @@
+"""A database made again from its backup where it is lost, damaged, or lacks what the backup holds.
+
+A file that is replaced is kept beside the new one, as NAME.aside-1 and so on.
+"""
+
+import json
+import logging
+import os
+import re
+import shutil
+import sqlite3
+from collections.abc import Iterable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from sqlalchemy import Table
+
+from rocm.errors import StoreUnavailable, StudyError
+from rocm.study.store import chain
+from rocm.study.store.columns import metadata
+from rocm.study.store.database import DAMAGED, Change, Writing
+from rocm.study.store.store import Store
+
+NAME = re.compile(r"(snapshot|journal)-(\d{6})\.(sqlite3|jsonl)")
+PARTS = ("", "-wal", "-shm")
+log = logging.getLogger(__name__)
+
+Answered = tuple[str, int, str]
+"""A trial with votes: its study, its rater's number, its public id."""
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a database must not lose: frozen studies and the trials in them that have votes."""
+
+    has_studies: bool
+    studies: frozenset[str]
+    answered: frozenset[Answered]
+    erased: frozenset[tuple[str, int]]  # studies and numbers of raters who were erased
+
+    def lacks(self, other: "Contents") -> bool:
+        """Whether `other` holds a study or an answered trial that is not here, nor erased here."""
+        missing = {one for one in other.answered - self.answered if one[:2] not in self.erased}
+        is_new = other.has_studies and not self.has_studies
+        return is_new or bool(other.studies - self.studies or missing)
+
+
+class _Counting:
+    """Gathers contents from a database and from the commits of journals."""
+
+    def __init__(self) -> None:
+        self.studies: dict[str, bool] = {}
+        self.raters: dict[int, tuple[str, int]] = {}
+        self.trials: dict[str, int] = {}
+        self.erased: set[tuple[str, int]] = set()
+
+    def database(self, connection: sqlite3.Connection) -> None:
+        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'event'").fetchone():
+            return
+        ask = connection.execute
+        self.studies |= dict(ask("SELECT id, config_sha256 IS NOT NULL FROM study"))
+        self.raters |= {row[0]: row[1:] for row in ask("SELECT id, study_id, number FROM rater")}
+        self.trials |= dict(ask("SELECT public_id, rater_id FROM trial WHERE state = 'done'"))
+        for study_id, data in ask("SELECT study_id, data_json FROM event WHERE kind = 'erased'"):
+            self.erased.add((study_id, json.loads(data)["rater"]))
+
+    def changes(self, changes: Iterable[Change]) -> None:
+        for name, row in changes:
+            if name == "study":
+                self.studies[row["id"]] = row["config_sha256"] is not None
+            elif name == "rater":
+                self.raters[row["id"]] = row["study_id"], row["number"]
+            elif name == "trial" and row["state"] == "done":
+                self.trials[row["public_id"]] = row["rater_id"]
+
+    def contents(self) -> Contents:
+        frozen = frozenset(name for name, is_frozen in self.studies.items() if is_frozen)
+        by_rater = ((*self.raters[rater], name) for name, rater in self.trials.items())
+        answered = frozenset(one for one in by_rater if one[0] in frozen)
+        return Contents(bool(self.studies), frozen, answered, frozenset(self.erased))
+
+
+def contents(connection: sqlite3.Connection) -> Contents:
+    """Contents of a database."""
+    counting = _Counting()
+    counting.database(connection)
+    return counting.contents()
+
+
+def kept(folder: Path) -> Contents:
+    """Contents of a backup: of its newest snapshot that can be read, and what came after it."""
+    counting = _Counting()
+    known = sorted(backup_files(folder), key=lambda one: -one[1])
+    newest = 0
+    for path, number in (one for one in known if one[0].suffix == ".sqlite3"):
+        try:
+            # The folder may have no working locks.
+            with closing(_connected(path, "immutable=1")) as copy:
+                counting.database(copy)
+        except sqlite3.DatabaseError:
+            log.warning("%s is damaged; an older one is read.", path)
+            continue
+        newest = number
+        break
+    for path, number in reversed(known):
+        if path.suffix == ".jsonl" and number >= newest:
+            for changes in commits(path):
+                counting.changes(changes)
+    return counting.contents()
+
+
+def restore(file: Path, folder: Path) -> int:
+    """Make a database from its backup unless it holds all of it; the number of commits replayed.
+
+    StudyError if either holds what the other lacks, or the newest snapshot is damaged: a person
+    must choose then.
+    """
+    saved = kept(folder)  # before the database: a commit is there first
+    present = _present(file)
+    if present and not present.lacks(saved):
+        return 0
+    snapshots = [number for path, number in backup_files(folder) if path.suffix == ".sqlite3"]
+    if not snapshots:
+        return 0
+    if present and saved.lacks(present):
+        raise StudyError(
+            f"{file} and the backup in {folder} each hold votes or studies that the other lacks. "
+            "Both are kept. Move the file away to restore the backup, or name another folder in "
+            "ROCM_BACKUP to go on with the file."
+        )
+    newest = max(snapshots)
+    local = file.with_name(f".{file.name}.restored")
+    _remove(local)
+    shutil.copyfile(folder / f"snapshot-{newest:06d}.sqlite3", local)
+    with closing(sqlite3.connect(local)) as copy:
+        if not _is_whole(copy):
+            raise StudyError(
+                f"Snapshot {newest} in {folder} is damaged. Delete it to use an older one, whose "
+                "journals hold what came after it."
+            )
+    store = Store.open(local)
+    journals = sorted(backup_files(folder), key=lambda one: one[1])
+    replayed = [
+        replay(store, commits(path))
+        for path, number in journals
+        if path.suffix == ".jsonl" and number >= newest
+    ]
+    with store.database.write() as w:
+        chain.adopt_all(w)  # what a journal from before there were chains has brought
+    store.close()
+    _put_in_place(local, file)
+    log.warning("%s was restored from the backup in %s.", file, folder)
+    return sum(replayed)
+
+
+def replay(store: Store, journal: Iterable[list[Change]]) -> int:
+    """Bring a store to what commits say; returns their number."""
+    done = 0
+    for changes in journal:
+        with store.database.write() as w:
+            for name, row in changes:
+                _put(w, metadata.tables[name], row)
+        done += 1
+    return done
+
+
+def commits(path: Path) -> list[list[Change]]:
+    """Commits of a journal; a last line without its end was cut off."""
+    complete = path.read_bytes().rpartition(b"\n")[0]
+    try:
+        return [json.loads(line) for line in complete.splitlines()]
+    except ValueError as error:
+        raise StudyError(f"{path} is damaged: a line of it is not JSON.") from error
+
+
+def backup_files(folder: Path) -> list[tuple[Path, int]]:
+    """Snapshots and journals of a backup, with their numbers."""
+    if not folder.is_dir():
+        return []
+    found = [(path, NAME.fullmatch(path.name)) for path in folder.iterdir()]
+    return [(path, int(match[2])) for path, match in found if match]
+
+
+def _present(file: Path) -> Contents | None:
+    """Contents of the database that is there; None if there is none, or it is damaged."""
+    if not file.is_file() or not file.stat().st_size:
+        return None
+    try:
+        with closing(_connected(file, "mode=rw")) as connection:
+            return contents(connection) if _is_whole(connection) else None
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode & 0xFF in DAMAGED:
+            return None
+        raise StoreUnavailable(f"{file} cannot be read: {error}. Mend its folder.") from error
+
+
+def _connected(file: Path, how: str) -> sqlite3.Connection:
+    return sqlite3.connect(f"file:{quote(str(file))}?{how}", uri=True)
+
+
+def _is_whole(copy: sqlite3.Connection) -> bool:
+    try:
+        return bool(copy.execute("PRAGMA integrity_check").fetchone()[0] == "ok")
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode & 0xFF in DAMAGED:  # too much even to be checked
+            return False
+        raise
+
+
+def _put_in_place(local: Path, file: Path) -> None:
+    """Move a new database to its place; what is there is kept under another name.
+
+    What another database left in -wal would be read as this one's.
+    """
+    aside = next(
+        name
+        for name in (file.with_name(f"{file.name}.aside-{n}") for n in range(1, 10_000))
+        if not any(Path(f"{name}{part}").exists() for part in PARTS)
+    )
+    for part in PARTS:
+        if (old := Path(f"{file}{part}")).exists():
+            os.replace(old, f"{aside}{part}")
+    os.replace(local, file)
+
+
+def _remove(file: Path) -> None:
+    for part in PARTS:
+        Path(f"{file}{part}").unlink(missing_ok=True)
+
+
+def _put(w: Writing, table: Table, row: dict[str, Any]) -> None:
+    """Insert a row, or bring the one that is there to its values."""
+    this = [column == row[column.name] for column in table.primary_key]
+    present = w.execute(table.select().where(*this)).one_or_none()
+    if present is None:
+        w.insert(table, **row)
+        return
+    changed = {name: value for name, value in row.items() if getattr(present, name) != value}
+    if changed:
+        w.update(table, *this, **changed)
