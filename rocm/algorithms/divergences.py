@@ -4,7 +4,7 @@ At one step both are N(mu, sigma^2 I) with the same sigma, so every divergence i
 squared separation d2 = (mu_policy - mu_ref)^2 / sigma^2 alone: of one latent element, of their
 mean, or of their sum (see `reduce_divergence`). All closed forms hold for one dimension and for any
 number. Training starts where policy == reference, so values and slopes at d2 = 0 matter: 1/2 for
-KL, 1/8 for Jensen-Shannon and squared Hellinger, 1/sigma^2 for Fisher.
+KL, 1/8 for Jensen-Shannon and squared Hellinger, 1/sigma^2 for Fisher, 1 for chi-square.
 
 Departure: the paper describes Jensen-Shannon as sampled; with equal covariances the density ratio
 depends on the projection on mu_policy - mu_ref only, so one-dimensional quadrature will do (the
@@ -30,6 +30,8 @@ Generators = Sequence[torch.Generator]
 Divergence = Callable[[Tensor, float], Tensor]
 """(d2 of any shape, sigma) -> divergence of that shape."""
 
+CHI_SQUARE_LIMIT = 30.0
+
 
 def kl(d2: Tensor, sigma: float) -> Tensor:
     """Kullback-Leibler divergence in nats, d^2 / 2, in [0, inf); both directions coincide."""
@@ -47,6 +49,17 @@ def fisher(d2: Tensor, sigma: float) -> Tensor:
     It is KL times 2 / sigma^2, and no f-divergence.
     """
     return d2 / sigma**2
+
+
+def chi_square(d2: Tensor, sigma: float) -> Tensor:
+    """Chi-square divergence E_q (p / q)^2 - 1 = exp(d^2) - 1, in [0, inf).
+
+    Departure: d2 is clipped to `CHI_SQUARE_LIMIT`, beyond which the tangent there goes on. The
+    exponential leaves the range of float32, and a flat end would no longer pull the policy back.
+    """
+    near = d2.clamp(max=CHI_SQUARE_LIMIT)
+    # Not d2 - near, whose slopes of exp(30) cancel only up to rounding.
+    return torch.expm1(near) + math.exp(CHI_SQUARE_LIMIT) * F.relu(d2 - CHI_SQUARE_LIMIT)
 
 
 def total_variation(d2: Tensor, sigma: float) -> Tensor:
@@ -112,6 +125,7 @@ DIVERGENCES: dict[str, Divergence] = {
     "hellinger": hellinger,
     "fisher": fisher,
     "tv": total_variation,
+    "chi_square": chi_square,
 }
 
 

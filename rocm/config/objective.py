@@ -10,7 +10,7 @@ from rocm.config.setting import setting
 _setting = partial(setting, "Objective")
 
 # Names of rocm.algorithms.divergences.DIVERGENCES, for readers without torch.
-DIVERGENCES = ["kl", "js", "hellinger", "fisher", "tv"]
+DIVERGENCES = ["kl", "js", "hellinger", "fisher", "tv", "chi_square"]
 
 
 class ObjectiveSettings(BaseModel):
@@ -51,7 +51,7 @@ class ObjectiveSettings(BaseModel):
     divergence: str = _setting(
         "kl",
         "Distance between policy and reference at every step: Kullback-Leibler, Jensen-Shannon, "
-        "squared Hellinger, Fisher, total variation.",
+        "squared Hellinger, Fisher, total variation, chi-square (steep: it punishes outliers most).",
         basic=True,
     )
     reduction: Literal["mean", "joint", "tempered"] = _setting(

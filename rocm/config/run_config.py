@@ -97,6 +97,15 @@ class RunConfig(
         return self
 
     @model_validator(mode="after")
+    def _check_penalty(self) -> Self:
+        if self.divergence == "chi_square" and self.reduction == "joint":
+            raise ValueError(
+                "divergence=chi_square with reduction=joint is exp of a sum over the whole latent, "
+                "which no number format holds. Set reduction to mean or tempered."
+            )
+        return self
+
+    @model_validator(mode="after")
     def _check_judge(self) -> Self:
         if self.judge != self.judge.strip() or "," in self.judge:
             raise ValueError(

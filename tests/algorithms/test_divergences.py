@@ -44,6 +44,7 @@ def integrals(m: float, sigma: float) -> dict[str, float]:
         "hellinger": integral((numpy.sqrt(p) - numpy.sqrt(q)) ** 2) / 2,
         "fisher": integral(p * score_difference**2),
         "tv": integral(abs(p - q)) / 2,
+        "chi_square": integral(numpy.exp(2 * log_p - log_q)) - 1,
     }
 
 
@@ -88,7 +89,14 @@ def test_joint_closed_forms_agree_with_sampling_in_any_dimension(dimension, m):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize(
     ("name", "slope"),
-    [("kl", 1 / 2), ("js", 1 / 8), ("hellinger", 1 / 8), ("fisher", 1 / SIGMA**2), ("tv", 0)],
+    [
+        ("kl", 1 / 2),
+        ("js", 1 / 8),
+        ("hellinger", 1 / 8),
+        ("fisher", 1 / SIGMA**2),
+        ("tv", 0),
+        ("chi_square", 1),
+    ],
 )
 def test_value_and_slope_where_training_starts(name, slope, dtype):
     d2 = torch.zeros(3, dtype=dtype, requires_grad=True)
@@ -159,6 +167,16 @@ def test_sampled_jensen_shannon_is_unbiased_in_value_and_slope(m):
     (slope,) = torch.autograd.grad(value, exact)
     for sample, truth in ((values.detach(), value.detach()), (slopes, slope)):
         assert abs(sample.mean() - truth) < 4 * sample.std() / len(sample) ** 0.5
+
+
+def test_chi_square_goes_on_along_its_tangent_where_float32_ends():
+    d2 = torch.tensor([29.0, 30.5, 31.0, 1e4], requires_grad=True)
+    values = DIVERGENCES["chi_square"](d2, SIGMA)
+    (slopes,) = torch.autograd.grad(values.sum(), d2)
+    end = math.exp(30)
+    torch.testing.assert_close(slopes, torch.tensor([math.exp(29), end, end, end]))
+    expected = torch.tensor([math.exp(29), 1.5 * end, 2 * end, end * (1e4 - 29)])
+    torch.testing.assert_close(values.detach(), expected)
 
 
 def test_sampled_jensen_shannon_has_no_gradient_at_equality():

@@ -50,6 +50,7 @@ def test_overrides_win_and_text_becomes_numbers():
     ("settings", "sentence"),
     [
         ({"backprop": "last_k", "backprop_steps": 5}, "backprop_steps=5 is more than"),
+        ({"divergence": "chi_square", "reduction": "joint"}, "Set reduction to mean or tempered"),
         ({"last_step": "skip", "num_inference_steps": 1}, "leaves no step with a divergence"),
         ({"num_inference_steps": 12}, "12 is outside 1-8 and 16"),
         ({"algorithm": "rlcm", "num_inference_steps": 1}, "no step whose noise reaches"),

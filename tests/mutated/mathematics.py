@@ -75,6 +75,12 @@ present policy as the old one | test_old_log_probs_are_those_of_the_policy_that_
 flipped sign: Hellinger | test_value_and_slope_where_training_starts
 - -torch.expm1(-d2 / 8)
 + torch.expm1(-d2 / 8)
+chi-square with a flat end | test_chi_square_goes_on_along_its_tangent_where_float32_ends
+- torch.expm1(near) + math.exp(CHI_SQUARE_LIMIT) * F.relu(d2 - CHI_SQUARE_LIMIT)
++ torch.expm1(near)
+halved chi-square | test_closed_form_is_the_integral_of_its_definition
+- d2.clamp(max=CHI_SQUARE_LIMIT)
++ (d2 / 2).clamp(max=CHI_SQUARE_LIMIT)
 halved JS slope at zero | test_value_and_slope_where_training_starts
 - * weights).sum(-1) / 2)
 + * weights).sum(-1) / 4)

@@ -198,6 +198,7 @@ def test_a_batch_of_four_equals_two_of_two_accumulated(new_run, settings, estima
         {"divergence": "hellinger", "reduction": "joint"},
         {"divergence": "fisher", "last_step": "skip"},
         {"divergence": "tv", "last_step": "floor", "reduction": "tempered"},
+        {"divergence": "chi_square"},
         {"backprop": "random_k"},
         {"backprop": "drtune"},
         {"backprop": "refl"},
