@@ -51,7 +51,7 @@ class ObjectiveSettings(BaseModel):
     divergence: str = _setting(
         "kl",
         "Distance between policy and reference at every step: Kullback-Leibler, Jensen-Shannon, "
-        "squared Hellinger, Fisher, total variation, chi-square (steep: it punishes outliers most).",
+        "squared Hellinger, Fisher, total variation, chi-square (steepest: outliers cost most).",
         basic=True,
     )
     reduction: Literal["mean", "joint", "tempered"] = _setting(
