@@ -158,7 +158,7 @@ def photograph_study(browser: Browser, address: str, home: str) -> None:
     page.wait_for_selector("#study_state .badge:has-text('open')")
     link = page.locator("#study_link :is(textarea, input)").input_value()
     study_id = link.rsplit("/", 1)[1]
-    study(home, "simulate", study_id, "--raters", "14")
+    study(home, "simulate", study_id, "--raters", "14", "--by", "taste")
     photograph_vote(browser, link)
     study(home, "close", study_id)
     page.goto(f"{address}?tab=results")
