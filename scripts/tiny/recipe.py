@@ -31,11 +31,11 @@ class Recipe:
     text_width: int = 128
     text_layers: int = 2
     teacher_batch: int = 64
-    teacher_updates: int = 2600
+    teacher_updates: int = 4800
     teacher_lr: float = 2e-3
 
     distill_batch: int = 64
-    distill_updates: int = 500
+    distill_updates: int = 300
     distill_lr: float = 1e-3
 
     num_questions: int = 200
@@ -44,7 +44,7 @@ class Recipe:
     num_compared: int = 1200
     """Captions in a pool of pictures to compare, four pictures each."""
     preference_batch: int = 48
-    preference_updates: int = 1500
+    preference_updates: int = 1000
     num_examined: int = 2048
     """Held-out comparisons; an eighth as many pictures are damaged in every way."""
 
