@@ -3,6 +3,7 @@
 `tiny_pipeline_dir` is the one model that tests may load: random weights, right in every other way.
 """
 
+import gc
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -13,11 +14,18 @@ import pytest
 from rocm.config import RunConfig
 from rocm.runs.run_dir import RunDir
 
+gc.disable()  # until the modules of all tests are imported: they make no garbage
 # One thread for each of pytest-xdist's processes; must be set before torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.update(HF_HUB_OFFLINE="1", GRADIO_ANALYTICS_ENABLED="False", OMP_WAIT_POLICY="PASSIVE")
 # Published rewards that this machine may hold would be measured by runs of the tests.
 os.environ.update(ROCM_REWARDS=os.devnull, HF_HUB_CACHE=os.devnull)
+
+
+def pytest_collection_finish() -> None:
+    """From here on garbage is collected, but not looked for in the modules of all tests."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(trylast=True)
@@ -43,10 +51,10 @@ def tiny_pipeline_dir(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.fixture
-def small_config(tiny_pipeline_dir: Path, tmp_path: Path) -> Callable[..., RunConfig]:
+@pytest.fixture(scope="session")
+def small_config(tiny_pipeline_dir: Path, tmp_path_factory) -> Callable[..., RunConfig]:
     """Settings of a run on the random pipeline that takes a second."""
-    prompts = tmp_path / "prompts.txt"
+    prompts = tmp_path_factory.mktemp("prompts") / "prompts.txt"
     prompts.write_text("\n".join(f"picture {number}" for number in range(40)))
 
     def make(**settings: Any) -> RunConfig:

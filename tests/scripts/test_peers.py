@@ -69,6 +69,7 @@ def trl(folder: Path, learns: bool = True) -> Path:
     return package(folder, {"trl/__init__.py": "", TRL_FILE: f"LEARNS = {learns}\n{TRL}"})
 
 
+@pytest.mark.slow
 def test_trl_is_timed_in_the_same_rounds_as_our_update_without_a_reference(tmp_path):
     peers = load_peers([trl(tmp_path)], base(), own_work=True)
     rows = bench_steps(Work(base(), SMALL, 1), [PLAIN, *peers], ["none"], [2]).rows

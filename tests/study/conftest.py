@@ -55,7 +55,8 @@ def postgres() -> Iterator[str]:
     quiet = {"cwd": folder, "stdout": subprocess.DEVNULL, "check": True, **who}
     initdb = [binaries / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8"]
     subprocess.run([*initdb, "--no-sync"], **quiet)
-    options = f"-c listen_addresses='' -c fsync=off -c max_connections=200 -k {folder}"
+    options = f"-k {folder} -c listen_addresses='' -c max_connections=200 -c fsync=off"
+    options += " -c full_page_writes=off -c autovacuum=off"
     start = [binaries / "pg_ctl", "-D", data, "-o", options, "-w", "-t", "120", "-l", log]
     subprocess.run([*start, "start"], **quiet)
     try:

@@ -44,6 +44,16 @@ def two_updates(config: RunConfig) -> tuple[list[float], torch.Tensor]:
     return figures, torch.cat([one.detach().flatten() for one in setup.learner.parameters])
 
 
+# Adam divides by the gradient's size: a large epsilon keeps its noise from being blown up.
+COMMON = {**PLAIN, "num_inference_steps": 3, "track": "", "reward": "saturation"}
+COMMON |= {"adam_epsilon": 1e-3, "max_grad_norm": 1e6}
+
+
+@pytest.fixture(scope="module")
+def plain(small_config) -> tuple[list[float], torch.Tensor]:
+    return two_updates(small_config(**COMMON))
+
+
 @pytest.mark.parametrize(
     "settings",
     [
@@ -58,12 +68,9 @@ def two_updates(config: RunConfig) -> tuple[list[float], torch.Tensor]:
     ],
     ids=lambda settings: ",".join(f"{name}={value}" for name, value in settings.items()),
 )
-def test_a_setting_of_speed_or_memory_changes_no_update(small_config, settings):
-    common = {**PLAIN, "num_inference_steps": 3, "track": "", "reward": "saturation"}
-    # Adam divides by the gradient's size: a large epsilon keeps its noise from being blown up.
-    common |= {"adam_epsilon": 1e-3, "max_grad_norm": 1e6}
-    wanted, before = two_updates(small_config(**common))
-    found, after = two_updates(small_config(**{**common, **settings}))
+def test_a_setting_of_speed_or_memory_changes_no_update(small_config, plain, settings):
+    wanted, before = plain
+    found, after = two_updates(small_config(**{**COMMON, **settings}))
     assert found == pytest.approx(wanted, rel=1e-4, abs=1e-6)
     assert wanted[4] > 1e-6  # the policy has left the reference
     torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-6)

@@ -28,19 +28,20 @@ VALUES = {
 }
 
 
-@pytest.fixture
-def pages(tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory):
     """All pages as who sits at the machine has them; nothing is trained or drawn."""
 
     def refuse(*_, **__):
         raise DrawingError("Nothing is drawn here.")
 
-    monkeypatch.setattr(DrawingQueue, "submit", refuse)
-    monkeypatch.setattr(Queue, "ensure_worker", lambda _: None)
-    monkeypatch.setattr("rocm.runs.library.shutil.which", lambda _: None)
-    store = Store.open(tmp_path / "study.sqlite3")
-    studio = Studio(tmp_path, votes=store)
-    yield build(studio, access("127.0.0.1", False, ""))
+    home = tmp_path_factory.mktemp("home")
+    store = Store.open(home / "study.sqlite3")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(DrawingQueue, "submit", refuse)
+        patch.setattr(Queue, "ensure_worker", lambda _: None)
+        patch.setattr("rocm.runs.library.shutil.which", lambda _: None)
+        yield build(Studio(home, votes=store), access("127.0.0.1", False, ""))
     store.close()
 
 

@@ -12,17 +12,20 @@ from rocm.experiments.bench.counter import Counter
 from rocm.experiments.bench.dry import bench_dry, figures
 from rocm.experiments.bench.random_model import SD15, SMALL, random_model
 from rocm.experiments.bench.table import Report
-from rocm.experiments.bench.variants import COUNTED, PLAIN, REF_GRADS
+from rocm.experiments.bench.variants import COUNTED, NAIVE, PLAIN, REF_GRADS
 
 DATA = Path(__file__).resolve().parents[3] / "docs" / "data"
 SLACK = 1.01  # another release of a library may take an operation more
 NUM = 2
 
 
+CONFIG = {"num_inference_steps": NUM, "precision": "bf16"}
+
+
 @pytest.fixture(scope="module")
 def small() -> Report:
-    config = RunConfig.load("tiny-rocm-kl", num_inference_steps=NUM, precision="bf16")
-    return bench_dry(config, SMALL, COUNTED, REF_GRADS, 1)
+    config = RunConfig.load("tiny-rocm-kl", **CONFIG)
+    return bench_dry(config, SMALL, [PLAIN, NAIVE], REF_GRADS, 1)
 
 
 def assert_below(found: dict, file: str) -> None:
@@ -40,6 +43,12 @@ def assert_below(found: dict, file: str) -> None:
 def test_small_update_takes_no_more_than_what_is_committed(small):
     assert set(figures(small)) >= {"update/plain/exact", "update/naive/none"}
     assert_below(figures(small), "dry-small.json")
+
+
+@pytest.mark.slow
+def test_no_variant_takes_more_than_what_is_committed():
+    report = bench_dry(RunConfig.load("tiny-rocm-kl", **CONFIG), SMALL, COUNTED, REF_GRADS, 1)
+    assert_below(figures(report), "dry-small.json")
 
 
 @pytest.mark.slow
