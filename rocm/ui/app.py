@@ -73,13 +73,13 @@ def build(studio: Studio, access: Access) -> gr.Blocks:
                 generate_page.build(studio.generation, studio.runs.folder, access, pages)
             with gr.Tab("Compare", id="compare", render_children=True) as compare:
                 compare_page.build(studio.comparisons, access, compare)
-            tabs_shown = [train, generate, compare]
+            tabs_shown, chosen = [train, generate, compare], None
             if studio.studies and access.may_train:
                 with gr.Tab("Study", id="study", render_children=True) as study:
-                    study_page.build(studio.studies, studio.comparisons, access, study)
+                    chosen = study_page.build(studio.studies, studio.comparisons, access, study)
                 tabs_shown.append(study)
             with gr.Tab("Results", id="results", render_children=True) as results:
-                results_page.build(studio.results, access, results)
+                results_page.build(studio.results, access, results, chosen)
             tabs_shown.append(results)
         for tab in tabs_shown:
             told = PUT_TAB_INTO_ADDRESS.replace("%s", str(tab.id))

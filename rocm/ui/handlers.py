@@ -48,6 +48,15 @@ def scripted(name: str, servers: list[Any], **options: Any) -> gr.HTML:
     )
 
 
+def click_at_work(button: gr.Button, doing: str, *handled: Any, **options: Any) -> None:
+    """Handle a click as `button.click(*handled, **options)`; meanwhile the button says `doing`."""
+    look = "() => ({__type__: 'update', value: %s, interactive: %s})"
+    begin, end = look % (repr(doing), "false"), look % (repr(button.value), "true")
+    own = {"api_visibility": "private"}
+    at_work = button.click(None, None, button, js=begin, **own)
+    at_work.then(*handled, **options).then(None, None, button, js=end, **own)
+
+
 def in_words(handler: Callable[..., Any]) -> Callable[..., Any]:
     """A handler whose RocmErrors reach the visitor as a sentence."""
 
