@@ -1,6 +1,7 @@
 // The list of runs. Rows keep their nodes, so that focus and scrolling survive a redraw; a thumbnail
 // is asked for once.
 const body = element.querySelector('tbody'), empty = element.querySelector('.empty'), table = element.querySelector('table');
+const finder = element.querySelector('.run-find'), choice = name => finder.querySelector(`[name=${name}]`);
 const thumbnails = new Map();
 let isPicked = false;  // by the reader, which makes an entry of the browser's history
 let now = {rows: [], selected: '', overlay: [], words: ''};
@@ -15,8 +16,11 @@ function follow() {
   empty.hidden = now.rows.length > 0;
   empty.innerHTML = now.words;
   table.hidden = !now.rows.length;
+  finder.hidden = now.rows.length < 5;
+  const states = new Set(['', ...now.rows.map(run => run.state), choice('state').value]);
+  choice('state').replaceChildren(...[...states].map(state => new Option(state || 'all states', state, false, state === choice('state').value)));
   const rows = new Map([...body.children].map(row => [row.dataset.run, row]));
-  now.rows.forEach((run, i) => {
+  found().forEach((run, i) => {
     const row = rows.get(run.id) ?? blank(run.id);
     rows.delete(run.id);
     if (body.children[i] !== row) body.insertBefore(row, body.children[i] ?? null);
@@ -24,6 +28,18 @@ function follow() {
   });
   rows.forEach(row => row.remove());
   if (isNewChoice) showChosen();
+}
+
+// The rows that are looked for, in the chosen order.
+function found() {
+  if (finder.hidden) return now.rows;
+  const words = finder.querySelector('input').value.toLowerCase().split(/\s+/), state = choice('state').value, order = choice('order').value;
+  const rows = now.rows.filter(run => (!state || run.state === state) &&
+    words.every(word => `${run.title} ${run.id} ${run.note} ${run.under}`.toLowerCase().includes(word)));
+  const number = run => run[order] ? Number(run[order].replace('\u2212', '-')) : -Infinity;
+  if (order === 'title') rows.sort((a, b) => a.title.localeCompare(b.title));
+  else if (order) rows.sort((a, b) => number(b) - number(a) || 0);
+  return rows;
 }
 
 // Only the list is scrolled: scrollIntoView would move the page too.
@@ -107,6 +123,7 @@ body.addEventListener('change', event => {
   const overlay = event.target.checked ? [...now.overlay, run] : now.overlay.filter(other => other !== run);
   trigger('compare', {runs: overlay});
 });
+finder.addEventListener('input', follow);
 window.addEventListener('tab-shown', writeAddress);
 watch('value', follow);
 follow();

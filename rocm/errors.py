@@ -13,6 +13,14 @@ class ConfigError(RocmError):
     """A setting, preset or prompt that is not allowed."""
 
 
+class SettingsError(ConfigError):
+    """Settings that are not allowed: `faults` has a sentence by setting."""
+
+    def __init__(self, faults: dict[str, str]):
+        super().__init__(" ".join(faults.values()))
+        self.faults = faults
+
+
 class MissingFile(RocmError):
     """A model, adapter, preset, prompt list or run that is not where it was said to be."""
 

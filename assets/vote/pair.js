@@ -1,6 +1,8 @@
-// The two pictures: shown together once both are decoded, enlarged together at the same place.
+// The two pictures: shown together once both are decoded, enlarged together at the same place. A tap
+// chooses a picture, a click enlarges both.
 
 const byId = (id) => document.getElementById(id);
+export const touch = window.matchMedia('(hover: none) and (pointer: coarse)');
 
 export class Pair {
   #ahead = new Map();
@@ -10,7 +12,8 @@ export class Pair {
     this.images = [byId('left'), byId('right')];
     this.button = byId('zoom');
     this.button.addEventListener('click', () => this.zoom(!this.isZoomed, 50, 50));
-    for (const frame of this.box.querySelectorAll('.frame')) this.#listen(frame);
+    this.frames = [...this.box.querySelectorAll('.frame')];
+    for (const frame of this.frames) this.#listen(frame);
   }
 
   get isZoomed() {
@@ -25,6 +28,11 @@ export class Pair {
   // Width of either picture as shown, in CSS pixels.
   get size() {
     return Math.round(this.images[0].parentElement.getBoundingClientRect().width);
+  }
+
+  // Show which side is chosen, if any.
+  mark(side) {
+    this.frames.forEach((frame, index) => frame.parentElement.classList.toggle('chosen', side === ['left', 'right'][index]));
   }
 
   // Load pictures that will be needed, without showing them.
@@ -80,7 +88,9 @@ export class Pair {
     });
     frame.addEventListener('click', (event) => {
       const wasDrag = event.pointerType === 'touch' && moved > 12;
-      if (this.box.classList.contains('seen') && !wasDrag) this.zoom(!this.isZoomed, ...place(event));
+      if (!this.box.classList.contains('seen') || wasDrag) return;
+      if (touch.matches && !this.isZoomed) this.onChoose(['left', 'right'][this.frames.indexOf(frame)]);
+      else this.zoom(!this.isZoomed, ...place(event));
     });
   }
 }

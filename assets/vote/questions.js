@@ -59,7 +59,7 @@ export class Questions {
     const next = this.asked.findIndex((one) => !this.answers[one.key]);
     this.current = next < 0 ? index : next;
     this.#paint();
-    this.onChange();
+    this.onChange(side);
   }
 
   #explain(question, reason) {
@@ -72,6 +72,7 @@ export class Questions {
   #row(question, index) {
     const digit = make('span', { className: 'digit', ariaHidden: 'true', textContent: String(index + 1) });
     const legend = make('legend', {}, this.asked.length > 1 ? digit : '', question.text);
+    legend.addEventListener('click', () => this.choose(index));
     const sides = make('div', { className: 'sides' });
     for (const [side, wide, narrow] of SIDES) {
       if (side === 'tie' && !question.allow_tie) continue;
@@ -95,9 +96,11 @@ export class Questions {
   }
 
   #paint() {
+    this.onPaint(this.answers[this.asked[this.current]?.key]?.side);
     [...this.box.children].forEach((row, index) => {
       const answer = this.answers[this.asked[index].key];
       row.classList.toggle('current', index === this.current && this.asked.length > 1);
+      row.classList.toggle('folded', index !== this.current);
       row.querySelector('.reasons').hidden = !(answer && answer.side === 'tie');
       for (const button of row.querySelectorAll('[data-side], [data-reason]')) {
         const isChosen = answer && (button.dataset.side || button.dataset.reason) === (button.dataset.side ? answer.side : answer.tie_reason);

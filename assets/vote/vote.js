@@ -3,7 +3,7 @@
 import { Api, Refusal } from './api.js';
 import { arrival, joining, Kept } from './arrival.js';
 import { leaveToLogIn } from './login.js';
-import { Pair } from './pair.js';
+import { Pair, touch } from './pair.js';
 import { Questions } from './questions.js';
 
 const byId = (id) => document.getElementById(id);
@@ -67,7 +67,9 @@ async function start() {
   byId('title').textContent = info.title;
   from = arrival(new URLSearchParams(window.location.search), info.is_demo);
   kept = new Kept(study, from);
-  questions = new Questions(byId('questions'), info.questions, refresh);
+  questions = new Questions(byId('questions'), info.questions, answered);
+  questions.onPaint = (side) => pair.mark(side);
+  pair.onChoose = (side) => questions.answer(side);
   questions.clock = () => Math.max(0, Math.round(performance.now() - seenAt));
   mark(from.source);
   describe();
@@ -212,6 +214,13 @@ function refresh() {
   const isLast = isPromptKnown || !questions.all.some((one) => one.show_prompt);
   byId('submit').textContent = isLast ? 'Submit' : 'Show the text';
   byId('submit').disabled = isBusy || !questions.isEnabled || !questions.areAnswered;
+}
+
+// On a phone the text appears with the last answer before it, unless a tie may still get its reason.
+function answered(side) {
+  refresh();
+  const isLast = byId('submit').textContent === 'Submit';
+  if (touch.matches && side !== 'tie' && !isLast && questions.areAnswered) attempt(submit);
 }
 
 function enable(isOn) {

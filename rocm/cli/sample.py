@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from itertools import chain, count
 from pathlib import Path
 
 from rocm.cli.lazy import lazy
@@ -22,7 +23,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("prompt", help="text; put -- before a prompt that starts with a -")
     add("--seed", type=int, default=0, help="seed of the first picture")
     add("--num", type=int, default=1, help="number of pictures, consecutive seeds")
-    add("--out", type=Path, default=Path("picture.png"), help="PNG file")
+    add(
+        "--out",
+        type=Path,
+        default=Path("picture.png"),
+        help="PNG file; a number is added to a name in use",
+    )
     add("--adapter", default="", help="run, checkpoint (RUN@STEP), folder, shipped or hub adapter")
     add("--adapter-strength", type=float, default=1.0, help="0 to 2; 1 is as trained")
     add_sampling_arguments(parser)
@@ -61,6 +67,7 @@ def sample(options: argparse.Namespace, rest: list[str], home: Path) -> None:
         for drawn in Sampler(options.device).draw(pictures, ranks=ranks):
             picture, out = pictures[drawn.index], options.out
             path = out if options.num == 1 else out.with_stem(f"{out.stem}-{picture.seed}")
+            path = _free(path)
             if ranks.rank == 0:
                 try:
                     path.write_bytes(png_bytes(drawn.image, picture))
@@ -69,3 +76,9 @@ def sample(options: argparse.Namespace, rest: list[str], home: Path) -> None:
                         f"Cannot write {path}: {error.strerror}. Choose another --out."
                     ) from error
                 print(path)
+
+
+def _free(path: Path) -> Path:
+    """The path, with a number in its name if a file is there already."""
+    others = (path.with_stem(f"{path.stem}-{number}") for number in count(2))
+    return next(one for one in chain([path], others) if not one.exists())

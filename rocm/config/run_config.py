@@ -22,7 +22,7 @@ from rocm.config.objective import DIVERGENCES, ObjectiveSettings
 from rocm.config.policy_gradient import PolicyGradientSettings
 from rocm.config.presets import read_settings
 from rocm.config.training import AdapterSettings, EvaluationSettings, OptimizerSettings
-from rocm.errors import ConfigError
+from rocm.errors import ConfigError, SettingsError
 from rocm.storage.files import SHORT
 
 USER_REWARD = re.compile(r"[^+*,]+\.py:\w+")
@@ -162,7 +162,7 @@ class RunConfig(
         try:
             return cls(**values)
         except ValidationError as error:
-            raise ConfigError(_sentence(error)) from error
+            raise SettingsError(_sentences(error)) from error
 
     def to_yaml(self) -> str:
         """The settings as YAML text that `load` reads back."""
@@ -180,14 +180,18 @@ def _unknown(name: str, known: list[str]) -> str:
     return f"Unknown setting '{name}'.{hint} Settings: {', '.join(known)}."
 
 
-def _sentence(error: ValidationError) -> str:
-    first = error.errors()[0]
-    message = first["msg"].removeprefix("Value error, ")
-    if not first["loc"]:
-        return message
-    name = str(first["loc"][0])
-    allowed = message[0].lower() + message[1:]
-    given = f"{name}={SHORT.repr(first['input'])}"
-    if first["input"] is None:
-        given = f"{name} without a value"
-    return f"{given} is not allowed: {allowed}."
+def _sentences(error: ValidationError) -> dict[str, str]:
+    """A sentence for every setting that is not allowed, by its name."""
+    found: dict[str, str] = {}
+    for one in error.errors():
+        message = one["msg"].removeprefix("Value error, ")
+        if not one["loc"]:
+            found.setdefault(re.split(r"\W", message, maxsplit=1)[0], message)
+            continue
+        name = str(one["loc"][0])
+        allowed = message[0].lower() + message[1:]
+        given = f"{name}={SHORT.repr(one['input'])}"
+        if one["input"] is None:
+            given = f"{name} without a value"
+        found.setdefault(name, f"{given} is not allowed: {allowed}.")
+    return found

@@ -18,6 +18,10 @@ from rocm.runs.run_dir import RunDir, RunStatus
 
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 NUM_FOLLOWED = 16
+SHOWN_FILES = (
+    *("config.yaml", "state.json", "about.json", "launch.json", "metrics.jsonl", "events.jsonl"),
+    *("samples", "control"),
+)
 
 
 @dataclass(frozen=True)
@@ -170,6 +174,15 @@ class Reports:
         status = run.status()
         words = (status.state, status.step, status.num_steps, status.error, status.is_resumable)
         return f"{marks} {words}"
+
+    def mark(self) -> int:
+        """A number that changes with anything shown of any run; few files are read."""
+        runs = sorted(self.folder.glob("*/config.yaml"))
+        files = [path.with_name(name) for path in runs for name in SHOWN_FILES]
+        stats = [(found.st_mtime_ns, found.st_ino) if (found := _stat(f)) else None for f in files]
+        active = [path for path, (_, one) in [*self._reported.items()] if one.status.is_active]
+        states = [RunDir(path).status().state for path in active if path.exists()]  # may be killed
+        return hash((*runs, *stats, *states))
 
     def _follow(self, run: RunDir) -> _Followed:
         if run.path not in self._followed:

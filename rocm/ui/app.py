@@ -24,6 +24,7 @@ KEPT_S = (3600, 86_400)
 # A page has one poll pending at a time. With more waiting calls than this the server cannot catch
 # up, and further visitors read that it is busy.
 MAX_WAITING = 100
+QUEUE_LOOK_S = 0.1
 TITLE = """
 <h1>ROCM Studio</h1>
 <p>Fine-tune a few-step text-to-image model directly on a reward, while a divergence keeps it
@@ -72,19 +73,22 @@ def build(studio: Studio, access: Access) -> gr.Blocks:
                 generate_page.build(studio.generation, studio.runs.folder, access, pages)
             with gr.Tab("Compare", id="compare", render_children=True) as compare:
                 compare_page.build(studio.comparisons, access, compare)
-            tabs_shown = [train, generate, compare]
+            tabs_shown, chosen = [train, generate, compare], None
             if studio.studies and access.may_train:
                 with gr.Tab("Study", id="study", render_children=True) as study:
-                    study_page.build(studio.studies, studio.comparisons, access, study)
+                    chosen = study_page.build(studio.studies, studio.comparisons, access, study)
                 tabs_shown.append(study)
             with gr.Tab("Results", id="results", render_children=True) as results:
-                results_page.build(studio.results, access, results)
+                results_page.build(studio.results, access, results, chosen)
             tabs_shown.append(results)
         for tab in tabs_shown:
             told = PUT_TAB_INTO_ADDRESS.replace("%s", str(tab.id))
             tab.select(None, js=told, **HIDDEN)
         pages.load(None, None, tabs, js=TAB_OF_ADDRESS, **HIDDEN)
-    return pages.queue(max_size=MAX_WAITING)
+    pages.queue(max_size=MAX_WAITING)
+    # Gradio looks for waiting calls a thousand times a second, which costs 5 % of a core.
+    pages._queue.sleep_when_free = QUEUE_LOOK_S
+    return pages
 
 
 def theme() -> gr.themes.Base:

@@ -1,7 +1,7 @@
 """A setting becomes a control: label, help, choices and value all come from `RunConfig`."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import gradio as gr
@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from rocm.config import RunConfig
+from rocm.config.relevance import unread_settings
 from rocm.config.run_config import choices
 
 FIELDS = {name: field for name, field in RunConfig.model_fields.items() if name != "description"}
@@ -26,6 +27,7 @@ LABELS = {
     "lora_targets": "LoRA targets",
 }
 SLIDER_SPAN = 49
+NAMES = re.compile(rf"\b({'|'.join(sorted(FIELDS, key=len, reverse=True))})\b(=?)")
 
 
 def groups() -> dict[str, list[str]]:
@@ -75,9 +77,38 @@ def label_of(name: str) -> str:
 
 
 def labeled(words: str) -> str:
-    """A sentence that starts with a setting's name, preceded by its control's label."""
-    name = re.split(r"\W", words, maxsplit=1)[0]
-    return f"{label_of(name)}: {words}" if name in FIELDS else words
+    """A sentence with settings named as their controls: for `num_steps=5`, Number of updates 5."""
+
+    def label(match: re.Match[str]) -> str:
+        name, equals = match.groups()
+        is_named = equals or "_" in name
+        return label_of(name) + (" " if equals else "") if is_named else match[0]
+
+    return NAMES.sub(label, words)
+
+
+def setting_of(words: str) -> str:
+    """The first setting that a sentence names, or empty."""
+    match = NAMES.search(words)
+    return match[1] if match else ""
+
+
+def looks(values: Mapping[str, Any], faults: Mapping[str, str]) -> str:
+    """A style sheet that hides what these values leave unread and puts faults at their controls."""
+    unread = unread_settings(values)
+    gone = [f"#setting_{name}" for name in sorted(unread)]
+    gone += [f"#{group_id(group)}" for group, names in groups().items() if unread.issuperset(names)]
+    rules = [f"{', '.join(gone)} {{ display: none; }}"] if gone else []
+    for name, words in faults.items():
+        if name in FIELDS:
+            text = re.sub(r'[\\"<>&\n]', lambda match: f"\\{ord(match[0]):x} ", words)
+            rules.append(f'#setting_{name}::after {{ content: "{text}"; }}')
+    return f"<style>{' '.join(rules)}</style>"
+
+
+def group_id(group: str) -> str:
+    """The id of a group's box in the page."""
+    return f"group_{group.lower().replace(' ', '_')}"
 
 
 def fits(name: str, value: Any) -> bool:

@@ -90,33 +90,35 @@ def score_figure(outcomes: list[dict[str, Any]], marks: list[str], title: str) -
     # Rows from above; a name on two lines leaves a phone some room for the bars.
     rows = {"tickvals": names, "ticktext": [name.replace(":", "<br>vs ") for name in names]}
     layout["yaxis"] = {"autorange": "reversed", "automargin": True, "fixedrange": True, **rows}
-    data = [
-        _score_bars([bar for bar in shown if bar["question"] == question], question, color)
-        for question, color in zip(questions, OTHERS, strict=False)
-    ]
+    data: list[Figure] = []
+    for question, color in zip(questions, OTHERS, strict=False):
+        rows_of = [bar for bar in shown if bar["question"] == question]
+        for is_known in (True, False):
+            some = [bar for bar in rows_of if bool(bar["interval"]) is is_known]
+            is_named = not any(trace["name"] == question for trace in data)
+            data += [_score_bars(some, question, color) | {"showlegend": is_named}] if some else []
     return {"data": data, "layout": layout}
 
 
 def _score_bars(outcomes: list[dict[str, Any]], question: str, color: str) -> Figure:
+    """Bars of one question, which all have an interval or all have none and no whiskers."""
     scores = [100 * bar["score"] for bar in outcomes]
-    ends = [
-        (100 * bar["interval"]["low"], 100 * bar["interval"]["high"])
-        if bar["interval"]
-        else (score, score)
-        for bar, score in zip(outcomes, scores, strict=True)
-    ]
+    known = [bar["interval"] for bar in outcomes if bar["interval"]]
+    ends = [(100 * interval["low"], 100 * interval["high"]) for interval in known]
     return {
         "type": "bar",
         "orientation": "h",
         "name": question,
         "x": scores,
         "y": [bar["comparison"] for bar in outcomes],
+        "offsetgroup": question,
         "marker": {"color": color},
         "error_x": {
+            "visible": bool(ends),
             "type": "data",
             "symmetric": False,
-            "array": [high - score for score, (_, high) in zip(scores, ends, strict=True)],
-            "arrayminus": [score - low for score, (low, _) in zip(scores, ends, strict=True)],
+            "array": [high - score for score, (_, high) in zip(scores, ends, strict=False)],
+            "arrayminus": [score - low for score, (low, _) in zip(scores, ends, strict=False)],
             "color": TEXT,
             "thickness": 1.4,
             "width": 4,

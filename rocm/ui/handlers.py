@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from functools import wraps
 from html import escape
+from inspect import iscoroutinefunction
 from textwrap import shorten
 from typing import Any, TypeVar
 
@@ -47,6 +48,15 @@ def scripted(name: str, servers: list[Any], **options: Any) -> gr.HTML:
     )
 
 
+def click_at_work(button: gr.Button, doing: str, *handled: Any, **options: Any) -> None:
+    """Handle a click as `button.click(*handled, **options)`; meanwhile the button says `doing`."""
+    look = "() => ({__type__: 'update', value: %s, interactive: %s})"
+    begin, end = look % (repr(doing), "false"), look % (repr(button.value), "true")
+    own = {"api_visibility": "private"}
+    at_work = button.click(None, None, button, js=begin, **own)
+    at_work.then(*handled, **options).then(None, None, button, js=end, **own)
+
+
 def in_words(handler: Callable[..., Any]) -> Callable[..., Any]:
     """A handler whose RocmErrors reach the visitor as a sentence."""
 
@@ -86,15 +96,21 @@ def told(event: gr.EventData, kind: type[Model]) -> Model:
 def asked_by_script(kind: type[Model], answer: Callable[[Model], Any]) -> Callable[[Any], Any]:
     """A function for `server_functions`, named as `answer`, which takes a `kind`; else 422."""
 
-    @wraps(answer)
-    def serve(asked: Any) -> Any:
+    def check(asked: Any) -> Model:
         try:
-            checked = _checked(kind, asked)
+            return _checked(kind, asked)
         except ConfigError as error:
             raise HTTPException(422, str(error)) from error
-        return answer(checked)
 
-    return serve
+    @wraps(answer)
+    def serve(asked: Any) -> Any:
+        return answer(check(asked))
+
+    @wraps(answer)
+    async def serve_later(asked: Any) -> Any:
+        return await answer(check(asked))
+
+    return serve_later if iscoroutinefunction(answer) else serve
 
 
 def _checked(kind: type[Model], given: Any) -> Model:

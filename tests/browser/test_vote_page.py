@@ -110,13 +110,18 @@ def test_a_study_is_voted_through_by_touch_on_a_phone(visit, store):
         wait_for_pair(page, done)
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
         boxes = [page.locator(f"#{side}").bounding_box() for side in ("left", "right")]
-        assert boxes[0]["width"] == boxes[1]["width"] >= 160
+        assert boxes[0]["width"] == boxes[1]["width"] >= 360
         assert boxes[1]["y"] >= boxes[0]["y"] + boxes[0]["height"]
-        page.tap("#questions [data-side=left]")
-        page.tap("#submit")
+        page.tap("#left")
+        page.locator("#prompt").wait_for()  # with the last answer before it
         page.tap("fieldset:nth-of-type(1) [data-side=tie]")
         page.tap("[data-reason=both_bad]:visible")
-        page.tap("fieldset:nth-of-type(2) [data-side=right]")
+        page.tap("#right")
+        page.locator("figure.chosen #right").wait_for()
+        page.evaluate("window.scrollTo(0, 0)")
+        submit = page.locator("#submit").bounding_box()
+        assert submit["y"] + submit["height"] <= 844
+        assert not page.locator("#legend").is_visible()
         page.tap("#submit")
     page.wait_for_selector("#code")
     assert count(store, tables.vote) == 15

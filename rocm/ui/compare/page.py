@@ -29,7 +29,16 @@ from rocm.ui.compare.form import CompareForm, arm_choices, build_form
 from rocm.ui.figures import efficiency_figure
 from rocm.ui.generate.page import SAVE
 from rocm.ui.generate.view import picture_look
-from rocm.ui.handlers import QUIET, asked_by_script, fault, in_words, named, scripted, to_form
+from rocm.ui.handlers import (
+    QUIET,
+    asked_by_script,
+    click_at_work,
+    fault,
+    in_words,
+    named,
+    scripted,
+    to_form,
+)
 from rocm.ui.plot import live_plot
 
 FORMATS = {"csv": "CSV", "json": "JSON", "md": "Markdown", "tex": "LaTeX"}
@@ -197,7 +206,8 @@ class CompareHandlers:
                 None, carrier, None, js=SAVE, api_visibility="private"
             )
         if not self._is_public:  # every zip is a file, and visitors could fill the disk
-            view.pack.click(in_words(self._pack), [view.shown], view.archive, **silent)
+            packed = (in_words(self._pack), [view.shown], view.archive)
+            click_at_work(view.pack, "Packing ...", *packed, **silent)
 
     def _enter(self, shown: str, request: gr.Request) -> dict[Component, Any]:
         """When the tab opens: the comparison in the address, unless one is shown."""

@@ -11,7 +11,7 @@ from rocm.errors import StudyError
 from rocm.study.report.results import Results, StudyResult
 from rocm.ui.access import Access
 from rocm.ui.figures import score_figure
-from rocm.ui.handlers import QUIET, in_words
+from rocm.ui.handlers import QUIET, click_at_work, in_words
 from rocm.ui.plot import live_plot
 from rocm.ui.results import view
 
@@ -56,16 +56,18 @@ class ResultsPage:
         self._rules = gr.HTML("", elem_id="results_rules")
         self._report = gr.HTML("", elem_id="results_report")
         self._timer = gr.Timer(1.0, active=False)
+        self._followed = gr.State("")  # chosen on the Study page when results were last entered
 
-    def wire(self, tab: gr.Tab) -> None:
-        """Bind the handlers; `tab` is the tab of the page."""
+    def wire(self, tab: gr.Tab, chosen: gr.State) -> None:
+        """Bind the handlers; `tab` is the tab of the page, `chosen` the study to follow."""
         asked = [self._token, self._study]
         changed = [
             *(self._study, self._refresh, self._verify, self._prepare, self._state, self._said),
             *(self._downloads, self._files, self._headline, self._charts, self._kept, self._all),
             *(self._rules, self._report, self._timer),
         ]
-        entered = tab.select(self._enter, asked, changed, **QUIET)
+        followed = [chosen, self._followed]
+        entered = tab.select(self._enter, [*asked, *followed], [*changed, self._followed], **QUIET)
         typed = self._token.submit(in_words(self._choose_first), asked, changed, **QUIET)
         chosen = self._study.input(in_words(self._choose), asked, changed, **QUIET)
         for event in (entered, typed, chosen):
@@ -74,12 +76,17 @@ class ResultsPage:
         self._refresh.click(in_words(self._count_anew), asked, changed, **QUIET)
         self._timer.tick(in_words(self._poll), asked, changed, **QUIET)
         self._verify.click(in_words(self._check), asked, self._said, **named)
-        self._prepare.click(in_words(self._pack), asked, [self._downloads, self._files], **named)
+        packed = [self._downloads, self._files]
+        click_at_work(self._prepare, "Preparing ...", in_words(self._pack), asked, packed, **named)
 
-    def _enter(self, token: str, study: str | None, request: gr.Request) -> Changes:
+    def _enter(
+        self, token: str, study: str | None, chosen: str, followed: str, request: gr.Request
+    ) -> Changes:
         if not self._access.allows(token):
             return {self._state: view.NOT_HERE}
-        return self._listed(study or request.query_params.get("results"))
+        is_new = chosen and chosen != followed
+        wanted = chosen if is_new else study or request.query_params.get("results")
+        return self._listed(wanted) | {self._followed: chosen}
 
     def _choose_first(self, token: str, study: str | None) -> Changes:
         self._access.check(token)
@@ -161,10 +168,13 @@ class ResultsPage:
         }
 
 
-def build(results: Results, access: Access, tab: gr.Tab) -> None:
-    """Make the page in `tab`, whose selection shows a study if `access` allows results here."""
+def build(results: Results, access: Access, tab: gr.Tab, chosen: gr.State | None = None) -> None:
+    """Make the page in `tab`, whose selection shows a study if `access` allows results here.
+
+    That is the study `chosen` on the Study page, if another one was chosen there since.
+    """
     with gr.Column(elem_classes="right"):
         if access.may_train:
-            ResultsPage(results, access).wire(tab)
+            ResultsPage(results, access).wire(tab, chosen or gr.State(""))
         else:
             gr.HTML(view.NOT_HERE, elem_id="results_state")

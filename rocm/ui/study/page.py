@@ -20,7 +20,7 @@ from rocm.study.service import Studies, StudyDetails
 from rocm.study.store.invitations import invite
 from rocm.ui.access import Access
 from rocm.ui.compare.form import arm_choices
-from rocm.ui.handlers import HIDDEN, QUIET, in_words, told
+from rocm.ui.handlers import HIDDEN, QUIET, click_at_work, in_words, told
 from rocm.ui.study import view
 from rocm.ui.study.form import StudyForm, build_form
 from rocm.ui.study.panel import ChosenStudy, bin_choices, build_panel
@@ -53,8 +53,11 @@ class OpenedFile(BaseModel):
     text: str
 
 
-def build(studies: Studies, compare: Comparisons, access: Access, tab: gr.Tab) -> None:
-    """Make the page in `tab`, whose first selection shows the study of the address."""
+def build(studies: Studies, compare: Comparisons, access: Access, tab: gr.Tab) -> gr.State:
+    """Make the page in `tab`, whose first selection shows the study of the address.
+
+    Returns the id of the study that is shown.
+    """
     with gr.Row(elem_classes="page"):
         with gr.Column(scale=1, min_width=320, elem_classes="left"):
             token = gr.Textbox(
@@ -69,6 +72,8 @@ def build(studies: Studies, compare: Comparisons, access: Access, tab: gr.Tab) -
         with gr.Column(scale=3, min_width=320, elem_classes="right"):
             panel = build_panel(studies, token, access)
     StudyPage(studies, compare, access, form, panel).wire(tab, demo)
+    selected: gr.State = panel["selected"]
+    return selected
 
 
 class StudyPage:
@@ -121,7 +126,8 @@ class StudyPage:
         chosen = self._at[:2]
         asked = [*chosen, panel["seconds"], panel["pay"]]
         panel["calculate"].click(in_words(self._calculate), asked, panel["cost"], **HIDDEN)
-        panel["pack"].click(in_words(self._pack), chosen, panel["archive"], **HIDDEN)
+        pack = in_words(self._pack)
+        click_at_work(panel["pack"], "Packing ...", pack, chosen, panel["archive"], **HIDDEN)
         texts = [form.text, form.tabs, form.box]
         panel["as_new"].click(in_words(self._as_new), chosen, texts, **QUIET)
         fields = [panel["token"], *form.fields.values()]

@@ -23,7 +23,7 @@ from rocm.runs.run_dir import Control
 from rocm.studio import Studio
 from rocm.ui.access import Access
 from rocm.ui.controls import FIELDS, bound
-from rocm.ui.handlers import HIDDEN, QUIET, in_words, named
+from rocm.ui.handlers import HIDDEN, QUIET, click_at_work, in_words, named
 from rocm.ui.train.form import FIRST_PRESET, TrainForm
 
 Rule = Callable[[RunReport], bool]
@@ -240,7 +240,12 @@ def _build_export(target: _Target) -> None:
             kept = archive.move_resource_to_block_cache(str(path))  # for a day
         return gr.update(value=kept, label=words, visible=True)
 
-    target.on_click(button, pack, [target.selected], archive)
+    def checked(token: str, run_id: str) -> Any:
+        target.access.check(token)
+        return pack(run_id)
+
+    inputs, hidden = [target.form.token, target.selected], HIDDEN | {"api_name": "export"}
+    click_at_work(button, "Exporting ...", in_words(checked), inputs, archive, **hidden)
     target.selected.change(_hide, None, archive, **QUIET)
 
 

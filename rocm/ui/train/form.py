@@ -9,7 +9,7 @@ import gradio as gr
 from gradio.components import Component
 
 from rocm.config import RunConfig
-from rocm.errors import ConfigError, RocmError, RunError
+from rocm.errors import RocmError, RunError, SettingsError
 from rocm.rewards.names import EMBEDDED, usable_published
 from rocm.runs.reports import RunReport
 from rocm.storage.numbers import duration, number
@@ -33,6 +33,15 @@ FILLED = "() => { document.getElementById('settings').inert = false; }"
 WAIT_FOR_FORM = """async () => {
   while (document.getElementById('settings').inert) await new Promise(done => setTimeout(done, 50));
 }"""
+# Arrow keys double or halve a learning rate, whose steps would be of its own size.
+DOUBLE = """document.addEventListener('keydown', event => {
+  const factor = {ArrowUp: 2, ArrowDown: 0.5}[event.key];
+  const input = event.target.closest('[id^=setting_][id$=learning_rate] input');
+  if (!factor || !input || !Number(input.value)) return;
+  event.preventDefault();
+  input.value = Number((Number(input.value) * factor).toPrecision(6));
+  input.dispatchEvent(new Event('input', {bubbles: true}));
+});"""
 # On a phone the run is far below the form.
 SHOW_ON_A_PHONE = """() => {
   if (window.innerWidth <= 640) document.getElementById('state').scrollIntoView();
@@ -55,6 +64,7 @@ class TrainForm:
     start: gr.Button
     forecast: gr.HTML
     command: gr.Textbox
+    looks: gr.HTML
 
     @property
     def controls(self) -> list[Component]:
@@ -114,7 +124,9 @@ def build_form(studio: Studio, access: Access, selected: gr.State, page: gr.Bloc
     with gr.Accordion("Command line", open=False):
         words = named("command", "Command for this run")
         command = gr.Textbox(lines=3, interactive=False, buttons=["copy"], **words)
-    form = TrainForm(preset, filled, sentence, settings, token, start, forecast, command)
+    looks = gr.HTML(controls.looks(first.model_dump(), {}), js_on_load=DOUBLE, elem_id="looks")
+    parts = (preset, filled, sentence, settings, token, start, forecast, command, looks)
+    form = TrainForm(*parts)
 
     def chosen(name: str) -> tuple[str, RunConfig]:
         config = studio.presets.load(name)
@@ -138,7 +150,7 @@ def _settings(studio: Studio, first: RunConfig) -> dict[str, Component]:
     }
     gr.HTML("<h2>All other settings</h2>", elem_classes="overline")
     for group, members in controls.groups().items():
-        with gr.Accordion(group, open=False):
+        with gr.Accordion(group, open=False, elem_id=controls.group_id(group)):
             settings |= {name: controls.control(name, getattr(first, name)) for name in members}
     return settings
 
@@ -168,8 +180,9 @@ def read_form(preset: str, filled: str, values: tuple[Any, ...]) -> RunConfig:
 def _config(values: tuple[Any, ...]) -> RunConfig:
     try:
         return RunConfig.load(dict(zip(controls.FIELDS, values, strict=True)))
-    except ConfigError as error:
-        raise ConfigError(controls.labeled(str(error))) from error
+    except SettingsError as error:
+        named = {name: controls.labeled(words) for name, words in error.faults.items()}
+        raise SettingsError(named) from error
 
 
 def _starter(studio: Studio, access: Access) -> Callable[..., Any]:
@@ -179,7 +192,7 @@ def _starter(studio: Studio, access: Access) -> Callable[..., Any]:
         access.check_settings(config)
         problems = studio.problems(config)
         if problems:
-            raise RunError(problems[0])
+            raise RunError(" ".join(map(controls.labeled, problems)))
         run_id = studio.start_run(config, preset)
         words = queue_notice(studio.runs.all(), run_id)
         if words:
@@ -204,19 +217,24 @@ def _wire_forecast(studio: Studio, access: Access, form: TrainForm, page: gr.Blo
 
     def describe(
         token: str, sentence: str, preset: str, filled: str, *values: Any
-    ) -> tuple[Any, str, str]:
+    ) -> tuple[Any, str, str, str]:
         by_name = dict(zip(controls.FIELDS, values, strict=True))
         own = {"preset": preset, "sentence": sentence, "values": by_name}
         # The values of a preset that was just chosen are still being loaded.
         note = own if preset == filled else gr.skip()
         try:
             config = _config(values)
+        except SettingsError as error:
+            words = "".join(map(fault, error.faults.values()))
+            return note, words, "", controls.looks(by_name, error.faults)
         except RocmError as error:
-            return note, fault(str(error)), ""
+            return note, fault(str(error)), "", controls.looks(by_name, {})
         # Looking for files named by a stranger would reveal what this machine has.
         problems = studio.problems(config) if access.allows(token) else []
-        words = forecast(studio.estimate(config), problems)
-        return note, words, studio.presets.command_line(config, preset or "")
+        placed = {controls.setting_of(words): controls.labeled(words) for words in problems}
+        words = forecast(studio.estimate(config), list(map(controls.labeled, problems)))
+        command = studio.presets.command_line(config, preset or "")
+        return note, words, command, controls.looks(by_name, placed)
 
     def recall(own: Any) -> list[Any]:
         choices = _presets(studio)
@@ -232,7 +250,8 @@ def _wire_forecast(studio: Studio, access: Access, form: TrainForm, page: gr.Blo
         return [choice, sentence, preset, *shown]
 
     inputs = [form.token, form.sentence, *form.inputs]
-    described = {"inputs": inputs, "outputs": [kept, form.forecast, form.command], **QUIET}
+    outputs = [kept, form.forecast, form.command, form.looks]
+    described = {"inputs": inputs, "outputs": outputs, **QUIET}
     recalled = [form.preset, form.sentence, form.filled, *form.controls]
     page.load(None, js=EMPTIED, api_visibility="private")
     page.load(recall, kept, recalled, **QUIET).then(None, js=FILLED, api_visibility="private").then(

@@ -1,7 +1,7 @@
 """The Train page: settings on the left; runs, live charts and previews on the right.
 
-No handler trains: Start returns a run's id, a timer reads the runs' directories and sends what has
-changed. The shown runs are in the address: `?run=` and, for compared runs, `with=`.
+No handler trains: Start returns a run's id; when the runs' directories change, what has changed is
+sent. The shown runs are in the address: `?run=` and, for compared runs, `with=`.
 """
 
 import json
@@ -28,6 +28,7 @@ from rocm.ui.train.form import build_form
 from rocm.ui.train.previews import previews
 from rocm.ui.train.runs import AskedRun, RunsToCompare, listed, run_list
 from rocm.ui.train.sweeps import build_sweeps
+from rocm.ui.watch import watcher
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def build(studio: Studio, access: Access, page: gr.Blocks) -> None:
         shown = {view[name]: value for name, value in changes.items() if name in view}
         return {**shown, seen: now}
 
-    gr.Timer(1.0).tick(poll, **reading)
+    watcher(studio.runs.mark, "train").tick(poll, **reading)
     gr.on([selected.change, overlay.change], poll, **reading)
 
 

@@ -11,7 +11,7 @@ from rocm.algorithms.intervals import Interval
 from rocm.config.run_config import choices
 from rocm.errors import RocmError
 from rocm.experiments.sweep import SweepCell, SweepReport, Sweeps
-from rocm.storage.numbers import number
+from rocm.storage.numbers import duration, number
 from rocm.studio import Studio
 from rocm.ui import controls
 from rocm.ui.access import Access
@@ -30,7 +30,7 @@ NO_SWEEP = (
 def build_sweeps(studio: Studio, access: Access, form: TrainForm | None) -> None:
     """Make and wire the panel; `form` has the shared settings, None if training is not allowed."""
     with gr.Accordion("Sweeps", open=False, elem_id="sweeps") as folded:
-        started = _build_start(studio, access, form) if form else None
+        started = _build_start(studio, form, folded) if form else None
         chosen = gr.Dropdown([], label="Sweep", elem_id="sweep", interactive=True, visible=False)
         chart = live_plot("sweep_chart")
         table = gr.HTML(elem_id="sweep_table", apply_default_css=False)
@@ -50,7 +50,7 @@ def build_sweeps(studio: Studio, access: Access, form: TrainForm | None) -> None
 
 
 def _build_start(
-    studio: Studio, access: Access, form: TrainForm
+    studio: Studio, form: TrainForm, folded: gr.Accordion
 ) -> tuple[gr.Button, list[gr.components.Component]]:
     with gr.Row(elem_classes="sweep-form"):
         beta = studio.presets.load(FIRST_PRESET).beta
@@ -60,7 +60,21 @@ def _build_start(
         divergences = gr.Dropdown(DIVERGENCES, value=[], multiselect=True, **words)
         words = named("sweep_seeds", "Seeds", "Runs of each combination.")
         seeds = gr.Slider(1, 8, value=1, step=1, **words)
+    size = gr.HTML(elem_id="sweep_size")
     button = gr.Button("Queue sweep", variant="primary", elem_id="start_sweep")
+
+    def told_size(betas: str, divergences: list[str], seeds: int, *values: Any) -> str:
+        num = len(_numbers(betas)) * max(len(divergences or ()), 1) * int(seeds or 1)
+        try:
+            seconds = studio.estimate(read_form(values[0], values[1], values[2:])).seconds
+        except RocmError:  # the form says what is wrong
+            seconds = None
+        time = f", about {duration(num * seconds)} one after the other" if seconds else ""
+        return f'<div class="subtle">{num} run{"s" if num != 1 else ""}{time}</div>'
+
+    counted = [betas, divergences, seeds, *form.inputs]
+    changes = [betas.change, divergences.change, seeds.change, form.forecast.change, folded.expand]
+    gr.on(changes, told_size, counted, size, trigger_mode="always_last", **QUIET)
     inputs = [form.token, betas, divergences, seeds, *form.inputs]
     return button, inputs
 
@@ -73,7 +87,7 @@ def _starter(studio: Studio, access: Access) -> Callable[..., Any]:
         filled, *settings = values
         config = read_form(preset, filled, tuple(settings))
         access.check_settings(config)
-        grid: dict[str, list[Any]] = {"beta": [part.strip() for part in betas.split(",")]}
+        grid: dict[str, list[Any]] = {"beta": _numbers(betas)}
         if divergences:
             grid["divergence"] = list(divergences)
         base = studio.presets.load(preset)
@@ -86,6 +100,10 @@ def _starter(studio: Studio, access: Access) -> Callable[..., Any]:
         return gr.update(choices=studio.sweeps.ids(), value=sweep_id, visible=True)
 
     return start
+
+
+def _numbers(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",")]
 
 
 def _looker(sweeps: Sweeps) -> Callable[[str | None, str], tuple[Any, Any, Any, str]]:

@@ -18,8 +18,9 @@ def at(state, **fields):
 
 
 def test_what_others_wrote_is_escaped():
-    report = replace(at("failed", error=EVIL), title=EVIL, note=EVIL)
+    report = replace(at("failed", error=EVIL), name=EVIL, note=EVIL)
     html = view.state_line(report, PACE, RunConfig(reward=EVIL), EVIL)
-    html += view.warnings(replace(PACE, warnings=[{"step": 1, "message": EVIL}]))
+    warning = {"step": 1, "warning": "model", "message": EVIL}
+    html += view.warnings("one", replace(PACE, warnings=[warning]))
     assert EVIL not in html
     assert html.count("&lt;img") == 6

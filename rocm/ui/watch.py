@@ -1,0 +1,49 @@
+"""Events when something has changed instead of a timer: an idle or hidden page costs nothing."""
+
+import asyncio
+from collections.abc import Callable
+from time import monotonic
+
+import gradio as gr
+from pydantic import BaseModel, Field
+
+from rocm.storage.paths import ROOT
+from rocm.ui.handlers import asked_by_script
+
+LOOK_S = 1.0
+ANSWER_S = 20.0
+SCRIPT = ROOT / "assets" / "watch.js"
+
+
+class SeenMark(BaseModel):
+    """The mark that the browser has seen."""
+
+    mark: str = Field(max_length=100)
+
+
+def watcher(mark: Callable[[], int], tab: str) -> gr.HTML:
+    """A component whose `tick` comes once at first and whenever `mark()` has changed.
+
+    It asks only while the page is visible and `tab` is in front; the answer comes with the change,
+    or after `ANSWER_S` seconds without.
+    """
+    known = (0.0, "")
+
+    async def look() -> str:
+        """All visitors share a look."""
+        nonlocal known
+        if monotonic() - known[0] >= LOOK_S / 2:
+            known = (monotonic(), str(await asyncio.to_thread(mark)))
+        return known[1]
+
+    async def wait_for_change(seen: SeenMark) -> str:
+        until = monotonic() + ANSWER_S
+        while (now := await look()) == seen.mark and monotonic() < until:
+            await asyncio.sleep(LOOK_S)
+        return now
+
+    return gr.HTML(
+        js_on_load=SCRIPT.read_text(encoding="utf-8").replace("TAB", tab),
+        server_functions=[asked_by_script(SeenMark, wait_for_change)],
+        visible="hidden",
+    )
