@@ -65,8 +65,8 @@ hybrid: mean for joint density | test_blind_parts_add_the_policy_gradient_of_the
 + .sum(0)
 @ rocm/training/policy_update.py, tests/training/test_loop.py
 judged: reference evaluated at beta 0 | test_network_passes_of_a_picture_are_counted
-- if config.beta > 0 or config.method.needs_reference:
-+ if config.beta >= 0:
+- if config.has_penalty or config.method.needs_reference:
++ if config.has_penalty or config.method:
 @ rocm/algorithms/schedule.py, tests/models/test_ddim.py
 ddim: eta 0 | test_chain_is_that_of_diffusers_ddim_with_eta_one_and_the_same_noise
 - variance = (1 - ab_s) / (1 - ab_t) * (1 - ab_t / ab_s)

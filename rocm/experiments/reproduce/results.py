@@ -106,7 +106,7 @@ def by_beta(jobs: list[Job], ends: dict[str, End]) -> dict[float, Cell]:
     found: dict[float, list[End]] = {}
     for job in jobs:
         if job.role == "beta":
-            found.setdefault(job.config.beta, []).append(ends[job.name])
+            found.setdefault(float(job.config.beta), []).append(ends[job.name])
     return {beta: cell_of(found[beta]) for beta in sorted(found)}
 
 
