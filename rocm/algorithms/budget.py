@@ -1,11 +1,13 @@
 r"""A beta that holds the joint KL at a budget in nats, whatever divergence trains.
 
-.. math:: \ln\beta = \ln\beta_0 + K e + I, \quad I \leftarrow I + k e, \quad
-          e = \mathrm{clip}\big(\ln (m / D^*), \pm 1\big)
+.. math:: \ln\beta = \ln\beta_0 + K s + I, \quad I \leftarrow I + k s, \quad
+          s = \mathrm{clip}(e + T \dot e, \pm S), \quad e = 2 \big(\sqrt{m / D^*} - 1\big)
 
-m is a running mean of the updates' joint KL D (`kl_nats`), D* the budget. The KL follows beta tens
-of updates late, as the sum of what the optimizer has moved: an integral alone overshoots, so the
-proportional gain K leads and k is small. Beta stays within a factor of 100 of beta_0.
+m is a running mean of the updates' joint KL D (`kl_nats`), D* the budget, and the slope of e one of
+its changes. e is about ln(m / D*), but grows evenly where an optimizer moves the policy evenly. The
+KL follows beta tens of updates late, as the sum of what the optimizer has moved: an integral alone
+overshoots, so the proportional gain K leads and the slope looks T updates ahead. Beta stays within
+a factor of 100 of beta_0.
 
 .. math:: R \approx a \sqrt{D} \;\Rightarrow\; \beta_0 = \frac{a}{2 \sqrt{D^*}} \cdot \frac{D}{P}
 
@@ -15,19 +17,18 @@ times ten gives a beta times ten, and so the same updates. Ours; not given in th
 """
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
-PROPORTIONAL = 2.5
-INTEGRAL = 0.12
-MEMORY = 0.8  # of the running mean
+PROPORTIONAL, INTEGRAL = 3.0, 0.4  # K, k
+AHEAD, LARGEST = 5.5, 1.5  # T, S
+MEMORY = 0.55  # of the running means
 SPAN = math.log(100)
 START_UPDATES = 10
 START_SHARE = 0.25  # of a budget that is given, reached without a penalty
-NEAR_SHARE = 0.5
 GROWTH = 1.5
 NUM_WATCHED = 40  # updates behind the words on a budget that cannot be reached, or an oscillation
-BESIDE, SWING, NUM_SWINGS = 0.2, 0.4, 3  # of ln(m / D*)
+BESIDE, SWING, NUM_SWINGS = 0.2, 0.4, 3  # of e
 
 
 @dataclass(frozen=True)
@@ -41,19 +42,16 @@ class Budget:
     beta0: float = 0.0
     nats: float = 0.0  # m
     divergence: float = 0.0  # running mean of the divergence that trains
+    slope: float = 0.0  # running mean of the changes of e
+    error: float = 0.0  # s
     integral: float = 0.0  # I
     num_updates: int = 0
-    is_near: bool = False
-    errors: tuple[float, ...] = field(default=())  # the newest ln(m / D*), not clipped
+    errors: tuple[float, ...] = ()  # the newest e
 
     @property
     def beta(self) -> float:
         """The weight of the divergence in the next update."""
-        if not self.beta0:
-            return 0.0
-        lowest = -1.0 if self.is_near else 0.0
-        error = min(max(self.errors[-1], lowest), 1.0) if self.errors else 0.0
-        return self.beta0 * math.exp(_limited(PROPORTIONAL * error + self.integral))
+        return self.beta0 * math.exp(_limited(PROPORTIONAL * self.error + self.integral))
 
     @property
     def is_start_over(self) -> bool:
@@ -69,29 +67,27 @@ def started(budget: Budget, rise: float) -> Budget:
     """
     target = budget.target or budget.nats
     scale = rise / (2 * math.sqrt(budget.nats * target))
-    beta0 = scale * budget.nats / budget.divergence
-    return replace(budget, target=target, beta0=beta0, num_updates=0)
+    return replace(budget, target=target, beta0=scale * budget.nats / budget.divergence)
 
 
 def followed(budget: Budget, nats: float, divergence: float) -> Budget:
     """The state after an update whose pictures lay `nats` and `divergence` from the reference."""
-    keep = MEMORY if budget.nats else 0.0
-    nats = keep * budget.nats + (1 - keep) * nats
-    divergence = keep * budget.divergence + (1 - keep) * divergence
+    mean = _mean(budget.nats, nats) if budget.num_updates else nats
+    own = _mean(budget.divergence, divergence) if budget.num_updates else divergence
     num = budget.num_updates + 1
-    after = replace(budget, nats=nats, divergence=divergence, num_updates=num)
+    after = replace(budget, nats=mean, divergence=own, num_updates=num)
     if not budget.beta0:
         return after
-    error = math.log(max(nats, 1e-9) / budget.target)
-    # LoRA starts at a KL of 0: beta does not fall before the KL could have grown.
-    is_near = budget.is_near or nats >= NEAR_SHARE * budget.target or num >= START_UPDATES
-    step = INTEGRAL * min(max(error, -1.0 if is_near else 0.0), 1.0)
-    return replace(
-        after,
-        integral=_limited(budget.integral + step),
-        is_near=is_near,
-        errors=(*budget.errors, error)[-NUM_WATCHED:],
-    )
+    now, before = (2 * (math.sqrt(one / budget.target) - 1) for one in (mean, budget.nats))
+    slope = _mean(budget.slope, now - before)
+    error = min(max(now + AHEAD * slope, -LARGEST), LARGEST)
+    integral = _limited(budget.integral + INTEGRAL * error)
+    errors = (*budget.errors, now)[-NUM_WATCHED:]
+    return replace(after, slope=slope, error=error, integral=integral, errors=errors)
+
+
+def _mean(mean: float, value: float) -> float:
+    return MEMORY * mean + (1 - MEMORY) * value
 
 
 def _limited(log_factor: float) -> float:

@@ -134,7 +134,8 @@ def _back(setup: Setup, change: float) -> str:
     # The base model's own KL is 0, which is no budget.
     target = clean.nats or control.budget.target / GROWTH**2
     known = clean if clean.beta0 else replace(clean, beta0=control.budget.beta0)
-    control.budget = replace(known, target=target, errors=())
+    # The controller starts anew at the clean adapter, whose KL stands still.
+    control.budget = replace(known, target=target, slope=0.0, error=0.0, errors=())
     control.is_growing, control.watch = False, renewed(watch)
     setup.learner.restore(deepcopy(control.clean))
     setup.execution.recorded.clear()  # it holds the optimizer's earlier tensors
