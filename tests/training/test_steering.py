@@ -112,7 +112,7 @@ def test_a_given_budget_leaves_the_judge_alone(new_run, judges):
     assert run.manifest()["is_judge_steering"] is False
 
 
-def test_looks_share_no_prompt_and_no_noise_with_evaluation_or_training(small_config, judges):
+def test_looks_draw_no_evaluation_prompt_and_have_noise_of_their_own(small_config, judges):
     setup = set_up(small_config(**STEERED, judge=judges["friend"], num_prompts=20))
     drawn = []
 
