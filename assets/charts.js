@@ -122,7 +122,7 @@ function trend(points, name, color, panel, style = {}) {
 }
 
 const names = (data, prefix) => Object.keys(data.columns).filter(name => name.startsWith(prefix));
-const plain = name => name.replace('heldout/', '').replace('eval/reward/', '').replace('eval/', '').replaceAll('_', ' ');
+const plain = name => name.replace('heldout/', '').replace('audit/', 'audit: ').replace('eval/reward/', '').replace('eval/', '').replaceAll('_', ' ');
 
 function standardized(data, name) {
   const base = data.info.base_scores[name.replace('eval/reward/', '')];
@@ -130,7 +130,7 @@ function standardized(data, name) {
 }
 
 function judges(data, label, color, dash0) {
-  return names(data, 'heldout/').flatMap((name, i) => line(series(data, name), label ? `${label}: ${plain(name)}` : plain(name),
+  return [...names(data, 'heldout/'), ...names(data, 'audit/')].flatMap((name, i) => line(series(data, name), label ? `${label}: ${plain(name)}` : plain(name),
     color, 'reward', {mode: 'lines+markers', dash: dash0 ?? DASHES[i], yaxis: 'y2'}));
 }
 
@@ -150,6 +150,15 @@ function rewardOfOne(data) {
 function rewardOfMany(data, label, color) {
   const dashed = judges(data, label, color, 'dash').map(trace => ({...trace, showlegend: false}));
   return [...trend(series(data, 'reward'), label, color, 'reward'), ...dashed];
+}
+
+function budgetOf(data) {
+  // Of a run with beta: auto: what its controller holds, and by what.
+  if (!names(data, 'beta').length) return [];
+  const style = dash => ({yaxis: 'y2', dash, width: 1.5});
+  return [...line(series(data, 'kl_nats'), 'KL, nats', OTHERS[0], 'divergence', style('solid')),
+    ...line(series(data, 'kl_budget'), 'budget, nats', OTHERS[0], 'divergence', style('dash')),
+    ...line(series(data, 'beta'), 'beta', JUDGE, 'divergence', style('dot'))];
 }
 
 function perStep(data) {
@@ -172,7 +181,8 @@ function traces(panel) {
     if (panel === 'reward') return many ? rewardOfMany(data, name, color) : rewardOfOne(data);
     if (panel === 'divergence') return [
       ...(many ? [] : dots(series(data, 'divergence'), 'one update', color, panel)),
-      ...trend(series(data, 'divergence'), name || 'total', color, panel)];
+      ...trend(series(data, 'divergence'), name || 'total', color, panel),
+      ...(many ? [] : budgetOf(data))];
     if (panel === 'steps') return stepBars(data, name || 'latest update', color);
     const marked = {mode: 'lines+markers'};
     if (many) return line(series(data, 'eval/diversity'), name, color, panel, marked);
@@ -191,6 +201,13 @@ function colors() {
 function titleOf(panel) {
   if (panel === 'statistics') return shown.length > 1 ? 'diversity' : 'share, or pixel value';
   return panel === 'reward' ? 'reward' : 'divergence';
+}
+
+function rightTitle(panel) {
+  if (panel === 'divergence') return 'KL and budget in nats, beta';
+  // A judge that chose the budget of beta is not held out; the audit is.
+  const steers = shown.some(run => held.get(run.id)?.info.is_judge_steering);
+  return shown.length > 1 ? `judge (${steers ? '' : 'held out, '}dashed)` : steers ? 'judge (steers beta), audit' : 'judge (held out)';
 }
 
 function scaleOf(data) {
@@ -226,7 +243,7 @@ function layoutOf(panel, data) {
     const right = scaleOf(data.filter(trace => trace.yaxis === 'y2'));
     layout.margin.r = rightMargin;
     layout.yaxis2 = {...layout.yaxis, type: right.type, overlaying: 'y', side: 'right', showgrid: false, tickmode: 'auto',
-      title: {text: (shown.length > 1 ? 'judge (held out, dashed)' : 'judge (held out)') + right.words, standoff: 6}};
+      title: {text: rightTitle(panel) + right.words, standoff: 6}};
   }
   return layout;
 }
@@ -341,7 +358,7 @@ function showWidth() {
 }
 
 function csv(panel) {
-  const wanted = {reward: ['reward', 'eval/reward', 'heldout/'], divergence: ['divergence', 'kl_nats'], steps: ['divergence/'],
+  const wanted = {reward: ['reward', 'eval/reward', 'heldout/', 'audit/'], divergence: ['divergence', 'kl_nats', 'kl_budget', 'beta'], steps: ['divergence/'],
     statistics: ['eval/diversity', 'eval/saturation', 'eval/contrast', 'eval/edge_density', 'eval/at_limit']}[panel];
   const runs = shown.filter(run => held.has(run.id));
   const all = new Set(runs.flatMap(run => Object.keys(held.get(run.id).columns)));

@@ -4,6 +4,7 @@ The tables stand between two marker lines; the words around them are written by 
 """
 
 from itertools import groupby
+from typing import get_args
 
 from pydantic.fields import FieldInfo
 
@@ -18,7 +19,7 @@ BOUNDS = {"ge": ">= {}", "gt": "> {}", "le": "<= {}", "lt": "< {}", "min_length"
 
 def allowed(name: str, field: FieldInfo) -> str:
     """The values that a setting takes, in words."""
-    if names := choices(name):
+    if name and (names := choices(name)):
         return ", ".join(f"`{choice}`" for choice in names)
     if field.annotation is bool:
         return "`true`, `false`"
@@ -28,7 +29,12 @@ def allowed(name: str, field: FieldInfo) -> str:
         for constraint in field.metadata
         if hasattr(constraint, name)
     ]
-    kind = {int: "whole number", float: "number", str: "text"}[field.annotation]
+    kinds = {int: "whole number", float: "number", str: "text"}
+    if field.annotation not in kinds:  # a number with its bounds, or a word
+        number, word = get_args(field.annotation)
+        inner = FieldInfo.from_annotation(number)
+        return f"{allowed('', inner)}, or `{get_args(word)[0]}`"
+    kind = kinds[field.annotation]
     return ", ".join([kind, *bounds])
 
 

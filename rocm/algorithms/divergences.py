@@ -141,8 +141,8 @@ class Penalty:
     ref_grad: str = "exact"
     js_samples: int = 0
     """Draws per latent element of the sampled Jensen-Shannon estimator; 0 for quadrature."""
-    live_beta: Tensor | None = None
-    """0-d, in the place of beta > 0 in the loss: a recorded update can be given another value."""
+    live_beta: Tensor | float | None = None
+    """In the place of beta > 0 in the loss: a controller or a recorded update gives another."""
 
     @property
     def weight(self) -> float | Tensor:

@@ -82,7 +82,7 @@ def view(
         divergences, kl_nats = step_divergences(
             policy, scored.reference, schedule, penalty, generators
         )
-        weighted = penalty.beta * divergences.sum(0).mean()
+        weighted = penalty.weight * divergences.sum(0).mean()
     return PolicyView(now, old, weighted, divergences.detach(), kl_nats.detach())
 
 

@@ -67,7 +67,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"measured besides those trained on and {JUDGE}, separated by commas; official:NAME "
         "is a published reward as its own package computes it",
     )
-    add("--axis", metavar="NAME[=V,V]", help=f"one more thing to vary: {', '.join(AXES)}")
+    varied = parser.add_mutually_exclusive_group()
+    words = f"one more thing to vary: {', '.join(AXES)}"
+    varied.add_argument("--axis", metavar="NAME[=V,V]", help=words)
+    words = "as --axis adapter_strength=V,V: the adapters turned down (0 is the base model) or up"
+    varied.add_argument("--strengths", metavar="V,V", help=words)
     for name in ("num_inference_steps", "guidance_scale"):
         field = RunConfig.model_fields[name]
         flag, kind = "--" + name.replace("_", "-"), type(field.default)
@@ -116,11 +120,13 @@ def _evaluate(
 
 def read_request(options: argparse.Namespace) -> Request:
     """The request of a command line."""
-    axis, _, values = (options.axis or "").partition("=")
+    strengths = f"adapter_strength={options.strengths}" if options.strengths else ""
+    given = options.axis or strengths
+    axis, _, values = given.partition("=")
     try:
         numbers = tuple(float(word) for word in values.split(",") if word.strip())
     except ValueError as error:
-        raise ConfigError(f"--axis {options.axis}: give numbers, such as {axis}=1,2,4.") from error
+        raise ConfigError(f"--axis {given}: give numbers, such as {axis}=1,2,4.") from error
     return Request(
         arms=tuple(dict.fromkeys([BASE, *options.arms])),
         prompts=tuple(prompt_set(options.prompts, options.num_prompts, options.prompt_seed)),

@@ -102,10 +102,12 @@ def _closing_line(run: RunDir, seconds: float) -> str:
     status = run.status()
     rows = [row for row in run.metrics() if "eval/reward" in row]
     first, last = rows[0], rows[-1]
+    # A judge that chose beta's budget is not held out.
+    words = "judge/" if run.config().is_judge_steering else "heldout/"
     changes = [
-        f"{name} {_figure(first[name])} -> {_figure(last[name])}"
+        f"{name.replace('heldout/', words)} {_figure(first[name])} -> {_figure(last[name])}"
         for name in last
-        if name == "eval/reward" or name.startswith("heldout/")
+        if name == "eval/reward" or name.startswith(("heldout/", "audit/"))
     ]
     return (
         f"{status.state.capitalize()} after {status.step} updates, {duration(seconds)}. "

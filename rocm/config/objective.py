@@ -1,9 +1,9 @@
 """Settings of the loss: reward, divergence, and the path of the gradient."""
 
 from functools import partial
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from rocm.config.setting import setting
 
@@ -11,6 +11,7 @@ _setting = partial(setting, "Objective")
 
 # Names of rocm.algorithms.divergences.DIVERGENCES, for readers without torch.
 DIVERGENCES = ["kl", "js", "hellinger", "fisher", "tv", "chi_square"]
+AUTO = "auto"
 
 
 class ObjectiveSettings(BaseModel):
@@ -39,14 +40,20 @@ class ObjectiveSettings(BaseModel):
         "Subtract the base model's mean from each reward and divide by its standard deviation, so "
         "that one beta fits every reward. Off: raw values.",
     )
-    beta: float = _setting(
+    beta: Annotated[float, Field(ge=0, le=10_000)] | Literal["auto"] = _setting(
         0.1,
         "Weight of the divergence from the base model. A larger beta keeps pictures closer to the "
         "base model; 0 disables the divergence and invites reward hacking. Its scale depends on "
-        "reduction.",
+        "reduction. auto: the beta that holds the KL at kl_budget.",
         basic=True,
+    )
+    kl_budget: float = _setting(
+        0,
+        "If beta is auto: joint KL from the base model in nats to hold, whatever divergence "
+        "trains. 0: grows as long as the judge sees no fall, and the judge chooses the adapter's "
+        "strength at the end.",
         ge=0,
-        le=10_000,
+        le=1e6,
     )
     divergence: str = _setting(
         "kl",

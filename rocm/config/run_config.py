@@ -10,7 +10,7 @@ import difflib
 import re
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any, Self, get_args
+from typing import Any, Literal, Self, get_args, get_origin
 
 import yaml
 from pydantic import ConfigDict, ValidationError, ValidationInfo, field_validator, model_validator
@@ -18,7 +18,7 @@ from pydantic import ConfigDict, ValidationError, ValidationInfo, field_validato
 from rocm.config.algorithms import ALGORITHMS, Algorithm
 from rocm.config.generation import SAMPLERS, GenerationSettings
 from rocm.config.machine import MachineSettings
-from rocm.config.objective import DIVERGENCES, ObjectiveSettings
+from rocm.config.objective import AUTO, DIVERGENCES, ObjectiveSettings
 from rocm.config.policy_gradient import PolicyGradientSettings
 from rocm.config.presets import read_settings
 from rocm.config.training import AdapterSettings, EvaluationSettings, OptimizerSettings
@@ -55,9 +55,26 @@ class RunConfig(
         return algorithm.variants.get(self.policy_loss, algorithm)
 
     @property
+    def has_penalty(self) -> bool:
+        """Whether the loss has a divergence."""
+        return self.beta == AUTO or float(self.beta) > 0
+
+    @property
+    def is_judge_steering(self) -> bool:
+        """Whether the judge chooses the budget of the KL, and is not held out any more."""
+        return self.beta == AUTO and not self.kl_budget
+
+    @property
+    def beta_words(self) -> str:
+        """Beta as a text: a number, `auto`, or `auto (5 nats)`."""
+        if self.beta != AUTO:
+            return f"{self.beta:g}"
+        return f"{AUTO} ({self.kl_budget:g} nats)" if self.kl_budget else AUTO
+
+    @property
     def user_rewards(self) -> list[str]:
         """Rewards from the user's own files, `path/to/file.py:name`, whose code a run executes."""
-        text = ",".join((self.reward, self.track, self.judge))
+        text = ",".join((self.reward, self.track, self.judge, self.audit))
         return list(dict.fromkeys(name.strip() for name in USER_REWARD.findall(text)))
 
     @field_validator(*TABLES)
@@ -77,7 +94,7 @@ class RunConfig(
             raise ValueError(
                 f"backprop_steps={self.backprop_steps} is more than num_inference_steps={num}."
             )
-        if self.last_step == "skip" and num == 1 and self.beta > 0:
+        if self.last_step == "skip" and num == 1 and self.has_penalty:
             raise ValueError(
                 "last_step=skip with num_inference_steps=1 leaves no step with a divergence. "
                 "Set beta=0 or last_step=smooth."
@@ -103,6 +120,13 @@ class RunConfig(
                 "divergence=chi_square with reduction=joint is exp of a sum over the whole latent, "
                 "which no number format holds. Set reduction to mean or tempered."
             )
+        if self.is_judge_steering and not self.judge:
+            raise ValueError(
+                "beta=auto without a judge does not know how far to go. Set kl_budget, in nats, or "
+                "a judge."
+            )
+        if self.kl_budget and self.beta != AUTO:
+            raise ValueError(f"kl_budget={self.kl_budget:g} needs beta=auto. Set that, or 0.")
         return self
 
     @model_validator(mode="after")
@@ -111,6 +135,10 @@ class RunConfig(
             raise ValueError(
                 f"judge={self.judge[:200]!r} is not the name of one reward. Give one name, and "
                 "list other rewards in track."
+            )
+        if self.audit and self.audit == self.judge:
+            raise ValueError(
+                f"audit={self.audit[:200]} is the judge, which it is to check. Give another reward."
             )
         return self
 
@@ -171,7 +199,8 @@ class RunConfig(
 
 def choices(name: str) -> tuple[str, ...]:
     """The allowed values of a setting that is one of some names; empty for other settings."""
-    return tuple(TABLES.get(name, ())) or get_args(RunConfig.model_fields[name].annotation)
+    kind = RunConfig.model_fields[name].annotation
+    return tuple(TABLES.get(name, ())) or (get_args(kind) if get_origin(kind) is Literal else ())
 
 
 def _unknown(name: str, known: list[str]) -> str:

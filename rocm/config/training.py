@@ -95,7 +95,14 @@ class EvaluationSettings(BaseModel):
         "published reward on this disk.",
     )
     judge: str = evaluation(
-        "tiny-judge", "Held-out reward that is never trained on; empty for none."
+        "tiny-judge",
+        "Held-out reward that is never trained on; empty for none. With beta=auto and no kl_budget "
+        "it steers, and audit is the held-out one.",
+    )
+    audit: str = evaluation(
+        "auto",
+        "A second held-out reward that neither beta nor the adapter's strength is chosen by; empty "
+        "for none. auto: taste if the judge steers on the embedded model's prompts, else none.",
     )
     checkpoint_every: int = evaluation(20, "Updates between checkpoints.", ge=1)
     stop_on_warning: bool = evaluation(

@@ -142,13 +142,14 @@ def make_plan(request: Request, runs: Path, is_public: bool = False) -> Comparis
     first = whole_number("seed", request.seed, 0, MAX_SEED - num_seeds)
     trained = [name for arm in arms for name in arm.trained]
     rewards = [check_measured(name) for name in (*request.rewards, *trained, JUDGE)]
+    steered = [arm.config.judge for arm in arms if arm.config and arm.config.is_judge_steering]
     plan = ComparisonPlan(
         columns=columns,
         prompts=check_prompts(request.prompts),
         seeds=tuple(range(first, first + num_seeds)),
         axis=request.axis,
         rewards=tuple(dict.fromkeys(rewards)),
-        judge="" if JUDGE in trained else JUDGE,
+        judge="" if JUDGE in (*trained, *steered) else JUDGE,
         official=official_versions(dict.fromkeys(rewards)) | user_versions(rewards),
     )
     if is_public and any(is_user_reward(name) for name in rewards):

@@ -22,11 +22,13 @@ from pydantic import BaseModel, Field, ValidationError
 from rocm.algorithms.intervals import Interval, interval
 from rocm.config import RunConfig
 from rocm.errors import ConfigError, MissingFile, RocmError, RunError
+from rocm.rewards.names import audited
 from rocm.runs.queue import Queue
 from rocm.runs.run_dir import RunDir
 from rocm.storage.files import make_folder, read_json, write_atomic
 
 MAX_RUNS = 1000
+MEASURES = ("reward", "judge", "divergence", "audit")  # fields of a cell
 
 
 class SweepPlan(BaseModel):
@@ -48,8 +50,9 @@ class SweepCell:
     run_ids: list[str]  # a run for each seed
     states: list[str]  # of the runs; `missing` if not there, `damaged` if unreadable
     reward: Interval | None  # `eval/reward` at the end; with `standardize` in deviations
-    judge: Interval | None  # the held-out judge at the end
+    judge: Interval | None  # the judge at the end; not held out if beta is auto
     divergence: Interval | None  # mean over the last tenth of the updates
+    audit: Interval | None = None  # as the judge; nothing is chosen by it
 
 
 @dataclass(frozen=True)
@@ -213,10 +216,12 @@ def peak(cells: list[SweepCell]) -> int | None:
 
 def table(report: SweepReport) -> str:
     """The report as aligned text; the best cell is marked."""
-    lines = [["", *report.grid, "done", "reward", "judge", "divergence"]]
+    has_audit = any(cell.audit for cell in report.cells)
+    measures = [name for name in MEASURES if has_audit or name != "audit"]
+    lines = [["", *report.grid, "done", *measures]]
     for index, cell in enumerate(report.cells):
         done = f"{cell.states.count('finished')}/{len(cell.states)}"
-        figures = [_words(estimate) for estimate in (cell.reward, cell.judge, cell.divergence)]
+        figures = [_words(getattr(cell, name)) for name in measures]
         mark = "*" if index == report.peak else ""
         lines.append([mark, *(f"{value}" for value in cell.settings.values()), done, *figures])
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
@@ -231,11 +236,10 @@ def to_csv(report: SweepReport) -> str:
     """One line per cell: settings, runs that are done, mean and ends of each interval."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    measures = ("reward", "judge", "divergence")
-    ends = [f"{name}_{end}" for name in measures for end in ("mean", "low", "high")]
+    ends = [f"{name}_{end}" for name in MEASURES for end in ("mean", "low", "high")]
     writer.writerow([*report.grid, "num_done", "num_runs", *ends, "is_peak"])
     for index, cell in enumerate(report.cells):
-        estimates = [getattr(cell, name) for name in measures]
+        estimates = [getattr(cell, name) for name in MEASURES]
         figures = [
             value
             for estimate in estimates
@@ -255,7 +259,7 @@ def _cell(settings: dict[str, Any], runs: list[RunDir]) -> SweepCell:
     outcomes = [_outcome(run) for run in runs]
     states, ends = [state for state, _ in outcomes], [end for _, end in outcomes if end]
     measures = {}
-    for name in ("reward", "judge", "divergence"):
+    for name in MEASURES:
         means = [end[name] for end in ends if end.get(name) is not None]
         measures[name] = interval(means, "seeds")
         prompts = ends[0].get(f"{name}_by_prompt") if len(means) == 1 and len(runs) == 1 else None
@@ -281,7 +285,7 @@ def _end(run: RunDir) -> dict[str, Any]:
 
 @lru_cache(maxsize=2 * MAX_RUNS)
 def _read_end(run: RunDir, changed: int, file: int) -> dict[str, Any]:
-    rows, judge = run.metrics(), run.config().judge
+    rows, judge, audit = run.metrics(), run.config().judge, audited(run.config())
     evaluated = [row for row in rows if "eval/reward" in row]
     if not evaluated:
         raise RunError(f"{run.path} is finished, but its metrics.jsonl holds no evaluation.")
@@ -293,6 +297,8 @@ def _read_end(run: RunDir, changed: int, file: int) -> dict[str, Any]:
         "divergence": fmean(updates[-max(1, len(updates) // 10) :]) if updates else None,
         "judge": last.get(f"heldout/{judge}"),
         "judge_by_prompt": scores.get(judge),
+        "audit": last.get(f"audit/{audit}"),
+        "audit_by_prompt": scores.get(audit),
     }
 
 

@@ -7,7 +7,7 @@ import errno
 import json
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -82,6 +82,32 @@ def other_adapter(unet: UNet2DConditionModel, name: str) -> Iterator[None]:
         yield
     finally:
         unet.set_adapter(NAME)
+
+
+@contextmanager
+def scaled(
+    unet: UNet2DConditionModel, parameters: Sequence[torch.nn.Parameter], strength: float
+) -> Iterator[None]:
+    """Inside, the trained adapter's update is multiplied by `strength`: its B is, 0 at the start.
+
+    `parameters` are those of `add_adapter`.
+    """
+    own = {id(parameter) for parameter in parameters}
+    factors = [
+        parameter
+        for name, parameter in unet.named_parameters()
+        if id(parameter) in own and ".lora_B." in name
+    ]
+    kept = [parameter.detach().clone() for parameter in factors]
+    try:
+        with torch.no_grad():
+            for parameter in factors:
+                parameter.mul_(strength)
+        yield
+    finally:
+        with torch.no_grad():
+            for parameter, value in zip(factors, kept, strict=True):
+                parameter.copy_(value)
 
 
 def save_adapter(unet: UNet2DConditionModel, folder: Path) -> None:

@@ -106,6 +106,14 @@ def tracked(config: RunConfig) -> list[str]:
     return [*names, TASTE] if is_embedded and config.prompts == "embedded" else names
 
 
+def audited(config: RunConfig) -> str:
+    """The reward beside the judge that nothing is chosen by, or empty."""
+    if config.audit.strip() != "auto":
+        return config.audit.strip()
+    is_known = config.model == EMBEDDED_MODEL and config.prompts == "embedded"
+    return TASTE if config.is_judge_steering and is_known else ""
+
+
 def usable_published() -> list[str]:
     """Published rewards whose files are on this disk."""
     return [name for name in PUBLISHED if is_usable(name)]

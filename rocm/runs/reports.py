@@ -67,6 +67,7 @@ class RunFeed:
     resumed: list[float]  # Unix times at which the run was resumed
     warnings: list[dict[str, Any]]  # events with `step`, `warning` (the kind) and `message`
     base_scores: dict[str, dict[str, float]]  # `mean` and `deviation` by tracked reward
+    is_judge_steering: bool  # the judge is not held out, but chooses the budget of beta
 
 
 @dataclass
@@ -163,6 +164,7 @@ class Reports:
             resumed=[event["time"] for event in events if event["kind"] == "resumed"],
             warnings=_warnings(events),
             base_scores=run.manifest().get("base_scores", {}),
+            is_judge_steering=bool(run.manifest().get("is_judge_steering")),
         )
 
     def version(self, run_id: str) -> str:

@@ -9,7 +9,7 @@
     lock             held by the trainer as long as it lives
     control/         stop, save_now, sample_now: flag files that the trainer consumes
     metrics.jsonl    one object per update, see docs/metrics.md
-    events.jsonl     started, resumed, checkpoint, sample, warning, stopped, failed, finished
+    events.jsonl     started, resumed, checkpoint, sample, warning, strength, finished and others
     samples/step_000000/       pictures, and manifest.json (written last) with file, prompt, seed
     checkpoints/step_000000/   written under another name, then renamed: never half there
     rewards/         copies of the user's own reward files, and files.json with their SHA-256

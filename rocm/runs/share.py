@@ -136,14 +136,17 @@ def _card(run: RunDir | None, model: str, kind: str) -> list[str]:
 
 def _story(config: RunConfig, run: RunDir) -> list[str]:
     rows = [row for row in run.metrics() if "eval/reward" in row]
-    names = [name for name in rows[-1] if name.startswith(("eval/", "heldout/"))] if rows else []
+    kinds = ("eval/", "heldout/", "audit/")
+    names = [name for name in rows[-1] if name.startswith(kinds)] if rows else []
     manifest = run.manifest()
     note = manifest.get("model_note")
     settings = config.model_dump(exclude={"description"})
+    steered = [f"{config.judge} chose how far to go, so it was not held out."]
     return [
         f"Trained by {config.algorithm} with reward `{config.reward}`, divergence "
-        f"{config.divergence} at beta {config.beta:g}; {run.status().step} updates.",
+        f"{config.divergence} at beta {config.beta_words}; {run.status().step} updates.",
         *([f"The base is {note}."] if note else []),
+        *(steered if config.is_judge_steering else []),
         "",
         "| figure | before | after |",
         "|---|---|---|",

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from rocm.config import RunConfig
+from rocm.config.objective import AUTO
 from rocm.errors import ConfigError
 from rocm.rewards.base import Mixture
 from rocm.training.batch import draw_batches, make_problem
@@ -28,10 +29,11 @@ NUM_UPDATES = 20
 
 def calibrated_beta(config: RunConfig, share: float) -> float:
     """Train twenty updates; the beta that gives the divergence the share s, in (0, 1)."""
-    if not config.method.needs_gradient or config.beta == 0 or not 0 < share < 1:
+    if not config.method.needs_gradient or config.beta in (0, AUTO) or not 0 < share < 1:
         raise ConfigError(
-            f"--calibrate-beta {share:g} needs a share between 0 and 1, algorithm=rocm and a beta "
-            f"above 0, but algorithm={config.algorithm} and beta={config.beta:g}."
+            f"--calibrate-beta {share:g} needs a share between 0 and 1, algorithm=rocm and a "
+            f"number above 0 as beta, but algorithm={config.algorithm} and "
+            f"beta={config.beta_words}."
         )
     if config.precision == "fp16":  # the others need no scaling of the loss
         has_bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
@@ -47,7 +49,7 @@ def calibrated_beta(config: RunConfig, share: float) -> float:
             "learning_rate, or set last_step=smooth."
         )
     beta = share / (1 - share) * reward / divergence
-    return RunConfig.load(config.model_dump(), beta=float(f"{beta:.3g}")).beta
+    return float(RunConfig.load(config.model_dump(), beta=float(f"{beta:.3g}")).beta)
 
 
 def _update(setup: Setup, mixture: Mixture, step: int) -> tuple[float, float]:
@@ -60,7 +62,7 @@ def _update(setup: Setup, mixture: Mixture, step: int) -> tuple[float, float]:
         parameter.grad = gradient.view_as(parameter).clone()
     torch.nn.utils.clip_grad_norm_(setup.learner.parameters, setup.config.max_grad_norm)
     setup.learner.optimizer.step()
-    return reward.norm().item(), (total - reward).norm().item() / setup.config.beta
+    return reward.norm().item(), (total - reward).norm().item() / setup.penalty.beta
 
 
 def _gradient(setup: Setup, mixture: Mixture, step: int) -> Tensor:

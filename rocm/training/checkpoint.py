@@ -9,11 +9,15 @@ import hashlib
 import io
 import json
 import shutil
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.optim import Optimizer
 
 from rocm.algorithms.advantages import PromptStatistics
@@ -21,9 +25,10 @@ from rocm.algorithms.dpok import Value
 from rocm.errors import RunError
 from rocm.models.consistency import ConsistencyModel
 from rocm.models.flat_lora import FlatAdamW
-from rocm.models.lora import save_adapter
+from rocm.models.lora import save_adapter, scaled
 from rocm.runs.run_dir import RunDir
 from rocm.storage.files import read_json, replace_folder, write_atomic
+from rocm.training.beta_control import BetaControl
 
 TRAINING_STATE = "training.pt"
 SUMMARY = "checkpoint.json"
@@ -51,7 +56,8 @@ class Critic:
 class Learner:
     """The state that training changes: the adapter's parameters, in a fixed order, and the rest.
 
-    The scaler is enabled for fp16 only; `statistics` are earlier rewards by prompt, if needed.
+    The scaler is enabled for fp16 only; `statistics` are earlier rewards by prompt, if needed;
+    `control` is there with beta=auto only.
     """
 
     parameters: list[torch.nn.Parameter]
@@ -59,6 +65,7 @@ class Learner:
     scaler: torch.amp.GradScaler
     statistics: PromptStatistics
     critic: Critic | None = None
+    control: BetaControl | None = None
 
     def state_dict(self) -> dict[str, Any]:
         """Everything here as plain data and tensors, the parameters one by one on the CPU."""
@@ -68,18 +75,44 @@ class Learner:
             "scaler": self.scaler.state_dict(),
             "statistics": self.statistics.state_dict(),
         }
-        return state if self.critic is None else state | {"critic": self.critic.state_dict()}
+        for name in ("critic", "control"):
+            if (part := getattr(self, name)) is not None:
+                state[name] = part.state_dict()
+        return state
+
+    def snapshot(self) -> dict[str, Any]:
+        """A copy of everything but `control`, for `restore`."""
+        return deepcopy(replace(self, control=None).state_dict())
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        """Go on from a `snapshot`, whose tensors the optimizer may take over."""
+        replace(self, control=None).load_state_dict(snapshot)
+
+    @contextmanager
+    def lent(self, values: Sequence[Tensor]) -> Iterator[None]:
+        """Inside, the adapter's parameters have other values."""
+        own = [parameter.detach().clone() for parameter in self.parameters]
+        try:
+            self._put(values)
+            yield
+        finally:
+            self._put(own)
 
     @torch.no_grad()
+    def _put(self, values: Sequence[Tensor]) -> None:
+        for parameter, value in zip(self.parameters, values, strict=True):
+            parameter.copy_(value)
+
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from another object's `state_dict`."""
-        for parameter, value in zip(self.parameters, state["parameters"], strict=True):
-            parameter.copy_(value)
+        self._put(state["parameters"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
         self.statistics.load_state_dict(state.get("statistics", {}))  # none in older checkpoints
         if self.critic is not None:
             self.critic.load_state_dict(state["critic"])
+        if self.control is not None:
+            self.control.load_state_dict(state["control"])
 
     def descend(self, max_grad_norm: float) -> float:
         """One optimizer step along gradients scaled down to `max_grad_norm`; returns their norm.
@@ -134,6 +167,15 @@ def publish_adapter(run: RunDir, step: int) -> None:
     with replace_folder(run.path / "adapter") as temporary:
         for path in run.checkpoint_dir(step).glob("*.safetensors"):
             shutil.copy2(path, temporary)
+
+
+def publish_scaled(run: RunDir, model: ConsistencyModel, learner: Learner, strength: float) -> None:
+    """Make the adapter, its update times `strength`, the run's `adapter`."""
+    with (
+        scaled(model.pipeline.unet, learner.parameters, strength),
+        replace_folder(run.path / "adapter") as temporary,
+    ):
+        save_adapter(model.pipeline.unet, temporary)
 
 
 def _training_state(learner: Learner) -> bytes:

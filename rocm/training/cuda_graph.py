@@ -82,7 +82,7 @@ class Recording:
         self._recorded: tuple[torch.cuda.CUDAGraph, Measured] | None = None
         self._passes = Passes()
 
-    def fill(self, given: Sequence[Given], lr: float, beta: float) -> None:
+    def fill(self, given: Sequence[Given], lr: float, beta: float | Tensor) -> None:
         """Put the next update's tensors and numbers in their places; shapes are those of before."""
         for place, own in zip(self._given, given, strict=True):
             for target, source in zip(place.tensors(), own.tensors(), strict=True):
@@ -151,7 +151,7 @@ def recorded_update(setup: Setup, mixture: Mixture, step: int) -> dict[str, floa
     config, recorded = setup.config, setup.execution.recorded
     given = [_given(setup, mixture, batch) for batch in draw_batches(setup, step)]
     # Without a divergence nothing of it is computed.
-    settings = config.model_copy(update={"beta": float(config.beta > 0)})
+    settings = config.model_copy(update={"beta": float(config.has_penalty)})
     way = (
         setup.model.use_checkpointing,
         setup.execution.economy.lean,
@@ -161,7 +161,7 @@ def recorded_update(setup: Setup, mixture: Mixture, step: int) -> dict[str, floa
         recorded.clear()
         recorded[settings, way] = Recording(setup, mixture, given)
     recording = recorded[settings, way]
-    recording.fill(given, setup.learner.optimizer.param_groups[0]["lr"], config.beta)
+    recording.fill(given, setup.learner.optimizer.param_groups[0]["lr"], setup.penalty.weight)
     measured = recording.repeat()
     row = objective_row(measured.objectives, measured.scores, config.num_inference_steps)
     return row | {

@@ -64,7 +64,7 @@ def passes(config: RunConfig) -> float:
     if config.method.is_backprop:
         num_kept_of_reference = num - 1 if _has_reference_graph(config) else 0
         return kept_passes(config) + FORWARD_SHARE * (num - num_kept_of_reference)
-    has_reference = config.beta > 0 or config.method.needs_reference
+    has_reference = config.has_penalty or config.method.needs_reference
     return FORWARD_SHARE * (num * (2 if has_reference else 1) + 1) + num * config.inner_epochs
 
 
@@ -73,13 +73,13 @@ def kept_passes(config: RunConfig) -> float:
     num = config.num_inference_steps
     if not config.method.is_backprop:
         return num
-    is_repeated = config.ref_grad == "detach" and config.beta > 0
+    is_repeated = config.ref_grad == "detach" and config.has_penalty
     first_order = num + 1 + num * is_repeated + (num - 1) * _has_reference_graph(config)
     return first_order + (num - 1 if config.method.estimates_blind else 0)
 
 
 def _has_reference_graph(config: RunConfig) -> bool:
-    return config.beta > 0 and config.ref_grad == "exact"
+    return config.has_penalty and config.ref_grad == "exact"
 
 
 def _update_passes(config: RunConfig) -> float:

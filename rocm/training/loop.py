@@ -17,12 +17,19 @@ from rocm.errors import RocmError, TrainingError
 from rocm.evaluation.metrics import Evaluation
 from rocm.models.memory import is_memory_full
 from rocm.rewards.base import Mixture, Scale
+from rocm.rewards.names import audited
 from rocm.rewards.preprocess import to_pil
 from rocm.runs.run_dir import RunDir
 from rocm.storage.files import replace_folder
-from rocm.training.checkpoint import load_checkpoint, publish_adapter, save_checkpoint
+from rocm.training.checkpoint import (
+    load_checkpoint,
+    publish_adapter,
+    publish_scaled,
+    save_checkpoint,
+)
 from rocm.training.manifest import describe, recall_start
 from rocm.training.setup import EVALUATION_BATCH, Setup, set_up
+from rocm.training.steering import finish, steer
 from rocm.training.update import update
 from rocm.training.warnings import warnings
 
@@ -105,7 +112,9 @@ def _update(setup: Setup, scales: dict[str, Scale], step: int) -> dict[str, Any]
 
 ORDERS: dict[str, Callable[..., Any]] = {
     "evaluate": Setup.evaluate,
+    "finish": finish,
     "load": _load,
+    "steer": steer,
     "update": _update,
 }
 
@@ -173,8 +182,11 @@ def _after_update(session: _Session, row: dict[str, Any]) -> bool:
     """Evaluate, record and save if due; returns whether there was a new warning."""
     config, run, step = session.setup.config, session.run, session.step
     is_asked = run.take_control("sample_now")
-    is_evaluated = is_asked or step % config.eval_every == 0 or step == config.num_steps
-    new = _evaluate(session, row) if is_evaluated else set()
+    is_last = step == config.num_steps
+    is_due = step % config.eval_every == 0 or is_last
+    is_evaluated = is_asked or is_due
+    strength = _steer(session, is_due, is_last)
+    new = _evaluate(session, row, strength) if is_evaluated else set()
     # Before the checkpoint: a run killed in between drops the row and does this update again.
     run.append_metrics(row)
     if run.take_control("save_now") or is_evaluated or step % config.checkpoint_every == 0:
@@ -182,9 +194,22 @@ def _after_update(session: _Session, row: dict[str, Any]) -> bool:
     return bool(new)
 
 
-def _evaluate(session: _Session, row: dict[str, Any]) -> set[str]:
+def _steer(session: _Session, is_due: bool, is_last: bool) -> float:
+    """Let beta=auto decide if it is due; returns the strength to evaluate the adapter at."""
+    control = session.setup.learner.control
+    if control is None or not (is_due or control.budget.is_start_over):
+        return 1.0
+    order = "finish" if is_last else "steer"
+    told = _together(session.setup, order, session.start.scales(), session.step)
+    for kind, message in told.items():
+        kind, more = ("strength", {}) if kind == "strength" else ("warning", {"warning": kind})
+        session.run.append_event(kind, step=session.step, message=message, **more)
+    return control.strength if is_last else 1.0
+
+
+def _evaluate(session: _Session, row: dict[str, Any], strength: float) -> set[str]:
     """Add an evaluation to the update's row; returns the kinds of new warnings."""
-    now = _together(session.setup, "evaluate")
+    now = _together(session.setup, "evaluate", strength)
     measured = _evaluation_row(session, now)
     row.update(measured)
     _save_samples(session, now)
@@ -198,10 +223,10 @@ def _evaluate(session: _Session, row: dict[str, Any]) -> set[str]:
 
 
 def _evaluation_row(session: _Session, now: Evaluation) -> dict[str, float]:
-    row = {"eval/reward": _trained_reward(session, now)}
+    row, config = {"eval/reward": _trained_reward(session, now)}, session.setup.config
+    kinds = {config.judge: "heldout", audited(config): "audit"}
     for name in now.scores:
-        kind = "heldout" if name == session.setup.config.judge else "eval/reward"
-        row[f"{kind}/{name}"] = now.mean(name)
+        row[f"{kinds.get(name, 'eval/reward')}/{name}"] = now.mean(name)
     return row | {f"eval/{name}": value for name, value in now.statistics.items()}
 
 
@@ -235,7 +260,11 @@ def _end(session: _Session, state: Literal["stopped", "finished"]) -> None:
     if session.warned and session.setup.config.stop_on_warning:
         kept = _best_step(run, session.setup.config.judge)
         publish_adapter(run, kept)
-    run.append_event(state, step=step, adapter_step=kept)
+    control = session.setup.learner.control
+    strength = control.strength if control and state == "finished" and kept == step else 1.0
+    if strength != 1:
+        publish_scaled(run, session.setup.model, session.setup.learner, strength)
+    run.append_event(state, step=step, adapter_step=kept, strength=strength)
     run.write_state(state, step=step)
 
 

@@ -10,6 +10,7 @@ import torch
 from rocm.errors import RunError
 from rocm.evaluation.metrics import Evaluation
 from rocm.models.files import find_model
+from rocm.rewards.names import audited
 from rocm.rewards.user_files import user_record
 from rocm.runs.run_dir import RunDir
 from rocm.storage.paths import ROOT
@@ -29,6 +30,9 @@ def describe(setup: Setup, start: Evaluation, run: RunDir) -> dict[str, Any]:
         "model_note": setup.model.note,
         "prompts_sha256": setup.data.prompts.sha256,
         "prompts_revision": setup.data.prompts.revision,
+        "judge": setup.config.judge,
+        "is_judge_steering": setup.config.is_judge_steering,
+        "audit": audited(setup.config),
         "reward_files": user_record(run.rewards_dir),
         "device": str(setup.model.device),
         "num_processes": setup.ranks.size,

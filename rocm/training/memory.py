@@ -153,7 +153,7 @@ def needs_checkpointing(
     network = model.policy(context, config.guidance_scale)
     per_call = _saved_bytes(lambda: network(state, timesteps), model.pipeline.unet)
     per_decode = _saved_bytes(lambda: model.decode(state), model.pipeline.vae)
-    has_reference_graph = config.ref_grad == "exact" and config.beta > 0
+    has_reference_graph = config.ref_grad == "exact" and config.has_penalty
     has_reference_graph = has_reference_graph and config.method.is_backprop
     # No gradient returns to the noise, which is the first state that the reference sees.
     calls = config.num_inference_steps * (1 + has_reference_graph) - has_reference_graph

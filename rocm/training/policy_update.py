@@ -87,7 +87,7 @@ def draw_episode(setup: Setup, mixture: Mixture, batch: Batch) -> Drawn:
     else:
         episode = play(problem.policy, batch.noise, schedule, problem.prediction_type, gaussians)
     reference = None
-    if config.beta > 0 or config.method.needs_reference:
+    if config.has_penalty or config.method.needs_reference:
         steps = schedule[: len(gaussians)]
         reference = denoised_along(
             problem.reference, episode.states, steps, problem.prediction_type

@@ -16,6 +16,7 @@ from rocm.models.files import check_model
 from rocm.prompts.split import prompts_of
 from rocm.rewards.files import PUBLISHED, find_weights
 from rocm.rewards.names import (
+    audited,
     check_gradient,
     check_reward,
     check_tracked,
@@ -66,7 +67,8 @@ def _named(config: RunConfig) -> list[tuple[str, Callable[[str], str]]]:
         return []  # said by the check of the mixture itself
     # The judge's highest score may choose the adapter, so it is no mere measurement.
     optimized = [(name, check_reward) for name in [*trained, *filter(None, [config.judge])]]
-    return [*optimized, *((name, check_tracked) for name in tracked(config))]
+    measured = [*tracked(config), *filter(None, [audited(config)])]
+    return [*optimized, *((name, check_tracked) for name in measured)]
 
 
 def _check_files(name: str, check: Callable[[str], str]) -> None:
@@ -90,12 +92,13 @@ def _judge_is_trained(config: RunConfig) -> str:
         trained = parse_mixture(config.reward)
     except RocmError:
         return ""
-    if not config.judge or config.judge not in trained:
-        return ""
-    return (
-        f"judge={config.judge} is also trained, so nothing is held out. "
-        "Choose another judge, or leave it empty."
-    )
+    for setting, name in (("judge", config.judge), ("audit", audited(config))):
+        if name and name in trained:
+            return (
+                f"{setting}={name} is also trained, so nothing is held out. "
+                f"Choose another {setting}, or leave it empty."
+            )
+    return ""
 
 
 def _no_card(config: RunConfig) -> str:

@@ -10,26 +10,36 @@ import torch
 from torch import Tensor
 
 from rocm.algorithms.advantages import PromptStatistics
+from rocm.algorithms.budget import Budget
 from rocm.algorithms.divergences import Penalty
 from rocm.algorithms.dpok import Value
 from rocm.algorithms.schedule import Step
 from rocm.config import RunConfig
+from rocm.config.objective import AUTO
 from rocm.distributed import ALONE, Ranks
-from rocm.evaluation.metrics import Evaluation, draw_and_score, summarize
+from rocm.evaluation.metrics import Evaluation, Scored, draw_and_score, summarize
 from rocm.generation.draw import Sampling
 from rocm.models.compiled_blocks import compile_blocks, networks_in
 from rocm.models.consistency import ConsistencyModel, resolve_device
 from rocm.models.flat_lora import FlatAdamW, Lender, make_lean_lora
 from rocm.models.load import LOADERS
-from rocm.models.lora import NAME, add_adapter, load_adapter
+from rocm.models.lora import NAME, add_adapter, load_adapter, scaled
 from rocm.models.pipelines import order_channels
 from rocm.models.tiny_decoder import load_decoder
 from rocm.prompts.split import PromptSet, prompts_of
 from rocm.rewards.base import RAW, Mixture, Reward, Scale
 from rocm.rewards.load import load_rewards, probe_rewards
-from rocm.rewards.names import check_gradient, check_reward, parse_mixture, tracked
+from rocm.rewards.names import (
+    audited,
+    check_gradient,
+    check_reward,
+    check_tracked,
+    parse_mixture,
+    tracked,
+)
 from rocm.rewards.user_files import user_copies
 from rocm.runs.run_dir import RunDir
+from rocm.training.beta_control import BetaControl
 from rocm.training.checkpoint import Critic, Learner
 from rocm.training.memory import Economy, plan_memory
 from rocm.training.preferences import BASE, Preference, load_preferences
@@ -95,9 +105,10 @@ class Setup:
     @property
     def penalty(self) -> Penalty:
         """How policy and reference are compared."""
-        config = self.config
+        config, control = self.config, self.learner.control
         return Penalty(
-            beta=config.beta,
+            beta=float(config.beta) if control is None else 1.0,
+            live_beta=None if control is None else control.budget.beta,
             divergence=config.divergence,
             reduction=config.reduction,
             last_step=config.last_step,
@@ -106,20 +117,30 @@ class Setup:
             js_samples=config.js_samples if config.js_estimator == "sampled" else 0,
         )
 
-    def evaluate(self) -> Evaluation:
-        """Draw the evaluation prompts with their fixed noise and score them, in all processes."""
+    def evaluate(self, strength: float = 1.0) -> Evaluation:
+        """Draw the evaluation prompts with their fixed noise and score them, in all processes.
+
+        `strength` is a factor of the adapter's update.
+        """
+        evaluated = self.data.prompts.evaluation
+        seeds = self.ranks.share(len(evaluated))
+        prompts = [evaluated[seed] for seed in seeds]
+        with scaled(self.model.pipeline.unet, self.learner.parameters, strength):
+            return summarize(self.scored(prompts, seeds, self.rewards.by_name))
+
+    def scored(
+        self, prompts: Sequence[str], seeds: Sequence[int], rewards: dict[str, Reward]
+    ) -> list[Scored]:
+        """Draw and score this process's pictures; returns those of every process, by rank."""
         config = self.config
         sampling = Sampling(
             config.num_inference_steps, config.guidance_scale, config.grid, EVALUATION_BATCH
         )
-        evaluated = self.data.prompts.evaluation
-        seeds = self.ranks.share(len(evaluated))
-        prompts = [evaluated[seed] for seed in seeds]
         # Blocks are compiled for updates only: other batches would be compiled anew.
         is_compiled = config.compile_blocks
         with torch.compiler.set_stance("force_eager") if is_compiled else nullcontext():
-            own = draw_and_score(self.model, prompts, seeds, self.rewards.by_name, sampling)
-        return summarize(self.ranks.gather(own))
+            own = draw_and_score(self.model, prompts, seeds, rewards, sampling)
+        return self.ranks.gather(own)
 
 
 def set_up(
@@ -148,7 +169,8 @@ def set_up(
     model = LOADERS[config.sampler](config.model, config.device, config.precision)
     others = measured or tracked(config)
     optimized = [check_reward(name) for name in filter(None, [*weights, config.judge])]
-    names = dict.fromkeys([*weights, *others, *optimized])
+    audits = [check_tracked(name) for name in filter(None, [audited(config)])]
+    names = dict.fromkeys([*weights, *others, *optimized, *audits])
     rewards = load_rewards(names, model.device, copies)
     return replace(prepare(config, model, rewards, prompts, preferences), ranks=ranks)
 
@@ -209,7 +231,14 @@ def _learner(
     )
     scaler = torch.amp.GradScaler(model.device.type, enabled=config.precision == "fp16")
     statistics = PromptStatistics(config.prompt_window, config.prompt_min_count)
-    return Learner(parameters, optimizer, scaler, statistics, _critic(config, model))
+    critic = _critic(config, model)
+    if config.beta != AUTO:
+        return Learner(parameters, optimizer, scaler, statistics, critic)
+    control = BetaControl(Budget(config.kl_budget))
+    learner = Learner(parameters, optimizer, scaler, statistics, critic, control)
+    if config.is_judge_steering:
+        control.clean, control.clean_budget = learner.snapshot(), control.budget
+    return learner
 
 
 def _check_machine(config: RunConfig, device: torch.device, num_processes: int = 1) -> None:

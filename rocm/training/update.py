@@ -38,7 +38,8 @@ def update(setup: Setup, mixture: Mixture, step: int) -> dict[str, Any]:
         if before is not None:
             # A copy, for optimizers go on in the tensors that they load.
             setup.learner.load_state_dict(deepcopy(before))
-    return row
+    control = setup.learner.control
+    return row if control is None else row | control.follow(row)
 
 
 def _attempt(setup: Setup, mixture: Mixture, step: int) -> dict[str, Any] | None:

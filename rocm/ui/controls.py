@@ -61,7 +61,7 @@ def control(name: str, value: Any, suggestions: Sequence[str] = ()) -> Component
         return gr.Dropdown(list(suggestions), value=value, allow_custom_value=True, **words)
     if field.annotation is bool:
         return gr.Checkbox(value=value, **words)
-    if field.annotation is str:
+    if field.annotation not in (int, float):  # a text, or a number that can be left to `auto`
         return gr.Textbox(value=value, max_lines=1, **words)
     low, high = bound(field, Ge), bound(field, Le)
     is_short = low is not None and high is not None and high - low <= SLIDER_SPAN

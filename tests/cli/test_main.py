@@ -60,6 +60,7 @@ def folder(tmp_path, monkeypatch):
         ("evaluate some/lora", "Run: python -m rocm download --adapter some/lora"),
         ("evaluate --out table.pdf", "--out table.pdf: end it in .csv"),
         ("evaluate --axis guidance_scale=a", "give numbers, such as guidance_scale=1,2,4"),
+        ("evaluate --strengths 0.5,a", "give numbers, such as adapter_strength=1,2,4"),
         ("evaluate --prompts training --num-prompts 300", "add --yes"),
         ("bench step --batch 4 0", "--batch is 1 to 1000"),
         ("bench dry --variants fast", "No variant 'fast'. Variants: plain"),

@@ -50,6 +50,10 @@ def test_overrides_win_and_text_becomes_numbers():
     ("settings", "sentence"),
     [
         ({"backprop": "last_k", "backprop_steps": 5}, "backprop_steps=5 is more than"),
+        ({"beta": "auto", "judge": ""}, "Set kl_budget, in nats, or a judge"),
+        ({"beta": "auto", "judge": "tiny-clip", "audit": "tiny-clip"}, "audit=tiny-clip is the"),
+        ({"beta": 1, "kl_budget": 5}, "kl_budget=5 needs beta=auto"),
+        ({"beta": "often"}, "beta='often' is not allowed"),
         ({"divergence": "chi_square", "reduction": "joint"}, "Set reduction to mean or tempered"),
         ({"last_step": "skip", "num_inference_steps": 1}, "leaves no step with a divergence"),
         ({"num_inference_steps": 12}, "12 is outside 1-8 and 16"),

@@ -65,8 +65,8 @@ hybrid: mean for joint density | test_blind_parts_add_the_policy_gradient_of_the
 + .sum(0)
 @ rocm/training/policy_update.py, tests/training/test_loop.py
 judged: reference evaluated at beta 0 | test_network_passes_of_a_picture_are_counted
-- if config.beta > 0 or config.method.needs_reference:
-+ if config.beta >= 0:
+- if config.has_penalty or config.method.needs_reference:
++ if config.has_penalty or config.method:
 @ rocm/algorithms/schedule.py, tests/models/test_ddim.py
 ddim: eta 0 | test_chain_is_that_of_diffusers_ddim_with_eta_one_and_the_same_noise
 - variance = (1 - ab_s) / (1 - ab_t) * (1 - ab_t / ab_s)
@@ -79,4 +79,22 @@ ddim: carried state counted as drawn | test_log_density_is_that_of_the_step_that
 ddim: guidance reversed | test_chain_is_that_of_diffusers_ddim_with_eta_one_and_the_same_noise
 - without + guidance_scale * (prompted - without)
 + prompted + guidance_scale * (without - prompted)
+@ rocm/algorithms/budget.py, tests/algorithms/test_budget.py
+beta falls where the KL is too large | test_kl_is_close_to_its_budget_after_forty_updates
+- (math.sqrt(one / budget.target) - 1)
++ (1 - math.sqrt(one / budget.target))
+beta0 without the divergence's scale | test_a_budget_that_is_not_given_begins_where_the_start_ends
+- scale * budget.nats / budget.divergence
++ scale
+@ rocm/algorithms/sequential.py, tests/algorithms/test_sequential.py
+a rise taken for a fall | test_a_fall_is_seen_within_a_few_looks
+- [-change - tolerance
++ [change - tolerance
+tolerance added instead | test_false_alarms_of_a_whole_run_stay_below_the_level
+- [-change - tolerance
++ [-change + tolerance
+@ rocm/training/steering.py, tests/training/test_steering.py
+looks at evaluation prompts | test_looks_draw_no_evaluation_prompt_and_have_noise_of_their_own
+- training_item(setup.data.prompts.train,
++ training_item(setup.data.prompts.evaluation,
 """)

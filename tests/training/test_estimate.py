@@ -97,6 +97,8 @@ def test_the_presets_of_the_embedded_model_have_no_problem(studio):
         ({"reward": "compressibility"}, "compressibility has no gradient, but algorithm=rocm"),
         ({"track": "tiny-clip,tiny-clop"}, "Unknown reward 'tiny-clop'"),
         ({"judge": "colorfulness"}, "judge=colorfulness is also trained"),
+        ({"audit": "colorfulness"}, "audit=colorfulness is also trained"),
+        ({"audit": "tiny-clop"}, "Unknown reward 'tiny-clop'"),
         ({"prompts": "none.txt"}, "prompts=none.txt does not exist"),
         ({"num_eval_prompts": 4096}, "num_eval_prompts=4096. Lower it"),
     ],

@@ -90,7 +90,7 @@ class _Progress:
 def _describe(job: Job) -> str:
     config = job.config
     return (
-        f"{job.role}: {job.method.label}, reward {config.reward}, beta {config.beta:g}, "
+        f"{job.role}: {job.method.label}, reward {config.reward}, beta {config.beta_words}, "
         f"learning rate {config.learning_rate:.2g}, seed {config.seed}"
     )
 

@@ -106,7 +106,7 @@ def by_beta(jobs: list[Job], ends: dict[str, End]) -> dict[float, Cell]:
     ends_of: dict[float, list[End]] = {}
     for job in jobs:
         if job.role == "beta":
-            ends_of.setdefault(job.config.beta, []).append(ends[job.name])
+            ends_of.setdefault(float(job.config.beta), []).append(ends[job.name])
     return {beta: cell_of(ends_of[beta]) for beta in sorted(ends_of)}
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from PIL import Image
 from sqlalchemy import Row, select
 
+from rocm.config.objective import AUTO
 from rocm.errors import ConfigError, MissingFile, StudyError
 from rocm.generation.picture import Picture
 from rocm.generation.queue import DrawingQueue
@@ -123,7 +124,7 @@ def resolved(home: Path, given: StudyArm) -> dict[str, Any]:
         values |= {
             "method": given.method or adapter.config.algorithm,
             "reward": given.reward or adapter.config.reward,
-            "beta": adapter.config.beta,
+            "beta": None if adapter.config.beta == AUTO else adapter.config.beta,
         }
     hashed = fingerprint(folder) if folder else None
     return {**values, "adapter": folder, "adapter_sha256": hashed}

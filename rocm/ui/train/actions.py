@@ -15,6 +15,7 @@ from annotated_types import Le
 from gradio.components import Component
 
 from rocm.config import RunConfig
+from rocm.config.objective import AUTO
 from rocm.runs.export import export
 from rocm.runs.library import Runs, open_in_file_manager
 from rocm.runs.names import run_label
@@ -161,9 +162,10 @@ def build_restart(studio: Studio, actions: Actions, form: TrainForm, selected: g
 
 
 def larger_beta(config: RunConfig) -> float:
-    """Twice the beta of some settings, within its bounds; the first preset's instead of 0."""
+    """Twice the beta of some settings, within its bounds; the first preset's instead of 0 or auto."""
     most = bound(FIELDS["beta"], Le) or float("inf")
-    return min(2 * config.beta or RunConfig.load(FIRST_PRESET).beta, most)
+    fixed = 0.0 if config.beta == AUTO else float(config.beta)
+    return min(2 * fixed or float(RunConfig.load(FIRST_PRESET).beta), most)
 
 
 def _button(words: str, name: str, look: str = "secondary", **options: Any) -> gr.Button:

@@ -53,7 +53,8 @@ def _build_start(
     studio: Studio, form: TrainForm, folded: gr.Accordion
 ) -> tuple[gr.Button, list[gr.components.Component]]:
     with gr.Row(elem_classes="sweep-form"):
-        beta = studio.presets.load(FIRST_PRESET).beta
+        first = studio.presets.load(FIRST_PRESET).beta
+        beta = 1.0 if isinstance(first, str) else first
         words = named("sweep_betas", "Beta values", "Numbers separated by commas; each is trained.")
         betas = gr.Textbox(f"0, {beta / 10:g}, {beta:g}, {10 * beta:g}", max_lines=1, **words)
         words = named("sweep_divergences", "Divergences", "Empty: as in the form.")

@@ -108,9 +108,9 @@ def progress(report: RunReport, pace: RunPace) -> str:
 
 def objective(config: RunConfig) -> str:
     """The objective: the reward minus the weighted divergence."""
-    if not config.beta:
+    if not config.has_penalty:
         return config.reward
-    weight = f"{config.beta:g} \N{MULTIPLICATION SIGN} {config.divergence}"
+    weight = f"{config.beta_words} \N{MULTIPLICATION SIGN} {config.divergence}"
     return f"{config.reward} \N{MINUS SIGN} {weight}"
 
 

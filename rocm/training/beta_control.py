@@ -1,0 +1,54 @@
+"""What `beta: auto` remembers between updates; `rocm.training.steering` decides with it."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from rocm.algorithms.budget import Budget, followed
+from rocm.algorithms.sequential import Watch
+
+State = dict[str, Any]
+
+
+@dataclass
+class BetaControl:
+    """Controller and ratchet.
+
+    `clean` is the learner's state at which the judge stood best so far, and `clean_budget` the
+    controller's then; None if no judge steers. `is_growing`: no fall was seen yet. `strength` is
+    the factor of the adapter's update that the judge chose at the end. `said` are kinds of
+    sentences that were told.
+    """
+
+    budget: Budget
+    watch: Watch = field(default_factory=Watch)
+    is_growing: bool = True
+    clean: State | None = None
+    clean_step: int = 0
+    clean_budget: Budget | None = None
+    strength: float = 1.0
+    said: list[str] = field(default_factory=list)
+
+    def follow(self, row: dict[str, Any]) -> dict[str, float]:
+        """Take in an update's measurements; returns its `beta` and, once known, `kl_budget`."""
+        used = {"beta": self.budget.beta}
+        if self.budget.target:
+            used["kl_budget"] = self.budget.target
+        self.budget = followed(self.budget, row["kl_nats"], row["divergence"])
+        return used
+
+    def state_dict(self) -> State:
+        """Everything as plain data and tensors."""
+        clean = {"clean": self.clean, "clean_step": self.clean_step}
+        kept = asdict(self.clean_budget) if self.clean_budget else None
+        ended = {"is_growing": self.is_growing, "strength": self.strength, "said": list(self.said)}
+        own = {"budget": asdict(self.budget), "watch": asdict(self.watch), "clean_budget": kept}
+        return {**own, **clean, **ended}
+
+    def load_state_dict(self, state: State) -> None:
+        """Go on from another object's `state_dict`."""
+        self.budget, self.watch = Budget(**state["budget"]), Watch(**state["watch"])
+        kept = state["clean_budget"]
+        self.clean_budget = Budget(**kept) if kept else None
+        for name in ("clean", "clean_step", "is_growing", "strength"):
+            setattr(self, name, state[name])
+        self.said = list(state["said"])
