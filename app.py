@@ -22,7 +22,7 @@ from rocm.study.server.connections import Bounds, Guarded, bound_logs, guarded
 from rocm.study.server.login import SETTINGS, login_of
 from rocm.study.server.start import KEPT, MODES, chosen_mode, is_for_one, server_of
 from rocm.ui.access import Access, access
-from rocm.ui.middleware import body_limit, hosts, same_host
+from rocm.ui.middleware import body_limit, hosts, only_the_page, same_host
 
 
 def main() -> None:
@@ -89,6 +89,7 @@ def serve_lab(
     """Serve the pages, and raters beside them."""
     from rocm.studio import Studio
     from rocm.ui.app import CLOSED, STYLE, build, theme
+    from rocm.ui.plot import plotly_route
 
     studio = Studio(home, votes=votes.api.store, backup=votes.backup)
     studio.runs.queue.watch()
@@ -97,7 +98,10 @@ def serve_lab(
         server_port=port,
         quiet=True,
         **CLOSED,
-        app_kwargs={"middleware": [guard, body_limit()], "routes": [Mount(PLACE, vote_app(votes))]},
+        app_kwargs={
+            "middleware": [guard, only_the_page(), body_limit()],
+            "routes": [Mount(PLACE, vote_app(votes)), plotly_route()],
+        },
         theme=theme(),
         css_paths=STYLE,
     )

@@ -132,7 +132,7 @@ class Reports:
         speeds = [row["images_per_s"] for row in newest if row.get("images_per_s")]
         return RunPace(
             is_measured=bool(newest),
-            warnings=_warnings(events),
+            warnings=_warnings(events) + _damage(run, followed),
             images_per_s=speeds[-1] if speeds else None,
             seconds_left=pace * (status.num_steps - status.step) if pace else None,
         )
@@ -198,6 +198,13 @@ def _warnings(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Each kind and step once, in order."""
     found = {(e["warning"], e["step"]): e for e in events if e["kind"] == "warning"}
     return list(found.values())
+
+
+def _damage(run: RunDir, followed: _Followed) -> list[dict[str, Any]]:
+    """A warning where lines of a run's files are left out."""
+    num = followed.metrics.num_damaged + followed.events.num_damaged
+    words = f"{num} damaged lines are left out. Repair: python -m rocm runs repair {run.path.name}"
+    return [{"step": 0, "warning": "damaged", "message": words}] if num else []
 
 
 def seconds_per_step(rows: list[dict[str, Any]]) -> float | None:

@@ -10,7 +10,7 @@ from pydantic.config import JsonDict
 from pydantic_core import ErrorDetails
 
 from rocm.errors import ConfigError, MissingFile
-from rocm.storage.files import SHORT
+from rocm.storage.files import SHORT, read_settings_text
 from rocm.study.store.blocks import MIN_GAP
 
 PLAN_NUMBERS = (
@@ -317,7 +317,7 @@ def _sentence(error: ErrorDetails) -> str:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        text = path.expanduser().read_text(encoding="utf-8")
+        text = read_settings_text(path.expanduser())
     except OSError as error:
         raise MissingFile(f"{path} cannot be read: {error.strerror}. Give a study.yaml.") from error
     except ValueError as error:
