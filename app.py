@@ -8,7 +8,9 @@ ROCM_ALLOWED_HOSTS names it; GRADIO_SERVER_NAME and PORT say where it listens. R
 import argparse
 import os
 import socket
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 from starlette.middleware import Middleware
@@ -16,10 +18,11 @@ from starlette.routing import Mount
 
 from rocm.errors import RocmError
 from rocm.study.server.app import PLACE, Server, alone, vote_app
+from rocm.study.server.connections import Bounds, Guarded, bound_logs, guarded
 from rocm.study.server.login import SETTINGS, login_of
 from rocm.study.server.start import KEPT, MODES, chosen_mode, is_for_one, server_of
 from rocm.ui.access import Access, access
-from rocm.ui.middleware import body_limit, hosts, same_host
+from rocm.ui.middleware import body_limit, hosts, only_the_page, same_host
 
 
 def main() -> None:
@@ -46,23 +49,33 @@ def main() -> None:
         raise SystemExit(str(error)) from error
     # Or uvicorn takes visitors' addresses from any program of this machine, and Gradio lets it.
     os.environ["FORWARDED_ALLOW_IPS"] = ""
+    bounds = Bounds()
+    if is_proxied:
+        bounds = replace(bounds, per_address=bounds.in_all)
+    protocol = guarded(bounds)
+    bound_logs()
     print(f"ROCM Studio, {mode}: http://{host}:{port}", flush=True)
     try:
         if mode == "study":
-            serve_study(host, port, votes, guard)
+            serve_study(host, port, votes, guard, protocol)
         else:
+            servers: Any = uvicorn.config.HTTP_PROTOCOLS  # of which Gradio's takes "auto"
+            servers["auto"] = protocol
             serve_lab(host, port, home, rule, votes, guard)
     finally:
         votes.api.store.close()
 
 
-def serve_study(host: str, port: int, votes: Server, guard: Middleware) -> None:
+def serve_study(
+    host: str, port: int, votes: Server, guard: Middleware, protocol: type[Guarded]
+) -> None:
     """Serve raters only; no handler that trains, draws or administers is even imported."""
     # The access log would hold addresses and, in the query, outside ids.
     uvicorn.run(
         alone(votes, [guard]),
         host=host,
         port=port,
+        http=protocol,
         log_level="warning",
         access_log=False,
         proxy_headers=False,
@@ -76,6 +89,7 @@ def serve_lab(
     """Serve the pages, and raters beside them."""
     from rocm.studio import Studio
     from rocm.ui.app import CLOSED, STYLE, build, theme
+    from rocm.ui.plot import plotly_route
 
     studio = Studio(home, votes=votes.api.store, backup=votes.backup)
     studio.runs.queue.watch()
@@ -84,7 +98,10 @@ def serve_lab(
         server_port=port,
         quiet=True,
         **CLOSED,
-        app_kwargs={"middleware": [guard, body_limit()], "routes": [Mount(PLACE, vote_app(votes))]},
+        app_kwargs={
+            "middleware": [guard, only_the_page(), body_limit()],
+            "routes": [Mount(PLACE, vote_app(votes)), plotly_route()],
+        },
         theme=theme(),
         css_paths=STYLE,
     )

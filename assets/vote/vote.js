@@ -289,6 +289,7 @@ function finish(progress, notice) {
   }
   if (notice) return tell('No more pairs now', notice, { again: () => attempt(resume) });
   if (progress.status !== 'complete') return tell('Thank you', 'The study has enough answers for now. You can close this page.');
+  if (!progress.completion_code) return tell('Thank you', 'You have reached the end. Too many pairs were skipped for a completion code. You can close this page.');
   byId('code-line').hidden = !progress.completion_code;
   byId('code').textContent = progress.completion_code || '';
   byId('return').hidden = !progress.return_url;

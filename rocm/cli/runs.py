@@ -11,6 +11,7 @@ from rocm.config.saved import Presets
 from rocm.errors import ConfigError
 from rocm.runs.export import export
 from rocm.runs.library import Runs
+from rocm.runs.repair import repair
 from rocm.runs.reports import RunReport
 from rocm.storage.numbers import number
 
@@ -33,6 +34,7 @@ def add_runs_arguments(parser: argparse.ArgumentParser) -> None:
     _action(actions, "resume", _resume, "queue a stopped run again", "run_id")
     more = _action(actions, "continue", _continue, "queue an ended run for more updates", "run_id")
     more.add_argument("num_more", type=int, help="number of additional updates")
+    _action(actions, "repair", _repair, "mend the damaged files of a run", "run_id")
     _action(actions, "delete", _delete, "move a run to the bin", "run_id")
     _action(actions, "bin", _list_bin, "list deleted runs")
     _action(actions, "restore", _restore, "move a run out of the bin", "run_id")
@@ -161,6 +163,10 @@ def _rename(runs: Runs, options: argparse.Namespace) -> str:
 def _note(runs: Runs, options: argparse.Namespace) -> str:
     runs.annotate(options.run_id, options.note)
     return f"{options.run_id}: note saved."
+
+
+def _repair(runs: Runs, options: argparse.Namespace) -> str:
+    return "\n".join(repair(runs.run(options.run_id))) or f"{options.run_id} is not damaged."
 
 
 def _delete(runs: Runs, options: argparse.Namespace) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from rocm.errors import ConfigError, MissingFile
+from rocm.storage.files import read_settings_text
 from rocm.storage.paths import ROOT
 
 PRESETS = ROOT / "presets"
@@ -81,7 +82,7 @@ def read_settings(source: str | Path) -> dict[str, Any]:
 def read_yaml(path: Path) -> dict[str, Any]:
     """A file of settings, unchecked; ConfigError if it is none."""
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = yaml.safe_load(read_settings_text(path))
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: 2024-13-45
         where = getattr(error, "problem_mark", None)
         line = f" in line {where.line + 1}" if where else ""

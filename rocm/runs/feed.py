@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rocm.storage.files import parse_lines
+from rocm.storage.files import whole_lines
 
 PAGE_BYTES = 400_000
 
@@ -35,19 +35,17 @@ class Page:
 def read_page(path: Path, after: Bookmark, max_bytes: int = PAGE_BYTES) -> Page:
     """The rows after a bookmark in metrics.jsonl, which need not exist yet.
 
-    Reads at most `max_bytes`, which must hold a row. RunError if a complete line is not JSON.
+    Reads at most `max_bytes`, which must hold a row. Damaged lines are left out.
     """
     if not path.exists():
         return Page({}, Bookmark(), is_fresh=True, has_more=False)
     text, has_more = _piece(path, after.offset, max_bytes)
-    rows = parse_lines(path, text)
+    lines = whole_lines(path, text)
+    begins, rows = [begin for begin, _ in lines], [row for _, row in lines]
     first = 0 if after == Bookmark() else 1
-    if first and not (rows and rows[0]["time"] == after.time):
+    if first and not (rows and begins[0] == 0 and rows[0]["time"] == after.time):
         return read_page(path, Bookmark(), max_bytes)
-    bookmark = after
-    if rows:
-        last_begins = text.rstrip(b"\n").rfind(b"\n") + 1
-        bookmark = Bookmark(after.offset + last_begins, rows[-1]["time"])
+    bookmark = Bookmark(after.offset + begins[-1], rows[-1]["time"]) if rows else after
     return Page(_columns(rows[first:]), bookmark, is_fresh=first == 0, has_more=has_more)
 
 
@@ -80,21 +78,25 @@ class Follower:
     """The complete lines of a file that one process appends to and may replace."""
 
     def __init__(self, path: Path):
-        """Follow `path`, which need not exist yet; `version` grows with every change seen."""
+        """Follow `path`, which need not exist yet; `version` grows with every change seen.
+
+        `num_damaged` lines are left out.
+        """
         self.path = path
         self._rows: list[dict[str, Any]] = []
         self._file = 0
         self._offset = 0
-        self.version = 0
+        self.version = self.num_damaged = 0
 
     def rows(self) -> list[dict[str, Any]]:
-        """All rows so far, oldest first, not to be changed; RunError if a line is not JSON."""
+        """All rows so far, oldest first, not to be changed."""
         try:
             stat = self.path.stat()
         except FileNotFoundError:
             return []
         if stat.st_ino != self._file or stat.st_size < self._offset:
             self._rows, self._file, self._offset = [], stat.st_ino, 0
+            self.num_damaged = 0
             self.version += 1
         if stat.st_size > self._offset:
             self._read_on()
@@ -104,7 +106,8 @@ class Follower:
         with open(self.path, "rb") as file:
             file.seek(self._offset)
             complete, newline, _ = file.read().rpartition(b"\n")
-        new = parse_lines(self.path, complete)
+        new = [row for _, row in whole_lines(self.path, complete)]
+        self.num_damaged += len(complete.splitlines()) - len(new)
         self._rows = [*self._rows, *new]
         self.version += 1
         self._offset += len(complete) + len(newline)
@@ -122,4 +125,4 @@ def last_rows(path: Path, num_bytes: int = 65_536) -> list[dict[str, Any]]:
     whole = text.rpartition(b"\n")[0].splitlines()
     if size > num_bytes:
         whole = whole[1:]
-    return parse_lines(path, b"\n".join(whole))
+    return [row for _, row in whole_lines(path, b"\n".join(whole))]

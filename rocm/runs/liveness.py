@@ -1,7 +1,9 @@
 """The state of a run, from its process as well as from its last record."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 import psutil
@@ -16,10 +18,10 @@ RESUMABLE: tuple[State, ...] = get_args(Resumable)
 # Types of what stands in the run directory's records; where None is allowed a name may be absent.
 STATE = {
     **dict.fromkeys(("state", "error"), str | None),
-    **dict.fromkeys(("pid", "step", "num_steps"), int | None),
+    **dict.fromkeys(("pid", "start_ticks", "step", "num_steps"), int | None),
     **dict.fromkeys(("create_time", "heartbeat", "place"), int | float | None),
 }
-LAUNCH = {"pid": int, "create_time": int | float}
+LAUNCH = {"pid": int, "create_time": int | float, "start_ticks": int | None}
 STOP = {"time": int | float, "grace_s": int | float}
 ABOUT = {"created": int | float | None} | dict.fromkeys(
     ("title", "note", "preset", "sweep"), str | None
@@ -56,30 +58,47 @@ class RunStatus:
         return self.state == "queued"
 
 
-def is_alive(pid: int, create_time: float) -> bool:
-    """Whether the process with this id and start time still works (a zombie does not)."""
+def is_alive(record: Mapping[str, Any]) -> bool:
+    """Whether the process that `identity` described still works (a zombie does not)."""
     try:
-        process = psutil.Process(pid)
-        is_same = abs(process.create_time() - create_time) < CLOCK_SLACK_S
+        process, ticks = psutil.Process(record["pid"]), record.get("start_ticks")
+        if ticks is not None:
+            is_same = start_ticks(process.pid) == ticks
+        else:
+            born = record.get("create_time") or 0.0
+            is_same = abs(process.create_time() - born) < CLOCK_SLACK_S
         return is_same and process.status() != psutil.STATUS_ZOMBIE
     except (psutil.NoSuchProcess, psutil.AccessDenied):  # denied: another user's, so not ours
         return False
 
 
-def birth(pid: int) -> float:
-    """Unix time at which the process with this id started; 0 if it is gone."""
+def start_ticks(pid: int) -> int | None:
+    """Ticks from the boot to the start of a process, which no change of the clock moves.
+
+    None where the system does not tell, or the process is gone.
+    """
     try:
-        return psutil.Process(pid).create_time()
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    return int(text.rpartition(")")[2].split()[19])
+
+
+def identity(pid: int) -> dict[str, Any]:
+    """`pid`, `create_time` (Unix time of its start; 0 if it is gone) and `start_ticks`."""
+    try:
+        born = psutil.Process(pid).create_time()
     except psutil.NoSuchProcess:
-        return 0.0
+        born = 0.0
+    return {"pid": pid, "create_time": born, "start_ticks": start_ticks(pid)}
 
 
-def family(pid: int, create_time: float) -> list[psutil.Process]:
-    """The process with this id and start time, after all its descendants."""
-    if not is_alive(pid, create_time):
+def family(record: Mapping[str, Any]) -> list[psutil.Process]:
+    """The process that `identity` described, after all its descendants."""
+    if not is_alive(record):
         return []
     try:
-        parent = psutil.Process(pid)
+        parent = psutil.Process(record["pid"])
         return [*parent.children(recursive=True), parent]
     except psutil.NoSuchProcess:
         return []
@@ -91,11 +110,11 @@ def judge(record: dict[str, Any], launch: dict[str, Any] | None) -> tuple[State,
     if state not in ACTIVE:
         return state, error
     if record.get("pid"):
-        if is_alive(record["pid"], record.get("create_time") or 0.0):
+        if is_alive(record):
             return state, error
         return "interrupted", "The training process ended unexpectedly; see log.txt."
     if launch:
-        if is_alive(launch["pid"], launch["create_time"]):
+        if is_alive(launch):
             return state, error
         return "failed", ""
     if time.time() - record.get("heartbeat", 0) < LAUNCH_GRACE_S:

@@ -146,7 +146,7 @@ class Reports:
         speeds = [row["images_per_s"] for row in newest if row.get("images_per_s")]
         return RunPace(
             is_measured=bool(newest),
-            warnings=warnings,
+            warnings=warnings + _damage(run, followed),
             images_per_s=speeds[-1] if speeds else None,
             seconds_left=pace * (status.num_steps - status.step) if pace else None,
             best_step=_best_step(rows, run.checkpoints()) if warnings else None,
@@ -231,6 +231,13 @@ def _best_step(rows: list[dict[str, Any]], checkpoints: list[Path]) -> int | Non
     kept = {int(path.name.removeprefix("step_")) for path in checkpoints}
     best = max(kept & judged.keys(), key=lambda step: judged[step], default=0)
     return best if 0 in judged and judged[best] > judged[0] else None
+
+
+def _damage(run: RunDir, followed: _Followed) -> list[dict[str, Any]]:
+    """A warning where lines of a run's files are left out."""
+    num = followed.metrics.num_damaged + followed.events.num_damaged
+    words = f"{num} damaged lines are left out. Repair: python -m rocm runs repair {run.path.name}"
+    return [{"step": 0, "warning": "damaged", "message": words}] if num else []
 
 
 def seconds_per_step(rows: list[dict[str, Any]]) -> float | None:

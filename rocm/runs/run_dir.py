@@ -16,7 +16,7 @@
     adapter/         the newest adapter in diffusers' LoRA layout
     log.txt          what the trainer printed
 
-Readers never take the lock. A run whose state says that it works but whose process is gone reads as
+A run whose state says that it works but whose process is gone, and whose lock is free, reads as
 `interrupted`. Nothing here knows torch, so the page can read a run while another process trains.
 """
 
@@ -42,12 +42,16 @@ from rocm.runs.liveness import (
     STOP,
     RunStatus,
     State,
-    birth,
     family,
+    identity,
     judge,
 )
 from rocm.storage import files
 
+# Events after which the state is another, and whether they end the run in a state of that name.
+TURNS = {"started": False, "resumed": False, "stopped": True, "failed": True, "finished": True}
+REBUILT = "state.json was damaged; this is what the run's events say. python -m rocm runs repair {}"
+NOBODY = dict.fromkeys(("pid", "create_time", "start_ticks"))
 Control = Literal["stop", "save_now", "sample_now"]
 
 
@@ -94,7 +98,8 @@ class RunDir:
         Also drops what a killed trainer left: a torn last line, a stale stop request.
         """
         try:
-            lock = FileLock(self._file("lock"), thread_local=False).acquire(timeout=0)
+            # A reader may look at the lock for a moment.
+            lock = FileLock(self._file("lock"), thread_local=False).acquire(timeout=1)
         except Timeout as error:
             pid = self._state().get("pid") or (self._launch() or {}).get("pid") or "(unknown)"
             raise RunError(
@@ -108,9 +113,8 @@ class RunDir:
 
     def write_state(self, state: State, **fields: Any) -> None:
         """Replace state.json; omitted `fields` (`step`, `num_steps`) stay, `error` does not."""
-        own = psutil.Process()
-        identity = {"pid": own.pid, "create_time": own.create_time(), "heartbeat": time.time()}
-        self._replace_state({"error": "", **fields, "state": state, **identity})
+        own = {**identity(os.getpid()), "heartbeat": time.time()}
+        self._replace_state({"error": "", **fields, "state": state, **own})
 
     def mark_waiting(self, place: float = 0.0, **fields: Any) -> None:
         """Record that the run waits at `place`, or (0) that its trainer starts."""
@@ -118,18 +122,22 @@ class RunDir:
             self._file(name).unlink(missing_ok=True)
         for name in get_args(Control):
             self._request(name).unlink(missing_ok=True)
-        nobody = {"pid": None, "create_time": None, "heartbeat": time.time()}
+        nobody = {**NOBODY, "heartbeat": time.time()}
         state = "queued" if place else "starting"
         self._replace_state({"error": "", **fields, "state": state, "place": place, **nobody})
 
     def mark_ended(self, state: State, error: str = "") -> None:
         """Record the end of a run whose trainer cannot do so: its state and a sentence."""
-        self._replace_state({"state": state, "error": error, "pid": None, "create_time": None})
+        self._replace_state({"state": state, "error": error, **NOBODY})
+
+    def rewrite_state(self) -> None:
+        """Replace a damaged or lost state.json by what events, metrics and checkpoints say."""
+        state = {**self._rebuilt_state(), "error": "", **NOBODY, "heartbeat": time.time()}
+        files.write_atomic(self._file("state.json"), json.dumps(state))
 
     def write_launch(self, pid: int) -> None:
         """Name a started process until it takes the lock and reports itself."""
-        record = {"pid": pid, "create_time": birth(pid)}
-        files.write_atomic(self._file("launch.json"), json.dumps(record))
+        files.write_atomic(self._file("launch.json"), json.dumps(identity(pid)))
 
     def write_manifest(self, manifest: dict[str, Any]) -> None:
         """Replace manifest.json."""
@@ -222,6 +230,8 @@ class RunDir:
         if record.get("state") in ACTIVE and state not in ACTIVE:
             record = self._state()  # its last words may have come between the reading and its end
             state, error = judge(record, self._launch())
+            if state not in ACTIVE and self.is_locked():  # whatever ids and clocks say
+                state, error = record["state"], ""
         if state == "failed" and not error:
             error = self.log_tail(1) or "The training process ended before the first update."
         if state in ACTIVE and self._request("stop").exists():
@@ -264,15 +274,15 @@ class RunDir:
         launch = self._launch() or {}
         record = self._state()
         owner = record if record.get("pid") else launch
-        return family(owner["pid"], owner.get("create_time") or 0.0) if owner else []
+        return family(owner) if owner else []
 
     def metrics(self) -> list[dict[str, Any]]:
-        """All rows of metrics.jsonl, oldest first; a half-written last line is left out."""
-        return files.read_json_lines(self._file("metrics.jsonl"))
+        """All rows of metrics.jsonl, oldest first; damaged and half-written lines are left out."""
+        return self._lines("metrics.jsonl")
 
     def events(self) -> list[dict[str, Any]]:
-        """All events, oldest first."""
-        return files.read_json_lines(self._file("events.jsonl"))
+        """All events, oldest first; damaged and half-written lines are left out."""
+        return self._lines("events.jsonl")
 
     def sample_steps(self) -> list[int]:
         """Steps with a complete set of previews, oldest first."""
@@ -332,8 +342,32 @@ class RunDir:
     def _request(self, name: Control) -> Path:
         return self.path / "control" / name
 
+    def _lines(self, name: str) -> list[dict[str, Any]]:
+        path = self._file(name)
+        try:
+            complete = path.read_bytes().rpartition(b"\n")[0]
+        except FileNotFoundError:
+            return []
+        return [row for _, row in files.whole_lines(path, complete)]
+
     def _state(self) -> dict[str, Any]:
-        return files.read_record(self._file("state.json"), STATE) or {}
+        try:
+            return files.read_record(self._file("state.json"), STATE) or {}
+        except RunError:
+            return self._rebuilt_state()
+
+    def _rebuilt_state(self) -> dict[str, Any]:
+        """The state that events, metrics and checkpoints tell, where state.json is damaged."""
+        kinds = [event["kind"] for event in self.events() if event["kind"] in TURNS]
+        ended = kinds[-1] if kinds and TURNS[kinds[-1]] else "interrupted"
+        steps = [row["step"] for row in self.metrics()]
+        steps += [step for step, _ in files.step_folders(self.path / "checkpoints")]
+        return {
+            "state": "running" if self.is_locked() else ended,
+            "step": max(steps, default=0),
+            "num_steps": self.config().num_steps,
+            "error": REBUILT.format(self.path.name),
+        }
 
     def _launch(self) -> dict[str, Any] | None:
         return files.read_record(self._file("launch.json"), LAUNCH)

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import logging
 import math
 import os
 import re
@@ -14,8 +15,10 @@ from typing import Any
 
 from rocm.errors import ConfigError, RunError, TrainingError
 
+log = logging.getLogger(__name__)
 SHORT = Repr()  # of what was given: aliases of YAML can stand for gigabytes
 SHORT.maxlevel, SHORT.maxstring, SHORT.maxother = 2, 200, 200
+MAX_SETTINGS_BYTES = 4_000_000  # what a lab's page takes too
 STEP_FOLDER = re.compile(r"step_(\d{6,})")
 NUMBER = int | float | None
 # Types of what stands in every line of a file, and of what a warning has besides.
@@ -80,6 +83,18 @@ def append_json_line(path: Path, row: dict[str, Any]) -> None:
         raise _cannot_write(path, error) from error
 
 
+def read_settings_text(path: Path) -> str:
+    """The text of a YAML file; OSError, ValueError if it is no text, or larger than any can be."""
+    with open(path, "rb") as file:  # read in pieces: of a pipe or device nobody knows the size
+        data = file.read(MAX_SETTINGS_BYTES + 1)
+    if len(data) > MAX_SETTINGS_BYTES:
+        raise ConfigError(
+            f"{path} is larger than {MAX_SETTINGS_BYTES // 1_000_000} MB, as no file of settings "
+            "is. Give another file."
+        )
+    return data.decode("utf-8")
+
+
 def read_json_lines(path: Path) -> list[dict[str, Any]]:
     """The complete lines of a .jsonl file, none without the file; RunError if one is not JSON."""
     try:
@@ -100,6 +115,18 @@ def parse_lines(path: Path, text: bytes) -> list[dict[str, Any]]:
     damaged = next((row for row in rows if not _is_whole(path.name, row)), None)
     if damaged is not None:
         raise RunError(f"{path} is damaged: a line of it is {SHORT.repr(damaged)}.")
+    return rows
+
+
+def whole_lines(path: Path, text: bytes) -> list[tuple[int, dict[str, Any]]]:
+    """Offset and object of each line of file `path` that is not damaged; others are left out."""
+    rows, offset = [], 0
+    for line in text.splitlines(keepends=True):
+        try:
+            rows.append((offset, parse_lines(path, line)[0]))
+        except RunError:
+            log.debug("%s: a damaged line is left out.", path)
+        offset += len(line)
     return rows
 
 

@@ -5,6 +5,7 @@ machine. `Origin` reveals the first, `Host` the second; browsers let no page cha
 reads a whole body into memory, so larger bodies than the page ever sends are refused.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
@@ -84,6 +85,28 @@ def _name(host: str) -> str:
         return urlsplit(f"//{host}").hostname or ""
     except ValueError:
         return ""
+
+
+# Gradio's ways to send a file and to call a handler without the page, which the page never uses.
+CLOSED = re.compile(r"(/gradio_api)?/(upload|upload_progress|call|run|api)(/.*)?")
+
+
+def only_the_page() -> Middleware:
+    """Middleware that refuses uploads, and calls of handlers from outside the page."""
+    return Middleware(_OnlyThePage)
+
+
+class _OnlyThePage:
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and CLOSED.fullmatch(scope["path"]):
+            words = "Nobody can send files or call handlers here. Use the page, or python -m rocm."
+            answer = PlainTextResponse(words, 404, {"Connection": "close"})
+            await answer(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
 
 
 MAX_BYTES = 4_000_000  # five thousand prompts, the most that a study takes, and half as much again

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import gradio as gr
 import plotly
+from starlette.requests import Request
+from starlette.responses import FileResponse
+from starlette.routing import Route
 
 PLOTLY_JS = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
 
@@ -31,9 +34,17 @@ draw();
 
 
 def load_plotly() -> str:
-    """HTML for a page's head that loads plotly.js from this server."""
-    gr.set_static_paths([PLOTLY_JS])
-    return f'<script src="gradio_api/file={PLOTLY_JS}"></script>'
+    """HTML for a page's head that loads plotly.js from this server, at `plotly_route`."""
+    return f'<script src="{PLOTLY_JS.name}"></script>'
+
+
+def plotly_route() -> Route:
+    """The address of plotly.js; Gradio's own would show the folder of the installation."""
+
+    async def script(request: Request) -> FileResponse:
+        return FileResponse(PLOTLY_JS, headers={"Cache-Control": "public, max-age=86400"})
+
+    return Route(f"/{PLOTLY_JS.name}", script)
 
 
 def live_plot(elem_id: str) -> gr.HTML:

@@ -27,6 +27,7 @@ SMALL = {
     "repeats_per_rater": 0,
     "practice": 1,
     "rewards": [],
+    "max_unseen_share": 1,  # keys are pressed faster than people look
 }
 NUM_TRIALS = 7
 SIDES = {"ArrowLeft": "left", "ArrowRight": "right", "t": "tie"}

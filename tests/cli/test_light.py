@@ -15,7 +15,7 @@ HEAVY = (
 ACTIONS = {
     "study": "build status pairs strike power delete bin restore empty-bin open pause resume close "
     "simulate add-raters invite pack unpack verify erase forget-payments export report",
-    "runs": "list rename note stop resume continue delete bin restore empty-bin export",
+    "runs": "list rename note stop resume continue repair delete bin restore empty-bin export",
     "queue": "list add move cancel",
 }
 ERRORS = [

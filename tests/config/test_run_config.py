@@ -6,6 +6,7 @@ from rocm.errors import ConfigError, MissingFile
 from rocm.models.files import model_repositories
 from rocm.rewards.names import parse_mixture
 from rocm.storage.paths import ROOT, find_folder
+from rocm.study.design.recipe import Recipe
 
 
 @pytest.mark.parametrize("name", preset_names())
@@ -94,3 +95,13 @@ def test_a_name_that_can_be_no_path_is_a_missing_file(name):
         RunConfig.load(name)
     with pytest.raises(MissingFile):
         find_folder(name)
+
+
+def test_a_file_of_settings_is_not_read_whole_however_large_it_is(tmp_path):
+    large = tmp_path / "large.yaml"
+    with open(large, "wb") as file:
+        file.write(b"beta: 0.1\n")
+        file.truncate(10**12)  # more than any memory; no disk is used
+    for load in (RunConfig.load, Recipe.load):
+        with pytest.raises(ConfigError, match=r"large\.yaml is larger than 4 MB"):
+            load(large)

@@ -55,6 +55,18 @@ def test_rows_dropped_by_a_resumed_run_are_sent_again(tmp_path):
         assert (steps, fresh) == ([row["step"] for row in kept], 1)
 
 
+def test_a_damaged_line_is_left_out_wherever_it_stands(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    write(path, ROWS[:10])
+    for _ in range(2):
+        with open(path, "ab") as file:
+            file.write(b'{"time": 1\n')
+        _, _, bookmark = read_all(path, Bookmark(), 1000)
+        append_json_line(path, ROWS[10])
+        assert read_all(path, bookmark, 1000)[:2] == ([10], 0)
+    assert read_all(path, Bookmark(), 100_000)[0] == [*range(11), 10]
+
+
 def test_a_missing_measurement_is_none_in_its_column(tmp_path):
     path = tmp_path / "metrics.jsonl"
     write(path, [ROWS[0], {**ROWS[1], "eval/reward": 0.123456789}])

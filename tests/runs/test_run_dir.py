@@ -11,6 +11,8 @@ import pytest
 
 from rocm.config import RunConfig
 from rocm.errors import RunError, TrainingError
+from rocm.runs.feed import Follower, last_rows
+from rocm.runs.repair import repair
 from rocm.runs.run_dir import RunDir
 from rocm.storage.files import replace_folder, write_atomic
 
@@ -74,8 +76,20 @@ def test_a_killed_trainer_reads_as_interrupted_at_once_even_as_a_zombie(run, tra
 def test_another_process_with_the_same_id_is_not_the_trainer(run):
     run.write_state("running")
     record = json.loads((run.path / "state.json").read_text())
-    record["create_time"] -= 3600
+    for name in ("start_ticks", "create_time"):
+        other = record | {"start_ticks": None} | {name: record[name] - 3600}
+        write_atomic(run.path / "state.json", json.dumps(other))
+        assert run.status().state == "interrupted"
+
+
+@pytest.mark.parametrize("changed", [{}, {"start_ticks": 1}])
+def test_a_clock_set_back_does_not_kill_a_trainer(run, trainer, changed):
+    record = json.loads((run.path / "state.json").read_text())
+    record |= {"create_time": record["create_time"] + 3600, **changed}
     write_atomic(run.path / "state.json", json.dumps(record))
+    assert run.status().state == "running"
+    trainer.kill()
+    trainer.wait()
     assert run.status().state == "interrupted"
 
 
@@ -168,10 +182,50 @@ def test_previews_appear_only_when_complete_and_cannot_point_outside_their_folde
         ("events.jsonl", '{"time": 1.5, "kind": "warning", "step": 3, "warning": "hacking"}'),
     ],
 )
-def test_a_line_that_lacks_what_readers_rely_on_is_one_sentence(run, file, line):
-    write_atomic(run.path / file, f"{line}\n")
-    with pytest.raises(RunError, match=rf"{file} is damaged: a line of it is \{{"):
-        run.metrics() if file == "metrics.jsonl" else run.events()
+def test_a_damaged_line_is_left_out_and_repaired(run, file, line):
+    good = '{"step": 1, "time": 1.5, "kind": "started", "reward": 0.5}\n'
+    if file == "metrics.jsonl":
+        good = good.replace('"kind": "started", ', "")
+    write_atomic(run.path / file, f"{good}{line}\n\0\0{good}{good}")
+    rows = run.metrics() if file == "metrics.jsonl" else run.events()
+    assert len(rows) == 2
+    follower = Follower(run.path / file)
+    assert (len(follower.rows()), follower.num_damaged) == (2, 2)
+    assert [len(last_rows(run.path / file)), len(repair(run))] == [2, 1]
+    assert (run.path / file).read_text() == f"{good}{good}"
+    assert repair(run) == []
+
+
+@pytest.mark.parametrize(
+    ("kinds", "state"),
+    [
+        (["started"], "interrupted"),
+        (["started", "failed", "resumed"], "interrupted"),
+        (["started", "stopped"], "stopped"),
+        (["started", "finished", "sample"], "finished"),
+    ],
+)
+@pytest.mark.parametrize("left", [0, 20, 30])
+def test_a_cut_state_is_rebuilt_from_events_and_checkpoints(run, kinds, state, left):
+    for kind in kinds:
+        run.append_event(kind)
+    run.append_metrics({"step": 7})
+    with replace_folder(run.checkpoint_dir(5)) as folder:
+        (folder / "adapter.safetensors").write_bytes(b"")
+    run.write_state("running", step=7, num_steps=80)
+    os.truncate(run.path / "state.json", left)
+    status = run.status()
+    assert (status.state, status.step, status.num_steps) == (state, 7, run.config().num_steps)
+    assert "runs repair" in status.error
+    assert len(repair(run)) == 1
+    assert (run.status().state, run.status().error == status.error) == (state, False)
+
+
+def test_a_cut_state_of_a_living_trainer_is_no_end(run, trainer):
+    os.truncate(run.path / "state.json", 10)
+    assert run.status().state == "running"
+    with pytest.raises(RunError, match="is training"):
+        repair(run)
 
 
 def test_a_folders_files_are_on_the_disk_before_it_gets_its_name(tmp_path, monkeypatch):

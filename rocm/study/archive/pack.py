@@ -22,12 +22,12 @@ from rocm.study.store import chain, studies
 from rocm.study.store.columns import metadata
 from rocm.study.store.database import Writing
 from rocm.study.store.pictures import Pictures
-from rocm.study.store.store import Store
+from rocm.study.store.store import ADDRESSES, Store
 from rocm.study.store.tables import arm, block, image, rater, score, study
 from rocm.study.store.tables import chain as ends
 
 Ids = dict[str, dict[int, int]]  # new ids by the zip's, by table
-LATER = ("paused", "open", "closed", chain.CHAINED, "erased")
+LATER = ("paused", "open", "closed", chain.CHAINED, ADDRESSES, "erased")
 """Events that are no part of a study that begins."""
 SECRET = (*(name for name in ARM_FIELDS if name != "role"), "params_json")
 

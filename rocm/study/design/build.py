@@ -101,7 +101,7 @@ def identified(home: Path, recipe: Recipe) -> tuple[str, list[dict[str, Any]]]:
         for place, arm in enumerate(recipe.arms)
         if arm.name in compared
     ]
-    return digest([recipe.model_dump(mode="json"), arms])[:12], arms
+    return digest([recipe.identity(), arms])[:12], arms
 
 
 def recipe_file(home: Path, study_id: str) -> Path:

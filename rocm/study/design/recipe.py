@@ -10,7 +10,7 @@ from pydantic.config import JsonDict
 from pydantic_core import ErrorDetails
 
 from rocm.errors import ConfigError, MissingFile
-from rocm.storage.files import SHORT
+from rocm.storage.files import SHORT, read_settings_text
 from rocm.study.store.blocks import MIN_GAP
 
 PLAN_NUMBERS = (
@@ -19,9 +19,11 @@ PLAN_NUMBERS = (
 )  # fmt: skip
 PLAN_TEXTS = (
     "title", "seed", "is_demo", "questions", "primary_question", "consent",
-    "instructions", "peeking", "min_check_share", "min_median_ms", "rewards", "pays",
-    "completion_url", "screen_out_url",
+    "instructions", "peeking", "min_check_share", "min_median_ms", "max_unseen_share",
+    "min_answered_share", "rewards", "pays", "completion_url", "screen_out_url",
 )  # fmt: skip
+LATER = ("max_unseen_share", "min_answered_share")
+"""Settings that came later: with their defaults a recipe keeps the id that it had before."""
 ANSWERS, SIZE = "Questions and answers", "Sample size and quality checks"
 TEXTS = "Instructions and redirects"
 
@@ -179,6 +181,23 @@ class Recipe(Part):
     min_median_ms: int = field(
         800, "Fast answers (ms)", "Faster answers are flagged.", SIZE, ge=0, le=60_000
     )
+    max_unseen_share: float = field(
+        0.5,
+        "Maximum unseen share",
+        "Raters with a larger share of pairs that were never shown, or too briefly by the server's "
+        "clock, are excluded.",
+        SIZE,
+        ge=0,
+        le=1,
+    )
+    min_answered_share: float = field(
+        0.5,
+        "Minimum answered share",
+        "Raters who answer a lower share of their pairs get no completion code.",
+        SIZE,
+        ge=0,
+        le=1,
+    )
     instructions: Text = field(
         "You will see two pictures at a time. Answer each question by choosing one of them, or "
         "no preference. If you cannot judge a pair, skip it.",
@@ -246,6 +265,15 @@ class Recipe(Part):
         values = self.model_dump(mode="json", exclude_defaults=True)
         return yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=96)
 
+    def identity(self) -> dict[str, Any]:
+        """What distinguishes a study from others."""
+        values = self.model_dump(mode="json")
+        fields = type(self).model_fields
+        for name in LATER:
+            if values[name] == fields[name].default:
+                del values[name]
+        return values
+
     def plan(self) -> dict[str, Any]:
         """What a draft stores and the manifest begins with; the arms are not part of it."""
         values = self.model_dump(mode="json")
@@ -289,7 +317,7 @@ def _sentence(error: ErrorDetails) -> str:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        text = path.expanduser().read_text(encoding="utf-8")
+        text = read_settings_text(path.expanduser())
     except OSError as error:
         raise MissingFile(f"{path} cannot be read: {error.strerror}. Give a study.yaml.") from error
     except ValueError as error:

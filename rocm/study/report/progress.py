@@ -1,16 +1,17 @@
 """How far a study is: raters, votes, and the precision that they give."""
 
+import json
 from dataclasses import dataclass
 from datetime import timedelta
 from math import ceil, sqrt
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, Connection, func, select
 
 from rocm.storage.numbers import number
 from rocm.study.statistics.score_intervals import Z
-from rocm.study.store.store import Store
-from rocm.study.store.tables import pair, rater, vote
+from rocm.study.store.store import ADDRESSES, Store
+from rocm.study.store.tables import event, pair, rater, vote
 
 RECENT_MINUTES = 5
 
@@ -28,6 +29,7 @@ class StudyProgress:
     num_pilots: int  # raters whose votes are not analyzed
     num_votes: int  # stored answers, including those of pilots, checks and practice
     num_recent: int  # answers of the last `RECENT_MINUTES` minutes
+    few_addresses: str  # in a sentence, if many answers came from one address; else empty
     num_raters_needed: int  # raters that the design needs; 0 before there are pairs
 
 
@@ -60,9 +62,10 @@ def study_progress(store: Store, study_id: str) -> StudyProgress:
             .where(rater.c.study_id == study_id, rater.c.source != "pilot")
             .group_by(rater.c.status)
         ).all()
-        counts = {
+        counts: dict[str, Any] = {
             "num_struck": count(pair, pair.c.struck.is_not(None)),
             "num_pilots": count(rater, rater.c.source == "pilot"),
+            "few_addresses": _few_addresses(connection, study_id),
             "num_votes": count(vote),
             "num_recent": count(vote, vote.c.created_at > since.isoformat(timespec="milliseconds")),
         }
@@ -78,6 +81,22 @@ def study_progress(store: Store, study_id: str) -> StudyProgress:
     )
 
 
+def _few_addresses(connection: Connection, study_id: str) -> str:
+    """A sentence if one of the last visitors' addresses gave more than a third of the answers."""
+    last = connection.execute(
+        select(event.c.data_json)
+        .where(event.c.study_id == study_id, event.c.kind == ADDRESSES)
+        .order_by(event.c.id.desc())
+    ).scalar()
+    told = json.loads(last) if last else {"answers": 0, "addresses": 0, "busiest": 0}
+    if 3 * told["busiest"] <= told["answers"] or not told["answers"]:
+        return ""
+    return (
+        f"{100 * told['busiest'] / told['answers']:.0f} % of the last {told['answers']} answers "
+        f"came from one of {told['addresses']} addresses"
+    )
+
+
 def summary(store: Store, study_id: str) -> str:
     """Lines of text: status, counts, and the precision so far."""
     study, progress = store.study(study_id), study_progress(store, study_id)
@@ -90,6 +109,8 @@ def summary(store: Store, study_id: str) -> str:
         f"votes each: {progress.num_raters_needed} raters with {size} pairs each",
         f"Raters: {counted or 'none yet'}. Votes: {number(progress.num_votes, 0)}",
     ]
+    if progress.few_addresses:
+        lines.append(f"{progress.few_addresses}.")
     return "\n".join([*lines, precision(progress)] if progress.num_prompts else lines)
 
 

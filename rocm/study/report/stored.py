@@ -113,14 +113,20 @@ def _design(config: dict[str, Any]) -> str:
 
 
 def _exclusion_rules(config: dict[str, Any]) -> tuple[str, ...]:
-    share = config.get("min_check_share")
-    if not share:
-        return ()
+    share, unseen = config.get("min_check_share"), config.get("max_unseen_share", 1)
     asked = config.get("primary_question", "overall")
-    return (
-        f"Raters who answer fewer than {100 * float(share):.0f} % of their attention checks "
-        f"correctly (question {asked!r}) are excluded.",
-    )
+    rules = []
+    if share:
+        rules.append(
+            f"Raters who answer fewer than {100 * float(share):.0f} % of their attention checks "
+            f"correctly (question {asked!r}) are excluded."
+        )
+    if unseen < 1:
+        rules.append(
+            f"Raters of whose pairs more than {100 * float(unseen):.0f} % were never shown, or for "
+            f"less than {config['min_median_ms']} ms by the server's clock, are excluded."
+        )
+    return tuple(rules)
 
 
 def _num_skipped(store: Store, study_id: str) -> int:

@@ -21,6 +21,7 @@ from rocm.study.store.studies import StudyContext
 FROM_OUTSIDE = ("link", "invite", "prolific", "mturk", "pilot", "demo")
 PAID = ("prolific", "mturk")
 WITH_ID = (*PAID, "invite")
+NAMED = ("invite", "hf", "local", "simulated")
 UNINVITED = ("link", *PAID, "hf")
 STUDY = re.compile(r"[0-9a-f]{12}")
 NO_STUDY = "There is no study at this address. Check the link that you were given."
@@ -82,12 +83,19 @@ class Api:
         self.store.shown(token, body.trial)
         return {}
 
-    def vote(self, token: str, body: VoteBody) -> dict[str, Any]:
-        """Store the answers and give the next trial; the answers are on the disk by then."""
+    def vote(self, token: str, body: VoteBody, address: str = "") -> dict[str, Any]:
+        """Store the answers and give the next trial; the answers are on the disk by then.
+
+        Answers are counted by `address`, of which the store gets numbers only.
+        """
         self.counter.check("answers", token)
         answers = {key: Answer(**vars(answer)) for key, answer in body.answers.items()}
         screen = Screen(**vars(body.screen)) if body.screen else None
-        return views.step(self.store.submit(token, body.trial, answers, screen))
+        step = self.store.submit(token, body.trial, answers, screen)
+        study_id = step.study.study_id
+        if not step.was_saved_before and (told := self.counter.answered(study_id, address)):
+            self.store.note_addresses(study_id, told)
+        return views.step(step)
 
     def skip(self, token: str, body: TrialBody) -> dict[str, Any]:
         """Leave a pair without an answer, where the study allows it, and give the next trial."""

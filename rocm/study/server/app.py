@@ -23,7 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from rocm.errors import RocmError
 from rocm.storage.paths import ROOT
 from rocm.study.server import bodies
-from rocm.study.server.api import STUDY, Api
+from rocm.study.server.api import NAMED, STUDY, Api
 from rocm.study.server.bodies import Body, EmptyBody, object_of, read
 from rocm.study.server.limits import visitor
 from rocm.study.server.refusal import Refusal, as_refusal
@@ -104,8 +104,9 @@ class Server:
 
     async def _join(self, request: Request) -> Response:
         address = self._count(request)
-        self.api.counter.check("joins", address)
         body = read(bodies.JoinBody, object_of(await _body(request)))
+        kind = "named_joins" if body.source in NAMED else "joins"
+        self.api.counter.check(kind, address)
         join = partial(self.api.join, request.path_params["study"], body)
         return await self._answer(join, self.logins if body.login else self.threads)
 
@@ -116,9 +117,11 @@ class Server:
         return await self._answer(begin, self.logins)
 
     async def _act(self, kind: type[Body], method: Act, request: Request) -> Response:
-        self._count(request)
+        address = self._count(request)
         token = self._token(request)
         body = read(kind, object_of(await _body(request)))
+        if isinstance(body, bodies.VoteBody):
+            return await self._answer(partial(self.api.vote, token, body, address))
         return await self._answer(partial(method, token, body))
 
     async def _progress(self, request: Request) -> Response:

@@ -7,6 +7,7 @@ import hashlib
 import ipaddress
 import secrets
 import time
+from collections import Counter as Counts
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,10 +29,14 @@ class Limit:
 
 @dataclass(frozen=True)
 class Limits:
-    """Limits of requests and joins per address, of calls and answers (votes, skips) per rater."""
+    """Limits of requests and joins per address, of calls and answers (votes, skips) per rater.
+
+    `named_joins` are of invited raters and logins, `joins` of all others.
+    """
 
     requests: Limit = Limit(3000, 100)
-    joins: Limit = Limit(60, 0.1)
+    joins: Limit = Limit(5, 1 / 30)
+    named_joins: Limit = Limit(60, 0.1)
     calls: Limit = Limit(60, 5)
     answers: Limit = Limit(30, 0.5)
 
@@ -55,7 +60,20 @@ class Counter:
         self._limits, self._clock, self._lock = limits, clock, Lock()
         # Kinds apart: tokens made up by the thousand must not push out the count of an address.
         self._left: dict[str, OrderedDict[bytes, tuple[float, float]]] = defaultdict(OrderedDict)
+        self._answers: dict[str, Counts[bytes]] = defaultdict(Counts)
+        self._told: dict[str, int] = {}
         self._salt, self._salted_at = secrets.token_bytes(32), clock()
+
+    def answered(self, study_id: str, address: str) -> dict[str, int] | None:
+        """Count an answer of an address; numbers to be kept, whenever there are a fifth more."""
+        with self._lock:
+            counts = self._answers[study_id]
+            counts[self._hashed(address, self._clock())] += 1
+            total, told = counts.total(), self._told.get(study_id, 0)
+            if total < max(told + 10, told * 1.2) or len(counts) > MOST_REMEMBERED:
+                return None
+            self._told[study_id] = total
+            return {"answers": total, "addresses": len(counts), "busiest": max(counts.values())}
 
     def check(self, kind: str, caller: str) -> None:
         """Count a request of `kind`, a field of `Limits`; Refusal 429 if there are too many."""
@@ -77,4 +95,6 @@ class Counter:
         if now - self._salted_at > SALT_LIVES_S:
             self._salt, self._salted_at = secrets.token_bytes(32), now
             self._left.clear()
+            self._answers.clear()
+            self._told.clear()
         return hashlib.blake2s(caller.encode(), key=self._salt, digest_size=16).digest()

@@ -44,7 +44,8 @@ def step(now: Step) -> dict[str, Any]:
 
 def position(now: Step) -> dict[str, Any]:
     """Where a rater stands; `return_url` where the study names one for the rater's status."""
-    url = RETURN_URLS.get(now.status, "") if now.source in RETURNING else ""
+    is_earned = now.status != "complete" or now.completion_code is not None
+    url = RETURN_URLS.get(now.status, "") if now.source in RETURNING and is_earned else ""
     return {
         "study": now.study.study_id,
         "source": now.source,

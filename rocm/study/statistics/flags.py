@@ -32,6 +32,7 @@ class RaterReport:
     num_excluded: int
     median_s: float | None
     fast: Share
+    unseen: Share
     left: Share
     longest_run: int
     checks: Share
@@ -87,6 +88,7 @@ def _report(votes: Votes, with_majority: Floats, usual: Usual) -> RaterReport:
         num_excluded=int(opinions.excluded.sum()),
         median_s=float(np.median(times)) / 1000 if len(times) else None,
         fast=Share(int((times < usual.fastest_ms).sum()), len(times)),
+        unseen=Share(int(opinions.unseen.sum()), len(opinions)),
         left=side_bias(opinions),
         longest_run=_longest_run(_sides(opinions)),
         checks=Share(int((checks.choice == checks.expected).sum()), len(checks)),
@@ -116,6 +118,11 @@ def _flags(rater: RaterReport, usual: Usual) -> list[str]:
     if rater.fast.share is not None and rater.fast.share > MANY_FAST:
         limit = usual.fastest_ms / 1000
         flags.append(f"{rater.fast.share:.0%} of the answers took less than {limit:g} s.")
+    if rater.unseen.share is not None and rater.unseen.share > MANY_FAST:
+        flags.append(
+            f"{rater.unseen.share:.0%} of the pairs were never shown, or for less than "
+            f"{usual.fastest_ms / 1000:g} s by the server's clock."
+        )
     if rater.left.p_value is not None and rater.left.p_value < RARE:
         flags.append(f"{rater.left.share:.0%} of the decided votes went to the left picture.")
     # n starts of a run that repeats the same of two sides: an upper bound for fair coins.

@@ -179,6 +179,7 @@ def _vote(
         "left_is": np.where(trials["a_is_left"], "a", "b"),
         "rt_ms": np.where(lapse == 1, 600.0, 4000.0) * np.exp(rng.normal(0, 0.4, size)),
         "excluded": np.zeros(size, dtype=bool),
+        "unseen": np.zeros(size, dtype=bool),
         "category": np.full(size, ""),
         "expected": np.where(is_check, truth, ""),
     }

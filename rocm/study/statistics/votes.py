@@ -41,6 +41,7 @@ class Votes:
     excluded: Flags  # by the manifest's rules
     category: Words  # of the prompt; "" where it has none
     expected: Words  # known answer of a check; "" elsewhere
+    unseen: Flags  # answered without the pictures having been on the screen for long enough
 
     def __post_init__(self) -> None:
         lengths = {field.name: len(getattr(self, field.name)) for field in fields(self)}
@@ -104,6 +105,7 @@ DEFAULTS: dict[str, tuple[Any, ...]] = {
     "repetition": (0,),
     "rt_ms": (None,),
     "excluded": (False,),
+    "unseen": (False,),
     "category": ("",),
     "expected": ("",),
 }
@@ -116,6 +118,7 @@ TYPES: dict[str, Any] = {
     "repetition": np.int64,
     "rt_ms": np.float64,
     "excluded": np.bool_,
+    "unseen": np.bool_,
 }
 
 

@@ -19,6 +19,7 @@ from rocm.study.store.studies import parsed
 from rocm.study.store.tables import block, pair, rater, slot, trial
 
 LIVE = ("issued", "done")
+RENEWED_BELOW = 0.9  # of a lease
 PLACES_LOCK = 0x504C4143
 PLANNED = ("block_id", "position", "pair_id", "rep", "left_is")
 # Made once: making an alias takes as long as asking the database.
@@ -99,9 +100,10 @@ def next_trial(
     Returns the trial, or None when nothing is left to do, and the slots that remain after it.
     """
     stamp = as_stored(now)
-    lease_until = as_stored(now + timedelta(minutes=design(study)["lease_minutes"]))
+    lease = timedelta(minutes=design(study)["lease_minutes"])
+    lease_until = as_stored(now + lease)
     expire(w, stamp)
-    held = _held_trial(w, row, lease_until)
+    held = _held_trial(w, row, lease_until, as_stored(now + lease * RENEWED_BELOW))
     if held is None and not has_block(w, row.id):
         _take_block(w, study, row, now)
     planned = list(remaining(w.connection, row))
@@ -128,14 +130,21 @@ def next_trial(
     return None, list(remaining(w.connection, row))
 
 
-def _held_trial(w: Writing, row: Row[Any], lease_until: str) -> Row[Any] | None:
-    """The rater's open trial, or an expired one that could be opened again, with a new lease."""
+def _held_trial(
+    w: Writing, row: Row[Any], lease_until: str, renewed_before: str
+) -> Row[Any] | None:
+    """The rater's open trial, or an expired one that could be opened again, with a new lease.
+
+    A lease that ends after `renewed_before` stays: a click sent again then writes nothing.
+    """
     waiting = (
         select(trial)
         .where(trial.c.rater_id == row.id, trial.c.state.in_(("issued", "expired")))
         .order_by(trial.c.state.desc(), trial.c.position)
     )
     for held in w.execute(waiting).all():
+        if held.state == "issued" and held.lease_until > renewed_before:
+            return held
         if held.state == "issued" or reopen(w, held):
             leased = {"state": "issued", "lease_until": lease_until}
             return w.update(trial, trial.c.id == held.id, **leased)[0]

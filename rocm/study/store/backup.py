@@ -78,7 +78,8 @@ class Backup:
         """
         with self.database.alone() as connection, self._lock:
             try:
-                if not self._has_deleted and contents(connection).lacks(kept(self.folder)):
+                saved = kept(self.folder)  # first: another process may go on storing
+                if not self._has_deleted and contents(connection).lacks(saved):
                     raise StudyError(
                         f"The backup in {self.folder} holds votes or studies that the database "
                         "lacks, so no new copy replaces it. Restart the app: it restores them."

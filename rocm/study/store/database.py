@@ -1,8 +1,8 @@
 """One database, SQLite or PostgreSQL: connections, transactions, and the changes of each write.
 
-SQLite has one writer: its own connection behind a lock, BEGIN IMMEDIATE, every commit synced,
-because SQLite lets many writers wait unfairly. PostgreSQL has a pool and locks rows. Readers never
-wait.
+SQLite has one writer: its own connection behind a lock, BEGIN IMMEDIATE, because SQLite lets many
+writers wait unfairly. A write returns when it is synced; what was committed meanwhile is synced
+with it. PostgreSQL has a pool and locks rows. Readers never wait.
 """
 
 import os
@@ -98,8 +98,10 @@ class Database:
         self.is_sqlite = self.dialect == "sqlite"
         self.on_commit: Callable[[list[Change]], None] = lambda changes: None
         self.on_lost: Callable[[], None] = lambda: None
+        self._num_commits = self._num_synced = 0
         if self.is_sqlite:
             self._lock: Any = RLock()
+            self._syncing = RLock()
             if not creates and not self.file.is_file():
                 raise StudyError(f"There are no studies here: {self.file} does not exist. {BUILD}")
             self._writer, self._reader = _sqlite_engines(self.file)
@@ -124,6 +126,33 @@ class Database:
                 yield writing
             if writing.changes:
                 self.on_commit(writing.changes)
+            self._num_commits += 1
+            number = self._num_commits
+        if self.is_sqlite and writing.changes:
+            self._sync(number)
+
+    def _sync(self, number: int) -> None:
+        """Wait until SQLite's write-ahead log is on the disk up to that commit.
+
+        Commits are appended in order, so that one sync serves all before it, as
+        `synchronous=FULL` would one by one.
+        """
+        with self._syncing:
+            if self._num_synced >= number:
+                return
+            reached = self._num_commits
+            try:
+                log = os.open(f"{self.file}-wal", os.O_RDONLY)
+                try:
+                    os.fsync(log)
+                finally:
+                    os.close(log)
+            except OSError as error:
+                raise StoreUnavailable(
+                    f"The votes' database cannot be synced: {error.strerror}. Free some space or "
+                    "mend its folder, then send it again."
+                ) from error
+            self._num_synced = reached
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -242,7 +271,7 @@ def _sqlite_engines(file: Path) -> tuple[sa.Engine, sa.Engine]:
 
 def _prepare_writer(connection: sqlite3.Connection, record: object) -> None:
     try:
-        _pragmas(connection, synchronous="FULL")
+        _pragmas(connection, synchronous="NORMAL")  # `_sync` does the rest
         owner = connection.execute("PRAGMA application_id").fetchone()[0]
         is_empty = not connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
     except sqlite3.DatabaseError as error:

@@ -73,7 +73,9 @@ def next_step(w: Writing, row: Row[Any], study: Row[Any], now: datetime) -> Step
         planned = list(assignment.remaining(w.connection, row))
     states = _states(w.connection, row)
     if row.status == "active" and states and not planned and "issued" not in states:
-        code, notice = secrets.token_hex(5).upper(), ""
+        num_seen = states.count("done") + states.count("skipped")
+        has_answered = states.count("done") >= _min_answered(study) * num_seen
+        code, notice = secrets.token_hex(5).upper() if has_answered else None, ""
         row = w.update(raters, raters.c.id == row.id, status="complete", completion_code=code)[0]
     shown = [trial.pair_id for trial in ((held,) if held else ()) + tuple(planned[:1])]
     pairs = {asked.id: asked for asked in w.execute(PAIRS.where(pair.c.id.in_(shown)))}
@@ -84,6 +86,11 @@ def next_step(w: Writing, row: Row[Any], study: Row[Any], now: datetime) -> Step
         upcoming=tuple(sorted((following.picture_a, following.picture_b))) if following else (),
         notice=notice,
     )
+
+
+def _min_answered(study: Row[Any]) -> float:
+    """The share of pairs that a rater must answer for the code; older manifests name none."""
+    return float(studies.parsed(study.config_json).get("min_answered_share", 0))
 
 
 def current_step(connection: Connection, row: Row[Any]) -> Step:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, select
@@ -11,8 +12,9 @@ from rocm.study.store import studies
 from rocm.study.store import tables as t
 
 Arms = dict[int, tuple[int, str]]
-CHECKS, PILOT, WITHDRAWN = "checks", "pilot", "withdrawn"
-"""Rules of a vote: too few attention checks right, a try, answers taken back."""
+CHECKS, UNSEEN, PILOT, WITHDRAWN = "checks", "unseen", "pilot", "withdrawn"
+"""Rules of a vote: too few attention checks right, too many pairs that were not looked at, a try,
+answers taken back."""
 
 
 @dataclass(frozen=True)
@@ -20,8 +22,10 @@ class Vote:
     """One answer of one rater to one question of one pair, without anything that names a person.
 
     `comparison` is `A:B`, the arms' names in the recipe's order, or codes where the key is
-    elsewhere; a and b are these, not those of the table `pair`. `rules` (`checks`, `pilot`,
-    `withdrawn`, joined by `;`) say why a vote is `excluded`. Sizes are CSS pixels, times ISO.
+    elsewhere; a and b are these, not those of the table `pair`. `rules` (`checks`, `unseen`,
+    `pilot`, `withdrawn`, joined by `;`) say why a vote is `excluded`. `unseen`: by the server's
+    clock the pictures were not shown, or for less than `min_median_ms`. Sizes are CSS pixels,
+    times ISO.
     """
 
     study: str
@@ -55,6 +59,7 @@ class Vote:
     rules: str
     shown_at: str | None
     created_at: str
+    unseen: bool = False
 
 
 def votes(connection: Connection, study_id: str) -> list[Vote]:
@@ -114,15 +119,41 @@ def is_reportable(vote: Vote) -> bool:
 
 
 def _checked(connection: Connection, study_id: str, stored: list[Vote]) -> list[Vote]:
-    """The same votes, with the manifest's rule on attention checks applied."""
+    """The same votes, with the manifest's rules applied."""
     config = studies.info(connection, study_id).config
     primary = config.get("primary_question", "overall")
-    failed = failed_checks(stored, primary, config.get("min_check_share", 0))
-    rules = {vote.rules: ";".join(filter(None, (vote.rules, CHECKS))) for vote in stored}
-    return [
-        replace(vote, excluded=True, rules=rules[vote.rules]) if vote.rater in failed else vote
-        for vote in stored
-    ]
+    fastest_ms = config.get("min_median_ms", 0)
+    votes = [replace(vote, unseen=_is_unseen(vote, fastest_ms)) for vote in stored]
+    rules = {
+        CHECKS: failed_checks(votes, primary, config.get("min_check_share", 0)),
+        UNSEEN: _mostly_unseen(votes, config.get("max_unseen_share", 1)),
+    }
+    for rule, failed in rules.items():
+        votes = [_excluded(vote, rule) if vote.rater in failed else vote for vote in votes]
+    return votes
+
+
+def _excluded(vote: Vote, rule: str) -> Vote:
+    return replace(vote, excluded=True, rules=";".join(filter(None, (vote.rules, rule))))
+
+
+def _is_unseen(vote: Vote, fastest_ms: int) -> bool:
+    """Whether a person answered without having had the pictures on the screen for that long."""
+    if vote.source == "simulated":
+        return False
+    if vote.shown_at is None:
+        return True
+    took = datetime.fromisoformat(vote.created_at) - datetime.fromisoformat(vote.shown_at)
+    return took < timedelta(milliseconds=fastest_ms)
+
+
+def _mostly_unseen(votes: Iterable[Vote], most: float) -> set[int]:
+    """Raters with a larger share than `most` of unseen trials, practice left out."""
+    trials: dict[int, dict[str, bool]] = {}
+    for vote in votes:
+        if vote.kind != "practice":
+            trials.setdefault(vote.rater, {})[vote.trial] = vote.unseen
+    return {rater for rater, own in trials.items() if sum(own.values()) > most * len(own)}
 
 
 def _vote(row: dict[str, Any], arms: Arms, rules: dict[Any, list[str]]) -> Vote:

@@ -3,6 +3,7 @@
 Only hashes of raters' tokens are stored. No method that takes a token tells an arm.
 """
 
+import json
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,10 +19,13 @@ from rocm.study.store.database import Database, Writing, as_stored
 from rocm.study.store.migrate import upgrade
 from rocm.study.store.session import Answer, Screen, Session, Step, TrialQuestion, checked
 from rocm.study.store.studies import StudyContext
-from rocm.study.store.tables import exclusion, payment
+from rocm.study.store.tables import event, exclusion, payment
 from rocm.study.store.tables import rater as raters
 from rocm.study.store.tables import trial as trials
 from rocm.study.store.tables import vote as votes_table
+
+ADDRESSES = "addresses"
+"""Kind of the events that say how many addresses answers came from."""
 
 
 def _now() -> datetime:
@@ -191,6 +195,12 @@ class Store:
                 assignment.give_back(w, assignment.counted_pairs(w, [held]))
             step = queries.next_step(w, row, study, self.clock())
             return replace(step, was_saved_before=held.state != "issued")
+
+    def note_addresses(self, study_id: str, told: dict[str, int]) -> None:
+        """Store how many answers came from how many addresses, and from the busiest of them."""
+        with self.database.write() as w:
+            what = {"at": self.stamp(), "kind": ADDRESSES, "data_json": json.dumps(told)}
+            w.insert(event, study_id=study_id, **what)
 
     def expire(self) -> int:
         """Give back trials held longer than their lease, of every study; returns their number."""

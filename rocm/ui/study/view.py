@@ -101,6 +101,8 @@ def _figures(study: StudyDetails) -> list[str]:
         ]
         if study.num_flagged is not None:
             facts.append(f"flagged raters: {study.num_flagged}")
+    if now.few_addresses:
+        facts.append(now.few_addresses)
     if study.num_invited:
         facts.append(f"invitations: {study.num_invited}; only invited raters and pilots can vote")
     if now.num_pilots:

@@ -162,7 +162,7 @@ def build_restart(studio: Studio, actions: Actions, form: TrainForm, selected: g
 
 
 def larger_beta(config: RunConfig) -> float:
-    """Twice the beta of some settings, within its bounds; the first preset's instead of 0 or auto."""
+    """Twice the beta of settings, within its bounds; the first preset's for 0 and auto."""
     most = bound(FIELDS["beta"], Le) or float("inf")
     fixed = 0.0 if config.beta == AUTO else float(config.beta)
     return min(2 * fixed or float(RunConfig.load(FIRST_PRESET).beta), most)

@@ -163,9 +163,10 @@ def test_an_erased_rater_leaves_a_chain_that_holds(file):
 
 
 def test_votes_from_before_the_chain_are_chained_once_and_marked(file):
-    old = "ALTER TABLE vote DROP COLUMN previous; DROP TABLE chain; DELETE FROM event WHERE kind = "
-    old += "'withdrew'; UPDATE alembic_version SET version_num = '0002'; DROP TRIGGER "
-    old += "chain_grows; DROP TRIGGER chain_no_delete; DROP TRIGGER event_no_delete"
+    old = "DROP TRIGGER chain_grows; DROP TRIGGER chain_no_delete; DROP TRIGGER event_no_delete;"
+    old += "ALTER TABLE vote DROP COLUMN previous; DROP TABLE chain;"
+    old += "DELETE FROM event WHERE kind = 'withdrew';"
+    old += "UPDATE alembic_version SET version_num = '0002'"
     without_guards(file, old)
     assert faults(file) == []
     database = Database(file)

@@ -37,6 +37,7 @@ RECIPE = {
     ],
     "votes_per_pair": 2, "main_per_rater": 12, "checks_per_rater": 1, "repeats_per_rater": 1,
     "min_check_share": 0,  # who always says left fails some
+    "max_unseen_share": 1,
     "practice": 1,
     "consent": {
         "version": "1", "text": "You may stop.", "contact": "a@b.c", "min_age": 18,

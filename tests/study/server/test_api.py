@@ -1,11 +1,18 @@
+import re
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
 from rocm.study.design import lifecycle
+from rocm.study.report.progress import study_progress
 from rocm.study.server.app import MAX_BODY_BYTES
 from rocm.study.server.limits import Counter, Limit, Limits
 from rocm.study.server.refusal import Refusal
+from rocm.study.statistics.flags import rater_reports
+from rocm.study.statistics.votes import Votes
 from rocm.study.store import tables
 from rocm.study.store.identity import external_hmac, study_secret
+from rocm.study.store.invitations import invite
 from tests.study.server.conftest import Visitor, fill, full_disk
 from tests.study.small import QUESTIONS, STUDY, column, count
 
@@ -237,3 +244,75 @@ def test_every_answer_forbids_what_the_page_does_not_need(client, visitor):
         assert "unsafe" not in headers["content-security-policy"]
     for answer in (visitor.post("trial"), visitor.get("progress"), client.get(f"/{api}")):
         assert answer.headers["cache-control"] == "no-store"
+
+
+def stuff(client, num_visits: int) -> int:
+    """Visits of one address that answer without looking; how many were let in."""
+    let_in = 0
+    for _ in range(num_visits):
+        answer = client.post(JOIN, json={"source": "link"})
+        if answer.status_code != 200:
+            continue
+        let_in += 1
+        headers = {"Authorization": f"Bearer {answer.json()['token']}"}
+        client.post("/study/api/consent", json={"version": "1"}, headers=headers)
+        trial = client.post("/study/api/trial", json={}, headers=headers).json()["trial"]
+        while trial:
+            body = {"trial": trial["id"], "answers": LEFT}
+            step = client.post("/study/api/vote", json=body, headers=headers).json()
+            trial = step["trial"]
+    return let_in
+
+
+def test_a_ballot_box_is_not_stuffed_unseen(serve, store, tmp_path):
+    rule = {"max_unseen_share": 0.5, "min_median_ms": 800}
+    fill(store, tmp_path / "pictures", rule, votes_per_pair=9)
+    lifecycle.open_study(store, STUDY)
+    assert stuff(serve(), 20) == 5
+    votes = store.votes(STUDY)
+    assert {vote.rules for vote in votes} == {"unseen"}
+    assert all(vote.excluded for vote in votes)
+    reports = rater_reports(Votes.from_rows(vars(vote) for vote in votes if vote.kind == "main"))
+    assert all("100% of the pairs were never shown" in " ".join(one.flags) for one in reports)
+    said = study_progress(store, STUDY).few_addresses
+    assert re.fullmatch(r"100 % of the last \d+ answers came from one of 1 addresses", said)
+    everything = b"".join(file.read_bytes() for file in tmp_path.glob("study*"))
+    assert b"testclient" not in everything
+
+
+def test_invited_raters_of_one_address_do_not_wait(serve, store, study):
+    codes = invite(store, STUDY, 12)
+    client = serve()
+    answers = [client.post(JOIN, json={"source": "invite", "external_id": c}) for c in codes]
+    assert {answer.status_code for answer in answers} == {200}
+
+
+def test_who_looks_at_the_pictures_is_counted(serve, store, tmp_path, monkeypatch):
+    fill(store, tmp_path / "pictures", {"max_unseen_share": 0.5, "min_median_ms": 800})
+    lifecycle.open_study(store, STUDY)
+    now = [datetime(2026, 1, 1, tzinfo=UTC)]
+    store.clock = lambda: now[0]
+    rater = Visitor(serve())
+    rater.agree()
+    trial = rater.step("trial")["trial"]
+    while trial:
+        rater.step("shown", trial=trial["id"])
+        now[0] += timedelta(seconds=3)
+        trial = rater.vote(trial)["trial"]
+    assert not any(vote.excluded or vote.unseen for vote in store.votes(STUDY))
+
+
+@pytest.mark.parametrize(("num_skipped", "is_earned"), [(5, False), (3, False), (2, True)])
+def test_who_skips_most_pairs_ends_without_a_code(serve, store, tmp_path, num_skipped, is_earned):
+    fill(store, tmp_path / "pictures", {"min_answered_share": 0.5})
+    lifecycle.open_study(store, STUDY)
+    rater = Visitor(serve(), "prolific", external_id="5f0c")
+    rater.agree()
+    step = rater.step("trial")
+    while trial := step["trial"]:
+        skips = step["progress"]["num_done"] < num_skipped
+        step = rater.step("skip", trial=trial["id"]) if skips else rater.vote(trial)
+    for end in (step["progress"], rater.get("progress").json()["progress"]):
+        assert end["status"] == "complete"
+        assert (end["completion_code"] is not None) == is_earned
+        assert (end["return_url"] is not None) == is_earned
