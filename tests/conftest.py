@@ -61,7 +61,8 @@ def small_config(tiny_pipeline_dir: Path, tmp_path_factory) -> Callable[..., Run
         values = {"model": str(tiny_pipeline_dir), "prompts": str(prompts), "device": "cpu"}
         values |= {"track": "saturation", "judge": "", "num_eval_prompts": 4, "num_samples": 2}
         values |= {"num_inference_steps": 2, "batch_size": 2, "num_steps": 4, "eval_every": 2}
-        return RunConfig.load({**values, "learning_rate": 0.01, **settings})
+        values |= {"learning_rate": 0.01, "reward": "colorfulness"}
+        return RunConfig.load({**values, **settings})
 
     return make
 

@@ -30,10 +30,10 @@ from rocm.prompts.split import PromptSet, prompts_of
 from rocm.rewards.base import RAW, Mixture, Reward, Scale
 from rocm.rewards.load import load_rewards, probe_rewards
 from rocm.rewards.names import (
+    TASTE,
     audited,
     check_gradient,
     check_reward,
-    check_tracked,
     parse_mixture,
     tracked,
 )
@@ -168,9 +168,9 @@ def set_up(
         preferences = load_preferences(config.preferences, prompts.evaluation, runs)
     model = LOADERS[config.sampler](config.model, config.device, config.precision)
     others = measured or tracked(config)
-    optimized = [check_reward(name) for name in filter(None, [*weights, config.judge])]
-    audits = [check_tracked(name) for name in filter(None, [audited(config)])]
-    names = dict.fromkeys([*weights, *others, *optimized, *audits])
+    if TASTE in (*weights, config.judge):
+        check_reward(TASTE)  # refuses
+    names = dict.fromkeys(filter(None, [*weights, *others, config.judge, audited(config)]))
     rewards = load_rewards(names, model.device, copies)
     return replace(prepare(config, model, rewards, prompts, preferences), ranks=ranks)
 

@@ -15,7 +15,14 @@ def test_a_published_reward_is_trained_and_the_usable_others_are_held_out(
         shutil.copytree(tmp_path / "all" / folder, tmp_path / "weights" / folder)
     run = new_run("run", reward="clipscore", track="auto", num_steps=2, beta=0)
     first, *updates = [progress.row for progress in train(run)]
-    held_out = {"clipscore", "aesthetic", "tiny-clip", "colorfulness", "saturation"}
+    held_out = {
+        "clipscore",
+        "aesthetic",
+        "tiny-preference",
+        "tiny-clip",
+        "colorfulness",
+        "saturation",
+    }
     assert measured(first) == held_out
     assert updates[-1]["grad_norm"] > 0
 
