@@ -20,6 +20,14 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.update(HF_HUB_OFFLINE="1", GRADIO_ANALYTICS_ENABLED="False", OMP_WAIT_POLICY="PASSIVE")
 # Published rewards that this machine may hold would be measured by runs of the tests.
 os.environ.update(ROCM_REWARDS=os.devnull, HF_HUB_CACHE=os.devnull)
+# Folders and files that take long, the longest first.
+LONG = "browser training experiments scripts golden test_studio runs test_distributed models study"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files first: at the end no worker of pytest-xdist waits for the other."""
+    names = [f"tests/{name}" for name in LONG.split()]
+    items.sort(key=lambda item: [item.nodeid.startswith(name) for name in names], reverse=True)
 
 
 def pytest_collection_finish() -> None:
