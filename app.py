@@ -75,7 +75,7 @@ def serve_lab(
 ) -> None:
     """Serve the pages, and raters beside them."""
     from rocm.studio import Studio
-    from rocm.ui.app import CLOSED, STYLE, build, theme
+    from rocm.ui.app import CLOSED, HEAD, STYLE, build, theme
 
     studio = Studio(home, votes=votes.api.store, backup=votes.backup)
     studio.runs.queue.watch()
@@ -87,6 +87,7 @@ def serve_lab(
         app_kwargs={"middleware": [guard, body_limit()], "routes": [Mount(PLACE, vote_app(votes))]},
         theme=theme(),
         css_paths=STYLE,
+        head=HEAD,
     )
 
 

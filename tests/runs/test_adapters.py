@@ -84,4 +84,5 @@ def test_choices_are_the_base_the_shipped_and_runs_by_title_newest_first(run):
     names = ["base", *shipped_adapters(), "run:newer", "run:mine-1"]
     choices = adapter_choices(run.path.parent)
     assert [choice.name for choice in choices] == names
-    assert choices[-1].label == "bright apples: mine-1"
+    assert choices[-1].label == "bright apples (mine-1)"
+    assert all("(shipped)" in one.label for one in choices[1:-2])
