@@ -63,10 +63,6 @@ def test_settings_that_contradict_are_refused(settings, sentence):
         RunConfig.load(settings)
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["description: 2024-13-45", 'seed: !!int "x"', "seed: " + "9" * 5000, "seed: " + "[" * 5000],
-)
 def test_every_fault_is_told_at_once_by_its_setting():
     with pytest.raises(SettingsError) as told:
         RunConfig.load({"beta": -1, "num_steps": 0})
@@ -76,6 +72,10 @@ def test_every_fault_is_told_at_once_by_its_setting():
     assert set(told.value.faults) == {"num_inference_steps"}
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["description: 2024-13-45", 'seed: !!int "x"', "seed: " + "9" * 5000, "seed: " + "[" * 5000],
+)
 def test_yaml_that_cannot_be_read_is_one_sentence(text, tmp_path):
     path = tmp_path / "settings.yaml"
     path.write_text(text)
