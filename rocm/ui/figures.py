@@ -104,7 +104,8 @@ def _score_bars(outcomes: list[dict[str, Any]], question: str, color: str) -> Fi
     """Bars of one question, which all have an interval or all have none and no whiskers."""
     scores = [100 * one["score"] for one in outcomes]
     known = [one["interval"] for one in outcomes if one["interval"]]
-    ends = [(100 * interval["low"], 100 * interval["high"]) for interval in known]
+    ends = [(100 * one["low"], 100 * one["high"]) for one in known]
+    interval = " (%{customdata[1]:.1f} to %{customdata[2]:.1f})" if ends else ""
     return {
         "type": "bar",
         "orientation": "h",
@@ -123,9 +124,11 @@ def _score_bars(outcomes: list[dict[str, Any]], question: str, color: str) -> Fi
             "thickness": 1.4,
             "width": 4,
         },
-        "customdata": [[one["num_votes"], *both] for one, both in zip(outcomes, ends, strict=True)],
-        "hovertemplate": "%{x:.1f} % (%{customdata[1]:.1f} to %{customdata[2]:.1f})<br>"
-        "%{customdata[0]} votes",
+        "customdata": [
+            [one["num_votes"], *both]
+            for one, both in zip(outcomes, ends or [()] * len(outcomes), strict=True)
+        ],
+        "hovertemplate": "%{x:.1f} %" + interval + "<br>%{customdata[0]} votes",
     }
 
 
