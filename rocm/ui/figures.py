@@ -105,6 +105,7 @@ def _score_bars(outcomes: list[dict[str, Any]], question: str, color: str) -> Fi
     scores = [100 * one["score"] for one in outcomes]
     known = [one["interval"] for one in outcomes if one["interval"]]
     ends = [(100 * one["low"], 100 * one["high"]) for one in known]
+    rows = zip([one["num_votes"] for one in outcomes], *zip(*ends, strict=True), strict=True)
     interval = " (%{customdata[1]:.1f} to %{customdata[2]:.1f})" if ends else ""
     return {
         "type": "bar",
@@ -124,10 +125,7 @@ def _score_bars(outcomes: list[dict[str, Any]], question: str, color: str) -> Fi
             "thickness": 1.4,
             "width": 4,
         },
-        "customdata": [
-            [one["num_votes"], *both]
-            for one, both in zip(outcomes, ends or [()] * len(outcomes), strict=True)
-        ],
+        "customdata": [list(row) for row in rows],
         "hovertemplate": "%{x:.1f} %" + interval + "<br>%{customdata[0]} votes",
     }
 
