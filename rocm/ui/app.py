@@ -25,6 +25,12 @@ KEPT_S = (3600, 86_400)
 # up, and further visitors read that it is busy.
 MAX_WAITING = 100
 QUEUE_LOOK_S = 0.1
+# Gradio's loading notice goes on counting at every frame after it has gone; now once a second.
+HEAD = """<script>
+const atFrame = window.requestAnimationFrame.bind(window);
+window.requestAnimationFrame = act => /performance\\.now\\(\\)-.*1e3/.test(String(act))
+  ? setTimeout(act, 1000) : atFrame(act);
+</script>"""
 TITLE = """
 <h1>ROCM Studio</h1>
 <p>Fine-tune a few-step text-to-image model directly on a reward, while a divergence keeps it

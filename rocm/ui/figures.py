@@ -105,6 +105,8 @@ def _score_bars(outcomes: list[dict[str, Any]], question: str, color: str) -> Fi
     scores = [100 * bar["score"] for bar in outcomes]
     known = [bar["interval"] for bar in outcomes if bar["interval"]]
     ends = [(100 * interval["low"], 100 * interval["high"]) for interval in known]
+    rows = zip([bar["num_votes"] for bar in outcomes], *zip(*ends, strict=True), strict=True)
+    interval = " (%{customdata[1]:.1f} to %{customdata[2]:.1f})" if ends else ""
     return {
         "type": "bar",
         "orientation": "h",
@@ -123,9 +125,8 @@ def _score_bars(outcomes: list[dict[str, Any]], question: str, color: str) -> Fi
             "thickness": 1.4,
             "width": 4,
         },
-        "customdata": [[bar["num_votes"], *both] for bar, both in zip(outcomes, ends, strict=True)],
-        "hovertemplate": "%{x:.1f} % (%{customdata[1]:.1f} to %{customdata[2]:.1f})<br>"
-        "%{customdata[0]} votes",
+        "customdata": [list(row) for row in rows],
+        "hovertemplate": "%{x:.1f} %" + interval + "<br>%{customdata[0]} votes",
     }
 
 

@@ -27,18 +27,10 @@ def watcher(mark: Callable[[], int], tab: str) -> gr.HTML:
     It asks only while the page is visible and `tab` is in front; the answer comes with the change,
     or after `ANSWER_S` seconds without.
     """
-    known = (0.0, "")
-
-    async def look() -> str:
-        """All visitors share a look."""
-        nonlocal known
-        if monotonic() - known[0] >= LOOK_S / 2:
-            known = (monotonic(), str(await asyncio.to_thread(mark)))
-        return known[1]
 
     async def wait_for_change(seen: SeenMark) -> str:
         until = monotonic() + ANSWER_S
-        while (now := await look()) == seen.mark and monotonic() < until:
+        while (now := str(await asyncio.to_thread(mark))) == seen.mark and monotonic() < until:
             await asyncio.sleep(LOOK_S)
         return now
 

@@ -171,6 +171,12 @@ def test_a_queue_goes_on_by_itself_and_can_be_changed(visit, home):
         assert f"Queued as number {place}" in toast(page)
     waiting = Studio(home).runs.waiting
     first, last = [report.run_id for report in waiting()]
+    page.wait_for_url(f"**?run={at_work}")  # the view is kept
+    page.click(f"#runs tr[data-run='{last}'] .name button")
+    wait_for_state(page, "queued")
+    page.go_back()  # to the run before
+    wait_for_state(page, "running")
+    page.go_forward()
     wait_for_state(page, "queued")
     page.click("#earlier")
     page.wait_for_selector("#earlier[disabled]")
@@ -231,7 +237,12 @@ def test_settings_become_a_command_a_preset_and_come_back(visit, finished):
         "() => document.querySelector('#command textarea')?.value.includes('0.25')"
     )
 
-    # A reload loses nothing that was typed.
+    # Neither a list of presets that is left without a choice nor a reload loses what was typed.
+    page.click("#preset input")
+    page.keyboard.press("Escape")
+    page.click("#title h1")
+    page.wait_for_timeout(2000)
+    assert page.input_value("#setting_beta input") == "0.25"
     wait_until_form_is_filled(page)
     go(page)
     page.wait_for_function(BETA, arg="0.25")

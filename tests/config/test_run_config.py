@@ -2,7 +2,7 @@ import pytest
 
 from rocm.config import RunConfig
 from rocm.config.presets import preset_names, read_settings
-from rocm.errors import ConfigError, MissingFile
+from rocm.errors import ConfigError, MissingFile, SettingsError
 from rocm.models.files import model_repositories
 from rocm.rewards.names import parse_mixture
 from rocm.storage.paths import ROOT, find_folder
@@ -67,6 +67,15 @@ def test_overrides_win_and_text_becomes_numbers():
 def test_settings_that_contradict_are_refused(settings, sentence):
     with pytest.raises(ConfigError, match=sentence):
         RunConfig.load(settings)
+
+
+def test_every_fault_is_told_at_once_by_its_setting():
+    with pytest.raises(SettingsError) as told:
+        RunConfig.load({"beta": -1, "num_steps": 0})
+    assert set(told.value.faults) == {"beta", "num_steps"}
+    with pytest.raises(SettingsError) as told:
+        RunConfig.load({"num_inference_steps": 9})
+    assert set(told.value.faults) == {"num_inference_steps"}
 
 
 @pytest.mark.parametrize(

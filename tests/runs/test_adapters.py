@@ -85,3 +85,4 @@ def test_choices_are_the_base_the_shipped_and_runs_by_title_newest_first(run):
     choices = adapter_choices(run.path.parent)
     assert [choice.name for choice in choices] == names
     assert choices[-1].label == "bright apples (mine-1)"
+    assert all("(shipped)" in choice.label for choice in choices[1:-2])

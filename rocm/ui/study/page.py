@@ -23,7 +23,7 @@ from rocm.ui.compare.form import arm_choices
 from rocm.ui.handlers import HIDDEN, QUIET, click_at_work, in_words, told
 from rocm.ui.study import view
 from rocm.ui.study.form import StudyForm, build_form
-from rocm.ui.study.panel import ChosenStudy, bin_choices, build_panel
+from rocm.ui.study.panel import COST, ChosenStudy, bin_choices, build_panel
 from rocm.ui.study.questions import QUESTIONS, whole
 
 MAX_TEXT = 200_000
@@ -126,6 +126,8 @@ class StudyPage:
         chosen = self._at[:2]
         asked = [*chosen, panel["seconds"], panel["pay"]]
         panel["calculate"].click(in_words(self._calculate), asked, panel["cost"], **HIDDEN)
+        # Never another study's.
+        panel["selected"].change(lambda: COST, None, panel["cost"], **QUIET)
         pack = in_words(self._pack)
         click_at_work(panel["pack"], "Packing ...", pack, chosen, panel["archive"], **HIDDEN)
         texts = [form.text, form.tabs, form.box]

@@ -51,7 +51,10 @@ def warnings(run_id: str, pace: RunPace) -> str:
     kinds: dict[str, list[dict[str, Any]]] = {}
     for warning in pace.warnings:
         kinds.setdefault(warning["warning"], []).append(warning)
-    lines = [f"<p>{_occasions(many)}: {escape(many[-1]['message'])}</p>" for many in kinds.values()]
+    lines = []
+    for many in kinds.values():
+        steps = ", ".join(str(warning["step"]) for warning in many[-MOST_STEPS:])
+        lines.append(f"<p>Update {steps}: {escape(many[-1]['message'])}</p>")
     if HACKED.isdisjoint(kinds):
         return "".join(lines)
     step, remedy = pace.best_step, "No checkpoint is better than the base model on the judge."
@@ -59,14 +62,6 @@ def warnings(run_id: str, pace: RunPace) -> str:
         adapter = f"{run_id}@{step}"
         remedy = _lead(f"Use step {step} in Generate", tab="generate", adapter=f"run:{adapter}")
     return "".join(lines) + f'<p class="remedy">{remedy}</p>'
-
-
-def _occasions(many: list[dict[str, Any]]) -> str:
-    steps = [str(warning["step"]) for warning in many]
-    first = f"Update{'s' if len(steps) > 1 else ''} {', '.join(steps[:-1][:MOST_STEPS])}"
-    if len(steps) == 1:
-        return f"Update {steps[0]}"
-    return f"{first}{' ...' if len(steps) > MOST_STEPS + 1 else ''} and {steps[-1]}"
 
 
 def leads(run_id: str, may_train: bool) -> str:

@@ -1,5 +1,7 @@
 """The Results page: what it says of a count, who may ask, and its figure."""
 
+from types import SimpleNamespace
+
 import gradio as gr
 import pytest
 
@@ -93,8 +95,21 @@ def test_marks_and_new_votes_are_shown_and_text_is_escaped():
 
 def test_the_figure_has_a_bar_and_its_interval_for_every_score():
     figure = score_figure(OUTCOMES, [MARK], "All votes")
-    overall, appeal = figure["data"]
+    overall, appeal, unknown = figure["data"]
     assert (overall["name"], overall["y"], overall["x"]) == ("overall", ["x:y", "x:z"], [70, 50])
     assert overall["error_x"]["array"] == pytest.approx([10, 10])
-    assert appeal["error_x"]["arrayminus"] == pytest.approx([10, 0])
+    assert appeal["error_x"]["arrayminus"] == pytest.approx([10])
+    assert (unknown["name"], unknown["x"]) == ("appeal", [pytest.approx(55)])
+    assert not unknown["error_x"]["visible"]  # no interval, no whiskers
+    assert not unknown["showlegend"]
     assert MARK in figure["layout"]["title"]["text"]
+
+
+def test_results_follow_the_study_that_was_chosen_since_on_the_study_page(page, monkeypatch):
+    asked = []
+    monkeypatch.setattr(page, "_listed", lambda wanted: asked.append(wanted) or {})
+    request = SimpleNamespace(query_params={})
+    for study, chosen, followed in (("a", "", ""), ("a", "b", ""), ("a", "b", "b")):
+        changes = page._enter("secret", study, chosen, followed, request)
+        assert changes[page._followed] == chosen
+    assert asked == ["a", "b", "a"]

@@ -43,7 +43,9 @@ def page(studio, studies):
     fill(studies.store)
     with gr.Blocks():
         form = build_form(studio.comparisons)
-        yield StudyPage(studies, RULE, form, build_panel(studies, gr.Textbox(), RULE))
+        yield StudyPage(
+            studies, studio.comparisons, RULE, form, build_panel(studies, gr.Textbox(), RULE)
+        )
 
 
 @pytest.fixture
