@@ -105,6 +105,8 @@ def _estimate(config: RunConfig, rate: Rate, words: str) -> Estimate:
     update_s = _update_passes(config) * rate.train_s
     drawn = config.num_eval_prompts * (config.num_inference_steps + 1)
     evaluations = 1 + -(-config.num_steps // config.eval_every)
+    if config.is_judge_steering:
+        evaluations *= 3  # at each, a look at the adapter and at an earlier one
     seconds = rate.start_s + config.num_steps * update_s + evaluations * drawn * rate.draw_s
     memory_mb = rate.fixed_mb + rate.pass_mb * config.batch_size * kept_passes(config)
     return Estimate(seconds, memory_mb, f"Estimated {words}.")

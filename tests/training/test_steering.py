@@ -6,35 +6,40 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from rocm.algorithms.budget import GROWTH, MEMORY
 from rocm.errors import TrainingError
 from rocm.models.lora import WEIGHTS
+from rocm.training import steering
 from rocm.training.loop import train
 from rocm.training.setup import set_up
 from rocm.training.steering import look
+from rocm.training.update import update
 from tests.training.choices import ALGORITHMS
 from tests.training.threads import pair
 
 CLOCK = ("time", "seconds", "images_per_s", "memory_mb")
 # The start ends with the first KL above a quarter of this.
 HELD = {"beta": "auto", "kl_budget": 1e-3}
-STEERED = {"beta": "auto", "reward": "saturation", "track": "", "num_steps": 16, "eval_every": 4}
-STEERED |= {"num_eval_prompts": 8, "learning_rate": 0.02}
-JUDGES = """
-from rocm.rewards.color import saturation
-
-def friend(images, prompts):
-    return saturation(images)
-
-def foe(images, prompts):
-    return -saturation(images)
-"""
+STEERED = {"beta": "auto", "reward": "saturation", "track": "", "num_steps": 16, "eval_every": 2}
+STEERED |= {"num_eval_prompts": 8, "judge": "colorfulness"}
 
 
 @pytest.fixture
-def judges(tmp_path):
-    path = tmp_path / "judges.py"
-    path.write_text(JUDGES)
-    return {"friend": f"{path}:friend", "foe": f"{path}:foe"}
+def world(monkeypatch):
+    """Looks whose reward and judge, in deviations, follow from the size of the adapter's update."""
+
+    def make(run, judge):
+        def seen(setup, step):
+            named = setup.model.pipeline.unet.named_parameters()
+            sizes = [one.detach().abs().mean() for name, one in named if ".lora_B." in name]
+            level = 10 * torch.stack(sizes).mean() + torch.linspace(0, 1, 8)
+            scales = run.manifest()["base_scores"]
+            by_name = {"saturation": level, "colorfulness": judge * level}
+            return {name: one * scales[name]["deviation"] for name, one in by_name.items()}
+
+        monkeypatch.setattr(steering, "look", seen)
+
+    return make
 
 
 def measured(run):
@@ -62,8 +67,8 @@ def test_every_algorithm_resumes_its_controller_bit_for_bit(new_run, settings):
     assert betas[0] == 0 < betas[-1]
 
 
-def test_a_steered_run_resumes_bit_for_bit(new_run, judges):
-    runs = [new_run(name, **STEERED, judge=judges["friend"]) for name in ("straight", "broken")]
+def test_a_steered_run_resumes_bit_for_bit(new_run):
+    runs = [new_run(name, **STEERED) for name in ("straight", "broken")]
     list(train(runs[0]))
     for progress in train(runs[1]):
         if progress.step == 13:
@@ -74,28 +79,31 @@ def test_a_steered_run_resumes_bit_for_bit(new_run, judges):
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_the_budget_grows_while_a_judge_rises_with_the_reward(new_run, judges):
-    run = new_run("run", **STEERED, judge=judges["friend"], audit="colorfulness")
+def test_the_budget_grows_while_a_judge_rises_with_the_reward(new_run, world):
+    run = new_run("run", **STEERED, audit="smoothness")
+    world(run, judge=1)
     list(train(run))
-    budgets = [row["kl_budget"] for row in run.metrics() if "kl_budget" in row]
-    assert budgets == sorted(budgets)
-    assert budgets[-1] > 1.2 * budgets[0]
+    rows, mean = run.metrics(), 0.0
+    for row in rows[1:11]:
+        mean = MEMORY * mean + (1 - MEMORY) * row["kl_nats"]
+    assert rows[11]["kl_budget"] == pytest.approx(GROWTH * mean)
     assert not {"step-back", "nothing-to-gain"} & set(warned(run))
     assert run.events()[-1]["strength"] == 1
-    assert all("audit/colorfulness" in row for row in run.metrics() if "eval/reward" in row)
+    assert all("audit/smoothness" in row for row in rows if "eval/reward" in row)
     told = run.manifest()
-    assert (told["is_judge_steering"], told["audit"]) == (True, "colorfulness")
+    assert (told["is_judge_steering"], told["audit"]) == (True, "smoothness")
 
 
-def test_a_judge_that_falls_takes_the_run_back_and_its_strength_down(new_run, judges):
-    run = new_run("run", **STEERED, judge=judges["foe"])
+def test_a_judge_that_falls_takes_the_run_back_and_its_strength_down(new_run, world):
+    run = new_run("run", **STEERED)
+    world(run, judge=-1)
     list(train(run))
     back = [event["step"] for event in run.events() if event.get("warning") == "step-back"]
-    rows = {row["step"]: row for row in run.metrics()}
-    name = f"heldout/{judges['foe']}"
+    rows, name = run.metrics(), "heldout/colorfulness"
+    assert rows[back[0] - 1]["kl_nats"] > 0
     # Nothing but the base model was clean, and the evaluation shows what goes on.
     assert rows[back[0]][name] == pytest.approx(rows[0][name], abs=1e-6)
-    assert rows[back[0] - 1]["kl_nats"] > 0
+    assert rows[-1]["kl_budget"] < rows[back[0]]["kl_budget"]
     assert "nothing-to-gain" in warned(run)
     assert run.events()[-1]["strength"] == 0.25
     kept, last = weights(run.path / "adapter"), weights(run.checkpoint_dir(16))
@@ -104,16 +112,17 @@ def test_a_judge_that_falls_takes_the_run_back_and_its_strength_down(new_run, ju
         torch.testing.assert_close(kept[key], factor * value)
 
 
-def test_a_given_budget_leaves_the_judge_alone(new_run, judges):
-    run = new_run("run", **{**STEERED, **HELD}, judge=judges["foe"])
+def test_a_given_budget_leaves_the_judge_alone(new_run, world):
+    run = new_run("run", **{**STEERED, **HELD})
+    world(run, judge=-1)
     list(train(run))
     assert {row["kl_budget"] for row in run.metrics()[1:]} == {1e-3}
-    assert set(warned(run)) <= {"budget", "oscillation", "saturation", "collapse", "hacking"}
+    assert not {"step-back", "nothing-to-gain"} & set(warned(run))
     assert run.manifest()["is_judge_steering"] is False
 
 
-def test_looks_draw_no_evaluation_prompt_and_have_noise_of_their_own(small_config, judges):
-    setup = set_up(small_config(**STEERED, judge=judges["friend"], num_prompts=20))
+def test_looks_draw_no_evaluation_prompt_and_have_noise_of_their_own(small_config):
+    setup = set_up(small_config(**STEERED, num_prompts=20))
     drawn = []
 
     def drawing(prompts, seeds, rewards):
@@ -131,13 +140,33 @@ def test_looks_draw_no_evaluation_prompt_and_have_noise_of_their_own(small_confi
     assert not torch.equal(first["saturation"], later["saturation"])
 
 
-def test_two_processes_look_at_the_pictures_of_one(small_config, judges):
-    config = small_config(**STEERED, judge=judges["friend"])
+def test_two_processes_look_at_the_pictures_of_one(small_config):
+    config = small_config(**STEERED)
     alone = look(set_up(config), 4)
     with ThreadPoolExecutor(2) as pool:
         found = list(pool.map(look, [set_up(config, (), ranks) for ranks in pair()], (4, 4)))
     for one in found:
         torch.testing.assert_close(one, alone)
+
+
+def steered(setup):
+    start = setup.evaluate().scales()
+    for step in range(1, 12):
+        update(setup, setup.rewards.mixture(start), step)
+        if setup.learner.control.budget.is_start_over or step == 11:
+            steering.steer(setup, start, step)
+    return setup.learner.control.state_dict()
+
+
+def test_two_processes_steer_alike(small_config):
+    config = small_config(**STEERED, batch_size=4)
+    with ThreadPoolExecutor(2) as pool:
+        one, other = pool.map(steered, [set_up(config, (), ranks) for ranks in pair()])
+    assert one["budget"]["beta0"] > 0
+    assert one["clean_step"] == other["clean_step"]
+    for name in ("budget", "watch", "clean_budget"):
+        assert one[name] == other[name], name
+    torch.testing.assert_close(one["clean"], other["clean"], rtol=0, atol=0)
 
 
 def test_a_policy_that_does_not_move_has_no_budget(new_run):
