@@ -25,7 +25,6 @@ from rocm.study.server.start import KEPT, MODES, chosen_mode, is_for_one, server
 from rocm.ui.access import Access, access
 from rocm.ui.middleware import body_limit, hosts, only_the_page, same_host
 
-
 # Each statement of a vote gives Python's lock away; the usual 5 ms until it is back would add up.
 SWITCH_S = 0.0005
 
