@@ -116,7 +116,7 @@ def server(home: Path) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    environment = {**os.environ, "ROCM_HOME": str(home), "PORT": str(port)}
+    environment = {**os.environ, "ROCM_HOME": str(home), "PORT": str(port), "ROCM_PROXIED": "1"}
     command = [sys.executable, "app.py", "--mode", "study"]
     process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
     address = f"http://127.0.0.1:{port}"
@@ -175,7 +175,10 @@ class HttpRater:
         """Vote until the phase is over, in one visit after another."""
         await asyncio.sleep(self.dice.uniform(0, THINKS_S[1]))  # people do not all come at once
         while not phase.is_over:
-            joined = await self.client.post(f"api/{STUDY}/join", json={"source": "link"})
+            # Many visits of one address would have to wait.
+            address = {"X-Forwarded-For": f"10.0.{self.dice.randrange(256)}.1"}
+            link = {"source": "link"}
+            joined = await self.client.post(f"api/{STUDY}/join", json=link, headers=address)
             self.headers = {"Authorization": f"Bearer {joined.raise_for_status().json()['token']}"}
             await self._ask("consent", version="1")
             step = await self._ask("trial")

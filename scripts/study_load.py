@@ -185,7 +185,8 @@ def full(file: Path) -> None:
 
 
 def main() -> None:
-    """Measure."""
+    """Measure, with threads that switch as the app's do."""
+    sys.setswitchinterval(0.0005)
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("what", choices=["load", "processes", "kill", "full", "child"])
     parser.add_argument("rest", nargs="*")

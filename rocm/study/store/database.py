@@ -9,11 +9,13 @@ import os
 import re
 import sqlite3
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path
-from threading import RLock
-from typing import Any, cast
+from queue import SimpleQueue
+from threading import RLock, Thread, current_thread
+from typing import Any, TypeVar, cast
 from urllib.parse import quote
 
 import sqlalchemy as sa
@@ -25,6 +27,8 @@ from rocm.errors import StoreUnavailable, StudyError
 APPLICATION_ID = 0x524F434D  # "ROCM", so that no other program's file is taken for ours
 BUSY_TIMEOUT_MS = 10_000
 POOL_SIZE = 10
+AT_ONCE = 50  # transactions before a sync
+SYNC: Callable[[int], None] = getattr(os, "fdatasync", os.fsync)
 
 # Primary result codes that come from outside: disk, locks, rights; any other is a defect of ours.
 OUTSIDE = {
@@ -43,6 +47,7 @@ LOST = (
     "this request. Put the file back, or restart the app; with ROCM_BACKUP the votes are restored."
 )
 
+Result = TypeVar("Result")
 Change = tuple[str, dict[str, Any]]
 """A table and a row of it as it is now; an empty row where some were deleted."""
 
@@ -99,6 +104,8 @@ class Database:
         self.on_commit: Callable[[list[Change]], None] = lambda changes: None
         self.on_lost: Callable[[], None] = lambda: None
         self._num_commits = self._num_synced = 0
+        self._tasks: SimpleQueue[Any] = SimpleQueue()
+        self._thread: Thread | None = None
         if self.is_sqlite:
             self._lock: Any = RLock()
             self._syncing = RLock()
@@ -120,16 +127,65 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[Writing]:
         """A transaction, synced at the end; an exception or StoreUnavailable undoes all of it."""
+        with self._committed() as writing:
+            yield writing
+        if self.is_sqlite and writing.changes:
+            self._sync(self._num_commits)
+
+    def together(self, work: Callable[[Writing], Result]) -> Result:
+        """The result of `work` in a transaction of its own, synced with others that came at once.
+
+        On SQLite a thread of its own does it: to hand the writer from thread to thread would take
+        longer than the work.
+        """
+        if not self.is_sqlite:
+            with self.write() as w:
+                return work(w)
+        if self._thread is None:
+            with self._lock:
+                self._thread = self._thread or _started(self._work)
+        asked: Future[Result] = Future()
+        self._tasks.put((work, asked))
+        return asked.result()
+
+    def _work(self) -> None:
+        is_open = True
+        while is_open:
+            batch = [self._tasks.get()]
+            while self._tasks.qsize() and len(batch) < AT_ONCE:
+                batch.append(self._tasks.get())
+            is_open = None not in batch
+            self._do([task for task in batch if task])
+
+    def _do(self, tasks: list[Any]) -> None:
+        """Do tasks one after the other, sync once, and hand out the results."""
+        done = []
+        for work, asked in tasks:
+            try:
+                with self._committed() as w:
+                    result = work(w)
+            except Exception as error:  # noqa: BLE001, raised where it was asked for
+                asked.set_exception(error)
+            else:
+                done.append((asked, result))
+        try:
+            self._sync(self._num_commits)
+        except StoreUnavailable as error:
+            for asked, _ in done:
+                asked.set_exception(error)
+        else:
+            for asked, result in done:
+                asked.set_result(result)
+
+    @contextmanager
+    def _committed(self) -> Iterator[Writing]:
         with self._lock, self._watched():
             with self._writer.begin() as connection:
                 writing = Writing(connection)
                 yield writing
             if writing.changes:
                 self.on_commit(writing.changes)
-            self._num_commits += 1
-            number = self._num_commits
-        if self.is_sqlite and writing.changes:
-            self._sync(number)
+                self._num_commits += 1
 
     def _sync(self, number: int) -> None:
         """Wait until SQLite's write-ahead log is on the disk up to that commit.
@@ -144,7 +200,7 @@ class Database:
             try:
                 log = os.open(f"{self.file}-wal", os.O_RDONLY)
                 try:
-                    os.fsync(log)
+                    SYNC(log)
                 finally:
                     os.close(log)
             except OSError as error:
@@ -199,12 +255,19 @@ class Database:
 
     def reopen(self) -> None:
         """Connect to an SQLite file that has come in place of another one."""
-        self.close()
+        self._dispose()
         self._writer.connect().close()
         self._identity = self._file_now()
 
     def close(self) -> None:
         """Close every connection."""
+        if self._thread and self._thread is not current_thread():
+            self._tasks.put(None)
+            self._thread.join()
+            self._thread = None
+        self._dispose()
+
+    def _dispose(self) -> None:
         self._writer.dispose()
         self._reader.dispose()
 
@@ -237,6 +300,12 @@ def unreachable(error: OperationalError) -> Exception:
         "The votes' database cannot be reached, or refused the request. Nothing was stored by "
         "it. Check that PostgreSQL runs and that DATABASE_URL is right, then try again."
     )
+
+
+def _started(work: Callable[[], None]) -> Thread:
+    thread = Thread(target=work, name="votes", daemon=True)
+    thread.start()
+    return thread
 
 
 def _is_damage(error: DatabaseError) -> bool:

@@ -143,11 +143,14 @@ class Store:
 
     def next_step(self, token: str) -> Step:
         """The rater's open trial, or else the next one, held for the lease; a reload repeats it."""
-        with self.database.write() as w:
+
+        def step(w: Writing) -> Step:
             row = queries.rater(w.connection, token, locked=True)
             needs_block = row.status == "active" and not assignment.has_block(w, row.id)
             study = studies.locked(w, row.study_id, for_update=needs_block)
             return queries.next_step(w, row, study, self.clock())
+
+        return self.database.together(step)
 
     def shown(self, token: str, public_id: str) -> None:
         """Store when both pictures of an open trial were first on the screen."""
@@ -169,7 +172,8 @@ class Store:
         Sent again, by a retry or a second tab, it stores nothing and gives the same next trial.
         TrialExpired if another rater has the pair, it was skipped, or the study is closed.
         """
-        with self.database.write() as w:
+
+        def vote(w: Writing) -> Step:
             row = queries.rater(w.connection, token, locked=True)
             held = queries.own_trial(w.connection, row, public_id)
             study = studies.locked(w, row.study_id)
@@ -181,6 +185,8 @@ class Store:
                 self._store_votes(w, end, held, checked(asked, answers, screen), screen)
             step = queries.next_step(w, row, study, self.clock())
             return replace(step, was_saved_before=was_saved_before)
+
+        return self.database.together(vote)
 
     def skip(self, token: str, public_id: str) -> Step:
         """Store no vote for a pair, free its place for another rater, and give the next trial."""

@@ -112,7 +112,7 @@ def test_what_cannot_be_saved_is_counted_and_saved_later(store, bucket, monkeypa
         store.submit(token, trial.public_id, answers())
     status = backup.status()
     assert (status.num_unsaved, "No space left" in status.error) == (3, True)
-    store.next_step(token)
+    rater(store)
     assert (backup.status().num_unsaved, backup.status().error) == (0, "")
     assert_comes_back(store, bucket)
 
