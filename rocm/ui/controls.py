@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import gradio as gr
 from annotated_types import Ge, Gt, Le
@@ -135,7 +135,10 @@ def _range(field: FieldInfo) -> str:
 
 def bound(field: FieldInfo, kind: type[Ge] | type[Gt] | type[Le]) -> float | None:
     """The lower (`Ge`, `Gt`) or upper (`Le`) bound of a number, None without one."""
-    values = [getattr(item, kind.__name__.lower()) for item in field.metadata if type(item) is kind]
+    # A number that may also be a word has its bounds in the union's first member.
+    parts = [getattr(part, "__metadata__", ()) for part in get_args(field.annotation)]
+    known = [*field.metadata, *(item for part in parts for info in part for item in info.metadata)]
+    values = [getattr(item, kind.__name__.lower()) for item in known if type(item) is kind]
     return values[0] if values else None
 
 

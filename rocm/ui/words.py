@@ -27,7 +27,9 @@ def build_words(
     """
     is_list = prompt.lines > 1
 
-    def note(text: str | None, adapters: Any = None, model: str | None = "") -> dict[str, Any]:
+    def name_unknown(
+        text: str | None, adapters: Any = None, model: str | None = ""
+    ) -> dict[str, Any]:
         lines = [line for line in (text or "").splitlines() if line.strip()]
         words = remark(lines, _model_of(adapters, model or "", runs, is_public))
         return gr.update(value=f'<div class="note">{escape(words)}</div>', visible=bool(words))
@@ -42,7 +44,7 @@ def build_words(
 
     shown = gr.HTML(visible=False, elem_id=f"{prompt.elem_id}_words")
     triggers = [control.change for control in (prompt, *choices)]
-    gr.on(triggers, note, [prompt, *choices], shown, trigger_mode="always_last", **QUIET)
+    gr.on(triggers, name_unknown, [prompt, *choices], shown, trigger_mode="always_last", **QUIET)
     known = load_vocabulary(RunConfig().model)
     if known:
         words = named(f"{prompt.elem_id}_subject", "Subjects", INFO)
@@ -52,9 +54,9 @@ def build_words(
 
 def _model_of(adapters: Any, model: str, runs: Path, is_public: bool) -> str:
     """The model that draws with some adapters; the text of the field while they do not fit it."""
-    names = [adapters] if isinstance(adapters, str) else adapters or []
+    names = adapters if isinstance(adapters, list) else [adapters or ""]
     try:
-        found = [find_adapter("" if name == BASE else name, runs, is_public) for name in names]
+        found = [find_adapter("" if n == BASE else str(n), runs, is_public) for n in names]
         return check_same_model(found, model.strip())
     except RocmError:  # said when the pictures are asked for
         return model

@@ -24,7 +24,7 @@ def test_every_preset_fits_its_controls_and_a_text_fits_no_number():
 def test_settings_in_a_sentence_are_named_as_their_controls_are():
     words = "num_inference_steps=9 is outside 1-8 and 16. Set beta=0, or a smaller seed."
     told = "Sampler steps (N) 9 is outside 1-8 and 16. Set Beta 0, or a smaller seed."
-    assert forms.labelled(words) == told
+    assert forms.labeled(words) == told
     assert forms.setting_of(words) == "num_inference_steps"
 
 
