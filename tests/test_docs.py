@@ -63,7 +63,8 @@ def test_every_metric_of_a_run_is_described(tmp_path, tiny_pipeline_dir):
 def measured_by(algorithm, folder, prompts, model):
     settings = {"algorithm": algorithm, "prompts": prompts, "model": model, "device": "cpu"}
     settings |= {"num_steps": 1, "num_inference_steps": 2, "num_eval_prompts": 2}
-    settings |= {"track": "saturation", "judge": "smoothness"} | BY_ALGORITHM.get(algorithm, {})
+    settings |= {"track": "saturation", "judge": "smoothness", "audit": "tiny-clip"}
+    settings |= {"beta": "auto", "kl_budget": 1.0} | BY_ALGORITHM.get(algorithm, {})
     run = RunDir.create(folder / algorithm, RunConfig(**settings))
     list(train(run))
     return {name for row in run.metrics() for name in row}
