@@ -16,6 +16,7 @@ from rocm.study.design.form import TYPED
 from rocm.study.design.recipe import QUESTIONS, SIZE, Consent, Prompts, Recipe, StudyArm
 from rocm.ui.compare.form import arm_choices
 from rocm.ui.generate.page import STEPS
+from rocm.ui.words import build_words
 
 SETS = [
     ("Typed below", TYPED),
@@ -106,7 +107,7 @@ def _build_fields(compare: Comparisons) -> dict[str, Component]:
         label="Comparisons",
         elem_id="study_comparisons",
     )
-    fields |= _build_prompts()
+    fields |= _build_prompts(fields["arms"], compare.runs)
     fields |= _rows(["seed", "seeds_per_prompt"])
     with gr.Row():
         name = "arms.num_inference_steps"
@@ -133,17 +134,18 @@ def _build_fields(compare: Comparisons) -> dict[str, Component]:
     return fields
 
 
-def _build_prompts() -> dict[str, Component]:
+def _build_prompts(arms: gr.Dropdown, runs: Path) -> dict[str, Component]:
     kind = gr.Dropdown(SETS, value="own", label="Prompt set", elem_id="study_prompts_set")
     num = _control("prompts.num")
-    typed = gr.Textbox(
-        label="Typed prompts",
-        info="One prompt per line; practice and checks use some of them.",
-        lines=6,
-        max_lines=12,
-        visible=False,
-        elem_id="study_prompts_typed",
-    )
+    with gr.Column(visible=False) as own:
+        typed = gr.Textbox(
+            label="Typed prompts",
+            info="One prompt per line; practice and checks use some of them.",
+            lines=6,
+            max_lines=12,
+            elem_id="study_prompts_typed",
+        )
+        build_words(typed, [arms], runs)
     source = gr.Textbox(
         label="Folder or file",
         info="On this machine. Prompt lists without a folder come from the Hugging Face hub.",
@@ -159,7 +161,7 @@ def _build_prompts() -> dict[str, Component]:
             gr.update(visible=name in ("paper", "offline", "file")),
         ],
         kind,
-        [num, typed, source],
+        [num, own, source],
         show_progress="hidden",
         api_visibility="private",
     )
