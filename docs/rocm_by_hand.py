@@ -17,7 +17,7 @@ N(alpha_s * f, sigma_s^2 I); its distance to the same step of the untrained mode
 
 The last step adds no noise; its D takes the levels of its own timestep, alpha_t and sigma_t. The
 equation numbers are this file's; docs/math.md derives each equation and says what the paper leaves
-open. The first updates equal those of `python -m rocm train tiny-rocm-kl`, as a test proves.
+open. The first updates equal those of `python -m rocm train tiny-color-kl`, as a test proves.
 
 Shapes: B pictures, N steps, latents (B, 4, 16, 16), pictures (B, 3, 64, 64).
 Run from the repository: python docs/rocm_by_hand.py
@@ -34,7 +34,7 @@ from peft import LoraConfig
 from torch import Tensor
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
-# The settings of presets/tiny-rocm-kl.yaml; swap `reward` below to train something else.
+# The settings of presets/tiny-color-kl.yaml; swap `reward` below to train something else.
 BETA, LEARNING_RATE, SEED = 7.0, 1e-3, 0
 NUM_STEPS, GUIDANCE_SCALE = 4, 8.5
 PROMPTS = (ASSETS / "prompts" / "train.txt").read_text("utf-8").splitlines()

@@ -10,6 +10,7 @@ import time
 
 import pytest
 import uvicorn
+from starlette.middleware import Middleware
 
 import app
 from rocm.storage.paths import ROOT
@@ -66,7 +67,8 @@ def started(monkeypatch, tmp_path):
         monkeypatch.setenv("FORWARDED_ALLOW_IPS", "127.0.0.1")
         app.main()
         (votes,) = (part for part in served if isinstance(part, Server))
-        return votes, served[-1].args[0]
+        (guard,) = (part for part in served if isinstance(part, Middleware))
+        return votes, guard.args[0]
 
     return main
 

@@ -35,7 +35,7 @@ def by_hand() -> ModuleType:
 
 def by_trainer(folder: Path) -> tuple[list[tuple[float, ...]], list[torch.Tensor]]:
     """Loss, reward and divergence of each update, and the adapter's weights after the last."""
-    run = RunDir.create(folder, RunConfig.load("tiny-rocm-kl", **SMALL))
+    run = RunDir.create(folder, RunConfig.load("tiny-color-kl", **SMALL))
     updates = []
     for progress in train(run):
         if progress.step:

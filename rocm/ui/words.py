@@ -34,7 +34,7 @@ def build_words(
         words = remark(lines, _model_of(adapters, model or "", runs, is_public))
         return gr.update(value=f'<div class="note">{escape(words)}</div>', visible=bool(words))
 
-    def write(subject: str | None, text: str | None) -> tuple[None, str]:
+    def write_prompt(subject: str | None, text: str | None) -> tuple[None, str]:
         if not subject:  # leaving the list counts as input too
             return None, text or ""
         caption = known.caption(subject) if known else subject
@@ -49,7 +49,7 @@ def build_words(
     if known:
         words = named(f"{prompt.elem_id}_subject", "Subjects", INFO)
         subject = gr.Dropdown(list(known.subjects), value=None, **words)
-        subject.input(write, [subject, prompt], [subject, prompt], **QUIET)
+        subject.input(write_prompt, [subject, prompt], [subject, prompt], **QUIET)
 
 
 def _model_of(adapters: Any, model: str, runs: Path, is_public: bool) -> str:

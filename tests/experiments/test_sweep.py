@@ -59,7 +59,9 @@ def test_runs_share_the_settings_and_differ_by_cell_and_seed(tmp_path):
     sweep_id = sweeps.plan("tiny-rocm-kl", base, {"beta": [0, 1]}, 2)
     planned = [(config.beta, config.seed) for _, config in sweeps.open_runs(sweep_id)]
     assert planned == [(0, 5), (0, 6), (1, 5), (1, 6)]
-    assert {config.learning_rate for _, config in sweeps.open_runs(sweep_id)} == {0.001}
+    assert {config.learning_rate for _, config in sweeps.open_runs(sweep_id)} == {
+        base.learning_rate
+    }
     assert sweeps.plan("tiny-rocm-kl", base, {"beta": ["0", "1"]}, 2) == sweep_id
     assert sweeps.plan("tiny-rocm-kl", base, {"beta": [0, 1]}, 3) != sweep_id
 

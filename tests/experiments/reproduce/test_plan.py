@@ -36,7 +36,7 @@ def test_runs_differ_by_their_settings_only_and_equal_ones_are_one(plan, chosen)
     for job in [*plan.tuning(), *jobs]:
         settings = job.config.model_dump(exclude={"description"})
         assert by_name.setdefault(job.name, settings) == settings
-    shared = [job for job in jobs if job.role == "beta" and job.config.beta == 7]
+    shared = [job for job in jobs if job.role == "beta" and job.config.beta == 4]
     assert {job.name for job in shared} <= {job.name for job in jobs if job.role == "result"}
 
 
