@@ -16,10 +16,9 @@ BATCH = 64
 def make_tasters(
     store: Store, pictures: Pictures, study_id: str, num_raters: int, seed: int
 ) -> Tasters:
-    """Look at every picture of a study with the palates of `num_raters` raters.
+    """Look at every picture of a study with the palates of `num_raters` raters, drawn by `seed`.
 
-    Raises:
-        ConfigError: a prompt is no caption of the embedded model's drawings.
+    ConfigError if a prompt is no caption of the embedded model's drawings.
     """
     drawings, people = load_drawings(), palates(num_raters, seed)
     shown = list(shown_pictures(store, study_id).items())

@@ -59,6 +59,7 @@ class Tasters:
     Attributes:
         utilities: of each picture for every rater, (R,), in units of the votes' logistic noise.
         tie_width: smaller differences are ties where a question allows them, >= 0.
+        rng: source of the noise.
     """
 
     utilities: Mapping[str, Floats]
