@@ -34,8 +34,8 @@ d3po: ratio to the policy that drew | test_ratio_is_to_the_reference_and_not_to_
 + (seen.log_probs - seen.old_log_probs).exp()
 @ rocm/training/policy_update.py, tests/training/test_preferred.py
 d3po: the reward decides instead of the table | test_pictures_of_a_table_are_those_that_were_judged
-- winner_first.to(one) for one in values
-+ one for one in values
+- winner_first.to(rewards) for rewards in values
++ rewards for rewards in values
 @ rocm/algorithms/dpok.py, tests/algorithms/test_dpok.py
 dpok: flipped sign | test_first_gradient_of_a_linear_policy_is_the_hand_derivative
 - return -(advantages * ratio
