@@ -14,9 +14,13 @@ async function untilSeen() {
 }
 
 async function follow() {
+  let isAway = false;
   while (element.isConnected) {
     await untilSeen();
-    const now = await server.wait_for_change({mark});  // empty if the app does not answer
+    const now = await server.wait_for_change({mark}).catch(() => '');  // empty: the app is away
+    // A new app knows nothing of this page's state, and the address has all that it needs.
+    if (now && isAway) return window.location.reload();
+    isAway = !now;
     if (now && now !== mark) { mark = now; trigger('tick', {}); }
     await pause(PAUSE_MS);
   }
