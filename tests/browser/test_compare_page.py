@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
+from rocm.runs.names import short_id
 from tests.browser.conftest import nameless, wait_for_contrast
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
@@ -88,7 +89,7 @@ def test_checkpoints_of_a_run_and_what_its_reward_cost(visit, run_id):
         arms.nth(1).click()
         expect(arms).to_have_count(left)
     page.click("#compare_arms input")
-    page.get_by_role("option", name=f"run {run_id}").click()
+    page.get_by_role("option", name=f"({short_id(run_id)})").click()
     page.click("#compare_axis_box > button")
     page.click("#compare_axis input")
     page.get_by_role("option", name="checkpoint", exact=True).click()
