@@ -44,6 +44,16 @@ def basics() -> list[str]:
     return [name for name, field in FIELDS.items() if _extra(field)["basic"]]
 
 
+class NumberOrWord(gr.Textbox):
+    """A number or a word, the number without needless decimals."""
+
+    is_template = True  # the browser's part is Textbox's
+
+    def postprocess(self, value: Any) -> str | None:
+        """The text of a value: 4 for 4.0."""
+        return super().postprocess(f"{value:.12g}" if isinstance(value, float) else value)
+
+
 def control(name: str, value: Any, suggestions: Sequence[str] = ()) -> Component:
     """The control of a setting in the open block; `RunConfig` checks its bounds.
 
@@ -62,7 +72,7 @@ def control(name: str, value: Any, suggestions: Sequence[str] = ()) -> Component
     if field.annotation is bool:
         return gr.Checkbox(value=value, **words)
     if field.annotation not in (int, float):  # a text, or a number that can be left to `auto`
-        return gr.Textbox(value=value, max_lines=1, **words)
+        return NumberOrWord(value=value, max_lines=1, **words)
     low, high = bound(field, Ge), bound(field, Le)
     is_short = low is not None and high is not None and high - low <= SLIDER_SPAN
     if field.annotation is int and is_short:

@@ -76,12 +76,12 @@ def test_the_process_draws_what_the_command_line_draws(queue, tmp_path):
     ]
     found = draw(queue, pictures, tmp_path, ["tiny-judge"])
     for folder, first in ((adapter, 0), ("", 2)):
-        words = ["sample", APPLE.prompt, "--seed", "7", "--num", "2", "--out", str(tmp_path / "c")]
+        words = ["sample", APPLE.prompt, "--seed", "7", "--num", "2", "--out", str(tmp_path / f"c{first}")]
         words += ["--adapter", folder, "--adapter-strength", "0.7"] if folder else []
         assert main(words) == 0
         for offset in range(2):
             file, scores = found[first + offset]
-            assert np.abs(pixels(file) - pixels(tmp_path / f"c-{7 + offset}")).max() <= 1
+            assert np.abs(pixels(file) - pixels(tmp_path / f"c{first}-{7 + offset}")).max() <= 1
             assert -1 <= scores["tiny-judge"] <= 1
             with Image.open(file) as read:
                 assert read.text["seed"] == str(7 + offset)

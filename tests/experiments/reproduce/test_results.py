@@ -37,7 +37,7 @@ def betas(*judges):
     return {beta: cell(1.0, judge) for beta, judge in zip(BETAS, judges, strict=True)}
 
 
-PEAKED = betas(-0.8, -0.1, 0.1, 0.2, 0.1)
+PEAKED = betas(-0.8, -0.1, 0.1, 0.2, 0.1, 0.0)
 
 
 def test_a_reward_is_raised_if_the_paired_interval_lies_above_0():
@@ -63,8 +63,8 @@ def test_a_difference_is_paired_by_seed():
     [
         (0, {"rlcm": cell(4.0, -0.1)}, PEAKED),
         (1, {"rocm-fisher": cell(1.0, -0.9)}, PEAKED),
-        (2, {}, betas(0.3, 0.2, 0.1, 0.0, -0.1)),
-        (2, {}, betas(-0.5, -0.4, -0.3, -0.2, -0.3)),
+        (2, {}, betas(0.3, 0.2, 0.1, 0.0, -0.1, -0.1)),
+        (2, {}, betas(-0.5, -0.4, -0.3, -0.2, -0.3, -0.3)),
         (3, {"rocm-js": cell(9.0, 0.5)}, PEAKED),
     ],
 )
