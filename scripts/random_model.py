@@ -1,7 +1,7 @@
 """LCM Dreamshaper's shapes with random weights, as a folder that the trainer loads.
 
 `python -m scripts.random_model FOLDER [--size real|small] [--precision fp32|bf16]` writes a latent
-consistency model in diffusers' layout: the U-Net and autoencoder of `rocm.bench.random_model`, a
+consistency model in diffusers' layout: the U-Net and autoencoder of `rocm.experiments.bench.random_model`, a
 text encoder of CLIP ViT-L/14's shape (real size), and the embedded model's tokenizer, padded to the
 text encoder's length. What training costs does not depend on the weights; what it draws means
 nothing.
@@ -25,7 +25,7 @@ from rocm.storage.paths import ROOT
 
 TOKENIZER = ROOT / "assets" / "tiny-lcm" / "tokenizer"
 # Hidden width, layers, heads, vocabulary; the width is the U-Net's cross_attention_dim.
-TEXT_ENCODERS = {"real": (768, 12, 12, 49_408), "small": (32, 1, 4, 2_048)}
+TEXT_ENCODERS = {"real": (768, 12, 12, 49_408), "small": (32, 1, 4, 8_192)}
 
 
 def random_text_encoder(size: str, tokenizer: CLIPTokenizer) -> CLIPTextModel:

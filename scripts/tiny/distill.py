@@ -2,18 +2,20 @@ r"""Distillation stage: the teacher's guided ODE into a latent consistency model
 
 .. math:: L = \| f_\theta(x_t, t, w, c) - f_{\theta^-}(\hat x_s, s, w, c) \|_{Huber}
 
-x_s is reached from x_t by `SUBSTEPS` DDIM steps of the guided teacher over `SKIP` points of the
-50-point grid. The student sees w = guidance_scale - 1 as `LatentConsistencyModelPipeline` embeds
-it, and guidance is diffusers': v_u + guidance_scale (v_c - v_u).
+x_s is reached from x_t by one DDIM step of the guided teacher over `SKIP` points of the 50-point
+grid. The student sees w = guidance_scale - 1 as `LatentConsistencyModelPipeline` embeds it, and
+guidance is diffusers': v_u + (1 + w') (v_c - v_u).
+
+Departure: w' = `TEACHER_SHARE` * w, so that the pipeline's default guidance_scale of 8.5 stands for a
+teacher's guidance of 2. This small teacher draws best there in four steps and overshoots at 8.5
+(docs/log.md).
 
 Departure: after guidance, the clean estimate is brought back to the deviation that the conditional
-estimate has (Lin et al., arXiv 2305.08891, eq. 15-16, phi = `RESCALE`), so that the pipeline's
-default guidance of 8.5 does not oversaturate.
-Departure: SKIP is 5 points in 2 substeps rather than one long step, which makes the chain of
-targets ten links long; short budgets need a short chain.
+estimate has (Lin et al., arXiv 2305.08891, eq. 15-16, phi = `RESCALE`).
+Departure: SKIP is 5 points rather than 1, which makes the chain of targets ten links long; short
+budgets need a short chain.
 """
 
-from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -29,9 +31,9 @@ from scripts.tiny.teacher import NO_MUON, coefficients, new_unet
 
 GRID = 50
 SKIP = 5
-SUBSTEPS = 2
 RESCALE = 0.8
 MAX_GUIDANCE = 10.0
+TEACHER_SHARE = 1 / 7.5
 GUIDANCE_WIDTH = 64
 SIGMA_DATA, TIMESTEP_SCALING = 0.5, 10.0
 HUBER = 1e-2
@@ -66,36 +68,35 @@ def guided_clean(conditional: Tensor, unconditional: Tensor, guidance: Tensor) -
 
 
 @torch.no_grad()
-def ddim_steps(
+def ddim_step(
     teacher: UNet2DConditionModel,
     states: Tensor,
-    times: list[Tensor],
+    times: tuple[Tensor, Tensor],
     text: Tensor,
     guidance: Tensor,
 ) -> Tensor:
-    """Follows the guided ODE through the timesteps `times` (each [B], falling).
+    """One step of the guided ODE.
 
     Args:
         teacher: v-prediction U-Net.
         states: x at times[0], [B, 4, 16, 16].
-        times: timesteps from start to end, int64 [B] each; 0 or below is the clean end.
+        times: timesteps before and after, int64 [B] each; 0 is the clean end.
         text: features with and then without captions, [2 B, 32, D].
-        guidance: guidance_scale of each, [B].
+        guidance: the teacher's guidance of each, [B].
 
     Returns:
-        x at times[-1].
+        x at times[1].
     """
-    for now, then in pairwise(times):
-        twice = teacher(torch.cat([states] * 2), torch.cat([now] * 2), text).sample.float()
-        (conditional, _), (unconditional, _) = (
-            clean_and_noise(velocity, states, now) for velocity in twice.chunk(2)
-        )
-        clean = guided_clean(conditional, unconditional, guidance)
-        alpha, sigma = coefficients(now)
-        noise = (states - alpha * clean) / sigma
-        alpha, sigma = coefficients(then)
-        states = alpha * clean + sigma * noise
-    return states
+    now, then = times
+    twice = teacher(torch.cat([states] * 2), torch.cat([now] * 2), text).sample.float()
+    (conditional, _), (unconditional, _) = (
+        clean_and_noise(velocity, states, now) for velocity in twice.chunk(2)
+    )
+    clean = guided_clean(conditional, unconditional, guidance)
+    alpha, sigma = coefficients(now)
+    noise = (states - alpha * clean) / sigma
+    alpha, sigma = coefficients(then)
+    return alpha * clean + sigma * noise
 
 
 def consistency(
@@ -123,15 +124,11 @@ def new_student(recipe: Recipe, teacher: UNet2DConditionModel) -> UNet2DConditio
     return student
 
 
-def grid_times(index: Tensor) -> list[Tensor]:
-    """Timesteps from grid point `index` [B] (1 to GRID) down SKIP points in SUBSTEPS steps."""
+def grid_times(index: Tensor) -> tuple[Tensor, Tensor]:
+    """Timesteps of grid point `index` [B] (1 to GRID) and of the point SKIP below, or 0."""
     stride = 1000 // GRID
     start = index * stride - 1
-    end = (start - SKIP * stride).clamp(min=0)
-    return [
-        torch.lerp(start.float(), end.float(), k / SUBSTEPS).round().long()
-        for k in range(SUBSTEPS + 1)
-    ]
+    return start, (start - SKIP * stride).clamp(min=0)
 
 
 def train_student(recipe: Recipe, stream: Stream, folders: tuple[Path, Path], part: Slice) -> bool:
@@ -172,9 +169,10 @@ def train_student(recipe: Recipe, stream: Stream, folders: tuple[Path, Path], pa
         with part.autocast():
             with torch.no_grad():
                 text = encoder(ids).last_hidden_state
-                later = ddim_steps(teacher, states, times, text, guidance)
+                strength = 1 + TEACHER_SHARE * (guidance - 1)
+                later = ddim_step(teacher, states, times, text, strength)
                 text = text[: len(clean)]
-                target = consistency(average.model, later, times[-1], text, embedded)
+                target = consistency(average.model, later, times[1], text, embedded)
             denoised = consistency(student, states, times[0], text, embedded)
         error = (denoised - target).square()
         loss = ((error + HUBER**2).sqrt() - HUBER).mean()

@@ -35,7 +35,7 @@ class Recipe:
     teacher_lr: float = 2e-3
 
     distill_batch: int = 64
-    distill_updates: int = 300
+    distill_updates: int = 1000
     distill_lr: float = 1e-3
 
     num_questions: int = 200
