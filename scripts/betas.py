@@ -76,8 +76,8 @@ def tables(runs: Runs) -> str:
     lines += ["", head.replace(" seed |", ""), "|---" * (len(MEASURES) + 2) + "|"]
     for beta in betas_of(runs):
         own = [run for (value, _), run in runs.items() if value == beta]
-        found = [interval([change(run, name).mean for run in own], "seeds") for name in MEASURES]
-        changes = " | ".join(words(value) if value else "-" for value in found)
+        gains = [interval([change(run, name).mean for run in own], "seeds") for name in MEASURES]
+        changes = " | ".join(words(value) if value else "-" for value in gains)
         lines.append(f"| {beta:g} | {changes} | {mean(map(last_kl, own)):.0f} |")
     return "\n".join(lines)
 

@@ -1,10 +1,10 @@
 """LCM Dreamshaper's shapes with random weights, as a folder that the trainer loads.
 
 `python -m scripts.random_model FOLDER [--size real|small] [--precision fp32|bf16]` writes a latent
-consistency model in diffusers' layout: the U-Net and autoencoder of `rocm.experiments.bench.random_model`, a
-text encoder of CLIP ViT-L/14's shape (real size), and the embedded model's tokenizer, padded to the
-text encoder's length. What training costs does not depend on the weights; what it draws means
-nothing.
+consistency model in diffusers' layout: U-Net and autoencoder of
+`rocm.experiments.bench.random_model`, a text encoder of CLIP ViT-L/14's shape (real size), and the
+embedded model's tokenizer, padded to the text encoder's length. What training costs does not depend
+on the weights; what it draws means nothing.
 """
 
 import argparse

@@ -36,8 +36,8 @@ REACHED = """until => {
   return words && Number(words[1]) >= until;
 }"""
 LOADED = """() => {
-  const pictures = [...document.images].filter(one => one.offsetParent);
-  return pictures.length > 1 && pictures.every(one => one.complete && one.naturalWidth);
+  const pictures = [...document.images].filter(picture => picture.offsetParent);
+  return pictures.length > 1 && pictures.every(picture => picture.complete && picture.naturalWidth);
 }"""
 PRESETS = ("tiny-rocm-beta0", "tiny-rocm-kl")
 

@@ -78,7 +78,7 @@ def followed(budget: Budget, nats: float, divergence: float) -> Budget:
     after = replace(budget, nats=mean, divergence=own, num_updates=num)
     if not budget.beta0:
         return after
-    now, before = (2 * (math.sqrt(one / budget.target) - 1) for one in (mean, budget.nats))
+    now, before = (2 * (math.sqrt(nats / budget.target) - 1) for nats in (mean, budget.nats))
     slope = _mean(budget.slope, now - before)
     error = min(max(now + AHEAD * slope, -LARGEST), LARGEST)
     integral = _limited(budget.integral + INTEGRAL * error)

@@ -234,7 +234,7 @@ def _divergence(
 
 def picture_draws(generators: Generators, shape: Sequence[int]) -> Tensor:
     """Standard normal draws (B, *shape), on the CPU, of each picture's own generator."""
-    return torch.stack([torch.randn(tuple(shape), generator=one) for one in generators])
+    return torch.stack([torch.randn(tuple(shape), generator=generator) for generator in generators])
 
 
 @cache

@@ -81,4 +81,4 @@ def sample(options: argparse.Namespace, rest: list[str], home: Path) -> None:
 def _free(path: Path) -> Path:
     """The path, with a number in its name if a file is there already."""
     others = (path.with_stem(f"{path.stem}-{number}") for number in count(2))
-    return next(one for one in chain([path], others) if not one.exists())
+    return next(candidate for candidate in chain([path], others) if not candidate.exists())

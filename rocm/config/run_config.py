@@ -211,16 +211,16 @@ def _unknown(name: str, known: list[str]) -> str:
 
 def _sentences(error: ValidationError) -> dict[str, str]:
     """A sentence for every setting that is not allowed, by its name."""
-    found: dict[str, str] = {}
-    for one in error.errors():
-        message = one["msg"].removeprefix("Value error, ")
-        if not one["loc"]:
-            found.setdefault(re.split(r"\W", message, maxsplit=1)[0], message)
+    faults: dict[str, str] = {}
+    for problem in error.errors():
+        message = problem["msg"].removeprefix("Value error, ")
+        if not problem["loc"]:
+            faults.setdefault(re.split(r"\W", message, maxsplit=1)[0], message)
             continue
-        name = str(one["loc"][0])
+        name = str(problem["loc"][0])
         allowed = message[0].lower() + message[1:]
-        given = f"{name}={SHORT.repr(one['input'])}"
-        if one["input"] is None:
+        given = f"{name}={SHORT.repr(problem['input'])}"
+        if problem["input"] is None:
             given = f"{name} without a value"
-        found.setdefault(name, f"{given} is not allowed: {allowed}.")
-    return found
+        faults.setdefault(name, f"{given} is not allowed: {allowed}.")
+    return faults

@@ -181,7 +181,9 @@ class Reports:
         """A number that changes with anything shown of any run; few files are read."""
         runs = sorted(self.folder.glob("*/config.yaml"))
         files = [path.with_name(name) for path in runs for name in SHOWN_FILES]
-        stats = [(found.st_mtime_ns, found.st_ino) if (found := _stat(f)) else None for f in files]
+        stats = [
+            (status.st_mtime_ns, status.st_ino) if (status := _stat(f)) else None for f in files
+        ]
         active = [path for path, (_, one) in [*self._reported.items()] if one.status.is_active]
         states = [RunDir(path).status().state for path in active if path.exists()]  # may be killed
         return hash((*runs, *stats, *states))

@@ -48,15 +48,15 @@ def finish(setup: Setup, scales: Scales, step: int) -> Told:
         return told
     own = own or look(setup, step)
     judge, unet = setup.config.judge, setup.model.pipeline.unet
-    found = {}
+    means = {}
     for strength in (0.0, *STRENGTHS):
         with scaled(unet, setup.learner.parameters, strength):
             scores = own if strength == 1 else look(setup, step)
-        found[strength] = scores[judge].mean().item()
-    control.strength = max(STRENGTHS, key=lambda strength: found[strength])
-    words = ", ".join(f"{one:g}: {number(value, 4)}" for one, value in found.items())
+        means[strength] = scores[judge].mean().item()
+    control.strength = max(STRENGTHS, key=lambda strength: means[strength])
+    words = ", ".join(f"{strength:g}: {number(mean, 4)}" for strength, mean in means.items())
     message = f"{judge} chose the adapter's strength {control.strength:g} ({words})."
-    if found[control.strength] <= found[0.0]:
+    if means[control.strength] <= means[0.0]:
         told["nothing-to-gain"] = (
             f"Nothing to gain with this reward: at no strength does the adapter raise {judge} "
             f"above the base model ({words}). Train on another reward."
@@ -71,12 +71,12 @@ def look(setup: Setup, step: int) -> Scores:
     """
     config, num = setup.config, setup.config.num_eval_prompts
     numbers = [FIRST_LOOK + step * num + index for index in setup.ranks.share(num)]
-    prompts = [training_item(setup.data.prompts.train, config.seed, one) for one in numbers]
-    seeds = [noise_seed(config.seed, one) for one in numbers]
+    prompts = [training_item(setup.data.prompts.train, config.seed, index) for index in numbers]
+    seeds = [noise_seed(config.seed, index) for index in numbers]
     names = dict.fromkeys([*setup.rewards.weights, *([config.judge] if config.judge else [])])
     rewards = {name: setup.rewards.by_name[name] for name in names}
     parts = setup.scored(prompts, seeds, rewards)
-    return {name: torch.cat([one.scores[name] for one in parts]) for name in names}
+    return {name: torch.cat([part.scores[name] for part in parts]) for name in names}
 
 
 def _steered(setup: Setup, scales: Scales, step: int) -> tuple[Told, Scores | None]:

@@ -56,7 +56,7 @@ def _model_of(adapters: Any, model: str, runs: Path, is_public: bool) -> str:
     """The model that draws with some adapters; the text of the field while they do not fit it."""
     names = adapters if isinstance(adapters, list) else [adapters or ""]
     try:
-        found = [find_adapter("" if n == BASE else str(n), runs, is_public) for n in names]
-        return check_same_model(found, model.strip())
+        adapters = [find_adapter("" if n == BASE else str(n), runs, is_public) for n in names]
+        return check_same_model(adapters, model.strip())
     except RocmError:  # said when the pictures are asked for
         return model

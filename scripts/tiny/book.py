@@ -72,7 +72,7 @@ def export_vocabulary(drawings: Drawings, path: Path) -> None:
     styles = sorted({row["style"] for row in drawings.meta})
     tags = {tag for row in drawings.meta for tag in row["tags"]}
     aliases = {name: [a for a in ALIASES.get(name, ()) if a not in names] for name in names}
-    others = [alias for found in aliases.values() for alias in found]
+    others = [alias for added in aliases.values() for alias in added]
     texts = [CAPTION_WORDS, *names, *others, *styles, *GROUNDS, *tags]
     words = {word for text in texts for word in re.findall(WORD, text.lower())}
     vocabulary = {

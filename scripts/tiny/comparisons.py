@@ -91,9 +91,9 @@ def draw_pool(model: ConsistencyModel, captions: list[str], seed: int, taste_fol
         drawn = draw(model, texts, seeds, Sampling(steps, guidance, batch_size=BATCH))
         for start, images in zip(range(0, len(places), BATCH), drawn, strict=True):
             images = images.clamp(0, 1)
-            found = aligned(images, *book.find(texts[start : start + BATCH]))
+            nearest = aligned(images, *book.find(texts[start : start + BATCH]))
             rows, columns = torch.from_numpy(places[start : start + BATCH]).unbind(1)
-            pictures[rows, columns], references[rows, columns] = as_bytes(images), as_bytes(found)
+            pictures[rows, columns], references[rows, columns] = as_bytes(images), as_bytes(nearest)
         print(f"pool: {steps} steps, guidance {guidance}: {len(places)} pictures", flush=True)
     return Pool(captions, pictures, references)
 

@@ -121,8 +121,8 @@ class Run:
         num = len(images)
         prompts = self.shots.evaluation[0][:num]
         return {
-            name: deviations(scored(one, images, prompts), self.base[name][:num], self.base[name])
-            for name, one in self.scores.items()
+            name: deviations(scored(score, images, prompts), self.base[name][:num], self.base[name])
+            for name, score in self.scores.items()
         }
 
 
@@ -136,7 +136,7 @@ def start_run(kind: str, assets: Path, shots: Shots) -> Run:
         "taste": load_taste((assets / "taste").resolve()),
     }
     drawn = as_bytes(pictures(model, *shots.evaluation))
-    base = {key: scored(one, drawn, shots.evaluation[0]) for key, one in scores.items()}
+    base = {key: scored(score, drawn, shots.evaluation[0]) for key, score in scores.items()}
     parameters = add_adapter(model.pipeline.unet, 16, 32, TARGETS, seed=0)
     optimizer = torch.optim.AdamW(parameters, LEARNING_RATE, weight_decay=0.0)
     return Run(model, optimizer, scores, base, shots)
@@ -159,7 +159,7 @@ def hack(kind: str, assets: Path, num_pairs: int, max_updates: int) -> dict:
     run = start_run(kind, assets, shots)
     checked = [values[:NUM_CHECKED] for values in shots.evaluation]
     lines = (assets / "prompts/train.txt").read_text("utf-8").splitlines()
-    found: dict[float, dict] = {}
+    shots_by_fall: dict[float, dict] = {}
     for step in range(max_updates):
         run.update(step, lines)
         if (step + 1) % CHECK_EVERY and step + 1 < max_updates:
@@ -167,15 +167,15 @@ def hack(kind: str, assets: Path, num_pairs: int, max_updates: int) -> dict:
         now = run.changes(as_bytes(pictures(run.model, *checked)))
         print(f"hacked {kind}: update {step + 1}, {now}", flush=True)
         is_hacked = now["reward"] > 0
-        reached = [f for f in FALLS if is_hacked and now["taste"] <= -f and f not in found]
+        reached = [f for f in FALLS if is_hacked and now["taste"] <= -f and f not in shots_by_fall]
         if step + 1 == max_updates:
             reached.append(END)
         for fall in reached:
             shot = photograph(run.model, shots)
-            found[fall] = {**shot, "updates": step + 1, **run.changes(shot["evaluation"])}
-        if FALLS[-1] in found:
+            shots_by_fall[fall] = {**shot, "updates": step + 1, **run.changes(shot["evaluation"])}
+        if FALLS[-1] in shots_by_fall:
             break
-    return {"shots": found}
+    return {"shots": shots_by_fall}
 
 
 def make_hacked(recipe: Recipe, work: Path, assets: Path) -> bool:

@@ -123,7 +123,7 @@ def load_examples(drawings: Drawings, pool: Pool, work: Path, assets: Path) -> E
     base = torch.load(work / "hacked/base.pt", weights_only=True)["train"]
     prompts = read_shots(assets / "prompts", len(base)).train[0]
     sets = [torch.load(work / f"hacked/{kind}.pt", weights_only=True) for kind in NEGATIVES]
-    hacked = [shot["train"] for one in sets for shot in one["shots"].values()]
+    hacked = [shot["train"] for kind in sets for shot in kind["shots"].values()]
     return Examples(
         [*own, *captions],
         right,

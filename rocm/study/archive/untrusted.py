@@ -175,7 +175,7 @@ def _check_event(kind: str, data: Any) -> None:
 
 
 def _are_texts(values: Iterable[Any]) -> bool:
-    return all(isinstance(one, str) for one in values)
+    return all(isinstance(value, str) for value in values)
 
 
 def _check_manifest(manifest: str, about: dict[str, Any]) -> None:

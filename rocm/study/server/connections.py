@@ -91,7 +91,7 @@ class Guarded(H11Protocol):
 def _close_longest_waiting(among: Iterable[Guarded]) -> None:
     """Close the oldest connection that waits, or else the newest."""
     *_, newest = among
-    chosen = next((one for one in among if one.is_waiting), newest)
+    chosen = next((connection for connection in among if connection.is_waiting), newest)
     chosen._forget()
     chosen.transport.abort()
 

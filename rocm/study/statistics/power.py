@@ -77,8 +77,8 @@ def _power(design: Design, num_comparisons: int, utility: Utility, size: int) ->
         if interval := METHODS[HEADLINE](table):
             widths.append(interval.width)
     level = ALPHA / num_comparisons
-    found = p_values < ALPHA, p_values < level, signs < level
-    shares = [float(np.mean(each)) for each in found]
+    significant = p_values < ALPHA, p_values < level, signs < level
+    shares = [float(np.mean(each)) for each in significant]
     return Power(
         score=utility.expected_score(),
         interval=shares[0],

@@ -108,8 +108,8 @@ def adopt(w: Writing, study_id: str) -> None:
         end = w.insert(chain, study_id=study_id, num_votes=0, head=beginning(study_id))
     told = select(event.c.rater_id).where(event.c.kind == WITHDREW, event.c.rater_id.is_not(None))
     untold = select(exclusion).where(exclusion.c.study_id == study_id)
-    for one in w.execute(untold.where(exclusion.c.rater_id.not_in(told))).all():
-        note_withdrawal(w, study_id, one.rater_id, one.created_at)
+    for row in w.execute(untold.where(exclusion.c.rater_id.not_in(told))).all():
+        note_withdrawal(w, study_id, row.rater_id, row.created_at)
     late = _rows(w.connection, _of_study(study_id).where(vote.c.previous.is_(None)))
     if not late:
         return
@@ -125,8 +125,8 @@ def adopt(w: Writing, study_id: str) -> None:
 
 def note_withdrawal(w: Writing, study_id: str, rater_id: int, at: str) -> None:
     """Store the event that a rater withdrew."""
-    who = {"study_id": study_id, "rater_id": rater_id}
-    w.insert(event, **who, at=at, kind=WITHDREW, data_json="{}")
+    ids = {"study_id": study_id, "rater_id": rater_id}
+    w.insert(event, **ids, at=at, kind=WITHDREW, data_json="{}")
 
 
 def adopt_all(w: Writing) -> None:

@@ -248,10 +248,10 @@ class Database:
 
     def _file_now(self) -> tuple[int, int] | None:
         try:
-            found = os.stat(self.file)
+            status = os.stat(self.file)
         except FileNotFoundError:
             return None
-        return found.st_dev, found.st_ino
+        return status.st_dev, status.st_ino
 
     def reopen(self) -> None:
         """Connect to an SQLite file that has come in place of another one."""

@@ -43,7 +43,7 @@ class Contents:
 
     def lacks(self, other: "Contents") -> bool:
         """Whether `other` holds a study or an answered trial that is not here, nor erased here."""
-        missing = {one for one in other.answered - self.answered if one[:2] not in self.erased}
+        missing = {vote for vote in other.answered - self.answered if vote[:2] not in self.erased}
         is_new = other.has_studies and not self.has_studies
         return is_new or bool(other.studies - self.studies or missing)
 
@@ -79,7 +79,7 @@ class _Counting:
     def contents(self) -> Contents:
         frozen = frozenset(name for name, is_frozen in self.studies.items() if is_frozen)
         by_rater = ((*self.raters[rater], name) for name, rater in self.trials.items())
-        answered = frozenset(one for one in by_rater if one[0] in frozen)
+        answered = frozenset(vote for vote in by_rater if vote[0] in frozen)
         return Contents(bool(self.studies), frozen, answered, frozenset(self.erased))
 
 
@@ -95,7 +95,7 @@ def kept(folder: Path) -> Contents:
     counting = _Counting()
     known = sorted(backup_files(folder), key=lambda one: -one[1])
     newest = 0
-    for path, number in (one for one in known if one[0].suffix == ".sqlite3"):
+    for path, number in (snapshot for snapshot in known if snapshot[0].suffix == ".sqlite3"):
         try:
             # The folder may have no working locks.
             with closing(_connected(path, "immutable=1")) as copy:
@@ -180,8 +180,8 @@ def backup_files(folder: Path) -> list[tuple[Path, int]]:
     """Snapshots and journals of a backup, with their numbers."""
     if not folder.is_dir():
         return []
-    found = [(path, NAME.fullmatch(path.name)) for path in folder.iterdir()]
-    return [(path, int(match[2])) for path, match in found if match]
+    matches = [(path, NAME.fullmatch(path.name)) for path in folder.iterdir()]
+    return [(path, int(match[2])) for path, match in matches if match]
 
 
 def _present(file: Path) -> Contents | None:

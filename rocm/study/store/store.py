@@ -205,8 +205,8 @@ class Store:
     def note_addresses(self, study_id: str, told: dict[str, int]) -> None:
         """Store how many answers came from how many addresses, and from the busiest of them."""
         with self.database.write() as w:
-            what = {"at": self.stamp(), "kind": ADDRESSES, "data_json": json.dumps(told)}
-            w.insert(event, study_id=study_id, **what)
+            values = {"at": self.stamp(), "kind": ADDRESSES, "data_json": json.dumps(told)}
+            w.insert(event, study_id=study_id, **values)
 
     def expire(self) -> int:
         """Give back trials held longer than their lease, of every study; returns their number."""

@@ -186,19 +186,19 @@ def lifted(connection: Connection) -> Iterator[None]:
 def faults(connection: Connection) -> list[str]:
     """Guards that the database lacks or has in another form, and triggers of others."""
     if connection.dialect.name == "sqlite":
-        found = connection.exec_driver_sql(
+        triggers = connection.exec_driver_sql(
             "SELECT name, sql FROM sqlite_master WHERE type = 'trigger'"
         )
         expected = {guard.name: guard.sqlite()[0] for guard in guards()}
     else:
-        found = connection.exec_driver_sql(
+        triggers = connection.exec_driver_sql(
             "SELECT t.tgname, CASE WHEN t.tgenabled = 'O' THEN c.relname || ' ' || p.prosrc END "
             "FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_proc p ON "
             "p.oid = t.tgfoid WHERE NOT t.tgisinternal AND c.relnamespace = to_regnamespace("
             "current_schema())::oid"
         )
         expected = {guard.name: f"{guard.table} {guard.body}" for guard in guards()}
-    there = {name: text for name, text in found}
+    there = {name: text for name, text in triggers}
     wrong = sorted(name for name in expected if there.get(name) != expected[name])
     foreign = sorted(set(there) - set(expected))
     return [f"Trigger {name} is missing or was changed." for name in wrong] + [
