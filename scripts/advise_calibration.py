@@ -9,12 +9,13 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from rocm.config import RunConfig
 from rocm.config.objective import DIVERGENCES
-from rocm.experiments.advise.pilot import NUM_FRESH_PROMPTS, NUM_FRESH_SEEDS, NUM_PROMPTS, NUM_SEEDS
+from rocm.experiments.advise.pilot import NUM_FRESH_PROMPTS, NUM_FRESH_SEEDS, NUM_SEEDS
 from rocm.experiments.advise.verdict import Arm, Round, Verdict, pilot
 
 NOISES = {"expected": (0.2, 0.05, 0.35), "twice the seeds' part": (0.2, 0.1, 0.35)}
-PLANTED = "js"
+PLANTED, NUM_PROMPTS = "js", RunConfig().num_eval_prompts
 
 
 def simulated(
