@@ -6,6 +6,7 @@ Colors work on light and dark backgrounds; backgrounds are transparent.
 from typing import Any
 
 from rocm.evaluation.efficiency import Curve
+from rocm.experiments.overoptimization import Fit, Point
 from rocm.experiments.sweep import SweepReport
 
 Figure = dict[str, Any]
@@ -60,6 +61,34 @@ def efficiency_figure(curves: dict[str, Curve], cost: str) -> Figure:
         line = {"line": {"color": color, "width": 2.5}, "hovertemplate": "%{y:.4g}"}
         data += [{**edge, "y": curve.low}, {**edge, **fill, "y": curve.high}]
         data.append({**plain, **line, "y": curve.mean, "showlegend": True})
+    return {"data": data, "layout": layout}
+
+
+def overoptimization_figure(points: list[Point], laws: dict[str, Fit | None]) -> Figure:
+    """Scores against sqrt(KL), a color for each name in `laws`, with the law that fits as a line.
+
+    The numbers on the axis are sqrt(KL); pointing at a mark shows the KL.
+    """
+    layout = _layout(f"laws {list(laws)}", "sqrt(KL), from the base model")
+    layout["yaxis"] |= {"title": {"text": "change, base deviations", "standoff": 6}}
+    del layout["yaxis2"]
+    most = max((one.distance for one in points), default=1.0)
+    places = [most * k / 60 for k in range(1, 61)]
+    data: list[Figure] = []
+    for (name, fit), color in zip(laws.items(), (REWARD, JUDGE, *OTHERS[1:]), strict=False):
+        known = [one for one in points if name in one.scores]
+        values = {
+            "x": [one.distance for one in known],
+            "y": [one.scores[name] for one in known],
+            "customdata": [one.distance**2 for one in known],
+        }
+        mark = {"mode": "markers", "name": name, "marker": {"color": color, "size": 8}}
+        hover = {"hovertemplate": "%{y:.3g} at %{customdata:.3g} nats"}
+        data.append({"type": "scatter", **values, **mark, **hover})
+        if fit:
+            line = {"mode": "lines", "line": {"color": color, "width": 2}, "showlegend": False}
+            height = [fit.at(place) for place in places]
+            data.append({"type": "scatter", "x": places, "y": height, **line, "hoverinfo": "skip"})
     return {"data": data, "layout": layout}
 
 

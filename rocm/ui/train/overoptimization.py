@@ -1,0 +1,47 @@
+"""Scores against the distance from the base model, with the laws of Gao et al."""
+
+import json
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+
+import gradio as gr
+
+from rocm.errors import RocmError
+from rocm.experiments.overoptimization import Point, describe, run_points
+from rocm.runs.library import Runs
+from rocm.ui.figures import overoptimization_figure
+from rocm.ui.handlers import QUIET, fault
+from rocm.ui.plot import live_plot
+
+NO_POINT = '<div class="subtle">Evaluations after an update with a KL appear here.</div>'
+
+
+def build_overoptimization(runs: Runs, selected: gr.State) -> None:
+    """Make the panel of the selected run, which is drawn while it is open."""
+    with gr.Accordion("Overoptimization", open=False, elem_id="overoptimization") as folded:
+        chart = live_plot("overoptimization_chart")
+        words = gr.HTML(elem_id="overoptimization_laws")
+
+    def look(run_id: str) -> tuple[Any, str]:
+        try:
+            return drawn(run_points(runs.run(run_id)) if run_id else [])
+        except RocmError as error:  # damaged, or deleted since the page was drawn
+            return None, fault(str(error))
+
+    timer = gr.Timer(5.0, active=False)
+    reading = {"inputs": selected, "outputs": [chart, words], **QUIET}
+    timer.tick(look, **reading)
+    folded.expand(lambda: gr.Timer(active=True), None, timer, **QUIET).then(look, **reading)
+    folded.collapse(lambda: gr.Timer(active=False), None, timer, **QUIET)
+
+
+def drawn(points: Sequence[Point]) -> tuple[str | None, str]:
+    """The figure as JSON and a sentence for every score; no figure without a point."""
+    if not points:
+        return None, NO_POINT
+    names = dict.fromkeys(name for one in points for name in one.scores)
+    found = {name: describe(points, name) for name in names}
+    figure = overoptimization_figure(list(points), {name: law for name, (law, _) in found.items()})
+    lines = "".join(f"<li>{escape(words)}</li>" for _, words in found.values())
+    return json.dumps(figure), f'<ul class="subtle">{lines}</ul>'
