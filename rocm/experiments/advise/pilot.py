@@ -55,7 +55,7 @@ def pilot_settings(source: str | Path, given: dict[str, Any]) -> RunConfig:
             "A pilot needs kl_budget, the joint KL in nats at which all divergences are compared. "
             "Set it, such as the kl_nats at which an earlier run of this model ended."
         )
-    ends = {"eval_every": config.num_steps, "checkpoint_every": config.num_steps}
+    ends: dict[str, Any] = dict.fromkeys(("eval_every", "checkpoint_every"), config.num_steps)
     ends |= {"kl_budget": budget or EMBEDDED_BUDGET, "stop_on_warning": False}
     config = RunConfig.load(config.model_dump(), **ends)
     if not config.judge:
