@@ -55,8 +55,8 @@ def advise(options: argparse.Namespace, rest: list[str], home: Path) -> None:
         found: list[str] = find_hypotheses(config)
         return found
 
-    def wait(sweeps: "Sweeps", sweep_id: str) -> None:
-        wait_for_sweep(sweeps, sweep_id, say)
+    def wait(sweeps: "Sweeps", sweep_id: str, words: str) -> None:
+        wait_for_sweep(sweeps, sweep_id, lambda line: say(line.replace(sweep_id, words)))
 
     print(pilot.cost(), flush=True)
     try:

@@ -28,10 +28,11 @@ from rocm.storage.files import make_folder, read_record, write_atomic
 from rocm.storage.numbers import duration
 from rocm.training.estimate import estimate
 
+STARTING = "Starting"
 NUM_STEPS, EMBEDDED_BUDGET = 40, 40.0
 NUM_SEEDS, NUM_FRESH_SEEDS, NUM_FRESH_PROMPTS = 3, 4, 40
-Wait = Callable[[Sweeps, str], None]
-"""Returns when no run of a sweep waits or trains."""
+Wait = Callable[[Sweeps, str, str], None]
+"""Returns when no run of a sweep waits or trains; the last argument says what it is for."""
 
 
 @dataclass(frozen=True)
@@ -141,8 +142,8 @@ class Pilot:
             **asdict(verdict),
             "arms": self._run_ids[second],
         }
-        write_atomic(self.folder / "advice.json", json.dumps(record, indent=1))
         write_atomic(self.folder / "verdict.md", to_markdown(record))
+        write_atomic(self.folder / "advice.json", json.dumps(record, indent=1))
 
     def _settings(self, asked: Round) -> RunConfig:
         config = self._config
@@ -154,7 +155,9 @@ class Pilot:
     def _measure(self, asked: Round, wait: Wait) -> dict[str, Arm]:
         sweeps, grid = self._sweeps, {"divergence": list(asked.divergences)}
         sweep_id = sweeps.start(self._preset, self._settings(asked), grid, len(asked.seeds))
-        wait(sweeps, sweep_id)
+        screening = f"Screening, seed {asked.seeds[0] + 1} of {self._size.seeds}"
+        confirmation = f"Confirmation of {asked.divergences[-1]}"
+        wait(sweeps, sweep_id, confirmation if asked.is_fresh else screening)
         cells = {cell.settings["divergence"]: cell for cell in sweeps.report(sweep_id).cells}
         for name, cell in cells.items():
             self._run_ids[name] = (cells[KL].run_ids[0], cell.run_ids[0])
@@ -199,12 +202,15 @@ class Pilot:
 
 @dataclass(frozen=True)
 class AdviceReport:
-    """A pilot of a home: what it says it is doing, and advice.json once there is a verdict."""
+    """A pilot of a home: what it says it is doing, and once there is a verdict, its text.
 
-    name: str
+    `arms` are the ids of two runs, with KL and with the best other divergence.
+    """
+
     is_at_work: bool
     progress: str
-    record: dict[str, Any] | None
+    text: str
+    arms: tuple[str, ...]
 
 
 def newest_advice(home: Path) -> AdviceReport | None:
@@ -220,5 +226,7 @@ def newest_advice(home: Path) -> AdviceReport | None:
         is_at_work = True
     else:
         is_at_work = False
-    progress = newest.read_text(encoding="utf-8")
-    return AdviceReport(folder.name, is_at_work, progress, read_record(folder / "advice.json", {}))
+    record = read_record(folder / "advice.json", {})
+    text = (folder / "verdict.md").read_text(encoding="utf-8") if record else ""
+    arms = tuple(record["arms"]) if record else ()
+    return AdviceReport(is_at_work, newest.read_text(encoding="utf-8"), text, arms)

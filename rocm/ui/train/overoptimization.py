@@ -11,7 +11,7 @@ from rocm.errors import RocmError
 from rocm.experiments.overoptimization import Point, describe, run_points
 from rocm.runs.library import Runs
 from rocm.ui.figures import overoptimization_figure
-from rocm.ui.handlers import QUIET, fault
+from rocm.ui.handlers import fault, look_while_open
 from rocm.ui.plot import live_plot
 
 NO_POINT = '<div class="subtle">Evaluations after an update with a KL appear here.</div>'
@@ -29,11 +29,7 @@ def build_overoptimization(runs: Runs, selected: gr.State) -> None:
         except RocmError as error:  # damaged, or deleted since the page was drawn
             return None, fault(str(error))
 
-    timer = gr.Timer(5.0, active=False)
-    reading = {"inputs": selected, "outputs": [chart, words], **QUIET}
-    timer.tick(look, **reading)
-    folded.expand(lambda: gr.Timer(active=True), None, timer, **QUIET).then(look, **reading)
-    folded.collapse(lambda: gr.Timer(active=False), None, timer, **QUIET)
+    look_while_open(folded, look, 5.0, inputs=selected, outputs=[chart, words])
 
 
 def drawn(points: Sequence[Point]) -> tuple[str | None, str]:

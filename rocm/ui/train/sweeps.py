@@ -16,7 +16,7 @@ from rocm.studio import Studio
 from rocm.ui import controls
 from rocm.ui.access import Access
 from rocm.ui.figures import sweep_figure
-from rocm.ui.handlers import HIDDEN, QUIET, fault, in_words, named
+from rocm.ui.handlers import HIDDEN, QUIET, fault, in_words, look_while_open, named
 from rocm.ui.plot import live_plot
 from rocm.ui.train.form import FIRST_PRESET, TrainForm, read_form
 from rocm.ui.train.overoptimization import drawn
@@ -38,17 +38,16 @@ def build_sweeps(studio: Studio, access: Access, form: TrainForm | None) -> None
         laws = (live_plot("sweep_laws_chart"), gr.HTML(elem_id="sweep_laws"))
     shown = gr.State("")
     look = _looker(studio.sweeps)
-    reading = {"inputs": [chosen, shown], "outputs": [chosen, chart, table, *laws, shown], **QUIET}
-    timer = gr.Timer(3.0, active=False)
-    timer.tick(look, **reading)
-    chosen.input(look, **reading)
-    folded.expand(lambda: gr.Timer(active=True), None, timer, **QUIET).then(look, **reading)
-    folded.collapse(lambda: gr.Timer(active=False), None, timer, **QUIET)
+    reading = {"inputs": [chosen, shown], "outputs": [chosen, chart, table, *laws, shown]}
+    look_while_open(folded, look, 3.0, **reading)
+    chosen.input(look, **reading, **QUIET)
     if form and started:
         button, inputs = started
         handler = in_words(_starter(studio, access))
         hidden = HIDDEN | {"api_name": "start_sweep"}
-        form.send_on(button.click).then(handler, inputs, chosen, **hidden).then(look, **reading)
+        form.send_on(button.click).then(handler, inputs, chosen, **hidden).then(
+            look, **reading, **QUIET
+        )
 
 
 def _build_start(

@@ -31,7 +31,7 @@ def pilot_in(home, **changed) -> Pilot:
 def trainer(effects: dict[str, float], trained: list[str]):
     """Finishes the waiting runs of a sweep with scores, as a judge sees the effects."""
 
-    def wait(sweeps: Sweeps, sweep_id: str) -> None:
+    def wait(sweeps: Sweeps, sweep_id: str, words: str) -> None:
         for run in sweeps.queue.waiting():
             config = run.config()
             trained.append(run.path.name)
@@ -51,10 +51,10 @@ def test_a_killed_pilot_goes_on_and_trains_nothing_twice(tmp_path):
     trained: list[str] = []
     good = trainer({"js": 1.0}, trained)
 
-    def killed(sweeps: Sweeps, sweep_id: str) -> None:
+    def killed(sweeps: Sweeps, sweep_id: str, words: str) -> None:
         if len(trained) >= 6:
             raise KeyboardInterrupt
-        good(sweeps, sweep_id)
+        good(sweeps, sweep_id, words)
 
     with pytest.raises(KeyboardInterrupt):
         pilot_in(tmp_path).carry_out(lambda: ["a hint"], killed)
@@ -82,18 +82,19 @@ def test_the_two_arms_of_a_study_are_runs_of_kl_and_the_best_with_one_seed(tmp_p
     pilot.note("done")
     report = newest_advice(tmp_path)
     assert report is not None
-    assert report.record is not None
     runs = {run.path.name: run.config() for run in IdleQueue(tmp_path).all_runs()}
-    arms = [runs[run_id] for run_id in report.record["arms"]]
+    arms = [runs[run_id] for run_id in report.arms]
     assert [arm.divergence for arm in arms] == ["kl", "js"]
     assert arms[0].seed == arms[1].seed == 2
-    text = (pilot.folder / "verdict.md").read_text()
-    assert "a hint" in text
-    assert report.record["sentence"] in text
+    assert (report.is_at_work, report.progress) == (False, "done")
+    assert "a hint" in report.text
+    record = json.loads((pilot.folder / "advice.json").read_text())
+    assert record["advice"] == "js"
+    assert record["sentence"] in report.text
 
 
 def test_a_run_that_failed_ends_the_pilot_with_its_reason(tmp_path):
-    def wait(sweeps: Sweeps, sweep_id: str) -> None:
+    def wait(sweeps: Sweeps, sweep_id: str, words: str) -> None:
         for run in sweeps.queue.waiting():
             run.mark_ended("failed", "The loss is not finite.")
 
