@@ -21,6 +21,7 @@ NO_RUN = '<div class="subtle">Reward, divergence and pictures of a run appear he
 # Warnings for which a larger beta is a remedy.
 HACKED = {"hacking", "collapse", "saturation"}
 MOST_STEPS = 4
+STRENGTHS = "0.25,0.5,0.75,1"  # of the adapter of a run that is turned down
 NO_PREVIEWS = "Pictures of fixed prompts appear after the first evaluation."
 
 
@@ -70,6 +71,7 @@ def leads(run_id: str, may_train: bool) -> str:
     links = [
         lead("Generate", tab="generate", adapter=run),
         lead("Compare with base", tab="compare", arms=run),
+        lead("Turn down", tab="compare", arms=run, strengths=STRENGTHS),
     ]
     if may_train:
         links.append(lead("Add to a study", tab="study", arms=run))
