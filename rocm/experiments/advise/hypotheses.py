@@ -9,10 +9,15 @@ r"""What the base model's pictures suggest about divergences; hypotheses, which 
    besides, and so holds the late ones.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
+from torch import Tensor
 
-from rocm.algorithms.divergences import transition
+from rocm.algorithms.divergences import Penalty, transition
+from rocm.algorithms.problem import Problem
+from rocm.algorithms.schedule import Step
 from rocm.algorithms.trajectory import rollout
 from rocm.config import RunConfig
 from rocm.experiments.advise.verdict import Floats
@@ -30,7 +35,7 @@ def hypotheses(config: RunConfig) -> list[str]:
     setup = set_up(config)
     found = [_tail(hill(_residuals(setup)))]
     if config.method.is_backprop:
-        found.append(_steps(gradient_shares(setup)))
+        found.append(_steps(_gradient_shares(setup)))
     return found
 
 
@@ -41,25 +46,33 @@ def hill(residuals: Floats) -> float:
     return float(1 / logs.mean())
 
 
-def gradient_shares(setup: Setup) -> list[float]:
-    """Share of each step in the KL that small steps along the reward's gradient would spend."""
-    config, schedule = setup.config, setup.schedule
-    spent = np.zeros(len(schedule))
-    mixture = setup.rewards.mixture()
-    for first in range(0, NUM_PICTURES, config.batch_size):
+def spent_by_step(
+    problem: Problem, noise: Tensor, schedule: Sequence[Step], penalty: Penalty
+) -> Floats:
+    """KL (N,) that a small step along the reward's gradient spends on each step, up to a factor.
+
+    `noise` is (N, B, C, H, W), as in `rollout`; a step that the penalty leaves out spends 0.
+    """
+    drawn = rollout(problem.policy, noise, schedule, problem.prediction_type)
+    _, rewards = problem.scored(drawn.latents)
+    gradients = torch.autograd.grad(rewards.sum(), drawn.denoised)
+    spent = []
+    for n, (step, gradient) in enumerate(zip(schedule, gradients, strict=True)):
+        is_last = n + 1 == len(schedule)
+        gaussian = transition(step, is_last, penalty.last_step, penalty.sigma_floor)
+        alpha, sigma = gaussian or (1.0, 0.0)
+        spent.append((gradient * (sigma / alpha)).square().sum().item())
+    return np.array(spent)
+
+
+def _gradient_shares(setup: Setup) -> Floats:
+    mixture, total = setup.rewards.mixture(), np.zeros(len(setup.schedule))
+    for first in range(0, NUM_PICTURES, setup.config.batch_size):
         batch = draw_batch(setup, first)
         problem = make_problem(setup, mixture, batch, {})
-        noise = batch.noise[: len(schedule)]
-        drawn = rollout(problem.policy, noise, schedule, problem.prediction_type)
-        _, rewards = problem.scored(drawn.latents)
-        gradients = torch.autograd.grad(rewards.sum(), drawn.denoised)
-        for n, gradient in enumerate(gradients):
-            gaussian = transition(
-                schedule[n], n + 1 == len(schedule), config.last_step, config.sigma_floor
-            )
-            alpha, sigma = gaussian or (1.0, 0.0)
-            spent[n] += (gradient * (sigma / alpha)).square().sum().item()
-    return list(spent / spent.sum())
+        noise = batch.noise[: len(setup.schedule)]
+        total += spent_by_step(problem, noise, setup.schedule, setup.penalty)
+    return np.asarray(total / total.sum())
 
 
 def _residuals(setup: Setup) -> Floats:
@@ -84,7 +97,7 @@ def _tail(index: float) -> str:
     )
 
 
-def _steps(shares: list[float]) -> str:
+def _steps(shares: Floats) -> str:
     words = "late-heavy: Fisher" if shares[-1] > LATE else "not late-heavy: no hint"
     listed = ", ".join(f"{100 * share:.0f} %" for share in shares)
     return f"KL that the reward's gradient would spend, by step: {listed}, {words}."

@@ -161,7 +161,14 @@ class Pilot:
         cells = {cell.settings["divergence"]: cell for cell in sweeps.report(sweep_id).cells}
         for name, cell in cells.items():
             self._run_ids[name] = (cells[KL].run_ids[0], cell.run_ids[0])
-        return {name: self._arm(cell, asked) for name, cell in cells.items()}
+        arms = {name: self._arm(cell, asked) for name, cell in cells.items()}
+        nats, budget = arms[KL].nats, self._config.kl_budget
+        if nats < budget / 2:
+            raise RunError(
+                f"With KL the runs ended at {nats:.3g} nats, far below kl_budget={budget:g}, so no "
+                "divergence held them. Raise num_steps, or lower kl_budget."
+            )
+        return arms
 
     def _arm(self, cell: SweepCell, asked: Round) -> Arm:
         judge, columns, nats = self._config.judge, [], []

@@ -28,7 +28,7 @@ def pilot_in(home, **changed) -> Pilot:
     return Pilot(Sweeps(home, IdleQueue(home)), "tiny-rocm-kl", config, SIZE)
 
 
-def trainer(effects: dict[str, float], trained: list[str]):
+def trainer(effects: dict[str, float], trained: list[str], nats: float = 20.0):
     """Finishes the waiting runs of a sweep with scores, as a judge sees the effects."""
 
     def wait(sweeps: Sweeps, sweep_id: str, words: str) -> None:
@@ -37,7 +37,7 @@ def trainer(effects: dict[str, float], trained: list[str]):
             trained.append(run.path.name)
             base = {"tiny-judge": {"mean": 0.5, "deviation": 0.1}}
             run.write_manifest({"base_scores": base})
-            run.append_metrics({"step": config.num_steps, "kl_nats": 20.0, "eval/reward": 1.0})
+            run.append_metrics({"step": config.num_steps, "kl_nats": nats, "eval/reward": 1.0})
             noise = np.random.default_rng(config.seed).normal(0, 0.02, config.num_eval_prompts)
             scores = 0.5 + 0.1 * effects.get(config.divergence, 0.0) + noise
             with replace_folder(run.samples_dir(config.num_steps)) as folder:
@@ -100,6 +100,13 @@ def test_a_run_that_failed_ends_the_pilot_with_its_reason(tmp_path):
 
     with pytest.raises(RunError, match="The loss is not finite"):
         pilot_in(tmp_path).carry_out(list, wait)
+
+
+def test_runs_that_do_not_reach_the_budget_are_no_comparison(tmp_path):
+    trained: list[str] = []
+    with pytest.raises(RunError, match="far below kl_budget=20"):
+        pilot_in(tmp_path).carry_out(list, trainer({}, trained, nats=8.0))
+    assert len(trained) == 6  # no further seed is tried
 
 
 @pytest.mark.parametrize(
