@@ -90,8 +90,10 @@ def describe(points: Sequence[Point], name: str) -> tuple[Fit | None, str]:
     if best.explained < EXPLAINED:
         shares = " and ".join(f"{max(fit.explained, 0):.0%}" for fit in found)
         return None, f"{name}: neither law fits; they explain {shares} of its variance."
-    peak = best.peak
-    words = f"peak at {peak**2:.3g} nats" if peak and peak < 1e6 else "no peak in sight"
+    peak, farthest = best.peak, max(distance for distance, _ in known)
+    words = f"peak at {peak**2:.3g} nats" if peak else "no peak"
+    if peak and peak > farthest:
+        words = f"peak beyond the {farthest**2:.3g} nats that were measured"
     return best, (
         f"{name}: {best.law}, alpha {best.alpha:.3g} ± {best.alpha_error:.2g}, beta "
         f"{best.beta:.3g} ± {best.beta_error:.2g}, explains {best.explained:.0%}; {words}."

@@ -90,14 +90,14 @@ def _residuals(setup: Setup) -> Floats:
 
 
 def _tail(index: float) -> str:
-    words = "heavier than normal: chi-square or KL" if index < HEAVY else "no heavy tail: no hint"
+    words = "a heavy tail speaks for chi_square or kl" if index < HEAVY else "no heavy tail, no hint"
     return (
         f"Hill index of the reward's residual on the judge: {index:.1f} ({NUM_LARGEST} of "
-        f"{NUM_PICTURES} pictures; below {HEAVY} in 5 % of normal samples), {words}."
+        f"{NUM_PICTURES} pictures; below {HEAVY} in 5 % of normal samples); {words}."
     )
 
 
 def _steps(shares: Floats) -> str:
-    words = "late-heavy: Fisher" if shares[-1] > LATE else "not late-heavy: no hint"
+    words = "a late one speaks for fisher" if shares[-1] > LATE else "not mostly late, no hint"
     listed = ", ".join(f"{100 * share:.0f} %" for share in shares)
-    return f"KL that the reward's gradient would spend, by step: {listed}, {words}."
+    return f"KL that the reward's gradient would spend, by step: {listed}; {words}."

@@ -9,18 +9,18 @@ def to_markdown(record: dict[str, Any]) -> str:
     """The text of verdict.md, from the record of advice.json."""
     config = record["config"]
     lines = [
-        f"# Which divergence for {record['preset']}",
+        f"## Which divergence for {record['preset']}",
         f"**{record['sentence']}**",
         f"Each run: {config['num_steps']} updates at a joint KL of {config['kl_budget']:g} nats. "
         f"Differences of {config['judge']} to KL are paired by prompt and seed, in its deviations "
         "over the base model's pictures. Intervals are two-way bootstrap intervals (prompts and "
         "seeds), which hold together at 95 % in the screening; p is adjusted by Holm.",
-        "## Screening",
+        "### Screening",
         _table(record["screened"]),
     ]
     if record["confirmed"]:
-        lines += ["## Confirmation, fresh seeds and prompts", _table([record["confirmed"]])]
-    lines += ["## Hypotheses from the base model, not tested", *record["hypotheses"]]
+        lines += ["### Confirmation, fresh seeds and prompts", _table([record["confirmed"]])]
+    lines += ["### Hypotheses from the base model, not tested", *record["hypotheses"]]
     return "\n\n".join(lines) + "\n"
 
 
