@@ -1,4 +1,4 @@
-"""How often `python -m rocm advise` is wrong on simulated pilots: `python -m scripts.advise_calibration`.
+"""How often `python -m rocm advise` is wrong, on simulated pilots.
 
 A score is the divergence's effect plus independent normal parts of prompt, seed and their
 combination, each of the divergence itself; what divergences share cancels in the differences.

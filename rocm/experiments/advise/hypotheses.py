@@ -90,7 +90,7 @@ def _residuals(setup: Setup) -> Floats:
 
 
 def _tail(index: float) -> str:
-    words = "a heavy tail speaks for chi_square or kl" if index < HEAVY else "no heavy tail, no hint"
+    words = "a heavy tail suggests chi_square or kl" if index < HEAVY else "no heavy tail"
     return (
         f"Hill index of the reward's residual on the judge: {index:.1f} ({NUM_LARGEST} of "
         f"{NUM_PICTURES} pictures; below {HEAVY} in 5 % of normal samples); {words}."
@@ -98,6 +98,6 @@ def _tail(index: float) -> str:
 
 
 def _steps(shares: Floats) -> str:
-    words = "a late one speaks for fisher" if shares[-1] > LATE else "not mostly late, no hint"
+    words = "mostly late, which suggests fisher" if shares[-1] > LATE else "not mostly late"
     listed = ", ".join(f"{100 * share:.0f} %" for share in shares)
     return f"KL that the reward's gradient would spend, by step: {listed}; {words}."
