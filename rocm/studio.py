@@ -7,7 +7,7 @@ from typing import Any
 
 from rocm.config import RunConfig
 from rocm.config.saved import Presets
-from rocm.errors import RocmError
+from rocm.errors import RocmError, RunError
 from rocm.evaluation.store import Comparisons
 from rocm.experiments.advise.pilot import (
     STARTING,
@@ -98,6 +98,11 @@ class Studio:
 
     def start_pilot(self, preset: str, config: RunConfig) -> None:
         """Begin or continue a pilot in a process of its own; `advice` says how far it is."""
+        known = self.advice()
+        if known and known.is_at_work:
+            raise RunError(
+                "A pilot is at work. Wait for it, or stop one of its runs, which ends it."
+            )
         self.pilot(preset, config).note(STARTING)
         words = [sys.executable, "-m", "rocm", "advise", preset, "--yes"]
         for name, value in self._shared(preset, config).items():

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rocm.cli.lazy import lazy
 from rocm.cli.runs import preset_source, settings, with_votes
-from rocm.errors import ConfigError, RocmError
+from rocm.errors import ConfigError
 from rocm.runs.queue import Queue
 
 if TYPE_CHECKING:
@@ -50,7 +50,6 @@ def advise(options: argparse.Namespace, rest: list[str], home: Path) -> None:
         pilot.note(words)
 
     def look() -> list[str]:
-        say("Drawing 64 pictures of the base model")
         silence_libraries()
         found: list[str] = find_hypotheses(config)
         return found
@@ -59,11 +58,6 @@ def advise(options: argparse.Namespace, rest: list[str], home: Path) -> None:
         wait_for_sweep(sweeps, sweep_id, lambda line: say(line.replace(sweep_id, words)))
 
     print(pilot.cost(), flush=True)
-    try:
-        verdict = pilot.carry_out(look, wait)
-    except RocmError as error:
-        pilot.note(str(error))
-        raise
-    pilot.note(verdict.sentence)
+    pilot.carry_out(look, wait)
     print((pilot.folder / "verdict.md").read_text(encoding="utf-8"))
     print(pilot.folder)

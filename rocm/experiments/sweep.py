@@ -156,8 +156,8 @@ class Sweeps:
 
     def end_points(self, sweep_id: str) -> list[Point]:
         """Where each finished run ended: scores against the distance from the base model."""
-        runs = [run for run, _ in self._members(sweep_id) if run.written_state() == "finished"]
-        return [points[-1] for run in runs if (points := run_points(run))]
+        ends = [_outcome(run)[1] for run, _ in self._members(sweep_id)]
+        return [point for end in ends for point in end.get("points", [])]
 
     def write_report(self, sweep_id: str) -> Path:
         """Keep the report as report.csv and report.json beside the plan; returns their folder."""
@@ -305,6 +305,7 @@ def _read_end(run: RunDir, changed: int, file: int) -> dict[str, Any]:
         "judge_by_prompt": scores.get(judge),
         "audit": last.get(f"audit/{audit}"),
         "audit_by_prompt": scores.get(audit),
+        "points": run_points(run)[-1:],
     }
 
 

@@ -7,6 +7,7 @@ that the pilot's process holds.
 
 import hashlib
 import json
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from filelock import FileLock, Timeout
 
 from rocm.config import RunConfig
 from rocm.config.objective import AUTO, DIVERGENCES
-from rocm.errors import ConfigError, RunError
+from rocm.errors import ConfigError, RocmError, RunError
 from rocm.experiments.advise.report import to_markdown
 from rocm.experiments.advise.verdict import KL, Arm, Round, Verdict, pilot
 from rocm.experiments.sweep import SweepCell, Sweeps
@@ -28,7 +29,7 @@ from rocm.storage.files import make_folder, read_record, write_atomic
 from rocm.storage.numbers import duration
 from rocm.training.estimate import estimate
 
-STARTING = "Starting"
+STARTING, START_S = "Starting", 60.0
 NUM_STEPS, EMBEDDED_BUDGET = 40, 40.0
 NUM_SEEDS, NUM_FRESH_SEEDS, NUM_FRESH_PROMPTS = 3, 4, 40
 Wait = Callable[[Sweeps, str, str], None]
@@ -123,13 +124,22 @@ class Pilot:
                 f"The pilot {self.folder.name} is at work in another process."
             ) from error
         with lock:
-            path = self.folder / "hypotheses.json"
-            if not path.exists():
-                write_atomic(path, json.dumps(hypotheses()))
-            size = self._size
-            measure = lambda asked: self._measure(asked, wait)  # noqa: E731
-            verdict = pilot(self.divergences, size.seeds, size.fresh_seeds, measure)
-            self._write(verdict, json.loads(path.read_text(encoding="utf-8")))
+            try:
+                verdict = self._carried_out(hypotheses, wait)
+            except RocmError as error:
+                self.note(str(error))
+                raise
+            self.note(verdict.sentence)
+        return verdict
+
+    def _carried_out(self, hypotheses: Callable[[], list[str]], wait: Wait) -> Verdict:
+        path, size = self.folder / "hypotheses.json", self._size
+        if not path.exists():
+            self.note("Drawing pictures of the base model")
+            write_atomic(path, json.dumps(hypotheses()))
+        measure = lambda asked: self._measure(asked, wait)  # noqa: E731
+        verdict = pilot(self.divergences, size.seeds, size.fresh_seeds, measure)
+        self._write(verdict, json.loads(path.read_text(encoding="utf-8")))
         return verdict
 
     def _write(self, verdict: Verdict, hypotheses: list[str]) -> None:
@@ -233,7 +243,9 @@ def newest_advice(home: Path) -> AdviceReport | None:
         is_at_work = True
     else:
         is_at_work = False
+    progress = newest.read_text(encoding="utf-8")
+    is_starting = progress == STARTING and time.time() - changed(newest) < START_S
     record = read_record(folder / "advice.json", {})
     text = (folder / "verdict.md").read_text(encoding="utf-8") if record else ""
     arms = tuple(record["arms"]) if record else ()
-    return AdviceReport(is_at_work, newest.read_text(encoding="utf-8"), text, arms)
+    return AdviceReport(is_at_work or is_starting, progress, text, arms)

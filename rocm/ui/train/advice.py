@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 
 from rocm.errors import RocmError
-from rocm.experiments.advise.pilot import STARTING, AdviceReport
+from rocm.experiments.advise.pilot import AdviceReport
 from rocm.studio import Studio
 from rocm.ui.access import Access
 from rocm.ui.handlers import HIDDEN, QUIET, fault, in_words, look_while_open
@@ -16,7 +16,7 @@ from rocm.ui.train.view import lead
 
 NO_PILOT = """<div class="empty"><strong>No pilot yet.</strong> A pilot trains every divergence at
 the same KL and tells whether one of them is better than KL.</div>"""
-CONTINUE = "It has stopped; Start pilot with the same settings continues it."
+CONTINUE = "(The pilot has stopped; Start pilot with the same settings continues it.)"
 
 
 def build_advice(studio: Studio, access: Access, form: TrainForm | None) -> None:
@@ -56,8 +56,7 @@ def shown(report: AdviceReport | None, may_train: bool) -> tuple[str, str]:
         arms = ",".join(f"run:{run_id}" for run_id in report.arms)
         link = lead("Make a blind study", tab="study", arms=arms) if may_train else ""
         return f'<p class="leads">{link}</p>', report.text
-    has_stopped = not report.is_at_work and report.progress != STARTING
-    words = f"{report.progress}. {CONTINUE}" if has_stopped else report.progress
+    words = report.progress if report.is_at_work else f"{report.progress} {CONTINUE}"
     return f'<div class="state">{escape(words)}</div>', ""
 
 

@@ -79,16 +79,15 @@ def test_seeds_and_prompts_of_the_confirmation_are_fresh(tmp_path):
 def test_the_two_arms_of_a_study_are_runs_of_kl_and_the_best_with_one_seed(tmp_path):
     pilot = pilot_in(tmp_path)
     pilot.carry_out(lambda: ["a hint"], trainer({"js": 1.0}, []))
-    pilot.note("done")
     report = newest_advice(tmp_path)
     assert report is not None
     runs = {run.path.name: run.config() for run in IdleQueue(tmp_path).all_runs()}
     arms = [runs[run_id] for run_id in report.arms]
     assert [arm.divergence for arm in arms] == ["kl", "js"]
     assert arms[0].seed == arms[1].seed == 2
-    assert (report.is_at_work, report.progress) == (False, "done")
-    assert "a hint" in report.text
     record = json.loads((pilot.folder / "advice.json").read_text())
+    assert (report.is_at_work, report.progress) == (False, record["sentence"])
+    assert "a hint" in report.text
     assert record["advice"] == "js"
     assert record["sentence"] in report.text
 
