@@ -51,8 +51,8 @@ def advise(options: argparse.Namespace, rest: list[str], home: Path) -> None:
 
     def look() -> list[str]:
         silence_libraries()
-        found: list[str] = find_hypotheses(config)
-        return found
+        sentences: list[str] = find_hypotheses(config)
+        return sentences
 
     def wait(sweeps: "Sweeps", sweep_id: str, words: str) -> None:
         wait_for_sweep(sweeps, sweep_id, lambda line: say(line.replace(sweep_id, words)))

@@ -81,16 +81,16 @@ def _fit(law: str, d: Any, r: Any) -> Fit:
 
 def describe(points: Sequence[Point], name: str) -> tuple[Fit | None, str]:
     """The law that fits a score better, None if neither fits, and a sentence."""
-    known = [(one.distance, one.scores[name]) for one in points if name in one.scores]
+    pairs = [(point.distance, point.scores[name]) for point in points if name in point.scores]
     try:
-        found = fits([distance for distance, _ in known], [score for _, score in known])
+        laws = fits([distance for distance, _ in pairs], [score for _, score in pairs])
     except ConfigError as error:
         return None, f"{name}: {error}"
-    best = max(found, key=lambda fit: fit.explained)
+    best = max(laws, key=lambda fit: fit.explained)
     if best.explained < EXPLAINED:
-        shares = " and ".join(f"{max(fit.explained, 0):.0%}" for fit in found)
+        shares = " and ".join(f"{max(fit.explained, 0):.0%}" for fit in laws)
         return None, f"{name}: neither law fits; they explain {shares} of its variance."
-    peak, farthest = best.peak, max(distance for distance, _ in known)
+    peak, farthest = best.peak, max(distance for distance, _ in pairs)
     words = f"peak at {peak**2:.3g} nats" if peak else "no peak"
     if peak and peak > farthest:
         words = f"peak beyond the {farthest**2:.3g} nats that were measured"
@@ -114,7 +114,7 @@ def run_points(run: RunDir) -> list[Point]:
     points = []
     for place, row in enumerate(rows):
         near = rows[max(0, place - WINDOW + 1) : place + 1]
-        nats = [one["kl_nats"] for one in near if "kl_nats" in one]
+        nats = [update["kl_nats"] for update in near if "kl_nats" in update]
         if not row["step"] or "eval/reward" not in row or not nats or fmean(nats) <= 0:
             continue
         scores = {

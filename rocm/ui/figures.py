@@ -72,15 +72,15 @@ def overoptimization_figure(points: list[Point], laws: dict[str, Fit | None]) ->
     layout = _layout(f"laws {list(laws)}", "sqrt(KL), from the base model")
     layout["yaxis"] |= {"title": {"text": "change, base deviations", "standoff": 6}}
     del layout["yaxis2"]
-    most = max((one.distance for one in points), default=1.0)
+    most = max((point.distance for point in points), default=1.0)
     places = [most * k / 60 for k in range(1, 61)]
     data: list[Figure] = []
     for (name, fit), color in zip(laws.items(), (REWARD, JUDGE, *OTHERS[1:]), strict=False):
-        known = [one for one in points if name in one.scores]
+        drawn = [point for point in points if name in point.scores]
         values = {
-            "x": [one.distance for one in known],
-            "y": [one.scores[name] for one in known],
-            "customdata": [one.distance**2 for one in known],
+            "x": [point.distance for point in drawn],
+            "y": [point.scores[name] for point in drawn],
+            "customdata": [point.distance**2 for point in drawn],
         }
         mark = {"mode": "markers", "name": name, "marker": {"color": color, "size": 8}}
         hover = {"hovertemplate": "%{y:.3g} at %{customdata:.3g} nats"}

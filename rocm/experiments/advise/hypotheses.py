@@ -33,10 +33,10 @@ LATE = 0.5  # share of the last step
 def hypotheses(config: RunConfig) -> list[str]:
     """One sentence each, from `NUM_PICTURES` pictures of training prompts."""
     setup = set_up(config)
-    found = [_tail(hill(_residuals(setup)))]
+    sentences = [_tail(hill(_residuals(setup)))]
     if config.method.is_backprop:
-        found.append(_steps(_gradient_shares(setup)))
-    return found
+        sentences.append(_steps(_gradient_shares(setup)))
+    return sentences
 
 
 def hill(residuals: Floats) -> float:
@@ -77,8 +77,8 @@ def _gradient_shares(setup: Setup) -> Floats:
 
 def _residuals(setup: Setup) -> Floats:
     config, numbers = setup.config, range(NUM_PICTURES)
-    prompts = [training_item(setup.data.prompts.train, config.seed, one) for one in numbers]
-    seeds = [noise_seed(config.seed, one) for one in numbers]
+    prompts = [training_item(setup.data.prompts.train, config.seed, number) for number in numbers]
+    seeds = [noise_seed(config.seed, number) for number in numbers]
     names = [*setup.rewards.weights, config.judge]
     by_name = {name: setup.rewards.by_name[name] for name in names}
     parts = setup.scored(prompts, seeds, by_name)

@@ -91,12 +91,12 @@ class Pilot:
         """Number and time of the runs, in words."""
         asked: list[Round] = []
 
-        def ask(round: Round) -> dict[str, Arm]:
-            asked.append(round)
-            return {name: Arm(np.zeros((2, 1)), 1.0) for name in round.divergences}
+        def ask(stage: Round) -> dict[str, Arm]:
+            asked.append(stage)
+            return {name: Arm(np.zeros((2, 1)), 1.0) for name in stage.divergences}
 
         pilot(self.divergences, self._size.seeds, self._size.fresh_seeds, ask)
-        num, num_fresh = sum(len(one.divergences) for one in asked), 2 * self._size.fresh_seeds
+        num, num_fresh = sum(len(stage.divergences) for stage in asked), 2 * self._size.fresh_seeds
         words = f"{num} runs of {self._config.num_steps} updates at {self._config.kl_budget:g} nats"
         words += f", and {num_fresh} more if a divergence is ahead of KL"
         runs = self._sweeps.queue.all_runs()
@@ -202,7 +202,7 @@ class Pilot:
         size = self._size
         num_seeds = size.seeds + size.fresh_seeds
         rounds = [Round((), (seed,), seed >= size.seeds) for seed in range(num_seeds)]
-        evaluated = [prompts_of(self._settings(one)).evaluation for one in rounds]
+        evaluated = [prompts_of(self._settings(stage)).evaluation for stage in rounds]
         seen = {prompt for prompts in evaluated[: size.seeds] for prompt in prompts}
         places = [
             [place for place, prompt in enumerate(prompts) if prompt not in seen]
@@ -214,7 +214,7 @@ class Pilot:
                 f"prompts={self._config.prompts} leaves {num} prompts for the confirmation. Lower "
                 "num_eval_prompts, or give more prompts."
             )
-        return [some[:num] for some in places]
+        return [row[:num] for row in places]
 
 
 @dataclass(frozen=True)

@@ -29,9 +29,9 @@ def _table(differences: list[dict[str, Any]]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def _row(one: dict[str, Any]) -> tuple[str, ...]:
-    is_known = one["num_seeds"] > 1
-    interval = f"{one['low']:+.2f} to {one['high']:+.2f}" if is_known else "dropped"
-    nats = f"{one['nats']:.3g} ({one['kl_nats']:.3g} with KL)"
-    figures = (f"{one['mean']:+.2f}", interval, f"{one['p_value']:.3g}", nats)
-    return one["divergence"], str(one["num_seeds"]), *figures
+def _row(difference: dict[str, Any]) -> tuple[str, ...]:
+    is_known = difference["num_seeds"] > 1
+    interval = f"{difference['low']:+.2f} to {difference['high']:+.2f}" if is_known else "dropped"
+    nats = f"{difference['nats']:.3g} ({difference['kl_nats']:.3g} with KL)"
+    figures = (f"{difference['mean']:+.2f}", interval, f"{difference['p_value']:.3g}", nats)
+    return difference["divergence"], str(difference["num_seeds"]), *figures

@@ -6,7 +6,7 @@ difference to KL is paired by prompt and seed.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -88,7 +88,7 @@ def pilot(divergences: Sequence[str], num_seeds: int, num_fresh: int, measure: M
         for name, arm in measure(Round((KL, *rivals), (seed,))).items():
             arms.setdefault(name, []).append(arm)
     screened = _screened(arms, rivals)
-    ahead = [one for one in screened if one.p_value <= LEVEL and one.is_matched]
+    ahead = [rival for rival in screened if rival.p_value <= LEVEL and rival.is_matched]
     if not ahead:
         return Verdict(KL, _no_difference(screened, rivals), screened, None)
     name = ahead[0].divergence
@@ -156,23 +156,21 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def _screened(arms: dict[str, list[Arm]], rivals: Sequence[str]) -> tuple[Difference, ...]:
     """All divergences but KL; the intervals hold together (Bonferroni), dropped ones have p 1."""
     names = [name for name in arms if name != KL]
-    found = [compared(name, arms[name], arms[KL], LEVEL / len(names)) for name in names]
-    p_values = holm([one.p_value if one.divergence in rivals else 1.0 for one in found])
-    adjusted = [
-        Difference(**{**vars(one), "p_value": p}) for one, p in zip(found, p_values, strict=True)
-    ]
-    return tuple(sorted(adjusted, key=lambda one: -one.mean))
+    results = [compared(name, arms[name], arms[KL], LEVEL / len(names)) for name in names]
+    p_values = holm([each.p_value if each.divergence in rivals else 1.0 for each in results])
+    adjusted = [replace(result, p_value=p) for result, p in zip(results, p_values, strict=True)]
+    return tuple(sorted(adjusted, key=lambda result: -result.mean))
 
 
 def _gaps(own: Sequence[Arm], kl: Sequence[Arm]) -> Floats:
     pairs = zip(own, kl, strict=False)
-    return np.hstack([one.scores - other.scores for one, other in pairs])
+    return np.hstack([arm.scores - base.scores for arm, base in pairs])
 
 
 def _no_difference(screened: Sequence[Difference], rivals: Sequence[str]) -> str:
-    known = [one for one in screened if one.divergence in rivals]
-    highest = max((one.high for one in known), default=0.0)
-    unmatched = [one.divergence for one in known if not one.is_matched]
+    kept = [result for result in screened if result.divergence in rivals]
+    highest = max([0.0, *(result.high for result in kept)])
+    unmatched = [result.divergence for result in kept if not result.is_matched]
     words = f" Not compared at the same KL: {', '.join(unmatched)}." if unmatched else ""
     return f"No difference above {highest:.2f} of the judge's deviations: take KL.{words}"
 

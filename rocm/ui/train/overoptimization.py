@@ -36,8 +36,8 @@ def drawn(points: Sequence[Point]) -> tuple[str | None, str]:
     """The figure as JSON and a sentence for every score; no figure without a point."""
     if not points:
         return None, NO_POINT
-    names = dict.fromkeys(name for one in points for name in one.scores)
-    found = {name: describe(points, name) for name in names}
-    figure = overoptimization_figure(list(points), {name: law for name, (law, _) in found.items()})
-    lines = "".join(f"<li>{escape(words)}</li>" for _, words in found.values())
+    names = dict.fromkeys(name for point in points for name in point.scores)
+    laws = {name: describe(points, name) for name in names}
+    figure = overoptimization_figure(list(points), {name: law for name, (law, _) in laws.items()})
+    lines = "".join(f"<li>{escape(words)}</li>" for _, words in laws.values())
     return json.dumps(figure), f'<ul class="subtle">{lines}</ul>'

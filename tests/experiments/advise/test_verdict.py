@@ -59,7 +59,7 @@ def asked_with(effects: dict[str, float], nats: dict[str, float] | None = None):
     return pilot(["kl", "js", "tv", "fisher", "hellinger", "chi_square"], 3, 4, measure), rounds
 
 
-def test_the_lower_half_is_dropped_and_the_best_confirmed_with_fresh_seeds():
+def test_half_is_dropped_and_the_best_trains_with_fresh_seeds():
     verdict, rounds = asked_with({"js": 0.5, "tv": 0.2, "fisher": 0.1, "hellinger": -0.3})
     assert [one.divergences for one in rounds[1:]] == [
         ("kl", "js", "tv", "fisher"),
