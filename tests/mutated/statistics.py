@@ -35,7 +35,7 @@ bootstrap of prompts only | test_bootstrap_of_one_way_is_the_ordinary_one[raters
 seeds do not vary | test_the_spread_has_the_variance_of_the_mean_whatever_varies
 - max(prompts + seeds - rest_square, rest_square)
 + prompts
-confirmed with the seeds of the screening | test_half_is_dropped_and_the_best_trains_with_fresh_seeds
+confirmed with seeds of the screening | test_half_is_dropped_and_the_best_trains_with_fresh_seeds
 - tuple(range(num_seeds, num_seeds + num_fresh))
 + tuple(range(num_fresh))
 any advantage advised | test_an_advantage_below_the_threshold_is_not_advised
