@@ -62,8 +62,8 @@ def fits(distances: Sequence[float], scores: Sequence[float]) -> list[Fit]:
     """Both laws, best-of-n first; ConfigError for fewer than `MIN_POINTS` distances above 0."""
     if min(distances, default=1.0) <= 0 or len(set(distances)) < MIN_POINTS:
         raise ConfigError(
-            f"{len(set(distances))} different distances from the base model were measured; a law "
-            f"needs at least {MIN_POINTS}, all above 0. Evaluate more often, or train longer."
+            f"Different distances from the base model: {len(set(distances))}. A law needs at least "
+            f"{MIN_POINTS}, all above 0. Evaluate more often, or train with more betas."
         )
     d, r = np.array(distances), np.array(scores)
     return [_fit(law, d, r) for law in (BEST_OF_N, RL)]
@@ -85,7 +85,7 @@ def describe(points: Sequence[Point], name: str) -> tuple[Fit | None, str]:
     try:
         laws = fits([distance for distance, _ in pairs], [score for _, score in pairs])
     except ConfigError as error:
-        return None, f"{name}: {error}"
+        return None, str(error)
     best = max(laws, key=lambda fit: fit.explained)
     if best.explained < EXPLAINED:
         shares = " and ".join(f"{max(fit.explained, 0):.0%}" for fit in laws)

@@ -71,6 +71,7 @@ def overoptimization_figure(points: list[Point], laws: dict[str, Fit | None]) ->
     """
     layout = _layout(f"laws {list(laws)}", "sqrt(KL), from the base model")
     layout["yaxis"] |= {"title": {"text": "change, base deviations", "standoff": 6}}
+    layout["margin"] |= {"r": 14}
     del layout["yaxis2"]
     most = max((point.distance for point in points), default=1.0)
     places = [most * k / 60 for k in range(1, 61)]

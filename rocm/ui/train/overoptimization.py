@@ -39,5 +39,6 @@ def drawn(points: Sequence[Point]) -> tuple[str | None, str]:
     names = dict.fromkeys(name for point in points for name in point.scores)
     laws = {name: describe(points, name) for name in names}
     figure = overoptimization_figure(list(points), {name: law for name, (law, _) in laws.items()})
-    lines = "".join(f"<li>{escape(words)}</li>" for _, words in laws.values())
+    sentences = dict.fromkeys(sentence for _, sentence in laws.values())  # each once
+    lines = "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
     return json.dumps(figure), f'<ul class="subtle">{lines}</ul>'
