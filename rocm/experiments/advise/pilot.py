@@ -186,9 +186,8 @@ class Pilot:
             run = RunDir(self._sweeps.queue.runs / run_id)
             status = run.status()
             if status.state != "finished":
-                raise RunError(
-                    f"{run_id} is {status.state}. {status.error} The same command continues."
-                )
+                reason = f" {status.error}" if status.error else ""
+                raise RunError(f"{run_id} is {status.state}.{reason} The same command continues.")
             base = run.manifest()["base_scores"][judge]
             scores = np.array(run.scores(status.step)[judge])
             scores = scores[self._places[number]] if asked.is_fresh else scores
