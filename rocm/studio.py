@@ -1,18 +1,27 @@
 """The composition root: every service over one home folder. Nothing here imports torch."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from rocm.config import RunConfig
 from rocm.config.saved import Presets
-from rocm.errors import RocmError
+from rocm.errors import RocmError, RunError
 from rocm.evaluation.store import Comparisons
+from rocm.experiments.advise.pilot import (
+    STARTING,
+    AdviceReport,
+    Pilot,
+    Size,
+    newest_advice,
+    pilot_settings,
+)
 from rocm.experiments.sweep import Sweeps
 from rocm.generation.orders import Orders
 from rocm.generation.queue import DrawingQueue
 from rocm.runs.library import Runs
-from rocm.runs.queue import TRAINER
+from rocm.runs.queue import TRAINER, detached
 from rocm.study.archive.preferences import with_votes
 from rocm.study.report.results import Results
 from rocm.study.service import Studies
@@ -81,6 +90,35 @@ class Studio:
         """
         config = RunConfig.load(self.presets.source(preset), **(overrides or {}))
         return self.sweeps.start(preset, self._with_votes(config), grid, num_seeds)
+
+    def pilot(self, preset: str, config: RunConfig) -> Pilot:
+        """The comparison of all divergences with these settings of a preset."""
+        shared = pilot_settings(self.presets.source(preset), self._shared(preset, config))
+        return Pilot(self.sweeps, preset, shared, Size())
+
+    def start_pilot(self, preset: str, config: RunConfig) -> None:
+        """Begin or continue a pilot in a process of its own; `advice` says how far it is."""
+        known = self.advice()
+        if known and known.is_at_work:
+            raise RunError(
+                "A pilot is at work. Wait for it, or stop one of its runs, which ends it."
+            )
+        self.pilot(preset, config).note(STARTING)
+        words = [sys.executable, "-m", "rocm", "advise", preset, "--yes"]
+        for name, value in self._shared(preset, config).items():
+            words.append(f"--{name.replace('_', '-')}={value}")
+        with open(self.home / "advice" / "log.txt", "ab") as log:
+            self._piloting = detached(words, log, ROCM_HOME=str(self.home))
+
+    def advice(self) -> AdviceReport | None:
+        """The pilot that moved last; None before the first."""
+        return newest_advice(self.home)
+
+    def _shared(self, preset: str, config: RunConfig) -> dict[str, Any]:
+        """What a pilot takes from settings besides their preset: all but beta and divergence."""
+        base, own = self.presets.load(preset), {"description", "beta", "divergence"}
+        changed = config.model_dump(exclude=own)
+        return {name: value for name, value in changed.items() if value != getattr(base, name)}
 
     def _with_votes(self, config: RunConfig) -> RunConfig:
         if not config.preferences.startswith("study:"):

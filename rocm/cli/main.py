@@ -20,6 +20,7 @@ COMMANDS = {
     "runs": ("runs:add_runs_arguments", "list, rename, continue, delete or export runs"),
     "queue": ("runs:add_queue_arguments", "list, add, move or cancel waiting runs"),
     "sweep": ("sweep:add_arguments", "train a grid of settings"),
+    "advise": ("advise:add_arguments", "compare the divergences for a preset"),
     "reproduce": ("reproduce:add_arguments", "the paper's comparison, as a report"),
     "rewards": ("rewards:add_arguments", "list or download published rewards"),
     "download": ("models:add_download_arguments", "download the files of a model or preset"),

@@ -22,6 +22,7 @@ from pydantic import BaseModel, Field, ValidationError
 from rocm.algorithms.intervals import Interval, interval
 from rocm.config import RunConfig
 from rocm.errors import ConfigError, MissingFile, RocmError, RunError
+from rocm.experiments.overoptimization import Point, run_points
 from rocm.rewards.names import audited
 from rocm.runs.queue import Queue
 from rocm.runs.run_dir import RunDir
@@ -152,6 +153,11 @@ class Sweeps:
             num_done=sum(cell.states.count("finished") for cell in cells),
             num_runs=len(members),
         )
+
+    def end_points(self, sweep_id: str) -> list[Point]:
+        """Where each finished run ended: scores against the distance from the base model."""
+        ends = [_outcome(run)[1] for run, _ in self._members(sweep_id)]
+        return [point for end in ends for point in end.get("points", [])]
 
     def write_report(self, sweep_id: str) -> Path:
         """Keep the report as report.csv and report.json beside the plan; returns their folder."""
@@ -299,6 +305,7 @@ def _read_end(run: RunDir, changed: int, file: int) -> dict[str, Any]:
         "judge_by_prompt": scores.get(judge),
         "audit": last.get(f"audit/{audit}"),
         "audit_by_prompt": scores.get(audit),
+        "points": run_points(run)[-1:],
     }
 
 

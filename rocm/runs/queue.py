@@ -109,7 +109,7 @@ class Queue:
             make_folder(self.home)
             with open(self.home / "queue.log", "ab") as log:
                 command = [sys.executable, "-m", "rocm.runs.queue", str(self.home), *self._command]
-                self._children.append(_detached(command, log))
+                self._children.append(detached(command, log))
 
     def settle(self) -> None:
         """Record what became of runs whose trainer is gone."""
@@ -188,7 +188,7 @@ class Queue:
         run.mark_waiting()
         try:
             with open(run.path / "log.txt", "ab") as log:
-                child = _detached([*self._command, str(run.path)], log)
+                child = detached([*self._command, str(run.path)], log)
         except OSError as error:
             run.mark_ended("failed", f"The trainer could not be started: {error}.")
             return
@@ -257,14 +257,18 @@ def _end(run: RunDir, how: Any) -> None:
         psutil.wait_procs(processes, timeout=5)
 
 
-def _detached(command: Sequence[str], log: Any) -> subprocess.Popen[bytes]:
-    """A process that outlives this one and gets none of its signals."""
+def detached(command: Sequence[str], log: Any, **variables: str) -> subprocess.Popen[bytes]:
+    """A process that outlives this one and gets none of its signals.
+
+    `variables` are added to the environment.
+    """
     group = 0
     if sys.platform == "win32":
         group = subprocess.DETACHED_PROCESS | subprocess.CREATE_NEW_PROCESS_GROUP
     return subprocess.Popen(
         command,
         cwd=ROOT,
+        env={**os.environ, **variables},
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=subprocess.STDOUT,

@@ -6,6 +6,7 @@ Colors work on light and dark backgrounds; backgrounds are transparent.
 from typing import Any
 
 from rocm.evaluation.efficiency import Curve
+from rocm.experiments.overoptimization import Fit, Point
 from rocm.experiments.sweep import SweepReport
 
 Figure = dict[str, Any]
@@ -60,6 +61,35 @@ def efficiency_figure(curves: dict[str, Curve], cost: str) -> Figure:
         line = {"line": {"color": color, "width": 2.5}, "hovertemplate": "%{y:.4g}"}
         data += [{**edge, "y": curve.low}, {**edge, **fill, "y": curve.high}]
         data.append({**plain, **line, "y": curve.mean, "showlegend": True})
+    return {"data": data, "layout": layout}
+
+
+def overoptimization_figure(points: list[Point], laws: dict[str, Fit | None]) -> Figure:
+    """Scores against sqrt(KL), a color for each name in `laws`, with the law that fits as a line.
+
+    The numbers on the axis are sqrt(KL); pointing at a mark shows the KL.
+    """
+    layout = _layout(f"laws {list(laws)}", "sqrt(KL), from the base model")
+    layout["yaxis"] |= {"title": {"text": "change, base deviations", "standoff": 6}}
+    layout["margin"] |= {"r": 14}
+    del layout["yaxis2"]
+    most = max((point.distance for point in points), default=1.0)
+    places = [most * k / 60 for k in range(1, 61)]
+    data: list[Figure] = []
+    for (name, fit), color in zip(laws.items(), (REWARD, JUDGE, *OTHERS[1:]), strict=False):
+        drawn = [point for point in points if name in point.scores]
+        values = {
+            "x": [point.distance for point in drawn],
+            "y": [point.scores[name] for point in drawn],
+            "customdata": [point.distance**2 for point in drawn],
+        }
+        mark = {"mode": "markers", "name": name, "marker": {"color": color, "size": 8}}
+        hover = {"hovertemplate": "%{y:.3g} at %{customdata:.3g} nats"}
+        data.append({"type": "scatter", **values, **mark, **hover})
+        if fit:
+            line = {"mode": "lines", "line": {"color": color, "width": 2}, "showlegend": False}
+            height = [fit.at(place) for place in places]
+            data.append({"type": "scatter", "x": places, "y": height, **line, "hoverinfo": "skip"})
     return {"data": data, "layout": layout}
 
 

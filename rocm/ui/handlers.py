@@ -57,6 +57,19 @@ def click_at_work(button: gr.Button, doing: str, *handled: Any, **options: Any) 
     at_work.then(*handled, **options).then(None, None, button, js=end, **own)
 
 
+def look_while_open(
+    folded: gr.Accordion, look: Callable[..., Any], seconds: float, **io: Any
+) -> None:
+    """Call `look` when an accordion is opened, and again and again while it is open.
+
+    `io` are its `inputs` and `outputs`.
+    """
+    timer = gr.Timer(seconds, active=False)
+    timer.tick(look, **io, **QUIET)
+    folded.expand(lambda: gr.Timer(active=True), None, timer, **QUIET).then(look, **io, **QUIET)
+    folded.collapse(lambda: gr.Timer(active=False), None, timer, **QUIET)
+
+
 def in_words(handler: Callable[..., Any]) -> Callable[..., Any]:
     """A handler whose RocmErrors reach the visitor as a sentence."""
 

@@ -205,6 +205,15 @@ def test_a_sweep_is_trained_and_its_peak_marked(visit):
         "() => document.querySelector('#sweep_chart .js-plotly-plot')._fullData.map(t => t.name)"
     )
     assert page.evaluate(names) == ["reward", "judge", "peak"]
+    page.wait_for_selector("#sweep_laws .subtle")
+
+
+def test_a_pilot_says_what_it_costs_before_it_starts(visit):
+    page = visit()
+    wait_until_form_is_filled(page)
+    page.click("#advice > button")
+    page.wait_for_selector("#advice_cost:has-text('13 runs of 40 updates')")
+    page.wait_for_selector("#advice_state .empty")
 
 
 def test_a_run_is_exported_deleted_and_taken_back(visit, finished, home, app):

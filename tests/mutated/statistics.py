@@ -31,6 +31,16 @@ degrees of freedom of the larger way only | test_satterthwaite_is_the_way_that_a
 bootstrap of prompts only | test_bootstrap_of_one_way_is_the_ordinary_one[raters]
 - ((by_prompt @ table.sums) * by_rater)
 + (by_prompt @ table.sums)
+@ rocm/experiments/advise/verdict.py, tests/experiments/advise/test_verdict.py
+seeds do not vary | test_the_spread_has_the_variance_of_the_mean_whatever_varies
+- max(prompts + seeds - rest_square, rest_square)
++ prompts
+confirmed with seeds of the screening | test_half_is_dropped_and_the_best_trains_with_fresh_seeds
+- tuple(range(num_seeds, num_seeds + num_fresh))
++ tuple(range(num_fresh))
+any advantage advised | test_an_advantage_below_the_threshold_is_not_advised
+- confirmed.low > THRESHOLD
++ confirmed.low > 0
 @ rocm/study/statistics/crossed.py, tests/study/statistics/test_score_intervals.py
 likelihood not restricted | test_components_of_a_full_table_are_those_of_the_analysis_of_variance
 -  + np.log(left[0, 0])

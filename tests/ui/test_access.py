@@ -12,7 +12,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 HANDLERS = [
     *("start", "stop", "resume", "sample_now", "save_now", "cancel", "earlier", "later"),
     *("continue", "export", "open_folder", "delete", "undo", "restore", "empty_bin", "write"),
-    *("save_preset", "start_sweep"),
+    *("save_preset", "start_sweep", "start_advice"),
 ]
 
 

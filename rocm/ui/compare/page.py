@@ -25,7 +25,7 @@ from rocm.evaluation.store import Comparisons
 from rocm.runs.adapters import BASE
 from rocm.ui.access import Access
 from rocm.ui.compare import view as compare_view
-from rocm.ui.compare.form import CompareForm, arm_choices, build_form
+from rocm.ui.compare.form import CompareForm, arm_choices, build_form, numbers
 from rocm.ui.figures import efficiency_figure
 from rocm.ui.generate.page import SAVE
 from rocm.ui.generate.view import picture_look
@@ -213,10 +213,11 @@ class CompareHandlers:
         """When the tab opens: the comparison in the address, unless one is shown."""
         if shown:
             return {self._view.shown: gr.skip()}
-        key, arms = (request.query_params.get(name, "") for name in ("comparison", "arms"))
+        names = ("comparison", "arms", "strengths")
+        key, arms, strengths = (request.query_params.get(name, "") for name in names)
         try:
             if arms:
-                return self._draw_first((BASE, *arms.split(",")))
+                return self._draw_first((BASE, *arms.split(",")), numbers(strengths))
             return self._open(key) if key else self._open_first()
         except RocmError as error:
             gr.Warning(escape(str(error)[:500]))
@@ -229,8 +230,11 @@ class CompareHandlers:
                 return self._open(key)
         return self._draw_first(first_request().arms)
 
-    def _draw_first(self, arms: tuple[str, ...]) -> dict[Component, Any]:
-        request = replace(first_request(), arms=arms)
+    def _draw_first(
+        self, arms: tuple[str, ...], strengths: tuple[float, ...] = ()
+    ) -> dict[Component, Any]:
+        axis = "adapter_strength" if strengths else ""
+        request = replace(first_request(), arms=arms, axis=axis, values=strengths)
         plan = make_plan(request, self._comparisons.runs, self._is_public)
         return self._open(self._comparisons.draw(plan, request, self._is_public))
 

@@ -23,8 +23,10 @@ from rocm.ui.access import HOW_TO_ALLOW, Access
 from rocm.ui.handlers import QUIET, fault, in_words, to_form, told
 from rocm.ui.train import view as run_view
 from rocm.ui.train.actions import Actions, build_actions, build_restart, pressable
+from rocm.ui.train.advice import build_advice
 from rocm.ui.train.charts import MAX_RUNS, live_charts
 from rocm.ui.train.form import build_form
+from rocm.ui.train.overoptimization import build_overoptimization
 from rocm.ui.train.previews import previews
 from rocm.ui.train.runs import AskedRun, RunsToCompare, listed, run_list
 from rocm.ui.train.sweeps import build_sweeps
@@ -68,7 +70,9 @@ def build(studio: Studio, access: Access, page: gr.Blocks) -> None:
                     pictures = previews(studio.runs)
                 with gr.Column(min_width=320):
                     charts = live_charts(studio.runs)
+            build_overoptimization(studio.runs, selected)
             build_sweeps(studio, access, form if access.may_train else None)
+            build_advice(studio, access, form if access.may_train else None)
     view = {"runs": runs, "state": state, "warnings": warnings, "charts": charts}
     view |= {"previews": pictures, **(actions.components if actions else {})}
     page.load(_chooser(studio.runs), None, [selected, overlay], **QUIET)

@@ -16,9 +16,10 @@ from rocm.studio import Studio
 from rocm.ui import controls
 from rocm.ui.access import Access
 from rocm.ui.figures import sweep_figure
-from rocm.ui.handlers import HIDDEN, QUIET, fault, in_words, named
+from rocm.ui.handlers import HIDDEN, QUIET, fault, in_words, look_while_open, named
 from rocm.ui.plot import live_plot
 from rocm.ui.train.form import FIRST_PRESET, TrainForm, read_form
+from rocm.ui.train.overoptimization import drawn
 
 DIVERGENCES = list(choices("divergence"))
 NO_SWEEP = (
@@ -34,19 +35,19 @@ def build_sweeps(studio: Studio, access: Access, form: TrainForm | None) -> None
         chosen = gr.Dropdown([], label="Sweep", elem_id="sweep", interactive=True, visible=False)
         chart = live_plot("sweep_chart")
         table = gr.HTML(elem_id="sweep_table", apply_default_css=False)
+        laws = (live_plot("sweep_laws_chart"), gr.HTML(elem_id="sweep_laws"))
     shown = gr.State("")
     look = _looker(studio.sweeps)
-    reading = {"inputs": [chosen, shown], "outputs": [chosen, chart, table, shown], **QUIET}
-    timer = gr.Timer(3.0, active=False)
-    timer.tick(look, **reading)
-    chosen.input(look, **reading)
-    folded.expand(lambda: gr.Timer(active=True), None, timer, **QUIET).then(look, **reading)
-    folded.collapse(lambda: gr.Timer(active=False), None, timer, **QUIET)
+    reading = {"inputs": [chosen, shown], "outputs": [chosen, chart, table, *laws, shown]}
+    look_while_open(folded, look, 3.0, **reading)
+    chosen.input(look, **reading, **QUIET)
     if form and started:
         button, inputs = started
         handler = in_words(_starter(studio, access))
         hidden = HIDDEN | {"api_name": "start_sweep"}
-        form.send_on(button.click).then(handler, inputs, chosen, **hidden).then(look, **reading)
+        form.send_on(button.click).then(handler, inputs, chosen, **hidden).then(
+            look, **reading, **QUIET
+        )
 
 
 def _build_start(
@@ -107,21 +108,22 @@ def _numbers(text: str) -> list[str]:
     return [part.strip() for part in text.split(",")]
 
 
-def _looker(sweeps: Sweeps) -> Callable[[str | None, str], tuple[Any, Any, Any, str]]:
-    def look(chosen: str | None, shown: str) -> tuple[Any, Any, Any, str]:
+def _looker(sweeps: Sweeps) -> Callable[[str | None, str], list[Any]]:
+    def look(chosen: str | None, shown: str) -> list[Any]:
         ids = sweeps.ids()
         if not ids:
-            return gr.skip(), gr.skip(), NO_SWEEP, shown
+            return [gr.skip(), gr.skip(), NO_SWEEP, gr.skip(), gr.skip(), shown]
         sweep_id = chosen if chosen in ids else ids[0]
         update = gr.update(choices=ids, value=sweep_id, visible=True)
         try:
             report = sweeps.report(sweep_id)
+            key = f"{ids} {report}"
+            if key == shown:
+                return [gr.skip()] * 5 + [shown]
+            laws = drawn(sweeps.end_points(sweep_id))
         except RocmError as error:  # damaged; another sweep can be chosen
-            return update, None, fault(str(error)), ""
-        key = f"{ids} {report}"
-        if key == shown:
-            return gr.skip(), gr.skip(), gr.skip(), shown
-        return update, json.dumps(sweep_figure(report)), sweep_table(report), key
+            return [update, None, fault(str(error)), None, "", ""]
+        return [update, json.dumps(sweep_figure(report)), sweep_table(report), *laws, key]
 
     return look
 

@@ -21,6 +21,7 @@ NO_RUN = '<div class="subtle">Reward, divergence and pictures of a run appear he
 # Warnings for which a larger beta is a remedy.
 HACKED = {"hacking", "collapse", "saturation"}
 MOST_STEPS = 4
+STRENGTHS = "0.25,0.5,0.75,1"  # of the adapter of a run that is turned down
 NO_PREVIEWS = "Pictures of fixed prompts appear after the first evaluation."
 
 
@@ -60,7 +61,7 @@ def warnings(run_id: str, pace: RunPace) -> str:
     step, remedy = pace.best_step, "No checkpoint is better than the base model on the judge."
     if step:
         adapter = f"{run_id}@{step}"
-        remedy = _lead(f"Use step {step} in Generate", tab="generate", adapter=f"run:{adapter}")
+        remedy = lead(f"Use step {step} in Generate", tab="generate", adapter=f"run:{adapter}")
     return "".join(lines) + f'<p class="remedy">{remedy}</p>'
 
 
@@ -68,15 +69,17 @@ def leads(run_id: str, may_train: bool) -> str:
     """Where a run with an adapter leads on, as links."""
     run = f"run:{run_id}"
     links = [
-        _lead("Generate", tab="generate", adapter=run),
-        _lead("Compare with base", tab="compare", arms=run),
+        lead("Generate", tab="generate", adapter=run),
+        lead("Compare with base", tab="compare", arms=run),
+        lead("Turn down", tab="compare", arms=run, strengths=STRENGTHS),
     ]
     if may_train:
-        links.append(_lead("Add to a study", tab="study", arms=run))
+        links.append(lead("Add to a study", tab="study", arms=run))
     return f'<p class="leads">{" ".join(links)}</p>'
 
 
-def _lead(words: str, **query: str) -> str:
+def lead(words: str, **query: str) -> str:
+    """A link to a page with `query` in its address."""
     return f'<a class="lead" href="?{escape(urlencode(query))}">{escape(words)}</a>'
 
 

@@ -221,6 +221,7 @@ def test_a_finished_run_with_an_adapter_leads_on(studio, tmp_path):
     state = changed(studio.runs, LOCAL, ("one",), Seen())[0]["state"]
     for tab in ("generate&amp;adapter", "compare&amp;arms", "study&amp;arms"):
         assert f"?tab={tab}=run%3Aone" in state
+    assert "strengths=0.25%2C0.5%2C0.75%2C1" in state
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""Which divergence: a pilot of all at the same joint KL, and a verdict."""
