@@ -135,6 +135,18 @@ def grid_times(index: Tensor) -> tuple[Tensor, Tensor]:
     return start, (start - SKIP * stride).clamp(min=0)
 
 
+def points_above(index: Tensor, draws: torch.Generator) -> Tensor:
+    """A grid point for each, uniform between `index` [B] and GRID."""
+    share = torch.rand(len(index), generator=draws)
+    return (index + share * (GRID - index)).round().long()
+
+
+def noised(clean: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+    """x_t [B, 4, 16, 16] of clean latents and noise at timesteps [B]."""
+    alpha, sigma = coefficients(timesteps)
+    return alpha * clean + sigma * noise
+
+
 def train_student(recipe: Recipe, stream: Stream, folders: tuple[Path, Path], part: Slice) -> bool:
     """Distills up to `recipe.distill_updates`.
 
@@ -168,23 +180,15 @@ def train_student(recipe: Recipe, stream: Stream, folders: tuple[Path, Path], pa
         guidance = guidance.to(part.device)
         times = grid_times(index.to(part.device))
         embedded = embed_guidance(guidance)
-        alpha, sigma = coefficients(times[0])
-        earlier = index[:num_own] + torch.rand(num_own, generator=draws) * (GRID - index[:num_own])
-        earlier, _ = grid_times(earlier.round().long().to(part.device))
+        earlier, _ = grid_times(points_above(index[:num_own], draws).to(part.device))
         again = torch.randn(noise[:num_own].shape, generator=draws).to(part.device)
-        states = alpha * clean + sigma * noise
+        states = noised(clean, noise, times[0])
         with part.autocast():
             with torch.no_grad():
                 text = encoder(ids).last_hidden_state
-                alpha_then, sigma_then = coefficients(earlier)
-                own = consistency(
-                    average.model,
-                    alpha_then * clean[:num_own] + sigma_then * noise[:num_own],
-                    earlier,
-                    text[:num_own],
-                    embedded[:num_own],
-                )
-                states[:num_own] = alpha[:num_own] * own + sigma[:num_own] * again
+                above = noised(clean[:num_own], noise[:num_own], earlier)
+                own = consistency(average.model, above, earlier, text[:num_own], embedded[:num_own])
+                states[:num_own] = noised(own, again, times[0][:num_own])
                 strength = 1 + TEACHER_SHARE * (guidance - 1)
                 later = ddim_step(teacher, states, times, text, strength)
                 text = text[: len(clean)]
