@@ -8,7 +8,7 @@ left and -1 elsewhere, and r the rater:
 
 Minimized is the negative log-likelihood plus :math:`\frac12 \sum_k \lambda_k (w_k - w^0_k)^2 +
 \frac{1}{2 \sigma_g^2} \sum_r g_r^2`, which is convex in (w, gamma, log nu, g). w0 are the weights
-of the stacked rewards: of the same model on the columns of the rewards alone. Ties: Davidson (1970).
+of the stacked rewards: of the same model on the rewards' columns alone. Ties: Davidson (1970).
 """
 
 from collections.abc import Iterator
@@ -51,7 +51,8 @@ class Choices:
     @property
     def is_decisive(self) -> Flags:
         """Votes that are no ties, (n,)."""
-        return self.answer != 1
+        decisive: Flags = self.answer != 1
+        return decisive
 
 
 @dataclass(frozen=True)
