@@ -61,8 +61,8 @@ def simulate(crowd: Crowd, rng: np.random.Generator) -> tuple[Choices, Share, np
         eta = by_kind[crowd.kind]
         shares = np.exp(np.stack([eta / 2, np.full(n, -1.0), -eta / 2]))
         answers.append((rng.random(n) > (shares / shares.sum(0)).cumsum(0)).sum(0).clip(max=2))
-    again = slice(n // 10)
-    repeats = Share(int((answers[0] == answers[1])[again].sum()), n // 10)
+    decided = ((answers[0] != 1) & (answers[1] != 1))[: n // 10]
+    repeats = Share(int((answers[0] == answers[1])[: n // 10][decided].sum()), int(decided.sum()))
     met = np.eye(crowd.num_arms)[first] - np.eye(crowd.num_arms)[second]
     choices = Choices(difference / scale, side, answers[0], prompt, rater, met, NUM_REWARDS)
     return choices, repeats, truth * scale

@@ -23,7 +23,8 @@ ANSWERS = {"a": 0, "tie": 1, "b": 2}
 class Lesson:
     """Votes on the primary questions of some studies.
 
-    `votes` are analyzed ones, `manifests` hashes by study; `model` drew every picture.
+    `votes` are analyzed ones, `repeats` those that were decided alike of flipped repeats that were
+    decided twice, `manifests` hashes by study; `model` drew every picture.
     """
 
     votes: Sequence[Vote]
@@ -89,8 +90,9 @@ def gather(store: Store, studies: Sequence[str]) -> Lesson:
         primary = about.config["primary_question"]
         stored = [v for v in store.votes(study_id) if v.question == primary and not v.excluded]
         votes += [vote for vote in stored if is_analyzed(vote)]
-        first = {(v.rater, v.pair): v.choice for v in stored if v.repetition == 0}
-        again = [v for v in stored if v.kind == "main" and v.repetition]
+        decided = [vote for vote in stored if vote.kind == "main" and vote.choice != "tie"]
+        first = {(v.rater, v.pair): v.choice for v in decided if v.repetition == 0}
+        again = [vote for vote in decided if vote.repetition]
         again = [vote for vote in again if (vote.rater, vote.pair) in first]
         same += sum(first[vote.rater, vote.pair] == vote.choice for vote in again)
         total += len(again)

@@ -130,7 +130,7 @@ def _blocks(lesson: Lesson, learned: Learned) -> list[Block]:
         Paragraph(
             f"Learned from {len(lesson.votes)} votes of {len(raters)} raters on {len(prompts)} "
             f"prompts; pictures of {lesson.model}; studies: {studies}. Effective degrees of "
-            f"freedom: {number(learned.freedom, 1)}. Flipped repeats answered alike: {repeats}."
+            f"freedom: {number(learned.freedom, 1)}. Flipped repeats decided alike: {repeats}."
         ),
         Heading("On left-out prompts and raters"),
         Paragraph(

@@ -116,7 +116,7 @@ def refusals(
     Args:
         choices: the votes.
         compared: as `gains` gives them.
-        repeats: flipped repeats that were answered as the first time.
+        repeats: of flipped repeats that were decided twice, those decided alike.
         freedom: effective degrees of freedom of the final fit.
     """
     by_name = {gain.name: gain for gain in compared}
@@ -138,8 +138,8 @@ def refusals(
             )
     if repeats.share is not None and repeats.share < MIN_REPEATS:
         reasons.append(
-            f"Raters gave the same answer to {100 * repeats.share:.0f} % of {repeats.total} "
-            f"flipped repeats, and at least {100 * MIN_REPEATS:.0f} % are needed. Ask an easier "
+            f"Raters decided {100 * repeats.share:.0f} % of {repeats.total} flipped repeats alike, "
+            f"ties left out, and at least {100 * MIN_REPEATS:.0f} % are needed. Ask an easier "
             "question, or exclude careless raters."
         )
     if choices.arms.any() and arms.lower <= 0:
