@@ -83,7 +83,7 @@ def main() -> None:
             choices, repeats, truth = simulate(crowd, np.random.default_rng([seed, 7]))
             held_out = checks.cross_validate(choices, names)
             gains = checks.gains(choices, held_out)
-            freedom = learn(choices, held_out.ridge).freedom
+            freedom = learn(choices, held_out.plan).freedom
             refused += bool(checks.refusals(choices, gains, repeats, freedom))
             # Without the repeats and the count of votes: what cross-validation alone refuses.
             by_signal += bool(checks.refusals(choices, gains, Share(0, 0), 1e-9))

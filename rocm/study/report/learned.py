@@ -68,8 +68,8 @@ def learn_reward(
     choices = lesson.choices(row, phi, len(used))
     held_out = checks.cross_validate(choices, used)
     gains = checks.gains(choices, held_out)
-    final = learn(choices, held_out.ridge)
-    refits = ensemble(choices, held_out.ridge)
+    final = learn(choices, held_out.plan)
+    refits = ensemble(choices, held_out.plan)
     whitener, gate = whitener_and_gate(phi)
     curve, expected = checks.learning_curve(choices, held_out)
     names = [*used, *(BLOCKS[0],) * basis.sizes[1], *(BLOCKS[1],) * basis.sizes[2]]

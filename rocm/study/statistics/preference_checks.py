@@ -14,7 +14,8 @@ from rocm.study.statistics.preference_fit import (
     STACK_RIDGE,
     Choices,
     Fit,
-    choose_ridge,
+    Plan,
+    choose,
     fit,
     folds,
     learn,
@@ -34,11 +35,11 @@ CONSTANT, ARMS, ARMED, LEARNED = "constant", "arms", "arms and learned", "learne
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Log-loss in nats by model, each (n,), and utility of a minus b by the learned one, (n,)."""
+    """Log-loss in nats by model, each (n,), utility of a minus b by the learned one, (n,)."""
 
     losses: Mapping[str, Floats]
     utility: Floats
-    ridge: float
+    plan: Plan
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def cross_validate(choices: Choices, rewards: Sequence[str]) -> HeldOut:
         rewards: names of the reward columns.
 
     Returns:
-        Figures by vote; `ridge` is chosen on all votes.
+        Figures by vote; `plan` is chosen on all votes.
     """
     features, num_arms = choices.difference, choices.arms.shape[1]
     single = {name: features[:, [k]] for k, name in enumerate(rewards)}
@@ -71,17 +72,17 @@ def cross_validate(choices: Choices, rewards: Sequence[str]) -> HeldOut:
     utility = np.zeros(len(features))
     for train, out in folds(choices, OUTER_FOLDS):
         seen, unseen = choices.where(train), choices.where(out)
-        ridge = choose_ridge(seen)
-        learned = learn(seen, ridge)
+        plan = choose(seen)
+        learned = learn(seen, plan)
         losses[LEARNED][out] = learned.log_loss(unseen)
         utility[out] = unseen.difference @ learned.weights
-        prior = np.append(stacked(seen).weights, np.zeros(num_arms))
-        pull = np.append(np.full(features.shape[1], ridge), np.full(num_arms, STACK_RIDGE))
+        prior = np.append(stacked(seen, plan.rewards).weights, np.zeros(num_arms))
+        pull = np.append(np.full(features.shape[1], plan.ridge), np.full(num_arms, STACK_RIDGE))
         losses[ARMED][out] = fit(armed.where(train), prior, pull).log_loss(armed.where(out))
         for name, columns in alone.items():
             one = replace(choices, difference=columns)
             losses[name][out] = _plain(one.where(train)).log_loss(one.where(out))
-    return HeldOut(losses, utility, choose_ridge(choices))
+    return HeldOut(losses, utility, choose(choices))
 
 
 def _plain(choices: Choices) -> Fit:
@@ -173,7 +174,7 @@ def calibration(choices: Choices, utility: Floats, num_bins: int = 5) -> list[tu
 def learning_curve(choices: Choices, held_out: HeldOut) -> tuple[list[tuple[int, float]], float]:
     """Accuracy by number of votes, and that expected of `MORE_VOTES` more.
 
-    Fewer votes are random parts of each training fold, with the final ridge. The expectation is
+    Fewer votes are random parts of each training fold, with the final plan. The expectation is
     the line in 1 / n through the points by least squares, at most falling with 1 / n.
     """
     rng, points = np.random.default_rng(2), []
@@ -182,7 +183,7 @@ def learning_curve(choices: Choices, held_out: HeldOut) -> tuple[list[tuple[int,
         for train, out in folds(choices, OUTER_FOLDS):
             rows = np.flatnonzero(train)
             rows = rng.permutation(rows)[: round(share * len(rows))]
-            fitted = learn(choices.where(rows), held_out.ridge)
+            fitted = learn(choices.where(rows), held_out.plan)
             utility[out] = choices.difference[out] @ fitted.weights
         points.append((round(share * len(utility)), accuracy(choices, utility).share or 0.0))
     points.append((len(choices.side), accuracy(choices, held_out.utility).share or 0.0))

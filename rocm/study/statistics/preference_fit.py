@@ -8,10 +8,11 @@ left and -1 elsewhere, and r the rater:
 
 Minimized is the negative log-likelihood plus :math:`\frac12 \sum_k \lambda_k (w_k - w^0_k)^2 +
 \frac{1}{2 \sigma_g^2} \sum_r g_r^2`, which is convex in (w, gamma, log nu, g). w0 are the weights
-of the stacked rewards: of the same model on the rewards' columns alone. Ties: Davidson (1970).
+of the same model on columns of rewards alone: of all rewards, stacked, or of the single one that
+predicts left-out votes best. Ties: Davidson (1970).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -19,8 +20,8 @@ import numpy as np
 
 from rocm.study.statistics.votes import Flags, Floats, Ints
 
-RIDGES = (10.0, 30.0, 100.0, 300.0, 1000.0, 1e5)
-"""Strengths of the pull towards the stacked rewards; the largest leaves those alone."""
+RIDGES = (10.0, 30.0, 100.0, 300.0, 1000.0, 1e9)
+"""Strengths of the pull towards the rewards; the largest leaves those alone."""
 STACK_RIDGE = 1.0
 RATER_PRECISION = 4.0
 """1 / sigma_g^2: a rater's pull to a side has a deviation of half a logit."""
@@ -28,7 +29,7 @@ SIDE_PRECISION, TIE_PRECISION = 0.01, 0.1
 """So weak that they matter only where all votes are on a side, or none is a tie."""
 NUM_REFITS = 16
 INNER_FOLDS = 3
-MAX_STEPS, SMALLEST_STEP = 30, 1e-5
+MAX_STEPS, SMALLEST_STEP = 30, 1e-4
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def fit(choices: Choices, prior: Floats, ridge: Floats, votes: Floats | None = N
         votes: weights of the votes, (n,), >= 0; 1 by default.
 
     Returns:
-        The minimum, to a step of 1e-5.
+        The minimum, to a step of 1e-4.
     """
     from scipy.sparse import csr_array
 
@@ -166,18 +167,27 @@ def _log_shares(eta: Floats, log_nu: float) -> Floats:
     return logs
 
 
-def stacked(choices: Choices, votes: Floats | None = None) -> Fit:
-    """The stacked rewards: a fit of the rewards' columns alone, other weights 0, (D,)."""
-    num = choices.num_rewards
-    rewards = replace(choices, difference=choices.difference[:, :num])
-    stack = fit(rewards, np.zeros(num), np.full(num, STACK_RIDGE), votes)
-    others = np.zeros(choices.difference.shape[1] - num)
-    return replace(stack, weights=np.append(stack.weights, others))
+@dataclass(frozen=True)
+class Plan:
+    """What is chosen on left-out votes: columns of the rewards that w0 rests on, and lambda."""
+
+    rewards: tuple[int, ...]
+    ridge: float
 
 
-def learn(choices: Choices, ridge: float, votes: Floats | None = None) -> Fit:
-    """Fit all features with a ridge towards the stacked rewards; the freedom counts both."""
-    return _towards(stacked(choices, votes), choices, ridge, votes)
+def stacked(choices: Choices, rewards: Sequence[int], votes: Floats | None = None) -> Fit:
+    """A fit of some rewards' columns alone, other weights 0, (D,)."""
+    columns, size = list(rewards), len(rewards)
+    alone = replace(choices, difference=choices.difference[:, columns])
+    stack = fit(alone, np.zeros(size), np.full(size, STACK_RIDGE), votes)
+    weights = np.zeros(choices.difference.shape[1])
+    weights[columns] = stack.weights
+    return replace(stack, weights=weights)
+
+
+def learn(choices: Choices, plan: Plan, votes: Floats | None = None) -> Fit:
+    """Fit the rewards, then all features with a ridge towards them; the freedom counts both."""
+    return _towards(stacked(choices, plan.rewards, votes), choices, plan.ridge, votes)
 
 
 def _towards(stack: Fit, choices: Choices, ridge: float, votes: Floats | None = None) -> Fit:
@@ -205,16 +215,29 @@ def folds(choices: Choices, num: int, seed: int = 0) -> Iterator[tuple[Flags, Fl
                 yield (prompts != i) & (raters != j), out
 
 
-def choose_ridge(choices: Choices) -> float:
-    """The strength of `RIDGES` with the least log-loss on left-out prompts and raters."""
-    losses = np.zeros(len(RIDGES))
-    for train, out in folds(choices, INNER_FOLDS, seed=1):
-        if train.any():
-            seen, unseen = choices.where(train), choices.where(out)
-            stack = stacked(seen)
-            fits = [_towards(stack, seen, ridge) for ridge in RIDGES]
-            losses += [fitted.log_loss(unseen).sum() for fitted in fits]
-    return RIDGES[int(losses.argmin())]
+def choose(choices: Choices) -> Plan:
+    """The rewards, then the strength of `RIDGES`, of the least log-loss on left-out votes."""
+    cells = [
+        (choices.where(train), choices.where(out))
+        for train, out in folds(choices, INNER_FOLDS, seed=1)
+        if train.any()
+    ]
+    every = tuple(range(choices.num_rewards))
+    bases = [every, *((k,) for k in every)]
+    stacks = [[stacked(seen, base) for seen, _ in cells] for base in bases]
+    losses = [_loss(fits, cells) for fits in stacks]
+    best = int(np.argmin(losses))
+    pulled = (
+        [_towards(stack, seen, ridge) for stack, (seen, _) in zip(stacks[best], cells, strict=True)]
+        for ridge in RIDGES
+    )
+    return Plan(bases[best], RIDGES[int(np.argmin([_loss(fits, cells) for fits in pulled]))])
+
+
+def _loss(fits: Sequence[Fit], cells: Sequence[tuple[Choices, Choices]]) -> float:
+    """Sum of the log-losses of what was left out of each fit."""
+    pairs = zip(fits, cells, strict=True)
+    return float(sum(fitted.log_loss(unseen).sum() for fitted, (_, unseen) in pairs))
 
 
 def resamples(choices: Choices, num: int) -> Floats:
@@ -230,6 +253,6 @@ def resamples(choices: Choices, num: int) -> Floats:
     return weights
 
 
-def ensemble(choices: Choices, ridge: float) -> Floats:
+def ensemble(choices: Choices, plan: Plan) -> Floats:
     """Weights (16, D) of refits on resampled prompts and raters."""
-    return np.stack([learn(choices, ridge, w).weights for w in resamples(choices, NUM_REFITS)])
+    return np.stack([learn(choices, plan, w).weights for w in resamples(choices, NUM_REFITS)])

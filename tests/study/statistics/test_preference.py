@@ -14,7 +14,8 @@ from rocm.study.statistics.preference_fit import (
     RATER_PRECISION,
     SIDE_PRECISION,
     TIE_PRECISION,
-    choose_ridge,
+    Plan,
+    choose,
     ensemble,
     fit,
     folds,
@@ -25,6 +26,7 @@ from rocm.study.statistics.preference_fit import (
 from scripts.preference_nulls import Crowd, simulate
 
 NAMES = ["reward 0", "reward 1", "reward 2"]
+ALL = (0, 1, 2)
 
 
 def made(seed: int = 0, **changed):
@@ -55,7 +57,7 @@ def test_the_fit_is_the_minimum_of_the_formula():
 
 def test_many_votes_give_the_weights_that_raters_vote_by():
     choices, _, truth = made(num_votes=30_000, num_prompts=400, num_features=6)
-    fitted = learn(choices, 10.0)
+    fitted = learn(choices, Plan(ALL, 10.0))
     np.testing.assert_allclose(fitted.weights, truth, atol=0.1)
     assert fitted.log_nu == pytest.approx(-1.0, abs=0.1)
     assert fitted.side == pytest.approx(0.0, abs=0.2)
@@ -70,19 +72,24 @@ def test_exchanging_both_pictures_exchanges_the_answer_and_nothing_else():
         answer=2 - choices.answer,
         arms=-choices.arms,
     )
-    one, other = learn(choices, 30.0), learn(turned, 30.0)
+    one, other = learn(choices, Plan(ALL, 30.0)), learn(turned, Plan(ALL, 30.0))
     np.testing.assert_allclose(one.weights, other.weights, atol=1e-6)
     assert one.side == pytest.approx(other.side, abs=1e-6)
 
 
 def test_the_ridge_pulls_towards_the_stacked_rewards_and_takes_their_freedom():
     choices, _, _ = made()
-    stack, pulled = stacked(choices), learn(choices, 1e9)
+    stack, pulled = stacked(choices, ALL), learn(choices, Plan(ALL, 1e9))
     assert np.abs(stack.weights[:3]).max() > 0.1
     assert not stack.weights[3:].any()
     np.testing.assert_allclose(pulled.weights, stack.weights, atol=1e-4)
     assert pulled.freedom == pytest.approx(stack.freedom, abs=1e-3)
-    assert stack.freedom < learn(choices, 300.0).freedom < learn(choices, 10.0).freedom <= 20
+    assert (
+        stack.freedom
+        < learn(choices, Plan(ALL, 300.0)).freedom
+        < learn(choices, Plan(ALL, 10.0)).freedom
+        <= 20
+    )
 
 
 def test_freedom_is_the_number_of_weights_without_a_ridge():
@@ -94,7 +101,7 @@ def test_freedom_is_the_number_of_weights_without_a_ridge():
 def test_votes_without_ties_and_all_for_the_left_have_a_finite_fit():
     choices, _, _ = made()
     left = replace(choices, answer=np.where(choices.side > 0, 0, 2))
-    fitted = learn(left, 30.0)
+    fitted = learn(left, Plan(ALL, 30.0))
     assert np.isfinite([*fitted.weights, fitted.side, fitted.log_nu]).all()
     assert fitted.side > 3
     assert fitted.log_loss(left).mean() < 0.02
@@ -112,11 +119,14 @@ def test_folds_leave_out_every_vote_once_with_its_prompt_and_rater():
 
 def test_weak_features_are_left_to_the_rewards_and_strong_ones_are_used():
     choices, _, _ = made(num_votes=1500)
-    assert choose_ridge(choices) <= 300
+    assert choose(choices).rewards == ALL
+    assert choose(choices).ridge <= 300
     alone = replace(choices, difference=choices.difference.copy())
     rng = np.random.default_rng(5)
     alone.difference[:, 3:] = rng.normal(size=alone.difference[:, 3:].shape)
-    assert choose_ridge(alone) > choose_ridge(choices)
+    assert choose(alone).ridge > choose(choices).ridge
+    single = replace(choices, answer=np.where(choices.difference[:, 1] > 0, 0, 2))
+    assert choose(single) == Plan((1,), 1e9)
 
 
 def test_resamples_weigh_a_vote_by_its_prompt_and_its_rater():
@@ -126,7 +136,7 @@ def test_resamples_weigh_a_vote_by_its_prompt_and_its_rater():
     assert set(np.unique(weights)) <= set(range(100))
     same = (choices.prompt == choices.prompt[0]) & (choices.rater == choices.rater[0])
     assert (weights[:, same] == weights[:, [0]]).all()
-    refits = ensemble(choices, 30.0)
+    refits = ensemble(choices, Plan(ALL, 30.0))
     assert refits.shape == (16, 20)
     assert (refits.std(0) > 0).all()
 
@@ -135,7 +145,7 @@ def test_held_out_accuracy_is_near_the_true_utility():
     choices, repeats, truth = made(num_votes=2000, num_prompts=100, num_raters=30)
     held_out = checks.cross_validate(choices, NAMES)
     gains = checks.gains(choices, held_out)
-    assert not checks.refusals(choices, gains, repeats, learn(choices, held_out.ridge).freedom)
+    assert not checks.refusals(choices, gains, repeats, learn(choices, held_out.plan).freedom)
     best = checks.accuracy(choices, choices.difference @ truth).share
     assert checks.accuracy(choices, held_out.utility).share > 0.9 * best
     for predicted, seen in checks.calibration(choices, held_out.utility):
