@@ -80,11 +80,10 @@ def _parts(rewards: str, embedding: str, model: str) -> tuple[list[str], str]:
 def measure(
     at: StudyHome, lesson: Lesson, rewards: Sequence[str], embedding: str
 ) -> tuple[dict[str, int], Floats, torch.Tensor]:
-    """Features of every picture, kept below `rewards/features` of the home.
+    """Row of each picture, f (M, K + 2 E), and f of a fixed picture, as `Features.probe`.
 
-    Returns:
-        The row of each picture, f (M, K + 2 E), and f of the fixed picture, by which features of
-        replaced networks are not taken for these.
+    f is kept below `rewards/features` of the home. Its name hashes the fixed picture's f too, so
+    that features of replaced networks are not taken for these.
     """
     device = resolve_device("auto")
     features = Features.of(load_rewards({*rewards, embedding}, device), rewards, embedding)

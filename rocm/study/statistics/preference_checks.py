@@ -112,13 +112,16 @@ def accuracy(choices: Choices, utility: Floats) -> Share:
 def refusals(
     choices: Choices, compared: Sequence[Gain], repeats: Share, freedom: float
 ) -> list[str]:
-    """Why the reward must not be used, one sentence with its figure each; empty if it may.
+    """Why the reward must not be used.
 
     Args:
         choices: the votes.
         compared: as `gains` gives them.
         repeats: of flipped repeats that were decided twice, those decided alike.
         freedom: effective degrees of freedom of the final fit.
+
+    Returns:
+        A sentence with its figure for each reason; empty if the reward may be used.
     """
     by_name = {gain.name: gain for gain in compared}
     constant, arms = by_name[CONSTANT], by_name[ARMS]
