@@ -6,6 +6,7 @@ Davidson's model. Features are random, so that no picture is drawn.
 """
 
 import argparse
+import sys
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,13 +74,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--studies", type=int, default=100)
     parser.add_argument("--votes", type=int, default=600)
+    parser.add_argument("--features", type=int, default=20)
     parser.add_argument("--kinds", nargs="+", default=["coin", "left", "taste"])
     options = parser.parse_args()
     names = [f"reward {k}" for k in range(NUM_REWARDS)]
     for kind in options.kinds:
         refused, by_signal, shares = 0, 0, []
         for seed in range(options.studies):
-            crowd = Crowd(kind, options.votes)
+            crowd = Crowd(kind, options.votes, num_features=options.features)
             choices, repeats, truth = simulate(crowd, np.random.default_rng([seed, 7]))
             held_out = checks.cross_validate(choices, names)
             gains = checks.gains(choices, held_out)
@@ -88,6 +90,7 @@ def main() -> None:
             # Without the repeats and the count of votes: what cross-validation alone refuses.
             by_signal += bool(checks.refusals(choices, gains, Share(0, 0), 1e-9))
             best = checks.accuracy(choices, choices.difference @ truth).share or 1.0
+            sys.stderr.write(f"{kind} {seed + 1}: refused {refused}, {by_signal}\n")
             shares.append((checks.accuracy(choices, held_out.utility).share or 0.0) / best)
         print(
             f"{kind}: refused {refused} of {options.studies}, by cross-validation alone "

@@ -44,7 +44,7 @@ class FlatQueue(FakeQueue):
 def test_votes_for_warm_pictures_make_a_reward_that_prefers_them(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("ROCM_HOME", str(tmp_path))
     monkeypatch.setattr(voted, "FakeQueue", FlatQueue)
-    design = {"prompts": {"num": 24}, "rewards": [], "votes_per_pair": 5, "repeats_per_rater": 2}
+    design = {"prompts": {"num": 40}, "rewards": [], "votes_per_pair": 5, "repeats_per_rater": 2}
     store, study_id = voted.draft(tmp_path, **design)
     lifecycle.open_study(store, study_id)
     pictures = Pictures(tmp_path / "study-pictures")
