@@ -41,6 +41,7 @@ def main() -> None:
     guard = same_host(hosts(host, is_space, names))
     rule = access(host, is_space, get("ROCM_ADMIN_TOKEN", "").strip())
     home = Path(os.path.expanduser(get("ROCM_HOME") or "data"))
+    os.environ["ROCM_HOME"] = str(home.resolve())  # trainers, which start elsewhere, look there
     check_free(host, port := chosen_port())
     try:
         mode = chosen_mode(given, rule.is_local)

@@ -23,6 +23,7 @@ COMMANDS = {
     "advise": ("advise:add_arguments", "compare the divergences for a preset"),
     "reproduce": ("reproduce:add_arguments", "the paper's comparison, as a report"),
     "rewards": ("rewards:add_arguments", "list or download published rewards"),
+    "preference": ("preference:add_arguments", "learn a reward from votes"),
     "download": ("models:add_download_arguments", "download the files of a model or preset"),
     "export": ("models:add_export_arguments", "write an adapter for another program"),
     "study": ("study:add_study_arguments", "build, open or export a blind user study"),

@@ -25,12 +25,13 @@ def make_tasters(
     tastes: dict[str, np.ndarray] = {}
     for start in range(0, len(shown), BATCH):
         names, captions = zip(*shown[start : start + BATCH], strict=True)
-        images = torch.stack([_pixels(pictures, name) for name in names])
+        images = torch.stack([read_pixels(pictures, name) for name in names])
         liked = utilities(images, captions, drawings, people) / TEMPERATURE
         tastes |= dict(zip(names, liked.T.numpy(), strict=True))
     return Tasters(tastes, TIE_WIDTH, np.random.default_rng(seed))
 
 
-def _pixels(pictures: Pictures, name: str) -> torch.Tensor:
+def read_pixels(pictures: Pictures, name: str) -> torch.Tensor:
+    """A picture of a study, (3, H, W) in [0, 1]."""
     with Image.open(pictures.file(name)) as picture:
         return torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1).float() / 255

@@ -10,6 +10,7 @@ from rocm.rewards.color import PixelReward, colorfulness, saturation, smoothness
 from rocm.rewards.files import PUBLISHED
 from rocm.rewards.jpeg import compressibility, incompressibility
 from rocm.rewards.names import CLIP_FOLDERS, TASTE, check_reward
+from rocm.rewards.preference_files import is_preference, read_preference
 from rocm.rewards.user import UserReward
 from rocm.rewards.user_files import is_user_reward
 
@@ -50,6 +51,12 @@ def _load(name: str, device: torch.device, copies: Mapping[str, Path]) -> Reward
         return load_published(name, device)
     if is_user_reward(name):
         return UserReward(name, copies.get(name))
+    if is_preference(name):
+        from rocm.rewards.preference import load_preference
+
+        record = read_preference(name)[1]
+        parts = dict.fromkeys([*record["rewards"], record["embedding"]])
+        return load_preference(name, load_rewards(parts, device, copies), device)
     if name == TASTE:
         from rocm.rewards.taste import load_taste
 

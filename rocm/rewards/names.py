@@ -10,6 +10,7 @@ from rocm.config import RunConfig
 from rocm.config.algorithms import Algorithm
 from rocm.errors import ConfigError, MissingDependency
 from rocm.rewards.files import PUBLISHED, is_usable
+from rocm.rewards.preference_files import is_preference, learned_here, read_preference
 from rocm.rewards.user_files import check_user_reward, is_user_reward
 
 WITHOUT_GRADIENT = ("compressibility", "incompressibility")
@@ -30,7 +31,7 @@ STATISTIC_NAMES = ("saturation", "contrast", "edge_density", "color_entropy")
 
 
 def check_reward(name: str) -> str:
-    """The name, if it is of `NAMES`, `clip:FOLDER` or `path/to/file.py:name`, else ConfigError."""
+    """The name, if it is of `NAMES` or of a form that the ConfigError lists."""
     if name == TASTE:
         raise ConfigError(
             "taste is the gold reward that simulated raters vote by: it is only measured (track), "
@@ -41,11 +42,14 @@ def check_reward(name: str) -> str:
     if is_user_reward(name):
         check_user_reward(name)
         return name
+    if is_preference(name):
+        read_preference(name)
+        return name
     near = difflib.get_close_matches(name, NAMES, n=1)
     hint = f" Did you mean '{near[0]}'?" if near else ""
     raise ConfigError(
         f"Unknown reward '{name}'.{hint} Rewards: {', '.join(NAMES)}, "
-        "clip:FOLDER, path/to/file.py:name."
+        "clip:FOLDER, preference:NAME, path/to/file.py:name."
     )
 
 
@@ -69,7 +73,7 @@ def check_measured(name: str) -> str:
 def measurable() -> list[str]:
     """Names that pictures can be measured by on this machine, official packages included."""
     official = OFFICIAL if os.environ.get("ROCM_REFERENCE_PYTHON") else ()
-    here = usable_published()
+    here = [*usable_published(), *learned_here()]
     return [*EMBEDDED, TASTE, *here, *(name for name in official if name.partition(":")[2] in here)]
 
 

@@ -23,6 +23,7 @@ from rocm.rewards.names import (
     parse_mixture,
     tracked,
 )
+from rocm.rewards.preference_files import check_base, is_preference
 from rocm.rewards.user_files import is_user_reward
 from rocm.storage.paths import find_folder
 from rocm.training.estimate import Estimate
@@ -39,6 +40,7 @@ def problems(config: RunConfig, forecast: Estimate, runs: Path | None = None) ->
         lambda: prompts_of(config),
         *(partial(_check_files, *named) for named in _named(config)),
         lambda: check_gradient(parse_mixture(config.reward), config.method),
+        lambda: check_base(parse_mixture(config.reward), config.model),
         *([lambda: load_preferences(config.preferences, (), runs)] if config.preferences else []),
         lambda: check_precision(config, None if config.device == "cpu" else card_capability()),
         lambda: check_compiler(config),
@@ -152,7 +154,7 @@ def check_compiler(config: RunConfig) -> None:
 
 def _reads_prompts(name: str) -> bool:
     """Whether a reward reads a prompt again beside every picture, instead of kept features."""
-    return name == "imagereward" or is_user_reward(name)
+    return name == "imagereward" or is_user_reward(name) or is_preference(name)
 
 
 def check_recording(config: RunConfig, is_cuda: bool, num_processes: int = 1) -> None:

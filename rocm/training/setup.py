@@ -37,6 +37,7 @@ from rocm.rewards.names import (
     parse_mixture,
     tracked,
 )
+from rocm.rewards.preference_files import check_base
 from rocm.rewards.user_files import user_copies
 from rocm.runs.run_dir import RunDir
 from rocm.training.beta_control import BetaControl
@@ -160,6 +161,7 @@ def set_up(
     config = ranks.local(config)
     weights = parse_mixture(config.reward)
     check_gradient(weights, config.method)
+    check_base(weights, config.model)
     _check_machine(config, resolve_device(config.device), ranks.size)
     prompts = prompts_of(config)
     runs, copies = (run.path.parent, user_copies(run.rewards_dir)) if run else (None, None)

@@ -40,6 +40,9 @@ def test_a_closed_study_is_counted_read_taken_away_and_verified(study_id, visit,
 
     page.click("#results_verify")
     expect(page.locator("#results_said")).to_contain_text("is intact", timeout=WAIT_MS)
+    page.fill("#results_name :is(input, textarea)", "mine")
+    page.click("#results_learn")
+    expect(page.locator("#results_said")).to_contain_text("beyond chance", timeout=3 * WAIT_MS)
     page.click("#results_prepare")
     link = page.locator("#results_files a[download='votes.csv']")
     expect(link).to_be_visible(timeout=WAIT_MS)

@@ -147,6 +147,17 @@ class Results:
         name = f"{num_votes}-{sha256(version.encode()).hexdigest()[:12]}"
         return num_votes, self._home.resolve() / "studies" / study_id / "reports" / name
 
+    def learn(self, study_id: str, name: str) -> str:
+        """Learn the reward `preference:NAME` from a closed study, in words; StudyError if not."""
+        words = [sys.executable, "-m", "rocm", "preference", "fit", f"study:{study_id}"]
+        request = self._request("", study_id, Path()) | {"args": [*words, f"--name={name.strip()}"]}
+        done = subprocess.run(capture_output=True, text=True, **request)
+        if done.returncode:
+            raise StudyError(
+                (done.stderr.strip().splitlines() or [ENDED])[-1].removeprefix("rocm: ")
+            )
+        return str(done.stdout).strip()
+
     def _start(self, study_id: str, folder: Path) -> subprocess.Popen[bytes]:
         """Begin to compute a result, in place of all earlier ones."""
         shutil.rmtree(folder.parent, ignore_errors=True)

@@ -11,11 +11,12 @@ from rocm.errors import StudyError
 from rocm.study.report.results import Results, StudyResult
 from rocm.ui.access import Access
 from rocm.ui.figures import score_figure
-from rocm.ui.handlers import QUIET, click_at_work, in_words
+from rocm.ui.handlers import QUIET, click_at_work, fault, in_words
 from rocm.ui.plot import live_plot
 from rocm.ui.results import view
 
 Changes = dict[Component, Any]
+ACTION: Any = {"scale": 0, "size": "md", "min_width": 90}
 # The address keeps the study as long as the page is shown.
 PUT_INTO_ADDRESS = """(study) => {
   const url = new URL(window.location.href);
@@ -39,7 +40,7 @@ class ResultsPage:
         )
         with gr.Row(elem_classes="results-bar"):
             self._study = gr.Dropdown([], label="Study", elem_id="results_study")
-            looks: Any = {"scale": 0, "size": "md", "min_width": 90, "interactive": False}
+            looks: Any = {**ACTION, "interactive": False}
             self._refresh = gr.Button("Refresh", elem_id="results_refresh", **looks)
             self._verify = gr.Button("Verify", elem_id="results_verify", **looks)
             self._prepare = gr.Button("Prepare downloads", elem_id="results_prepare", **looks)
@@ -49,6 +50,14 @@ class ResultsPage:
             many: Any = {"file_count": "multiple", "interactive": False}
             self._files = gr.File(label="Downloads", elem_id="results_files", **many)
             gr.HTML(view.FILES)
+        with gr.Row(visible=False, elem_classes="results-bar") as self._teaching:
+            self._name = gr.Textbox(
+                label="Reward name",
+                info="Learns preference:NAME from these votes, or says why they cannot give one.",
+                max_length=41,
+                elem_id="results_name",
+            )
+            self._learn = gr.Button("Learn reward", elem_id="results_learn", **ACTION)
         self._headline = gr.HTML("", elem_id="results_headline")
         with gr.Row(visible=False, elem_classes="results-charts") as self._charts:
             self._kept = live_plot("results_kept")
@@ -64,7 +73,7 @@ class ResultsPage:
         changed = [
             *(self._study, self._refresh, self._verify, self._prepare, self._state, self._said),
             *(self._downloads, self._files, self._headline, self._charts, self._kept, self._all),
-            *(self._rules, self._report, self._timer),
+            *(self._rules, self._report, self._timer, self._teaching),
         ]
         followed = [chosen, self._followed]
         entered = tab.select(self._enter, [*asked, *followed], [*changed, self._followed], **QUIET)
@@ -76,6 +85,10 @@ class ResultsPage:
         self._refresh.click(in_words(self._count_anew), asked, changed, **QUIET)
         self._timer.tick(in_words(self._poll), asked, changed, **QUIET)
         self._verify.click(in_words(self._check), asked, self._said, **named)
+        taught = [*asked, self._name]
+        click_at_work(
+            self._learn, "Learning ...", in_words(self._teach), taught, [self._said], **named
+        )
         packed = [self._downloads, self._files]
         click_at_work(self._prepare, "Preparing ...", in_words(self._pack), asked, packed, **named)
 
@@ -106,6 +119,14 @@ class ResultsPage:
     def _check(self, token: str, study: str | None) -> str:
         words = self._results.verify(self._chosen(token, study))
         return f'<div class="note going">{escape(words)}</div>'
+
+    def _teach(self, token: str, study: str | None, name: str) -> Changes:
+        chosen = self._chosen(token, study)
+        try:
+            words = self._results.learn(chosen, name)
+        except StudyError as error:  # several sentences, too long for a message that fades
+            return {self._said: fault(str(error))}
+        return {self._said: f'<div class="note going">{escape(words)}</div>'}
 
     def _pack(self, token: str, study: str | None) -> Changes:
         files = [str(file) for file in self._results.files(self._chosen(token, study))]
@@ -138,6 +159,7 @@ class ResultsPage:
             self._state: view.state_html(result),
             self._said: "",
             self._downloads: gr.update(visible=False),
+            self._teaching: gr.update(visible=is_ready),
             self._headline: "",
             self._charts: gr.update(visible=is_ready),
             self._rules: "",

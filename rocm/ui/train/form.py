@@ -10,7 +10,7 @@ from gradio.components import Component
 
 from rocm.config import RunConfig
 from rocm.errors import RocmError, RunError, SettingsError
-from rocm.rewards.names import EMBEDDED, usable_published
+from rocm.rewards.names import EMBEDDED, learned_here, usable_published
 from rocm.runs.reports import RunReport
 from rocm.storage.numbers import duration, number
 from rocm.studio import Studio
@@ -143,7 +143,7 @@ def build_form(studio: Studio, access: Access, selected: gr.State, page: gr.Bloc
 
 
 def _settings(studio: Studio, first: RunConfig) -> dict[str, Component]:
-    rewards = [*EMBEDDED, *usable_published()]
+    rewards = [*EMBEDDED, *usable_published(), *learned_here()]
     settings = {
         name: controls.control(name, getattr(first, name), rewards if name == "reward" else ())
         for name in controls.basics()

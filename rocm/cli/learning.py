@@ -1,0 +1,104 @@
+"""A reward from stored votes: pictures measured, the reward learned, checked and written."""
+
+from collections.abc import Iterator, Sequence
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from rocm.cli.study import StudyHome, study_home
+from rocm.cli.tasters import read_pixels
+from rocm.errors import ConfigError, StudyError
+from rocm.models.consistency import resolve_device
+from rocm.rewards.load import load_rewards
+from rocm.rewards.names import EMBEDDED, EMBEDDED_MODEL, WITHOUT_GRADIENT, usable_published
+from rocm.rewards.preference import Features, save_preference
+from rocm.rewards.preference_files import PREFIX, check_new_name, rewards_folder
+from rocm.storage.files import make_folder
+from rocm.study.archive.learning import Lesson, gather
+from rocm.study.report.learned import Learned, card, learn_reward
+from rocm.study.statistics.votes import Floats
+
+STUDY = "study:"
+
+
+def learn_from_votes(
+    home: Path, studies: Sequence[str], name: str, rewards: str = "", embedding: str = ""
+) -> str:
+    """Learn `preference:NAME` from closed studies, each `study:ID`; what it is worth, in words.
+
+    `rewards` (names with commas) and `embedding` are chosen by the pictures' model if empty. Raises
+    ConfigError for a bad name, StudyError for studies that give no votes, or if the reward is
+    refused: a sentence with its figure for each reason.
+    """
+    folder = check_new_name(name, rewards_folder(home))
+    if not all(study.startswith(STUDY) for study in studies):
+        raise ConfigError(f"{' '.join(studies)} is no list of studies. Write study:ID.")
+    with study_home(home) as at:
+        lesson = gather(at.store, [study.removeprefix(STUDY) for study in studies])
+        names, tower = _parts(rewards, embedding, lesson.model)
+        row, table, probe = measure(at, lesson, names, tower)
+    learned = learn_reward(lesson, row, table, names)
+    if learned.refusals:
+        raise StudyError(f"No reward was made. {' '.join(learned.refusals)}")
+    record = {"format": 1, "rewards": names, "embedding": tower, "model": lesson.model}
+    record |= {"studies": dict(lesson.manifests), "num_votes": len(lesson.votes)}
+    tensors = {key: torch.from_numpy(np.asarray(x)) for key, x in learned.tensors.items()}
+    save_preference(folder, {**tensors, "probe": probe}, record, card(name, lesson, learned))
+    return _summary(name, learned, folder)
+
+
+def _summary(name: str, learned: Learned, folder: Path) -> str:
+    seen = learned.accuracy
+    return (
+        f"reward={PREFIX}{name} predicts {100 * (seen.share or 0):.1f} % of {seen.total} decided "
+        f"votes on left-out prompts and raters.\n{folder / 'card.html'}"
+    )
+
+
+def _parts(rewards: str, embedding: str, model: str) -> tuple[list[str], str]:
+    """Names of the rewards and of the embedding."""
+    published = usable_published()
+    default = [*EMBEDDED, "smoothness"] if model == EMBEDDED_MODEL else [*EMBEDDED[2:], *published]
+    names = [name.strip() for name in (rewards or ",".join(default)).split(",")]
+    blind = [name for name in names if name in WITHOUT_GRADIENT]
+    if blind:
+        raise ConfigError(
+            f"{blind[0]} has no gradient, so a reward made of it has none. Leave it out."
+        )
+    towers = [name for name in ("pickscore", "hpsv2.1", "hpsv2", "clipscore") if name in published]
+    known = ["tiny-clip"] if model == EMBEDDED_MODEL else towers
+    if not embedding and not known:
+        raise ConfigError(
+            f"No network for pictures of {model} is here. Download a CLIP (python -m rocm rewards "
+            "--download pickscore), or give --embedding."
+        )
+    return names, embedding or known[0]
+
+
+def measure(
+    at: StudyHome, lesson: Lesson, rewards: Sequence[str], embedding: str
+) -> tuple[dict[str, int], Floats, torch.Tensor]:
+    """Row of each picture, f (M, K + 2 E), and f of a fixed picture, as `Features.probe`.
+
+    f is kept below `rewards/features` of the home. Its name hashes the fixed picture's f too, so
+    that features of replaced networks are not taken for these.
+    """
+    device = resolve_device("auto")
+    features = Features.of(load_rewards({*rewards, embedding}, device), rewards, embedding)
+    probe = features.probe(device).cpu()
+    shown = sorted(lesson.pictures.items())
+    key = sha256(repr((shown, rewards, embedding)).encode() + probe.numpy().tobytes()).hexdigest()
+    file = rewards_folder(at.home) / "features" / f"{key[:24]}.npy"
+    if not file.is_file():
+
+        def pictures() -> Iterator[tuple[torch.Tensor, str]]:
+            for name, prompt in shown:
+                yield read_pixels(at.pictures, name), prompt
+
+        table = features.table(pictures(), device).numpy()
+        make_folder(file.parent)
+        np.save(file, table)
+    row = {name: k for k, (name, _) in enumerate(shown)}
+    return row, np.load(file).astype(float), probe

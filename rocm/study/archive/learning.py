@@ -1,0 +1,123 @@
+"""Votes of closed studies as columns that a reward is learned from."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from sqlalchemy import select
+
+from rocm.errors import StudyError
+from rocm.study.archive.export import is_analyzed
+from rocm.study.statistics.agreement import Share
+from rocm.study.statistics.preference_fit import Choices
+from rocm.study.statistics.votes import Floats, Ints
+from rocm.study.store.rows import Vote
+from rocm.study.store.store import Store
+from rocm.study.store.studies import named
+from rocm.study.store.tables import arm
+
+ANSWERS = {"a": 0, "tie": 1, "b": 2}
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """Votes on the primary questions of some studies.
+
+    `votes` are analyzed ones, `repeats` those that were decided alike of flipped repeats that were
+    decided twice, `manifests` hashes by study; `model` drew every picture.
+    """
+
+    votes: Sequence[Vote]
+    repeats: Share
+    manifests: Mapping[str, str]
+    model: str
+
+    @property
+    def pictures(self) -> dict[str, str]:
+        """The prompt of every picture, by picture id."""
+        return {image: vote.text for vote in self.votes for image in (vote.image_a, vote.image_b)}
+
+    def pairs(self, row: Mapping[str, int]) -> Ints:
+        """Rows (P, 2) of the pictures of each pair, by row of a picture."""
+        pairs = {(vote.image_a, vote.image_b) for vote in self.votes}
+        return np.array([[row[a], row[b]] for a, b in sorted(pairs)])
+
+    def choices(self, row: Mapping[str, int], phi: Floats, num_rewards: int) -> Choices:
+        """Columns from features (M, D), whose rows `row` gives by picture."""
+        votes = self.votes
+        first, second = ([row[getattr(v, f"image_{x}")] for v in votes] for x in "ab")
+        # Codes of other studies' arms may be the same where the key is elsewhere.
+        arms = sorted({(v.study, name) for v in votes for name in (v.arm_a, v.arm_b)})
+        unit = np.eye(len(arms))
+        met = [
+            unit[arms.index((v.study, v.arm_a))] - unit[arms.index((v.study, v.arm_b))]
+            for v in votes
+        ]
+        return Choices(
+            difference=phi[first] - phi[second],
+            side=np.array([1.0 if v.left_is == "a" else -1.0 for v in votes]),
+            answer=np.array([ANSWERS[v.choice] for v in votes]),
+            prompt=_numbers([v.text for v in votes]),
+            rater=_numbers([f"{v.study} {v.rater}" for v in votes]),
+            arms=np.array(met),
+            num_rewards=num_rewards,
+        )
+
+
+def _numbers(names: Sequence[str]) -> Ints:
+    numbers: Ints = np.unique(names, return_inverse=True)[1]
+    return numbers
+
+
+def gather(store: Store, studies: Sequence[str]) -> Lesson:
+    """The votes of studies, each given by its id or the id's beginning.
+
+    Excluded votes are left out, and erased raters have none. StudyError if a study is not closed,
+    the pictures are of several base models, or the votes are of one rater or one prompt.
+    """
+    found = {named(store.studies(), study).study_id: None for study in studies}
+    votes: list[Vote] = []
+    same = total = 0
+    manifests = {}
+    for study_id in found:
+        about = store.study(study_id)
+        if about.status != "closed":
+            raise StudyError(
+                f"Study {study_id} is {about.status}, and its votes are hidden. Close it before "
+                f"learning from it: python -m rocm study close {study_id}"
+            )
+        manifests[study_id] = about.config_sha256 or ""
+        primary = about.config["primary_question"]
+        stored = [v for v in store.votes(study_id) if v.question == primary and not v.excluded]
+        votes += [vote for vote in stored if is_analyzed(vote)]
+        decided = [vote for vote in stored if vote.kind == "main" and vote.choice != "tie"]
+        first = {(v.rater, v.pair): v.choice for v in decided if v.repetition == 0}
+        again = [vote for vote in decided if vote.repetition]
+        again = [vote for vote in again if (vote.rater, vote.pair) in first]
+        same += sum(first[vote.rater, vote.pair] == vote.choice for vote in again)
+        total += len(again)
+    lesson = Lesson(votes, Share(same, total), manifests, _model(store, list(found)))
+    for what, values in (
+        ("rater", {(vote.study, vote.rater) for vote in votes}),
+        ("prompt", {vote.text for vote in votes}),
+    ):
+        if len(values) < 2:
+            raise StudyError(
+                f"The {len(votes)} analyzed votes are of {len(values)} {what}s, so nothing can be "
+                f"checked on a left-out {what}. Give studies with at least 2, better 10."
+            )
+    return lesson
+
+
+def _model(store: Store, studies: Sequence[str]) -> str:
+    """The base model of all arms."""
+    asked = select(arm.c.base_model).where(arm.c.study_id.in_(studies), arm.c.role == "compared")
+    with store.database.read() as connection:
+        models = sorted({str(row.base_model or "") for row in connection.execute(asked)})
+    if len(models) > 1 or not models[0]:
+        named_models = ", ".join(filter(None, models)) or "no known base model"
+        raise StudyError(
+            f"The pictures are of {named_models}, and a reward is learned from those of one base "
+            "model. Give studies of one model, unpacked with their keys."
+        )
+    return models[0]
