@@ -108,8 +108,8 @@ def adopt(w: Writing, study_id: str) -> None:
         end = w.insert(chain, study_id=study_id, num_votes=0, head=beginning(study_id))
     told = select(event.c.rater_id).where(event.c.kind == WITHDREW, event.c.rater_id.is_not(None))
     untold = select(exclusion).where(exclusion.c.study_id == study_id)
-    for row in w.execute(untold.where(exclusion.c.rater_id.not_in(told))).all():
-        note_withdrawal(w, study_id, row.rater_id, row.created_at)
+    for withdrawn in w.execute(untold.where(exclusion.c.rater_id.not_in(told))).all():
+        note_withdrawal(w, study_id, withdrawn.rater_id, withdrawn.created_at)
     late = _rows(w.connection, _of_study(study_id).where(vote.c.previous.is_(None)))
     if not late:
         return
