@@ -93,7 +93,7 @@ def serve_lab(
 ) -> None:
     """Serve the pages, and raters beside them."""
     from rocm.studio import Studio
-    from rocm.ui.app import CLOSED, HEAD, STYLE, build, theme
+    from rocm.ui.app import CLOSED, STYLE, build, theme
     from rocm.ui.plot import plotly_route
 
     studio = Studio(home, votes=votes.api.store, backup=votes.backup)
@@ -109,7 +109,6 @@ def serve_lab(
         },
         theme=theme(),
         css_paths=STYLE,
-        head=HEAD,
     )
 
 

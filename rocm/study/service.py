@@ -3,6 +3,7 @@
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from math import ceil
 from multiprocessing import get_context
 from pathlib import Path
@@ -20,7 +21,8 @@ from rocm.study.design.cost import StudyCost
 from rocm.study.design.recipe import Recipe
 from rocm.study.report.effects import Widths, num_flagged, widths
 from rocm.study.report.progress import StudyProgress, study_progress
-from rocm.study.statistics.power import NUM_SIMULATIONS, Power
+from rocm.study.statistics.power import NUM_SIMULATIONS, Power, power
+from rocm.study.statistics.simulate import Design, Utility
 from rocm.study.store.backup import Backup
 from rocm.study.store.invitations import invited
 from rocm.study.store.pictures import Pictures
@@ -146,8 +148,7 @@ class Studies:
 
     def power(self, cost: StudyCost, num_simulations: int = NUM_SIMULATIONS) -> list[Power]:
         """Power of a design at several true scores, simulated for some seconds in a process."""
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-            return pool.submit(cost.power, num_simulations).result()
+        return _simulated(cost.smallest, len(cost.sizes), num_simulations)
 
     def open(self, study_id: str) -> str:
         """Freeze a draft and let raters in; the manifest's sha256. StudyError if it is no draft."""
@@ -168,3 +169,10 @@ class Studies:
         key = pack(self.store, Pictures(self.home / "study-pictures"), study_id, target)
         key.unlink(missing_ok=True)
         return target
+
+
+@lru_cache(maxsize=100)
+def _simulated(design: Design, num_comparisons: int, num_simulations: int) -> list[Power]:
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        sizes = design, num_comparisons, Utility()
+        return pool.submit(power, *sizes, num_simulations=num_simulations).result()

@@ -13,7 +13,6 @@ from rocm.evaluation.store import Comparisons
 from rocm.runs.adapters import BASE
 from rocm.storage.numbers import number
 from rocm.study.design import lifecycle
-from rocm.study.design.cost import study_cost
 from rocm.study.design.form import form_recipe
 from rocm.study.design.recipe import Recipe
 from rocm.study.service import Studies, StudyDetails
@@ -22,8 +21,9 @@ from rocm.ui.access import Access
 from rocm.ui.compare.form import arm_choices
 from rocm.ui.handlers import HIDDEN, QUIET, click_at_work, in_words, told
 from rocm.ui.study import view
+from rocm.ui.study.cost import wire_form_cost
 from rocm.ui.study.form import StudyForm, build_form
-from rocm.ui.study.panel import COST, ChosenStudy, bin_choices, build_panel
+from rocm.ui.study.panel import ChosenStudy, bin_choices, build_panel
 from rocm.ui.study.questions import QUESTIONS, whole
 
 MAX_TEXT = 200_000
@@ -58,19 +58,18 @@ def build(studies: Studies, compare: Comparisons, access: Access, tab: gr.Tab) -
 
     Returns the id of the study that is shown.
     """
-    with gr.Row(elem_classes="page"):
-        with gr.Column(scale=1, min_width=320, elem_classes="left"):
-            token = gr.Textbox(
-                label="Admin token",
-                info="The value of ROCM_ADMIN_TOKEN where the app was started.",
-                type="password",
-                visible=bool(access.token),
-                elem_id="study_token",
-            )
+    with gr.Column(elem_classes="page right"):
+        token = gr.Textbox(
+            label="Admin token",
+            info="The value of ROCM_ADMIN_TOKEN where the app was started.",
+            type="password",
+            visible=bool(access.token),
+            elem_id="study_token",
+        )
+        with gr.Row(elem_classes="buttons"):
             demo = gr.Button("Build demo study", variant="primary", elem_id="study_demo")
-            form = build_form(compare)
-        with gr.Column(scale=3, min_width=320, elem_classes="right"):
-            panel = build_panel(studies, token, access)
+        form = build_form(compare)
+        panel = build_panel(studies, token, access)
     StudyPage(studies, compare, access, form, panel).wire(tab, demo)
     selected: gr.State = panel["selected"]
     return selected
@@ -124,10 +123,6 @@ class StudyPage:
     def _wire_texts(self) -> None:
         panel, form = self._panel, self._form
         chosen = self._at[:2]
-        asked = [*chosen, panel["seconds"], panel["pay"]]
-        panel["calculate"].click(in_words(self._calculate), asked, panel["cost"], **HIDDEN)
-        # Never another study's.
-        panel["selected"].change(lambda: COST, None, panel["cost"], **QUIET)
         pack = in_words(self._pack)
         click_at_work(panel["pack"], "Packing ...", pack, chosen, panel["archive"], **HIDDEN)
         texts = [form.text, form.tabs, form.box]
@@ -136,6 +131,7 @@ class StudyPage:
         form.as_text.click(in_words(self._as_text), fields, texts, **QUIET)
         form.file.read(in_words(_read), None, form.text, **QUIET)
         form.file.too_large(in_words(_too_large), None, None, **QUIET)
+        wire_form_cost(form.cost, form.fields, self._studies, self._access, panel["token"])
         arms = form.fields["arms"]
         arms.focus(lambda: gr.update(choices=arm_choices(self._compare)), None, arms, **QUIET)
 
@@ -312,11 +308,6 @@ class StudyPage:
         info = "One link per rater. Copy the links now: they are not stored."
         shown = gr.update(value=links, visible=True, label=label, info=info)
         return {self._panel["invitations"]: shown}
-
-    def _calculate(self, token: str, selected: str, seconds: Any, pay: Any) -> str:
-        self._access.check(token)
-        cost = study_cost(self._studies.store, selected, seconds or 0, pay or 0)
-        return view.cost_and_power(cost, self._studies.power(cost))
 
     def _pack(self, token: str, selected: str) -> Any:
         self._access.check(token)

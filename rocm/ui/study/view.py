@@ -157,8 +157,23 @@ def _pair(row: PairRow, is_draft: bool) -> str:
     )
 
 
-def cost_and_power(cost: StudyCost, power: list[Power]) -> str:
-    """The cost of a study in words, its power as a table."""
+def cost_words(cost: StudyCost, box: str) -> str:
+    """The cost of a study in words, with a style that hides another design's power in the box."""
+    own = f'[data-design="{_design(cost)}"]'
+    style = (
+        f"#{box} [data-design]:not({own}) {{ display: none; }} "
+        f"#{box} .power:not(:has({own}))::after {{ content: 'Simulating the power ...'; }}"
+    )
+    return f"<style>{style}</style><p>{escape(cost.words())}</p>"
+
+
+def no_cost(words: str, box: str) -> str:
+    """Why there is no cost, with a style that hides the power in the box."""
+    return f"<style>#{box} .power {{ display: none; }}</style>{fault(words)}"
+
+
+def power_table(cost: StudyCost, power: list[Power]) -> str:
+    """The power of a design as a table."""
     rows = "".join(
         f"<tr><th scope='row'>{number(100 * row.score, 0)} %</th>"
         f"<td>{number(100 * row.interval, 0)} %</td><td>{number(100 * row.holm, 0)} %</td>"
@@ -166,11 +181,18 @@ def cost_and_power(cost: StudyCost, power: list[Power]) -> str:
         for row in power
     )
     return (
-        f"<p>{escape(cost.words())}</p><div class='wide'><table><thead><tr><th>True score</th>"
-        "<th>Interval excludes 50 %</th><th>Significant after Holm</th><th>Interval width</th>"
-        f"</tr></thead><tbody>{rows}</tbody></table></div>"
-        f"<p class='subtle'>{escape(cost.assumptions())}.</p>"
+        f"<div data-design='{_design(cost)}'><div class='wide'><table><thead><tr>"
+        "<th>True score</th><th>Interval excludes 50 %</th><th>Significant after Holm</th>"
+        f"<th>Interval width</th></tr></thead><tbody>{rows}</tbody></table></div>"
+        f"<p class='subtle'>{escape(cost.assumptions())}.</p></div>"
     )
+
+
+def _design(cost: StudyCost) -> str:
+    """What the power depends on, as one word."""
+    design = cost.smallest
+    sizes = (design.num_prompts, design.num_raters, design.votes_per_pair, len(cost.sizes))
+    return "-".join(map(str, sizes))
 
 
 def effect(widths: Widths, num_more: int = 0) -> str:
