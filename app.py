@@ -23,6 +23,7 @@ from rocm.study.server.connections import Bounds, Guarded, bound_logs, guarded
 from rocm.study.server.login import SETTINGS, login_of
 from rocm.study.server.start import KEPT, MODES, chosen_mode, is_for_one, server_of
 from rocm.ui.access import Access, access
+from rocm.ui.links import lan_address
 from rocm.ui.middleware import body_limit, hosts, only_the_page, same_host
 
 # Each statement of a vote gives Python's lock away; the usual 5 ms until it is back would add up.
@@ -38,7 +39,8 @@ def main() -> None:
     given = parser.parse_args().mode or get("ROCM_MODE", "")
     host, is_space = get("GRADIO_SERVER_NAME") or "127.0.0.1", bool(get("SPACE_ID"))
     names = f"{get('ROCM_ALLOWED_HOSTS', '')},{get('SPACE_HOST', '')}".split(",")
-    guard = same_host(hosts(host, is_space, names))
+    allowed = hosts(host, is_space, names)
+    guard = same_host(allowed)
     rule = access(host, is_space, get("ROCM_ADMIN_TOKEN", "").strip())
     home = Path(os.path.expanduser(get("ROCM_HOME") or "data"))
     check_free(host, port := chosen_port())
@@ -66,6 +68,7 @@ def main() -> None:
         else:
             servers: Any = uvicorn.config.HTTP_PROTOCOLS  # of which Gradio's takes "auto"
             servers["auto"] = protocol
+            rule = replace(rule, lan="" if allowed.is_checked else lan_address())
             serve_lab(host, port, home, rule, votes, guard)
     finally:
         votes.api.store.close()

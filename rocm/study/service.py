@@ -86,6 +86,16 @@ class Studies:
         """Every study, newest first."""
         return [self._status(info) for info in self.store.studies()]
 
+    def mark(self) -> int:
+        """A number that changes with anything shown of any study."""
+        statuses = self.statuses()
+        shown = [(one.info.study_id, one.state, one.progress) for one in statuses]
+        builds = [self.builds.status(study_id) for study_id, *_ in shown]
+        return hash((repr(shown), *builds, self._backup_words()))
+
+    def _backup_words(self) -> str:
+        return self._backup.status().words(datetime.now(UTC)) if self._backup else ""
+
     def _status(self, info: StudyContext) -> StudyStatus:
         progress = study_progress(self.store, info.study_id)
         is_drawn = info.status != "draft" or progress.num_pairs or progress.num_struck
@@ -100,7 +110,7 @@ class Studies:
             build=self.builds.status(study_id),
             num_flagged=self._num_flagged(status) if is_frozen else None,
             num_invited=len(invited(self.store, study_id)),
-            backup=self._backup.status().words(datetime.now(UTC)) if self._backup else "",
+            backup=self._backup_words(),
         )
 
     def _num_flagged(self, status: StudyStatus) -> int:

@@ -76,7 +76,16 @@ def test_the_process_draws_what_the_command_line_draws(queue, tmp_path):
     ]
     found = draw(queue, pictures, tmp_path, ["tiny-judge"])
     for folder, first in ((adapter, 0), ("", 2)):
-        words = ["sample", APPLE.prompt, "--seed", "7", "--num", "2", "--out", str(tmp_path / f"c{first}")]
+        words = [
+            "sample",
+            APPLE.prompt,
+            "--seed",
+            "7",
+            "--num",
+            "2",
+            "--out",
+            str(tmp_path / f"c{first}"),
+        ]
         words += ["--adapter", folder, "--adapter-strength", "0.7"] if folder else []
         assert main(words) == 0
         for offset in range(2):

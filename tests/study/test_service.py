@@ -174,8 +174,10 @@ def test_progress_counts_raters_votes_and_the_last_minutes(store, study, clock):
     progress = study_progress(store, STUDY)
     assert progress.raters == {"complete": 1}
     assert (progress.num_pilots, progress.num_raters_needed) == (1, 4)
-    assert (progress.num_votes, progress.num_recent) == (3 * done, 3 * done)
-    assert (progress.num_pairs, progress.num_open_places) == (6, 6 * 2 - 3)
+    # A rater's work are three pairs, practice and a check; each is answered by three questions.
+    assert (progress.num_votes, done) == (3 * 5, 5)
+    assert (progress.num_judged, progress.num_recent, progress.num_planned) == (3, 3, 6 * 2)
+    assert progress.num_pairs == 6
     clock.forward(6)
     assert study_progress(store, STUDY).num_recent == 0
 

@@ -44,7 +44,7 @@ def build_cost(name: str) -> CostBox:
                 SECONDS_PER_PAIR, label="Seconds per pair", min_width=120, elem_id=f"{name}_seconds"
             )
             pay = gr.Number(0, label="Pay per hour", min_width=120, elem_id=f"{name}_pay")
-        words, power = gr.HTML(elem_classes="cost"), gr.HTML(elem_classes="power")
+        words, power = gr.HTML(elem_id=f"{name}_words"), gr.HTML(elem_id=f"{name}_power")
     return CostBox(name, seconds, pay, words, power, gr.State(None))
 
 
@@ -67,9 +67,10 @@ def wire_form_cost(
     fields: dict[str, Any],
     studies: Studies,
     access: Access,
-    token: gr.Textbox,
+    chosen: tuple[gr.Textbox, gr.Accordion],
 ) -> None:
-    """Let the box and the sizes per rater follow the fields of the form."""
+    """Let box and sizes per rater follow the form's fields; `chosen`: token, and where it opens."""
+    token, form = chosen
     bounded = [fields[name] for name in SIZES]
     first = tuple(Size(field.value, field.value) for field in bounded)
     sizes = gr.State(first)
@@ -88,7 +89,7 @@ def wire_form_cost(
         cost = recipe_cost(recipe, seconds or 0, pay or 0)
         return _said(box, cost) | {sizes: fitting, **shown}
 
-    changes = [field.change for field in fields.values()]
+    changes = [form.expand, *(field.change for field in fields.values())]
     inputs = [token, sizes, *fields.values()]
     _wire(box, studies, changes, follow, inputs, [sizes, *bounded])
 

@@ -259,7 +259,8 @@ def _control(name: str) -> Component:
         return gr.Checkbox(value, **words)
     if field.annotation in (int, float):
         low, high = _bound(field, Ge), _bound(field, Le)
-        words["info"] = f"{field.description} ({low:,g} to {high:,.16g})"
+        bound = "or more" if high > 1e9 else f"to {high:,g}"
+        words["info"] = f"{field.description} ({low:,g} {bound})"
         precision = 0 if field.annotation is int else None
         return gr.Number(value, precision=precision, min_width=130, **words)
     lines = 4 if _bound(field, MaxLen) == LONG else 1

@@ -20,6 +20,7 @@ from rocm.study.store.invitations import invite
 from rocm.ui.access import Access
 from rocm.ui.compare.form import arm_choices
 from rocm.ui.handlers import HIDDEN, QUIET, click_at_work, in_words, told
+from rocm.ui.links import qr_code, reachable
 from rocm.ui.study import view
 from rocm.ui.study.cost import wire_form_cost
 from rocm.ui.study.form import StudyForm, build_form
@@ -100,7 +101,7 @@ class StudyPage:
         tab.select(None, None, self._base, js=ADDRESS, api_visibility="private").then(
             self._enter, at, **entered
         )
-        gr.on([panel["timer"].tick, token.change], self._poll, [*at, panel["seen"]], **everything)
+        gr.on([panel["watch"].tick, token.change], self._poll, [*at, panel["seen"]], **everything)
         panel["studies"].choose(in_words(self._choose), [token, self._base], **everything)
         self._on(demo, "study_demo", lambda _: self._studies.demo())
         self._on(form.build, "study_build", self._build, list(form.fields.values()))
@@ -131,7 +132,8 @@ class StudyPage:
         form.as_text.click(in_words(self._as_text), fields, texts, **QUIET)
         form.file.read(in_words(_read), None, form.text, **QUIET)
         form.file.too_large(in_words(_too_large), None, None, **QUIET)
-        wire_form_cost(form.cost, form.fields, self._studies, self._access, panel["token"])
+        opened = panel["token"], form.box
+        wire_form_cost(form.cost, form.fields, self._studies, self._access, opened)
         arms = form.fields["arms"]
         arms.focus(lambda: gr.update(choices=arm_choices(self._compare)), None, arms, **QUIET)
 
@@ -161,15 +163,14 @@ class StudyPage:
 
     def _enter(self, token: str, selected: str, base: str, request: gr.Request) -> Changes:
         wanted = selected or request.query_params.get("study", "")
-        timer = {self._panel["timer"]: gr.Timer(active=True)}
         if not self._access.allows(token):
-            return self._locked() | timer
+            return self._locked()
         known = [info.study_id for info in self._studies.store.studies()]
         if wanted and wanted not in known:
             gr.Warning(escape(f"There is no study '{wanted[:40]}' here."))
         first = wanted if wanted in known else next(iter(known), "")
         arms = request.query_params.get("arms")
-        return self._shown(first, base) | timer | (self._with_arms(arms) if arms else {})
+        return self._shown(first, base) | (self._with_arms(arms) if arms else {})
 
     def _with_arms(self, arms: str) -> Changes:
         """The form of a new study, open, with a run's arm against the base model."""
@@ -184,6 +185,8 @@ class StudyPage:
         return self._shown(told(event, ChosenStudy).study, base) | hidden
 
     def _poll(self, token: str, selected: str, base: str, seen: tuple[Any, ...]) -> Changes:
+        if not base:  # before `_enter`
+            return {self._panel["seen"]: gr.skip()}
         if not self._access.allows(token):
             return self._locked() if seen else {self._panel["seen"]: ()}
         changes = self._shown(selected, base, seen)
@@ -199,6 +202,7 @@ class StudyPage:
             panel["state"]: view.NO_TOKEN,
             panel["phase"]: "",
             panel["seen"]: (),
+            panel["qr"]: "",
         }
 
     def _shown(self, selected: str, base: str, seen: tuple[Any, ...] = ()) -> Changes:
@@ -241,8 +245,9 @@ class StudyPage:
         changes: Changes = {panel[name]: gr.update(visible=is_) for name, is_ in visible.items()}
         changes[panel["phase"]] = f"{study.info.study_id} {state}" if study else ""
         if study:
-            address = _address(base, study.info.study_id)
+            address = _address(reachable(base, self._access.lan), study.info.study_id)
             changes[panel["link"]] = gr.update(value=address, visible=visible["link"])
+            changes[panel["qr"]] = qr_code(address) if visible["link"] else ""
             pilot = f"{address}?pilot"
             changes[panel["pilot"]] = gr.update(value=pilot, visible=visible["pilot"])
         return changes
@@ -298,12 +303,15 @@ class StudyPage:
             return self._invite(study_id, whole(num), base)
         elif name == "more":
             votes = lifecycle.add_raters(studies.store, study_id, whole(num))
-            gr.Info(f"{votes} additional votes are planned.")
+            gr.Info(f"Additional pairs to judge: {votes}.")
         return study_id or selected
 
     def _invite(self, study_id: str, num: int, base: str) -> Changes:
         codes = invite(self._studies.store, study_id, num)
-        links = "\n".join(f"{_address(base, study_id)}#invite={code}" for code in codes)
+        links = "\n".join(
+            f"{_address(reachable(base, self._access.lan), study_id)}#invite={code}"
+            for code in codes
+        )
         label = f"Invitations to {study_id}"
         info = "One link per rater. Copy the links now: they are not stored."
         shown = gr.update(value=links, visible=True, label=label, info=info)

@@ -12,9 +12,9 @@ from rocm.ui.access import Access
 from rocm.ui.study import view
 from rocm.ui.study.cost import build_draft_cost
 from rocm.ui.study.screening import build_screening
+from rocm.ui.watch import watcher
 
 SCRIPT = ROOT / "assets" / "studies.js"
-POLL_S = 2.0
 ONLY_HERE = "Works on this machine only. docs/deploy.md explains how remote raters reach a study."
 SEND_IT = (
     "Everyone with the link can vote. For Prolific append ?PROLIFIC_PID={{%PROLIFIC_PID%}}; "
@@ -72,7 +72,7 @@ def build_panel(studies: Studies, token: gr.Textbox, access: Access) -> dict[str
     with gr.Column(visible=False, elem_id="study_draft") as panel["draft_box"]:
         build_draft_cost(studies, access, panel)
         build_screening(studies, access, token, panel["selected"], panel["phase"])
-    panel["timer"] = gr.Timer(POLL_S, active=False)
+    panel["watch"] = watcher(studies.mark, "study")
     return panel
 
 
@@ -108,6 +108,7 @@ def _build_links(access: Access) -> dict[str, Any]:
     line = {"max_lines": 1, **looks}
     words = ONLY_HERE if access.is_local else SEND_IT
     link = gr.Textbox(label="Voting link", info=words, elem_id="study_link", **line)
+    qr = gr.HTML(elem_id="study_qr")
     words = "For trying out the study: pilots' votes are never analyzed."
     pilot = gr.Textbox(label="Pilot link", info=words, elem_id="study_pilot", **line)
     with gr.Row(visible=False, elem_classes="buttons", elem_id="study_inviting") as box:
@@ -115,7 +116,7 @@ def _build_links(access: Access) -> dict[str, Any]:
         invite = _button("Invite raters", "study_invite")
     links = gr.Textbox(label="Invitations", max_lines=8, elem_id="study_invitations", **looks)
     return {
-        "link": link, "pilot": pilot, "invite_box": box, "num_invited": num_invited,
+        "link": link, "qr": qr, "pilot": pilot, "invite_box": box, "num_invited": num_invited,
         "invite": invite, "invitations": links,
     }  # fmt: skip
 
