@@ -82,10 +82,12 @@ def click_at_work(
                 if now:
                     yield {button: "{} {} of {} {}".format(verb, *now[0], things)}
             result = job.result()
-        yield result if isinstance(result, dict) else {outputs[0]: result}
+        is_changes = isinstance(result, dict) and "__type__" not in result  # as gr.update has
+        yield result if is_changes else {outputs[0]: result}
 
     at_work = button.click(None, None, button, js=begin, **own)
-    handled = at_work.then(handle, inputs, [button, *outputs], **options)
+    silent: dict[str, Any] = {**own, "show_progress": "hidden", **options}
+    handled = at_work.then(handle, inputs, [button, *outputs], **silent)
     handled.then(None, None, button, js=end, **own)
 
 

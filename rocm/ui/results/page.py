@@ -76,10 +76,8 @@ class ResultsPage:
         self._refresh.click(in_words(self._count_anew), asked, changed, **QUIET)
         self._timer.tick(in_words(self._poll), asked, changed, **QUIET)
         self._verify.click(in_words(self._check), asked, self._said, **named)
-        packed = [self._downloads, self._files]
-        click_at_work(
-            self._prepare, "Preparing pictures", in_words(self._pack), asked, packed, **named
-        )
+        packed, pack = [self._downloads, self._files], in_words(self._pack)
+        click_at_work(self._prepare, "Preparing pictures", pack, asked, packed, **named)
 
     def _enter(
         self, token: str, study: str | None, chosen: str, followed: str, request: gr.Request

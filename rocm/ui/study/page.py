@@ -125,7 +125,7 @@ class StudyPage:
         panel, form = self._panel, self._form
         chosen = self._at[:2]
         pack = in_words(self._pack)
-        click_at_work(panel["pack"], "Packing pictures", pack, chosen, [panel["archive"]], **HIDDEN)
+        click_at_work(panel["pack"], "Packing pictures", pack, chosen, [panel["archive"]])
         texts = [form.text, form.tabs, form.box]
         panel["as_new"].click(in_words(self._as_new), chosen, texts, **QUIET)
         fields = [panel["token"], *form.fields.values()]
