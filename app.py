@@ -24,7 +24,7 @@ from rocm.study.server.login import SETTINGS, login_of
 from rocm.study.server.start import KEPT, MODES, chosen_mode, is_for_one, server_of
 from rocm.ui.access import Access, access
 from rocm.ui.links import lan_address
-from rocm.ui.middleware import body_limit, hosts, only_the_page, same_host
+from rocm.ui.middleware import body_limit, brief_log, hosts, only_the_page, same_host
 
 # Each statement of a vote gives Python's lock away; the usual 5 ms until it is back would add up.
 SWITCH_S = 0.0005
@@ -60,6 +60,7 @@ def main() -> None:
     if is_proxied:
         bounds = replace(bounds, per_address=bounds.in_all)
     protocol = guarded(bounds)
+    brief_log()
     bound_logs()
     print(f"ROCM Studio, {mode}: http://{host}:{port}", flush=True)
     try:

@@ -2,6 +2,7 @@
 
 import socket
 from html import escape
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import segno
@@ -12,8 +13,16 @@ ELSEWHERE = ("192.0.2.1", 9)  # RFC 5737: documentation; nothing is sent there
 MODULE_PX = 5
 
 
+CONTAINERS = (Path("/.dockerenv"), Path("/run/.containerenv"))
+
+
 def lan_address() -> str:
-    """This machine's IPv4 address in its network; empty without a network."""
+    """This machine's IPv4 address in its network.
+
+    Empty without a network, and in a container, whose own address others do not reach.
+    """
+    if any(mark.exists() for mark in CONTAINERS):
+        return ""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect(ELSEWHERE)
