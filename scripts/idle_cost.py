@@ -61,6 +61,13 @@ def cost(page: Page, server: psutil.Process, seconds: float) -> str:
     return f"server {shares[0]:.2f} %  browser {shares[1]:.2f} %  requests {len(asked)}"
 
 
+def end_processes(folder: str) -> None:
+    """End the trainers over the home, which outlive the app."""
+    for process in psutil.process_iter(["cmdline"]):
+        if any(folder in word for word in process.info["cmdline"] or []):
+            process.kill()
+
+
 @contextmanager
 def opened(address: str) -> Iterator[Page]:
     """The page in a browser of its own."""
@@ -76,7 +83,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=30)
     parser.add_argument("--only", nargs="*", default=[*TABS, "hidden", "training"])
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         studio = Studio(Path(folder))
         make_runs(studio)
         with app_process(Path(folder)) as (process, address):
@@ -88,6 +95,7 @@ def main() -> None:
                     if name == "hidden":
                         page.evaluate(HIDE)
                     print(f"{name:9} {cost(page, server, given.seconds)}", flush=True)
+        end_processes(folder)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import pytest
 from rocm.errors import ConfigError, DrawingError, RocmError, StudyError
 from rocm.study.design import lifecycle
 from rocm.study.design.cost import cost_and_power, study_cost
-from rocm.study.design.form import form_recipe
+from rocm.study.design.form import Size, form_recipe, sized_recipe
 from rocm.study.design.recipe import Recipe
 from rocm.study.report.effects import widths
 from rocm.study.report.progress import study_progress
@@ -141,6 +141,22 @@ def test_a_form_becomes_a_recipe_that_its_text_gives_again(tmp_path):
     ties = {question.key: question.allow_tie for question in recipe.questions}
     assert ties == {"appeal": False, "overall": False}
     assert (recipe.primary_question, recipe.consent.min_age) == ("overall", 18)
+
+
+def test_sizes_of_a_form_fit_its_prompts_and_come_back_with_more(tmp_path):
+    form, sizes = FORM | {"consent.contact": ""}, (Size(15, 15), Size(2, 2))
+    shown = []
+    for num in (1, 10):
+        recipe, sizes = sized_recipe(form | {"prompts.num": num}, tmp_path, sizes)
+        per_rater = {"main_per_rater": sizes[0].shown, "repeats_per_rater": sizes[1].shown}
+        assert recipe.num_pairs == 3 * num
+        assert {name: getattr(recipe, name) for name in per_rater} == per_rater
+        form |= per_rater
+        shown.append(tuple(per_rater.values()))
+    assert shown == [(3, 0), (15, 2)]
+    # What is typed is wanted from then on.
+    _, sizes = sized_recipe(form | {"main_per_rater": 12}, tmp_path, sizes)
+    assert sizes[0] == Size(12, 12)
 
 
 def test_practice_and_checks_use_some_of_the_typed_prompts(tmp_path):
