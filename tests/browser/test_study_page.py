@@ -51,7 +51,6 @@ def test_the_demo_study_from_one_click_to_a_voting_page(visit):
         page.fill("#study_prompts_num input", str(prompts))
         expect(size).to_have_value(most)
         expect(cost).to_contain_text(f"{3 * prompts} pairs in 3 comparisons")
-    # The power of the other design is not shown meanwhile, and then that of this one is.
     expect(page.locator("#study_new_cost_power tbody:visible")).to_have_count(1)
     following.click()
     following.click()
