@@ -23,7 +23,8 @@ from rocm.study.server.connections import Bounds, Guarded, bound_logs, guarded
 from rocm.study.server.login import SETTINGS, login_of
 from rocm.study.server.start import KEPT, MODES, chosen_mode, is_for_one, server_of
 from rocm.ui.access import Access, access
-from rocm.ui.middleware import body_limit, hosts, only_the_page, same_host
+from rocm.ui.links import lan_address
+from rocm.ui.middleware import body_limit, brief_log, hosts, only_the_page, same_host
 
 # Each statement of a vote gives Python's lock away; the usual 5 ms until it is back would add up.
 SWITCH_S = 0.0005
@@ -38,7 +39,8 @@ def main() -> None:
     given = parser.parse_args().mode or get("ROCM_MODE", "")
     host, is_space = get("GRADIO_SERVER_NAME") or "127.0.0.1", bool(get("SPACE_ID"))
     names = f"{get('ROCM_ALLOWED_HOSTS', '')},{get('SPACE_HOST', '')}".split(",")
-    guard = same_host(hosts(host, is_space, names))
+    allowed = hosts(host, is_space, names)
+    guard = same_host(allowed)
     rule = access(host, is_space, get("ROCM_ADMIN_TOKEN", "").strip())
     home = Path(os.path.expanduser(get("ROCM_HOME") or "data"))
     os.environ["ROCM_HOME"] = str(home.resolve())  # trainers, which start elsewhere, look there
@@ -59,6 +61,7 @@ def main() -> None:
     if is_proxied:
         bounds = replace(bounds, per_address=bounds.in_all)
     protocol = guarded(bounds)
+    brief_log()
     bound_logs()
     print(f"ROCM Studio, {mode}: http://{host}:{port}", flush=True)
     try:
@@ -67,6 +70,7 @@ def main() -> None:
         else:
             servers: Any = uvicorn.config.HTTP_PROTOCOLS  # of which Gradio's takes "auto"
             servers["auto"] = protocol
+            rule = replace(rule, lan="" if allowed.is_checked else lan_address())
             serve_lab(host, port, home, rule, votes, guard)
     finally:
         votes.api.store.close()
@@ -94,7 +98,7 @@ def serve_lab(
 ) -> None:
     """Serve the pages, and raters beside them."""
     from rocm.studio import Studio
-    from rocm.ui.app import CLOSED, HEAD, STYLE, build, theme
+    from rocm.ui.app import CLOSED, STYLE, build, theme
     from rocm.ui.plot import plotly_route
 
     studio = Studio(home, votes=votes.api.store, backup=votes.backup)
@@ -110,7 +114,6 @@ def serve_lab(
         },
         theme=theme(),
         css_paths=STYLE,
-        head=HEAD,
     )
 
 

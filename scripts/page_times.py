@@ -16,10 +16,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page, Playwright, sync_playwright
 
 from rocm.config import RunConfig
 from rocm.runs.feed import Bookmark
@@ -78,28 +80,38 @@ def poll_times(studio: Studio, runs: list[RunDir]) -> list[float]:
     return times
 
 
-def page_times(home: Path) -> tuple[float, float]:
-    """Seconds from starting the app to a usable page, and of a reload."""
+@contextmanager
+def app_process(home: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """The app over a home, and its address; it may not answer yet."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     environment = {**os.environ, "ROCM_HOME": str(home), "PORT": str(port)}
-    began = time.monotonic()
     app = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=environment)
     try:
-        with sync_playwright() as play:
-            path = os.environ.get("ROCM_CHROMIUM") or shutil.which("chromium")
-            browser = play.chromium.launch(executable_path=path, args=FLAGS)
-            page = browser.new_page()
-            open_when_up(page, f"http://127.0.0.1:{port}/")
-            first = time.monotonic() - began
-            began = time.monotonic()
-            page.reload()
-            page.wait_for_function(USABLE)
-            return first, time.monotonic() - began
+        yield app, f"http://127.0.0.1:{port}/"
     finally:
         app.terminate()
         app.wait()
+
+
+def chromium(play: Playwright) -> Browser:
+    """Chromium of this machine, or that of ROCM_CHROMIUM."""
+    path = os.environ.get("ROCM_CHROMIUM") or shutil.which("chromium")
+    return play.chromium.launch(executable_path=path, args=FLAGS)
+
+
+def page_times(home: Path) -> tuple[float, float]:
+    """Seconds from starting the app to a usable page, and of a reload."""
+    began = time.monotonic()
+    with app_process(home) as (_, address), sync_playwright() as play:
+        page = chromium(play).new_page()
+        open_when_up(page, address)
+        first = time.monotonic() - began
+        began = time.monotonic()
+        page.reload()
+        page.wait_for_function(USABLE)
+        return first, time.monotonic() - began
 
 
 def open_when_up(page: Page, address: str) -> None:

@@ -251,7 +251,7 @@ def _simulate(at: StudyHome, options: argparse.Namespace) -> str:
 
 def _add_raters(at: StudyHome, options: argparse.Namespace) -> str:
     num_votes = lifecycle.add_raters(at.store, _id(at, options), options.num)
-    return f"Additional votes planned: {num_votes}.\n{summary(at.store, _id(at, options))}"
+    return f"Additional pairs to judge: {num_votes}.\n{summary(at.store, _id(at, options))}"
 
 
 def _invite(at: StudyHome, options: argparse.Namespace) -> str:

@@ -18,6 +18,7 @@ from rocm.evaluation.diversity import read_picture
 from rocm.evaluation.formats import FORMATS
 from rocm.evaluation.plan import ComparisonPlan, Result
 from rocm.evaluation.table import make_table
+from rocm.storage.progress import counted
 
 TILE, LABEL, GAP, HEAD, FOOT = 160, 230, 10, 52, 34
 MAX_TILES = 600
@@ -58,7 +59,7 @@ def bundle(plan: ComparisonPlan, results: list[Result], path: Path) -> Path:
     _check_drawn(results)
     table = make_table(plan, results)
     with ZipFile(path, "w", ZIP_DEFLATED) as file:
-        for result in results:
+        for result in counted(results):
             file.write(result.file, f"pictures/{result.file.name}", ZIP_STORED)
         file.writestr("results.csv", results_csv(plan, results))
         for ending, write in FORMATS.items():

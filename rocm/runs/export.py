@@ -9,6 +9,7 @@ from pathlib import Path
 from rocm.errors import RunError
 from rocm.runs.run_dir import RunDir
 from rocm.storage.files import make_folder
+from rocm.storage.progress import counted
 
 EXPORTED = (
     *("config.yaml", "manifest.json", "about.json", "metrics.jsonl", "events.jsonl", "log.txt"),
@@ -27,7 +28,7 @@ def export(run: RunDir, folder: Path) -> Path:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
-            for file in _exported(run.path):
+            for file in counted(list(_exported(run.path))):
                 data = file.read_bytes()
                 if file.suffix == ".jsonl":
                     data = data[: data.rfind(b"\n") + 1]  # without a row that is being written

@@ -3,6 +3,7 @@
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from math import ceil
 from multiprocessing import get_context
 from pathlib import Path
@@ -20,7 +21,8 @@ from rocm.study.design.cost import StudyCost
 from rocm.study.design.recipe import Recipe
 from rocm.study.report.effects import Widths, num_flagged, widths
 from rocm.study.report.progress import StudyProgress, study_progress
-from rocm.study.statistics.power import NUM_SIMULATIONS, Power
+from rocm.study.statistics.power import NUM_SIMULATIONS, Power, power
+from rocm.study.statistics.simulate import Design, Utility
 from rocm.study.store.backup import Backup
 from rocm.study.store.invitations import invited
 from rocm.study.store.pictures import Pictures
@@ -84,6 +86,16 @@ class Studies:
         """Every study, newest first."""
         return [self._status(info) for info in self.store.studies()]
 
+    def mark(self) -> int:
+        """A number that changes with anything shown of any study."""
+        statuses = self.statuses()
+        shown = [(one.info.study_id, one.state, one.progress) for one in statuses]
+        builds = [self.builds.status(study_id) for study_id, *_ in shown]
+        return hash((repr(shown), *builds, self._backup_words()))
+
+    def _backup_words(self) -> str:
+        return self._backup.status().words(datetime.now(UTC)) if self._backup else ""
+
     def _status(self, info: StudyContext) -> StudyStatus:
         progress = study_progress(self.store, info.study_id)
         is_drawn = info.status != "draft" or progress.num_pairs or progress.num_struck
@@ -98,7 +110,7 @@ class Studies:
             build=self.builds.status(study_id),
             num_flagged=self._num_flagged(status) if is_frozen else None,
             num_invited=len(invited(self.store, study_id)),
-            backup=self._backup.status().words(datetime.now(UTC)) if self._backup else "",
+            backup=self._backup_words(),
         )
 
     def _num_flagged(self, status: StudyStatus) -> int:
@@ -146,8 +158,7 @@ class Studies:
 
     def power(self, cost: StudyCost, num_simulations: int = NUM_SIMULATIONS) -> list[Power]:
         """Power of a design at several true scores, simulated for some seconds in a process."""
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-            return pool.submit(cost.power, num_simulations).result()
+        return _simulated(cost.smallest, len(cost.sizes), num_simulations)
 
     def open(self, study_id: str) -> str:
         """Freeze a draft and let raters in; the manifest's sha256. StudyError if it is no draft."""
@@ -168,3 +179,10 @@ class Studies:
         key = pack(self.store, Pictures(self.home / "study-pictures"), study_id, target)
         key.unlink(missing_ok=True)
         return target
+
+
+@lru_cache(maxsize=100)
+def _simulated(design: Design, num_comparisons: int, num_simulations: int) -> list[Power]:
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        sizes = design, num_comparisons, Utility()
+        return pool.submit(power, *sizes, num_simulations=num_simulations).result()

@@ -17,12 +17,14 @@ HOW_TO_ALLOW = (
 class Access:
     """Whether handlers that train or touch files exist, and the token that each call must bring.
 
-    `is_local` means that the visitor sits at this machine, so that a folder can be opened.
+    `is_local` means that the visitor sits at this machine, so that a folder can be opened. `lan` is
+    this machine's address in its network, empty if the page does not answer to it.
     """
 
     may_train: bool
     token: str = ""
     is_local: bool = False
+    lan: str = ""
 
     def allows(self, given: str) -> bool:
         """Whether a call with this token may train, and name files of this machine."""

@@ -3,6 +3,8 @@
 from typing import Any
 
 import gradio as gr
+from gradio import routes
+from markupsafe import Markup
 
 from rocm.storage.paths import ROOT
 from rocm.studio import Studio
@@ -25,12 +27,15 @@ KEPT_S = (3600, 86_400)
 # up, and further visitors read that it is busy.
 MAX_WAITING = 100
 QUEUE_LOOK_S = 0.1
-# Gradio's loading notice goes on counting at every frame after it has gone; now once a second.
-HEAD = """<script>
-const atFrame = window.requestAnimationFrame.bind(window);
+PROGRESS_LOOK_S = 0.5
+# Gradio's loading notice goes on counting at every frame after it has gone: here once a second.
+# What is repeated at an interval, such as its timers, waits while nobody sees the page.
+FIRST = """;
+const atFrame = window.requestAnimationFrame.bind(window), every = window.setInterval.bind(window);
 window.requestAnimationFrame = act => /performance\\.now\\(\\)-.*1e3/.test(String(act))
   ? setTimeout(act, 1000) : atFrame(act);
-</script>"""
+window.setInterval = (act, ...rest) => every(() => document.hidden || act(), ...rest);
+"""
 TITLE = """
 <h1>ROCM Studio</h1>
 <p>Fine-tune a few-step text-to-image model directly on a reward, while a divergence keeps it
@@ -91,10 +96,20 @@ def build(studio: Studio, access: Access) -> gr.Blocks:
             told = PUT_TAB_INTO_ADDRESS.replace("%s", str(tab.id))
             tab.select(None, js=told, **HIDDEN)
         pages.load(None, None, tabs, js=TAB_OF_ADDRESS, **HIDDEN)
+    # Gradio's `head` is run after its modules, which by then hold the browser's own functions.
+    routes.templates.env.filters["toorjson"] = _with_first
     pages.queue(max_size=MAX_WAITING)
-    # Gradio looks for waiting calls a thousand times a second, which costs 5 % of a core.
+    # Gradio looks for waiting calls a thousand times a second, for progress a hundred times: 7 %
+    # of a core.
     pages._queue.sleep_when_free = QUEUE_LOOK_S
+    pages._queue.progress_update_sleep_when_free = PROGRESS_LOOK_S
     return pages
+
+
+def _with_first(value: Any) -> Markup:
+    """JSON for Gradio's template; the page's configuration is followed by the script `FIRST`."""
+    is_config = isinstance(value, dict) and "components" in value
+    return routes.toorjson(value) + Markup(FIRST if is_config else "")
 
 
 def theme() -> gr.themes.Base:

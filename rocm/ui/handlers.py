@@ -1,6 +1,8 @@
 """Shared by the handlers of all pages: errors as sentences, and events without a spinner."""
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import wraps
 from html import escape
 from inspect import iscoroutinefunction
@@ -13,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from rocm.errors import ConfigError, RocmError
 from rocm.storage.paths import ROOT
+from rocm.storage.progress import told_to
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -23,6 +26,7 @@ SCROLL_TO_FORM = """element.addEventListener('click', () => {
 });"""
 # The handlers are not a public API: their inputs are the controls of a form, in order.
 HIDDEN: dict[str, Any] = {"api_visibility": "private"}
+SHOWN_EVERY_S = 0.3
 QUIET = HIDDEN | {"show_progress": "hidden", "concurrency_limit": None}
 
 
@@ -48,13 +52,43 @@ def scripted(name: str, servers: list[Any], **options: Any) -> gr.HTML:
     )
 
 
-def click_at_work(button: gr.Button, doing: str, *handled: Any, **options: Any) -> None:
-    """Handle a click as `button.click(*handled, **options)`; meanwhile the button says `doing`."""
+def click_at_work(
+    button: gr.Button,
+    doing: str,
+    act: Callable[..., Any],
+    inputs: list[Any],
+    outputs: list[Any],
+    **options: Any,
+) -> None:
+    """Handle a click by `act`; meanwhile the button says `doing`, then how much of it is done.
+
+    `act` returns the value of the only output, or changes; `doing` is a verb and what is counted.
+    """
+    verb, things = doing.split()
     look = "() => ({__type__: 'update', value: %s, interactive: %s})"
-    begin, end = look % (repr(doing), "false"), look % (repr(button.value), "true")
+    begin, end = look % (repr(f"{verb} ..."), "false"), look % (repr(button.value), "true")
     own = {"api_visibility": "private"}
+
+    def handle(*values: Any) -> Iterator[dict[Any, Any]]:
+        now: deque[tuple[int, int]] = deque(maxlen=1)
+
+        def work() -> Any:
+            with told_to(lambda done, total: now.append((done, total))):
+                return act(*values)
+
+        with ThreadPoolExecutor(1) as pool:
+            job = pool.submit(work)
+            while not wait([job], SHOWN_EVERY_S).done:
+                if now:
+                    yield {button: "{} {} of {} {}".format(verb, *now[0], things)}
+            result = job.result()
+        is_changes = isinstance(result, dict) and "__type__" not in result  # as gr.update has
+        yield result if is_changes else {outputs[0]: result}
+
     at_work = button.click(None, None, button, js=begin, **own)
-    at_work.then(*handled, **options).then(None, None, button, js=end, **own)
+    silent: dict[str, Any] = {**own, "show_progress": "hidden", **options}
+    handled = at_work.then(handle, inputs, [button, *outputs], **silent)
+    handled.then(None, None, button, js=end, **own)
 
 
 def look_while_open(

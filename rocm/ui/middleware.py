@@ -5,12 +5,16 @@ machine. `Origin` reveals the first, `Host` the second; browsers let no page cha
 reads a whole body into memory, so larger bodies than the page ever sends are refused.
 """
 
+import logging
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
+from traceback import extract_tb
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -107,6 +111,30 @@ class _OnlyThePage:
             await answer(scope, receive, send)
         else:
             await self._app(scope, receive, send)
+
+
+class _Brief(logging.Filter):
+    """Lets a request that names what Gradio does not know write a line instead of a traceback."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        if _is_unknown(error):
+            record.msg, record.args = "A request named a session or a part that is not here.", ()
+            record.exc_info = None
+        return True
+
+
+def _is_unknown(error: BaseException | None) -> bool:
+    if isinstance(error, RuntimeError):  # Gradio raises its 404 after the answer has begun
+        return isinstance(error.__cause__, HTTPException) and error.__cause__.status_code == 404
+    if not isinstance(error, KeyError):
+        return False
+    return Path(extract_tb(error.__traceback__)[-1].filename).parent.name == "gradio"
+
+
+def brief_log() -> None:
+    """Keep visitors from writing tracebacks into the server's log."""
+    logging.getLogger("uvicorn.error").addFilter(_Brief())
 
 
 MAX_BYTES = 4_000_000  # five thousand prompts, the most that a study takes, and half as much again

@@ -7,6 +7,17 @@ from playwright.sync_api import expect
 
 from tests.browser.conftest import WAIT_MS, go, toast, wait_for_contrast
 
+HIDE = """() => {
+  const state = {hidden: true, visibilityState: 'hidden'};
+  for (const [name, value] of Object.entries(state))
+    Object.defineProperty(document, name, {get: () => value, configurable: true});
+  document.dispatchEvent(new Event('visibilitychange'));
+}"""
+SHOW = """() => {
+  for (const name of ['hidden', 'visibilityState']) delete document[name];
+  document.dispatchEvent(new Event('visibilitychange'));
+}"""
+
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 expect.set_options(timeout=WAIT_MS)
 
@@ -25,14 +36,37 @@ def test_the_demo_study_from_one_click_to_a_voting_page(visit):
     page.locator("#study_pairs button[data-pair]").first.click()
     expect(page.locator("#study_pairs .struck small").last).to_have_text(re.compile("^Excluded: "))
     expect(page.locator("#study_state .facts")).to_contain_text("59 pairs")
+    expect(page.locator("#study_cost_words")).to_contain_text("59 pairs in 3 comparisons")
+    expect(page.locator("#study_cost_power tbody tr")).to_have_count(4)
 
-    # A form without its consent stays as it is.
+    # The form leads from step to step, and its sizes follow the prompts both ways.
     page.click("#study_new > button")
-    page.fill("#study_title :is(textarea, input)", "Kept")
+    title = page.locator("#study_title :is(textarea, input)")
+    title.fill("Kept")
     wait_for_contrast(page)
+    following = page.locator("#study_steps button:text-is('Next'):visible")
+    following.click()
+    size, cost = page.locator("#study_main_per_rater input"), page.locator("#study_new_cost_words")
+    for prompts, most in ((4, "12"), (30, "40")):
+        page.fill("#study_prompts_num input", str(prompts))
+        expect(size).to_have_value(most)
+        expect(cost).to_contain_text(f"{3 * prompts} pairs in 3 comparisons")
+    expect(page.locator("#study_new_cost_power tbody:visible")).to_have_count(1)
+    following.click()
+    following.click()
+    # A form without its consent stays as it is.
     page.click("#study_build")
     assert "consent.contact is missing" in toast(page)
-    expect(page.locator("#study_title :is(textarea, input)")).to_have_value("Kept")
+    expect(title).to_have_value("Kept")
+
+    # Hidden, the page asks nothing.
+    page.evaluate(HIDE)
+    page.wait_for_timeout(25_000)  # until the last question is answered
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.wait_for_timeout(10_000)
+    assert asked == []
+    page.evaluate(SHOW)
 
     page.click("#study_open")
     expect(page.locator("#study_question")).to_contain_text("59 pairs (1 excluded)")

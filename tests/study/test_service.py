@@ -6,7 +6,7 @@ import pytest
 from rocm.errors import ConfigError, DrawingError, RocmError, StudyError
 from rocm.study.design import lifecycle
 from rocm.study.design.cost import cost_and_power, study_cost
-from rocm.study.design.form import form_recipe
+from rocm.study.design.form import Size, form_recipe, sized_recipe
 from rocm.study.design.recipe import Recipe
 from rocm.study.report.effects import widths
 from rocm.study.report.progress import study_progress
@@ -143,6 +143,22 @@ def test_a_form_becomes_a_recipe_that_its_text_gives_again(tmp_path):
     assert (recipe.primary_question, recipe.consent.min_age) == ("overall", 18)
 
 
+def test_sizes_of_a_form_fit_its_prompts_and_come_back_with_more(tmp_path):
+    form, sizes = FORM | {"consent.contact": ""}, (Size(15, 15), Size(2, 2))
+    shown = []
+    for num in (1, 10):
+        recipe, sizes = sized_recipe(form | {"prompts.num": num}, tmp_path, sizes)
+        per_rater = {"main_per_rater": sizes[0].shown, "repeats_per_rater": sizes[1].shown}
+        assert recipe.num_pairs == 3 * num
+        assert {name: getattr(recipe, name) for name in per_rater} == per_rater
+        form |= per_rater
+        shown.append(tuple(per_rater.values()))
+    assert shown == [(3, 0), (15, 2)]
+    # What is typed is wanted from then on.
+    _, sizes = sized_recipe(form | {"main_per_rater": 12}, tmp_path, sizes)
+    assert sizes[0] == Size(12, 12)
+
+
 def test_practice_and_checks_use_some_of_the_typed_prompts(tmp_path):
     typed = "\n".join(f"picture {number}" for number in range(13))
     form = FORM | {"prompts.set": "typed", "prompts.typed": typed}
@@ -174,8 +190,10 @@ def test_progress_counts_raters_votes_and_the_last_minutes(store, study, clock):
     progress = study_progress(store, STUDY)
     assert progress.raters == {"complete": 1}
     assert (progress.num_pilots, progress.num_raters_needed) == (1, 4)
-    assert (progress.num_votes, progress.num_recent) == (3 * done, 3 * done)
-    assert (progress.num_pairs, progress.num_open_places) == (6, 6 * 2 - 3)
+    # A rater's work are three pairs, practice and a check; each is answered by three questions.
+    assert (progress.num_votes, done) == (3 * 5, 5)
+    assert (progress.num_judged, progress.num_recent, progress.num_planned) == (3, 3, 6 * 2)
+    assert progress.num_pairs == 6
     clock.forward(6)
     assert study_progress(store, STUDY).num_recent == 0
 

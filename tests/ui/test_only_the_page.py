@@ -1,5 +1,7 @@
 """Nobody sends files or calls handlers, and nothing tells where the program is installed."""
 
+import json
+import time
 import urllib.error
 import urllib.request
 
@@ -7,7 +9,7 @@ import pytest
 
 from rocm.storage.paths import ROOT
 from rocm.ui.access import access
-from rocm.ui.middleware import only_the_page
+from rocm.ui.middleware import brief_log, only_the_page
 from rocm.ui.plot import PLOTLY_JS, plotly_route
 
 FILE = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a"\r\n\r\n1\r\n--x--\r\n'
@@ -29,6 +31,20 @@ def url(serve):
     return serve(
         access("0.0.0.0", False, ""), app_kwargs={"middleware": middleware, "routes": routes}
     ).url
+
+
+def test_a_request_for_an_unknown_session_or_part_writes_no_traceback(url, caplog):
+    nobody = {"data": [], "session_hash": "nobody"}
+    brief_log()
+    status(f"{url}gradio_api/queue/data?session_hash=nobody")
+    for named in ({"fn_index": 99999}, {"component_id": 99999, "fn_name": "look"}):
+        path = "component_server" if "fn_name" in named else "queue/join"
+        assert status(f"{url}gradio_api/{path}", json.dumps(nobody | named).encode()) >= 400
+    deadline = time.monotonic() + 60
+    while len(caplog.records) < 3 and time.monotonic() < deadline:  # they come after the answers
+        time.sleep(0.05)
+    assert caplog.text.count("not here") == 3
+    assert "Traceback" not in caplog.text
 
 
 def test_a_public_lab_takes_nothing_and_tells_no_folder(url, capfd):

@@ -13,6 +13,7 @@ from typing import Any
 from zipfile import ZIP_STORED, ZipFile
 
 from rocm.errors import StudyError
+from rocm.storage.progress import counted
 from rocm.study.store import chain
 from rocm.study.store.pictures import SUFFIX, Pictures
 from rocm.study.store.rows import Vote
@@ -156,5 +157,5 @@ def _write_parquet(path: Path, names: list[str], rows: list[dict[str, Any]]) -> 
 def _write_pictures(path: Path, pictures: Pictures, votes: list[Vote]) -> None:
     shown = sorted({image for vote in votes for image in (vote.image_a, vote.image_b)})
     with ZipFile(path, "w", ZIP_STORED) as bundle:
-        for picture_id in shown:
+        for picture_id in counted(shown):
             bundle.write(pictures.file(picture_id), f"pictures/{picture_id}{SUFFIX}")

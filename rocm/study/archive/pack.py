@@ -14,6 +14,7 @@ from sqlalchemy import Connection, select
 from sqlalchemy.exc import DataError, IntegrityError
 
 from rocm.errors import MissingFile, StudyError
+from rocm.storage.progress import counted
 from rocm.study.archive import untrusted
 from rocm.study.archive.untrusted import AGAIN, DESIGN, REFERENCES, VOTED, Bundle, Rows
 from rocm.study.archive.verify import frozen_faults, vote_faults
@@ -64,7 +65,7 @@ def pack(
         with ZipFile(target, "w", ZIP_STORED) as made:
             made.writestr("manifest.json", row.config_json)
             made.writestr("study.json", json.dumps({"study": whole, "tables": tables}))
-            for picture in tables["image"]:
+            for picture in counted(tables["image"]):
                 made.write(
                     pictures.file(picture["picture_id"]), f"pictures/{picture['picture_id']}.webp"
                 )

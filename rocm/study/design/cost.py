@@ -1,12 +1,15 @@
 """Cost and power of a study, before it opens: raters, minutes, pay, and what it can detect."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import func, select
 
 from rocm.errors import StudyError
 from rocm.storage.numbers import number
+from rocm.study.design.recipe import Recipe
 from rocm.study.statistics.power import NUM_SIMULATIONS, Power, Workload, power, workload
 from rocm.study.statistics.simulate import Design, Utility
 from rocm.study.store.store import Store
@@ -26,18 +29,23 @@ class StudyCost:
     seconds_per_pair: float  # for all questions about a pair
     pay_per_hour: float  # in any currency
 
+    @property
+    def smallest(self) -> Design:
+        """The design of the smallest comparison, which has the least power."""
+        return Design(min(self.sizes), self.num_raters, self.votes)
+
     def power(self, num_simulations: int = NUM_SIMULATIONS) -> list[Power]:
-        """Power of the smallest comparison, which has the least, at several true scores."""
-        design = Design(min(self.sizes), self.num_raters, self.votes)
-        return power(design, len(self.sizes), Utility(), num_simulations=num_simulations)
+        """Power of the smallest comparison at several true scores."""
+        return power(self.smallest, len(self.sizes), Utility(), num_simulations=num_simulations)
 
     def words(self) -> str:
         """Pairs, raters, minutes and pay in a sentence or two."""
         pay = f" Total pay at {number(self.pay_per_hour, 2)} per hour: {number(self.work.cost, 2)}."
         return (
-            f"{sum(self.sizes)} pairs in {len(self.sizes)} comparisons, {self.votes} votes each: "
-            f"{self.num_raters} raters with {self.work.trials_per_rater} pairs each, about "
-            f"{number(self.work.minutes_per_rater, 0)} min per rater at "
+            f"{number(sum(self.sizes), 0)} pairs in {len(self.sizes)} comparisons, each judged "
+            f"{self.votes} times, by {self.num_raters} raters. A rater judges "
+            f"{self.work.trials_per_rater} pairs, repeats and checks included, in about "
+            f"{number(self.work.minutes_per_rater, 0)} min at "
             f"{number(self.seconds_per_pair, 0)} s per pair.{pay if self.pay_per_hour else ''}"
         )
 
@@ -68,6 +76,20 @@ def study_cost(
         sizes = tuple(int(size) for size in connection.execute(sizes_by_comparison).scalars())
     if not sizes:
         raise StudyError(f"Study {study_id} has no pairs to vote on. Build it first.")
+    return _cost(sizes, design, seconds_per_pair, pay_per_hour)
+
+
+def recipe_cost(
+    recipe: Recipe, seconds_per_pair: float = SECONDS_PER_PAIR, pay_per_hour: float = 0.0
+) -> StudyCost:
+    """The cost of a study before it is built; arguments and errors as those of `study_cost`."""
+    sizes = (recipe.prompts.num * recipe.seeds_per_prompt,) * len(recipe.compared())
+    return _cost(sizes, recipe.model_dump(), seconds_per_pair, pay_per_hour)
+
+
+def _cost(
+    sizes: tuple[int, ...], design: Mapping[str, Any], seconds_per_pair: float, pay_per_hour: float
+) -> StudyCost:
     votes = int(design["votes_per_pair"])
     num_pairs = sum(sizes)
     num_raters = max(math.ceil(num_pairs * votes / design["main_per_rater"]), votes)

@@ -1,6 +1,7 @@
 """The values of the Study page's form turned into a recipe."""
 
 import re
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,38 @@ from rocm.evaluation.request import check_prompts
 from rocm.runs.adapters import RUN, Adapter, check_fit, check_same_model, find_adapter
 from rocm.storage.files import make_folder, write_atomic
 from rocm.study.design.recipe import QUESTIONS, Prompts, Recipe, num_check_prompts
+from rocm.study.store.blocks import MIN_GAP
 
 TYPED = "typed"
+
+
+# What stands in for answers that change no size while they are missing.
+UNFINISHED = {
+    "title": "-",
+    "instructions": "-",
+    "consent.text": "-",
+    "consent.version": "-",
+    "consent.contact": "---",
+    "consent.min_age": 0,
+    "consent.ethics": "-",
+    "consent.pay": "-",
+    "consent.retention": "-",
+    "completion_url": "",
+    "screen_out_url": "",
+}
+
+
+@dataclass(frozen=True)
+class Size:
+    """A size of a form that the number of pairs bounds: what is wanted, and what fits now."""
+
+    wanted: int
+    shown: int
+
+    def follow(self, given: int, most: int) -> "Size":
+        """The size after the form has `given`: another value than the shown one is wanted now."""
+        wanted = self.wanted if given == self.shown else given
+        return Size(wanted, min(wanted, most))
 
 
 def form_recipe(values: dict[str, Any], home: Path) -> Recipe:
@@ -22,6 +53,39 @@ def form_recipe(values: dict[str, Any], home: Path) -> Recipe:
     names, `questions` are keys, `prompts.source` is the folder or file; `prompts.set` may be
     `typed`, with `prompts.typed`; `allow_tie` and `arms.NAME` go for all questions and arms.
     """
+    checked, typed = _checked(values, home)
+    if not typed:
+        return checked
+    # Typed prompts are written only for a recipe that is valid otherwise.
+    text = "\n".join(typed) + "\n"
+    file = home / "studies" / "prompts" / f"{sha256(text.encode()).hexdigest()[:16]}.txt"
+    make_folder(file.parent)
+    write_atomic(file, text)
+    prompts = {"num": checked.prompts.num, "set": "file", "file": str(file.resolve())}
+    return checked.model_copy(update={"prompts": Prompts.model_validate(prompts)})
+
+
+def sized_recipe(
+    values: dict[str, Any], home: Path, sizes: tuple[Size, Size]
+) -> tuple[Recipe, tuple[Size, Size]]:
+    """The recipe of a form whose texts may be missing, and its sizes, which fit its prompts.
+
+    `sizes` are pairs and repeats per rater, as the form showed them last. Nothing is written.
+    RocmError as `form_recipe`.
+    """
+    given = values["main_per_rater"], values["repeats_per_rater"]
+    if None in given:  # which says that it is missing
+        return _checked(values | UNFINISHED, home)[0], sizes
+    smallest = {"main_per_rater": 1, "repeats_per_rater": 0}
+    free, _ = _checked(values | UNFINISHED | smallest, home)
+    main = sizes[0].follow(given[0], free.num_pairs)
+    repeats = sizes[1].follow(given[1], max(0, main.shown - MIN_GAP))
+    fitting = {"main_per_rater": main.shown, "repeats_per_rater": repeats.shown}
+    return Recipe.load(free.model_dump() | fitting), (main, repeats)
+
+
+def _checked(values: dict[str, Any], home: Path) -> tuple[Recipe, list[str]]:
+    """The recipe, and its typed prompts, which are not in a file yet."""
     recipe: dict[str, Any] = {"prompts": {}, "consent": {}}
     shared: dict[str, Any] = {}
     for name, value in values.items():
@@ -37,16 +101,7 @@ def form_recipe(values: dict[str, Any], home: Path) -> Recipe:
     recipe["primary_question"] = "overall" if "overall" in chosen else questions[0].key
     recipe["arms"] = _arms(recipe["arms"] or [], shared, recipe["comparisons"], home / "runs")
     prompts, typed = _prompts(recipe["prompts"], recipe)
-    # Typed prompts are written only for a recipe that is valid otherwise.
-    checked = Recipe.load(recipe | {"prompts": prompts})
-    if not typed:
-        return checked
-    text = "\n".join(typed) + "\n"
-    file = home / "studies" / "prompts" / f"{sha256(text.encode()).hexdigest()[:16]}.txt"
-    make_folder(file.parent)
-    write_atomic(file, text)
-    prompts |= {"set": "file", "file": str(file.resolve())}
-    return checked.model_copy(update={"prompts": Prompts.model_validate(prompts)})
+    return Recipe.load(recipe | {"prompts": prompts}), typed
 
 
 def _arms(names: list[str], shared: dict[str, Any], comparisons: str, runs: Path) -> Any:

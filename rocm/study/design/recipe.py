@@ -24,8 +24,8 @@ PLAN_TEXTS = (
 )  # fmt: skip
 LATER = ("max_unseen_share", "min_answered_share")
 """Settings that came later: with their defaults a recipe keeps the id that it had before."""
-ANSWERS, SIZE = "Questions and answers", "Sample size and quality checks"
-TEXTS = "Instructions and redirects"
+SIZE, ANSWERS = "Sample size", "Questions and answers"
+CHECKS, TEXTS = "Quality checks", "Instructions and redirects"
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,59}$")]
 Address = Annotated[str, Field(pattern=r"^(https?://\S+)?$", max_length=500)]
@@ -173,20 +173,20 @@ class Recipe(Part):
     )
     practice: int = field(2, "Practice pairs", "Shown first, not analyzed.", SIZE, ge=0, le=10)
     lease_minutes: int = field(
-        15, "Minutes per pair", "Then another rater gets the pair.", SIZE, ge=1, le=1440
+        15, "Minutes per pair", "Then another rater gets the pair.", CHECKS, ge=1, le=1440
     )
     min_check_share: float = field(
-        0.5, "Minimum check share", "Raters with a lower share are excluded.", SIZE, ge=0, le=1
+        0.5, "Minimum check share", "Raters with a lower share are excluded.", CHECKS, ge=0, le=1
     )
     min_median_ms: int = field(
-        800, "Fast answers (ms)", "Faster answers are flagged.", SIZE, ge=0, le=60_000
+        800, "Fast answers (ms)", "Faster answers are flagged.", CHECKS, ge=0, le=60_000
     )
     max_unseen_share: float = field(
         0.5,
         "Maximum unseen share",
         "Raters with a larger share of pairs that were never shown, or too briefly by the server's "
         "clock, are excluded.",
-        SIZE,
+        CHECKS,
         ge=0,
         le=1,
     )
@@ -194,7 +194,7 @@ class Recipe(Part):
         0.5,
         "Minimum answered share",
         "Raters who answer a lower share of their pairs get no completion code.",
-        SIZE,
+        CHECKS,
         ge=0,
         le=1,
     )
@@ -221,10 +221,10 @@ class Recipe(Part):
         unknown = {name for pair in self.compared() for name in pair} - set(names)
         if unknown:
             raise ValueError(f"comparisons name {sorted(unknown)}, but the arms are {names}")
-        num_pairs = self.prompts.num * self.seeds_per_prompt * len(self.compared())
-        if self.main_per_rater > num_pairs:
+        if self.main_per_rater > self.num_pairs:
             raise ValueError(
-                f"main_per_rater={self.main_per_rater}, but the study has only {num_pairs} pairs"
+                f"main_per_rater={self.main_per_rater}, but the study has only {self.num_pairs} "
+                "pairs"
             )
         if self.repeats_per_rater > max(0, self.main_per_rater - MIN_GAP):
             raise ValueError(
@@ -232,6 +232,11 @@ class Recipe(Part):
                 f"later, so main_per_rater must be larger by at least {MIN_GAP}"
             )
         return self
+
+    @property
+    def num_pairs(self) -> int:
+        """Number of analyzed pairs."""
+        return self.prompts.num * self.seeds_per_prompt * len(self.compared())
 
     def compared(self) -> list[tuple[str, str]]:
         """The comparisons, by names of arms."""

@@ -1,4 +1,5 @@
-"""The results process: one request as JSON on its command line, one answer as JSON on its output.
+"""The results process: one request as JSON on its command line, one answer as JSON in the last line
+of its output.
 
 The answer is {"error": ""} and the action's values, or {"error": "a sentence"}.
 """
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rocm.errors import RocmError
+from rocm.storage.progress import told_to
 from rocm.study.archive.export import export
 from rocm.study.archive.pack import pack
 from rocm.study.archive.verify import verify
@@ -38,17 +40,26 @@ def answer(store: Store, pictures: Pictures, request: dict[str, str]) -> dict[st
 
 
 def main() -> None:
-    """Answer the request of the command line; a bug ends with its traceback."""
+    """Answer the request of the command line in the last line, after lines of progress.
+
+    A bug ends with its traceback.
+    """
     home = Path(os.environ["ROCM_HOME"])
     where = os.environ.get("DATABASE_URL") or home / "study.sqlite3"
     store = Store.open(where, creates=False)
     try:
-        result = answer(store, Pictures(home / "study-pictures"), json.loads(sys.argv[1]))
+        with told_to(_print_progress):
+            result = answer(store, Pictures(home / "study-pictures"), json.loads(sys.argv[1]))
     except RocmError as error:
         result = {"error": str(error)}
     finally:
         store.close()
     sys.stdout.write(json.dumps({"error": "", **result}, allow_nan=False) + "\n")
+
+
+def _print_progress(done: int, total: int) -> None:
+    sys.stdout.write(json.dumps({"done": done, "total": total}) + "\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, func, select
 from rocm.storage.numbers import number
 from rocm.study.statistics.score_intervals import Z
 from rocm.study.store.store import ADDRESSES, Store
-from rocm.study.store.tables import event, pair, rater, vote
+from rocm.study.store.tables import event, pair, rater, trial, vote
 
 RECENT_MINUTES = 5
 
@@ -24,11 +24,12 @@ class StudyProgress:
     num_struck: int  # excluded pairs of any kind
     num_prompts: int  # prompts of those main pairs
     num_complete: int  # prompts whose pairs all have their votes
-    num_open_places: int  # votes on main pairs that are still missing
+    num_planned: int  # main pairs times the raters who shall judge each
+    num_judged: int  # of `num_planned`
+    num_recent: int  # of `num_judged`, in the last `RECENT_MINUTES` minutes
     raters: dict[str, int]  # number of raters by status, without pilots
     num_pilots: int  # raters whose votes are not analyzed
     num_votes: int  # stored answers, including those of pilots, checks and practice
-    num_recent: int  # answers of the last `RECENT_MINUTES` minutes
     few_addresses: str  # in a sentence, if many answers came from one address; else empty
     num_raters_needed: int  # raters that the design needs; 0 before there are pairs
 
@@ -67,18 +68,31 @@ def study_progress(store: Store, study_id: str) -> StudyProgress:
             "num_pilots": count(rater, rater.c.source == "pilot"),
             "few_addresses": _few_addresses(connection, study_id),
             "num_votes": count(vote),
-            "num_recent": count(vote, vote.c.created_at > since.isoformat(timespec="milliseconds")),
+            **_judged(connection, study_id, since.isoformat(timespec="milliseconds")),
         }
     prompts = {row.prompt_id for row in pairs}
     return StudyProgress(
         num_pairs=len(pairs),
         num_prompts=len(prompts),
         num_complete=len(prompts - {row.prompt_id for row in pairs if row.issued < row.target}),
-        num_open_places=sum(row.target - row.issued for row in pairs),
+        num_planned=sum(row.target for row in pairs),
         raters={status: num for status, num in raters},
         num_raters_needed=ceil(sum(row.target for row in pairs) / size),
         **counts,
     )
+
+
+def _judged(connection: Connection, study_id: str, since: str) -> dict[str, int]:
+    """Main pairs that raters have judged, each rater's once, and how many `since` then."""
+    judged = (
+        select(trial.c.done_at)
+        .join(pair, pair.c.id == trial.c.pair_id)
+        .join(rater, rater.c.id == trial.c.rater_id)
+        .where(trial.c.study_id == study_id, trial.c.state == "done", trial.c.rep == 0)
+        .where(pair.c.kind == "main", pair.c.struck.is_(None), rater.c.source != "pilot")
+    )
+    times = connection.execute(judged).scalars().all()
+    return {"num_judged": len(times), "num_recent": sum(time > since for time in times)}
 
 
 def _few_addresses(connection: Connection, study_id: str) -> str:
@@ -97,6 +111,12 @@ def _few_addresses(connection: Connection, study_id: str) -> str:
     )
 
 
+def judged(progress: StudyProgress) -> str:
+    """How many pairs have been judged, of how many: `Pairs judged: 12 of 300`."""
+    done, planned = number(progress.num_judged, 0), number(progress.num_planned, 0)
+    return f"Pairs judged: {done} of {planned}"
+
+
 def summary(store: Store, study_id: str) -> str:
     """Lines of text: status, counts, and the precision so far."""
     study, progress = store.study(study_id), study_progress(store, study_id)
@@ -105,9 +125,9 @@ def summary(store: Store, study_id: str) -> str:
     lines = [
         f"{study_id}  {study.status}  {study.title}{'  (demo)' if study.is_demo else ''}",
         f"Manifest: {study.config_sha256 or 'not frozen yet'}",
-        f"{progress.num_pairs} pairs of {progress.num_prompts} prompts, {study.votes_per_pair} "
-        f"votes each: {progress.num_raters_needed} raters with {size} pairs each",
-        f"Raters: {counted or 'none yet'}. Votes: {number(progress.num_votes, 0)}",
+        f"{progress.num_pairs} pairs of {progress.num_prompts} prompts, each judged "
+        f"{study.votes_per_pair} times, by {progress.num_raters_needed} raters with {size} pairs",
+        f"Raters: {counted or 'none yet'}. {judged(progress)}",
     ]
     if progress.few_addresses:
         lines.append(f"{progress.few_addresses}.")

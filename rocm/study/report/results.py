@@ -22,6 +22,7 @@ from rocm import __version__
 from rocm.errors import StudyError
 from rocm.storage.files import make_folder
 from rocm.storage.paths import ROOT
+from rocm.storage.progress import tell
 from rocm.study.store.store import Store
 from rocm.study.store.tables import exclusion, rater, trial, vote
 
@@ -168,8 +169,14 @@ class Results:
     def _ask(self, action: str, study_id: str, folder: Path = Path()) -> dict[str, Any]:
         """The answer of the results process; StudyError where it refuses."""
         request = self._request(action, study_id, folder)
-        done = subprocess.run(stdout=subprocess.PIPE, **request)
-        answer: dict[str, Any] = json.loads(done.stdout or json.dumps({"error": ENDED}))
+        answer: dict[str, Any] = {"error": ENDED}
+        with subprocess.Popen(stdout=subprocess.PIPE, **request) as process:
+            for line in process.stdout or ():
+                told = json.loads(line)
+                if "total" in told:
+                    tell(**told)
+                else:
+                    answer = told
         if answer["error"]:
             raise StudyError(answer["error"])
         return answer

@@ -206,8 +206,8 @@ class CompareHandlers:
                 None, carrier, None, js=SAVE, api_visibility="private"
             )
         if not self._is_public:  # every zip is a file, and visitors could fill the disk
-            packed = (in_words(self._pack), [view.shown], view.archive)
-            click_at_work(view.pack, "Packing ...", *packed, **silent)
+            pack = in_words(self._pack)
+            click_at_work(view.pack, "Packing pictures", pack, [view.shown], [view.archive])
 
     def _enter(self, shown: str, request: gr.Request) -> dict[Component, Any]:
         """When the tab opens: the comparison in the address, unless one is shown."""

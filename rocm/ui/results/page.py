@@ -85,12 +85,10 @@ class ResultsPage:
         self._refresh.click(in_words(self._count_anew), asked, changed, **QUIET)
         self._timer.tick(in_words(self._poll), asked, changed, **QUIET)
         self._verify.click(in_words(self._check), asked, self._said, **named)
-        taught = [*asked, self._name]
-        click_at_work(
-            self._learn, "Learning ...", in_words(self._teach), taught, [self._said], **named
-        )
-        packed = [self._downloads, self._files]
-        click_at_work(self._prepare, "Preparing ...", in_words(self._pack), asked, packed, **named)
+        taught, teach = [*asked, self._name], in_words(self._teach)
+        click_at_work(self._learn, "Learning", teach, taught, [self._said], **named)
+        packed, pack = [self._downloads, self._files], in_words(self._pack)
+        click_at_work(self._prepare, "Preparing pictures", pack, asked, packed, **named)
 
     def _enter(
         self, token: str, study: str | None, chosen: str, followed: str, request: gr.Request

@@ -14,9 +14,19 @@ from pydantic.fields import FieldInfo
 from rocm.evaluation.request import first_request
 from rocm.evaluation.store import Comparisons
 from rocm.study.design.form import TYPED
-from rocm.study.design.recipe import QUESTIONS, SIZE, Consent, Prompts, Recipe, StudyArm
+from rocm.study.design.recipe import (
+    ANSWERS,
+    CHECKS,
+    QUESTIONS,
+    SIZE,
+    Consent,
+    Prompts,
+    Recipe,
+    StudyArm,
+)
 from rocm.ui.compare.form import arm_choices
 from rocm.ui.generate.page import STEPS
+from rocm.ui.study.cost import CostBox, build_cost
 from rocm.ui.words import build_words
 
 SETS = [
@@ -35,7 +45,6 @@ CONSENT_TEXT = (
 FIRST: dict[str, Any] = {
     "title": "Which picture do you prefer?",
     "prompts.num": 20,
-    "main_per_rater": 20,
     "consent.text": CONSENT_TEXT,
     "consent.version": "1",
 }
@@ -61,6 +70,7 @@ class StudyForm:
     box: gr.Accordion
     tabs: gr.Tabs
     fields: dict[str, Any]
+    cost: CostBox
     build: gr.Button
     as_text: gr.Button
     text: gr.Textbox
@@ -75,9 +85,7 @@ def build_form(compare: Comparisons) -> StudyForm:
         gr.Tabs(elem_id="study_ways") as tabs,
     ):
         with gr.Tab("Form", id="form"):
-            fields = _build_fields(compare)
-            build = gr.Button("Build study", variant="primary", elem_id="study_build")
-            as_text = gr.Button("Show as study.yaml", size="md", elem_id="study_as_text")
+            fields, cost, build, as_text = _build_steps(compare)
         with gr.Tab("study.yaml", id="text"):
             text = gr.Textbox(
                 label="study.yaml",
@@ -88,10 +96,57 @@ def build_form(compare: Comparisons) -> StudyForm:
             )
             file = gr.HTML(FILE, js_on_load=READ_FILE, elem_id="study_file")
             build_text = gr.Button("Build from text", variant="primary", elem_id="study_build_text")
-    return StudyForm(box, tabs, fields, build, as_text, text, file, build_text)
+    return StudyForm(box, tabs, fields, cost, build, as_text, text, file, build_text)
 
 
-def _build_fields(compare: Comparisons) -> dict[str, Component]:
+def _build_steps(
+    compare: Comparisons,
+) -> tuple[dict[str, Component], CostBox, gr.Button, gr.Button]:
+    groups = _groups()
+    with gr.Walkthrough(elem_id="study_steps") as steps:
+        with gr.Step("Arms", id=0):
+            fields = _build_arms(compare)
+            _turn(steps, 0)
+        with gr.Step("Size", id=1):
+            with gr.Row(elem_classes="study-columns"):
+                with gr.Column(min_width=300):
+                    fields |= _build_prompts(fields["arms"], compare.runs)
+                    fields |= _rows(["seed", "seeds_per_prompt", *groups.pop(SIZE)])
+                with gr.Column(min_width=300):
+                    cost = build_cost("study_new_cost")
+            _turn(steps, 1)
+        with gr.Step("People", id=2):
+            fields |= {name: _control(name) for name in groups.pop(ANSWERS)}
+            fields["allow_tie"] = gr.Checkbox(True, label="Allow ties")
+            for group, names in groups.items():
+                with gr.Accordion(group, open=False):
+                    fields |= _rows(names) if group == CHECKS else _controls(names)
+            _turn(steps, 2)
+        with gr.Step("Consent", id=3):
+            fields |= _controls([f"consent.{name}" for name in Consent.model_fields])
+            with gr.Row(elem_classes="buttons"):
+                _button("Back", steps, 2)
+                build = gr.Button("Build study", variant="primary", elem_id="study_build")
+                as_text = gr.Button("Show as study.yaml", size="md", elem_id="study_as_text")
+    return fields, cost, build, as_text
+
+
+def _turn(steps: gr.Walkthrough, place: int) -> None:
+    """Buttons that lead from a step to its neighbors."""
+    with gr.Row(elem_classes="buttons"):
+        if place:
+            _button("Back", steps, place - 1)
+        _button("Next", steps, place + 1)
+
+
+def _button(words: str, steps: gr.Walkthrough, to: int) -> None:
+    look: Any = "primary" if words == "Next" else "secondary"
+    script = f"() => ({{__type__: 'update', selected: {to}}})"
+    button = gr.Button(words, variant=look, size="md", min_width=96, scale=0)
+    button.click(None, None, steps, js=script, api_visibility="private")
+
+
+def _build_arms(compare: Comparisons) -> dict[str, Component]:
     fields: dict[str, Component] = {"title": _control("title")}
     fields["arms"] = gr.Dropdown(
         arm_choices(compare),
@@ -108,8 +163,6 @@ def _build_fields(compare: Comparisons) -> dict[str, Component]:
         label="Comparisons",
         elem_id="study_comparisons",
     )
-    fields |= _build_prompts(fields["arms"], compare.runs)
-    fields |= _rows(["seed", "seeds_per_prompt"])
     with gr.Row():
         name = "arms.num_inference_steps"
         label = StudyArm.model_fields["num_inference_steps"].title
@@ -124,14 +177,6 @@ def _build_fields(compare: Comparisons) -> dict[str, Component]:
         info=Recipe.model_fields["rewards"].description,
         elem_id="study_rewards",
     )
-    for group, names in _groups().items():
-        with gr.Accordion(group, open=False, elem_id=f"study_box_{group.split()[0].lower()}"):
-            fields |= _rows(names) if group == SIZE else {name: _control(name) for name in names}
-            if "questions" in names:
-                fields["allow_tie"] = gr.Checkbox(True, label="Allow ties")
-    with gr.Accordion("Consent form (all fields required)", elem_id="study_box_consent"):
-        names = [f"consent.{name}" for name in Consent.model_fields]
-        fields |= {name: _control(name) for name in names}
     return fields
 
 
@@ -190,6 +235,10 @@ def _rows(names: Sequence[str]) -> dict[str, Component]:
     return fields
 
 
+def _controls(names: Sequence[str]) -> dict[str, Component]:
+    return {name: _control(name) for name in names}
+
+
 def _control(name: str) -> Component:
     """The control of a field; label, help, default and bounds are the recipe's."""
     part, _, key = name.rpartition(".")
@@ -210,7 +259,8 @@ def _control(name: str) -> Component:
         return gr.Checkbox(value, **words)
     if field.annotation in (int, float):
         low, high = _bound(field, Ge), _bound(field, Le)
-        words["info"] = f"{field.description} ({low:,g} to {high:,.16g})"
+        bound = "or more" if high > 1e9 else f"to {high:,g}"
+        words["info"] = f"{field.description} ({low:,g} {bound})"
         precision = 0 if field.annotation is int else None
         return gr.Number(value, precision=precision, min_width=130, **words)
     lines = 4 if _bound(field, MaxLen) == LONG else 1

@@ -13,7 +13,6 @@ from rocm.evaluation.store import Comparisons
 from rocm.runs.adapters import BASE
 from rocm.storage.numbers import number
 from rocm.study.design import lifecycle
-from rocm.study.design.cost import study_cost
 from rocm.study.design.form import form_recipe
 from rocm.study.design.recipe import Recipe
 from rocm.study.service import Studies, StudyDetails
@@ -21,9 +20,11 @@ from rocm.study.store.invitations import invite
 from rocm.ui.access import Access
 from rocm.ui.compare.form import arm_choices
 from rocm.ui.handlers import HIDDEN, QUIET, click_at_work, in_words, told
+from rocm.ui.links import qr_code, reachable
 from rocm.ui.study import view
+from rocm.ui.study.cost import wire_form_cost
 from rocm.ui.study.form import StudyForm, build_form
-from rocm.ui.study.panel import COST, ChosenStudy, bin_choices, build_panel
+from rocm.ui.study.panel import ChosenStudy, bin_choices, build_panel
 from rocm.ui.study.questions import QUESTIONS, whole
 
 MAX_TEXT = 200_000
@@ -58,19 +59,18 @@ def build(studies: Studies, compare: Comparisons, access: Access, tab: gr.Tab) -
 
     Returns the id of the study that is shown.
     """
-    with gr.Row(elem_classes="page"):
-        with gr.Column(scale=1, min_width=320, elem_classes="left"):
-            token = gr.Textbox(
-                label="Admin token",
-                info="The value of ROCM_ADMIN_TOKEN where the app was started.",
-                type="password",
-                visible=bool(access.token),
-                elem_id="study_token",
-            )
+    with gr.Column(elem_classes="page right"):
+        token = gr.Textbox(
+            label="Admin token",
+            info="The value of ROCM_ADMIN_TOKEN where the app was started.",
+            type="password",
+            visible=bool(access.token),
+            elem_id="study_token",
+        )
+        with gr.Row(elem_classes="buttons"):
             demo = gr.Button("Build demo study", variant="primary", elem_id="study_demo")
-            form = build_form(compare)
-        with gr.Column(scale=3, min_width=320, elem_classes="right"):
-            panel = build_panel(studies, token, access)
+        form = build_form(compare)
+        panel = build_panel(studies, token, access)
     StudyPage(studies, compare, access, form, panel).wire(tab, demo)
     selected: gr.State = panel["selected"]
     return selected
@@ -101,7 +101,7 @@ class StudyPage:
         tab.select(None, None, self._base, js=ADDRESS, api_visibility="private").then(
             self._enter, at, **entered
         )
-        gr.on([panel["timer"].tick, token.change], self._poll, [*at, panel["seen"]], **everything)
+        gr.on([panel["watch"].tick, token.change], self._poll, [*at, panel["seen"]], **everything)
         panel["studies"].choose(in_words(self._choose), [token, self._base], **everything)
         self._on(demo, "study_demo", lambda _: self._studies.demo())
         self._on(form.build, "study_build", self._build, list(form.fields.values()))
@@ -124,18 +124,16 @@ class StudyPage:
     def _wire_texts(self) -> None:
         panel, form = self._panel, self._form
         chosen = self._at[:2]
-        asked = [*chosen, panel["seconds"], panel["pay"]]
-        panel["calculate"].click(in_words(self._calculate), asked, panel["cost"], **HIDDEN)
-        # Never another study's.
-        panel["selected"].change(lambda: COST, None, panel["cost"], **QUIET)
         pack = in_words(self._pack)
-        click_at_work(panel["pack"], "Packing ...", pack, chosen, panel["archive"], **HIDDEN)
+        click_at_work(panel["pack"], "Packing pictures", pack, chosen, [panel["archive"]])
         texts = [form.text, form.tabs, form.box]
         panel["as_new"].click(in_words(self._as_new), chosen, texts, **QUIET)
         fields = [panel["token"], *form.fields.values()]
         form.as_text.click(in_words(self._as_text), fields, texts, **QUIET)
         form.file.read(in_words(_read), None, form.text, **QUIET)
         form.file.too_large(in_words(_too_large), None, None, **QUIET)
+        opened = panel["token"], form.box
+        wire_form_cost(form.cost, form.fields, self._studies, self._access, opened)
         arms = form.fields["arms"]
         arms.focus(lambda: gr.update(choices=arm_choices(self._compare)), None, arms, **QUIET)
 
@@ -165,15 +163,14 @@ class StudyPage:
 
     def _enter(self, token: str, selected: str, base: str, request: gr.Request) -> Changes:
         wanted = selected or request.query_params.get("study", "")
-        timer = {self._panel["timer"]: gr.Timer(active=True)}
         if not self._access.allows(token):
-            return self._locked() | timer
+            return self._locked()
         known = [info.study_id for info in self._studies.store.studies()]
         if wanted and wanted not in known:
             gr.Warning(escape(f"There is no study '{wanted[:40]}' here."))
         first = wanted if wanted in known else next(iter(known), "")
         arms = request.query_params.get("arms")
-        return self._shown(first, base) | timer | (self._with_arms(arms) if arms else {})
+        return self._shown(first, base) | (self._with_arms(arms) if arms else {})
 
     def _with_arms(self, arms: str) -> Changes:
         """The form of a new study, open, with a run's arm against the base model."""
@@ -188,6 +185,8 @@ class StudyPage:
         return self._shown(told(event, ChosenStudy).study, base) | hidden
 
     def _poll(self, token: str, selected: str, base: str, seen: tuple[Any, ...]) -> Changes:
+        if not base:  # before `_enter`
+            return {self._panel["seen"]: gr.skip()}
         if not self._access.allows(token):
             return self._locked() if seen else {self._panel["seen"]: ()}
         changes = self._shown(selected, base, seen)
@@ -203,6 +202,7 @@ class StudyPage:
             panel["state"]: view.NO_TOKEN,
             panel["phase"]: "",
             panel["seen"]: (),
+            panel["qr"]: "",
         }
 
     def _shown(self, selected: str, base: str, seen: tuple[Any, ...] = ()) -> Changes:
@@ -245,8 +245,9 @@ class StudyPage:
         changes: Changes = {panel[name]: gr.update(visible=is_) for name, is_ in visible.items()}
         changes[panel["phase"]] = f"{study.info.study_id} {state}" if study else ""
         if study:
-            address = _address(base, study.info.study_id)
+            address = _address(reachable(base, self._access.lan), study.info.study_id)
             changes[panel["link"]] = gr.update(value=address, visible=visible["link"])
+            changes[panel["qr"]] = qr_code(address) if visible["link"] else ""
             pilot = f"{address}?pilot"
             changes[panel["pilot"]] = gr.update(value=pilot, visible=visible["pilot"])
         return changes
@@ -302,21 +303,19 @@ class StudyPage:
             return self._invite(study_id, whole(num), base)
         elif name == "more":
             votes = lifecycle.add_raters(studies.store, study_id, whole(num))
-            gr.Info(f"{votes} additional votes are planned.")
+            gr.Info(f"Additional pairs to judge: {votes}.")
         return study_id or selected
 
     def _invite(self, study_id: str, num: int, base: str) -> Changes:
         codes = invite(self._studies.store, study_id, num)
-        links = "\n".join(f"{_address(base, study_id)}#invite={code}" for code in codes)
+        links = "\n".join(
+            f"{_address(reachable(base, self._access.lan), study_id)}#invite={code}"
+            for code in codes
+        )
         label = f"Invitations to {study_id}"
         info = "One link per rater. Copy the links now: they are not stored."
         shown = gr.update(value=links, visible=True, label=label, info=info)
         return {self._panel["invitations"]: shown}
-
-    def _calculate(self, token: str, selected: str, seconds: Any, pay: Any) -> str:
-        self._access.check(token)
-        cost = study_cost(self._studies.store, selected, seconds or 0, pay or 0)
-        return view.cost_and_power(cost, self._studies.power(cost))
 
     def _pack(self, token: str, selected: str) -> Any:
         self._access.check(token)

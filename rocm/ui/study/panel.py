@@ -7,14 +7,14 @@ from pydantic import BaseModel
 
 from rocm.storage.paths import ROOT
 from rocm.study.archive.bin import Deleted
-from rocm.study.design.cost import SECONDS_PER_PAIR
 from rocm.study.service import Studies
 from rocm.ui.access import Access
 from rocm.ui.study import view
+from rocm.ui.study.cost import build_draft_cost
 from rocm.ui.study.screening import build_screening
+from rocm.ui.watch import watcher
 
 SCRIPT = ROOT / "assets" / "studies.js"
-POLL_S = 2.0
 ONLY_HERE = "Works on this machine only. docs/deploy.md explains how remote raters reach a study."
 SEND_IT = (
     "Everyone with the link can vote. For Prolific append ?PROLIFIC_PID={{%PROLIFIC_PID%}}; "
@@ -22,8 +22,6 @@ SEND_IT = (
 )
 EMPTY_BIN = [("The bin is empty.", "")]
 LIST = '<div class="run-list" tabindex="0" role="region" aria-label="Studies"></div>'
-COST = """<div class="subtle">Raters, minutes, pay, and the probability to detect a difference.
-Simulating some hundred studies takes up to half a minute.</div>"""
 
 
 class ChosenStudy(BaseModel):
@@ -72,9 +70,9 @@ def build_panel(studies: Studies, token: gr.Textbox, access: Access) -> dict[str
         panel["as_new"] = _button("Copy as new study.yaml", "study_as_new", visible=False)
     panel |= _build_links(access) | _build_raters()
     with gr.Column(visible=False, elem_id="study_draft") as panel["draft_box"]:
-        panel |= _build_cost()
+        build_draft_cost(studies, access, panel)
         build_screening(studies, access, token, panel["selected"], panel["phase"])
-    panel["timer"] = gr.Timer(POLL_S, active=False)
+    panel["watch"] = watcher(studies.mark, "study")
     return panel
 
 
@@ -110,6 +108,7 @@ def _build_links(access: Access) -> dict[str, Any]:
     line = {"max_lines": 1, **looks}
     words = ONLY_HERE if access.is_local else SEND_IT
     link = gr.Textbox(label="Voting link", info=words, elem_id="study_link", **line)
+    qr = gr.HTML(elem_id="study_qr")
     words = "For trying out the study: pilots' votes are never analyzed."
     pilot = gr.Textbox(label="Pilot link", info=words, elem_id="study_pilot", **line)
     with gr.Row(visible=False, elem_classes="buttons", elem_id="study_inviting") as box:
@@ -117,7 +116,7 @@ def _build_links(access: Access) -> dict[str, Any]:
         invite = _button("Invite raters", "study_invite")
     links = gr.Textbox(label="Invitations", max_lines=8, elem_id="study_invitations", **looks)
     return {
-        "link": link, "pilot": pilot, "invite_box": box, "num_invited": num_invited,
+        "link": link, "qr": qr, "pilot": pilot, "invite_box": box, "num_invited": num_invited,
         "invite": invite, "invitations": links,
     }  # fmt: skip
 
@@ -134,16 +133,3 @@ def _count(value: int, label: str, name: str) -> gr.Number:
         value, precision=0, minimum=1, show_label=False, container=False, label=label,
         scale=0, min_width=76, elem_id=name,
     )  # fmt: skip
-
-
-def _build_cost() -> dict[str, Any]:
-    gr.HTML("<h2>Cost and power</h2>", elem_classes="overline")
-    with gr.Row(elem_id="study_assumed"):
-        seconds = gr.Number(
-            SECONDS_PER_PAIR, label="Seconds per pair", min_width=130, elem_id="study_seconds"
-        )
-        pay = gr.Number(0, label="Pay per hour", min_width=130, elem_id="study_pay")
-    with gr.Row(elem_classes="buttons"):
-        calculate = _button("Calculate", "study_calculate")
-    cost = gr.HTML(COST, elem_id="study_power")
-    return {"seconds": seconds, "pay": pay, "calculate": calculate, "cost": cost}

@@ -24,14 +24,15 @@ def _open(studies: Studies, study_id: str, _: Any) -> str:
 
 
 def _close(studies: Studies, study_id: str, _: Any) -> str:
-    missing = studies.details(study_id).progress.num_open_places
+    progress = studies.details(study_id).progress
+    missing = progress.num_planned - progress.num_judged
     words = effect(studies.widths(study_id, 0))
-    return f"Close the study permanently? Missing votes: {missing}. {words}"
+    return f"Close the study permanently? Pairs still to be judged: {missing}. {words}"
 
 
 def _more(studies: Studies, study_id: str, num: Any) -> str:
     words = effect(studies.widths(study_id, whole(num)), whole(num))
-    return f"Add {whole(num)} raters? Pairs will have unequal numbers of votes. {words}"
+    return f"Add {whole(num)} raters? Pairs will be judged unequally often. {words}"
 
 
 def _delete(studies: Studies, study_id: str, _: Any) -> str:

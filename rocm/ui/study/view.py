@@ -7,7 +7,7 @@ from rocm.storage.numbers import number
 from rocm.study.design.background import BuildStatus
 from rocm.study.design.cost import StudyCost
 from rocm.study.report.effects import Widths
-from rocm.study.report.progress import RECENT_MINUTES, precision
+from rocm.study.report.progress import RECENT_MINUTES, judged, precision
 from rocm.study.service import PairRow, StudyDetails, StudyStatus
 from rocm.study.statistics.power import Power
 from rocm.ui.handlers import fault
@@ -23,8 +23,8 @@ NO_LIST = json.dumps({"html": "", "selected": ""})
 BADGES = {"unfinished": "interrupted", "draft": "queued", "open": "running", "paused": "stopping",
           "closed": "finished"}  # fmt: skip
 NEXT = {
-    "draft": "Check the pairs, calculate cost and power, then open the study. Opening freezes it.",
-    "open": "Send the voting link. Close the study when all pairs have their votes.",
+    "draft": "Check the pairs, cost and power, then open the study. Opening freezes it.",
+    "open": "Send the voting link. Close the study when all pairs have been judged.",
     "paused": "Raters get no new pairs. Pairs that are on a screen can still be answered.",
     "closed": "The study takes no more votes.",
 }
@@ -35,7 +35,7 @@ def study_list(studies: list[StudyStatus], selected: str) -> str:
     rows = "".join(_row(study, study.info.study_id == selected) for study in studies)
     table = (
         "<table><thead><tr><th>Study</th><th>State</th><th>Pairs</th><th>Raters</th>"
-        f"<th>Votes</th></tr></thead><tbody>{rows}</tbody></table>"
+        f"<th>Judged</th></tr></thead><tbody>{rows}</tbody></table>"
     )
     return json.dumps({"html": table if studies else NO_STUDY, "selected": selected})
 
@@ -44,7 +44,7 @@ def _row(study: StudyStatus, is_chosen: bool) -> str:
     info, progress = study.info, study.progress
     chosen, current = (' class="chosen"', "true") if is_chosen else ("", "false")
     demo = " \N{MIDDLE DOT} demo" if info.is_demo else ""
-    counts = (progress.num_pairs, sum(progress.raters.values()), progress.num_votes)
+    counts = (progress.num_pairs, sum(progress.raters.values()), progress.num_judged)
     numbers = "".join(f'<td class="number">{number(count, 0)}</td>' for count in counts)
     return (
         f'<tr{chosen} data-study="{escape(info.study_id)}"><td class="name"><button type="button" '
@@ -89,15 +89,13 @@ def _figures(study: StudyDetails) -> list[str]:
     excluded = f", {now.num_struck} excluded" if now.num_struck else ""
     facts = [
         f"{now.num_pairs} pairs of {now.num_prompts} prompts{excluded}",
-        f"{study.info.votes_per_pair} votes each: {now.num_raters_needed} raters",
+        f"each judged {study.info.votes_per_pair} times, by {now.num_raters_needed} raters",
     ]
     if study.state != "draft":
         counted = (f"{num} {status.replace('_', ' ')}" for status, num in now.raters.items())
         facts += [
             f"raters: {', '.join(counted) or 'none yet'}",
-            f"{number(now.num_votes, 0)} votes, {number(now.num_recent / RECENT_MINUTES, 1)} per "
-            "minute",
-            f"missing votes: {number(now.num_open_places, 0)}",
+            f"{judged(now)}, {number(now.num_recent / RECENT_MINUTES, 1)} per minute",
         ]
         if study.num_flagged is not None:
             facts.append(f"flagged raters: {study.num_flagged}")
@@ -157,8 +155,23 @@ def _pair(row: PairRow, is_draft: bool) -> str:
     )
 
 
-def cost_and_power(cost: StudyCost, power: list[Power]) -> str:
-    """The cost of a study in words, its power as a table."""
+def cost_words(cost: StudyCost, box: str) -> str:
+    """The cost of a study in words, with a style that hides another design's power in the box."""
+    own = f'[data-design="{_design(cost)}"]'
+    style = (
+        f"#{box} [data-design]:not({own}) {{ display: none; }} "
+        f"#{box}_power:not(:has({own}))::after {{ content: 'Simulating the power ...'; }}"
+    )
+    return f"<style>{style}</style><p>{escape(cost.words())}</p>"
+
+
+def no_cost(words: str, box: str) -> str:
+    """Why there is no cost, with a style that hides the power in the box."""
+    return f"<style>#{box}_power {{ display: none; }}</style>{fault(words)}"
+
+
+def power_table(cost: StudyCost, power: list[Power]) -> str:
+    """The power of a design as a table."""
     rows = "".join(
         f"<tr><th scope='row'>{number(100 * row.score, 0)} %</th>"
         f"<td>{number(100 * row.interval, 0)} %</td><td>{number(100 * row.holm, 0)} %</td>"
@@ -166,11 +179,18 @@ def cost_and_power(cost: StudyCost, power: list[Power]) -> str:
         for row in power
     )
     return (
-        f"<p>{escape(cost.words())}</p><div class='wide'><table><thead><tr><th>True score</th>"
-        "<th>Interval excludes 50 %</th><th>Significant after Holm</th><th>Interval width</th>"
-        f"</tr></thead><tbody>{rows}</tbody></table></div>"
-        f"<p class='subtle'>{escape(cost.assumptions())}.</p>"
+        f"<div data-design='{_design(cost)}'><div class='wide'><table><thead><tr>"
+        "<th>True score</th><th>Interval excludes 50 %</th><th>Significant after Holm</th>"
+        f"<th>Interval width</th></tr></thead><tbody>{rows}</tbody></table></div>"
+        f"<p class='subtle'>{escape(cost.assumptions())}.</p></div>"
     )
+
+
+def _design(cost: StudyCost) -> str:
+    """What the power depends on, as one word."""
+    design = cost.smallest
+    sizes = (design.num_prompts, design.num_raters, design.votes_per_pair, len(cost.sizes))
+    return "-".join(map(str, sizes))
 
 
 def effect(widths: Widths, num_more: int = 0) -> str:

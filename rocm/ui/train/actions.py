@@ -247,7 +247,7 @@ def _build_export(target: _Target) -> None:
         return pack(run_id)
 
     inputs, hidden = [target.form.token, target.selected], HIDDEN | {"api_name": "export"}
-    click_at_work(button, "Exporting ...", in_words(checked), inputs, archive, **hidden)
+    click_at_work(button, "Exporting files", in_words(checked), inputs, [archive], **hidden)
     target.selected.change(_hide, None, archive, **QUIET)
 
 
