@@ -86,7 +86,7 @@ class ResultsPage:
         self._timer.tick(in_words(self._poll), asked, changed, **QUIET)
         self._verify.click(in_words(self._check), asked, self._said, **named)
         taught, teach = [*asked, self._name], in_words(self._teach)
-        click_at_work(self._learn, "Learning", teach, taught, [self._said], **named)
+        click_at_work(self._learn, "Learning votes", teach, taught, [self._said], **named)
         packed, pack = [self._downloads, self._files], in_words(self._pack)
         click_at_work(self._prepare, "Preparing pictures", pack, asked, packed, **named)
 
