@@ -69,6 +69,7 @@ def click_at_work(
     begin, end = look % (repr(f"{verb} ..."), "false"), look % (repr(button.value), "true")
     own = {"api_visibility": "private"}
 
+    @wraps(act)
     def handle(*values: Any) -> Iterator[dict[Any, Any]]:
         now: deque[tuple[int, int]] = deque(maxlen=1)
 

@@ -16,7 +16,7 @@ from diffusers import LatentConsistencyModelPipeline, StableDiffusionPipeline
 from transformers import CLIPModel, CLIPTokenizer, VisionTextDualEncoderModel
 
 from scripts.tiny.__main__ import main
-from scripts.tiny.distill import grid_times, guided_clean
+from scripts.tiny.distill import grid_times, guided_clean, points_above
 from scripts.tiny.emoji import make_dataset
 from scripts.tiny.loop import Slice, train
 from scripts.tiny.pictures import load_drawings, on_ground
@@ -112,8 +112,16 @@ def test_strong_guidance_keeps_the_spread_in_check():
 
 def test_grid_runs_from_pure_noise_to_the_clean_end():
     first, last = grid_times(torch.tensor([50])), grid_times(torch.tensor([1]))
-    assert [t.item() for t in first] == [999, 949, 899]
+    assert [t.item() for t in first] == [999, 899]
     assert last[-1].item() == 0
+
+
+def test_a_point_above_is_never_below_and_never_beyond_the_noisiest():
+    index = torch.arange(1, 51).repeat(20)
+    above = points_above(index, torch.Generator().manual_seed(0))
+    assert (above >= index).all()
+    assert above.max() == 50
+    assert (above > index).float().mean() > 0.8
 
 
 @pytest.mark.slow
