@@ -70,6 +70,7 @@ def trained(setup: Setup, num_updates: int = 2) -> tuple[list[dict], Parameters,
     return rows, setup.learner.parameters, value
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", ALGORITHMS.values(), ids=ALGORITHMS)
 def test_a_batch_split_over_two_processes_gives_the_update_of_one(small_config, settings):
     config = small_config(batch_size=4, **PROPORTIONAL, **settings)
@@ -108,6 +109,7 @@ def crowded_pair(config: RunConfig, num: int) -> list[Setup]:
     return [first, replace(second, learner=learner)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [{}, ALGORITHMS["dpok"]], ids=["rocm", "dpok"])
 def test_a_memory_that_is_full_in_one_process_makes_all_of_them_step_down(small_config, settings):
     config = small_config(batch_size=4, **PROPORTIONAL, **settings)

@@ -51,6 +51,7 @@ def flat(parameters: list[torch.Tensor]) -> torch.Tensor:
     return torch.cat([parameter.detach().flatten() for parameter in parameters])
 
 
+@pytest.mark.slow
 def test_the_first_updates_are_those_of_the_trainer(tmp_path: Path) -> None:
     expected, expected_adapter = by_trainer(tmp_path / "run")
     updates, model = by_hand().train(NUM_UPDATES, BATCH_SIZE, NUM_BASE)

@@ -68,6 +68,7 @@ def test_a_run_is_started_detached_and_finishes(service):
     assert studio.runs.run(run_id).sample_steps() == [0, 2, 4]
 
 
+@pytest.mark.slow
 def test_stop_ends_after_the_update_and_resume_goes_on_without_a_double_step(service):
     studio = service()
     run_id = studio.start_run(RunConfig(num_steps=40, eval_every=10))
@@ -81,6 +82,7 @@ def test_stop_ends_after_the_update_and_resume_goes_on_without_a_double_step(ser
     assert measured_steps(studio, run_id) == list(range(1, 41))
 
 
+@pytest.mark.slow
 def test_a_deaf_trainer_is_ended_by_force(service):
     studio = service("deaf")
     run_id = studio.start_run(RunConfig(num_steps=10_000))
@@ -114,6 +116,7 @@ def test_a_run_id_from_outside_cannot_leave_the_runs_folder(tmp_path, run_id):
     assert str(tmp_path) not in str(refused.value)  # strangers read this where others come in
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("file", "text"),
     [

@@ -14,6 +14,7 @@ from tests.golden.record import PRESETS, RECORDED, rows
 RELATIVE, ABSOLUTE = 1e-2, 1e-6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("preset", PRESETS)
 def test_first_updates_of_a_preset_measure_what_was_recorded(preset, tmp_path):
     recorded, found = json.loads(RECORDED.read_text())[preset], rows(preset, tmp_path / "run")

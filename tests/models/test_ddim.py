@@ -121,6 +121,7 @@ def test_a_model_of_the_other_kind_is_refused(diffusion_dir, tiny_pipeline_dir):
         load_diffusion(str(tiny_pipeline_dir), "cpu")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algorithm", ["rlcm", "d3po", "dpok", "rocm"])
 def test_every_algorithm_trains_with_the_ddim_sampler(algorithm, diffusion_dir, tmp_path):
     (tmp_path / "prompts.txt").write_text("\n".join(f"picture {number}" for number in range(9)))

@@ -48,6 +48,7 @@ def exported(models, trained, kind, out):
     return family, export_adapter(adapter, name_of(models, family), kind, out), ours
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["diffusers", "kohya"])
 def test_stock_diffusers_draws_our_picture_from_its_own_and_from_kohyas_format(
     models, trained, kind, tmp_path
@@ -82,6 +83,7 @@ def test_peft_draws_our_picture(models, trained, tmp_path):
     assert levels_apart(stock_picture(pipeline, 2.0), ours) <= 1
 
 
+@pytest.mark.slow
 def test_the_merged_model_draws_our_picture_in_stock_diffusers_and_here(models, trained, tmp_path):
     family, path, ours = exported(models, trained, "merged", tmp_path / "out")
     pipeline = DiffusionPipeline.from_pretrained(path)

@@ -31,6 +31,7 @@ def test_guidance_leads_away_from_zeros_in_sdxl_and_from_the_empty_prompt_elsewh
     assert small.encode_nothing().equal(small.encode([""]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_two_updates_of_every_family_are_saved_and_draw_the_same_in_stock_diffusers(
     models, family, tmp_path

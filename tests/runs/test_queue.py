@@ -81,6 +81,7 @@ def overlap(spans):
     return any(before[1] > after[0] for before, after in pairwise(ordered))
 
 
+@pytest.mark.slow
 def test_a_killed_trainer_is_interrupted_and_the_next_run_starts(studio):
     first, second = (studio.start_run(RunConfig(num_steps=60)) for _ in range(2))
     os.kill(wait_for(studio, first, "running", step=3).pid, signal.SIGKILL)
@@ -93,6 +94,7 @@ def test_a_killed_trainer_is_interrupted_and_the_next_run_starts(studio):
     assert measured_steps(studio, first) == list(range(1, 61))
 
 
+@pytest.mark.slow
 def test_without_the_worker_the_trainer_goes_on_and_any_reader_mends_the_queue(studio):
     first, second = (studio.start_run(RunConfig(num_steps=60)) for _ in range(2))
     pid = wait_for(studio, first, "running", step=1).pid
@@ -126,6 +128,7 @@ def test_a_trainer_that_ends_starts_the_killed_worker_again(tmp_path, tiny_pipel
     wait_until(lambda: not workers(studio.home))
 
 
+@pytest.mark.slow
 def test_two_apps_share_a_queue_that_outlives_them_and_trains_one_run_at_a_time(studio, app):
     (first_app, some), (second_app, others) = app(), app()
     wait_for(studio, some[0], "running", "finished")

@@ -62,6 +62,7 @@ def rocm(cache, *words, **environment):
     return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_a_download_says_its_size_first_takes_what_is_needed_and_works_offline(hub, cache):
     dry = rocm(cache, "download", MODEL, "--dry-run", **hub.environment)
     assert dry.returncode == 0, dry.stderr
@@ -117,6 +118,7 @@ def test_a_file_that_arrives_damaged_is_deleted_and_named(hub, cache):
     assert find_model("somebody/sd").base.is_dir()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "words"),
     [
@@ -132,6 +134,7 @@ def test_what_the_hub_does_not_have_is_one_sentence(hub, cache, name, words):
     assert failed.stderr.splitlines()[-1].startswith(f"rocm: {name.split('+')[-1].split('@')[0]}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("status", "content", "words"),
     [

@@ -51,6 +51,7 @@ def make(small_config: MakeConfig, **settings: Any) -> RunConfig:
     return small_config(**{**fixed, **settings})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
     [

@@ -78,6 +78,7 @@ def test_resumed_equals_straight_through_bit_for_bit(new_run, settings):
         assert torch.equal(adapter(broken)[name], weights), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("settings", "forward", "backward", "queries"),
     [
@@ -178,6 +179,7 @@ def test_kill_9_loses_nothing_that_was_checkpointed(new_run):
 SAMPLED = {"divergence": "js", "js_estimator": "sampled"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("estimator", [{}, SAMPLED], ids=["closed", "sampled"])
 @pytest.mark.parametrize(
     "settings", [*ALGORITHMS.values(), {"backprop": "draft_lv"}], ids=[*ALGORITHMS, "draft_lv"]
@@ -192,6 +194,7 @@ def test_a_batch_of_four_equals_two_of_two_accumulated(new_run, settings, estima
         assert one == pytest.approx(other, rel=1e-3, abs=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
     [

@@ -107,6 +107,7 @@ def full_at(monkeypatch: pytest.MonkeyPatch, num: int) -> list[Setup]:
     return attempts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [{}, DPOK], ids=["rocm", "dpok"])
 def test_a_full_memory_steps_down_with_a_sentence_each_and_the_same_result(
     new_run, monkeypatch, settings

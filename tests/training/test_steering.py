@@ -54,6 +54,7 @@ def weights(folder):
     return load_file(folder / WEIGHTS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", ALGORITHMS.values(), ids=ALGORITHMS)
 def test_every_algorithm_resumes_its_controller_bit_for_bit(new_run, settings):
     straight, broken = (new_run(name, **settings, **HELD) for name in ("straight", "broken"))
@@ -67,6 +68,7 @@ def test_every_algorithm_resumes_its_controller_bit_for_bit(new_run, settings):
     assert betas[0] == 0 < betas[-1]
 
 
+@pytest.mark.slow
 def test_a_steered_run_resumes_bit_for_bit(new_run):
     runs = [new_run(name, **STEERED) for name in ("straight", "broken")]
     list(train(runs[0]))
@@ -158,6 +160,7 @@ def steered(setup):
     return setup.learner.control.state_dict()
 
 
+@pytest.mark.slow
 def test_two_processes_steer_alike(small_config):
     config = small_config(**STEERED, batch_size=4)
     with ThreadPoolExecutor(2) as pool:

@@ -60,6 +60,7 @@ def test_where_training_is_off_the_endpoints_do_not_exist(serve, tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.slow
 def test_where_a_token_is_asked_for_a_call_without_it_is_refused(serve, tmp_path):
     page = serve(access("0.0.0.0", False, "secret"))
     assert "open_folder" not in page.inputs  # for a visitor who sits at the machine

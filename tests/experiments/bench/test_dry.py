@@ -40,6 +40,7 @@ def assert_below(found: dict, file: str) -> None:
     assert not risen
 
 
+@pytest.mark.slow
 def test_small_update_takes_no_more_than_what_is_committed(small):
     assert set(figures(small)) >= {"update/plain/exact", "update/naive/none"}
     assert_below(figures(small), "dry-small.json")

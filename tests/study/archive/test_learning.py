@@ -78,6 +78,7 @@ def taught(num_votes: int = 1200) -> tuple[Lesson, dict[str, int], np.ndarray]:
     return lesson, {f"{k}": k for k in range(120)}, table
 
 
+@pytest.mark.slow
 def test_votes_by_a_utility_of_the_features_are_learned_and_described():
     lesson, row, table = taught()
     table[:, 1] = 5.0

@@ -141,6 +141,7 @@ def test_resamples_weigh_a_vote_by_its_prompt_and_its_rater():
     assert (refits.std(0) > 0).all()
 
 
+@pytest.mark.slow
 def test_held_out_accuracy_is_near_the_true_utility():
     choices, repeats, truth = made(num_votes=2000, num_prompts=100, num_raters=30)
     held_out = checks.cross_validate(choices, NAMES)
@@ -152,6 +153,7 @@ def test_held_out_accuracy_is_near_the_true_utility():
         assert seen.share == pytest.approx(predicted, abs=0.12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["coin", "left"])
 def test_votes_that_ignore_the_pictures_are_refused(kind):
     choices, _, _ = made(kind=kind, num_votes=300, num_features=8)
@@ -159,6 +161,7 @@ def test_votes_that_ignore_the_pictures_are_refused(kind):
     assert "beyond chance" in " ".join(checks.refusals(choices, gains, Share(0, 0), 1.0))
 
 
+@pytest.mark.slow
 def test_votes_by_a_single_reward_and_by_the_arm_alone_are_refused():
     choices, _, _ = made(num_votes=500, num_features=8)
     one = replace(choices, answer=np.where(choices.difference[:, 1] > 0, 0, 2))
