@@ -81,8 +81,8 @@ ddim: guidance reversed | test_chain_is_that_of_diffusers_ddim_with_eta_one_and_
 + prompted + guidance_scale * (without - prompted)
 @ rocm/algorithms/budget.py, tests/algorithms/test_budget.py
 beta falls where the KL is too large | test_kl_is_close_to_its_budget_after_forty_updates
-- (math.sqrt(one / budget.target) - 1)
-+ (1 - math.sqrt(one / budget.target))
+- (math.sqrt(nats / budget.target) - 1)
++ (1 - math.sqrt(nats / budget.target))
 beta0 without the divergence's scale | test_a_budget_that_is_not_given_begins_where_the_start_ends
 - scale * budget.nats / budget.divergence
 + scale
