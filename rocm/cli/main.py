@@ -53,6 +53,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except RocmError as error:
         print(f"rocm: {error}", file=sys.stderr)
         return 2
+    except ModuleNotFoundError as error:
+        if str(error.name).startswith("rocm."):
+            raise
+        words = f"'{options.word}' needs {error.name}, which is not installed."
+        print(f"rocm: {words} Run: pip install -r requirements.txt", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("rocm: interrupted.", file=sys.stderr)
         return 130
