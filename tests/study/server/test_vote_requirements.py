@@ -117,7 +117,7 @@ def test_a_study_is_unpacked_voted_on_and_sent_back(run, store, tmp_path):
 
 @pytest.mark.parametrize(
     ("arguments", "code"),
-    [("app.py --mode lab", 1), ("-m rocm study report 0123456789ab", 2), ("-m rocm doctor", 2)],
+    [("app.py --mode lab", 1), ("-m rocm sample cat", 2), ("-m rocm doctor", 2)],
 )
 def test_what_needs_more_ends_in_a_sentence(run, arguments, code):
     process = run(*arguments.split(), PORT=str(free_port()))
