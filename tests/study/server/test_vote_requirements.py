@@ -36,7 +36,9 @@ def installed(lines):
         names.add(name)
         needs = [Requirement(line) for line in requires(name) or ()]
         extras = [{"extra": extra} for extra in ("", *one.extras)]
-        left += [need for need in needs if not need.marker or any(map(need.marker.evaluate, extras))]
+        left += [
+            need for need in needs if not need.marker or any(map(need.marker.evaluate, extras))
+        ]
     return names
 
 
@@ -107,8 +109,8 @@ def test_a_study_is_unpacked_voted_on_and_sent_back(run, store, tmp_path):
         server.terminate()
         server.communicate()
     assert picture.headers["content-type"] == "image/webp"
-    study("status", STUDY)
-    study("verify", STUDY)
+    for action in ("status", "pairs", "invite", "pause", "resume", "verify", "close"):
+        study(action, STUDY)
     study("pack", STUDY, "--votes", "--to", str(back))
     assert not store.votes(STUDY)
     unpack(store, pictures, back)
