@@ -10,6 +10,7 @@ import os
 import socket
 import sys
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,12 @@ import uvicorn
 from starlette.middleware import Middleware
 from starlette.routing import Mount
 
-from rocm.errors import RocmError
+from rocm.errors import MissingDependency, RocmError
 from rocm.study.server.app import PLACE, Server, alone, vote_app
 from rocm.study.server.connections import Bounds, Guarded, bound_logs, guarded
 from rocm.study.server.login import SETTINGS, login_of
 from rocm.study.server.start import KEPT, MODES, chosen_mode, is_for_one, server_of
 from rocm.ui.access import Access, access
-from rocm.ui.links import lan_address
 from rocm.ui.middleware import body_limit, brief_log, hosts, only_the_page, same_host
 
 # Each statement of a vote gives Python's lock away; the usual 5 ms until it is back would add up.
@@ -47,6 +47,7 @@ def main() -> None:
     check_free(host, port := chosen_port())
     try:
         mode = chosen_mode(given, rule.is_local)
+        check_installed(mode)
         is_proxied = is_space or get("ROCM_PROXIED") == "1"
         is_private = is_for_one(mode, rule.is_local, rule.token, any(names), is_proxied)
         login = login_of({name: get(name, "") for name in SETTINGS})
@@ -68,6 +69,8 @@ def main() -> None:
         if mode == "study":
             serve_study(host, port, votes, guard, protocol)
         else:
+            from rocm.ui.links import lan_address
+
             servers: Any = uvicorn.config.HTTP_PROTOCOLS  # of which Gradio's takes "auto"
             servers["auto"] = protocol
             rule = replace(rule, lan="" if allowed.is_checked else lan_address())
@@ -115,6 +118,15 @@ def serve_lab(
         theme=theme(),
         css_paths=STYLE,
     )
+
+
+def check_installed(mode: str) -> None:
+    """MissingDependency for a lab where only requirements-vote.txt is installed."""
+    if mode == "lab" and not find_spec("gradio"):
+        raise MissingDependency(
+            "A lab needs gradio, which is not installed. Run: pip install -r requirements.txt. "
+            "To serve only raters, add --mode study."
+        )
 
 
 def chosen_port() -> int:

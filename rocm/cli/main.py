@@ -39,8 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit code: 0, 2 after an error, 130 after a second Ctrl-C."""
     # Threads that wait by spinning starve one another on a busy machine; read when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    options, rest = parse(sys.argv[1:] if arguments is None else arguments)
     try:
+        options, rest = parse(sys.argv[1:] if arguments is None else arguments)
         if rest and not options.takes_settings:
             raise ConfigError(f"Unknown argument '{rest[0]}'. See python -m rocm --help.")
         if options.word not in SHARED and num_started() > 1:
@@ -52,6 +52,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.run(options, rest, home)
     except RocmError as error:
         print(f"rocm: {error}", file=sys.stderr)
+        return 2
+    except ModuleNotFoundError as error:
+        if str(error.name).startswith("rocm."):
+            raise
+        words = f"This command needs {error.name}, which is not installed."
+        print(f"rocm: {words} Run: pip install -r requirements.txt", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("rocm: interrupted.", file=sys.stderr)

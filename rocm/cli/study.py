@@ -263,7 +263,8 @@ def _invite(at: StudyHome, options: argparse.Namespace) -> str:
 
 def _pack(at: StudyHome, options: argparse.Namespace) -> str:
     key = pack(at.store, at.pictures, _id(at, options), options.to, options.votes)
-    return f"{options.to}\nKeep the key with the names of the arms private: {key}"
+    words = f"\nKeep the key with the names of the arms private: {key}"
+    return f"{options.to}{words if key.is_file() else ''}"
 
 
 def _unpack(at: StudyHome, options: argparse.Namespace) -> str:

@@ -8,8 +8,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, func, select
 
+from rocm.algorithms.intervals import Z
 from rocm.storage.numbers import number
-from rocm.study.statistics.score_intervals import Z
 from rocm.study.store.store import ADDRESSES, Store
 from rocm.study.store.tables import event, pair, rater, trial, vote
 

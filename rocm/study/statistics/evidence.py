@@ -18,9 +18,9 @@ from math import exp, log
 
 import numpy as np
 
-from rocm.algorithms.intervals import LEVEL, student_quantile
+from rocm.algorithms.intervals import LEVEL, Z, student_quantile
 from rocm.study.statistics.crossed import VoteTable
-from rocm.study.statistics.score_intervals import Multiway, Z
+from rocm.study.statistics.score_intervals import Multiway
 from rocm.study.statistics.votes import Votes
 
 SPREAD = 0.05

@@ -8,16 +8,14 @@ each covered in simulation. The naive one exists to be shown as a warning.
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import sqrt
-from statistics import NormalDist
 
 import numpy as np
 
-from rocm.algorithms.intervals import LEVEL, student_quantile
+from rocm.algorithms.intervals import LEVEL, Z, student_quantile
 from rocm.study.statistics.crossed import VoteTable, fit_components
 
 NUM_RESAMPLES = 1000
 """Of the bootstrap."""
-Z = NormalDist().inv_cdf((1 + LEVEL) / 2)
 
 
 @dataclass(frozen=True)
