@@ -63,6 +63,7 @@ def test_a_run_raises_its_reward_and_leaves_the_whole_contract(new_run):
     assert named[0] == named[1] == named[2]
 
 
+@pytest.mark.slow
 @each_algorithm
 def test_resumed_equals_straight_through_bit_for_bit(new_run, settings):
     straight, broken = (new_run(name, num_steps=3, **settings) for name in ("straight", "broken"))

@@ -74,7 +74,6 @@ def test_no_handler_of_the_pages_is_a_public_interface(pages):
     assert (info["named_endpoints"], info["unnamed_endpoints"]) == ({}, {})
 
 
-@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", [*VALUES, "events that the page cannot know"])
 def test_no_call_from_outside_writes_a_traceback_into_the_log(pages, name):
