@@ -4,6 +4,7 @@ import itertools
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,11 +17,12 @@ from diffusers import LatentConsistencyModelPipeline, StableDiffusionPipeline
 from transformers import CLIPModel, CLIPTokenizer, VisionTextDualEncoderModel
 
 from scripts.tiny.__main__ import main
-from scripts.tiny.distill import grid_times, guided_clean, points_above
+from scripts.tiny.distill import ddim_step, grid_times, guided_clean, noised, points_above
 from scripts.tiny.emoji import make_dataset
 from scripts.tiny.loop import Slice, train
 from scripts.tiny.pictures import load_drawings, on_ground
 from scripts.tiny.recipe import Recipe
+from scripts.tiny.teacher import coefficients
 
 NAMES = ["red apple", *"cat cow egg grapes pear fox owl bread bee fig ox".split()]
 STAGES = ("vae", "clip", "teacher", "distill", "preference", "judge")
@@ -122,6 +124,21 @@ def test_a_point_above_is_never_below_and_never_beyond_the_noisiest():
     assert (above >= index).all()
     assert above.max() == 50
     assert (above > index).float().mean() > 0.8
+
+
+def test_a_step_of_a_perfect_teacher_keeps_clean_latent_and_noise():
+    draws = torch.Generator().manual_seed(0)
+    clean, noise = torch.randn(2, 3, 4, 16, 16, generator=draws)
+    times = (torch.tensor([999, 499, 19]), torch.tensor([899, 399, 0]))
+    alpha, sigma = coefficients(times[0].repeat(2))
+    velocity = alpha * noise.repeat(2, 1, 1, 1) - sigma * clean.repeat(2, 1, 1, 1)
+
+    def teacher(states, timesteps, text):
+        return SimpleNamespace(sample=velocity)
+
+    states = noised(clean, noise, times[0])
+    after = ddim_step(teacher, states, times, torch.zeros(6, 32, 8), torch.tensor([1.0, 2.0, 2.2]))
+    torch.testing.assert_close(after, noised(clean, noise, times[1]), rtol=0, atol=1e-3)
 
 
 @pytest.mark.slow

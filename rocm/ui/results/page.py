@@ -53,7 +53,7 @@ class ResultsPage:
         with gr.Row(visible=False, elem_classes="results-bar") as self._teaching:
             self._name = gr.Textbox(
                 label="Reward name",
-                info="Learns preference:NAME from these votes, or says why they cannot give one.",
+                info="Learns preference:NAME from these votes, or says why they do not suffice.",
                 max_length=41,
                 elem_id="results_name",
             )
