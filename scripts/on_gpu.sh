@@ -99,14 +99,14 @@ part fifty-updates 16 "$PYTHON" -m rocm train tiny-rocm-kl --run-dir "$OUT/run" 
     --model "$work/model" --device "$DEVICE" --precision "$precision" "${settings[@]}" \
     --num-steps "$updates" --eval-every "$updates" --checkpoint-every "$updates" \
     --num-eval-prompts 4 --num-samples 4 --learning-rate 6e-5 --track saturation --judge ''
-drawings="$OUT/tiny/work/emoji64.npz"
+drawings="$OUT/tiny/stages/emoji64.npz"
 if [ -f "$DRAWINGS" ] && [ ! -f "$drawings" ]; then
-    mkdir -p "$OUT/tiny/work" && cp "$DRAWINGS" "$drawings"
+    mkdir -p "$OUT/tiny/stages" && cp "$DRAWINGS" "$drawings"
 fi
 # --seconds holds for each stage; a stage that the limit cuts off loses at most 90 s of updates.
 if [ -d "$NPM" ] || [ -f "$drawings" ]; then
     part recipe 100 "$PYTHON" -m scripts.tiny all "${recipe[@]}" --npm "$NPM" \
-        --work "$OUT/tiny/work" --assets "$OUT/tiny/assets" \
+        --work "$OUT/tiny/stages" --assets "$OUT/tiny/assets" \
         --seconds $((TOTAL_S > SECONDS + RESERVE_S ? TOTAL_S - SECONDS - RESERVE_S : 0))
 else
     say "$(printf '%-9s %5s    %s' skipped - "recipe: neither $NPM nor $DRAWINGS is here")"

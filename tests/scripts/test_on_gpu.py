@@ -48,7 +48,7 @@ def test_every_part_runs_and_reports(tmp_path: Path, npm: Path) -> None:  # noqa
     assert times["flat"] > 0
     rows = (tmp_path / "out" / "run" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     assert json.loads(rows[-1])["step"] == 4
-    assert (tmp_path / "out" / "tiny" / "work" / "emoji64.npz").is_file()
+    assert (tmp_path / "out" / "tiny" / "stages" / "emoji64.npz").is_file()
 
 
 def test_without_time_every_part_is_skipped_and_said(tmp_path: Path) -> None:
