@@ -1,7 +1,7 @@
 # The quick checks before a commit; .ci/run runs these and everything slower.
 BIN ?= $(if $(wildcard .venv/bin/python),.venv/bin/,)
 
-.PHONY: check lint ruff format pydoclint imports mypy codespell hadolint counted test
+.PHONY: check lint ruff format pydoclint imports mypy codespell hadolint test
 check: lint test
 
 lint: ruff format pydoclint imports mypy codespell hadolint
@@ -26,10 +26,6 @@ codespell:
 
 hadolint:
 	$(BIN)hadolint Dockerfile
-
-# What an update at real size takes, on no device.
-counted:
-	$(BIN)python -m rocm bench dry --variants plain --ref-grad exact
 
 test:
 	$(BIN)python -m pytest

@@ -65,7 +65,7 @@ last_line() { # last_line FILE: without the carriage returns of progress bars, a
 mapfile -t gpu_tests < <(grep -rlE 'mark\.gpu' tests --include='test_*.py')
 pytest_options=(-n 0 -m gpu --durations=5)   # one process for the one card
 precision=bf16 rounds=5 updates=50 settings=(--num-inference-steps 8 --guidance-scale 7.5 --batch-size 1)
-recipe=(--recipe full --device cuda --bf16)
+stage=all recipe=(--recipe full --device cuda --bf16)
 if [ "$DEVICE" = cpu ]; then
     pytest_options=(-n 0 -m gpu --collect-only -q)
     precision=fp32
@@ -74,12 +74,7 @@ fi
 if [ "$SIZE" = small ]; then
     rounds=2 updates=4 settings=(--num-inference-steps 2 --batch-size 1)
     recipe=(--recipe cpu --device "$DEVICE")
-    for change in vae_batch=2 vae_updates=2 clip_batch=4 clip_updates=2 teacher_batch=4 teacher_updates=2 \
-        distill_batch=4 distill_updates=2 num_questions=20 num_pairs=4 num_compared=8 \
-        preference_batch=8 preference_updates=2 num_examined=16 hack_updates=1 judge_batch=8 \
-        judge_updates=2; do
-        recipe+=(--set "$change")
-    done
+    stage=data                       # tests/scripts/test_tiny_chain.py runs all stages
 fi
 
 say "$SIZE size on $DEVICE, at most $TOTAL_S s, $(git rev-parse --short HEAD 2>/dev/null)"
@@ -105,7 +100,7 @@ if [ -f "$DRAWINGS" ] && [ ! -f "$drawings" ]; then
 fi
 # --seconds holds for each stage; a stage that the limit cuts off loses at most 90 s of updates.
 if [ -d "$NPM" ] || [ -f "$drawings" ]; then
-    part recipe 100 "$PYTHON" -m scripts.tiny all "${recipe[@]}" --npm "$NPM" \
+    part recipe 100 "$PYTHON" -m scripts.tiny "$stage" "${recipe[@]}" --npm "$NPM" \
         --work "$OUT/tiny/stages" --assets "$OUT/tiny/assets" \
         --seconds $((TOTAL_S > SECONDS + RESERVE_S ? TOTAL_S - SECONDS - RESERVE_S : 0))
 else

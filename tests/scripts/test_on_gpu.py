@@ -36,10 +36,7 @@ def test_every_part_runs_and_reports(tmp_path: Path, npm: Path) -> None:  # noqa
     done = call(tmp_path / "out", NPM=str(npm), TOTAL_S="800")
     summary = (tmp_path / "out" / "summary.txt").read_text(encoding="utf-8")
     assert done.returncode == 0, summary + done.stderr
-    found = statuses(tmp_path / "out")
-    # The recipe takes what is left: a busy machine may not get to its end.
-    assert found.pop("recipe") in ("passed", "timed-out"), summary
-    assert found == dict.fromkeys(PARTS[:-1], "passed"), summary
+    assert statuses(tmp_path / "out") == dict.fromkeys(PARTS, "passed"), summary
     # A CPU records no graph, and compiling is left out here: the judgment says so.
     assert len(re.findall("NOT MEASURED", summary)) == 2
     table = json.loads((tmp_path / "out" / "step-graph.json").read_text(encoding="utf-8"))

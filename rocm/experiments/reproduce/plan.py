@@ -93,9 +93,9 @@ class Plan:
         ]
 
     def learning_rates(self, method: Method) -> list[float]:
-        """The grid of a method: its preset's learning rate, and a third of it."""
+        """The grid of a method: its preset's learning rate, and a third of it unless quick."""
         rate = RunConfig.load(method.preset).learning_rate
-        return [rate * factor for factor in LEARNING_RATE_FACTORS]
+        return [rate * factor for factor in LEARNING_RATE_FACTORS[: 1 if self.is_quick else None]]
 
     def results(self, chosen: dict[str, float]) -> list[Job]:
         """The reported runs: all methods, the betas of ROCM with KL, the second reward.
@@ -141,7 +141,12 @@ def make_plan(seconds: float, reward_queries: int, is_quick: bool) -> Plan:
     plan = Plan(Budget({"seconds": seconds, "reward_queries": reward_queries}))
     if not is_quick:
         return plan
-    small = (("num_inference_steps", 2), ("num_eval_prompts", 4), ("track", ""))
+    small = (
+        ("num_inference_steps", 2),
+        ("batch_size", 4),
+        ("num_eval_prompts", 4),
+        ("track", ""),
+    )
     budget = Budget({"updates": 2})
     quick = replace(plan, budget=budget, num_seeds=1, num_headline_seeds=1, common=small)
     return replace(quick, is_quick=True)
