@@ -25,7 +25,7 @@ from rocm.runs.queue import TRAINER, detached
 from rocm.study.archive.preferences import with_votes
 from rocm.study.report.results import Results
 from rocm.study.service import Studies
-from rocm.study.store.backup import Backup
+from rocm.study.store.backup import Backup, NoBackup
 from rocm.study.store.store import Store
 from rocm.training.estimate import Estimate, estimate
 from rocm.training.preflight import problems
@@ -42,7 +42,7 @@ class Studio:
         home: Path,
         command: Sequence[str] = TRAINER,
         votes: Store | None = None,
-        backup: Backup | None = None,
+        backup: Backup | NoBackup | None = None,
     ):
         """Open `home`, which is made when something is first stored.
 
