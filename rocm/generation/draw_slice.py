@@ -1,4 +1,4 @@
-"""The drawing of a request while a GPU is lent; imports torch."""
+"""The answers to a request of the drawing process's protocol; imports torch."""
 
 from collections.abc import Generator
 from functools import lru_cache
@@ -10,23 +10,29 @@ from rocm.generation.picture import Picture, picture_file, png_bytes
 from rocm.generation.sampler import Sampler
 from rocm.storage.files import write_atomic
 
+Answers = Generator[dict[str, Any], None, None]
 
-def draw_slice(order: dict[str, Any]) -> Generator[dict[str, Any], None, None]:
-    """Draw a request of the drawing process's protocol; yields that process's answers."""
-    indices = [int(index) for index in order["pictures"]]
-    pictures = [Picture(**settings) for settings in order["pictures"].values()]  # checked
+
+def answers(sampler: Sampler, request: dict[str, Any]) -> Answers:
+    """Draw a request; yields the scores of each picture, whose file is then whole, and the end."""
+    indices = [int(index) for index in request["pictures"]]
+    pictures = [Picture(**settings) for settings in request["pictures"].values()]  # checked
     try:
-        for drawn in _sampler().draw(pictures, order["rewards"]):
+        for drawn in sampler.draw(pictures, request["rewards"]):
             content = png_bytes(drawn.image, pictures[drawn.index])
-            write_atomic(picture_file(Path(order["folder"]), indices[drawn.index]), content)
+            write_atomic(picture_file(Path(request["folder"]), indices[drawn.index]), content)
             yield {"index": indices[drawn.index], "scores": drawn.scores}
-    except RocmError as error:  # of another error only its type would reach the visitor
+    except RocmError as error:
         yield {"end": "failed", "error": str(error)}
     else:
         yield {"end": "finished"}
 
 
+def draw_slice(request: dict[str, Any]) -> Answers:
+    """As `answers`, with a sampler that is kept by a process to which the GPU is lent again."""
+    yield from answers(_sampler(), request)
+
+
 @lru_cache(maxsize=1)
 def _sampler() -> Sampler:
-    """Kept by a process that is lent the GPU again."""
     return Sampler()

@@ -57,7 +57,17 @@ class JobPlan:
 
     def shell(self) -> str:
         """The same job as a command of the hub's own program."""
-        words = ["hf", "jobs", "run", "--flavor", self.flavor, "--timeout", f"{self.hours}h"]
+        words = [
+            "hf",
+            "jobs",
+            "run",
+            "--name",
+            self.name,
+            "--flavor",
+            self.flavor,
+            "--timeout",
+            f"{self.hours}h",
+        ]
         words += ["--secrets", "HF_TOKEN", "-v", f"hf://spaces/{self.space}:/space", IMAGE]
         return shlex.join([*words, "bash", "-c", self.script()])
 
@@ -76,7 +86,11 @@ class JobPlan:
             HfApi(token=token),
             Volume(type="space", source=self.space, mount_path="/space"),
         )
-        options: dict[str, Any] = {"flavor": self.flavor, "timeout": f"{self.hours}h"}
+        options: dict[str, Any] = {
+            "name": self.name,
+            "flavor": self.flavor,
+            "timeout": f"{self.hours}h",
+        }
         options |= {"secrets": {"HF_TOKEN": token}, "volumes": [space]}
         command = ["bash", "-c", self.script()]
         return str(

@@ -38,6 +38,8 @@ class Slices:
         RunError if the run is being trained, or an update takes longer than a slice.
         """
         name = run.path.name
+        if run.status().state == "finished":
+            raise RunError(f"{name} has done all its updates. Start another run.")
         if name in self._at_work or run.status().is_active:
             raise RunError(f"{name} is being trained. Wait for it, or stop it first.")
         self._at_work.add(name)

@@ -1,8 +1,4 @@
-"""The files of a folder, copied to a dataset repository of the hub and back.
-
-Only files of some patterns directly in the folder count. What a copy replaces stays in the
-repository's history until `push` is asked to squash it.
-"""
+"""Some files of a folder, copied to a dataset repository of the hub and back."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,18 +10,18 @@ from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, sn
 from rocm.errors import ConfigError
 from rocm.storage.hub import asked, is_repository
 
-SCHEME = "hf://"
-PLACE = f"{SCHEME}datasets/"
+PLACE = "hf://datasets/"
 Print = tuple[int, int]
 """Size of a file and time of its last change in nanoseconds."""
 NEVER = (-1, -1)
+Changes = tuple[list[Any], dict[str, Print]]
 
 
 @dataclass
 class HubCopy:
-    """A private dataset repository `owner/name` that copies files of `folder`.
+    """A private dataset repository `owner/name` with the files of `folder` that fit `patterns`.
 
-    `push` is for one thread at a time.
+    Methods that ask the hub raise MissingFile without a network or the right to write.
     """
 
     repository: str
@@ -42,35 +38,30 @@ class HubCopy:
         return cls(name, folder, patterns)
 
     def fetch(self) -> None:
-        """Bring every file here that is not here, or shorter here; creates the repository.
-
-        MissingFile without a network or the right to write.
-        """
+        """Bring every file here that is not here, or shorter here; creates the repository."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=self.folder, prefix=".fetched-") as place:
             asked(self.repository, lambda: self._download(place), "read")
-            for pattern in self.patterns:
-                for file in Path(place).glob(pattern):
-                    own = self.folder / file.name
-                    if not own.exists() or own.stat().st_size < file.stat().st_size:
-                        file.replace(own)
+            fetched = self._files(Path(place))
+            for file in fetched:
+                own = self.folder / file.name
+                if not own.exists() or own.stat().st_size < file.stat().st_size:
+                    file.replace(own)
+        self._sent = {file.name: NEVER for file in fetched}
 
-    def changes(self) -> tuple[list[Any], dict[str, Print]]:
-        """What `push` must do, with the files' contents now, and the prints of all files."""
-        files = [file for pattern in self.patterns for file in self.folder.glob(pattern)]
-        prints = {file.name: _print(file) for file in files}
-        changed = [name for name, now in prints.items() if self._sent.get(name) != now]
+    def changes(self) -> Changes:
+        """What `push` must send, with contents as they are now."""
+        prints = {file.name: _print(file) for file in self._files(self.folder)}
         operations: list[Any] = [
-            CommitOperationAdd(name, (self.folder / name).read_bytes()) for name in changed
+            CommitOperationAdd(name, (self.folder / name).read_bytes())
+            for name, now in prints.items()
+            if self._sent.get(name) != now
         ]
-        gone = self._sent.keys() - prints.keys()
-        return operations + [CommitOperationDelete(name) for name in sorted(gone)], prints
+        gone = sorted(self._sent.keys() - prints.keys())
+        return operations + [CommitOperationDelete(name) for name in gone], prints
 
-    def push(self, changes: tuple[list[Any], dict[str, Print]], squashes: bool = False) -> None:
-        """Send `changes` in one commit; `squashes` then drops the repository's history.
-
-        MissingFile without a network or the right to write.
-        """
+    def push(self, changes: Changes, squashes: bool = False) -> None:
+        """Send changes in one commit; `squashes` then drops the repository's history."""
         operations, prints = changes
 
         def send() -> None:
@@ -84,12 +75,12 @@ class HubCopy:
         self._sent = prints
 
     def _download(self, place: str) -> None:
-        api = HfApi()
         words: Any = {"repo_id": self.repository, "repo_type": "dataset"}
-        api.create_repo(**words, private=True, exist_ok=True)
+        HfApi().create_repo(**words, private=True, exist_ok=True)
         snapshot_download(**words, local_dir=place, allow_patterns=list(self.patterns))
-        there = [file.name for pattern in self.patterns for file in Path(place).glob(pattern)]
-        self._sent = dict.fromkeys(there, NEVER)  # the next push sends what is left of them
+
+    def _files(self, folder: Path) -> list[Path]:
+        return [file for pattern in self.patterns for file in folder.glob(pattern)]
 
 
 def _print(file: Path) -> Print:

@@ -53,7 +53,7 @@ def build(studio: Studio, access: Access, page: gr.Blocks) -> None:
     with gr.Row(elem_classes="page"):
         with gr.Column(scale=1, min_width=320, elem_classes="left"):
             if studio.slices:
-                build_slices(studio, selected, page, access.has_login)
+                build_slices(studio, studio.slices, selected, page, access.has_login)
             elif may_queue:
                 form = build_form(studio, access, selected, page)
             else:

@@ -1,10 +1,10 @@
 """Training in slices of the visitor's GPU time, as on a ZeroGPU Space, in the form's place.
 
-The only handler of the page that works itself: each slice needs the request of its visitor. When
-the visitor leaves, no further slice begins.
+The only handler of the page that trains: each slice needs the request of its visitor. When the
+visitor leaves, no further slice begins.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from time import monotonic
 from typing import Any
 
@@ -14,11 +14,11 @@ from rocm.config import RunConfig
 from rocm.config.presets import preset_names
 from rocm.errors import RocmError, RunError
 from rocm.runs.jobs import quota_words
+from rocm.runs.slices import Slices
 from rocm.studio import Studio
 from rocm.ui.handlers import HIDDEN, QUIET, fault, in_words, named
 from rocm.ui.train.form import FIRST_PRESET, SHOW_ON_A_PHONE
 
-EMBEDDED = "tiny-"
 MAX_RUNS = 50
 AT_ONCE = 8
 ABOUT = """Training takes **your ZeroGPU time**, in slices of at most {seconds:.0f} seconds with a
@@ -28,14 +28,14 @@ NO_LOGIN = """ZeroGPU lends 2 minutes a day without a login, 5 with a free accou
 (August 2026). What is left of yours can be read only after a login."""
 
 
-def build_slices(studio: Studio, selected: gr.State, page: gr.Blocks, has_login: bool) -> None:
+def build_slices(
+    studio: Studio, slices: Slices, selected: gr.State, page: gr.Blocks, has_login: bool
+) -> None:
     """Make and wire the column; a run that begins is `selected`."""
-    slices = studio.slices
-    assert slices
     gr.Markdown(ABOUT.format(seconds=slices.seconds), elem_id="slices_about")
-    names = [name for name in preset_names() if name.startswith(EMBEDDED)]
-    preset = gr.Dropdown(names, value=FIRST_PRESET, **named("preset", "Preset"))
-    first = studio.presets.load(FIRST_PRESET)
+    names = [name for name in preset_names() if name.startswith("tiny-")]
+    preset, first = named("preset", "Preset"), RunConfig.load(FIRST_PRESET)
+    chosen = gr.Dropdown(names, value=FIRST_PRESET, **preset)
     sentence = gr.Markdown(first.description, elem_id="preset_sentence")
     beta = gr.Textbox(str(first.beta), **named("slices_beta", "Beta", "Weight of the divergence."))
     num_steps = gr.Number(first.num_steps, precision=0, **named("slices_steps", "Updates"))
@@ -50,84 +50,61 @@ def build_slices(studio: Studio, selected: gr.State, page: gr.Blocks, has_login:
         gr.LoginButton(size="md", elem_id="login")
 
     def describe(name: str) -> tuple[str, str, int]:
-        config = studio.presets.load(name)
+        config = RunConfig.load(name)
         return config.description, str(config.beta), config.num_steps
 
     def begin(name: str, beta: str, num_steps: Any) -> tuple[str, str]:
         if len(studio.runs.queue.all_runs()) >= MAX_RUNS:
             raise RunError(f"This Space keeps {MAX_RUNS} runs, its most. Duplicate it for others.")
-        config = RunConfig.load(studio.presets.source(name), beta=beta, num_steps=num_steps)
-        run_id = studio.runs.create(config, name)
+        run_id = studio.runs.create(RunConfig.load(name, beta=beta, num_steps=num_steps), name)
         return run_id, run_id
 
-    preset.input(in_words(describe), preset, [sentence, beta, num_steps], **QUIET)
-    begun = start.click(
-        in_words(begin), [preset, beta, num_steps], [selected, own], api_name="start", **HIDDEN
-    )
-    taken = resume.click(lambda run_id: run_id, selected, own, **QUIET)
+    def end(run_id: str) -> str:
+        if not run_id:
+            raise RunError("This page trains no run.")
+        slices.stop(studio.runs.run(run_id))
+        return _said("Stopping after this update.")
+
+    chosen.input(in_words(describe), chosen, [sentence, beta, num_steps], **QUIET)
+    settings, hidden = [chosen, beta, num_steps], HIDDEN | {"api_name": "start"}
+    begun = start.click(in_words(begin), settings, [selected, own], **hidden)
     begun.success(None, js=SHOW_ON_A_PHONE, api_visibility="private")
+    taken = resume.click(lambda run_id: run_id, selected, own, **QUIET)
     working = QUIET | {"concurrency_limit": AT_ONCE, "concurrency_id": "slices"}
     for event in (begun, taken):
-        event.success(in_words_of(_trainer(studio)), [own, used], [words, used], **working).then(
-            _quota, used, quota, **QUIET
-        )
-    stop.click(in_words(_stopper(studio)), own, words, **QUIET)
+        trained = event.success(_trainer(studio, slices), [own, used], [words, used], **working)
+        trained.then(_quota, used, quota, **QUIET)
+    stop.click(in_words(end), own, words, **QUIET)
     page.load(_quota, used, quota, **QUIET)
 
 
-def in_words_of(train: Any) -> Any:
-    """A generator whose RocmErrors reach the visitor as a sentence in its first output."""
-
-    def handle(run_id: str, used: float) -> Iterator[tuple[str, float]]:
+def _trainer(studio: Studio, slices: Slices) -> Callable[..., Iterator[tuple[str, float]]]:
+    def train(run_id: str, used: float) -> Iterator[tuple[str, float]]:
+        began = 0.0
         try:
-            yield from train(run_id, used)
+            run = studio.runs.run(run_id)
+            for number in slices.train_run(run):
+                used += monotonic() - began if began else 0.0
+                yield _said(f"Slice {number}: waiting for a GPU, then training."), used
+                began = monotonic()
         except RocmError as error:
             yield fault(str(error)), used
         except gr.Error as error:  # of ZeroGPU: the quota, or a slice that took too long
             yield fault(f"{error.message} The run keeps its last checkpoint."), used
             raise
-
-    return handle
-
-
-def _trainer(studio: Studio) -> Any:
-    slices = studio.slices
-    assert slices
-
-    def train(run_id: str, used: float) -> Iterator[tuple[str, float]]:
-        if not run_id:
-            raise RunError("Choose a run from the list, or start one.")
-        run, began = studio.runs.run(run_id), 0.0
-        if run.status().state == "finished":
-            raise RunError(f"{run_id} has done all its updates. Start another run.")
-        for number in slices.train_run(run):
-            used += monotonic() - began if began else 0.0
-            yield _said(f"Slice {number}: waiting for a GPU, then training."), used
-            began = monotonic()
-        used += monotonic() - began
-        status = run.status()
-        yield _said(f"{status.state.capitalize()} after {status.step} updates."), used
+        else:
+            status = run.status()
+            words = f"{status.state.capitalize()} after {status.step} updates."
+            yield _said(words), used + monotonic() - began
 
     return train
-
-
-def _stopper(studio: Studio) -> Any:
-    def stop(run_id: str) -> str:
-        if not run_id or studio.slices is None:
-            raise RunError("This page trains no run.")
-        studio.slices.stop(studio.runs.run(run_id))
-        return _said("Stopping after this update.")
-
-    return stop
 
 
 def _quota(used: float, token: gr.OAuthToken | None) -> str:
     """What is left of the visitor's time, and what this page took of it."""
     taken = f" This page has used at most {used:.0f} seconds." if used else ""
-    if token is None:
-        return _said(f"{NO_LOGIN}{taken}")
     try:
-        return _said(f"{quota_words(token.token)}{taken}")
+        return _said(f"{quota_words(token.token) if token else NO_LOGIN}{taken}")
     except RocmError as error:
         return fault(str(error))
 
