@@ -29,7 +29,7 @@ from rocm.ui.middleware import body_limit, brief_log, hosts, only_the_page, same
 # Each statement of a vote gives Python's lock away; the usual 5 ms until it is back would add up.
 SWITCH_S = 0.0005
 # Seconds for which ZeroGPU is asked at a time: fewer are granted sooner.
-SLICE_S, DRAWING_S = 60, 30
+SLICE_S = 60
 
 
 def main() -> None:
@@ -141,6 +141,7 @@ def zero_gpu() -> Any:
 
     from rocm.cli.trainer import silence_libraries
     from rocm.generation.draw_slice import draw_slice
+    from rocm.generation.sliced import DRAWING_S
     from rocm.runs.slices import Slices
     from rocm.training.slices import train_slice
 

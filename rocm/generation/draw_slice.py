@@ -1,5 +1,6 @@
 """The answers to a request of the drawing process's protocol; imports torch."""
 
+import time
 from collections.abc import Generator
 from functools import lru_cache
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 from rocm.errors import RocmError
 from rocm.generation.picture import Picture, picture_file, png_bytes
 from rocm.generation.sampler import Sampler
+from rocm.generation.sliced import DRAWING_S, PAUSED
 from rocm.storage.files import write_atomic
 
 Answers = Generator[dict[str, Any], None, None]
@@ -29,8 +31,16 @@ def answers(sampler: Sampler, request: dict[str, Any]) -> Answers:
 
 
 def draw_slice(request: dict[str, Any]) -> Answers:
-    """As `answers`, with a sampler that is kept by a process to which the GPU is lent again."""
-    yield from answers(_sampler(), request)
+    """As `answers`, for half of `DRAWING_S`; pictures that are left then wait for another slice.
+
+    A process to which the GPU is lent again keeps its sampler.
+    """
+    began = time.monotonic()
+    for answer in answers(_sampler(), request):
+        yield answer
+        if "end" not in answer and time.monotonic() - began > DRAWING_S / 2:
+            yield {"end": PAUSED}
+            return
 
 
 @lru_cache(maxsize=1)

@@ -9,6 +9,8 @@ from typing import Any
 from rocm.generation.queue import DrawingQueue, Job, State
 
 ABANDONED_S = 120.0
+DRAWING_S = 30  # for which the GPU is asked at a time
+PAUSED = "paused"
 Draw = Callable[[dict[str, Any]], Generator[dict[str, Any], None, None]]
 NOT_LENT = "The GPU was not lent long enough to draw all pictures. Drawn ones are kept."
 NOBODY_LENT = "The page that asked for these pictures was left before it lent the GPU. Ask again."
@@ -55,11 +57,18 @@ class SlicedQueue(DrawingQueue):
         self._end(job, "failed", NOBODY_LENT)
 
     def _lent(self, job: Job) -> tuple[State, str]:
-        with closing(self._draw(self._order(job))) as answers:
+        end: dict[str, Any] = {"end": PAUSED}
+        while end["end"] == PAUSED and (order := self._order(job))["pictures"]:
+            end = self._slice(job, order)
+        return ("finished", "") if end["end"] == PAUSED else (end["end"], end.get("error", ""))
+
+    def _slice(self, job: Job, order: dict[str, Any]) -> dict[str, Any]:
+        """The last answer to an order."""
+        with closing(self._draw(order)) as answers:
             for answer in answers:
                 if "end" in answer:
-                    return answer["end"], answer.get("error", "")
+                    return answer
                 if job.is_cancelled:
-                    return "cancelled", ""
+                    return {"end": "cancelled"}
                 self._note(job, answer)
-        return "failed", NOT_LENT
+        return {"end": "failed", "error": NOT_LENT}

@@ -12,7 +12,7 @@ from rocm.evaluation.store import Comparisons
 from rocm.generation import sliced
 from rocm.generation.orders import Order, Orders
 from rocm.generation.picture import Picture, picture_file, png_bytes
-from rocm.generation.sliced import SlicedQueue
+from rocm.generation.sliced import PAUSED, SlicedQueue
 from rocm.runs.adapters import BASE
 
 PICTURE = Picture("a red apple", 7)
@@ -25,6 +25,13 @@ def draw(order):
         picture_file(Path(order["folder"]), index).write_bytes(content)
         yield {"index": index, "scores": dict.fromkeys(order["rewards"], 0.5)}
     yield {"end": "finished"}
+
+
+def in_parts(order):
+    """A GPU that is lent for one picture at a time."""
+    first = dict([*order["pictures"].items()][:1])
+    yield from [*draw({**order, "pictures": first})][:1]
+    yield {"end": PAUSED}
 
 
 def broken(order):
@@ -48,6 +55,14 @@ def test_an_order_waits_until_the_gpu_is_lent(tmp_path, order):
     made.lend(entry_id)
     entry, status = made.entry(entry_id)
     assert (len(entry.files), entry.state, status) == (2, "finished", None)
+
+
+def test_pictures_that_one_slice_leaves_are_drawn_in_the_next(tmp_path, order):
+    made = orders(tmp_path, in_parts)
+    entry_id = made.draw(order)
+    made.lend(entry_id)
+    entry, _ = made.entry(entry_id)
+    assert (len(entry.files), entry.state) == (2, "finished")
 
 
 def test_a_gpu_that_is_taken_away_ends_the_order_with_what_is_drawn(tmp_path, order):

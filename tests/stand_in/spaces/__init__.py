@@ -21,6 +21,7 @@ from gradio.context import LocalContext
 
 FORK = multiprocessing.get_context("fork")
 IN_ALL_S = 120.0
+TITLE = "ZeroGPU worker error"
 
 
 def GPU(task=None, *, duration=60):
@@ -58,10 +59,10 @@ def _answers(task, values, duration):
     try:
         while True:
             if not ours.poll(began + duration - time.monotonic()):
-                raise gr.Error("GPU task aborted", title="ZeroGPU worker error")
+                raise gr.Error("GPU task aborted", title=TITLE, print_exception=False)
             kind, content = _received(ours)
             if kind == "error":
-                raise gr.Error(content, title="ZeroGPU worker error", print_exception=False)
+                raise gr.Error(content, title=TITLE, print_exception=False)
             if kind == "end":
                 end = "finished"
                 return
