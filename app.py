@@ -40,7 +40,7 @@ def main() -> None:
     get = os.environ.get
     given = parser.parse_args().mode or get("ROCM_MODE", "")
     host, is_space = get("GRADIO_SERVER_NAME") or "127.0.0.1", bool(get("SPACE_ID"))
-    space = {"space": get("SPACE_ID", ""), "has_login": is_space and bool(get("OAUTH_CLIENT_ID"))}
+    space = {"space": get("SPACE_ID", ""), "has_login": is_space and has_login()}
     names = f"{get('ROCM_ALLOWED_HOSTS', '')},{get('SPACE_HOST', '')}".split(",")
     allowed = hosts(host, is_space, names)
     guard = same_host(allowed)
@@ -127,6 +127,14 @@ def serve_lab(
         theme=theme(),
         css_paths=STYLE,
     )
+
+
+def has_login() -> bool:
+    """Whether Gradio can sign visitors in: hf_oauth is on, and gradio[oauth], as on its Spaces."""
+    variables = ("OAUTH_CLIENT_ID", "OAUTH_CLIENT_SECRET", "OAUTH_SCOPES", "OPENID_PROVIDER_URL")
+    packages = ("authlib", "itsdangerous")
+    is_known = os.environ.get("SYSTEM") == "spaces"  # to Gradio
+    return is_known and all(map(os.environ.get, variables)) and all(map(find_spec, packages))
 
 
 def is_zero_gpu() -> bool:

@@ -44,6 +44,11 @@ def GPU(task=None, *, duration=60):
     return call
 
 
+def gradio_auto_wrap(task):
+    """Gradio calls it with every handler on a Space."""
+    return task
+
+
 def _answers(task, values, duration):
     request = LocalContext.request.get(None)
     if request is None:
