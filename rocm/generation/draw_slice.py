@@ -1,7 +1,7 @@
 """The answers to a request of the drawing process's protocol; imports torch."""
 
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,17 @@ from rocm.storage.files import write_atomic
 Answers = Generator[dict[str, Any], None, None]
 
 
-def answers(sampler: Sampler, request: dict[str, Any]) -> Answers:
+def answers(
+    sampler: Sampler, request: dict[str, Any], is_cancelled: Callable[[], bool] = lambda: False
+) -> Answers:
     """Draw a request; yields the scores of each picture, whose file is then whole, and the end."""
     indices = [int(index) for index in request["pictures"]]
     pictures = [Picture(**settings) for settings in request["pictures"].values()]  # checked
     try:
         for drawn in sampler.draw(pictures, request["rewards"]):
+            if is_cancelled():
+                yield {"end": "cancelled"}
+                return
             content = png_bytes(drawn.image, pictures[drawn.index])
             write_atomic(picture_file(Path(request["folder"]), indices[drawn.index]), content)
             yield {"index": indices[drawn.index], "scores": drawn.scores}

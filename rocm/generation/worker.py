@@ -57,12 +57,8 @@ def _answer(
     sampler: Sampler, request: dict[str, Any], cancelled: set[int], answered: TextIO
 ) -> None:
     number = request["id"]
-    for answer in answers(sampler, request):
-        if number in cancelled:
-            answer = {"end": "cancelled"}
+    for answer in answers(sampler, request, lambda: number in cancelled):
         _say(answered, id=number, **answer)
-        if "end" in answer:
-            return
 
 
 def _say(answered: TextIO, **message: Any) -> None:

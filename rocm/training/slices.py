@@ -9,7 +9,7 @@ from rocm.runs.slices import PAUSED
 from rocm.training.loop import train
 
 # Of a slice's seconds, those left for a checkpoint; an update may take longer than the last ones.
-RESERVE_S = 4.0
+RESERVE_S = 6.0
 SLOWER = 1.5
 
 
