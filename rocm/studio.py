@@ -20,12 +20,14 @@ from rocm.experiments.advise.pilot import (
 from rocm.experiments.sweep import Sweeps
 from rocm.generation.orders import Orders
 from rocm.generation.queue import DrawingQueue
+from rocm.generation.sliced import SlicedQueue
 from rocm.runs.library import Runs
 from rocm.runs.queue import TRAINER, detached
+from rocm.runs.slices import Slices
 from rocm.study.archive.preferences import with_votes
 from rocm.study.report.results import Results
 from rocm.study.service import Studies
-from rocm.study.store.backup import Backup
+from rocm.study.store.backup import Backup, NoBackup
 from rocm.study.store.store import Store
 from rocm.training.estimate import Estimate, estimate
 from rocm.training.preflight import problems
@@ -42,18 +44,22 @@ class Studio:
         home: Path,
         command: Sequence[str] = TRAINER,
         votes: Store | None = None,
-        backup: Backup | None = None,
+        backup: Backup | NoBackup | None = None,
+        slices: Slices | None = None,
     ):
         """Open `home`, which is made when something is first stored.
 
         `command` starts a trainer, `train ...` is appended; `votes` is the store of the studies,
-        opened when needed if not given.
+        opened when needed if not given. With `slices` runs are trained and pictures drawn in them,
+        and nothing in the background.
         """
         self.runs = Runs(home, command)
         self.home = self.runs.queue.home
         self.presets = Presets(self.home)
         self.sweeps = Sweeps(self.home, self.runs.queue)
-        drawing = DrawingQueue(self.home / "generated" / "worker.log")
+        self.slices = slices
+        log = self.home / "generated" / "worker.log"
+        drawing = SlicedQueue(log, slices.draw) if slices else DrawingQueue(log)
         self.generation = Orders(self.home, drawing)
         self.comparisons = Comparisons(self.home, drawing)
         self.results = Results(self.home, votes)

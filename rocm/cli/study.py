@@ -34,7 +34,7 @@ study_report = lazy("rocm.study.report.stored:study_report")
 erase = lazy("rocm.study.store.erase")
 invitations = lazy("rocm.study.store.invitations")
 make_tasters = lazy("rocm.cli.tasters:make_tasters")
-Backup = lazy("rocm.study.store.backup:Backup")
+forget_the_past = lazy("rocm.study.store.backup:forget_the_past")
 open_restored = lazy("rocm.study.store.backup:open_restored")
 open_pictures = lazy("rocm.study.store.pictures:Pictures")
 simulated = lazy("rocm.study.store.simulated_raters")
@@ -126,14 +126,14 @@ def trained_on_votes(config: RunConfig, home: Path) -> RunConfig:
 @contextmanager
 def study_home(home: Path, creates: bool = False) -> Iterator[StudyHome]:
     """The store and pictures of a home; with `creates` both are made where they do not exist."""
-    file, folder = home / "study.sqlite3", os.environ.get("ROCM_BACKUP")
+    file, backup = home / "study.sqlite3", os.environ.get("ROCM_BACKUP")
     if creates:
         home.mkdir(parents=True, exist_ok=True)
     if url := os.environ.get("DATABASE_URL"):
         store = open_store(url)
-    elif folder:
+    elif backup:
         home.mkdir(parents=True, exist_ok=True)
-        store = open_restored(file, Path(folder), creates)
+        store = open_restored(file, backup, creates)
     else:
         store = open_store(file, creates=creates)
     try:
@@ -283,9 +283,9 @@ def _erase(at: StudyHome, options: argparse.Namespace) -> str:
 
 
 def _forget_in_backup(at: StudyHome) -> None:
-    folder = os.environ.get("ROCM_BACKUP")
-    if folder and at.store.database.is_sqlite:
-        Backup(at.store.database, Path(folder)).forget_the_past()
+    backup = os.environ.get("ROCM_BACKUP")
+    if backup and at.store.database.is_sqlite:
+        forget_the_past(at.store.database, backup)
 
 
 def _forget(at: StudyHome, options: argparse.Namespace) -> str:

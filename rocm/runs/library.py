@@ -52,10 +52,17 @@ class Runs(Reports):
 
         Returns the run's id: `name` (the preset's), date, time, and four random characters.
         """
+        run_id = self.create(config, name, place=time.time())
+        self.queue.ensure_worker()
+        return run_id
+
+    def create(self, config: RunConfig, name: str = "run", place: float = 0.0) -> str:
+        """A new run, which waits at a `place` of the queue, or is stopped before its begin (0)."""
         stem = "".join(c if c.isalnum() and c.isascii() else "-" for c in name).strip("-")
         run_id = f"{stem[:60] or 'run'}-{datetime.now():%Y%m%d-%H%M%S}-{token_hex(2)}"
-        RunDir.create(self.folder / run_id, config, preset=name, place=time.time())
-        self.queue.ensure_worker()
+        run = RunDir.create(self.folder / run_id, config, preset=name, place=place)
+        if not place:
+            run.mark_ended("stopped")
         return run_id
 
     def resume(self, run_id: str) -> None:

@@ -25,10 +25,12 @@ from rocm.ui.train import view as run_view
 from rocm.ui.train.actions import Actions, build_actions, build_restart, pressable
 from rocm.ui.train.advice import build_advice
 from rocm.ui.train.charts import MAX_RUNS, live_charts
+from rocm.ui.train.elsewhere import build_elsewhere
 from rocm.ui.train.form import build_form
 from rocm.ui.train.overoptimization import build_overoptimization
 from rocm.ui.train.previews import previews
 from rocm.ui.train.runs import AskedRun, RunsToCompare, listed, run_list
+from rocm.ui.train.slices import build_slices
 from rocm.ui.train.sweeps import build_sweeps
 from rocm.ui.watch import watcher
 
@@ -47,18 +49,23 @@ def build(studio: Studio, access: Access, page: gr.Blocks) -> None:
     """Make the page in the open block, whose load event selects a run."""
     selected, overlay, seen = gr.State(""), gr.State(()), gr.State(Seen())
     actions: Actions | None = None
+    may_queue = access.may_train and studio.slices is None
     with gr.Row(elem_classes="page"):
         with gr.Column(scale=1, min_width=320, elem_classes="left"):
-            if access.may_train:
+            if studio.slices:
+                build_slices(studio, studio.slices, selected, page, access.has_login)
+            elif may_queue:
                 form = build_form(studio, access, selected, page)
             else:
                 gr.Markdown(HOW_TO_ALLOW, elem_id="training_off")
+            if access.space:
+                build_elsewhere(studio, access, selected)
         with gr.Column(scale=3, min_width=320, elem_classes="right"):
-            if access.may_train:
+            if may_queue or studio.slices:
                 to_form("run")
             runs = run_list(studio.runs)
             state = gr.HTML(elem_id="state")
-            if access.may_train:
+            if may_queue:
                 actions = build_actions(studio.runs, access, form, selected)
             with gr.Column(elem_id="warnings"):
                 warnings = gr.HTML()
@@ -71,8 +78,8 @@ def build(studio: Studio, access: Access, page: gr.Blocks) -> None:
                 with gr.Column(min_width=320):
                     charts = live_charts(studio.runs)
             build_overoptimization(studio.runs, selected)
-            build_sweeps(studio, access, form if access.may_train else None)
-            build_advice(studio, access, form if access.may_train else None)
+            build_sweeps(studio, access, form if may_queue else None)
+            build_advice(studio, access, form if may_queue else None)
     view = {"runs": runs, "state": state, "warnings": warnings, "charts": charts}
     view |= {"previews": pictures, **(actions.components if actions else {})}
     page.load(_chooser(studio.runs), None, [selected, overlay], **QUIET)
