@@ -60,6 +60,8 @@ def _comparisons(store: Store, study_id: str) -> tuple[Comparison, ...]:
             .where(pair.c.study_id == study_id, pair.c.kind == "main")
             .distinct()
         ).all()
+        twins = rows.twin_arms(connection, study_id)
+    compared = [two for two in compared if not twins & set(two)]
     ordered = sorted(sorted((arms[a], arms[b])) for a, b in compared)
     betas = _betas(store, study_id)
     return tuple(Comparison(f"{a[1]}:{b[1]}", a[1], b[1], betas.get(a[1])) for a, b in ordered)
