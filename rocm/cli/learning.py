@@ -13,7 +13,7 @@ from rocm.errors import ConfigError, StudyError
 from rocm.models.consistency import resolve_device
 from rocm.rewards.load import load_rewards
 from rocm.rewards.names import EMBEDDED, EMBEDDED_MODEL, WITHOUT_GRADIENT, usable_published
-from rocm.rewards.preference import Features, save_preference
+from rocm.rewards.preference import Features, save_preference, write_card
 from rocm.rewards.preference_files import PREFIX, check_new_name, rewards_folder
 from rocm.storage.files import make_folder
 from rocm.study.archive.learning import Lesson, gather
@@ -30,7 +30,7 @@ def learn_from_votes(
 
     `rewards` (names with commas) and `embedding` are chosen by the pictures' model if empty. Raises
     ConfigError for a bad name, StudyError for studies that give no votes, or if the reward is
-    refused: a sentence with its figure for each reason.
+    refused: a sentence with its figure for each reason; the card is written then too.
     """
     folder = check_new_name(name, rewards_folder(home))
     if not all(study.startswith(STUDY) for study in studies):
@@ -40,12 +40,16 @@ def learn_from_votes(
         names, tower = _parts(rewards, embedding, lesson.model)
         row, table, probe = measure(at, lesson, names, tower)
     learned = learn_reward(lesson, row, table, names)
+    texts = card(name, lesson, learned)
     if learned.refusals:
-        raise StudyError(f"No reward was made. {' '.join(learned.refusals)}")
+        write_card(folder, texts)
+        reasons = " ".join(learned.refusals)
+        raise StudyError(f"No reward was made. {reasons} All figures: {folder / 'card.html'}")
     record = {"format": 1, "rewards": names, "embedding": tower, "model": lesson.model}
-    record |= {"studies": dict(lesson.manifests), "num_votes": len(lesson.votes)}
+    record |= {"studies": dict(lesson.manifests), "votes": dict(lesson.heads)}
+    record |= {"num_votes": len(lesson.votes)}
     tensors = {key: torch.from_numpy(np.asarray(x)) for key, x in learned.tensors.items()}
-    save_preference(folder, {**tensors, "probe": probe}, record, card(name, lesson, learned))
+    save_preference(folder, {**tensors, "probe": probe}, record, texts)
     return _summary(name, learned, folder)
 
 

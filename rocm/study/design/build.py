@@ -17,6 +17,7 @@ from rocm.config.objective import AUTO
 from rocm.errors import ConfigError, MissingFile, StudyError
 from rocm.generation.picture import Picture
 from rocm.generation.queue import DrawingQueue
+from rocm.rewards.preference_files import check_base
 from rocm.runs.adapters import RUN, find_adapter, fingerprint
 from rocm.storage.files import make_folder, write_atomic
 from rocm.storage.paths import find_folder
@@ -79,6 +80,8 @@ def build(work: Build, recipe: Recipe) -> str:
 def begin(home: Path, store: Store, recipe: Recipe) -> str:
     """Check a recipe, store its draft and the recipe itself, without drawing; returns the id."""
     study_id, arms = identified(home, recipe)
+    for values in arms:
+        check_base(recipe.rewards, values["model"])
     statuses = {study.study_id: study.status for study in store.studies()}
     if statuses.get(study_id, "draft") != "draft":
         raise StudyError(
