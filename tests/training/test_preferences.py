@@ -31,8 +31,8 @@ def load(folder, text, name="table.csv", held_out=()):
 def test_csv_and_json_lines_give_the_same_rows_and_other_columns_are_passed_over(folder):
     mine, other = (str((folder / name).resolve()) for name in ("mine", "other one"))
     expected = (
-        Preference("a red apple, ripe", 3, mine, "base"),
-        Preference("a whale", 2**63 - 1, "base", other),
+        Preference("a red apple, ripe", 3, mine, "base", 3),
+        Preference("a whale", 2**63 - 1, "base", other, 2**63 - 1),
     )
     table = (
         "rater,prompt,seed,winner,loser\n"

@@ -22,6 +22,7 @@ from rocm.runs.adapters import RUN, find_adapter, fingerprint
 from rocm.storage.files import make_folder, write_atomic
 from rocm.storage.paths import find_folder
 from rocm.study.design import lifecycle
+from rocm.study.design.lineage import lineage_of
 from rocm.study.design.manifest import canonical, digest
 from rocm.study.design.pairing import (
     SECOND_SEED,
@@ -137,6 +138,8 @@ def resolved(home: Path, given: StudyArm) -> dict[str, Any]:
             "reward": given.reward or adapter.config.reward,
             "beta": None if adapter.config.beta == AUTO else adapter.config.beta,
         }
+        if lineage := lineage_of(adapter.run):
+            values["lineage"] = lineage
     hashed = fingerprint(folder) if folder else None
     return {**values, "adapter": folder, "adapter_sha256": hashed}
 

@@ -49,6 +49,7 @@ class StudyContext:
 
     `prompts`, `design` and `exclusion_rules` are in words. Answers below `fastest_ms` are fast.
     `votes_head` ends the chain of votes; `num_chained_later` of them were chained later than made.
+    `links` lead from earlier votes to the arms that learned from them: words and sha256.
     """
 
     title: str
@@ -67,6 +68,7 @@ class StudyContext:
     votes_head: str = ""
     num_chained_later: int = 0
     arm_betas: Mapping[str, float] = field(default_factory=dict)
+    links: tuple[tuple[str, str], ...] = ()
 
     @property
     def marks(self) -> tuple[str, ...]:
