@@ -12,6 +12,7 @@ from rocm.cli.lazy import lazy
 from rocm.config import RunConfig
 
 if TYPE_CHECKING:
+    from rocm.study.design.recipe import Recipe
     from rocm.study.store.pictures import Pictures
     from rocm.study.store.store import Store
 
@@ -22,6 +23,11 @@ pack = lazy("rocm.study.archive.pack:pack")
 unpack = lazy("rocm.study.archive.pack:unpack")
 with_votes: Callable[..., tuple[RunConfig, str]] = lazy("rocm.study.archive.preferences:with_votes")
 verify = lazy("rocm.study.archive.verify:verify")
+gather = lazy("rocm.study.archive.learning:gather")
+next_recipe = lazy("rocm.study.design.rounds:next_recipe")
+pick_pairs = lazy("rocm.cli.learning:pick_pairs")
+recipe_file = lazy("rocm.study.design.build:recipe_file")
+study_progress = lazy("rocm.study.report.progress:study_progress")
 lifecycle = lazy("rocm.study.design.lifecycle")
 make_build = lazy("rocm.study.design.build:Build")
 build = lazy("rocm.study.design.build:build")
@@ -66,6 +72,12 @@ def add_study_arguments(parser: argparse.ArgumentParser) -> None:
     sub = _of_study(actions, "strike", _strike, "exclude a pair before the study opens")
     sub.add_argument("pair", type=int, help="number of the pair")
     sub.add_argument("reason", help="kept in the manifest; an empty reason includes the pair again")
+    words = "build a further round: 70 % of its pairs are those that a learned reward is unsure of"
+    sub = _of_study(actions, "next", _next, words)
+    sub.add_argument(
+        "also", nargs="*", metavar="STUDY", help="other closed studies to learn from too"
+    )
+    sub.add_argument("--pairs", type=int, help="default: as many as STUDY has")
     sub = _of_study(actions, "power", _power, "calculate cost and power of a study")
     sub.add_argument("--seconds-per-pair", type=float, default=20.0, help="default: 20")
     sub.add_argument("--pay-per-hour", type=float, default=0.0, help="in any currency; default: 0")
@@ -161,13 +173,31 @@ def _id(at: StudyHome, options: argparse.Namespace) -> str:
 
 
 def _build(at: StudyHome, options: argparse.Namespace) -> str:
-    recipe = load_recipe(options.recipe)
+    return _built(at, draw_study(at, load_recipe(options.recipe)))
+
+
+def draw_study(at: StudyHome, recipe: "Recipe") -> str:
+    """Build a recipe's study, or resume its build, with lines of progress; its id."""
     queue = DrawingQueue(at.home / "studies" / "worker.log")
     try:
         say: Callable[[str], None] = lambda line: print(line, flush=True)  # noqa: E731
-        study_id = build(make_build(at.home, at.store, at.pictures, queue, say), recipe)
+        return str(build(make_build(at.home, at.store, at.pictures, queue, say), recipe))
     finally:
         queue.close()
+
+
+def _next(at: StudyHome, options: argparse.Namespace) -> str:
+    studies = [
+        named(at.store.studies(), given).study_id for given in (options.study, *options.also)
+    ]
+    gather(at.store, studies)  # refuses before anything is drawn
+    study_id = draw_study(at, next_recipe(load_recipe(recipe_file(at.home, studies[0]))))
+    wanted = options.pairs or study_progress(at.store, studies[0]).num_pairs
+    pick_pairs(at, study_id, studies, wanted)
+    return _built(at, study_id)
+
+
+def _built(at: StudyHome, study_id: str) -> str:
     return (
         f"{summary(at.store, study_id)}\nCheck the pairs: python -m rocm study pairs {study_id}\n"
         f"Then: python -m rocm study open {study_id}"

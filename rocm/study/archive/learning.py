@@ -26,8 +26,8 @@ class Lesson:
     """Votes on the primary questions of some studies.
 
     `votes` are analyzed ones, `repeats` those that were decided alike of flipped repeats that were
-    decided twice, `manifests` and `heads` (ends of the chains of votes) hashes by study; `model` drew every
-    picture. `num_kept` votes on prompts of the test part are left out.
+    decided twice, `manifests` and `heads` (ends of the chains of votes) hashes by study; `model`
+    drew every picture. `num_kept` votes on prompts of the test part are left out.
     """
 
     votes: Sequence[Vote]

@@ -65,8 +65,8 @@ def lineages(connection: Connection, study_id: str) -> dict[str, list[Lineage]]:
 
 def chain_rows(connection: Connection, study_id: str) -> tuple[tuple[str, str], ...]:
     """Links of a study's chain in order, in words, each with its sha256; empty without lineage."""
-    adapters = select(arm.c.name, arm.c.adapter_sha256).where(arm.c.study_id == study_id)
-    weights: Mapping[str, str] = {row.name: row.adapter_sha256 for row in connection.execute(adapters)}
+    arms = select(arm.c.name, arm.c.adapter_sha256).where(arm.c.study_id == study_id)
+    weights: Mapping[str, str] = {row.name: row.adapter_sha256 for row in connection.execute(arms)}
     rows: dict[str, str] = {}
     for name, sources in sorted(lineages(connection, study_id).items()):
         for source in sources:

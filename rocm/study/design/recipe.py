@@ -134,11 +134,14 @@ class Recipe(Part):
     arms: tuple[StudyArm, ...] = field(
         ..., "Arms", "Models to compare.", min_length=2, max_length=40
     )
-    comparisons: Literal["all", "neighbors", "paper-figure-3"] | tuple[tuple[Name, Name], ...] = field(
-        "all",
-        "Comparisons",
-        "all: every two arms. neighbors: each arm with the next, for a ladder of betas. "
-        "paper-figure-3: rocm-REWARD with rlcm-REWARD for each reward. Or a list of pairs of arms.",
+    comparisons: Literal["all", "neighbors", "paper-figure-3"] | tuple[tuple[Name, Name], ...] = (
+        field(
+            "all",
+            "Comparisons",
+            "all: every two arms. neighbors: each arm with the next, for a ladder of betas. "
+            "paper-figure-3: rocm-REWARD with rlcm-REWARD for each reward. Or a list of pairs of "
+            "arms.",
+        )
     )
     prompts: Prompts = field(Prompts(), "Prompts", "Which prompts, and how many.")
     seed: int = field(0, "Seed", "Seed of prompts, noise, order and sides.", ge=0, le=2**53 - 1)
@@ -172,7 +175,7 @@ class Recipe(Part):
     within_arms: bool = field(
         False,
         "Pairs within arms",
-        "Also pairs of two seeds of an arm: a reward learns from them, and no win rate counts them.",
+        "Also pairs of two seeds of an arm: rewards learn from them, no win rate counts them.",
         SIZE,
     )
     main_per_rater: int = field(

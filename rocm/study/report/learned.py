@@ -142,8 +142,8 @@ def _blocks(lesson: Lesson, learned: Learned) -> list[Block]:
         Paragraph(
             f"Decided votes predicted: {share(learned.accuracy)}. Log-loss in nats per vote; the "
             "gain is that of the learned reward, with its one-sided 95 % lower bound over prompts "
-            "and raters. For 'arms', it is the gain beside the strengths of the arms. For a left-out "
-            "comparison, the fit has seen the other comparisons only."
+            "and raters. For 'arms', it is the gain beside the strengths of the arms. For a "
+            "left-out comparison, the fit has seen the other comparisons only."
         ),
         TextTable(
             ("model", "log-loss", "gain", "lower bound"),

@@ -84,8 +84,8 @@ def cross_validate(choices: Choices, rewards: Sequence[str]) -> HeldOut:
         losses[ARMED][out] = fit(armed.where(train), prior, pull).log_loss(armed.where(out))
         for name, columns in alone.items():
             one = replace(choices, difference=columns)
-            pull = WEAK_RIDGE if name in single else STACK_RIDGE
-            losses[name][out] = _plain(one.where(train), pull).log_loss(one.where(out))
+            ridge = WEAK_RIDGE if name in single else STACK_RIDGE
+            losses[name][out] = _plain(one.where(train), ridge).log_loss(one.where(out))
     plan = choose(choices)
     return HeldOut(losses | leave_comparisons_out(choices, plan), utility, plan)
 

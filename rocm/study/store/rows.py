@@ -24,8 +24,8 @@ class Vote:
     `comparison` is `A:B`, the arms' names in the recipe's order, or codes where the key is
     elsewhere; a and b are these, not those of the table `pair`. `rules` (`checks`, `unseen`,
     `pilot`, `withdrawn`, joined by `;`) say why a vote is `excluded`. `unseen`: by the server's
-    clock the pictures were not shown, or for less than `min_median_ms`. `within`: both pictures are of
-    one arm, b's drawn with the next seed. Sizes are CSS pixels, times ISO.
+    clock the pictures were not shown, or for less than `min_median_ms`. `within`: both pictures are
+    of one arm, b's drawn with the next seed. Sizes are CSS pixels, times ISO.
     """
 
     study: str

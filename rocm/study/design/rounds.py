@@ -1,0 +1,35 @@
+"""The studies that follow a study: a further round of votes, and the last one on test prompts."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rocm.study.design.recipe import Recipe
+
+CANDIDATES = 3
+"""Pairs that are drawn for each that is picked."""
+MAX_SEEDS = 16
+
+
+def next_recipe(recipe: Recipe) -> Recipe:
+    """A study like another one, with the next seed and several times its pairs to pick from."""
+    num = min(CANDIDATES * recipe.seeds_per_prompt, MAX_SEEDS)
+    prompts = recipe.prompts.model_dump() | {"split": "training"}
+    return _changed(recipe, seed=recipe.seed + 1, seeds_per_prompt=num, prompts=prompts)
+
+
+def last_recipe(recipe: Recipe, arms: list[Mapping[str, Any]], num_prompts: int) -> Recipe:
+    """The study of other arms on prompts of the test part that decides what a reward was worth."""
+    prompts = recipe.prompts.model_dump() | {"split": "test", "num": num_prompts}
+    return _changed(
+        recipe,
+        arms=arms,
+        prompts=prompts,
+        comparisons="all",
+        within_arms=False,
+        seeds_per_prompt=1,
+        main_per_rater=min(recipe.main_per_rater, num_prompts * len(arms) * (len(arms) - 1) // 2),
+    )
+
+
+def _changed(recipe: Recipe, **changed: Any) -> Recipe:
+    return Recipe.load(recipe.model_dump() | changed)
