@@ -18,13 +18,13 @@ from rocm.rewards.preference_files import PREFIX, check_new_name, rewards_folder
 from rocm.storage.files import make_folder
 from rocm.study.archive.learning import gather
 from rocm.study.design import lifecycle
+from rocm.study.design.rounds import NOT_PICKED
 from rocm.study.report.learned import Learned, card, learn_reward
 from rocm.study.statistics.preference_basis import Basis
 from rocm.study.statistics.preference_fit import choose, ensemble, pick
 from rocm.study.statistics.votes import Floats
 
 STUDY = "study:"
-NOT_PICKED = "not picked for this round"
 
 
 def learn_from_votes(

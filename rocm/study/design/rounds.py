@@ -8,6 +8,7 @@ from rocm.study.design.recipe import Recipe
 CANDIDATES = 3
 """Pairs that are drawn for each that is picked."""
 MAX_SEEDS = 16
+NOT_PICKED = "not picked for this round"
 
 
 def next_recipe(recipe: Recipe) -> Recipe:

@@ -8,6 +8,7 @@ from sqlalchemy import func, select
 
 from rocm.errors import StudyError
 from rocm.study.design.lineage import chain_rows
+from rocm.study.design.rounds import NOT_PICKED
 from rocm.study.report.report import Report, report
 from rocm.study.statistics.analysis import Comparison, StudyContext
 from rocm.study.statistics.flags import FASTEST_MS
@@ -16,6 +17,11 @@ from rocm.study.statistics.votes import Votes
 from rocm.study.store import chain, rows
 from rocm.study.store.store import Store
 from rocm.study.store.tables import arm, pair, rater, trial
+
+PICKED = (
+    "Pairs were picked because a learned reward was unsure of them. Scores are those of the picked "
+    "pairs, not of all: use these votes to learn a reward, and another study for win rates."
+)
 
 
 def study_report(store: Store, study_id: str) -> Report:
@@ -49,6 +55,7 @@ def study_report(store: Store, study_id: str) -> Report:
         num_chained_later=end["num_chained_later"],
         arm_betas=_betas(store, study_id),
         links=links,
+        cautions=(PICKED,) if any(p["struck"] == NOT_PICKED for p in config.get("pairs", ())) else (),
     )
     votes = Votes.from_rows(vars(vote) for vote in reported)
     return report(votes, info, _rewards(reported, store.scores(study_id)))
