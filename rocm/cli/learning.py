@@ -51,7 +51,7 @@ def learn_from_votes(
         raise StudyError(f"No reward was made. {reasons} All figures: {folder / 'card.html'}")
     record = {"format": 1, "rewards": names, "embedding": tower, "model": lesson.model}
     record |= {"studies": dict(lesson.manifests), "votes": dict(lesson.heads)}
-    record |= {"num_votes": len(lesson.votes)}
+    record |= {"num_votes": len(lesson.votes), "best_single": learned.best_single}
     tensors = {key: torch.from_numpy(np.asarray(x)) for key, x in learned.tensors.items()}
     save_preference(folder, {**tensors, "probe": probe}, record, texts)
     return _summary(name, learned, folder)

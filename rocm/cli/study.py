@@ -28,6 +28,8 @@ next_recipe = lazy("rocm.study.design.rounds:next_recipe")
 pick_pairs = lazy("rocm.cli.learning:pick_pairs")
 recipe_file = lazy("rocm.study.design.build:recipe_file")
 study_progress = lazy("rocm.study.report.progress:study_progress")
+loop = lazy("rocm.study.report.loop")
+make_runs = lazy("rocm.runs.library:Runs")
 lifecycle = lazy("rocm.study.design.lifecycle")
 make_build = lazy("rocm.study.design.build:Build")
 build = lazy("rocm.study.design.build:build")
@@ -78,6 +80,9 @@ def add_study_arguments(parser: argparse.ArgumentParser) -> None:
         "also", nargs="*", metavar="STUDY", help="other closed studies to learn from too"
     )
     sub.add_argument("--pairs", type=int, help="default: as many as STUDY has")
+    _of_study(actions, "loop", _loop, "show where the loop of a study stands, with each command")
+    _of_study(actions, "arms", _arms, "queue the runs that the last study compares")
+    _of_study(actions, "last", _last, "build the last study: the arms on prompts of the test part")
     sub = _of_study(actions, "power", _power, "calculate cost and power of a study")
     sub.add_argument("--seconds-per-pair", type=float, default=20.0, help="default: 20")
     sub.add_argument("--pay-per-hour", type=float, default=0.0, help="in any currency; default: 0")
@@ -195,6 +200,26 @@ def _next(at: StudyHome, options: argparse.Namespace) -> str:
     wanted = options.pairs or study_progress(at.store, studies[0]).num_pairs
     pick_pairs(at, study_id, studies, wanted)
     return _built(at, study_id)
+
+
+def _loop(at: StudyHome, options: argparse.Namespace) -> str:
+    stages = loop.loop_of(at.store, at.home, _id(at, options)).stages
+    return "\n".join(
+        f"{'done' if stage.is_done else '    '}  {stage.name}: {stage.words}\n      {stage.command}"
+        for stage in stages
+    )
+
+
+def _arms(at: StudyHome, options: argparse.Namespace) -> str:
+    runs = make_runs(at.home)
+    started = loop.start_arms(at.store, at.home, runs, _id(at, options))
+    words = "In the queue: " + ", ".join(started) if started else "All arms are there already."
+    return f"{words}\nSee them: python -m rocm runs"
+
+
+def _last(at: StudyHome, options: argparse.Namespace) -> str:
+    recipe = loop.last_study(at.store, at.home, _id(at, options))
+    return _built(at, draw_study(at, recipe))
 
 
 def _built(at: StudyHome, study_id: str) -> str:

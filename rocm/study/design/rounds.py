@@ -1,6 +1,5 @@
 """The studies that follow a study: a further round of votes, and the last one on test prompts."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from rocm.study.design.recipe import Recipe
@@ -18,17 +17,20 @@ def next_recipe(recipe: Recipe) -> Recipe:
     return _changed(recipe, seed=recipe.seed + 1, seeds_per_prompt=num, prompts=prompts)
 
 
-def last_recipe(recipe: Recipe, arms: list[Mapping[str, Any]], num_prompts: int) -> Recipe:
-    """The study of other arms on prompts of the test part that decides what a reward was worth."""
-    prompts = recipe.prompts.model_dump() | {"split": "test", "num": num_prompts}
+def last_recipe(
+    recipe: Recipe, arms: list[dict[str, Any]], rewards: tuple[str, ...] = ()
+) -> Recipe:
+    """The study of other arms, on as many prompts of the test part; every two arms are compared."""
+    most = recipe.prompts.num * len(arms) * (len(arms) - 1) // 2
     return _changed(
         recipe,
         arms=arms,
-        prompts=prompts,
+        rewards=rewards,
+        prompts=recipe.prompts.model_dump() | {"split": "test"},
         comparisons="all",
         within_arms=False,
         seeds_per_prompt=1,
-        main_per_rater=min(recipe.main_per_rater, num_prompts * len(arms) * (len(arms) - 1) // 2),
+        main_per_rater=min(recipe.main_per_rater, most),
     )
 
 

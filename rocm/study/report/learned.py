@@ -42,6 +42,12 @@ class Learned:
     blind: Mapping[str, Share]
     temperature: float
 
+    @property
+    def best_single(self) -> str:
+        """The reward that alone predicts left-out votes best; empty without rewards."""
+        others = [gain for gain in self.gains if gain.name in self.leans]
+        return min(others, key=lambda gain: gain.loss).name if others else ""
+
 
 def learn_reward(
     lesson: Lesson, row: Mapping[str, int], table: Floats, rewards: Sequence[str]

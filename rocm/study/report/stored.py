@@ -55,7 +55,9 @@ def study_report(store: Store, study_id: str) -> Report:
         num_chained_later=end["num_chained_later"],
         arm_betas=_betas(store, study_id),
         links=links,
-        cautions=(PICKED,) if any(p["struck"] == NOT_PICKED for p in config.get("pairs", ())) else (),
+        cautions=(PICKED,)
+        if any(p["struck"] == NOT_PICKED for p in config.get("pairs", ()))
+        else (),
     )
     votes = Votes.from_rows(vars(vote) for vote in reported)
     return report(votes, info, _rewards(reported, store.scores(study_id)))

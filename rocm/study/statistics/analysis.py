@@ -49,7 +49,8 @@ class StudyContext:
 
     `prompts`, `design` and `exclusion_rules` are in words. Answers below `fastest_ms` are fast.
     `votes_head` ends the chain of votes; `num_chained_later` of them were chained later than made.
-    `cautions` concern all figures. `links` lead from earlier votes to the arms that learned from them: words and sha256.
+    `cautions` concern all figures. `links` lead from earlier votes to the arms that learned from
+    them: words and sha256.
     """
 
     title: str
