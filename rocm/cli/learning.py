@@ -16,7 +16,7 @@ from rocm.rewards.names import EMBEDDED, EMBEDDED_MODEL, WITHOUT_GRADIENT, usabl
 from rocm.rewards.preference import Features, save_preference, write_card
 from rocm.rewards.preference_files import PREFIX, check_new_name, rewards_folder
 from rocm.storage.files import make_folder
-from rocm.study.archive.learning import gather
+from rocm.study.archive.learning import Lesson, gather
 from rocm.study.design import lifecycle
 from rocm.study.design.rounds import NOT_PICKED
 from rocm.study.report.learned import Learned, card, learn_reward
@@ -41,20 +41,49 @@ def learn_from_votes(
         raise ConfigError(f"{' '.join(studies)} is no list of studies. Write study:ID.")
     with study_home(home) as at:
         lesson = gather(at.store, [study.removeprefix(STUDY) for study in studies])
-        names, tower = _parts(rewards, embedding, lesson.model)
-        row, table, probe = measure(at, lesson.pictures, names, tower)
-    learned = learn_reward(lesson, row, table, names)
-    texts = card(name, lesson, learned)
+        learned = teach(at, lesson, name, (rewards, embedding))
     if learned.refusals:
-        write_card(folder, texts)
         reasons = " ".join(learned.refusals)
         raise StudyError(f"No reward was made. {reasons} All figures: {folder / 'card.html'}")
+    return _summary(name, learned, folder)
+
+
+def teach(
+    at: StudyHome,
+    lesson: Lesson,
+    name: str,
+    parts: tuple[str, str] = ("", ""),
+    keeps_refused: bool = False,
+) -> Learned:
+    """Learn a reward and write it with its card, of a refused one the card alone.
+
+    `parts` are rewards and embedding, as in `learn_from_votes`.
+    """
+    folder = rewards_folder(at.home) / name
+    names, tower = _parts(*parts, lesson.model)
+    learned, probe = _learned(at, lesson, names, tower)
+    texts = card(name, lesson, learned)
+    if learned.refusals and not keeps_refused:
+        write_card(folder, texts)
+        return learned
     record = {"format": 1, "rewards": names, "embedding": tower, "model": lesson.model}
     record |= {"studies": dict(lesson.manifests), "votes": dict(lesson.heads)}
     record |= {"num_votes": len(lesson.votes), "best_single": learned.best_single}
     tensors = {key: torch.from_numpy(np.asarray(x)) for key, x in learned.tensors.items()}
     save_preference(folder, {**tensors, "probe": probe}, record, texts)
-    return _summary(name, learned, folder)
+    return learned
+
+
+def is_refused(at: StudyHome, lesson: Lesson) -> bool:
+    """Whether a reward of these votes would be refused; nothing is written."""
+    return bool(_learned(at, lesson, *_parts("", "", lesson.model))[0].refusals)
+
+
+def _learned(
+    at: StudyHome, lesson: Lesson, rewards: Sequence[str], embedding: str
+) -> tuple[Learned, torch.Tensor]:
+    row, table, probe = measure(at, lesson.pictures, rewards, embedding)
+    return learn_reward(lesson, row, table, rewards), probe
 
 
 def pick_pairs(at: StudyHome, draft: str, studies: Sequence[str], num: int) -> int:

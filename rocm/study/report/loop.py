@@ -2,6 +2,7 @@
 study of those arms. Where it stands, and the steps that follow.
 """
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +14,17 @@ from rocm.rewards.names import EMBEDDED_MODEL
 from rocm.rewards.preference_files import learned_here, read_preference
 from rocm.runs.adapters import RUN
 from rocm.runs.library import Runs
+from rocm.runs.queue import detached
 from rocm.runs.run_dir import RunDir
+from rocm.storage.files import make_folder
+from rocm.study.archive.learning import gather
 from rocm.study.archive.preferences import PREFIX, SHARED, with_votes
+from rocm.study.design.background import Builds
 from rocm.study.design.build import recipe_file
 from rocm.study.design.lineage import lineages
 from rocm.study.design.recipe import Recipe
 from rocm.study.design.rounds import last_recipe
+from rocm.study.report.results import Results
 from rocm.study.store.store import Store
 
 ROCM, D3PO = "tiny-rocm-kl", "tiny-d3po"
@@ -141,6 +147,14 @@ def start_arms(store: Store, home: Path, runs: Runs, study_id: str) -> list[str]
 
     Returns their ids. StudyError without a learned reward, or for another model than the embedded.
     """
+    known = loop_of(store, home, study_id).runs
+    wanted = arm_settings(store, home, study_id)
+    missing = [wanted[method] for method in wanted if method not in known]
+    return [runs.start(config, preset) for preset, config in missing]
+
+
+def arm_settings(store: Store, home: Path, study_id: str) -> dict[str, tuple[str, RunConfig]]:
+    """Preset and settings of each arm by method; errors as `start_arms`."""
     now = loop_of(store, home, study_id)
     if not now.reward:
         raise StudyError("No reward has learned from this study yet. Learn one first.")
@@ -157,12 +171,10 @@ def start_arms(store: Store, home: Path, runs: Runs, study_id: str) -> list[str]
         "ROCM on the best single reward": (ROCM, {"reward": record["best_single"], "beta": "auto"}),
         "D3PO on the votes": (D3PO, {"preferences": voted}),
     }
-    started = []
-    for method, (preset, own) in wanted.items():
-        if method not in now.runs:
-            config, _ = with_votes(RunConfig.load(preset, **shared, **own), store, home)
-            started.append(runs.start(config, preset))
-    return started
+    return {
+        method: (preset, with_votes(RunConfig.load(preset, **shared, **own), store, home)[0])
+        for method, (preset, own) in wanted.items()
+    }
 
 
 def last_study(store: Store, home: Path, study_id: str) -> Recipe:
@@ -184,3 +196,40 @@ def last_study(store: Store, home: Path, study_id: str) -> Recipe:
 
 def _shared(recipe: Recipe) -> dict[str, Any]:
     return {name: getattr(recipe.arms[0], name) for name in SHARED}
+
+
+class Loops:
+    """The loops of one home, as the Results page shows and continues them."""
+
+    def __init__(self, home: Path, results: Results, runs: Runs, builds: Builds | None):
+        """`results` know the votes, `runs` queue arms, `builds` draw studies."""
+        self._home, self._results, self._runs, self._builds = home, results, runs, builds
+
+    def stages(self, study_id: str) -> list[Stage]:
+        """Every step of a study's loop, in order."""
+        return loop_of(self._results.store, self._home, study_id).stages
+
+    def next_round(self, study_id: str) -> str:
+        """Draw a further round in a process of its own; where it appears, in words."""
+        gather(self._results.store, [study_id])  # refuses before anything is drawn
+        log = self._home / "studies" / study_id / "next.log"
+        make_folder(log.parent)
+        command = [sys.executable, "-m", "rocm", "study", "next", study_id]
+        with open(log, "ab") as output:
+            self._process = detached(command, output, ROCM_HOME=str(self._home.resolve()))
+        return f"The round is being drawn. It appears on the Study page as a draft. Log: {log}"
+
+    def train(self, study_id: str) -> str:
+        """Queue the missing arms, in words."""
+        started = start_arms(self._results.store, self._home, self._runs, study_id)
+        words = ", ".join(started)
+        return f"Queued: {words}. See the Train page." if started else "All arms are there."
+
+    def build_last(self, study_id: str) -> str:
+        """Begin to draw the last study, in words."""
+        recipe = last_study(self._results.store, self._home, study_id)
+        if self._builds is None:
+            raise StudyError(
+                f"Studies are not built here. Run: python -m rocm study last {study_id}"
+            )
+        return f"Study {self._builds.start(recipe)} is being drawn. Open it on the Study page."
