@@ -9,6 +9,7 @@ import torch
 
 from rocm.cli.study import StudyHome, study_home
 from rocm.cli.tasters import read_pixels
+from rocm.cli.trainer import silence_libraries
 from rocm.errors import ConfigError, StudyError
 from rocm.models.consistency import resolve_device
 from rocm.rewards.load import load_rewards
@@ -146,6 +147,7 @@ def measure(
     `pictures` are prompts by picture id. f is kept below `rewards/features` of the home. Its name
     hashes the fixed picture's f too, so that features of replaced networks are not taken for these.
     """
+    silence_libraries()
     device = resolve_device("auto")
     features = Features.of(load_rewards({*rewards, embedding}, device), rewards, embedding)
     probe = features.probe(device).cpu()

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from rocm.errors import MissingFile, StudyError
+from rocm.errors import ConfigError, MissingFile, StudyError
 from rocm.rewards.names import parse_mixture
 from rocm.rewards.preference_files import is_preference, read_preference
 from rocm.runs.run_dir import RunDir
@@ -92,11 +92,20 @@ def chain_faults(connection: Connection, study_id: str) -> Iterator[str]:
                     yield f"Study {key} is not the one that arm {name} has learned from."
 
 
+def earlier_studies(connection: Connection, study_id: str) -> list[str]:
+    """Ids of the studies that arms learned from and that are here."""
+    found = lineages(connection, study_id).values()
+    named = {key for sources in found for source in sources for key in source["studies"]}
+    return sorted(connection.execute(select(study.c.id).where(study.c.id.in_(named))).scalars())
+
+
 def _hash_here(source: Lineage) -> str:
-    """The sha256 of a reward on this machine; empty if it is not here."""
+    """The sha256 of a reward on this machine, "changed" if its file is; empty if it is not here."""
     if not is_preference(source["source"]):
         return ""
     try:
         return str(read_preference(source["source"])[1]["sha256"])
     except MissingFile:
         return ""
+    except ConfigError:
+        return "changed"
