@@ -99,6 +99,8 @@ def add_study_arguments(parser: argparse.ArgumentParser) -> None:
     sub.add_argument("--raters", type=int, default=30, help="maximum number; default: 30")
     words = "score: by the arm. taste: by the picture, the embedded model's only; default: score"
     sub.add_argument("--by", choices=("score", "taste"), default="score", help=words)
+    words = "noise of raters by taste, in percent of a channel's range; default: 2"
+    sub.add_argument("--temperature", type=float, default=2.0, help=words)
     sub.add_argument("--score", type=float, default=0.6, help="of each first arm; default: 0.6")
     sub.add_argument("--seed", type=int, default=0, help="default: 0")
     sub = _of_study(actions, "add-raters", _add_raters, "plan work for additional raters")
@@ -297,7 +299,7 @@ def _simulate(at: StudyHome, options: argparse.Namespace) -> str:
     study_id = _id(at, options)
     num_raters, seed = options.raters, options.seed
     if options.by == "taste":
-        crowd = make_tasters(at.store, at.pictures, study_id, num_raters, seed)
+        crowd = make_tasters(at, study_id, num_raters, seed, options.temperature)
     else:
         crowd = simulated.crowd_of_score(at.store, study_id, options.score, seed)
     done = simulated.simulate_raters(at.store, study_id, num_raters, crowd)

@@ -49,6 +49,16 @@ def test_csv_and_json_lines_give_the_same_rows_and_other_columns_are_passed_over
     assert load(folder, lines, "table.jsonl") == expected
 
 
+def test_a_loser_of_another_seed_may_be_of_the_winners_model(folder):
+    rows = load(folder, json.dumps(ROW | {"loser": "mine", "loser_seed": 2}), "table.jsonl")
+    assert (rows[0].seed, rows[0].loser_seed) == (1, 2)
+    assert rows[0].winner == rows[0].loser
+    with pytest.raises(ConfigError, match="Leave ties out"):
+        load(folder, json.dumps(ROW | {"loser": "mine", "loser_seed": 1}), "table.jsonl")
+    with pytest.raises(ConfigError, match="whole number"):
+        load(folder, json.dumps(ROW | {"loser_seed": -2}), "table.jsonl")
+
+
 def test_runs_checkpoints_and_shipped_adapters_have_the_names_of_other_places(folder):
     run = RunDir.create(folder / "runs" / "first", RunConfig())
     for place in (run.path / "adapter", run.checkpoint_dir(40)):

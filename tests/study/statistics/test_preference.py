@@ -20,6 +20,7 @@ from rocm.study.statistics.preference_fit import (
     fit,
     folds,
     learn,
+    pick,
     resamples,
     stacked,
 )
@@ -233,6 +234,20 @@ def test_careless_raters_and_few_votes_are_refused_with_their_figure(repeats, fr
     reasons = checks.refusals(choices, gains, repeats, freedom)
     assert len(reasons) == bool(words)
     assert words in "".join(reasons)
+
+
+def test_a_round_is_the_disputed_pairs_and_a_random_part_of_the_others():
+    rng = np.random.default_rng(0)
+    refits, difference = rng.normal(size=(16, 5)), rng.normal(size=(200, 5))
+    rows = pick(refits, difference, 50, seed=0)
+    assert len(set(rows)) == 50
+    assert rows == sorted(rows)
+    spread = np.std([difference @ w for w in refits], axis=0)
+    sharpest = set(np.argsort(spread)[-35:].tolist())
+    assert sharpest <= set(rows)
+    others = [set(pick(refits, difference, 50, seed)) - sharpest for seed in range(60)]
+    assert len(set.union(*others)) > 150  # any of the others may come
+    assert pick(refits, difference, 200, seed=0) == list(range(200))
 
 
 def test_the_learning_curve_expects_no_less_of_more_votes():
