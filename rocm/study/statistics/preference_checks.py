@@ -166,7 +166,7 @@ def refusals(
             )
     if repeats.share is not None and repeats.share < MIN_REPEATS:
         reasons.append(
-            f"Raters decided {100 * repeats.share:.0f} % of {repeats.total} flipped repeats alike, "
+            f"Raters decided {100 * repeats.share:.1f} % of {repeats.total} flipped repeats alike, "
             f"ties left out, and at least {100 * MIN_REPEATS:.0f} % are needed. Ask an easier "
             "question, or exclude careless raters."
         )

@@ -218,7 +218,7 @@ def test_votes_by_a_single_reward_and_by_the_arm_alone_are_refused():
 @pytest.mark.parametrize(
     ("repeats", "freedom", "words"),
     [
-        (Share(64, 100), 10.0, "64 % of 100"),
+        (Share(64, 100), 10.0, "64.0 % of 100"),
         (Share(65, 100), 10.0, ""),
         (Share(0, 0), 10.0, ""),
         (Share(9, 10), 100.0, "effective degrees of freedom"),
