@@ -74,7 +74,7 @@ def add_study_arguments(parser: argparse.ArgumentParser) -> None:
     sub = _of_study(actions, "strike", _strike, "exclude a pair before the study opens")
     sub.add_argument("pair", type=int, help="number of the pair")
     sub.add_argument("reason", help="kept in the manifest; an empty reason includes the pair again")
-    words = "build a further round: 70 % of its pairs are those that a learned reward is unsure of"
+    words = "build a further round, mostly of pairs that a learned reward is unsure of"
     sub = _of_study(actions, "next", _next, words)
     sub.add_argument(
         "also", nargs="*", metavar="STUDY", help="other closed studies to learn from too"
