@@ -72,8 +72,9 @@ def _links(info: StudyContext) -> list[Block]:
     return [
         Heading("From votes to votes"),
         Paragraph(
-            "Arms of this study learned from earlier votes. Each link is the sha256 of a content "
-            "that holds the links before it; python -m rocm study verify follows them."
+            "Arms of this study learned from earlier votes. The links down to the adapters stand "
+            "in this study's key, whose hash its design holds; python -m rocm study verify "
+            "compares them with what is on the machine."
         ),
         TextTable(("link", "sha256"), [*info.links, *here]),
     ]
