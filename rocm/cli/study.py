@@ -74,15 +74,7 @@ def add_study_arguments(parser: argparse.ArgumentParser) -> None:
     sub = _of_study(actions, "strike", _strike, "exclude a pair before the study opens")
     sub.add_argument("pair", type=int, help="number of the pair")
     sub.add_argument("reason", help="kept in the manifest; an empty reason includes the pair again")
-    words = "build a further round, mostly of pairs that a learned reward is unsure of"
-    sub = _of_study(actions, "next", _next, words)
-    sub.add_argument(
-        "also", nargs="*", metavar="STUDY", help="other closed studies to learn from too"
-    )
-    sub.add_argument("--pairs", type=int, help="default: as many as STUDY has")
-    _of_study(actions, "loop", _loop, "show where the loop of a study stands, with each command")
-    _of_study(actions, "arms", _arms, "queue the runs that the last study compares")
-    _of_study(actions, "last", _last, "build the last study: the arms on prompts of the test part")
+    _add_loop_arguments(actions)
     sub = _of_study(actions, "power", _power, "calculate cost and power of a study")
     sub.add_argument("--seconds-per-pair", type=float, default=20.0, help="default: 20")
     sub.add_argument("--pay-per-hour", type=float, default=0.0, help="in any currency; default: 0")
@@ -123,6 +115,18 @@ def add_study_arguments(parser: argparse.ArgumentParser) -> None:
     sub.add_argument("--question", help="default: the primary question of the study")
     sub = _of_study(actions, "report", _report, "write results as HTML, Markdown and JSON")
     sub.add_argument("--to", type=Path, default=Path("report"), help="folder")
+
+
+def _add_loop_arguments(actions: Any) -> None:
+    words = "build a further round, mostly of pairs that a learned reward is unsure of"
+    sub = _of_study(actions, "next", _next, words)
+    sub.add_argument(
+        "also", nargs="*", metavar="STUDY", help="other closed studies to learn from too"
+    )
+    sub.add_argument("--pairs", type=int, help="default: as many as STUDY has")
+    _of_study(actions, "loop", _loop, "show where the loop of a study stands, with each command")
+    _of_study(actions, "arms", _arms, "queue the runs that the last study compares")
+    _of_study(actions, "last", _last, "build the last study: the arms on prompts of the test part")
 
 
 def run(options: argparse.Namespace, rest: list[str], home: Path) -> None:

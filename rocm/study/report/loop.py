@@ -60,41 +60,22 @@ class Loop:
     @property
     def stages(self) -> list[Stage]:
         """Every step in order."""
-        own = f"study:{self.study_id}"
-        names = ", ".join(f"{method}: {run}" for method, run in self.runs.items())
+        own, is_closed = self.study_id, self.status == "closed"
+        is_final = self.last_status == "closed"
+        runs = ", ".join(f"{method}: {run}" for method, run in self.runs.items())
+        last = f"{self.last}, {self.last_status}" if self.last else ""
+        votes = f"{self.num_votes} answers, study {self.status}"
+        claim = "the report is final" if is_final else "after the last study is closed"
+        steps = (
+            ("Collect votes", votes, is_closed, f"study {'next' if is_closed else 'close'} {own}"),
+            ("Learn reward", self.reward, self.reward, f"preference fit study:{own} --name NAME"),
+            ("Train arms", runs, self.trained, f"study arms {own}"),
+            ("Last study", last, last, f"study last {own}"),
+            ("Claim", claim, is_final, f"study report {self.last or 'STUDY'}"),
+        )
         return [
-            Stage(
-                "Collect votes",
-                f"{self.num_votes} answers, study {self.status}",
-                self.status == "closed",
-                f"python -m rocm study next {self.study_id}"
-                if self.status == "closed"
-                else f"python -m rocm study close {self.study_id}",
-            ),
-            Stage(
-                "Learn reward",
-                self.reward or "none yet",
-                bool(self.reward),
-                f"python -m rocm preference fit {own} --name my-raters",
-            ),
-            Stage(
-                "Train arms",
-                names or "none yet",
-                self.trained,
-                f"python -m rocm study arms {self.study_id}",
-            ),
-            Stage(
-                "Last study",
-                f"{self.last}, {self.last_status}" if self.last else "none yet",
-                bool(self.last),
-                f"python -m rocm study last {self.study_id}",
-            ),
-            Stage(
-                "Claim",
-                "its report is final" if self.last_status == "closed" else "after it is closed",
-                self.last_status == "closed",
-                f"python -m rocm study report {self.last or 'STUDY'}",
-            ),
+            Stage(name, words or "none yet", bool(is_done), f"python -m rocm {command}")
+            for name, words, is_done, command in steps
         ]
 
 
