@@ -90,12 +90,14 @@ def _learned(
 def pick_pairs(at: StudyHome, draft: str, studies: Sequence[str], num: int) -> int:
     """Exclude all pairs of a draft but `num`, which `pick` chooses by refits of closed studies.
 
-    Returns the number of pairs that stay. StudyError as `gather`.
+    Pairs that people excluded stay so. Returns the number of pairs that stay. StudyError as
+    `gather`.
     """
     lesson = gather(at.store, studies)
     names, tower = _parts("", "", lesson.model)
     row, table, _ = measure(at, lesson.pictures, names, tower)
-    pairs = [pair for pair in lifecycle.pairs(at.store, draft) if pair.kind == "main"]
+    every = lifecycle.pairs(at.store, draft)
+    pairs = [p for p in every if p.kind == "main" and p.struck in (None, NOT_PICKED)]
     drawn = {name: pair.text for pair in pairs for name in (pair.picture_a, pair.picture_b)}
     new_row, new_table, _ = measure(at, drawn, names, tower)
     basis = Basis.of(table, lesson.pairs(row), len(names))
