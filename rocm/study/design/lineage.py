@@ -35,8 +35,8 @@ def lineage_of(run: RunDir) -> list[Lineage]:
         trained_on = run.manifest().get("learned_rewards", {}).get(name)
         if trained_on != record["sha256"]:
             raise StudyError(
-                f"Run {run.path.name} was trained on another {name} than the one that is here. "
-                "Train a new run on it."
+                f"Run {run.path.name} was not trained on the {name} that is here. Train a new run "
+                "on it."
             )
         ends = record.get("votes", {})
         studies = {key: [sha, ends.get(key, "")] for key, sha in record["studies"].items()}
@@ -51,7 +51,8 @@ def _of_table(file: Path) -> list[Lineage]:
     """Of a table that was made from studies; none for a table of the user's own."""
     content = file.read_bytes()
     rows = [json.loads(line) for line in content.splitlines()] if file.suffix == ".jsonl" else []
-    studies = {row["study"]: [row["manifest"], ""] for row in rows if row.get("manifest")}
+    made = [row for row in rows if row.get("study") and row.get("manifest")]
+    studies = {row["study"]: [row["manifest"], ""] for row in made}
     hashed = sha256(content).hexdigest()
     return [{"source": file.name, "sha256": hashed, "studies": studies}] if studies else []
 

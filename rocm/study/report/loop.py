@@ -114,6 +114,8 @@ def _arms(home: Path, study_id: str, reward: str) -> dict[str, RunDir]:
     for file in sorted(files, key=lambda file: file.stat().st_mtime):
         run = RunDir(file.parent)
         config = run.config()
+        if run.status().state in ("failed", "cancelled"):
+            continue
         if config.reward == reward and config.algorithm == "rocm":
             found["ROCM on the learned reward"] = run
         elif config.reward == single and config.algorithm == "rocm":

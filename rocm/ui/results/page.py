@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from rocm.errors import StudyError
+from rocm.errors import RocmError, StudyError
 from rocm.study.report.loop import Loops
 from rocm.study.report.results import Results, StudyResult
 from rocm.ui.access import Access
@@ -149,7 +149,13 @@ class ResultsPage:
 
     def _went_on(self, study: str, words: str) -> Changes:
         note = f'<div class="note going">{escape(words)}</div>'
-        return {self._said: note, self._stages: view.loop_html(self._loops.stages(study))}
+        return {self._said: note, self._stages: self._stages_html(study)}
+
+    def _stages_html(self, study: str) -> str:
+        try:
+            return view.loop_html(self._loops.stages(study))
+        except RocmError as error:  # a damaged reward must not hide the results
+            return fault(str(error))
 
     def _pack(self, token: str, study: str | None) -> Changes:
         files = [str(file) for file in self._results.files(self._chosen(token, study))]
@@ -197,7 +203,7 @@ class ResultsPage:
             return changes | {self._headline: view.evidence_html(content)}
         return changes | {
             **self._figures(content),
-            self._stages: view.loop_html(self._loops.stages(result.study_id)),
+            self._stages: self._stages_html(result.study_id),
             self._headline: view.headline_html(content),
             self._rules: view.rules_line(content),
             self._report: f'<div class="paper">{result.report}</div>',

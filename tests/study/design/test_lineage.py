@@ -118,7 +118,7 @@ def test_a_run_that_was_trained_on_another_reward_of_the_name_is_no_arm(made):
     home, *_ = made
     add_run(home, "other", RunConfig(reward=NAME), "0" * 64)
     arms = [{"name": "base"}, {"name": "mine", "adapter": "run:other"}]
-    with pytest.raises(StudyError, match="another preference:mine"):
+    with pytest.raises(StudyError, match="not trained on the preference:mine"):
         draft(home, title="Second", arms=arms, prompts={"num": 12})
 
 
