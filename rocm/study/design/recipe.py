@@ -74,7 +74,7 @@ class Prompts(Part):
 
     split: Literal["all", "training", "validation", "test"] = field(
         "all",
-        "Part",
+        "Prompt part",
         "training: to learn a reward. validation: to choose among runs. test: for the last study.",
     )
 
