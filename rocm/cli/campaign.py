@@ -37,8 +37,8 @@ from rocm.study.store.simulated_raters import simulate_raters
 from rocm.training.loop import train
 
 NULLS = ("coin", "left")
-TEMPERATURE = 1.0
-"""Noise of the raters, half the usual: they decide more than 65 % of flipped repeats alike."""
+TEMPERATURE = 0.7
+"""Noise of the raters, a third of the usual: they decide over 65 % of flipped repeats alike."""
 NEW_RATERS = 1000
 """Added to the seed of the raters of the last study."""
 ADAPTERS = ("tiny-rocm-kl", "tiny-rocm-beta0")
@@ -54,7 +54,7 @@ class Plan:
 
     num_seeds: int = 5
     votes: tuple[int, ...] = (300, 1000, 3000)
-    num_prompts: int = 200
+    num_prompts: int = 167
     main_per_rater: int = 50
     is_quick: bool = False
     settings: dict[str, Any] = field(default_factory=dict)  # replace the presets' in every run
@@ -106,7 +106,7 @@ def _recipe(plan: Plan, seed: int) -> Recipe:
     arms = [{"name": name, "adapter": f"assets/adapters/{name}"} for name in ADAPTERS]
     question = {"key": "overall", "text": "Which picture do you prefer, given this description?"}
     values = {"title": f"Simulated raters, seed {seed}", "seed": seed, "consent": CONSENT}
-    values |= {"arms": [{"name": "base"}, *arms], "comparisons": "neighbors", "within_arms": True}
+    values |= {"arms": [{"name": "base"}, *arms], "within_arms": True}
     values |= {"prompts": {"set": "own", "split": "training", "num": plan.num_prompts}}
     values |= {"votes_per_pair": 3, "main_per_rater": plan.main_per_rater, "min_check_share": 0}
     return Recipe.load(values | {"questions": [question], "checks_per_rater": 0, "practice": 0})
