@@ -3,6 +3,7 @@
 from typing import Any
 
 from rocm.study.design.recipe import Recipe
+from rocm.study.store.blocks import MIN_GAP
 
 CANDIDATES = 3
 """Pairs that are drawn for each that is picked."""
@@ -21,7 +22,8 @@ def last_recipe(
     recipe: Recipe, arms: list[dict[str, Any]], rewards: tuple[str, ...] = ()
 ) -> Recipe:
     """The study of other arms, on as many prompts of the test part; every two arms are compared."""
-    most = recipe.prompts.num * len(arms) * (len(arms) - 1) // 2
+    num_pairs = recipe.prompts.num * len(arms) * (len(arms) - 1) // 2
+    main = min(recipe.main_per_rater, num_pairs)
     return _changed(
         recipe,
         arms=arms,
@@ -30,7 +32,8 @@ def last_recipe(
         comparisons="all",
         within_arms=False,
         seeds_per_prompt=1,
-        main_per_rater=min(recipe.main_per_rater, most),
+        main_per_rater=main,
+        repeats_per_rater=min(recipe.repeats_per_rater, max(0, main - MIN_GAP)),
     )
 
 
