@@ -25,6 +25,7 @@ from rocm.runs.library import Runs
 from rocm.runs.queue import TRAINER, detached
 from rocm.runs.slices import Slices
 from rocm.study.archive.preferences import with_votes
+from rocm.study.report.loop import Loops
 from rocm.study.report.results import Results
 from rocm.study.service import Studies
 from rocm.study.store.backup import Backup, NoBackup
@@ -64,6 +65,8 @@ class Studio:
         self.comparisons = Comparisons(self.home, drawing)
         self.results = Results(self.home, votes)
         self.studies = Studies(self.home, votes, drawing, backup) if votes else None
+        builds = self.studies.builds if self.studies else None
+        self.loops = Loops(self.home, self.results, self.runs, builds)
 
     def estimate(self, config: RunConfig) -> Estimate:
         """Expected time and memory of a run, from earlier runs on this machine."""

@@ -1,7 +1,8 @@
 """Rewards that were learned from votes, `preference:NAME`: their folders, read without torch.
 
 A folder `ROCM_HOME/rewards/NAME` holds `preference.safetensors` (the tensors), `preference.json`
-(what they are of, their SHA-256, the studies' manifests) and the card.
+(what they are of, their SHA-256, the studies' manifests and ends of votes) and the card. Of a
+refused reward there is only the card.
 """
 
 import hashlib
@@ -33,7 +34,7 @@ def check_new_name(name: str, folder: Path) -> Path:
             f"name={name[:60]!r} is not allowed. Use at most 41 lower-case letters, digits, - and "
             "_, such as my-raters."
         )
-    if (folder / name).exists():
+    if (folder / name / RECORD).exists():
         raise ConfigError(
             f"The reward {PREFIX}{name} exists, and runs may use it. Choose another name."
         )
@@ -76,6 +77,6 @@ def check_base(names: Iterable[str], model: str) -> None:
         seen = read_preference(name)[1]["model"]
         if seen != model:
             raise ConfigError(
-                f"reward={name} was learned from pictures of {seen}, and this run draws with "
+                f"reward={name} was learned from pictures of {seen}, and these are drawn with "
                 f"{model}. Set model={seen}, or learn a reward from votes on this model's pictures."
             )

@@ -29,7 +29,7 @@ from rocm.study.store.tables import exclusion, rater, trial, vote
 ANSWER = "answer.json"
 """What the process answered; the last file of a result."""
 REPORTS = ("report.html", "report.md", "report.json")
-REPORT_FORMAT = 4
+REPORT_FORMAT = 5
 """Raised whenever the same votes give another report, so that no older report is shown."""
 COMMAND = (sys.executable, "-m", "rocm.study.report.process")
 EMPTY = {

@@ -132,6 +132,8 @@ def build_form(studio: Studio, access: Access, selected: gr.State, page: gr.Bloc
         config = studio.presets.load(name)
         return config.description, config
 
+    reward = settings["reward"]
+    reward.focus(lambda: gr.update(choices=reward_choices()), None, reward, **QUIET)
     form.fill_on(preset.input, [preset], chosen, EMPTIED_BY_PRESET)
     _wire_forecast(studio, access, form, page)
     _build_saving(studio, access, form)
@@ -142,10 +144,15 @@ def build_form(studio: Studio, access: Access, selected: gr.State, page: gr.Bloc
     return form
 
 
+def reward_choices() -> list[str]:
+    """The rewards that are offered now: embedded, published on this disk, learned."""
+    return [*EMBEDDED, *usable_published(), *learned_here()]
+
+
 def _settings(studio: Studio, first: RunConfig) -> dict[str, Component]:
-    rewards = [*EMBEDDED, *usable_published(), *learned_here()]
+    offered = {"reward": reward_choices()}
     settings = {
-        name: controls.control(name, getattr(first, name), rewards if name == "reward" else ())
+        name: controls.control(name, getattr(first, name), offered.get(name, ()))
         for name in controls.basics()
     }
     gr.HTML("<h2>All other settings</h2>", elem_classes="overline")
