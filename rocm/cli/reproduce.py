@@ -3,11 +3,14 @@
 import argparse
 from pathlib import Path
 
+from rocm.cli.engines import add_engine_argument
 from rocm.cli.lazy import lazy
 from rocm.errors import ConfigError
+from rocm.runs.engines.base import chosen_engine
 
 run_campaign = lazy("rocm.experiments.reproduce.campaign:reproduce")
 make_plan = lazy("rocm.experiments.reproduce.plan:make_plan")
+train_afar = lazy("rocm.experiments.reproduce.afar:Afar")
 silence_libraries = lazy("rocm.cli.trainer:silence_libraries")
 
 
@@ -18,6 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--seconds-per-run", type=float, default=45.0, help="first budget: seconds of updates")
     add("--queries-per-run", type=int, default=192, help="second budget: pictures scored")
     add("--quick", action="store_true", help="2 updates, 1 seed: not evidence")
+    add_engine_argument(parser)
     add("--out", type=Path, help="folder of runs and report")
     parser.set_defaults(run=reproduce)
 
@@ -31,4 +35,6 @@ def reproduce(options: argparse.Namespace, rest: list[str], home: Path) -> None:
     silence_libraries()
     plan = make_plan(options.seconds_per_run, options.queries_per_run, options.quick)
     folder = options.out or home / "reproduce" / ("tiny-quick" if options.quick else "tiny")
-    print(run_campaign(plan, folder, lambda line: print(line, flush=True)))
+    engine = chosen_engine(options.engine)
+    afar = None if engine == "local" else train_afar(home, engine)
+    print(run_campaign(plan, folder, lambda line: print(line, flush=True), afar))

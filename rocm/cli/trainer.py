@@ -1,6 +1,7 @@
 """`python -m rocm.cli.trainer DIR`: train the created run in DIR; the queue starts runs with it.
 
-The run continues from its newest checkpoint, or begins.
+The run continues from its newest checkpoint, or begins. In a job of an engine it ends with code 75
+if the job has to end before the run: it waits again, with a checkpoint.
 """
 
 import os
@@ -14,20 +15,30 @@ from typing import TYPE_CHECKING, Any
 
 from rocm.distributed import ALONE, Ranks
 from rocm.errors import RocmError
+from rocm.runs.engines.slurm import HANDED_BACK
+from rocm.runs.liveness import ACTIVE
 from rocm.runs.queue import Queue
 from rocm.runs.run_dir import RunDir
 from rocm.storage.numbers import MINUS, duration, number
+
+SIGNALS = [getattr(signal, n) for n in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, n)]
 
 if TYPE_CHECKING:
     from rocm.training.loop import Progress
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Train a run; returns the exit code, 0, or 2 with one sentence on stderr."""
+    """Train a run; returns the exit code, 0, 75, or 2 with one sentence on stderr."""
     # Threads that wait by spinning starve one another on a busy machine; read when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        watch(RunDir(Path(arguments[0])))
+        run = RunDir(Path(arguments[0]))
+        if run.engine and run.written_state() not in ("submitted", *ACTIVE):
+            print(f"{run.path.name} is {run.written_state()}: nothing to train.")
+            return 0
+        watch(run)
+        if run.engine and run.written_state() == "submitted":
+            return HANDED_BACK
     except RocmError as error:
         print(f"rocm: {error}", file=sys.stderr)
         return 2
@@ -44,13 +55,14 @@ def watch(run: RunDir, ranks: Ranks = ALONE) -> None:
         _watch(run, ranks)
     finally:
         home = run.path.resolve().parent.parent
-        if (home / "queue.lock").is_file():
+        if (home / "queue.lock").is_file() and not run.engine:
             Queue(home).ensure_worker()
 
 
 def _watch(run: RunDir, ranks: Ranks) -> None:
     from tqdm import tqdm
 
+    from rocm.experiments.reproduce.runner import budget_of, spend
     from rocm.training.loop import train
 
     silence_libraries()
@@ -58,13 +70,18 @@ def _watch(run: RunDir, ranks: Ranks) -> None:
     bar = tqdm(total=run.config().num_steps, unit="update", file=sys.stdout, mininterval=1)
 
     def stop(number: int, frame: object) -> None:
+        if run.engine:
+            print(f"\nThe job ends: a checkpoint after this update (signal {number}).", flush=True)
+            return run.request("hand_back")
         if (run.path / "control" / "stop").exists():
             raise KeyboardInterrupt
         print(f"\nStopping after this update. Continue with --resume {run.path}")
         run.request("stop")
 
     with handling_signals(stop), bar:
-        for progress in train(run, bool(run.checkpoints()), ranks):
+        budget = budget_of(run)
+        is_resumed = bool(run.checkpoints())
+        for progress in spend(run, budget, ranks) if budget else train(run, is_resumed, ranks):
             bar.n = progress.step
             bar.set_postfix(_figures(progress), refresh=False)
             bar.refresh()
@@ -73,8 +90,8 @@ def _watch(run: RunDir, ranks: Ranks) -> None:
 
 @contextmanager
 def handling_signals(handler: Any) -> Iterator[None]:
-    """Handle Ctrl-C and SIGTERM by `handler`; processes forked later inherit the old handlers."""
-    before = {n: signal.signal(n, handler) for n in (signal.SIGINT, signal.SIGTERM)}
+    """Handle Ctrl-C, SIGTERM and SIGUSR1 by `handler`; processes forked later inherit the old."""
+    before = {number: signal.signal(number, handler) for number in SIGNALS}
     try:
         yield
     finally:

@@ -112,7 +112,7 @@ class Lease:
         self.number = before.number + 1
         self._own = {**identity(os.getpid()), "is_released": False}
         try:
-            self._file = open(_path(run, self.number), "xb", buffering=0)
+            self._file = _path(run, self.number).open("xb", buffering=0)
         except FileExistsError as error:
             raise RunError(_taken(run, newest_claim(run))) from error
         self._write()

@@ -27,7 +27,7 @@ LAUNCH = {"pid": int, "create_time": int | float, "start_ticks": int | None}
 STOP = {"time": int | float, "grace_s": int | float}
 JOB = {
     **dict.fromkeys(("engine", "job", "word", "script"), str),
-    **{"since": int | float, "attempt": int},
+    "attempt": int,
 }
 ABOUT = {"created": int | float | None} | dict.fromkeys(
     ("title", "note", "preset", "sweep"), str | None

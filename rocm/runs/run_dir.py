@@ -18,7 +18,8 @@
     log.txt          what the trainer printed
 
 A run whose state says that it works but whose process is gone, and whose lock is free, reads as
-`interrupted`; that of another machine is alive by its lease. Nothing here knows torch, so the page can read a run while another process trains.
+`interrupted`; that of another machine is alive by its lease. Nothing here knows torch, so the page
+can read a run while another process trains.
 """
 
 import json
@@ -68,12 +69,17 @@ class RunDir:
 
     @classmethod
     def create(
-        cls, path: Path, config: RunConfig, preset: str = "", place: float | str = 0, sweep: str = ""
+        cls,
+        path: Path,
+        config: RunConfig,
+        preset: str = "",
+        place: float | str = 0,
+        sweep: str = "",
     ) -> Self:
         """A new run at `path`, with copies of the user's own reward files.
 
-        `preset` is the name of the settings it starts from, `place` as in `mark_waiting`. RunError if `path` holds files; RocmError if a reward file is
-        missing or wrong.
+        `preset` is the name of the settings it starts from, `place` as in `mark_waiting`.
+        RunError if `path` holds files; RocmError if a reward file is missing or wrong.
         """
         run = cls(Path(path))
         if run._file("config.yaml").exists():
