@@ -68,6 +68,7 @@ def _submit(options: argparse.Namespace, rest: list[str], home: Path, engine: st
             f"{wanted} is not in {queue.runs}, where the runs of engines are looked after. Choose "
             f"{queue.runs / wanted.name}, or train with --engine local."
         )
+    queue.check(engine)
     if options.resume:
         run = _resumed(options, rest, ALONE)
         queue.add(run, engine)

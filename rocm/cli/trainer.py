@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +36,8 @@ def main(arguments: Sequence[str]) -> int:
         if run.engine and run.written_state() not in ("submitted", *ACTIVE):
             print(f"{run.path.name} is {run.written_state()}: nothing to train.")
             return 0
+        if run.engine:  # before torch is loaded: a signal must not kill the job meanwhile
+            _hand_back_at_signals(run)
         watch(run)
         if run.engine and run.written_state() == "submitted":
             return HANDED_BACK
@@ -70,15 +72,13 @@ def _watch(run: RunDir, ranks: Ranks) -> None:
     bar = tqdm(total=run.config().num_steps, unit="update", file=sys.stdout, mininterval=1)
 
     def stop(number: int, frame: object) -> None:
-        if run.engine:
-            print(f"\nThe job ends: a checkpoint after this update (signal {number}).", flush=True)
-            return run.request("hand_back")
         if (run.path / "control" / "stop").exists():
             raise KeyboardInterrupt
         print(f"\nStopping after this update. Continue with --resume {run.path}")
         run.request("stop")
 
-    with handling_signals(stop), bar:
+    handled = nullcontext() if run.engine else handling_signals(stop)
+    with handled, bar:
         budget = budget_of(run)
         is_resumed = bool(run.checkpoints())
         for progress in spend(run, budget, ranks) if budget else train(run, is_resumed, ranks):
@@ -88,10 +88,20 @@ def _watch(run: RunDir, ranks: Ranks) -> None:
     print(_closing_line(run, time.monotonic() - began))
 
 
+def _hand_back_at_signals(run: RunDir) -> None:
+    """From now on a signal lets the run wait again, with a checkpoint after this update."""
+
+    def hand_back(number: int, frame: object) -> None:
+        (run.path / "control" / "hand_back").touch()  # signals may come in the midst of one
+
+    for one in SIGNALS:
+        signal.signal(one, hand_back)
+
+
 @contextmanager
 def handling_signals(handler: Any) -> Iterator[None]:
-    """Handle Ctrl-C, SIGTERM and SIGUSR1 by `handler`; processes forked later inherit the old."""
-    before = {number: signal.signal(number, handler) for number in SIGNALS}
+    """Handle Ctrl-C and SIGTERM by `handler`; processes forked later inherit the old handlers."""
+    before = {n: signal.signal(n, handler) for n in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:

@@ -47,6 +47,7 @@ class RunStatus:
     pid: int | None = None
     heartbeat: float | None = None
     error: str = ""
+    engine: str = ""  # that trains it; empty: this machine
 
     @property
     def is_resumable(self) -> bool:

@@ -77,6 +77,11 @@ class Queue:
             run.mark_waiting(time.time(), num_steps=run.config().num_steps)
         self.ensure_worker()
 
+    def check(self, engine: str) -> None:
+        """Before runs are made for an engine: RocmError if it cannot be used now."""
+        if engine != "local":
+            self._dispatcher.check(engine)
+
     def submit(self, runs: Sequence[RunDir], engine: str) -> None:
         """Hand runs to an engine, as one job array where it has these.
 

@@ -119,10 +119,7 @@ class RunDir:
         self._replace_state({"error": "", **fields, "state": state, **own})
 
     def mark_waiting(self, place: float | str = 0, **fields: Any) -> None:
-        """Record that the run waits at `place` of the queue, or at the engine of that name.
-
-        0: its trainer starts.
-        """
+        """Record that a run waits at `place` of the queue or at that engine; 0: it starts now."""
         for name in ("launch.json", "stop.json"):
             self._file(name).unlink(missing_ok=True)
         for name in get_args(Control):
@@ -255,6 +252,7 @@ class RunDir:
             pid=record.get("pid"),
             heartbeat=record.get("heartbeat"),
             error=error,
+            engine=record.get("engine") or "",
         )
 
     @property

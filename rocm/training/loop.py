@@ -141,8 +141,6 @@ def _train(run: RunDir, resume: bool, ranks: Ranks) -> Iterator[Progress]:
     while session.step < num_steps:
         if is_over or run.take_control("stop"):
             return _end(session, "stopped")
-        if run.take_control("hand_back"):
-            return _end(session, "submitted")
         row = _together(setup, "update", session.mixture.scales, session.step + 1)
         _check(session, row)
         session.step += 1
@@ -154,6 +152,8 @@ def _train(run: RunDir, resume: bool, ranks: Ranks) -> Iterator[Progress]:
         is_over = is_warned and setup.config.stop_on_warning
         run.write_state("running", step=session.step)
         yield Progress(session.step, num_steps, row)
+        if session.step < num_steps and run.take_control("hand_back"):  # after an update at least
+            return _end(session, "submitted")
     _end(session, "finished")
 
 

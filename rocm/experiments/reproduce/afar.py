@@ -21,6 +21,7 @@ class Afar:
     def __init__(self, home: Path, engine: str):
         """Use the engine with the settings of `home`."""
         self._engine, self._dispatcher = engine, Dispatcher(home.resolve(), TRAINER)
+        self._dispatcher.check(engine)
 
     def train(self, jobs: list[Job], budget: Budget, folder: Path, say: Say) -> None:
         """Train those that are not done; RunError if one has not spent its budget in the end."""

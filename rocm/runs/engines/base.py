@@ -35,6 +35,9 @@ class Engine(Protocol):
 
     name: str
 
+    def reach(self) -> str:
+        """Why it cannot be used now, in a sentence; empty if it can."""
+
     def submit(self, runs: Sequence[RunDir], num_active: int) -> list["Job"]:
         """Hand runs over; returns the jobs of the first of them, as many as it takes now.
 

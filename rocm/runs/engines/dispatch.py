@@ -4,11 +4,13 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 from rocm.errors import ConfigError, RocmError
 from rocm.runs.engines.base import (
     ENDED,
+    ENGINES,
     Engine,
     EngineError,
     Job,
@@ -36,6 +38,18 @@ def make_engine(name: str, home: Path, settings: Settings, command: Sequence[str
     raise ConfigError(f"Engine '{name}' takes no jobs. Choose slurm or ray.")
 
 
+@lru_cache(maxsize=4)
+def _reachable(home: Path, minute: int) -> list[str]:
+    settings = read_settings(home)
+    engines = [make_engine(name, home, settings, ()) for name in ENGINES[1:]]
+    return ["local", *(engine.name for engine in engines if not engine.reach())]
+
+
+def reachable(home: Path) -> list[str]:
+    """`local` and the engines that answer, each asked at most once a minute; ConfigError as Ray."""
+    return _reachable(home, int(time.monotonic() // 60))
+
+
 class Dispatcher:
     """The engines of a home, whose scripts and settings are in it.
 
@@ -51,6 +65,11 @@ class Dispatcher:
         self._asked: dict[str, float] = {}
         self._answered: dict[str, float] = {}
         self._settings = Settings()
+
+    def check(self, name: str) -> None:
+        """EngineError if an engine cannot be used now, ConfigError if its settings are wrong."""
+        if reason := self._engine(name).reach():
+            raise EngineError(reason)
 
     def submit(self, runs: Sequence[RunDir], name: str, num_active: int = 0) -> None:
         """Hand over runs; those that the engine does not take yet follow at a later `look`.
@@ -107,7 +126,7 @@ class Dispatcher:
             self._hand_over_again(name, ready, len(left) - len(ready))
 
     def _hand_over_again(self, name: str, ready: list[RunDir], num_active: int) -> None:
-        """Hand over runs that wait for it; what the engine says against it stands in their state."""
+        """Hand over runs that wait for it; an engine's reason against it stands in their state."""
         try:
             self._hand_over(name, ready, num_active)
             reason = ""

@@ -64,6 +64,14 @@ class Slurm:
         self._folder, self._settings, self._command = home / "jobs", settings, command
         self._missing: set[str] = set()  # jobs that squeue did not list when asked last
 
+    def reach(self) -> str:
+        """Why Slurm cannot be used here, in a sentence; empty if it can."""
+        try:
+            answer = _ask(["scontrol", "ping"], 5.0)
+        except EngineError as error:
+            return str(error)
+        return "" if "UP" in answer else f"Slurm does not answer: {answer.strip()}."
+
     def submit(self, runs: Sequence[RunDir], num_active: int) -> list[Job]:
         """As one job array, whose script is kept; `at_once` of its runs train at a time."""
         name = f"{datetime.now():%Y%m%d-%H%M%S}-{token_hex(2)}"
@@ -126,15 +134,6 @@ class Slurm:
         """The job's own output, which is empty unless it ended before its run's log began."""
         paths = list(self._folder.glob(f"*/{job}.out"))
         return paths[0].read_text(encoding="utf-8", errors="replace") if paths else ""
-
-
-def reach() -> str:
-    """Why Slurm cannot be used here, in a sentence; empty if it can."""
-    try:
-        answer = _ask(["scontrol", "ping"], 3.0)
-    except EngineError as error:
-        return str(error)
-    return "" if "UP" in answer else f"Slurm does not answer: {answer.strip()}."
 
 
 def _states(text: str) -> dict[str, Word]:
