@@ -88,14 +88,14 @@ class Queue:
         RocmError if the engine is missing, silent or refuses; new runs then are `failed`.
         """
         with self.locked():
-            num_active = len(self.afar().get(engine, ()))
+            num_active = len(set(self.afar().get(engine, ())) - set(runs))
             self._dispatcher.submit(runs, engine, num_active)
         self.ensure_worker()
 
     def afar(self) -> dict[str, list[RunDir]]:
         """Runs that wait or train at engines, by engine."""
         found: dict[str, list[RunDir]] = {}
-        for run in self.all_runs():
+        for run in sorted(self.all_runs(), key=lambda run: run.path):
             state, engine = self._written_state(run)
             if engine and state in AFAR:
                 found.setdefault(engine, []).append(run)

@@ -62,7 +62,9 @@ def test_start_runs_the_command_with_the_settings_that_differ(tmp_path, started)
 def test_nothing_is_started_without_the_right_or_with_settings_that_are_no_pilot(tmp_path, started):
     studio = Studio(tmp_path)
     with pytest.raises(RunError):
-        _starter(studio, access("0.0.0.0", False, ""))("", "local", *values(RunConfig.load("tiny-rocm-kl")))
+        _starter(studio, access("0.0.0.0", False, ""))(
+            "", "local", *values(RunConfig.load("tiny-rocm-kl"))
+        )
     without = RunConfig.load("tiny-rocm-kl", judge="")
     with pytest.raises(ConfigError, match="judge"):
         _starter(studio, access("127.0.0.1", False, ""))("", "local", *values(without))

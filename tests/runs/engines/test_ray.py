@@ -7,7 +7,7 @@ from rocm.experiments.sweep import Sweeps
 from rocm.runs.engines.base import job_of
 from rocm.runs.lease import newest_claim
 from rocm.runs.queue import Queue
-from tests.engines.ends import WITHIN_S, assert_ended_once, wait_for
+from tests.runs.engines.ends import WITHIN_S, assert_ended_once, wait_for
 from tests.generation.conftest import wait_until
 from tests.runs.test_queue import workers
 
@@ -53,6 +53,7 @@ def test_a_sweep_survives_a_dead_trainer_a_dead_node_and_a_dead_worker(
         one.kill()
     for worker in workers(home):
         worker.kill()
+    ray_cluster.start_node()
     again = Queue(home)
     for run in runs:
         wait_for(again, run, "finished")
