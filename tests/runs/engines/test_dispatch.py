@@ -125,7 +125,7 @@ def test_the_pages_list_reads_no_run_again_that_has_not_changed(cluster, tmp_pat
     shown, _ = changed(studio.runs, access, ("",), Seen())
     assert len(json.loads(shown["runs"])["rows"]) == 50
     read = []
-    monkeypatch.setattr(Runs, "_fresh_report", lambda self, run: read.append(run))
+    monkeypatch.setattr(Runs, "_fresh_report", lambda self, run, config: read.append(run))
     changed(studio.runs, access, ("",), Seen())
     assert read == []
 

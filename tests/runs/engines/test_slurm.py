@@ -7,8 +7,8 @@ from rocm.runs.engines.base import job_of
 from rocm.runs.lease import newest_claim
 from rocm.runs.queue import Queue
 from rocm.runs.run_dir import RunDir
-from tests.runs.engines.ends import WITHIN_S, assert_ended_once, kinds, wait_for
 from tests.generation.conftest import wait_until
+from tests.runs.engines.ends import WITHIN_S, assert_ended_once, kinds, wait_for
 from tests.runs.test_queue import workers
 
 pytestmark = pytest.mark.slow
