@@ -24,5 +24,4 @@ def tell_jobs(runs: Iterable[RunDir]) -> None:
         if job.script and job.script not in scripts:
             scripts.add(job.script)
             print(f"{Path(job.script).read_text(encoding='utf-8')}Submitted: {job.script}")
-        handle = f"job {job.job}" if job.job else "no job yet: it waits for its turn"
-        print(f"{run.path.name}: {job.engine}, {handle}", flush=True)
+        print(f"{run.path.name}: {job.label}", flush=True)

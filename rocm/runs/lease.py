@@ -184,8 +184,9 @@ def judge_afar(run: Path, record: dict[str, Any]) -> tuple[State, str]:
     if job is None:
         return "lost", f"{silence}. If that machine is gone, resume the run here."
     if job["word"] != "silent":
-        return state, f"{silence}; {job['engine']} says: {job['word'] or 'nothing yet'}."
-    return "lost", f"{silence}, and {job['engine']} does not answer. Resume when it does."
+        said = f"says: {job['word']}" if job["word"] else "has said nothing yet"
+        return state, f"{silence}; {job['engine'].capitalize()} {said}."
+    return "lost", f"{silence}, and {job['engine'].capitalize()} does not answer."
 
 
 def _wait_for_silence(

@@ -35,7 +35,7 @@ def test_a_run_at_slurm_is_watched_and_steered_as_one_here(visit, app, home, slu
     (path,) = (home / "runs").iterdir()
     run = RunDir(path)
     assert (run.engine, job_of(run).job) == ("slurm", "1_0")
-    page.get_by_text("slurm \N{MIDDLE DOT} job 1_0").click()
+    page.get_by_text("Slurm job 1_0").click()
     assert "#SBATCH --array=0-0" in page.inner_text("#state pre")
     app.end(signal.SIGKILL)
     app.start()

@@ -21,7 +21,12 @@ from rocm.storage.files import read_record, read_settings_text, write_atomic
 
 Word = Literal["", "waiting", "running", "done", "failed", "cancelled", "gone", "silent"]
 """An engine's word about a job: `gone` is unknown to it, `silent` when it does not answer."""
-ENDED: tuple[Word, ...] = ("done", "failed", "cancelled", "gone")
+ENDED: dict[Word, str] = {
+    "done": "ended before the run",
+    "failed": "failed",
+    "cancelled": "was canceled",
+    "gone": "is no longer known",
+}
 EngineName = Literal["local", "slurm", "ray"]
 ENGINES: tuple[EngineName, ...] = get_args(EngineName)
 
@@ -63,6 +68,11 @@ class Job:
     word: Word = ""
     script: str = ""  # the file that was submitted, if any
     attempt: int = 0  # how often it was submitted again
+
+    @property
+    def label(self) -> str:
+        """Engine and handle for people."""
+        return f"{self.engine.capitalize()} job {self.job}" if self.job else "no job yet"
 
     def write(self, run: RunDir) -> "Job":
         """Keep it in the run's directory; returns it."""

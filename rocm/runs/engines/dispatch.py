@@ -170,19 +170,19 @@ class Dispatcher:
             self._settle_ended(run, job, is_stopped=asked is not None)
 
     def _settle_ended(self, run: RunDir, job: Job, is_stopped: bool) -> None:
-        words = f"Job {job.job} of {job.engine} is {job.word}"
+        words = f"{job.label} {ENDED[job.word]}"
         if is_stopped:
             run.mark_ended("stopped", FORCED)
         elif job.word == "cancelled":
-            run.mark_ended("interrupted", f"{words}. Resume the run to continue.")
+            run.mark_ended("interrupted", f"{words}. Resume continues the run.")
         elif job.attempt < self._settings.retries:
             run.append_event("retry", message=f"{words}; the run is submitted again.")
             run.mark_waiting(job.engine)
             Job(job.engine, attempt=job.attempt + 1).write(run)
         else:
             tail = run.log_tail(1) or self.log(run).strip()[-300:]
-            times = f"{words}, after {job.attempt + 1} attempts"
-            run.mark_ended("interrupted", f"{times}. The end of its log: {tail or 'nothing'}")
+            times = f"{words}, as did all {job.attempt + 1} attempts" if job.attempt else words
+            run.mark_ended("interrupted", f"{times}. Its log ends with: {tail or 'nothing'}")
 
 
 def _note(run: RunDir, job: Job, word: Word) -> Job:

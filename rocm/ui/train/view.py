@@ -59,8 +59,7 @@ def job_line(job: Job | None) -> str:
     """The job of a run that an engine trains, its last word, and the script that it was given."""
     if job is None:
         return ""
-    handle = f"job {job.job}" if job.job else "not taken yet"
-    words = DOT.join(filter(None, [job.engine, handle, job.word]))
+    words = DOT.join(filter(None, [job.label, job.word]))
     with suppress(OSError):  # the script was deleted
         script = escape(Path(job.script).read_text(encoding="utf-8"))
         return f"<details><summary>{escape(words)}</summary><pre>{script}</pre></details>"
@@ -155,5 +154,5 @@ def place(report: RunReport) -> str:
     """Updates done, or the place in the queue."""
     if report.position is not None:
         return f"number {report.position + 1} in the queue"
-    where = f" at {report.status.engine}" if report.status.engine else ""
+    where = f" at {report.status.engine.capitalize()}" if report.status.engine else ""
     return f"{report.status.step} / {report.status.num_steps}{where}"

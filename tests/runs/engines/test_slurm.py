@@ -53,7 +53,7 @@ def test_a_sweep_survives_scancel_a_dead_node_and_a_dead_worker(
         worker.kill()
     again = Sweeps(home, Queue(home), "slurm")
     wait_for(again.queue, first, "interrupted")
-    assert "cancelled" in first.status().error
+    assert "canceled" in first.status().error
     slurm.start_node(node)
     assert again.start("tiny", config, GRID, 2) == sweep_id
     for run in runs:
