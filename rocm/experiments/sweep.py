@@ -114,8 +114,8 @@ class Sweeps:
 
     def start(self, preset: str, config: RunConfig, grid: dict[str, list[Any]], seeds: int) -> str:
         """Queue every run of a sweep that is not done, training or waiting; as `plan`."""
-        sweep_id = self.plan(preset, config, grid, seeds)
         self.queue.check(self._engine)
+        sweep_id = self.plan(preset, config, grid, seeds)
         is_here, opened = self._engine == "local", self.open_runs(sweep_id)
         for run, settings in opened:
             if not run.written_state():

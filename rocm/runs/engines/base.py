@@ -139,9 +139,10 @@ def read_settings(home: Path) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(map(str, first["loc"])) or "the file"
+        reason = "is no setting" if first["type"] == "extra_forbidden" else first["msg"]
         raise ConfigError(
-            f"{path}: {name}={first['input']!r} is not allowed ({first['msg']}). "
-            "docs/deploy.md lists the names and values."
+            f"{path}: {name}={first['input']!r} is not allowed: {reason}. docs/deploy.md lists the "
+            "names and values."
         ) from error
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise ConfigError(f"{path} cannot be read as YAML: {error}.") from error

@@ -35,15 +35,15 @@ SCRIPT = """#!/bin/bash
 
 run=$(sed -n "$((SLURM_ARRAY_TASK_ID + 1))p" {runs})
 exec >>"$run/log.txt" 2>&1
+cut= trainer=
+trap 'cut=yes; kill -USR1 $trainer' USR1
+trap 'kill -TERM $trainer' TERM
 echo "Job $SLURM_ARRAY_JOB_ID"_"$SLURM_ARRAY_TASK_ID on $SLURMD_NODENAME, $(date)"
 {setup}
 cd {root} || exit 1
 export OMP_NUM_THREADS="${{OMP_NUM_THREADS:-${{SLURM_CPUS_PER_TASK:-1}}}}"
 {command} "$run" &
 trainer=$!
-cut=
-trap 'cut=yes; kill -USR1 $trainer' USR1
-trap 'kill -TERM $trainer' TERM
 while kill -0 $trainer 2>/dev/null; do wait $trainer; done
 wait $trainer
 code=$?
