@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rocm.cli.engines import add_engine_argument, tell_jobs
+from rocm.cli.engines import add_engine_argument, bring_here, tell_jobs
 from rocm.cli.lazy import lazy
 from rocm.cli.runs import preset_source, settings, with_votes
 from rocm.config import RunConfig
@@ -77,6 +77,7 @@ def _train_inline(sweeps: "Sweeps", sweep_id: str) -> None:
     for run, config in sweeps.open_runs(sweep_id):
         if not run.written_state():
             sweeps.create(sweep_id, run, config)
+        bring_here(run)
         print(run.path.name, flush=True)
         try:
             watch(run)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rocm.cli import models as cli_models
 from rocm.cli import runs as cli_runs
-from rocm.cli.engines import add_engine_argument, tell_jobs
+from rocm.cli.engines import add_engine_argument, bring_here, tell_jobs
 from rocm.cli.trainer import handling_signals, silence_libraries, watch
 from rocm.config import RunConfig
 from rocm.config.presets import preset_groups, preset_names
@@ -55,7 +55,9 @@ def train(options: argparse.Namespace, rest: list[str], home: Path) -> None:
         if ranks.rank:
             _follow(ranks)
         elif options.resume:
-            watch(_resumed(options, rest, ranks), ranks)
+            run = _resumed(options, rest, ranks)
+            bring_here(run)
+            watch(run, ranks)
         else:
             watch(_created(options, rest, home, ranks), ranks)
 

@@ -84,7 +84,11 @@ def read_settings(source: str | Path) -> dict[str, Any]:
 def read_yaml(path: Path) -> dict[str, Any]:
     """A file of settings, unchecked; ConfigError if it is none."""
     try:
-        values = yaml.load(read_settings_text(path), LOADER)
+        text = read_settings_text(path)
+        try:
+            values = yaml.load(text, LOADER)
+        except yaml.YAMLError:
+            values = yaml.safe_load(text)  # which tells the line better
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: 2024-13-45
         where = getattr(error, "problem_mark", None)
         line = f" in line {where.line + 1}" if where else ""

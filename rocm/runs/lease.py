@@ -12,7 +12,6 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Thread
@@ -189,9 +188,7 @@ def judge_afar(run: Path, record: dict[str, Any]) -> tuple[State, str]:
     return "lost", f"{silence}, and {job['engine'].capitalize()} does not answer."
 
 
-def _wait_for_silence(
-    run: Path, seen: Claim, sleep: Callable[[float], object] = time.sleep
-) -> None:
+def _wait_for_silence(run: Path, seen: Claim) -> None:
     """Return once the holder is known to be dead; RunError at its first sign of life."""
     record = seen.record or {}
     if seen.host == host() and not is_alive(record):
@@ -203,7 +200,7 @@ def _wait_for_silence(
             raise RunError(_taken(run, now))
         if not now.is_held:
             return
-        sleep(BEAT_S / 4)
+        time.sleep(BEAT_S / 4)
 
 
 def _taken(run: Path, claim: Claim) -> str:

@@ -35,7 +35,7 @@ from filelock import FileLock, Timeout
 from rocm.config import RunConfig
 from rocm.errors import MissingFile, RunError
 from rocm.rewards.user_files import copy_user_files
-from rocm.runs.lease import Lease, check_lease, judge_afar
+from rocm.runs.lease import Lease, check_lease, judge_afar, newest_claim
 from rocm.runs.liveness import (
     ABOUT,
     ACTIVE,
@@ -277,12 +277,13 @@ class RunDir:
             return "damaged"
 
     def is_locked(self) -> bool:
-        """Whether a trainer holds the run's lock now."""
+        """Whether a trainer holds the run now, here or on another machine."""
         try:
             FileLock(self._file("lock"), thread_local=False).acquire(timeout=0).lock.release()
         except Timeout:
             return True
-        return False
+        claim = newest_claim(self.path)
+        return claim.is_fresh and claim.host != host()
 
     def processes(self) -> list[psutil.Process]:
         """The living trainer and its descendants."""

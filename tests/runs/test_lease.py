@@ -14,6 +14,7 @@ from rocm.config import RunConfig
 from rocm.errors import RunError
 from rocm.runs import lease
 from rocm.runs.lease import Lease, LeaseLost, newest_claim
+from rocm.runs.repair import repair
 from rocm.runs.run_dir import RunDir
 from rocm.storage.files import write_atomic
 from tests.generation.conftest import wait_until
@@ -133,6 +134,13 @@ def test_a_run_of_another_machine_is_lost_only_when_its_sign_of_life_is_old(run,
     holder = on("node1")
     assert said(holder) == "holds"
     assert (run.status().state, run.status().error) == ("running", "")
+    with pytest.raises(RunError, match="is training"):
+        repair(run)
+    os.truncate(run.state_file, 10)  # written anew only after the last of its rows
+    assert run.status().state == "running"
+    run.write_state("running", step=7)
+    record = json.loads(run.state_file.read_text()) | {"host": "node1"}
+    write_atomic(run.state_file, json.dumps(record))
     holder.kill()
     wait_until(lambda: run.status().state == "lost")
     assert "No sign of life from node1" in run.status().error

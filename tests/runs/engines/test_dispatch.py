@@ -6,8 +6,9 @@ import subprocess
 
 import pytest
 
+from rocm.cli.main import main
 from rocm.config import RunConfig
-from rocm.errors import ConfigError
+from rocm.errors import ConfigError, RunError
 from rocm.runs.engines import ray, slurm
 from rocm.runs.engines.base import EngineError, job_of, read_settings
 from rocm.runs.engines.dispatch import Dispatcher
@@ -234,6 +235,26 @@ def test_runs_of_an_engine_do_not_hold_up_the_queue_of_this_machine(cluster, tmp
     assert queue.afar() == {"slurm": [run]}
 
 
+def test_a_run_at_an_engine_is_neither_deleted_nor_trained_here(
+    cluster, tmp_path, capsys, monkeypatch
+):
+    runs = Runs(tmp_path)
+    runs.queue.ensure_worker = lambda: None
+    (run,) = make_runs(tmp_path, 1)
+    runs.queue.submit([run], "slurm")
+    with pytest.raises(RunError, match="cannot be deleted"):
+        runs.delete(run.path.name)
+    monkeypatch.setenv("ROCM_HOME", str(tmp_path))
+    assert main(["train", "--resume", str(run.path)]) == 2
+    assert "submitted at Slurm" in capsys.readouterr().err
+    assert main(["queue"]) == 0
+    assert run.path.name in capsys.readouterr().out
+    runs.stop(run.path.name)
+    assert (run.status().state, cluster.states["1_0"]) == ("cancelled", "CANCELLED")
+    runs.resume(run.path.name)
+    assert (run.status().state, job_of(run).job) == ("submitted", "2_0")
+
+
 def test_settings_stand_in_the_script_and_no_run_has_them(cluster, dispatcher, tmp_path):
     settings = "slurm: {partition: gpu, gres: 'gpu:1', time: '04:00:00', memory: 16G, at_once: 3,"
     settings += " lines: ['#SBATCH --nice=9'], setup: ['module load cuda']}"
@@ -247,7 +268,7 @@ def test_settings_stand_in_the_script_and_no_run_has_them(cluster, dispatcher, t
         "requeue",
     ):
         assert f"#SBATCH --{line}\n" in script
-    assert script.index("module load cuda") < script.index("trainer")
+    assert script.index("module load cuda") < script.index('trainer "$run"')
     assert "gpu" not in runs[0].config().to_yaml()
 
 
