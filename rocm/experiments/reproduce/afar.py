@@ -26,16 +26,17 @@ class Afar:
     def train(self, jobs: list[Job], budget: Budget, folder: Path, say: Say) -> None:
         """Train those that are not done; RunError if one has not spent its budget in the end."""
         runs = {job.name: RunDir(folder / job.name) for job in jobs}
-        for job in jobs:
-            run = runs[job.name]
-            if not run.written_state():
-                RunDir.create(run.path, job.config, job.method.preset, self._engine)
-                write_budget(run, budget)
         opened = [run for run in runs.values() if not is_spent(run.metrics(), budget)]
-        resumed = [run for run in opened if not run.status().is_active]
-        if resumed:
-            say(f"{len(resumed)} runs go to {self._engine}.")
-            self._dispatcher.submit(resumed, self._engine)
+        new = {job.name: job for job in jobs if not runs[job.name].written_state()}
+        submitted = [run for run in opened if run.path.name in new or not _is_at_work(run)]
+        for name, job in new.items():
+            RunDir.create(runs[name].path, job.config, job.method.preset, self._engine)
+        for run in submitted:
+            write_budget(run, budget)
+        if submitted:
+            where = self._engine.capitalize()
+            say(f"Submitted to {where}: {len(submitted)} of {len(runs)} runs of this stage.")
+            self._dispatcher.submit(submitted, self._engine)
         said = ""
         while left := [run for run in opened if _is_at_work(run)]:
             self._dispatcher.look({self._engine: left})

@@ -77,6 +77,8 @@ class Dispatcher:
         Runs that an engine refuses are `failed` with its reason, which is raised.
         """
         runs = [run for run in runs if not (run.written_state() == "submitted" and job_of(run))]
+        if not runs:
+            return
         for run in runs:
             run.mark_waiting(name, num_steps=run.config().num_steps)
             Job(name).write(run)

@@ -9,7 +9,7 @@ from rocm.config import RunConfig
 from rocm.errors import RunError
 from rocm.experiments.reproduce import afar
 from rocm.experiments.reproduce.plan import METHODS, Budget, Job
-from rocm.experiments.reproduce.runner import is_spent
+from rocm.experiments.reproduce.runner import is_spent, write_budget
 from rocm.runs.engines import base, dispatch
 from rocm.runs.run_dir import RunDir
 from rocm.storage.paths import ROOT
@@ -21,7 +21,7 @@ class Here:
     name = "slurm"
 
     def __init__(self):
-        self.processes = {}
+        self.processes, self.submitted = {}, []
 
     def reach(self):
         return ""
@@ -29,6 +29,7 @@ class Here:
     def submit(self, runs, num_active):
         jobs = []
         for run in runs:
+            self.submitted.append(run.path.name)
             command = [sys.executable, "-m", "rocm.cli.trainer", str(run.path)]
             self.processes[run.path.name] = subprocess.Popen(command, cwd=ROOT)
             jobs.append(base.Job(self.name, run.path.name, "running"))
@@ -55,14 +56,18 @@ def test_runs_spend_their_budget_at_an_engine_and_are_not_trained_again(
     seeds = [RunConfig.load(config.model_dump(), seed=seed) for seed in (0, 1)]
     jobs = [Job(METHODS[0], one, "tuning") for one in seeds]
     budget = Budget({"updates": 2})
+    path = tmp_path / "runs" / jobs[0].name  # at work since an earlier call that was killed
+    going = RunDir.create(path, seeds[0], place="slurm")
+    write_budget(going, budget)
+    engine.submit([going], 0)[0].write(going)
     for _ in range(2):
         afar.Afar(tmp_path, "slurm").train(jobs, budget, tmp_path / "runs", said.append)
     for job in jobs:
         run = RunDir(tmp_path / "runs" / job.name)
         assert is_spent(run.metrics(), budget)
         assert [row["step"] for row in run.metrics()] == [0, 1, 2]
-    assert len(engine.processes) == 2
-    assert said[-1] == "2 of 2 runs of this stage are done."
+    assert engine.submitted == [job.name for job in jobs]
+    assert len(said) == 2
 
 
 def test_a_run_that_did_not_spend_its_budget_ends_the_comparison(tmp_path, monkeypatch):

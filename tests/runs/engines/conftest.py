@@ -128,14 +128,14 @@ class Cluster:
     def end(self):
         mine = psutil.Process()
         kept = [mine.pid, *(parent.pid for parent in mine.parents())]
-        conf = str(self.folder / "slurm.conf")
-        self._each(
-            lambda one: (
-                one.pid not in kept and one.environ().get("SLURM_CONF") == conf and one.kill()
-            )
-        )
+        self._each(lambda one: one.pid not in kept and self._is_mine(one) and one.kill())
         for process in self._processes.values():
             process.wait()
+
+    def _is_mine(self, process):
+        if process.name() == "slurmstepd":  # it hides its environment
+            return any(file.path.startswith(str(self.folder)) for file in process.open_files())
+        return process.environ().get("SLURM_CONF") == str(self.folder / "slurm.conf")
 
     def _each(self, act):
         for process in psutil.process_iter():
