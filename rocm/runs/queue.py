@@ -201,7 +201,7 @@ class Queue:
                     if not is_here and not afar:
                         lock.release()
                         return
-                    self._dispatcher.look(afar)
+                self._dispatcher.look(afar, self.locked)
                 self._enforce_stops(told)
                 time.sleep(LOOK_EVERY_S if is_here else LOOK_AFAR_S)
             except RocmError as error:

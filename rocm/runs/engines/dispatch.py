@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -25,6 +26,7 @@ from rocm.runs.lease import SILENT_S, newest_claim
 from rocm.runs.liveness import ACTIVE
 from rocm.runs.run_dir import RunDir
 
+Lock = Callable[[], AbstractContextManager[None]]
 LOOK_S = 10.0
 FORCED = "The trainer did not stop; its job was ended."
 
@@ -67,7 +69,11 @@ class Dispatcher:
         self._settings = Settings()
 
     def check(self, name: str) -> None:
-        """EngineError if an engine cannot be used now, ConfigError if its settings are wrong."""
+        """EngineError if an engine cannot be used now, ConfigError if its settings are wrong.
+
+        The settings are read anew.
+        """
+        self._engines.pop(name, None)
         if reason := self._engine(name).reach():
             raise EngineError(reason)
 
@@ -89,14 +95,19 @@ class Dispatcher:
                 run.mark_ended("failed", str(error))
             raise
 
-    def look(self, by_engine: Mapping[str, Sequence[RunDir]]) -> None:
-        """Ask each engine that is due about its runs, and act on what it says."""
+    def look(self, by_engine: Mapping[str, Sequence[RunDir]], locked: Lock = nullcontext) -> None:
+        """Ask each engine that is due about its runs, and act `locked` on what it says.
+
+        Nobody waits for the lock while an engine is slow to answer.
+        """
         for name, own in by_engine.items():
             if self._clock() - self._asked.get(name, -LOOK_S) < LOOK_S:
                 continue
             self._asked[name] = self._clock()
             try:
-                self._look_at(name, [(run, job_of(run) or Job(name)) for run in own])
+                words = self._words(name, [(run, _job(run)) for run in own])
+                with locked():
+                    self._act(name, [(run, _job(run)) for run in own if _is_open(run)], words)
             except EngineError as error:
                 _say(f"{error}")
 
@@ -117,12 +128,11 @@ class Dispatcher:
             self._engines[name] = make_engine(name, self._home, self._settings, self._command)
         return self._engines[name]
 
-    def _look_at(self, name: str, jobs: list[tuple[RunDir, Job]]) -> None:
-        words = self._words(name, jobs)
+    def _act(self, name: str, jobs: list[tuple[RunDir, Job]], words: Mapping[str, Word]) -> None:
         for run, job in jobs:
             if job.job in words:
                 self._settle(run, _note(run, job, words[job.job]))
-        left = [(run, job_of(run) or Job(name)) for run, _ in jobs if _is_open(run)]
+        left = [(run, _job(run)) for run, _ in jobs if _is_open(run)]
         ready = [run for run, job in left if not job.job]
         if ready:
             self._hand_over_again(name, ready, len(left) - len(ready))
@@ -190,6 +200,10 @@ class Dispatcher:
 def _note(run: RunDir, job: Job, word: Word) -> Job:
     """Keep a word that is news."""
     return job if job.word == word else replace(job, word=word).write(run)
+
+
+def _job(run: RunDir) -> Job:
+    return job_of(run) or Job(run.engine)
 
 
 def _is_open(run: RunDir) -> bool:
