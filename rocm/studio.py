@@ -21,6 +21,7 @@ from rocm.experiments.sweep import Sweeps
 from rocm.generation.orders import Orders
 from rocm.generation.queue import DrawingQueue
 from rocm.generation.sliced import SlicedQueue
+from rocm.runs.engines.dispatch import reachable
 from rocm.runs.library import Runs
 from rocm.runs.queue import TRAINER, detached
 from rocm.runs.slices import Slices
@@ -72,17 +73,22 @@ class Studio:
         """Expected time and memory of a run, from earlier runs on this machine."""
         return estimate(config, self.runs.queue.all_runs())
 
-    def problems(self, config: RunConfig) -> list[str]:
-        """Reasons why these settings cannot work, one sentence each."""
+    def places(self) -> list[str]:
+        """Where a run can be trained now: `local`, and engines that answer."""
+        return reachable(self.home)
+
+    def problems(self, config: RunConfig, engine: str = "local") -> list[str]:
+        """Reasons why these settings cannot work there, one sentence each."""
         try:
             config = self._with_votes(config)
         except RocmError as error:
             return [str(error)]
-        return problems(config, self.estimate(config), self.runs.folder)
+        is_here = engine == "local"
+        return problems(config, self.estimate(config), self.runs.folder, is_here)
 
-    def start_run(self, config: RunConfig, name: str = "run") -> str:
+    def start_run(self, config: RunConfig, name: str = "run", engine: str = "local") -> str:
         """As `Runs.start`; `preferences=study:ID` becomes the table of that study's votes."""
-        return self.runs.start(self._with_votes(config), name)
+        return self.runs.start(self._with_votes(config), name, engine)
 
     def start_sweep(
         self,
@@ -90,6 +96,7 @@ class Studio:
         grid: dict[str, list[Any]],
         num_seeds: int = 1,
         overrides: dict[str, Any] | None = None,
+        engine: str = "local",
     ) -> str:
         """Queue a run for every combination of settings and seed that is not done yet.
 
@@ -98,14 +105,15 @@ class Studio:
         for a bad value or too many combinations.
         """
         config = RunConfig.load(self.presets.source(preset), **(overrides or {}))
-        return self.sweeps.start(preset, self._with_votes(config), grid, num_seeds)
+        sweeps = Sweeps(self.home, self.runs.queue, engine)
+        return sweeps.start(preset, self._with_votes(config), grid, num_seeds)
 
     def pilot(self, preset: str, config: RunConfig) -> Pilot:
         """The comparison of all divergences with these settings of a preset."""
         shared = pilot_settings(self.presets.source(preset), self._shared(preset, config))
         return Pilot(self.sweeps, preset, shared, Size())
 
-    def start_pilot(self, preset: str, config: RunConfig) -> None:
+    def start_pilot(self, preset: str, config: RunConfig, engine: str = "local") -> None:
         """Begin or continue a pilot in a process of its own; `advice` says how far it is."""
         known = self.advice()
         if known and known.is_at_work:
@@ -114,6 +122,7 @@ class Studio:
             )
         self.pilot(preset, config).note(STARTING)
         words = [sys.executable, "-m", "rocm", "advise", preset, "--yes"]
+        words.append(f"--engine={engine}")
         for name, value in self._shared(preset, config).items():
             words.append(f"--{name.replace('_', '-')}={value}")
         with open(self.home / "advice" / "log.txt", "ab") as log:

@@ -15,6 +15,7 @@ import gradio as gr
 from gradio.components import Component
 
 from rocm.errors import RocmError
+from rocm.runs.engines.base import job_of
 from rocm.runs.library import Runs
 from rocm.runs.names import run_label
 from rocm.runs.reports import RunReport
@@ -168,7 +169,7 @@ def in_order(reports: list[RunReport]) -> list[RunReport]:
     """Runs in the order of the list: running, waiting by position, then the others as given."""
 
     def rank(report: RunReport) -> tuple[int, int]:
-        waiting = report.position is not None
+        waiting = report.status.is_queued
         return (0 if report.status.is_active else 1 if waiting else 2, report.position or 0)
 
     return sorted(reports, key=rank)
@@ -214,6 +215,7 @@ def _run_parts(runs: Runs, report: RunReport, may_train: bool) -> dict[str, str]
     run_id = report.run_id
     run, pace = runs.run(run_id), runs.pace(run_id)
     state = run_view.state_line(report, pace, run.config(), run.log_tail(30))
+    state += run_view.job_line(job_of(run))
     if (run.path / "adapter").is_dir() and not report.status.is_active:
         state += run_view.leads(run_id, may_train)
     return {
