@@ -61,7 +61,10 @@ def test_a_closed_study_is_counted_read_taken_away_and_verified(study_id, visit,
     page.wait_for_function(f"{wide}.some(one => one.scrollWidth > one.clientWidth)")
 
 
-def test_the_loop_shows_its_steps_and_train_offers_a_reward_at_once(study_id, visit, home):
+def test_the_loop_shows_its_steps_and_train_offers_a_reward_at_once(visit, home):
+    store, study_id = voted(home, title="Loop")
+    lifecycle.close(store, study_id)
+    store.close()
     page = visit(f"?tab=results&results={study_id}")
     steps = page.locator("#results_stages li")
     expect(steps).to_have_count(5, timeout=WAIT_MS)
