@@ -116,9 +116,9 @@ def _arms(home: Path, study_id: str, reward: str) -> dict[str, RunDir]:
         config = run.config()
         if run.status().state in ("failed", "cancelled"):
             continue
-        if config.reward == reward and config.algorithm == "rocm":
+        if config.reward == reward and config.method.is_backprop:
             found["ROCM on the learned reward"] = run
-        elif config.reward == single and config.algorithm == "rocm":
+        elif config.reward == single and config.method.is_backprop:
             found["ROCM on the best single reward"] = run
         elif f"/{study_id}/preferences-" in config.preferences:
             found["D3PO on the votes"] = run
