@@ -82,7 +82,7 @@ class Job:
 def job_of(run: RunDir) -> Job | None:
     """The job of a run; None if no engine trains it."""
     record = read_record(run.path / "engine.json", JOB) if run.engine else None
-    return Job(**record) if record else None
+    return Job(**{name: record[name] for name in JOB}) if record else None
 
 
 class _Settings(BaseModel):
