@@ -21,7 +21,14 @@ from sqlalchemy import func, select
 
 from rocm.errors import MissingDependency, RocmError, StoreUnavailable, StudyError
 from rocm.study.store.database import Change, Database
-from rocm.study.store.restore import backup_files, contents, kept, replay, restore
+from rocm.study.store.restore import (
+    backup_files,
+    contents,
+    kept,
+    newest_snapshot,
+    replay,
+    restore,
+)
 from rocm.study.store.store import Store
 from rocm.study.store.tables import vote
 
@@ -194,8 +201,13 @@ class Backup:
             if not all(row for _, row in changes):
                 self._seen, self._has_deleted = NEVER, True
             try:
-                # What was deleted, or written by another process, is told by a snapshot only.
-                if self._num_rows > ROWS_BEFORE_SNAPSHOT or self._version() != self._seen:
+                # What was deleted, or written by another process, is told by a snapshot only. A
+                # journal is worth nothing without its snapshot, nor before another process's.
+                if (
+                    self._num_rows > ROWS_BEFORE_SNAPSHOT
+                    or self._version() != self._seen
+                    or newest_snapshot(self.folder) != self._number
+                ):
                     self.snapshot()
                 else:
                     self._append()
