@@ -217,7 +217,7 @@ def _connected(file: Path, how: str) -> sqlite3.Connection:
 
 
 def _is_whole(copy: sqlite3.Connection) -> bool:
-    """Whether a database is not damaged, and has tables: SQLite takes an empty file for a whole one."""
+    """Whether a database is intact and has tables; to SQLite an empty file is intact."""
     try:
         is_intact = copy.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
         tables = copy.execute("SELECT 1 FROM sqlite_master WHERE name = 'event'")
