@@ -7,6 +7,7 @@ disk, or a thread copies it to a dataset repository, and votes are saved once th
 
 import json
 import os
+import re
 import shutil
 import sqlite3
 import time
@@ -277,7 +278,12 @@ def forget_the_past(database: Database, place: str) -> None:
 
 
 def _place(place: str | Path, file: Path) -> tuple[Path, "HubCopy | None"]:
-    """The folder of a backup, and its copy on the hub."""
+    """The folder of a backup, and its copy on the hub; StudyError for another kind of address."""
+    if re.match(r"(?!hf://)\w\w+:/", str(place)):  # it would be a folder on the disk that is lost
+        raise StudyError(
+            f"ROCM_BACKUP={place} is neither a folder nor a dataset repository. Give a folder that "
+            "outlives the disk, or hf://datasets/OWNER/NAME."
+        )
     if not str(place).startswith("hf://"):
         return Path(place), None
     try:
