@@ -100,7 +100,7 @@ def kept(folder: Path) -> Contents:
             with closing(_connected(path, "immutable=1")) as copy:
                 counting.database(copy)
         except sqlite3.DatabaseError:
-            log.warning("%s is damaged; an older one is read.", path)
+            log.warning("%s is damaged and is left out.", path)
             continue
         newest = number
         break
