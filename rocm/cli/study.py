@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rocm.cli.lazy import lazy
 from rocm.config import RunConfig
+from rocm.errors import ConfigError
 
 if TYPE_CHECKING:
     from rocm.study.design.recipe import Recipe
@@ -198,6 +199,8 @@ def draw_study(at: StudyHome, recipe: "Recipe") -> str:
 
 
 def _next(at: StudyHome, options: argparse.Namespace) -> str:
+    if options.pairs is not None and options.pairs < 1:
+        raise ConfigError(f"--pairs {options.pairs} is not allowed. Give a number from 1.")
     studies = [
         named(at.store.studies(), given).study_id for given in (options.study, *options.also)
     ]
@@ -334,7 +337,7 @@ def _unpack(at: StudyHome, options: argparse.Namespace) -> str:
 
 def _verify(at: StudyHome, options: argparse.Namespace) -> str:
     study_id = _id(at, options)
-    return verdict(study_id, verify(at.store, at.pictures, study_id))
+    return verdict(at.store, study_id, verify(at.store, at.pictures, study_id))
 
 
 def _erase(at: StudyHome, options: argparse.Namespace) -> str:

@@ -50,7 +50,7 @@ def read_preference(name: str) -> tuple[Path, dict[str, Any]]:
     """The file of the tensors, and the record with the types of `KINDS`.
 
     Raises `MissingFile` without the reward, `RunError` if the record is damaged, `ConfigError` if
-    the tensors are not those that the record names.
+    it names a learned reward as a part, or the tensors are not those that it names.
     """
     short, parent = name.removeprefix(PREFIX), rewards_folder()
     record = read_record(parent / short / RECORD, KINDS) if NAME.fullmatch(short) else None
@@ -63,6 +63,9 @@ def read_preference(name: str) -> tuple[Path, dict[str, Any]]:
         )
     if hashlib.sha256(file.read_bytes()).hexdigest() != record["sha256"]:
         raise ConfigError(f"reward={name}: {file} was changed. Restore it, or learn it anew.")
+    parts = [part for part in (*record["rewards"], record["embedding"]) if is_preference(str(part))]
+    if parts:  # such as itself
+        raise ConfigError(f"reward={name} is made of {parts[0]}, a learned reward. Learn it anew.")
     return file, record
 
 

@@ -9,6 +9,7 @@ and comes back sees the higher number before it writes anything, and ends.
 """
 
 import json
+import math
 import os
 import sys
 import time
@@ -52,8 +53,11 @@ class Claim:
 
     @property
     def age_s(self) -> float:
-        """Seconds since the last sign of life by this machine's clock; endless without a claim."""
-        return time.time() - self.record["time"] if self.record else float("inf")
+        """Seconds between the last sign of life and now; endless without a claim.
+
+        A time to come is as far from now as one that has passed, or a dead holder would look alive.
+        """
+        return abs(time.time() - self.record["time"]) if self.record else float("inf")
 
     @property
     def is_fresh(self) -> bool:
@@ -73,8 +77,11 @@ def newest_claim(run: Path) -> Claim:
         return Claim()
     try:
         record = json.loads(text)
-    except ValueError:  # just created, or being written
-        record = {}
+    except ValueError:
+        record = None
+    moment = record.get("time") if isinstance(record, dict) else None
+    if not isinstance(moment, int | float) or not math.isfinite(moment):
+        record = {}  # just created, being written, or damaged
     return Claim(max(numbers), {"host": "", "time": written, **record})
 
 

@@ -162,6 +162,25 @@ def test_without_a_sign_of_life_an_engine_decides(run, word, state):
         assert (run.status().state, run.status().error) == ("running", "")
 
 
+def test_a_time_to_come_does_not_keep_a_dead_run_alive(run):
+    run.mark_waiting("slurm")
+    run.write_state("running")
+    claim = run.path / "lease" / "000001.json"
+    claim.parent.mkdir()
+    claim.write_text(json.dumps({"host": "node1", "pid": 7, "time": time.time() + 86_400}))
+    job = {"engine": "slurm", "job": "7_0", "word": "silent", "script": "", "attempt": 0}
+    write_atomic(run.path / "engine.json", json.dumps(job))
+    assert run.status().state == "lost"
+
+
+@pytest.mark.parametrize("text", ["[1]", "5", "null", '{"time": null}', '{"time": NaN}'])
+def test_a_damaged_claim_counts_as_held(run, text):
+    claim = run.path / "lease" / "000001.json"
+    claim.parent.mkdir()
+    claim.write_text(text)
+    assert newest_claim(run.path).is_fresh
+
+
 def test_a_claim_that_is_just_being_written_counts_as_held(run):
     with Lease(run.path):
         path = run.path / "lease" / "000002.json"

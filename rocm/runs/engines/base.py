@@ -82,13 +82,17 @@ class Job:
 def job_of(run: RunDir) -> Job | None:
     """The job of a run; None if no engine trains it."""
     record = read_record(run.path / "engine.json", JOB) if run.engine else None
-    return Job(**record) if record else None
+    return Job(**{name: record[name] for name in JOB}) if record else None
 
 
 class _Settings(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+REASONS = {
+    "extra_forbidden": "is no setting",
+    "string_pattern_mismatch": "a character or the form of it is not what Slurm's option takes",
+}
 LINE = r"^[^\s#'\"`$;&|<>\\]*$"
 
 
@@ -138,13 +142,19 @@ def read_settings(home: Path) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(map(str, first["loc"])) or "the file"
-        reason = "is no setting" if first["type"] == "extra_forbidden" else first["msg"]
+        reason = REASONS.get(first["type"], first["msg"])
         raise ConfigError(
             f"{path}: {name}={first['input']!r} is not allowed: {reason}. docs/deploy.md lists the "
             "names and values."
         ) from error
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path} cannot be read as YAML: {error}.") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f" in line {mark.line + 1}" if mark else ""
+        raise ConfigError(
+            f"{path} is not valid YAML{line}. docs/deploy.md has an example."
+        ) from error
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}.") from error
 
 
 def chosen_engine(name: str = "") -> str:

@@ -2,13 +2,13 @@
 
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
-from rocm.errors import ConfigError, RocmError
+from rocm.errors import ConfigError, RocmError, RunError
 from rocm.runs.engines.base import (
     ENDED,
     ENGINES,
@@ -98,17 +98,18 @@ class Dispatcher:
     def look(self, by_engine: Mapping[str, Sequence[RunDir]], locked: Lock = nullcontext) -> None:
         """Ask each engine that is due about its runs, and act `locked` on what it says.
 
-        Nobody waits for the lock while an engine is slow to answer.
+        Nobody waits for the lock while an engine is slow to answer. What is wrong with one engine,
+        its settings or the files of a run is printed, and holds up nothing else.
         """
         for name, own in by_engine.items():
             if self._clock() - self._asked.get(name, -LOOK_S) < LOOK_S:
                 continue
             self._asked[name] = self._clock()
             try:
-                words = self._words(name, [(run, _job(run)) for run in own])
+                words = self._words(name, _jobs(own))
                 with locked():
-                    self._act(name, [(run, _job(run)) for run in own if _is_open(run)], words)
-            except EngineError as error:
+                    self._act(name, _jobs(run for run in own if _is_open(run)), words)
+            except RocmError as error:
                 _say(f"{error}")
 
     def cancel(self, run: RunDir) -> None:
@@ -204,6 +205,17 @@ def _note(run: RunDir, job: Job, word: Word) -> Job:
 
 def _job(run: RunDir) -> Job:
     return job_of(run) or Job(run.engine)
+
+
+def _jobs(runs: Iterable[RunDir]) -> list[tuple[RunDir, Job]]:
+    """Runs with their jobs; those whose files are damaged are left out."""
+    jobs = []
+    for run in runs:
+        try:
+            jobs.append((run, _job(run)))
+        except RunError as error:
+            _say(f"{error}")
+    return jobs
 
 
 def _is_open(run: RunDir) -> bool:

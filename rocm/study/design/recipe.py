@@ -360,7 +360,11 @@ def _values(text: str, name: str) -> dict[str, Any]:
     try:
         values = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{name} is not valid YAML. See docs/study.md for an example.") from error
+        mark = getattr(error, "problem_mark", None)
+        line = f" in line {mark.line + 1}" if mark else ""
+        raise ConfigError(
+            f"{name} is not valid YAML{line}. See docs/study.md for an example."
+        ) from error
     if not isinstance(values, dict):
         raise ConfigError(f"{name} has no settings. See docs/study.md for an example.")
     return values

@@ -7,6 +7,7 @@ disk, or a thread copies it to a dataset repository, and votes are saved once th
 
 import json
 import os
+import re
 import shutil
 import sqlite3
 import time
@@ -21,7 +22,14 @@ from sqlalchemy import func, select
 
 from rocm.errors import MissingDependency, RocmError, StoreUnavailable, StudyError
 from rocm.study.store.database import Change, Database
-from rocm.study.store.restore import backup_files, contents, kept, replay, restore
+from rocm.study.store.restore import (
+    backup_files,
+    contents,
+    kept,
+    newest_snapshot,
+    replay,
+    restore,
+)
 from rocm.study.store.store import Store
 from rocm.study.store.tables import vote
 
@@ -194,8 +202,13 @@ class Backup:
             if not all(row for _, row in changes):
                 self._seen, self._has_deleted = NEVER, True
             try:
-                # What was deleted, or written by another process, is told by a snapshot only.
-                if self._num_rows > ROWS_BEFORE_SNAPSHOT or self._version() != self._seen:
+                # What was deleted, or written by another process, is told by a snapshot only. A
+                # journal is worth nothing without its snapshot, nor before another process's.
+                if (
+                    self._num_rows > ROWS_BEFORE_SNAPSHOT
+                    or self._version() != self._seen
+                    or newest_snapshot(self.folder) != self._number
+                ):
                     self.snapshot()
                 else:
                     self._append()
@@ -265,7 +278,12 @@ def forget_the_past(database: Database, place: str) -> None:
 
 
 def _place(place: str | Path, file: Path) -> tuple[Path, "HubCopy | None"]:
-    """The folder of a backup, and its copy on the hub."""
+    """The folder of a backup, and its copy on the hub; StudyError for another kind of address."""
+    if re.match(r"(?!hf://)\w\w+:/", str(place)):  # it would be a folder on the disk that is lost
+        raise StudyError(
+            f"ROCM_BACKUP={place} is neither a folder nor a dataset repository. Give a folder that "
+            "outlives the disk, or hf://datasets/OWNER/NAME."
+        )
     if not str(place).startswith("hf://"):
         return Path(place), None
     try:

@@ -202,6 +202,21 @@ def test_a_silent_engine_loses_only_runs_without_a_sign_of_life(
         assert silent.status().state == "running"
 
 
+def test_a_foreign_engine_and_a_damaged_job_hold_up_no_other_run(
+    cluster, dispatcher, clock, tmp_path
+):
+    runs = make_runs(tmp_path, 3)
+    foreign = RunDir.create(tmp_path / "runs" / "foreign", RunConfig(), place="kubernetes")
+    dispatcher.submit(runs, "slurm")
+    write_atomic(runs[0].path / "engine.json", '{"engine": "slurm", "job": 7}')
+    own = json.loads((runs[1].path / "engine.json").read_text())
+    write_atomic(runs[1].path / "engine.json", json.dumps(own | {"note": "typed by hand"}))
+    cluster.states |= dict.fromkeys(cluster.states, "CANCELLED")
+    clock.now += 10
+    dispatcher.look({"kubernetes": [foreign], "slurm": runs})
+    assert [run.written_state() for run in runs] == ["submitted", "interrupted", "interrupted"]
+
+
 def test_a_refusal_is_the_runs_error_and_is_raised(cluster, dispatcher, tmp_path):
     (run,) = make_runs(tmp_path, 1)
     cluster.reason = "sbatch: error: invalid partition specified: gpus"
