@@ -122,8 +122,8 @@ def gather(store: Store, studies: Sequence[str]) -> Lesson:
     ):
         if len(values) < 2:
             raise StudyError(
-                f"The {len(votes)} analyzed votes are of {len(values)} {what}s, so nothing can be "
-                f"checked on a left-out {what}. Give studies with at least 2, better 10."
+                f"The number of {what}s in the {len(votes)} analyzed votes is {len(values)}, so "
+                f"nothing can be checked on a left-out {what}. At least 2 are needed, better 10."
                 f"{_kept_words(num_kept)}"
             )
     return lesson

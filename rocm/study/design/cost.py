@@ -10,7 +10,14 @@ from sqlalchemy import func, select
 from rocm.errors import StudyError
 from rocm.storage.numbers import number
 from rocm.study.design.recipe import Recipe
-from rocm.study.statistics.power import NUM_SIMULATIONS, Power, Workload, power, workload
+from rocm.study.statistics.power import (
+    INTRODUCTION_MINUTES,
+    NUM_SIMULATIONS,
+    Power,
+    Workload,
+    power,
+    workload,
+)
 from rocm.study.statistics.simulate import Design, Utility
 from rocm.study.store.rows import twin_arms
 from rocm.study.store.store import Store
@@ -45,11 +52,13 @@ class StudyCost:
         pay = f" Total pay at {number(self.pay_per_hour, 2)} per hour: {number(self.work.cost, 2)}."
         within = f" and {self.num_within} pairs within arms" if self.num_within else ""
         return (
-            f"{number(sum(self.sizes), 0)} pairs in {len(self.sizes)} comparisons{within}, each "
+            f"{number(sum(self.sizes), 0)} pairs in {len(self.sizes)} "
+            f"comparison{'s' * (len(self.sizes) > 1)}{within}, each "
             f"judged {self.votes} times, by {self.num_raters} raters. A rater judges "
             f"{self.work.trials_per_rater} pairs, repeats and checks included, in about "
             f"{number(self.work.minutes_per_rater, 0)} min at "
-            f"{number(self.seconds_per_pair, 0)} s per pair.{pay if self.pay_per_hour else ''}"
+            f"{number(self.seconds_per_pair, 0)} s per pair, {number(INTRODUCTION_MINUTES, 0)} min "
+            f"of them before the first pair.{pay if self.pay_per_hour else ''}"
         )
 
     def assumptions(self, num_simulations: int = NUM_SIMULATIONS) -> str:

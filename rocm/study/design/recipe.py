@@ -340,7 +340,8 @@ def _sentence(error: ErrorDetails) -> str:
     if error["type"] == "missing" or (loc and error["input"] in ("", None)):
         fields = (PARTS[str(loc[0])] if len(loc) > 1 else Recipe).model_fields
         help_text = fields[str(loc[-1])].description if str(loc[-1]) in fields else ""
-        return f"{name} is missing. {help_text} See docs/study.md."
+        meaning = f": {help_text[0].lower()}{help_text[1:]}" if help_text else "."
+        return f"{name} is missing{meaning} See docs/study.md."
     message = error["msg"].removeprefix("Value error, ")
     given = f" (given: {SHORT.repr(error['input'])})" if loc else ""
     return f"{name}: {message}{given}. See docs/study.md."

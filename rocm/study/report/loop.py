@@ -50,7 +50,7 @@ class Loop:
 
     study_id: str
     status: str  # of the study
-    num_votes: int
+    num_votes: int  # on analyzed pairs
     reward: str
     runs: Mapping[str, str]
     trained: bool
@@ -64,7 +64,7 @@ class Loop:
         is_final = self.last_status == "closed"
         runs = ", ".join(f"{method}: {run}" for method, run in self.runs.items())
         last = f"{self.last}, {self.last_status}" if self.last else ""
-        votes = f"{self.num_votes} answers, study {self.status}"
+        votes = f"{self.num_votes} votes, study {self.status}"
         claim = "the report is final" if is_final else "after the last study is closed"
         steps = (
             ("Collect votes", votes, is_closed, f"study {'next' if is_closed else 'close'} {own}"),
@@ -91,7 +91,7 @@ def loop_of(store: Store, home: Path, study_id: str) -> Loop:
     return Loop(
         study_id,
         about.status,
-        len(store.votes(study_id)),
+        sum(vote.kind == "main" for vote in store.votes(study_id)),
         newest,
         {method: run.path.name for method, run in runs.items()},
         len(runs) == 3 and all((run.path / "adapter").is_dir() for run in runs.values()),

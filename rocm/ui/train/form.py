@@ -315,7 +315,7 @@ def forecast(estimate: Estimate, problems: list[str]) -> str:
     if estimate.memory_mb is not None:
         parts.append(f"{number(estimate.memory_mb / 1000, 1)} GB of memory")
     words = " and ".join(parts)
-    figure = f"<strong>{escape(words[:1].upper() + words[1:])}</strong> " if words else ""
+    figure = f"<strong>{escape(words[:1].upper() + words[1:])}.</strong> " if words else ""
     return f'<div class="subtle">{figure}<span>{escape(estimate.basis)}</span></div>'
 
 

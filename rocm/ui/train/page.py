@@ -194,7 +194,7 @@ def _parts(runs: Runs, report: RunReport | None, has_runs: bool, may_train: bool
 
 def _no_run(has_runs: bool) -> dict[str, str]:
     return {
-        "state": run_view.NOTHING_CHOSEN if has_runs else run_view.NO_RUN,
+        "state": run_view.NOTHING_CHOSEN if has_runs else "",
         "warnings": "",
     }
 

@@ -17,10 +17,9 @@ from rocm.ui.handlers import fault
 DOT = " \N{MIDDLE DOT} "
 NOTHING_YET = """<strong>No run yet.</strong> Choose a preset and press <em>Start training</em>.
 Reward and divergence appear here during training, with pictures of the same prompts before and
-after. The first preset takes about two minutes."""
+after."""
 NOTHING_TO_SHOW = "There is no run yet."
 NOTHING_CHOSEN = '<div class="subtle">Choose a run from the list above.</div>'
-NO_RUN = '<div class="subtle">Reward, divergence and pictures of a run appear here.</div>'
 # Warnings for which a larger beta is a remedy.
 HACKED = {"hacking", "collapse", "saturation"}
 MOST_STEPS = 4

@@ -130,7 +130,7 @@ def test_what_cannot_be_learned_from_is_refused_in_a_sentence(made, tmp_path, mo
     for column, value in (("rater", 1), ("text", "p")):
         votes = [replace(vote, **{column: value}) for vote in store.votes(study_id)]
         monkeypatch.setattr(store, "votes", lambda _, votes=votes: votes)
-        with pytest.raises(StudyError, match=f"of 1 {column.replace('text', 'prompt')}s"):
+        with pytest.raises(StudyError, match=f"left-out {column.replace('text', 'prompt')}"):
             gather(store, [study_id])
         monkeypatch.undo()
     opened, other = voted(tmp_path, title="Other")

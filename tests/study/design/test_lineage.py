@@ -126,6 +126,7 @@ def test_the_loop_says_what_is_done_and_builds_its_last_study(made):
     home, store, first, sha256 = made
     loop = loop_of(store, home, first)
     assert [stage.is_done for stage in loop.stages] == [True, True, False, False, False]
+    assert 0 < loop.num_votes < len(store.votes(first))  # practice and checks are no votes
     with pytest.raises(StudyError, match="not all trained"):
         last_study(store, home, first)
     (home / "runs" / "mine" / "adapter").rename(home / "adapter")
