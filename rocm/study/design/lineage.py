@@ -8,22 +8,24 @@ import json
 from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, select
 
 from rocm.errors import ConfigError, MissingFile, StudyError
 from rocm.rewards.names import parse_mixture
 from rocm.rewards.preference_files import is_preference, read_preference
-from rocm.runs.run_dir import RunDir
 from rocm.study.store import chain
 from rocm.study.store.tables import arm, study
+
+if TYPE_CHECKING:  # a server that only collects votes has not all that a run needs
+    from rocm.runs.run_dir import RunDir
 
 Lineage = dict[str, Any]
 """`source` (a reward or a table of votes), its `sha256`, and `studies`: manifest and end by id."""
 
 
-def lineage_of(run: RunDir) -> list[Lineage]:
+def lineage_of(run: "RunDir") -> list[Lineage]:
     """What a run learned from people: its learned rewards, and its table of votes.
 
     StudyError if a reward here is another one than the run was trained on.
