@@ -13,7 +13,7 @@ from tests.runs.test_queue import workers
 
 pytestmark = pytest.mark.slow
 GRID = {"beta": ["0", "0.1", "1"]}
-SHORT = {"num_steps": 12, "eval_every": 12, "checkpoint_every": 4}
+SHORT = {"num_steps": 40, "eval_every": 40, "checkpoint_every": 8}
 
 
 @pytest.fixture
@@ -44,10 +44,10 @@ def test_a_sweep_survives_a_dead_trainer_a_dead_node_and_a_dead_worker(
     runs = sweeps.runs(sweep_id)
     assert sum(bool(job_of(run).job) for run in runs) == 3, "no more at once"
     first, second = runs[:2]
-    for run in (first, second):
-        wait_until(lambda run=run: run.status().step > 1, WITHIN_S)
+    wait_until(lambda: first.status().step > 1, WITHIN_S)
     (trainer,) = trainers(first)
     trainer.kill()
+    wait_until(lambda: second.status().step > 1, WITHIN_S)
     ray_cluster.kill_node()
     for one in trainers(second):  # on a real cluster it would have died with its node
         one.kill()

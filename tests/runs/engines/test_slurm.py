@@ -13,7 +13,7 @@ from tests.runs.test_queue import workers
 
 pytestmark = pytest.mark.slow
 GRID = {"beta": ["0", "0.1", "1"]}
-SHORT = {"num_steps": 12, "eval_every": 12, "checkpoint_every": 4}
+SHORT = {"num_steps": 40, "eval_every": 40, "checkpoint_every": 8}
 
 
 @pytest.fixture
