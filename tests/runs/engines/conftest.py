@@ -52,12 +52,6 @@ PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE OverTimeLimit=0 State=
 """
 
 
-def skip_or_fail(words):
-    if os.environ.get("ROCM_REQUIRE_ALL") == "1":
-        pytest.fail(words)
-    pytest.skip(words)
-
-
 def free_ports(number):
     sockets = [socket.socket() for _ in range(number)]
     for one in sockets:
@@ -169,7 +163,7 @@ def slurm():
         name for name in SLURM if not shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin")
     ]
     if missing or os.geteuid():
-        skip_or_fail(f"Slurm is missing ({missing}) or this is not root: apt-get install slurm-wlm")
+        pytest.skip(f"Slurm is missing ({missing}) or this is not root: apt-get install slurm-wlm")
     folder = Path("/tmp") / f"rocm-slurm-{os.getpid()}"  # a short path: sockets have 108 bytes
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(mode=0o755)
@@ -244,7 +238,7 @@ class RayCluster:
 @pytest.fixture(scope="module")
 def ray_cluster():
     if not Path(sys.executable).with_name("ray").exists():
-        skip_or_fail("Ray is missing: pip install -r requirements-ray.txt")
+        pytest.skip("Ray is missing: pip install -r requirements-ray.txt")
     folder = Path("/tmp") / f"rocm-ray-{os.getpid()}"  # a short path: sockets have 108 bytes
     folder.mkdir()
     patch = pytest.MonkeyPatch()
