@@ -31,11 +31,11 @@ class Recipe:
     text_width: int = 128
     text_layers: int = 2
     teacher_batch: int = 64
-    teacher_updates: int = 4800
+    teacher_updates: int = 8000
     teacher_lr: float = 2e-3
 
     distill_batch: int = 64
-    distill_updates: int = 1000
+    distill_updates: int = 300
     distill_lr: float = 1e-3
 
     num_questions: int = 200
