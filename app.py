@@ -18,7 +18,7 @@ import uvicorn
 from starlette.middleware import Middleware
 from starlette.routing import Mount
 
-from rocm.errors import MissingDependency, RocmError
+from rocm.errors import ConfigError, MissingDependency, RocmError
 from rocm.study.server.app import PLACE, Server, alone, vote_app
 from rocm.study.server.connections import Bounds, Guarded, bound_logs, guarded
 from rocm.study.server.login import SETTINGS, login_of
@@ -28,6 +28,8 @@ from rocm.ui.middleware import body_limit, brief_log, hosts, only_the_page, same
 
 # Each statement of a vote gives Python's lock away; the usual 5 ms until it is back would add up.
 SWITCH_S = 0.0005
+# Seconds for which ZeroGPU is asked at a time: fewer are granted sooner.
+SLICE_S = 60
 
 
 def main() -> None:
@@ -38,6 +40,7 @@ def main() -> None:
     get = os.environ.get
     given = parser.parse_args().mode or get("ROCM_MODE", "")
     host, is_space = get("GRADIO_SERVER_NAME") or "127.0.0.1", bool(get("SPACE_ID"))
+    space = {"space": get("SPACE_ID", ""), "has_login": is_space and has_login()}
     names = f"{get('ROCM_ALLOWED_HOSTS', '')},{get('SPACE_HOST', '')}".split(",")
     allowed = hosts(host, is_space, names)
     guard = same_host(allowed)
@@ -46,7 +49,12 @@ def main() -> None:
     os.environ["ROCM_HOME"] = str(home.resolve())  # trainers, which start elsewhere, look there
     check_free(host, port := chosen_port())
     try:
-        mode = chosen_mode(given, rule.is_local)
+        mode = chosen_mode(given or ("lab" if is_zero_gpu() else ""), rule.is_local)
+        if mode == "study" and is_zero_gpu():
+            raise ConfigError(
+                "ZeroGPU needs the pages that use its GPU. Choose CPU hardware for a Space with "
+                "ROCM_MODE=study, or unset ROCM_MODE."
+            )
         check_installed(mode)
         is_proxied = is_space or get("ROCM_PROXIED") == "1"
         is_private = is_for_one(mode, rule.is_local, rule.token, any(names), is_proxied)
@@ -73,7 +81,7 @@ def main() -> None:
 
             servers: Any = uvicorn.config.HTTP_PROTOCOLS  # of which Gradio's takes "auto"
             servers["auto"] = protocol
-            rule = replace(rule, lan="" if allowed.is_checked else lan_address())
+            rule = replace(rule, lan="" if allowed.is_checked else lan_address(), **space)
             serve_lab(host, port, home, rule, votes, guard)
     finally:
         votes.api.store.close()
@@ -104,7 +112,8 @@ def serve_lab(
     from rocm.ui.app import CLOSED, STYLE, build, theme
     from rocm.ui.plot import plotly_route
 
-    studio = Studio(home, votes=votes.api.store, backup=votes.backup)
+    slices = zero_gpu() if is_zero_gpu() else None
+    studio = Studio(home, votes=votes.api.store, backup=votes.backup, slices=slices)
     studio.runs.queue.watch()
     build(studio, rule).launch(
         server_name=host,
@@ -118,6 +127,35 @@ def serve_lab(
         theme=theme(),
         css_paths=STYLE,
     )
+
+
+def has_login() -> bool:
+    """Whether Gradio can sign visitors in: hf_oauth is on, and gradio[oauth], as on its Spaces."""
+    variables = ("OAUTH_CLIENT_ID", "OAUTH_CLIENT_SECRET", "OAUTH_SCOPES", "OPENID_PROVIDER_URL")
+    packages = ("authlib", "itsdangerous")
+    is_known = os.environ.get("SYSTEM") == "spaces"  # to Gradio
+    return is_known and all(map(os.environ.get, variables)) and all(map(find_spec, packages))
+
+
+def is_zero_gpu() -> bool:
+    """Whether this is a Space on ZeroGPU, as its package `spaces` decides it."""
+    is_there = find_spec("spaces") is not None
+    return is_there and os.environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true")
+
+
+def zero_gpu() -> Any:
+    """The functions that hold a visitor's GPU; the only case in which this process has torch."""
+    import spaces  # before torch
+
+    from rocm.cli.trainer import silence_libraries
+    from rocm.generation.draw_slice import draw_slice
+    from rocm.generation.sliced import DRAWING_S
+    from rocm.runs.slices import Slices
+    from rocm.training.slices import train_slice
+
+    silence_libraries()
+    train = spaces.GPU(duration=SLICE_S)(train_slice)
+    return Slices(train, spaces.GPU(duration=DRAWING_S)(draw_slice), SLICE_S)
 
 
 def check_installed(mode: str) -> None:

@@ -13,14 +13,16 @@ function follow() {
   const isFirst = !next.selected && !now.selected;  // nothing is chosen yet
   now = next;
   if (!isFirst) writeAddress();
-  empty.hidden = now.rows.length > 0;
-  empty.innerHTML = now.words;
-  table.hidden = !now.rows.length;
   finder.hidden = now.rows.length < 5;
-  const states = new Set(['', ...now.rows.map(run => run.state), choice('state').value]);
-  choice('state').replaceChildren(...[...states].map(state => new Option(state || 'all states', state, false, state === choice('state').value)));
+  const chosen = choice('state').value, states = [...new Set(['', ...now.rows.map(run => run.state), chosen])].sort();
+  if (states.join() !== [...choice('state').options].map(option => option.value).join())  // else a list that is open would close
+    choice('state').replaceChildren(...states.map(state => new Option(state || 'all states', state, false, state === chosen)));
   const rows = new Map([...body.children].map(row => [row.dataset.run, row]));
-  found().forEach((run, i) => {
+  const shown = found();
+  empty.hidden = shown.length > 0;
+  empty.innerHTML = now.rows.length ? 'No run matches.' : now.words;
+  table.hidden = !shown.length;
+  shown.forEach((run, i) => {
     const row = rows.get(run.id) ?? blank(run.id);
     rows.delete(run.id);
     if (body.children[i] !== row) body.insertBefore(row, body.children[i] ?? null);

@@ -20,12 +20,16 @@ from rocm.experiments.advise.pilot import (
 from rocm.experiments.sweep import Sweeps
 from rocm.generation.orders import Orders
 from rocm.generation.queue import DrawingQueue
+from rocm.generation.sliced import SlicedQueue
+from rocm.runs.engines.dispatch import reachable
 from rocm.runs.library import Runs
 from rocm.runs.queue import TRAINER, detached
+from rocm.runs.slices import Slices
 from rocm.study.archive.preferences import with_votes
+from rocm.study.report.loop import Loops
 from rocm.study.report.results import Results
 from rocm.study.service import Studies
-from rocm.study.store.backup import Backup
+from rocm.study.store.backup import Backup, NoBackup
 from rocm.study.store.store import Store
 from rocm.training.estimate import Estimate, estimate
 from rocm.training.preflight import problems
@@ -42,38 +46,49 @@ class Studio:
         home: Path,
         command: Sequence[str] = TRAINER,
         votes: Store | None = None,
-        backup: Backup | None = None,
+        backup: Backup | NoBackup | None = None,
+        slices: Slices | None = None,
     ):
         """Open `home`, which is made when something is first stored.
 
         `command` starts a trainer, `train ...` is appended; `votes` is the store of the studies,
-        opened when needed if not given.
+        opened when needed if not given. With `slices` runs are trained and pictures drawn in them,
+        and nothing in the background.
         """
         self.runs = Runs(home, command)
         self.home = self.runs.queue.home
         self.presets = Presets(self.home)
         self.sweeps = Sweeps(self.home, self.runs.queue)
-        drawing = DrawingQueue(self.home / "generated" / "worker.log")
+        self.slices = slices
+        log = self.home / "generated" / "worker.log"
+        drawing = SlicedQueue(log, slices.draw) if slices else DrawingQueue(log)
         self.generation = Orders(self.home, drawing)
         self.comparisons = Comparisons(self.home, drawing)
         self.results = Results(self.home, votes)
         self.studies = Studies(self.home, votes, drawing, backup) if votes else None
+        builds = self.studies.builds if self.studies else None
+        self.loops = Loops(self.home, self.results, self.runs, builds)
 
     def estimate(self, config: RunConfig) -> Estimate:
         """Expected time and memory of a run, from earlier runs on this machine."""
         return estimate(config, self.runs.queue.all_runs())
 
-    def problems(self, config: RunConfig) -> list[str]:
-        """Reasons why these settings cannot work, one sentence each."""
+    def places(self) -> list[str]:
+        """Where a run can be trained now: `local`, and engines that answer."""
+        return reachable(self.home)
+
+    def problems(self, config: RunConfig, engine: str = "local") -> list[str]:
+        """Reasons why these settings cannot work there, one sentence each."""
         try:
             config = self._with_votes(config)
         except RocmError as error:
             return [str(error)]
-        return problems(config, self.estimate(config), self.runs.folder)
+        is_here = engine == "local"
+        return problems(config, self.estimate(config), self.runs.folder, is_here)
 
-    def start_run(self, config: RunConfig, name: str = "run") -> str:
+    def start_run(self, config: RunConfig, name: str = "run", engine: str = "local") -> str:
         """As `Runs.start`; `preferences=study:ID` becomes the table of that study's votes."""
-        return self.runs.start(self._with_votes(config), name)
+        return self.runs.start(self._with_votes(config), name, engine)
 
     def start_sweep(
         self,
@@ -81,6 +96,7 @@ class Studio:
         grid: dict[str, list[Any]],
         num_seeds: int = 1,
         overrides: dict[str, Any] | None = None,
+        engine: str = "local",
     ) -> str:
         """Queue a run for every combination of settings and seed that is not done yet.
 
@@ -89,14 +105,15 @@ class Studio:
         for a bad value or too many combinations.
         """
         config = RunConfig.load(self.presets.source(preset), **(overrides or {}))
-        return self.sweeps.start(preset, self._with_votes(config), grid, num_seeds)
+        sweeps = Sweeps(self.home, self.runs.queue, engine)
+        return sweeps.start(preset, self._with_votes(config), grid, num_seeds)
 
     def pilot(self, preset: str, config: RunConfig) -> Pilot:
         """The comparison of all divergences with these settings of a preset."""
         shared = pilot_settings(self.presets.source(preset), self._shared(preset, config))
         return Pilot(self.sweeps, preset, shared, Size())
 
-    def start_pilot(self, preset: str, config: RunConfig) -> None:
+    def start_pilot(self, preset: str, config: RunConfig, engine: str = "local") -> None:
         """Begin or continue a pilot in a process of its own; `advice` says how far it is."""
         known = self.advice()
         if known and known.is_at_work:
@@ -105,6 +122,7 @@ class Studio:
             )
         self.pilot(preset, config).note(STARTING)
         words = [sys.executable, "-m", "rocm", "advise", preset, "--yes"]
+        words.append(f"--engine={engine}")
         for name, value in self._shared(preset, config).items():
             words.append(f"--{name.replace('_', '-')}={value}")
         with open(self.home / "advice" / "log.txt", "ab") as log:

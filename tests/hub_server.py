@@ -37,6 +37,7 @@ class Hub:
     refusal: tuple[int, bytes] | None = None
     created: list[dict] = field(default_factory=list)
     committed: dict[str, bytes] = field(default_factory=dict)
+    squashed: int = 0
 
     @property
     def environment(self) -> dict[str, str]:
@@ -140,22 +141,35 @@ class Handler(BaseHTTPRequestHandler):
             return self.answer_json({"url": f"{self.hub.url}/{name}", "id": name})
         if path == "/api/validate-yaml":
             return self.answer_json({"errors": [], "warnings": []})
+        if "/super-squash/" in path:
+            self.hub.squashed += 1
+            return self.answer_json({})
         if "/preupload/" in path:
             files = [one["path"] for one in json.loads(content)["files"]]
             plan = [{"path": one, "uploadMode": "regular", "shouldIgnore": False} for one in files]
             return self.answer_json({"files": plan})
         if "/commit/" in path:
-            for line in content.decode().splitlines():
-                one = json.loads(line)
-                if one["key"] == "file":
-                    value = one["value"]
-                    self.hub.committed[value["path"]] = base64.b64decode(value["content"])
-            name = path.removeprefix("/api/models/").partition("/commit/")[0]
+            name = path.removeprefix("/api/").partition("/commit/")[0]
+            self.commit(self.hub.folders.get(name), content.decode().splitlines())
+            name = name.removeprefix("models/")
             url = f"{self.hub.url}/{name}/commit/{COMMIT}"
             return self.answer_json({"success": True, "commitOid": COMMIT, "commitUrl": url})
         if asked := ASKED.fullmatch(unquote(path)):
             return self.paths_info(content, **asked.groupdict())
         return self.missing("RepoNotFound")
+
+    def commit(self, folder, lines) -> None:
+        """Note the files; where a folder serves the repository, change its files too."""
+        if self.hub.refusal:
+            return
+        for one in map(json.loads, lines):
+            value = one["value"]
+            if one["key"] == "file":
+                content = self.hub.committed[value["path"]] = base64.b64decode(value["content"])
+                if folder:
+                    (folder / value["path"]).write_bytes(content)
+            elif one["key"] == "deletedFile" and folder:
+                (folder / value["path"]).unlink()
 
     def paths_info(self, content, kind, name, what, revision, path) -> None:
         folder = self.hub.folders[f"{kind}/{name}"]

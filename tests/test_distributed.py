@@ -367,3 +367,20 @@ def test_accelerate_launch_trains_and_a_killed_process_ends_the_other(new_run):
     run.extend(reached + 1)
     assert main(["train", "--resume", str(run.path)]) == 0
     assert [row["step"] for row in run.metrics()] == list(range(reached + 2))
+
+
+@pytest.mark.slow
+def test_two_machines_train_one_run_by_the_script_of_the_docs(new_run):
+    run = new_run("run", batch_size=4, num_steps=2)
+    own = {"PYTHON": sys.executable, "PORT": free_port(), "GLOO_SOCKET_IFNAME": "lo"}
+    machines = [
+        subprocess.Popen(
+            ["scripts/machine.sh", rank, "2", "127.0.0.2", *trains(run)],
+            **{"cwd": ROOT, "env": os.environ | own, "stdout": subprocess.PIPE, "text": True},
+        )
+        for rank in "01"
+    ]
+    said = [machine.communicate(timeout=PATIENCE_S * 4)[0] for machine in machines]
+    assert [machine.returncode for machine in machines] == [0, 0]
+    assert "Finished after 2 updates" in said[0]
+    assert run.manifest()["num_processes"] == 2

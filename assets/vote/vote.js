@@ -148,9 +148,36 @@ async function resume() {
   return next(await api.post('trial'));
 }
 
+// An answer is saved once a copy of it is where a restart of the server does not erase it.
+
+const LOOK_AGAIN_MS = 5000;
+let lookingAgain;
+
+function tellSaved({ num_unsaved: count, num_done: done, status }) {
+  clearTimeout(lookingAgain);
+  const isEnd = status === 'complete' && done > 0;
+  const words = count === null ? 'Answers are lost if this server restarts: they are not backed up.'
+    : count > 0 ? `${count} ${count === 1 ? 'answer is' : 'answers are'} not saved yet. Keep this page open.`
+      : isEnd || !byId('saved').hidden ? 'All your answers are saved.' : '';
+  byId('saved').hidden = !words || status === 'withdrawn' || status === 'screened_out';
+  byId('saved').classList.toggle('notice', count !== 0);
+  if (byId('saved').textContent !== words) byId('saved').textContent = words;
+  if (count > 0) lookingAgain = setTimeout(() => attempt(lookAgain), LOOK_AGAIN_MS);
+}
+
+async function lookAgain() {
+  try {
+    tellSaved((await api.get('progress')).progress);
+  } catch (error) {
+    if (!(error instanceof Refusal) || error.code === 'unknown_rater') throw error;
+    lookingAgain = setTimeout(() => attempt(lookAgain), LOOK_AGAIN_MS);
+  }
+}
+
 // The pairs
 
 async function next(step) {
+  tellSaved(step.progress);
   if (!step.trial) return finish(step.progress, step.notice);
   trial = step.trial;
   byId('count').textContent = `${step.progress.num_done} of ${step.progress.num_trials} done`;
@@ -251,7 +278,7 @@ async function submit() {
     return;
   }
   const screen = { viewport_width: window.innerWidth, viewport_height: window.innerHeight, picture_size: pair.size };
-  await send('vote', { trial: trial.id, answers: questions.answers, screen }, 'Saved');
+  await send('vote', { trial: trial.id, answers: questions.answers, screen }, 'Answered');
 }
 
 async function skip() {
@@ -267,7 +294,8 @@ async function send(path, body, word) {
     if (!(error instanceof Refusal) || error.code === 'unknown_rater') throw error;
     return refuse(error);
   }
-  byId('live').textContent = `${word}, ${step.progress.num_done} of ${step.progress.num_trials}.`;
+  const isSaved = path === 'vote' && step.progress.num_unsaved === 0;
+  byId('live').textContent = `${isSaved ? 'Saved' : word}, ${step.progress.num_done} of ${step.progress.num_trials}.`;
   return next(step);
 }
 
@@ -282,6 +310,7 @@ async function refuse(error) {
 
 function finish(progress, notice) {
   trial = null;
+  tellSaved(progress);
   if (progress.status === 'withdrawn') return tell('Your answers are withdrawn', 'They will not be analyzed. You can close this page.');
   if (progress.status === 'screened_out') {
     const link = progress.return_url && { href: progress.return_url, textContent: 'Return' };

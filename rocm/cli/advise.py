@@ -4,9 +4,11 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rocm.cli.engines import add_engine_argument
 from rocm.cli.lazy import lazy
 from rocm.cli.runs import preset_source, settings, with_votes
 from rocm.errors import ConfigError
+from rocm.runs.engines.base import chosen_engine
 from rocm.runs.queue import Queue
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--seeds", type=int, default=3, help="seeds of the screening")
     add("--fresh-seeds", type=int, default=4, help="seeds of the confirmation")
     add("--fresh-prompts", type=int, default=40, help="evaluation prompts of the confirmation")
+    add_engine_argument(parser)
     add("--yes", action="store_true", help="start it, or continue it")
     parser.set_defaults(run=advise, takes_settings=True)
 
@@ -40,7 +43,7 @@ def advise(options: argparse.Namespace, rest: list[str], home: Path) -> None:
     config = pilots.pilot_settings(preset_source(options.source, home), settings(rest))
     config = with_votes(config, home)
     size = pilots.Size(options.seeds, options.fresh_seeds, options.fresh_prompts)
-    sweeps = open_sweeps(home.resolve(), Queue(home))
+    sweeps = open_sweeps(home.resolve(), Queue(home), chosen_engine(options.engine))
     pilot = pilots.Pilot(sweeps, options.source, config, size)
     if not options.yes:
         raise ConfigError(f"{pilot.cost()} Add --yes to start it, or to continue it.")

@@ -1,6 +1,6 @@
 """A reward from stored votes: pictures measured, the reward learned, checked and written."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 
@@ -9,15 +9,20 @@ import torch
 
 from rocm.cli.study import StudyHome, study_home
 from rocm.cli.tasters import read_pixels
+from rocm.cli.trainer import silence_libraries
 from rocm.errors import ConfigError, StudyError
 from rocm.models.consistency import resolve_device
 from rocm.rewards.load import load_rewards
 from rocm.rewards.names import EMBEDDED, EMBEDDED_MODEL, WITHOUT_GRADIENT, usable_published
-from rocm.rewards.preference import Features, save_preference
+from rocm.rewards.preference import Features, save_preference, write_card
 from rocm.rewards.preference_files import PREFIX, check_new_name, rewards_folder
 from rocm.storage.files import make_folder
 from rocm.study.archive.learning import Lesson, gather
+from rocm.study.design import lifecycle
+from rocm.study.design.rounds import NOT_PICKED
 from rocm.study.report.learned import Learned, card, learn_reward
+from rocm.study.statistics.preference_basis import Basis
+from rocm.study.statistics.preference_fit import choose, ensemble, pick
 from rocm.study.statistics.votes import Floats
 
 STUDY = "study:"
@@ -30,23 +35,82 @@ def learn_from_votes(
 
     `rewards` (names with commas) and `embedding` are chosen by the pictures' model if empty. Raises
     ConfigError for a bad name, StudyError for studies that give no votes, or if the reward is
-    refused: a sentence with its figure for each reason.
+    refused: a sentence with its figure for each reason; the card is written then too.
     """
     folder = check_new_name(name, rewards_folder(home))
     if not all(study.startswith(STUDY) for study in studies):
         raise ConfigError(f"{' '.join(studies)} is no list of studies. Write study:ID.")
     with study_home(home) as at:
         lesson = gather(at.store, [study.removeprefix(STUDY) for study in studies])
-        names, tower = _parts(rewards, embedding, lesson.model)
-        row, table, probe = measure(at, lesson, names, tower)
-    learned = learn_reward(lesson, row, table, names)
+        learned = teach(at, lesson, name, (rewards, embedding))
     if learned.refusals:
-        raise StudyError(f"No reward was made. {' '.join(learned.refusals)}")
-    record = {"format": 1, "rewards": names, "embedding": tower, "model": lesson.model}
-    record |= {"studies": dict(lesson.manifests), "num_votes": len(lesson.votes)}
-    tensors = {key: torch.from_numpy(np.asarray(x)) for key, x in learned.tensors.items()}
-    save_preference(folder, {**tensors, "probe": probe}, record, card(name, lesson, learned))
+        reasons = " ".join(learned.refusals)
+        raise StudyError(f"No reward was made. {reasons} All figures: {folder / 'card.html'}")
     return _summary(name, learned, folder)
+
+
+def teach(
+    at: StudyHome,
+    lesson: Lesson,
+    name: str,
+    parts: tuple[str, str] = ("", ""),
+    keeps_refused: bool = False,
+) -> Learned:
+    """Learn a reward and write it with its card, of a refused one the card alone.
+
+    `parts` are rewards and embedding, as in `learn_from_votes`.
+    """
+    folder = rewards_folder(at.home) / name
+    names, tower = _parts(*parts, lesson.model)
+    learned, probe = _learned(at, lesson, names, tower)
+    texts = card(name, lesson, learned)
+    if learned.refusals and not keeps_refused:
+        write_card(folder, texts)
+        return learned
+    record = {"format": 1, "rewards": names, "embedding": tower, "model": lesson.model}
+    record |= {"studies": dict(lesson.manifests), "votes": dict(lesson.heads)}
+    record |= {"num_votes": len(lesson.votes), "best_single": learned.best_single}
+    tensors = {key: torch.from_numpy(np.asarray(x)) for key, x in learned.tensors.items()}
+    save_preference(folder, {**tensors, "probe": probe}, record, texts)
+    return learned
+
+
+def is_refused(at: StudyHome, lesson: Lesson) -> bool:
+    """Whether a reward of these votes would be refused; nothing is written."""
+    return bool(_learned(at, lesson, *_parts("", "", lesson.model))[0].refusals)
+
+
+def _learned(
+    at: StudyHome, lesson: Lesson, rewards: Sequence[str], embedding: str
+) -> tuple[Learned, torch.Tensor]:
+    row, table, probe = measure(at, lesson.pictures, rewards, embedding)
+    return learn_reward(lesson, row, table, rewards), probe
+
+
+def pick_pairs(at: StudyHome, draft: str, studies: Sequence[str], num: int) -> int:
+    """Exclude all pairs of a draft but `num`, which `pick` chooses by refits of closed studies.
+
+    Pairs that people excluded stay so. Returns the number of pairs that stay. StudyError as
+    `gather`.
+    """
+    lesson = gather(at.store, studies)
+    names, tower = _parts("", "", lesson.model)
+    row, table, _ = measure(at, lesson.pictures, names, tower)
+    every = lifecycle.pairs(at.store, draft)
+    pairs = [p for p in every if p.kind == "main" and p.struck in (None, NOT_PICKED)]
+    drawn = {name: pair.text for pair in pairs for name in (pair.picture_a, pair.picture_b)}
+    new_row, new_table, _ = measure(at, drawn, names, tower)
+    basis = Basis.of(table, lesson.pairs(row), len(names))
+    choices = lesson.choices(row, basis(table), basis.sizes[0])
+    phi = basis(new_table)
+    first, second = ([new_row[getattr(p, f"picture_{x}")] for p in pairs] for x in "ab")
+    refits = ensemble(choices, choose(choices))
+    num = min(num, len(pairs))
+    kept = set(pick(refits, phi[first] - phi[second], num, seed=0))
+    for k, pair in enumerate(pairs):
+        if (k in kept) == bool(pair.struck):
+            lifecycle.strike(at.store, draft, pair.id, None if k in kept else NOT_PICKED)
+    return num
 
 
 def _summary(name: str, learned: Learned, folder: Path) -> str:
@@ -78,26 +142,27 @@ def _parts(rewards: str, embedding: str, model: str) -> tuple[list[str], str]:
 
 
 def measure(
-    at: StudyHome, lesson: Lesson, rewards: Sequence[str], embedding: str
+    at: StudyHome, pictures: Mapping[str, str], rewards: Sequence[str], embedding: str
 ) -> tuple[dict[str, int], Floats, torch.Tensor]:
     """Row of each picture, f (M, K + 2 E), and f of a fixed picture, as `Features.probe`.
 
-    f is kept below `rewards/features` of the home. Its name hashes the fixed picture's f too, so
-    that features of replaced networks are not taken for these.
+    `pictures` are prompts by picture id. f is kept below `rewards/features` of the home. Its name
+    hashes the fixed picture's f too, so that features of replaced networks are not taken for these.
     """
+    silence_libraries()
     device = resolve_device("auto")
     features = Features.of(load_rewards({*rewards, embedding}, device), rewards, embedding)
     probe = features.probe(device).cpu()
-    shown = sorted(lesson.pictures.items())
+    shown = sorted(pictures.items())
     key = sha256(repr((shown, rewards, embedding)).encode() + probe.numpy().tobytes()).hexdigest()
     file = rewards_folder(at.home) / "features" / f"{key[:24]}.npy"
     if not file.is_file():
 
-        def pictures() -> Iterator[tuple[torch.Tensor, str]]:
+        def read() -> Iterator[tuple[torch.Tensor, str]]:
             for name, prompt in shown:
                 yield read_pixels(at.pictures, name), prompt
 
-        table = features.table(pictures(), device).numpy()
+        table = features.table(read(), device).numpy()
         make_folder(file.parent)
         np.save(file, table)
     row = {name: k for k, (name, _) in enumerate(shown)}

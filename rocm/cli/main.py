@@ -21,7 +21,10 @@ COMMANDS = {
     "queue": ("runs:add_queue_arguments", "list, add, move or cancel waiting runs"),
     "sweep": ("sweep:add_arguments", "train a grid of settings"),
     "advise": ("advise:add_arguments", "compare the divergences for a preset"),
-    "reproduce": ("reproduce:add_arguments", "the paper's comparison, as a report"),
+    "reproduce": (
+        "reproduce:add_arguments",
+        "the paper's comparison or the closed loop, as a report",
+    ),
     "rewards": ("rewards:add_arguments", "list or download published rewards"),
     "preference": ("preference:add_arguments", "learn a reward from votes"),
     "download": ("models:add_download_arguments", "download the files of a model or preset"),

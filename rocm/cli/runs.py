@@ -11,6 +11,7 @@ from rocm.config.saved import Presets
 from rocm.errors import ConfigError
 from rocm.runs.export import export
 from rocm.runs.library import Runs
+from rocm.runs.liveness import ACTIVE
 from rocm.runs.repair import repair
 from rocm.runs.reports import RunReport
 from rocm.storage.numbers import number
@@ -120,7 +121,8 @@ def _line(report: RunReport) -> str:
 
 
 def _list_queue(runs: Runs, options: argparse.Namespace) -> str:
-    active = [report for report in runs.all() if report.status.is_active]
+    afar = ("submitted", *ACTIVE)
+    active = [report for report in runs.all() if report.status.state in afar]
     return "\n".join(map(_line, [*active, *runs.waiting()])) or "No run is waiting."
 
 

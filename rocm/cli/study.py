@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from rocm.cli.lazy import lazy
 from rocm.config import RunConfig
+from rocm.errors import ConfigError
 
 if TYPE_CHECKING:
+    from rocm.study.design.recipe import Recipe
     from rocm.study.store.pictures import Pictures
     from rocm.study.store.store import Store
 
@@ -22,6 +24,13 @@ pack = lazy("rocm.study.archive.pack:pack")
 unpack = lazy("rocm.study.archive.pack:unpack")
 with_votes: Callable[..., tuple[RunConfig, str]] = lazy("rocm.study.archive.preferences:with_votes")
 verify = lazy("rocm.study.archive.verify:verify")
+gather = lazy("rocm.study.archive.learning:gather")
+next_recipe = lazy("rocm.study.design.rounds:next_recipe")
+pick_pairs = lazy("rocm.cli.learning:pick_pairs")
+recipe_file = lazy("rocm.study.design.build:recipe_file")
+study_progress = lazy("rocm.study.report.progress:study_progress")
+loop = lazy("rocm.study.report.loop")
+make_runs = lazy("rocm.runs.library:Runs")
 lifecycle = lazy("rocm.study.design.lifecycle")
 make_build = lazy("rocm.study.design.build:Build")
 build = lazy("rocm.study.design.build:build")
@@ -34,7 +43,7 @@ study_report = lazy("rocm.study.report.stored:study_report")
 erase = lazy("rocm.study.store.erase")
 invitations = lazy("rocm.study.store.invitations")
 make_tasters = lazy("rocm.cli.tasters:make_tasters")
-Backup = lazy("rocm.study.store.backup:Backup")
+forget_the_past = lazy("rocm.study.store.backup:forget_the_past")
 open_restored = lazy("rocm.study.store.backup:open_restored")
 open_pictures = lazy("rocm.study.store.pictures:Pictures")
 simulated = lazy("rocm.study.store.simulated_raters")
@@ -66,6 +75,7 @@ def add_study_arguments(parser: argparse.ArgumentParser) -> None:
     sub = _of_study(actions, "strike", _strike, "exclude a pair before the study opens")
     sub.add_argument("pair", type=int, help="number of the pair")
     sub.add_argument("reason", help="kept in the manifest; an empty reason includes the pair again")
+    _add_loop_arguments(actions)
     sub = _of_study(actions, "power", _power, "calculate cost and power of a study")
     sub.add_argument("--seconds-per-pair", type=float, default=20.0, help="default: 20")
     sub.add_argument("--pay-per-hour", type=float, default=0.0, help="in any currency; default: 0")
@@ -82,6 +92,8 @@ def add_study_arguments(parser: argparse.ArgumentParser) -> None:
     sub.add_argument("--raters", type=int, default=30, help="maximum number; default: 30")
     words = "score: by the arm. taste: by the picture, the embedded model's only; default: score"
     sub.add_argument("--by", choices=("score", "taste"), default="score", help=words)
+    words = "noise of raters by taste, in percent of a channel's range; default: 2"
+    sub.add_argument("--temperature", type=float, default=2.0, help=words)
     sub.add_argument("--score", type=float, default=0.6, help="of each first arm; default: 0.6")
     sub.add_argument("--seed", type=int, default=0, help="default: 0")
     sub = _of_study(actions, "add-raters", _add_raters, "plan work for additional raters")
@@ -106,6 +118,18 @@ def add_study_arguments(parser: argparse.ArgumentParser) -> None:
     sub.add_argument("--to", type=Path, default=Path("report"), help="folder")
 
 
+def _add_loop_arguments(actions: Any) -> None:
+    words = "build a further round, mostly of pairs that a learned reward is unsure of"
+    sub = _of_study(actions, "next", _next, words)
+    sub.add_argument(
+        "also", nargs="*", metavar="STUDY", help="other closed studies to learn from too"
+    )
+    sub.add_argument("--pairs", type=int, help="default: as many as STUDY has")
+    _of_study(actions, "loop", _loop, "show where the loop of a study stands, with each command")
+    _of_study(actions, "arms", _arms, "queue the runs that the last study compares")
+    _of_study(actions, "last", _last, "build the last study: the arms on prompts of the test part")
+
+
 def run(options: argparse.Namespace, rest: list[str], home: Path) -> None:
     """Run the action of the parsed options and print its answer."""
     action: Action = options.action
@@ -126,14 +150,14 @@ def trained_on_votes(config: RunConfig, home: Path) -> RunConfig:
 @contextmanager
 def study_home(home: Path, creates: bool = False) -> Iterator[StudyHome]:
     """The store and pictures of a home; with `creates` both are made where they do not exist."""
-    file, folder = home / "study.sqlite3", os.environ.get("ROCM_BACKUP")
+    file, backup = home / "study.sqlite3", os.environ.get("ROCM_BACKUP")
     if creates:
         home.mkdir(parents=True, exist_ok=True)
     if url := os.environ.get("DATABASE_URL"):
         store = open_store(url)
-    elif folder:
+    elif backup:
         home.mkdir(parents=True, exist_ok=True)
-        store = open_restored(file, Path(folder), creates)
+        store = open_restored(file, backup, creates)
     else:
         store = open_store(file, creates=creates)
     try:
@@ -161,13 +185,53 @@ def _id(at: StudyHome, options: argparse.Namespace) -> str:
 
 
 def _build(at: StudyHome, options: argparse.Namespace) -> str:
-    recipe = load_recipe(options.recipe)
+    return _built(at, draw_study(at, load_recipe(options.recipe)))
+
+
+def draw_study(at: StudyHome, recipe: "Recipe") -> str:
+    """Build a recipe's study, or resume its build, with lines of progress; its id."""
     queue = DrawingQueue(at.home / "studies" / "worker.log")
     try:
         say: Callable[[str], None] = lambda line: print(line, flush=True)  # noqa: E731
-        study_id = build(make_build(at.home, at.store, at.pictures, queue, say), recipe)
+        return str(build(make_build(at.home, at.store, at.pictures, queue, say), recipe))
     finally:
         queue.close()
+
+
+def _next(at: StudyHome, options: argparse.Namespace) -> str:
+    if options.pairs is not None and options.pairs < 1:
+        raise ConfigError(f"--pairs {options.pairs} is not allowed. Give a number from 1.")
+    studies = [
+        named(at.store.studies(), given).study_id for given in (options.study, *options.also)
+    ]
+    gather(at.store, studies)  # refuses before anything is drawn
+    study_id = draw_study(at, next_recipe(load_recipe(recipe_file(at.home, studies[0]))))
+    wanted = options.pairs or study_progress(at.store, studies[0]).num_pairs
+    pick_pairs(at, study_id, studies, wanted)
+    return _built(at, study_id)
+
+
+def _loop(at: StudyHome, options: argparse.Namespace) -> str:
+    stages = loop.loop_of(at.store, at.home, _id(at, options)).stages
+    return "\n".join(
+        f"{'done' if stage.is_done else '    '}  {stage.name}: {stage.words}\n      {stage.command}"
+        for stage in stages
+    )
+
+
+def _arms(at: StudyHome, options: argparse.Namespace) -> str:
+    runs = make_runs(at.home)
+    started = loop.start_arms(at.store, at.home, runs, _id(at, options))
+    words = "In the queue: " + ", ".join(started) if started else "All arms are there already."
+    return f"{words}\nSee them: python -m rocm runs"
+
+
+def _last(at: StudyHome, options: argparse.Namespace) -> str:
+    recipe = loop.last_study(at.store, at.home, _id(at, options))
+    return _built(at, draw_study(at, recipe))
+
+
+def _built(at: StudyHome, study_id: str) -> str:
     return (
         f"{summary(at.store, study_id)}\nCheck the pairs: python -m rocm study pairs {study_id}\n"
         f"Then: python -m rocm study open {study_id}"
@@ -242,7 +306,7 @@ def _simulate(at: StudyHome, options: argparse.Namespace) -> str:
     study_id = _id(at, options)
     num_raters, seed = options.raters, options.seed
     if options.by == "taste":
-        crowd = make_tasters(at.store, at.pictures, study_id, num_raters, seed)
+        crowd = make_tasters(at, study_id, num_raters, seed, options.temperature)
     else:
         crowd = simulated.crowd_of_score(at.store, study_id, options.score, seed)
     done = simulated.simulate_raters(at.store, study_id, num_raters, crowd)
@@ -273,7 +337,7 @@ def _unpack(at: StudyHome, options: argparse.Namespace) -> str:
 
 def _verify(at: StudyHome, options: argparse.Namespace) -> str:
     study_id = _id(at, options)
-    return verdict(study_id, verify(at.store, at.pictures, study_id))
+    return verdict(at.store, study_id, verify(at.store, at.pictures, study_id))
 
 
 def _erase(at: StudyHome, options: argparse.Namespace) -> str:
@@ -283,9 +347,9 @@ def _erase(at: StudyHome, options: argparse.Namespace) -> str:
 
 
 def _forget_in_backup(at: StudyHome) -> None:
-    folder = os.environ.get("ROCM_BACKUP")
-    if folder and at.store.database.is_sqlite:
-        Backup(at.store.database, Path(folder)).forget_the_past()
+    backup = os.environ.get("ROCM_BACKUP")
+    if backup and at.store.database.is_sqlite:
+        forget_the_past(at.store.database, backup)
 
 
 def _forget(at: StudyHome, options: argparse.Namespace) -> str:

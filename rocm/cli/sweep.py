@@ -7,10 +7,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rocm.cli.engines import add_engine_argument, bring_here, tell_jobs
 from rocm.cli.lazy import lazy
 from rocm.cli.runs import preset_source, settings, with_votes
 from rocm.config import RunConfig
 from rocm.errors import ConfigError, RocmError
+from rocm.runs.engines.base import chosen_engine
 from rocm.runs.queue import Queue
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("source", metavar="PRESET", help="settings that all runs share")
     add("--grid", nargs="+", required=True, metavar="NAME=VALUE,...", help="beta=0,0.1 ...")
     add("--seeds", type=int, default=1, help="runs of each combination")
+    add_engine_argument(parser)
     add("--inline", action="store_true", help="train here, not over the queue")
     add("--no-wait", action="store_true", help="queue the runs and return")
     parser.set_defaults(run=sweep, takes_settings=True)
@@ -41,12 +44,16 @@ def sweep(options: argparse.Namespace, rest: list[str], home: Path) -> None:
     grid = read_grid(options.grid)
     config = RunConfig.load(preset_source(options.source, home), **settings(rest))
     config = with_votes(config, home)
-    sweeps = open_sweeps(home.resolve(), Queue(home))
+    engine = chosen_engine("local" if options.inline and not options.engine else options.engine)
+    if options.inline and engine != "local":
+        raise ConfigError(f"--inline trains here, --engine {engine} does not. Choose one of them.")
+    sweeps = open_sweeps(home.resolve(), Queue(home), engine)
     if options.inline:
         sweep_id = sweeps.plan(options.source, config, grid, options.seeds)
         _train_inline(sweeps, sweep_id)
     else:
         sweep_id = sweeps.start(options.source, config, grid, options.seeds)
+        tell_jobs(sweeps.runs(sweep_id))
         if not options.no_wait:
             wait_for_sweep(sweeps, sweep_id, lambda line: print(line, flush=True))
     print(table(sweeps.report(sweep_id)))
@@ -70,6 +77,7 @@ def _train_inline(sweeps: "Sweeps", sweep_id: str) -> None:
     for run, config in sweeps.open_runs(sweep_id):
         if not run.written_state():
             sweeps.create(sweep_id, run, config)
+        bring_here(run)
         print(run.path.name, flush=True)
         try:
             watch(run)
@@ -90,7 +98,7 @@ def wait_for_sweep(sweeps: "Sweeps", sweep_id: str, say: Callable[[str], None]) 
         if line != said:
             say(line)
             said = line
-        if not states & {"queued", "starting", "running", "stopping"}:
+        if not states & {"queued", "submitted", "starting", "running", "stopping"}:
             return
         sweeps.queue.reconcile()
         time.sleep(1.0)

@@ -8,11 +8,14 @@ from pathlib import Path
 
 from rocm.cli import models as cli_models
 from rocm.cli import runs as cli_runs
+from rocm.cli.engines import add_engine_argument, bring_here, tell_jobs
 from rocm.cli.trainer import handling_signals, silence_libraries, watch
 from rocm.config import RunConfig
 from rocm.config.presets import preset_groups, preset_names
-from rocm.distributed import Ranks, joined
+from rocm.distributed import ALONE, Ranks, joined, num_started
 from rocm.errors import ConfigError
+from rocm.runs.engines.base import chosen_engine
+from rocm.runs.queue import Queue
 from rocm.runs.run_dir import RunDir
 
 
@@ -25,6 +28,7 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
     add("--run-dir", type=Path, help="directory of the new run")
     add("--resume", type=Path, metavar="DIR", help="continue the run in DIR")
     cli_models.add_train_arguments(parser)
+    add_engine_argument(parser)
     parser.set_defaults(run=train)
 
 
@@ -39,14 +43,42 @@ def _settings_help() -> str:
 
 
 def train(options: argparse.Namespace, rest: list[str], home: Path) -> None:
-    """Begin or continue a run, and show its progress until it ends."""
+    """Begin or continue a run, and show its progress until it ends; or submit it to an engine."""
+    if num_started() == 1 and (engine := chosen_engine(options.engine)) != "local":
+        return _submit(options, rest, home, engine)
+    if options.engine not in ("", "local"):
+        raise ConfigError(
+            f"--engine {options.engine} takes one process. Submit the launcher yourself: "
+            "docs/models.md has scripts."
+        )
     with joined() as ranks:
         if ranks.rank:
             _follow(ranks)
         elif options.resume:
-            watch(_resumed(options, rest, ranks), ranks)
+            run = _resumed(options, rest, ranks)
+            bring_here(run)
+            watch(run, ranks)
         else:
             watch(_created(options, rest, home, ranks), ranks)
+
+
+def _submit(options: argparse.Namespace, rest: list[str], home: Path, engine: str) -> None:
+    queue = Queue(home)
+    wanted = options.resume or options.run_dir
+    if wanted and wanted.resolve().parent != queue.runs:
+        raise ConfigError(
+            f"{wanted} is not in {queue.runs}, where the runs of engines are looked after. Choose "
+            f"{queue.runs / wanted.name}, or train with --engine local."
+        )
+    queue.check(engine)
+    if options.resume:
+        run = _resumed(options, rest, ALONE)
+        queue.add(run, engine)
+    else:
+        run = _created(options, rest, home, ALONE, engine)
+        queue.submit([run], engine)
+    tell_jobs([run])
+    print(f"Progress: the page, python -m rocm runs, and {run.path / 'log.txt'}")
 
 
 def _follow(ranks: Ranks) -> None:
@@ -68,7 +100,9 @@ def _resumed(options: argparse.Namespace, rest: list[str], ranks: Ranks) -> RunD
     return run
 
 
-def _created(options: argparse.Namespace, rest: list[str], home: Path, ranks: Ranks) -> RunDir:
+def _created(
+    options: argparse.Namespace, rest: list[str], home: Path, ranks: Ranks, engine: str = ""
+) -> RunDir:
     if not options.source:
         raise ConfigError(f"Give a preset or a file. Presets: {', '.join(preset_names())}.")
     config = RunConfig.load(source_of(options.source, home), **cli_runs.settings(rest))
@@ -76,8 +110,9 @@ def _created(options: argparse.Namespace, rest: list[str], home: Path, ranks: Ra
     ranks.local(config)  # a run that cannot be shared is not created
     preset = Path(options.source).stem
     name = f"{preset}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
-    run = RunDir.create(options.run_dir or home / "runs" / name, config, preset)
-    run.write_launch(os.getpid())  # loading torch may take longer than the queue would wait
+    run = RunDir.create(options.run_dir or home / "runs" / name, config, preset, engine or 0)
+    if not engine:
+        run.write_launch(os.getpid())  # loading torch may take longer than the queue would wait
     return run
 
 

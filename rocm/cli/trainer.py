@@ -1,6 +1,7 @@
 """`python -m rocm.cli.trainer DIR`: train the created run in DIR; the queue starts runs with it.
 
-The run continues from its newest checkpoint, or begins.
+The run continues from its newest checkpoint, or begins. In a job of an engine it ends with code 75
+if the job has to end before the run: it waits again, with a checkpoint.
 """
 
 import os
@@ -8,26 +9,38 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rocm.distributed import ALONE, Ranks
 from rocm.errors import RocmError
+from rocm.runs.engines.slurm import HANDED_BACK
+from rocm.runs.liveness import ACTIVE
 from rocm.runs.queue import Queue
 from rocm.runs.run_dir import RunDir
 from rocm.storage.numbers import MINUS, duration, number
+
+SIGNALS = [getattr(signal, n) for n in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, n)]
 
 if TYPE_CHECKING:
     from rocm.training.loop import Progress
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Train a run; returns the exit code, 0, or 2 with one sentence on stderr."""
+    """Train a run; returns the exit code, 0, 75, or 2 with one sentence on stderr."""
     # Threads that wait by spinning starve one another on a busy machine; read when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        watch(RunDir(Path(arguments[0])))
+        run = RunDir(Path(arguments[0]))
+        if run.engine and run.written_state() not in ("submitted", *ACTIVE):
+            print(f"{run.path.name} is {run.written_state()}: nothing to train.")
+            return 0
+        if run.engine:  # before torch is loaded: a signal must not kill the job meanwhile
+            _hand_back_at_signals(run)
+        watch(run)
+        if run.engine and run.written_state() == "submitted":
+            return HANDED_BACK
     except RocmError as error:
         print(f"rocm: {error}", file=sys.stderr)
         return 2
@@ -44,13 +57,14 @@ def watch(run: RunDir, ranks: Ranks = ALONE) -> None:
         _watch(run, ranks)
     finally:
         home = run.path.resolve().parent.parent
-        if (home / "queue.lock").is_file():
+        if (home / "queue.lock").is_file() and not run.engine:
             Queue(home).ensure_worker()
 
 
 def _watch(run: RunDir, ranks: Ranks) -> None:
     from tqdm import tqdm
 
+    from rocm.experiments.reproduce.runner import budget_of, spend
     from rocm.training.loop import train
 
     silence_libraries()
@@ -63,12 +77,25 @@ def _watch(run: RunDir, ranks: Ranks) -> None:
         print(f"\nStopping after this update. Continue with --resume {run.path}")
         run.request("stop")
 
-    with handling_signals(stop), bar:
-        for progress in train(run, bool(run.checkpoints()), ranks):
+    handled = nullcontext() if run.engine else handling_signals(stop)
+    with handled, bar:
+        budget = budget_of(run)
+        is_resumed = bool(run.checkpoints())
+        for progress in spend(run, budget, ranks) if budget else train(run, is_resumed, ranks):
             bar.n = progress.step
             bar.set_postfix(_figures(progress), refresh=False)
             bar.refresh()
     print(_closing_line(run, time.monotonic() - began))
+
+
+def _hand_back_at_signals(run: RunDir) -> None:
+    """From now on a signal lets the run wait again, with a checkpoint after this update."""
+
+    def hand_back(number: int, frame: object) -> None:
+        (run.path / "control" / "hand_back").touch()  # signals may come in the midst of one
+
+    for one in SIGNALS:
+        signal.signal(one, hand_back)
 
 
 @contextmanager

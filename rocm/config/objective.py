@@ -30,7 +30,7 @@ class ObjectiveSettings(BaseModel):
     )
     reward: str = _setting(
         "tiny-preference",
-        "The reward to maximize, or a mixture such as 0.7*tiny-clip+0.3*colorfulness. A function "
+        "The reward to maximize, or a mixture such as tiny-clip+0.3*colorfulness. A function "
         "of your own: path/to/file.py:name.",
         basic=True,
         min_length=1,

@@ -24,6 +24,7 @@ from rocm.rewards.names import (
     check_measured,
 )
 from rocm.rewards.official_versions import official_versions
+from rocm.rewards.preference_files import check_base
 from rocm.rewards.user_files import is_user_reward, user_versions
 from rocm.runs.adapters import Adapter, check_fit, check_same_model, find_adapter, fingerprint
 from rocm.storage.numbers import duration
@@ -142,6 +143,7 @@ def make_plan(request: Request, runs: Path, is_public: bool = False) -> Comparis
     first = whole_number("seed", request.seed, 0, MAX_SEED - num_seeds)
     trained = [name for arm in arms for name in arm.trained]
     rewards = [check_measured(name) for name in (*request.rewards, *trained, JUDGE)]
+    check_base(rewards, model)
     steered = [arm.config.judge for arm in arms if arm.config and arm.config.is_judge_steering]
     plan = ComparisonPlan(
         columns=columns,

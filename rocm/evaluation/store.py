@@ -26,6 +26,7 @@ from rocm.evaluation.request import ASK_ABOVE, Request
 from rocm.evaluation.sheet import bundle, sheet
 from rocm.evaluation.table import ComparisonTable, make_table
 from rocm.generation.queue import DrawingQueue
+from rocm.generation.sliced import SlicedQueue
 from rocm.runs.run_dir import RunDir
 from rocm.storage import files
 
@@ -103,6 +104,21 @@ class Comparisons:
                 self._drop_oldest()
         Thread(target=self._work, args=(job,), daemon=True, name="comparison").start()
         return plan.key
+
+    @property
+    def are_lent(self) -> bool:
+        """Whether whoever asks for a comparison must lend the GPU for it."""
+        return isinstance(self._queue, SlicedQueue)
+
+    def lend(self, key: str) -> None:
+        """Draw a comparison to its end with the GPU time of the visitor whose request this is."""
+        while key and isinstance(self._queue, SlicedQueue):
+            with self._lock:
+                job = self._active.get(key)
+            if job is None:
+                return
+            if not self._queue.lend(job.number):
+                time.sleep(0.05)  # between two requests of the comparison
 
     def cancel(self, key: str) -> None:
         """Stop drawing a comparison; drawn pictures stay. No effect on one that has ended."""

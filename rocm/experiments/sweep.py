@@ -74,10 +74,11 @@ class SweepReport:
 class Sweeps:
     """The sweeps of a home."""
 
-    def __init__(self, home: Path, queue: Queue):
-        """Keep plans below `home`/sweeps and put runs into `queue`."""
+    def __init__(self, home: Path, queue: Queue, engine: str = "local"):
+        """Keep plans below `home`/sweeps and put runs into `queue`, or hand them to an `engine`."""
         self.path = home / "sweeps"
         self.queue = queue
+        self._engine = engine
 
     def ids(self) -> list[str]:
         """Ids of all sweeps, newest first, damaged ones at the end."""
@@ -113,14 +114,22 @@ class Sweeps:
 
     def start(self, preset: str, config: RunConfig, grid: dict[str, list[Any]], seeds: int) -> str:
         """Queue every run of a sweep that is not done, training or waiting; as `plan`."""
+        self.queue.check(self._engine)
         sweep_id = self.plan(preset, config, grid, seeds)
-        for run, settings in self.open_runs(sweep_id):
-            if run.written_state():
-                self.queue.add(run)
-            else:
-                self.create(sweep_id, run, settings, place=time.time())
+        is_here, opened = self._engine == "local", self.open_runs(sweep_id)
+        for run, settings in opened:
+            if not run.written_state():
+                self.create(sweep_id, run, settings, time.time() if is_here else self._engine)
+            elif is_here:
+                self.queue.add(run, self._engine)
+        if opened and not is_here:
+            self.queue.submit([run for run, _ in opened], self._engine)
         self.queue.ensure_worker()
         return sweep_id
+
+    def runs(self, sweep_id: str) -> list[RunDir]:
+        """All runs of a sweep that exist."""
+        return [run for run, _ in self._members(sweep_id) if run.written_state()]
 
     def open_runs(self, sweep_id: str) -> list[tuple[RunDir, RunConfig]]:
         """New or resumable runs, each with its settings."""
@@ -130,8 +139,10 @@ class Sweeps:
             if not run.written_state() or run.status().is_resumable
         ]
 
-    def create(self, sweep_id: str, run: RunDir, config: RunConfig, place: float = 0.0) -> RunDir:
-        """Make a run of a sweep; `place` is its place in the queue, 0 to train it at once."""
+    def create(
+        self, sweep_id: str, run: RunDir, config: RunConfig, place: float | str = 0
+    ) -> RunDir:
+        """Make a run of a sweep; `place` as in `RunDir.mark_waiting`."""
         preset = self._plan(sweep_id).preset
         return RunDir.create(run.path, config, preset, place, sweep=sweep_id)
 

@@ -18,6 +18,7 @@ from rocm.errors import ConfigError, DrawingError, MissingFile, RunError
 from rocm.generation.history import Entry, History
 from rocm.generation.picture import Picture, whole_number
 from rocm.generation.queue import ENDS, DrawingQueue, Job, JobStatus, State
+from rocm.generation.sliced import SlicedQueue
 from rocm.runs.adapters import find_adapter
 
 VISITOR = re.compile(r"[0-9a-f]{32}")
@@ -121,6 +122,16 @@ class Orders:
             with suppress(MissingFile, RunError):
                 entries.append(history.entry(entry_id))
         return entries
+
+    @property
+    def are_lent(self) -> bool:
+        """Whether whoever orders pictures must lend the GPU for them."""
+        return isinstance(self.queue, SlicedQueue)
+
+    def lend(self, entry_id: str) -> None:
+        """Draw an order with the GPU time of the visitor in whose request this is called."""
+        if isinstance(self.queue, SlicedQueue):
+            self.queue.lend(self._jobs.get(entry_id, 0))
 
     def cancel(self, entry_id: str, visitor: str = "") -> None:
         """Stop drawing an order of this visitor."""

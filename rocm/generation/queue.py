@@ -106,9 +106,7 @@ class DrawingQueue:
             self._jobs[job.number] = job
             self._jobs.pop(job.number - REMEMBERED, None)
             self._waiting.append(job)
-            if self._thread is None:
-                self._thread = Thread(target=self._work, daemon=True, name="drawing queue")
-                self._thread.start()
+            self._start_working()
             self._changed.notify_all()
         return job.number
 
@@ -185,6 +183,11 @@ class DrawingQueue:
             process.kill()
             process.wait()
 
+    def _start_working(self) -> None:
+        if self._thread is None:
+            self._thread = Thread(target=self._work, daemon=True, name="drawing queue")
+            self._thread.start()
+
     def _work(self) -> None:
         while True:
             with self._changed:
@@ -220,14 +223,9 @@ class DrawingQueue:
 
     def _drawn_by_process(self, job: Job) -> tuple[State, str]:
         process = self._living_process(job)
-        rest = {
-            str(index): asdict(picture)
-            for index, picture in enumerate(job.pictures)
-            if index not in job.scores
-        }
-        if not rest:
+        order = self._order(job)
+        if not order["pictures"]:
             return "finished", ""
-        order = {"rewards": job.rewards, "folder": str(job.folder), "pictures": rest}
         with self._changed:
             if job.is_cancelled:
                 return "cancelled", ""
@@ -236,11 +234,25 @@ class DrawingQueue:
         for answer in self._answers(process):
             if "end" in answer:
                 return answer["end"], answer.get("error", "")
-            with self._changed:
-                job.state = "drawing"
-                job.scores[answer["index"]] = answer["scores"]
-                self._changed.notify_all()
+            self._note(job, answer)
         raise _ProcessGone(self._last_words(process))
+
+    @staticmethod
+    def _order(job: Job) -> dict[str, Any]:
+        """What is left of a request, as the drawing process takes it."""
+        rest = {
+            str(index): asdict(picture)
+            for index, picture in enumerate(job.pictures)
+            if index not in job.scores
+        }
+        return {"rewards": job.rewards, "folder": str(job.folder), "pictures": rest}
+
+    def _note(self, job: Job, answer: dict[str, Any]) -> None:
+        """Note that a picture is drawn."""
+        with self._changed:
+            job.state = "drawing"
+            job.scores[answer["index"]] = answer["scores"]
+            self._changed.notify_all()
 
     def _living_process(self, job: Job) -> "subprocess.Popen[str]":
         if self._process is not None and self._process.poll() is None:

@@ -11,7 +11,6 @@ input ends, which it does however the app dies, and after a time without work.
 import json
 import os
 import sys
-from pathlib import Path
 from queue import Empty, Queue
 from threading import Thread
 from typing import Any, TextIO
@@ -19,15 +18,13 @@ from typing import Any, TextIO
 import diffusers
 import transformers
 
-from rocm.errors import RocmError
-from rocm.generation.picture import Picture, picture_file, png_bytes
+from rocm.generation.draw_slice import answers
 from rocm.generation.sampler import Sampler
-from rocm.storage.files import write_atomic
 
 
 def main(idle_s: float) -> None:
     """Answer requests until the app is gone, or none came for `idle_s` seconds."""
-    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+    answered = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     # What a library prints belongs into the log and not among the answers.
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     for library in (diffusers, transformers):
@@ -36,17 +33,14 @@ def main(idle_s: float) -> None:
     requests: Queue[dict[str, Any]] = Queue()
     cancelled: set[int] = set()
     Thread(target=_listen, args=(requests, cancelled), daemon=True).start()
-    _say(answers, ready=os.getpid())
+    _say(answered, ready=os.getpid())
     sampler = Sampler()
     while True:
         try:
             request = requests.get(timeout=idle_s)
         except Empty:
             return
-        try:
-            _answer(sampler, request, cancelled, answers)
-        except RocmError as error:
-            _say(answers, id=request["id"], end="failed", error=str(error))
+        _answer(sampler, request, cancelled, answered)
 
 
 def _listen(requests: "Queue[dict[str, Any]]", cancelled: set[int]) -> None:
@@ -60,25 +54,17 @@ def _listen(requests: "Queue[dict[str, Any]]", cancelled: set[int]) -> None:
 
 
 def _answer(
-    sampler: Sampler, request: dict[str, Any], cancelled: set[int], answers: TextIO
+    sampler: Sampler, request: dict[str, Any], cancelled: set[int], answered: TextIO
 ) -> None:
-    indices = [int(index) for index in request["pictures"]]
-    pictures = [Picture(**settings) for settings in request["pictures"].values()]  # checked
-    folder, number = Path(request["folder"]), request["id"]
-    for drawn in sampler.draw(pictures, request["rewards"]):
-        if number in cancelled:
-            _say(answers, id=number, end="cancelled")
-            return
-        content = png_bytes(drawn.image, pictures[drawn.index])
-        write_atomic(picture_file(folder, indices[drawn.index]), content)
-        _say(answers, id=number, index=indices[drawn.index], scores=drawn.scores)
-    _say(answers, id=number, end="finished")
+    number = request["id"]
+    for answer in answers(sampler, request, lambda: number in cancelled):
+        _say(answered, id=number, **answer)
 
 
-def _say(answers: TextIO, **message: Any) -> None:
+def _say(answered: TextIO, **message: Any) -> None:
     try:
-        answers.write(json.dumps(message) + "\n")
-        answers.flush()
+        answered.write(json.dumps(message) + "\n")
+        answered.flush()
     except BrokenPipeError:
         os._exit(0)
 

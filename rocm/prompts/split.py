@@ -5,6 +5,7 @@ import os
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,6 +19,10 @@ Item = TypeVar("Item")
 Source = Callable[[str, str], tuple[list[str], str]]
 """(source, column of a table) -> prompts, and the revision that they are from or an empty text."""
 EMBEDDED = ROOT / "assets" / "prompts"
+
+PARTS = {"training": "train.txt", "validation": "eval.txt", "test": "test.txt"}
+"""Parts that prompts belong to for good, and the embedded model's lists of them."""
+TEST_SHARE, VALIDATION_SHARE = 0.15, 0.15
 
 
 @dataclass(frozen=True)
@@ -88,6 +93,30 @@ def _from_hub(source: str, column: str) -> tuple[list[str], str]:
 
 # Sources by the prefix of the setting `prompts`; any other text is a file. See docs/extending.md.
 SOURCES: dict[str, Source] = {HUB: _from_hub}
+
+
+def part_of(prompt: str) -> str:
+    """The part of `PARTS` that a prompt belongs to, whatever study or run uses it.
+
+    Prompts of the embedded lists belong to the part of their list, others by their hash: 70 % to
+    training, 15 % to validation, 15 % to test.
+    """
+    name = " ".join(prompt.casefold().split())
+    if name in (known := _embedded_parts()):
+        return known[name]
+    place = int.from_bytes(hashlib.sha256(f"part/{name}".encode()).digest()[:6], "big") / 2**48
+    if place < TEST_SHARE:
+        return "test"
+    return "validation" if place < TEST_SHARE + VALIDATION_SHARE else "training"
+
+
+@cache
+def _embedded_parts() -> dict[str, str]:
+    return {
+        " ".join(prompt.casefold().split()): part
+        for part, name in PARTS.items()
+        for prompt in read_prompts(EMBEDDED / name)
+    }
 
 
 def training_item(items: Sequence[Item], seed: int, index: int) -> Item:

@@ -107,8 +107,14 @@ def save_preference(
     with replace_folder(folder) as new:
         (new / TENSORS).write_bytes(content)
         (new / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-        for name, text in card.items():
-            (new / name).write_text(text, encoding="utf-8")
+        write_card(new, card)
+
+
+def write_card(folder: Path, card: Mapping[str, str]) -> None:
+    """Write a card's texts by file, of a reward or of a refused one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in card.items():
+        (folder / name).write_text(text, encoding="utf-8")
 
 
 def load_preference(name: str, loaded: Mapping[str, Reward], device: torch.device) -> Reward:

@@ -1,7 +1,8 @@
 """Rewards that were learned from votes, `preference:NAME`: their folders, read without torch.
 
 A folder `ROCM_HOME/rewards/NAME` holds `preference.safetensors` (the tensors), `preference.json`
-(what they are of, their SHA-256, the studies' manifests) and the card.
+(what they are of, their SHA-256, the studies' manifests and ends of votes) and the card. Of a
+refused reward there is only the card.
 """
 
 import hashlib
@@ -33,7 +34,7 @@ def check_new_name(name: str, folder: Path) -> Path:
             f"name={name[:60]!r} is not allowed. Use at most 41 lower-case letters, digits, - and "
             "_, such as my-raters."
         )
-    if (folder / name).exists():
+    if (folder / name / RECORD).exists():
         raise ConfigError(
             f"The reward {PREFIX}{name} exists, and runs may use it. Choose another name."
         )
@@ -49,7 +50,7 @@ def read_preference(name: str) -> tuple[Path, dict[str, Any]]:
     """The file of the tensors, and the record with the types of `KINDS`.
 
     Raises `MissingFile` without the reward, `RunError` if the record is damaged, `ConfigError` if
-    the tensors are not those that the record names.
+    it names a learned reward as a part, or the tensors are not those that it names.
     """
     short, parent = name.removeprefix(PREFIX), rewards_folder()
     record = read_record(parent / short / RECORD, KINDS) if NAME.fullmatch(short) else None
@@ -62,6 +63,9 @@ def read_preference(name: str) -> tuple[Path, dict[str, Any]]:
         )
     if hashlib.sha256(file.read_bytes()).hexdigest() != record["sha256"]:
         raise ConfigError(f"reward={name}: {file} was changed. Restore it, or learn it anew.")
+    parts = [part for part in (*record["rewards"], record["embedding"]) if is_preference(str(part))]
+    if parts:  # such as itself
+        raise ConfigError(f"reward={name} is made of {parts[0]}, a learned reward. Learn it anew.")
     return file, record
 
 
@@ -76,6 +80,6 @@ def check_base(names: Iterable[str], model: str) -> None:
         seen = read_preference(name)[1]["model"]
         if seen != model:
             raise ConfigError(
-                f"reward={name} was learned from pictures of {seen}, and this run draws with "
+                f"reward={name} was learned from pictures of {seen}, and these are drawn with "
                 f"{model}. Set model={seen}, or learn a reward from votes on this model's pictures."
             )

@@ -25,7 +25,7 @@ class Bin:
     def put(self, run: RunDir) -> None:
         """Move a run into the bin, a damaged one too; RunError while it trains or waits."""
         state = "at work" if run.is_locked() else run.written_or_damaged()
-        if state == "queued":
+        if state in ("queued", "submitted"):
             raise RunError(f"{run.path.name} waits and cannot be deleted. Cancel it first.")
         if state == "at work" or (state != "damaged" and run.status().is_active):
             raise RunError(f"{run.path.name} is training and cannot be deleted. Stop it first.")

@@ -47,15 +47,27 @@ class Runs(Reports):
         run, waiting = self.run(run_id), self.queue.waiting()
         return self._report(run, waiting.index(run) if run in waiting else None)
 
-    def start(self, config: RunConfig, name: str = "run") -> str:
+    def start(self, config: RunConfig, name: str = "run", engine: str = "local") -> str:
         """Append a new run to the queue; it starts at once if no run is training.
+
+        An `engine` other than `local` gets it instead; EngineError if that refuses.
 
         Returns the run's id: `name` (the preset's), date, time, and four random characters.
         """
+        self.queue.check(engine)
+        run_id = self.create(config, name, place=time.time() if engine == "local" else engine)
+        if engine != "local":
+            self.queue.submit([self.run(run_id)], engine)
+        self.queue.ensure_worker()
+        return run_id
+
+    def create(self, config: RunConfig, name: str = "run", place: float | str = 0.0) -> str:
+        """A new run: waits at a `place` of the queue or an engine; 0: stopped before its begin."""
         stem = "".join(c if c.isalnum() and c.isascii() else "-" for c in name).strip("-")
         run_id = f"{stem[:60] or 'run'}-{datetime.now():%Y%m%d-%H%M%S}-{token_hex(2)}"
-        RunDir.create(self.folder / run_id, config, preset=name, place=time.time())
-        self.queue.ensure_worker()
+        run = RunDir.create(self.folder / run_id, config, preset=name, place=place)
+        if not place:
+            run.mark_ended("stopped")
         return run_id
 
     def resume(self, run_id: str) -> None:

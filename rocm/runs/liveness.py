@@ -1,5 +1,7 @@
 """The state of a run, from its process as well as from its last record."""
 
+import os
+import socket
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,20 +11,24 @@ from typing import Any, Literal, get_args
 import psutil
 
 Active = Literal["starting", "running", "stopping"]
-Resumable = Literal["stopped", "failed", "interrupted", "cancelled"]
-State = Literal["queued", "finished", Active, Resumable]
+Resumable = Literal["stopped", "failed", "interrupted", "cancelled", "lost"]
+State = Literal["queued", "submitted", "finished", Active, Resumable]
 
 ACTIVE: tuple[State, ...] = get_args(Active)
 RESUMABLE: tuple[State, ...] = get_args(Resumable)
 
 # Types of what stands in the run directory's records; where None is allowed a name may be absent.
 STATE = {
-    **dict.fromkeys(("state", "error"), str | None),
+    **dict.fromkeys(("state", "error", "host", "engine"), str | None),
     **dict.fromkeys(("pid", "start_ticks", "step", "num_steps"), int | None),
     **dict.fromkeys(("create_time", "heartbeat", "place"), int | float | None),
 }
 LAUNCH = {"pid": int, "create_time": int | float, "start_ticks": int | None}
 STOP = {"time": int | float, "grace_s": int | float}
+JOB = {
+    **dict.fromkeys(("engine", "job", "word", "script"), str),
+    "attempt": int,
+}
 ABOUT = {"created": int | float | None} | dict.fromkeys(
     ("title", "note", "preset", "sweep"), str | None
 )
@@ -41,6 +47,7 @@ class RunStatus:
     pid: int | None = None
     heartbeat: float | None = None
     error: str = ""
+    engine: str = ""  # that trains it; empty: this machine
 
     @property
     def is_resumable(self) -> bool:
@@ -54,8 +61,8 @@ class RunStatus:
 
     @property
     def is_queued(self) -> bool:
-        """Whether the run waits in the queue."""
-        return self.state == "queued"
+        """Whether the run waits, in the queue of this home or in that of an engine."""
+        return self.state in ("queued", "submitted")
 
 
 def is_alive(record: Mapping[str, Any]) -> bool:
@@ -84,13 +91,18 @@ def start_ticks(pid: int) -> int | None:
     return int(text.rpartition(")")[2].split()[19])
 
 
+def host() -> str:
+    """This machine's name: in a job of Slurm that of the node, else the host's."""
+    return os.environ.get("SLURMD_NODENAME") or socket.gethostname()
+
+
 def identity(pid: int) -> dict[str, Any]:
-    """`pid`, `create_time` (Unix time of its start; 0 if it is gone) and `start_ticks`."""
+    """`host`, `pid`, `create_time` (Unix time of its start; 0 if it is gone) and `start_ticks`."""
     try:
         born = psutil.Process(pid).create_time()
     except psutil.NoSuchProcess:
         born = 0.0
-    return {"pid": pid, "create_time": born, "start_ticks": start_ticks(pid)}
+    return {"host": host(), "pid": pid, "create_time": born, "start_ticks": start_ticks(pid)}
 
 
 def family(record: Mapping[str, Any]) -> list[psutil.Process]:

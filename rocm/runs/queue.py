@@ -3,8 +3,9 @@
 The queue is not a file. A waiting run has the state `queued`, and its `place` gives the order, so
 nothing can disagree. A small detached process, the worker, starts the first waiting run if none is
 training, enforces stops, records what became of runs whose trainer died, and ends when nothing is
-left to do. Page, command line and every trainer at its end start it again if work waits without a
-worker, so that the death of any one process stops nothing.
+left to do. It also looks after runs that an engine trains (`rocm.runs.engines`): those wait in that
+engine's queue, not in this one. Page, command line and every trainer at its end start it again if
+work waits without a worker, so that the death of any one process stops nothing.
 
     python -m rocm.runs.queue HOME COMMAND...     the worker; a trainer is COMMAND DIR
 """
@@ -23,6 +24,7 @@ import psutil
 from filelock import FileLock, Timeout
 
 from rocm.errors import RocmError, RunError
+from rocm.runs.engines.dispatch import Dispatcher
 from rocm.runs.run_dir import RunDir
 from rocm.storage.files import make_folder
 from rocm.storage.paths import ROOT
@@ -30,9 +32,11 @@ from rocm.storage.paths import ROOT
 TRAINER = (sys.executable, "-m", "rocm.cli.trainer")
 STOP_GRACE_S = 60.0
 LOOK_EVERY_S = 0.3
+LOOK_AFAR_S = 2.0  # while engines train and this machine does not
 RETRY_AFTER_S = 10.0
 WATCH_EVERY_S = 3.0
 UNSETTLED = ("queued", "starting", "running", "stopping")
+AFAR = ("submitted", *UNSETTLED[1:])
 FORCED = "The trainer did not stop and was killed."
 
 
@@ -45,7 +49,8 @@ class Queue:
         self.runs = self.home / "runs"
         self._command = tuple(command)
         self._children: list[subprocess.Popen[bytes]] = []
-        self._written: dict[Path, tuple[tuple[int, int], str]] = {}
+        self._written: dict[Path, tuple[tuple[int, int], tuple[str, str]]] = {}
+        self._dispatcher = Dispatcher(self.home, self._command)
 
     def all_runs(self) -> list[RunDir]:
         """Every run of the home, in no order."""
@@ -58,14 +63,48 @@ class Queue:
         waiting = [run for run in self.all_runs() if self._state(run) == "queued"]
         return sorted(waiting, key=lambda run: (run.place(), run.path.name))
 
-    def add(self, run: RunDir) -> None:
-        """Append a run; it starts at once if none is training. RunError if it waits or trains."""
+    def add(self, run: RunDir, engine: str = "") -> None:
+        """Append a run, or hand it to an engine; it starts at once if none is training.
+
+        Without `engine` it goes where it was before. RunError if it waits or trains.
+        """
+        self._check_idle(run)
+        engine = engine or run.engine or "local"
+        if engine != "local":
+            return self.submit([run], engine)
         with self.locked():
-            status = run.status()
-            if status.is_active or status.is_queued:
-                raise RunError(f"{run.path.name} is {status.state} already.")
+            self._check_idle(run)
             run.mark_waiting(time.time(), num_steps=run.config().num_steps)
         self.ensure_worker()
+
+    def check(self, engine: str) -> None:
+        """Before runs are made for an engine: RocmError if it cannot be used now."""
+        if engine != "local":
+            self._dispatcher.check(engine)
+
+    def submit(self, runs: Sequence[RunDir], engine: str) -> None:
+        """Hand runs to an engine, as one job array where it has these.
+
+        RocmError if the engine is missing, silent or refuses; new runs then are `failed`.
+        """
+        with self.locked():
+            num_active = len(set(self.afar().get(engine, ())) - set(runs))
+            self._dispatcher.submit(runs, engine, num_active)
+        self.ensure_worker()
+
+    def afar(self) -> dict[str, list[RunDir]]:
+        """Runs that wait or train at engines, by engine."""
+        found: dict[str, list[RunDir]] = {}
+        for run in sorted(self.all_runs(), key=lambda run: run.path):
+            state, engine = self._written_state(run)
+            if engine and state in AFAR:
+                found.setdefault(engine, []).append(run)
+        return found
+
+    def _check_idle(self, run: RunDir) -> None:
+        status = run.status()
+        if status.is_active or status.is_queued:
+            raise RunError(f"{run.path.name} is {status.state} already.")
 
     def move(self, run: RunDir, position: int) -> None:
         """Move a waiting run to `position`, 0 for the next; RunError if it does not wait."""
@@ -83,13 +122,14 @@ class Queue:
     def cancel(self, run: RunDir) -> None:
         """Take a waiting run out of the queue; it is kept. RunError if it does not wait."""
         with self.locked():
-            if self._state(run) != "queued":
+            if self._state(run) not in ("queued", "submitted"):
                 raise RunError(
                     f"{run.path.name} is {self._state(run)} already. Stop it instead."
                     if run.status().is_active
                     else f"{run.path.name} is {self._state(run)}: there is nothing to cancel."
                 )
             run.mark_ended("cancelled")
+            self._dispatcher.cancel(run)
 
     def stop(self, run: RunDir, grace_s: float = STOP_GRACE_S) -> None:
         """Stop a run after this update; after `grace_s` with a signal, after twice that a kill."""
@@ -99,7 +139,8 @@ class Queue:
     def ensure_worker(self) -> None:
         """Start the worker if there is work and no worker."""
         self._reap()
-        if not any(self._state(run) == "queued" or run.stop_asked() for run in self._unsettled()):
+        here = any(self._state(run) == "queued" or run.stop_asked() for run in self._unsettled())
+        if not here and not self.afar():
             return
         with self.locked():
             try:
@@ -156,18 +197,20 @@ class Queue:
         while True:
             try:
                 with self.locked():
-                    if not self._start_next():
+                    is_here, afar = self._start_next(), self.afar()
+                    if not is_here and not afar:
                         lock.release()
                         return
+                self._dispatcher.look(afar, self.locked)
                 self._enforce_stops(told)
-                time.sleep(LOOK_EVERY_S)
+                time.sleep(LOOK_EVERY_S if is_here else LOOK_AFAR_S)
             except RocmError as error:
                 _say(str(error))
                 time.sleep(RETRY_AFTER_S)
             self._reap()
 
     def _start_next(self) -> bool:
-        """Start the first waiting run if none is training; False if nothing is left to do."""
+        """Start the first waiting run if none is training; False if nothing is left to do here."""
         self._settle()
         if any(run.status().is_active for run in self._unsettled()):
             return True
@@ -210,18 +253,29 @@ class Queue:
                 _end(run, psutil.Process.terminate)
 
     def _unsettled(self) -> list[RunDir]:
-        runs = [run for run in self.all_runs() if self._state(run) in UNSETTLED]
+        """Runs of this machine that wait or train."""
+        written = {run: self._written_state(run) for run in self.all_runs()}
+        runs = [
+            run for run, (state, engine) in written.items() if state in UNSETTLED and not engine
+        ]
         return [run for run in runs if _is_readable(run)]
 
     def _state(self, run: RunDir) -> str:
-        """The written state, read only if it changed; a damaged run must not stop the queue."""
+        return self._written_state(run)[0]
+
+    def _written_state(self, run: RunDir) -> tuple[str, str]:
+        """The written state and engine, read only if they changed.
+
+        A damaged run must not stop the queue.
+        """
         try:
             stat = run.state_file.stat()
             key = (stat.st_mtime_ns, stat.st_ino)
         except FileNotFoundError:
-            return "damaged"
-        if self._written.get(run.path, ((0, 0), ""))[0] != key:
-            self._written[run.path] = (key, run.written_or_damaged())
+            return "damaged", ""
+        if self._written.get(run.path, ((0, 0), ("", "")))[0] != key:
+            state = run.written_or_damaged()
+            self._written[run.path] = (key, (state, "" if state == "damaged" else run.engine))
         return self._written[run.path][1]
 
     def _worker_lock(self) -> FileLock:

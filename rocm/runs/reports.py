@@ -105,20 +105,21 @@ class Reports:
         marks = tuple((stat.st_mtime_ns, stat.st_ino) if stat else None for stat in stats)
         known, report = self._reported.get(run.path, (None, None))
         if report is None or known != marks or report.status.is_active:
-            report = self._fresh_report(run)
+            is_same = report is not None and known is not None and known[0] == marks[0]
+            report = self._fresh_report(run, report.config if report and is_same else None)
             self._reported[run.path] = (marks, report)
         return replace(report, position=position)
 
-    def _fresh_report(self, run: RunDir) -> RunReport:
+    def _fresh_report(self, run: RunDir, config: RunConfig | None) -> RunReport:
+        """The report of a run; `config` are its settings if they are known."""
         try:
             status, about, results = run.status(), run.about(), self._newest(run)
             thumbnail = run.thumbnail()
         except RocmError as error:
             status, about, results = RunStatus("failed", error=str(error)), {}, {}
             thumbnail = None
-        config: RunConfig | None = None
         with suppress(RocmError):  # reported where the run is shown
-            config = run.config()
+            config = config or run.config()
         stat = _stat(run.path / "config.yaml")  # None if it was deleted since it was listed
         return RunReport(
             run_id=run.path.name,

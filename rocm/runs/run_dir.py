@@ -6,7 +6,8 @@
     state.json       state, place in the queue, pid and start time of the trainer, heartbeat, step
     launch.json      pid and start time of a trainer that was started but has not reported yet
     stop.json        when a stop was asked for, and the seconds until it is enforced
-    lock             held by the trainer as long as it lives
+    lock, lease/     held by the trainer as long as it lives; lease/ works between machines
+    engine.json      the job that trains the run, if an engine does
     control/         stop, save_now, sample_now: flag files that the trainer consumes
     metrics.jsonl    one object per update, see docs/metrics.md
     events.jsonl     started, resumed, checkpoint, sample, warning, strength, finished and others
@@ -17,7 +18,8 @@
     log.txt          what the trainer printed
 
 A run whose state says that it works but whose process is gone, and whose lock is free, reads as
-`interrupted`. Nothing here knows torch, so the page can read a run while another process trains.
+`interrupted`; that of another machine is alive by its lease. Nothing here knows torch, so the page
+can read a run while another process trains.
 """
 
 import json
@@ -28,11 +30,12 @@ from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
 import psutil
-from filelock import AcquireReturnProxy, FileLock, Timeout
+from filelock import FileLock, Timeout
 
 from rocm.config import RunConfig
 from rocm.errors import MissingFile, RunError
 from rocm.rewards.user_files import copy_user_files
+from rocm.runs.lease import Lease, check_lease, judge_afar, newest_claim
 from rocm.runs.liveness import (
     ABOUT,
     ACTIVE,
@@ -43,6 +46,7 @@ from rocm.runs.liveness import (
     RunStatus,
     State,
     family,
+    host,
     identity,
     judge,
 )
@@ -51,8 +55,8 @@ from rocm.storage import files
 # Events after which the state is another, and whether they end the run in a state of that name.
 TURNS = {"started": False, "resumed": False, "stopped": True, "failed": True, "finished": True}
 REBUILT = "state.json was damaged; this is what the run's events say. python -m rocm runs repair {}"
-NOBODY = dict.fromkeys(("pid", "create_time", "start_ticks"))
-Control = Literal["stop", "save_now", "sample_now"]
+NOBODY = dict.fromkeys(("host", "pid", "create_time", "start_ticks"))
+Control = Literal["stop", "save_now", "sample_now", "hand_back"]
 
 
 @dataclass(frozen=True)
@@ -65,13 +69,17 @@ class RunDir:
 
     @classmethod
     def create(
-        cls, path: Path, config: RunConfig, preset: str = "", place: float = 0.0, sweep: str = ""
+        cls,
+        path: Path,
+        config: RunConfig,
+        preset: str = "",
+        place: float | str = 0,
+        sweep: str = "",
     ) -> Self:
         """A new run at `path`, with copies of the user's own reward files.
 
-        `preset` is the name of the settings it starts from, `place` that in the queue, 0 if its
-        trainer starts at once. RunError if `path` holds files; RocmError if a reward file is
-        missing or wrong.
+        `preset` is the name of the settings it starts from, `place` as in `mark_waiting`.
+        RunError if `path` holds files; RocmError if a reward file is missing or wrong.
         """
         run = cls(Path(path))
         if run._file("config.yaml").exists():
@@ -92,39 +100,34 @@ class RunDir:
         files.write_atomic(run._file("config.yaml"), config.to_yaml())
         return run
 
-    def acquire_lock(self) -> AcquireReturnProxy:
-        """The run's lock, a context manager to hold while training; RunError if it is taken.
+    def acquire_lock(self) -> Lease:
+        """The run's lease, a context manager to hold while training; RunError if it is taken.
 
         Also drops what a killed trainer left: a torn last line, a stale stop request.
         """
-        try:
-            # A reader may look at the lock for a moment.
-            lock = FileLock(self._file("lock"), thread_local=False).acquire(timeout=1)
-        except Timeout as error:
-            pid = self._state().get("pid") or (self._launch() or {}).get("pid") or "(unknown)"
-            raise RunError(
-                f"{self.path} is in use by process {pid}. Wait for it, or stop it first."
-            ) from error
+        lease = Lease(self.path)
         for name in ("metrics.jsonl", "events.jsonl"):
             files.drop_torn_line(self._file(name))
         self._drop_stale_requests()
         self.write_state("starting")
-        return lock
+        return lease
 
     def write_state(self, state: State, **fields: Any) -> None:
         """Replace state.json; omitted `fields` (`step`, `num_steps`) stay, `error` does not."""
+        check_lease(self.path)
         own = {**identity(os.getpid()), "heartbeat": time.time()}
         self._replace_state({"error": "", **fields, "state": state, **own})
 
-    def mark_waiting(self, place: float = 0.0, **fields: Any) -> None:
-        """Record that the run waits at `place`, or (0) that its trainer starts."""
+    def mark_waiting(self, place: float | str = 0, **fields: Any) -> None:
+        """Record that a run waits at `place` of the queue or at that engine; 0: it starts now."""
         for name in ("launch.json", "stop.json"):
             self._file(name).unlink(missing_ok=True)
         for name in get_args(Control):
             self._request(name).unlink(missing_ok=True)
-        nobody = {**NOBODY, "heartbeat": time.time()}
-        state = "queued" if place else "starting"
-        self._replace_state({"error": "", **fields, "state": state, "place": place, **nobody})
+        engine, place = (place, 0) if isinstance(place, str) else ("", place)
+        own = {"engine": engine, "place": place, **NOBODY, "heartbeat": time.time()}
+        state = "submitted" if engine else "queued" if place else "starting"
+        self._replace_state({"error": "", **fields, "state": state, **own})
 
     def mark_ended(self, state: State, error: str = "") -> None:
         """Record the end of a run whose trainer cannot do so: its state and a sentence."""
@@ -154,6 +157,7 @@ class RunDir:
 
     def append_metrics(self, row: dict[str, Any]) -> None:
         """Append the measurements of an update; `time` (Unix seconds) is added."""
+        check_lease(self.path)
         files.append_json_line(self._file("metrics.jsonl"), {"time": time.time(), **row})
 
     def append_event(self, kind: str, **fields: Any) -> None:
@@ -161,6 +165,7 @@ class RunDir:
 
         `fields` are `step`, `message` (a sentence for the reader) and others.
         """
+        check_lease(self.path)
         files.append_json_line(
             self._file("events.jsonl"), {"time": time.time(), "kind": kind, **fields}
         )
@@ -226,8 +231,12 @@ class RunDir:
     def status(self) -> RunStatus:
         """The run's state now, from its process as well as from its last record."""
         record = self._state()
-        state, error = judge(record, self._launch())
-        if record.get("state") in ACTIVE and state not in ACTIVE:
+        is_afar = record.get("engine") or record.get("host") not in (None, host())
+        if is_afar and record.get("state") in ACTIVE:
+            state, error = judge_afar(self.path, record)
+        else:
+            state, error = judge(record, self._launch())
+        if not is_afar and record.get("state") in ACTIVE and state not in ACTIVE:
             record = self._state()  # its last words may have come between the reading and its end
             state, error = judge(record, self._launch())
             if state not in ACTIVE and self.is_locked():  # whatever ids and clocks say
@@ -243,7 +252,13 @@ class RunDir:
             pid=record.get("pid"),
             heartbeat=record.get("heartbeat"),
             error=error,
+            engine=record.get("engine") or "",
         )
+
+    @property
+    def engine(self) -> str:
+        """Name of the engine that trains the run; empty for this machine."""
+        return str(self._state().get("engine") or "")
 
     @property
     def state_file(self) -> Path:
@@ -262,12 +277,13 @@ class RunDir:
             return "damaged"
 
     def is_locked(self) -> bool:
-        """Whether a trainer holds the run's lock now."""
+        """Whether a trainer holds the run now, here or on another machine."""
         try:
             FileLock(self._file("lock"), thread_local=False).acquire(timeout=0).lock.release()
         except Timeout:
             return True
-        return False
+        claim = newest_claim(self.path)
+        return claim.is_fresh and claim.host != host()
 
     def processes(self) -> list[psutil.Process]:
         """The living trainer and its descendants."""

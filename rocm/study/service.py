@@ -23,7 +23,7 @@ from rocm.study.report.effects import Widths, num_flagged, widths
 from rocm.study.report.progress import StudyProgress, study_progress
 from rocm.study.statistics.power import NUM_SIMULATIONS, Power, power
 from rocm.study.statistics.simulate import Design, Utility
-from rocm.study.store.backup import Backup
+from rocm.study.store.backup import Backup, NoBackup
 from rocm.study.store.invitations import invited
 from rocm.study.store.pictures import Pictures
 from rocm.study.store.store import Store
@@ -73,7 +73,9 @@ class PairRow:
 class Studies:
     """Studies of one home; one per app. `builds` draw in the background, `bin` has drafts."""
 
-    def __init__(self, home: Path, store: Store, queue: DrawingQueue, backup: Backup | None = None):
+    def __init__(
+        self, home: Path, store: Store, queue: DrawingQueue, backup: Backup | NoBackup | None = None
+    ):
         """Studies of one store; pictures are drawn through `queue`."""
         self.home, self.store, self._backup = home, store, backup
         self.builds = Builds(home, store, queue)

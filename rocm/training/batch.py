@@ -56,7 +56,8 @@ def draw_batch(setup: Setup, first: int) -> Batch:
     if data.preferences:
         pairs = (training_item(data.preferences, config.seed, n // 2) for n in numbers[::2])
         rows = [row for pair in pairs for row in (pair, pair)]
-        prompts, seeds = [row.prompt for row in rows], [row.seed for row in rows]
+        prompts = [row.prompt for row in rows]
+        seeds = [row.loser_seed if k % 2 else row.seed for k, row in enumerate(rows)]
         arms = tuple(row.loser if k % 2 else row.winner for k, row in enumerate(rows))
     else:
         items = [number // config.pictures_per_prompt for number in numbers]

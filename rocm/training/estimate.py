@@ -97,7 +97,7 @@ def estimate(config: RunConfig, runs: list[RunDir]) -> Estimate:
             words = f"from {run.path.name}, a run of this model on this machine"
             return _estimate(config, rate, words)
     if config.model == EMBEDDED_MODEL and config.device != "cuda":
-        return _estimate(config, EMBEDDED, "as measured on two CPU cores; not yet on this machine")
+        return _estimate(config, EMBEDDED, "from another machine with two CPU cores")
     return Estimate(None, None, "No run of this model on this machine yet.")
 
 

@@ -19,6 +19,7 @@ from rocm.models.memory import is_memory_full
 from rocm.rewards.base import Mixture, Scale
 from rocm.rewards.names import audited
 from rocm.rewards.preprocess import to_pil
+from rocm.runs.lease import LeaseLost
 from rocm.runs.run_dir import RunDir
 from rocm.storage.files import replace_folder
 from rocm.training.checkpoint import (
@@ -67,6 +68,8 @@ def train(run: RunDir, resume: bool = False, ranks: Ranks = ALONE) -> Iterator[P
         run.write_state("running", num_steps=config.num_steps)
         try:
             yield from _train(run, resume, ranks)
+        except LeaseLost:  # the run is another process's: not a word into it
+            raise
         except RocmError as error:
             _fail(run, str(error))
             raise
@@ -137,8 +140,7 @@ def _train(run: RunDir, resume: bool, ranks: Ranks) -> Iterator[Progress]:
     is_over = False
     while session.step < num_steps:
         if is_over or run.take_control("stop"):
-            _end(session, "stopped")
-            return
+            return _end(session, "stopped")
         row = _together(setup, "update", session.mixture.scales, session.step + 1)
         _check(session, row)
         session.step += 1
@@ -150,6 +152,8 @@ def _train(run: RunDir, resume: bool, ranks: Ranks) -> Iterator[Progress]:
         is_over = is_warned and setup.config.stop_on_warning
         run.write_state("running", step=session.step)
         yield Progress(session.step, num_steps, row)
+        if session.step < num_steps and run.take_control("hand_back"):  # after an update at least
+            return _end(session, "submitted")
     _end(session, "finished")
 
 
@@ -252,7 +256,7 @@ def _save_samples(session: _Session, now: Evaluation) -> None:
     run.append_event("sample", step=session.step)
 
 
-def _end(session: _Session, state: Literal["stopped", "finished"]) -> None:
+def _end(session: _Session, state: Literal["stopped", "finished", "submitted"]) -> None:
     run, step = session.run, session.step
     if not run.checkpoint_dir(step).is_dir():
         save_checkpoint(run, step, session.setup.model, session.setup.learner)

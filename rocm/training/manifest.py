@@ -11,6 +11,7 @@ from rocm.errors import RunError
 from rocm.evaluation.metrics import Evaluation
 from rocm.models.files import find_model
 from rocm.rewards.names import audited
+from rocm.rewards.preference_files import is_preference, read_preference
 from rocm.rewards.user_files import user_record
 from rocm.runs.run_dir import RunDir
 from rocm.storage.paths import ROOT
@@ -34,6 +35,10 @@ def describe(setup: Setup, start: Evaluation, run: RunDir) -> dict[str, Any]:
         "is_judge_steering": setup.config.is_judge_steering,
         "audit": audited(setup.config),
         "reward_files": user_record(run.rewards_dir),
+        "learned_rewards": {
+            name: read_preference(name)[1]["sha256"]
+            for name in filter(is_preference, setup.rewards.weights)
+        },
         "device": str(setup.model.device),
         "num_processes": setup.ranks.size,
         "use_checkpointing": setup.model.use_checkpointing,

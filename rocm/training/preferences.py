@@ -2,7 +2,8 @@
 
 A row says that of two pictures of one prompt and one noise seed the picture of `winner` was
 preferred to that of `loser`. Each is `base` or the folder of an adapter, so that the
-generation can be repeated with its noise, step by step. Without torch.
+generation can be repeated with its noise, step by step. A column `loser_seed` is the seed of the
+loser's picture where it is another one. Without torch.
 """
 
 import csv
@@ -31,6 +32,7 @@ class Preference:
     seed: int
     winner: str
     loser: str
+    loser_seed: int
 
 
 def load_preferences(
@@ -122,9 +124,12 @@ def _preference(
             "more. Leave that row out, or set prompts to others."
         )
     winner, loser = (_arm(str(texts[name]), folder, runs or folder) for name in ("winner", "loser"))
-    if winner == loser:
+    seed = _seed(texts["seed"])
+    other = row.get("loser_seed")
+    loser_seed = seed if other in (None, "") else _seed(other)
+    if (winner, seed) == (loser, loser_seed):
         raise ConfigError(f"winner and loser are both {winner}. Leave ties out.")
-    return Preference(prompt, _seed(texts["seed"]), winner, loser)
+    return Preference(prompt, seed, winner, loser, loser_seed)
 
 
 def _seed(value: object) -> int:

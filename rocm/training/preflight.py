@@ -30,10 +30,13 @@ from rocm.training.estimate import Estimate
 from rocm.training.preferences import load_preferences
 
 
-def problems(config: RunConfig, forecast: Estimate, runs: Path | None = None) -> list[str]:
+def problems(
+    config: RunConfig, forecast: Estimate, runs: Path | None = None, is_here: bool = True
+) -> list[str]:
     """One sentence for each reason that a run with these settings would fail or learn nothing.
 
-    `runs` is the folder of the runs that a table of preferences may name.
+    `runs` is the folder of the runs that a table of preferences may name. Without `is_here` the
+    run is trained on another machine, whose devices and memory are not known.
     """
     checks: list[Callable[[], object]] = [
         lambda: check_model(config.model),
@@ -42,14 +45,17 @@ def problems(config: RunConfig, forecast: Estimate, runs: Path | None = None) ->
         lambda: check_gradient(parse_mixture(config.reward), config.method),
         lambda: check_base(parse_mixture(config.reward), config.model),
         *([lambda: load_preferences(config.preferences, (), runs)] if config.preferences else []),
+    ]
+    checks_here: list[Callable[[], object]] = [
         lambda: check_precision(config, None if config.device == "cpu" else card_capability()),
         lambda: check_compiler(config),
         lambda: check_recording(
             config, is_cuda=config.device != "cpu" and card_mb("memory.free") is not None
         ),
     ]
-    sentences = [_sentence(check) for check in checks]
-    sentences += [_judge_is_trained(config), _no_card(config), _too_large(config, forecast)]
+    sentences = [_sentence(check) for check in [*checks, *checks_here * is_here]]
+    sentences.append(_judge_is_trained(config))
+    sentences += [_no_card(config), _too_large(config, forecast)] * is_here
     return list(dict.fromkeys(sentence for sentence in sentences if sentence))
 
 

@@ -18,13 +18,16 @@ class Access:
     """Whether handlers that train or touch files exist, and the token that each call must bring.
 
     `is_local` means that the visitor sits at this machine, so that a folder can be opened. `lan` is
-    this machine's address in its network, empty if the page does not answer to it.
+    this machine's address in its network, empty if the page does not answer to it. `space` is the
+    Space that this is, or empty; with `has_login` its visitors can sign in.
     """
 
     may_train: bool
     token: str = ""
     is_local: bool = False
     lan: str = ""
+    space: str = ""
+    has_login: bool = False
 
     def allows(self, given: str) -> bool:
         """Whether a call with this token may train, and name files of this machine."""

@@ -90,7 +90,7 @@ def build(studio: Studio, access: Access) -> gr.Blocks:
                     chosen = study_page.build(studio.studies, studio.comparisons, access, study)
                 tabs_shown.append(study)
             with gr.Tab("Results", id="results", render_children=True) as results:
-                results_page.build(studio.results, access, results, chosen)
+                results_page.build(studio.results, studio.loops, access, results, chosen)
             tabs_shown.append(results)
         for tab in tabs_shown:
             told = PUT_TAB_INTO_ADDRESS.replace("%s", str(tab.id))

@@ -61,9 +61,7 @@ def control(name: str, value: Any, suggestions: Sequence[str] = ()) -> Component
     """
     field = FIELDS[name]
     label = label_of(name)
-    info = (field.description or "").replace(
-        "*", "\N{ASTERISK OPERATOR}"
-    )  # a plain one is emphasis here
+    info = field.description or ""
     words = {"label": label, "info": info, "elem_id": f"setting_{name}"}
     if names := choices(name):
         return gr.Dropdown(list(names), value=value, **words)

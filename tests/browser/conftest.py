@@ -68,9 +68,9 @@ def run_id(home):
 
 
 class App:
-    """`python app.py` on a free port, over one home."""
+    """`python app.py` on a free port, over one home, with more variables of the environment."""
 
-    def __init__(self, home):
+    def __init__(self, home, more):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
@@ -79,7 +79,7 @@ class App:
         self.temporary = home / "temporary"
         self.temporary.mkdir()
         own = {"ROCM_HOME": str(home), "PORT": str(self.port), "TMPDIR": str(self.temporary)}
-        self._environment = {**os.environ, **own, "ROCM_ADMIN_TOKEN": ""}
+        self._environment = {**os.environ, **own, "ROCM_ADMIN_TOKEN": "", **more}
 
     def start(self):
         with open(self.log, "ab") as log:
@@ -100,9 +100,9 @@ class App:
 
 
 @contextmanager
-def running(home):
+def running(home, **more):
     """The app over `home`, which a test may end and start again; its runs are ended with it."""
-    one = App(home)
+    one = App(home, more)
     try:
         one.start()
         yield one

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import shutil
 
 import pytest
 from playwright.sync_api import expect
@@ -58,3 +59,23 @@ def test_a_closed_study_is_counted_read_taken_away_and_verified(study_id, visit,
     page.wait_for_function("document.documentElement.scrollWidth <= window.innerWidth")
     wide = "[...document.querySelectorAll('#results_report .table')]"
     page.wait_for_function(f"{wide}.some(one => one.scrollWidth > one.clientWidth)")
+
+
+def test_the_loop_shows_its_steps_and_train_offers_a_reward_at_once(visit, home):
+    store, study_id = voted(home, title="Loop")
+    lifecycle.close(store, study_id)
+    store.close()
+    page = visit(f"?tab=results&results={study_id}")
+    steps = page.locator("#results_stages li")
+    expect(steps).to_have_count(5, timeout=WAIT_MS)
+    expect(page.locator("#results_stages .next")).to_contain_text("Learn reward")
+    page.get_by_role("tab", name="Train").click()
+    field = page.locator("#setting_reward input")
+    expect(field).to_have_value("tiny-preference")
+    folder = home / "rewards" / "fresh"
+    folder.mkdir(parents=True)
+    (folder / "preference.json").write_text("{}")  # learned after the page was loaded
+    field.click()
+    offered = page.get_by_role("option", name="preference:fresh")
+    expect(offered).to_be_visible(timeout=WAIT_MS)
+    shutil.rmtree(folder)

@@ -334,3 +334,21 @@ def test_a_long_run_is_drawn_with_few_points_all_where_one_zooms_and_another_on_
     wait_until_form_is_filled(page)
     go(page)
     page.wait_for_function(f"() => ({both})().length == 2")
+
+
+def test_runs_are_found_and_sorted_and_no_arrow_covers_a_word(visit, home):
+    names = ["apple-b", "apple-e", "apple-a", "apple-d", "apple-c"]
+    for name in names:
+        write_run(home, name, num_steps=2)
+    page = visit("?run=apple-d")
+    titles = page.locator("#runs tbody .name button")
+    page.get_by_label("Find a run").fill("apple")
+    page.wait_for_function("() => document.querySelectorAll('#runs tbody tr').length === 5")
+    page.get_by_label("Order", exact=True).select_option("title")
+    assert titles.all_inner_texts() == sorted(names)
+    # Gradio's arrow is 24 px wide.
+    room = "boxes => boxes.map(box => parseInt(getComputedStyle(box).paddingRight))"
+    assert min(page.eval_on_selector_all("#runs select", room)) >= 24
+    page.get_by_label("Find a run").fill("no such run")
+    page.wait_for_selector("#runs .empty:not([hidden])")
+    assert page.locator("#runs .empty").inner_text()

@@ -41,12 +41,29 @@ def hub():
         yield one
 
 
+class Saving:
+    """Says of every visit that `number` of its answers are unsaved."""
+
+    number: int | None = 0
+
+    def note(self, token):
+        pass
+
+    def num_unsaved(self, token):
+        return self.number
+
+
 @pytest.fixture
-def address(store, tmp_path, hub):
+def saving():
+    return Saving()
+
+
+@pytest.fixture
+def address(store, tmp_path, hub, saving):
     with socket.create_server(("127.0.0.1", 0)) as listening:
         place = f"http://127.0.0.1:{listening.getsockname()[1]}/study"
         login = Login(hub.address, *CLIENT, place)
-        api = Api(store, tmp_path / "secrets", login=login)
+        api = Api(store, tmp_path / "secrets", login=login, saving=saving)
         server = Server(api, Pictures(tmp_path / "pictures"))
         config = uvicorn.Config(alone(server, []), log_level="error", lifespan="off")
         running = uvicorn.Server(config)
@@ -248,6 +265,22 @@ def test_focus_goes_left_right_tie_and_progress_is_announced(visit):
         page.keyboard.press(key)
     wait_for_pair(page, 1)
     assert page.locator("#live").inner_text() == "Saved, 1 of 5."
+
+
+def test_an_answer_is_called_saved_once_its_copy_has_arrived(visit, saving):
+    saving.number = 1
+    page = begin(visit(**PHONE))
+    answer(page)
+    wait_for_pair(page, 1)
+    expect(page.locator("#saved")).to_contain_text("1 answer is not saved yet")
+    assert page.locator("#live").inner_text() == "Answered, 1 of 5."
+    wait_for_contrast(page)
+    saving.number = 0
+    expect(page.locator("#saved")).to_have_text("All your answers are saved.", timeout=20_000)
+    saving.number = None
+    answer(page)
+    wait_for_pair(page, 2)
+    expect(page.locator("#saved")).to_contain_text("lost if this server restarts")
 
 
 def test_both_pictures_are_enlarged_at_the_same_place_and_the_next_pair_is_not(visit):

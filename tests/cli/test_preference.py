@@ -8,14 +8,25 @@ import pytest
 import torch
 from PIL import Image
 
+from rocm.cli.learning import pick_pairs
 from rocm.cli.main import main
+from rocm.cli.study import StudyHome
 from rocm.generation.picture import picture_file, png_bytes
 from rocm.rewards.load import load_rewards
 from rocm.rewards.preference_files import RECORD, rewards_folder
 from rocm.study.design import lifecycle
+from rocm.study.design.build import recipe_file
+from rocm.study.design.recipe import Recipe
+from rocm.study.design.rounds import next_recipe
 from rocm.study.report.results import Results
+from rocm.study.report.stored import study_report
 from rocm.study.store.pictures import Pictures
-from rocm.study.store.simulated_raters import Tasters, shown_pictures, simulate_raters
+from rocm.study.store.simulated_raters import (
+    Tasters,
+    crowd_of_score,
+    shown_pictures,
+    simulate_raters,
+)
 from tests.study import voted
 from tests.study.design.test_build import FakeQueue
 
@@ -38,6 +49,30 @@ class FlatQueue(FakeQueue):
             color = tuple(dice.randbytes(3))
             file.write_bytes(png_bytes(Image.new("RGB", (64, 64), color), picture))
             yield index, file, {}
+
+
+def check_round(home, store, study_id):
+    """A further round keeps the wanted number of pairs, and says that they were picked."""
+    recipe = next_recipe(Recipe.load(recipe_file(home, study_id)))
+    assert recipe.prompts.split == "training"
+    values = recipe.model_dump() | {"prompts": {"num": 10}, "votes_per_pair": 1}
+    own, draft = voted.draft(home, **values)
+    at = StudyHome(home, own, Pictures(home / "study-pictures"))
+    pairs = [pair for pair in lifecycle.pairs(own, draft) if pair.kind == "main"]
+    lifecycle.strike(own, draft, pairs[0].id, "shows text")
+    for _ in range(2):  # a repeated command picks the same pairs
+        assert pick_pairs(at, draft, [study_id], 24) == 24
+        struck = {pair.id: pair.struck for pair in lifecycle.pairs(own, draft)}
+        assert struck[pairs[0].id] == "shows text"
+        assert sum(struck[pair.id] is None for pair in pairs) == 24
+    lifecycle.open_study(own, draft)
+    simulate_raters(own, draft, 3, crowd_of_score(own, draft, 0.6))
+    lifecycle.close(own, draft)
+    cautions = study_report(own, draft).content()["results"]["cautions"]
+    assert any("picked" in words for words in cautions)
+    before = study_report(store, study_id).content()["results"]["cautions"]
+    assert not any("picked" in words for words in before)
+    own.close()
 
 
 @pytest.mark.slow
@@ -63,6 +98,7 @@ def test_votes_for_warm_pictures_make_a_reward_that_prefers_them(tmp_path, monke
     images = torch.stack([warm, cold])[:, :, None, None].expand(2, 3, 64, 64)
     values = reward(images.clone(), ["a red apple"] * 2)
     assert values[0] > values[1]
+    check_round(tmp_path, store, study_id)
     assert main(["preference", "fit", f"study:{study_id}", "--name", "warm"]) == 2
     assert "exists" in capsys.readouterr().err
     store.close()

@@ -1,5 +1,6 @@
 """What is drawn for a request, and the sentence that a request without an answer gets."""
 
+import hashlib
 import json
 import shutil
 from dataclasses import asdict
@@ -10,6 +11,7 @@ from rocm.config import RunConfig
 from rocm.errors import ConfigError, RocmError
 from rocm.evaluation.plan import ComparisonPlan, make_plan
 from rocm.evaluation.request import JUDGE, Request, prompt_set
+from rocm.rewards.preference_files import RECORD, TENSORS, rewards_folder
 from rocm.runs.adapters import WEIGHTS
 from rocm.runs.run_dir import RunDir
 from tests.generation.conftest import write_adapter
@@ -35,6 +37,22 @@ def test_every_arm_draws_the_same_prompts_from_the_same_seeds(home):
     settings = {(p.num_inference_steps, p.guidance_scale, p.grid, p.model) for p in drawn}
     assert len(settings) == 1
     assert found.cell(10) == (1, 1, 1)
+
+
+def test_a_reward_learned_from_another_models_pictures_is_refused(home, monkeypatch):
+    monkeypatch.setenv("ROCM_HOME", str(home))
+    folder = rewards_folder() / "theirs"
+    folder.mkdir(parents=True)
+    record = {"rewards": [], "embedding": "tiny-clip", "model": "other/model", "studies": {}}
+    record["sha256"] = hashlib.sha256(b"").hexdigest()
+    (folder / TENSORS).write_bytes(b"")
+    (folder / RECORD).write_text(json.dumps(record))
+    with pytest.raises(ConfigError, match="learned from pictures of other/model"):
+        made(home, rewards=("preference:theirs",))
+    (folder / RECORD).write_text(
+        json.dumps(record | {"model": RunDir(home / "runs" / "first").config().model})
+    )
+    assert "preference:theirs" in made(home, rewards=("preference:theirs",)).rewards
 
 
 def test_what_an_arm_was_trained_on_is_measured_and_the_judge_is_held_out(home):

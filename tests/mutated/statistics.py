@@ -132,4 +132,15 @@ sides by chance, not balanced | test_either_side_comes_equally_often_by_pair_and
 a pair twice in one block | test_every_pair_is_in_k_blocks_and_never_twice_in_one
 - if p in held[j] or q in held[i]:
 + if p in held[i] and q in held[i]:
+@ rocm/study/statistics/preference_fit.py, tests/study/statistics/test_preference.py
+a round of agreed pairs | test_a_round_is_the_disputed_pairs_and_a_random_part_of_the_others
+- order = np.argsort(-disagreement
++ order = np.argsort(disagreement
+temperature upside down | test_a_temperature_multiplies_the_weights_and_nothing_else
+- return replace(self, weights=temperature * self.weights)
++ return replace(self, weights=self.weights / temperature)
+@ rocm/study/store/rows.py, tests/study/design/test_within.py
+pairs within an arm in win rates | test_win_rates_know_only_pairs_of_two_arms
+- return not vote.within and not
++ return not
 """)

@@ -129,6 +129,14 @@ def test_a_changed_or_damaged_file_is_refused(folder):
         load_rewards([NAME], CPU)
 
 
+def test_a_reward_that_names_itself_is_refused(folder):
+    file = folder / RECORD
+    record = json.loads(file.read_text())
+    file.write_text(json.dumps(record | {"rewards": [NAME]}))
+    with pytest.raises(ConfigError, match="a learned reward"):
+        load_rewards([NAME], CPU)
+
+
 def test_another_network_or_another_base_model_is_refused(folder, features):
     with pytest.raises(ConfigError, match=r"assets/tiny-lcm.*other/model"):
         check_base([NAME, "saturation"], "other/model")

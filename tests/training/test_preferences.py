@@ -31,8 +31,8 @@ def load(folder, text, name="table.csv", held_out=()):
 def test_csv_and_json_lines_give_the_same_rows_and_other_columns_are_passed_over(folder):
     mine, other = (str((folder / name).resolve()) for name in ("mine", "other one"))
     expected = (
-        Preference("a red apple, ripe", 3, mine, "base"),
-        Preference("a whale", 2**63 - 1, "base", other),
+        Preference("a red apple, ripe", 3, mine, "base", 3),
+        Preference("a whale", 2**63 - 1, "base", other, 2**63 - 1),
     )
     table = (
         "rater,prompt,seed,winner,loser\n"
@@ -47,6 +47,16 @@ def test_csv_and_json_lines_give_the_same_rows_and_other_columns_are_passed_over
     ]
     lines = "\n\n".join(json.dumps(row) for row in rows)
     assert load(folder, lines, "table.jsonl") == expected
+
+
+def test_a_loser_of_another_seed_may_be_of_the_winners_model(folder):
+    rows = load(folder, json.dumps(ROW | {"loser": "mine", "loser_seed": 2}), "table.jsonl")
+    assert (rows[0].seed, rows[0].loser_seed) == (1, 2)
+    assert rows[0].winner == rows[0].loser
+    with pytest.raises(ConfigError, match="Leave ties out"):
+        load(folder, json.dumps(ROW | {"loser": "mine", "loser_seed": 1}), "table.jsonl")
+    with pytest.raises(ConfigError, match="whole number"):
+        load(folder, json.dumps(ROW | {"loser_seed": -2}), "table.jsonl")
 
 
 def test_runs_checkpoints_and_shipped_adapters_have_the_names_of_other_places(folder):

@@ -97,7 +97,8 @@ class Pilot:
 
         pilot(self.divergences, self._size.seeds, self._size.fresh_seeds, ask)
         num, num_fresh = sum(len(stage.divergences) for stage in asked), 2 * self._size.fresh_seeds
-        words = f"{num} runs of {self._config.num_steps} updates at {self._config.kl_budget:g} nats"
+        config = self._config
+        words = f"{num} runs of {config.num_steps} updates at a KL of {config.kl_budget:g} nats"
         words += f", and {num_fresh} more if a divergence is ahead of KL"
         runs = self._sweeps.queue.all_runs()
         each, fresh = (

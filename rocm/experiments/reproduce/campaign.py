@@ -4,7 +4,6 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Callable
 from pathlib import Path
 from statistics import fmean
 
@@ -12,6 +11,7 @@ import torch
 
 from rocm.errors import RunError
 from rocm.experiments.reproduce import results
+from rocm.experiments.reproduce.afar import Afar, Say
 from rocm.experiments.reproduce.plan import SECOND_METHODS, Job, Plan
 from rocm.experiments.reproduce.report import Findings
 from rocm.experiments.reproduce.results import TRAINED, End
@@ -19,25 +19,27 @@ from rocm.experiments.reproduce.runner import is_spent, spend, totals
 from rocm.runs.run_dir import RunDir
 from rocm.storage.files import make_folder, write_atomic
 
-Say = Callable[[str], None]
 NUM_PICTURES = 4
 
 
-def reproduce(plan: Plan, folder: Path, say: Say) -> Path:
-    """Carry a plan out and write report.html; `say` gets a line of progress at a time."""
-    findings = carry_out(plan, folder, say)
+def reproduce(plan: Plan, folder: Path, say: Say, afar: Afar | None = None) -> Path:
+    """Carry a plan out and write report.html; `say` gets a line of progress at a time.
+
+    With `afar` the runs are trained by an engine, those of a stage together.
+    """
+    findings = carry_out(plan, folder, say, afar)
     write_atomic(folder / "report.html", findings.to_html())
     return folder / "report.html"
 
 
-def carry_out(plan: Plan, folder: Path, say: Say) -> Findings:
+def carry_out(plan: Plan, folder: Path, say: Say, afar: Afar | None = None) -> Findings:
     """Tune, train and compare; RunError if it was stopped, the same call continues."""
     make_folder(folder)
     tuning = plan.tuning()
     # Tuning does not change how many runs there are, except that equal runs are trained once.
     first = {job.method.key: job.config.learning_rate for job in reversed(tuning)}
     expected = len({job.name for job in [*tuning, *plan.results(first)]})
-    progress = _Progress(say, expected)
+    progress = _Progress(say, expected, afar)
     runs = progress.run_all(tuning, plan, folder)
     measures = list(plan.budget.limits)
     chosen = results.best_learning_rates(plan, _ends(runs, plan, measures[-1]))
@@ -50,15 +52,16 @@ def carry_out(plan: Plan, folder: Path, say: Say) -> Findings:
 class _Progress:
     """Trains jobs one after another and reports progress."""
 
-    def __init__(self, say: Say, num_jobs: int):
-        self._say, self._num_jobs = say, num_jobs
+    def __init__(self, say: Say, num_jobs: int, afar: Afar | None):
+        self._say, self._num_jobs, self._afar = say, num_jobs, afar
         self._done: set[str] = set()
         self._seconds: list[float] = []
 
     def run_all(self, jobs: list[Job], plan: Plan, folder: Path) -> dict[str, RunDir]:
-        runs = {}
+        runs = {job.name: RunDir(folder / job.name) for job in jobs}
+        if self._afar:
+            self._afar.train(jobs, plan.budget, folder, self._say)
         for job in jobs:
-            runs[job.name] = RunDir(folder / job.name)
             if job.name not in self._done:
                 self._done.add(job.name)
                 self._train(job, plan, runs[job.name])
@@ -71,10 +74,9 @@ class _Progress:
         if not run.written_state():
             RunDir.create(run.path, job.config, job.method.preset)
         self._say(f"{len(self._done)}/{self._num_jobs} {_describe(job)}{self._left()}")
-        rows = []
-        for rows in spend(run, plan.budget):  # noqa: B007, the last rows count
+        for _ in spend(run, plan.budget):
             pass
-        if not is_spent(rows, plan.budget):
+        if not is_spent(run.metrics(), plan.budget):
             raise RunError("Stopped. Run the same command to continue.")
         for checkpoint in run.checkpoints()[:-1]:
             shutil.rmtree(checkpoint)

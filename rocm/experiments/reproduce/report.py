@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from rocm.experiments.reproduce.charts import beta_chart, efficiency_chart, picture_sheet
-from rocm.experiments.reproduce.plan import LEARNING_RATE_FACTORS, METHODS, TUNING_SEED, Plan
+from rocm.experiments.reproduce.plan import METHODS, TUNING_SEED, Plan
 from rocm.experiments.reproduce.results import TRAINED, Cell, Claim, unraised, words
 from rocm.experiments.reproduce.runner import Row
 
@@ -150,11 +150,12 @@ def _how(plan: Plan, machine: str) -> str:
     budgets = " and ".join(
         f"{limit:g} {measure.replace('_', ' ')}" for measure, limit in plan.budget.limits.items()
     )
+    num_rates = len(plan.learning_rates(METHODS[0]))
     return html.escape(
         f"Every run of the embedded model may spend {budgets}; evaluations are not counted. "
         f"{plan.num_seeds} seeds, {plan.num_headline_seeds} for ROCM with KL, beta = 0, RLCM and "
-        f"every beta. Tuning: {len(LEARNING_RATE_FACTORS)} learning rates for each method with "
-        f"seed {TUNING_SEED}, which is not reported. {machine}"
+        f"every beta. Learning rates tried for each method: {num_rates}, with seed {TUNING_SEED}, "
+        f"which is not reported. {machine}"
     )
 
 

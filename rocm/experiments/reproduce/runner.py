@@ -4,13 +4,16 @@ Spending, and where budgets ended, is read from the metrics, so that an interrup
 from its checkpoint.
 """
 
+import json
 from collections.abc import Iterator
 from itertools import accumulate
 from typing import Any
 
+from rocm.distributed import ALONE, Ranks
 from rocm.experiments.reproduce.plan import Budget
 from rocm.runs.run_dir import RunDir
-from rocm.training.loop import train
+from rocm.storage.files import read_record, write_atomic
+from rocm.training.loop import Progress, train
 
 Row = dict[str, Any]
 
@@ -53,12 +56,23 @@ def next_is_last(rows: list[Row], budget: Budget) -> bool:
     )
 
 
-def spend(run: RunDir, budget: Budget) -> Iterator[list[Row]]:
-    """Train a run until its budgets are spent or it is stopped; yields all rows of each update."""
-    for _ in train(run, resume=bool(run.checkpoints())):
+def write_budget(run: RunDir, budget: Budget) -> None:
+    """Keep a run's budget beside it, for a trainer elsewhere."""
+    write_atomic(run.path / "budget.json", json.dumps(budget.limits))
+
+
+def budget_of(run: RunDir) -> Budget | None:
+    """The budget that `write_budget` kept; None for a run without."""
+    limits = read_record(run.path / "budget.json", {})
+    return Budget(limits) if limits else None
+
+
+def spend(run: RunDir, budget: Budget, ranks: Ranks = ALONE) -> Iterator[Progress]:
+    """Train a run until its budgets are spent or it is stopped; yields the progress of `train`."""
+    for progress in train(run, bool(run.checkpoints()), ranks):
         rows = run.metrics()
         if is_spent(rows, budget):
             run.request("stop")
         elif next_is_last(rows, budget):
             run.request("sample_now")
-        yield rows
+        yield progress

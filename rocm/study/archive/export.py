@@ -35,6 +35,7 @@ def export(store: Store, pictures: Pictures, study_id: str, folder: Path, questi
     long = [{"manifest": about.config_sha256, **asdict(vote)} for vote in votes]
     with store.database.read() as connection:
         chained = chain.end_of(connection, study_id)
+    between = [vote for vote in chosen if not vote.within]
     ties = sum(vote.choice == "tie" for vote in chosen)
     facts = {
         "study": study_id,
@@ -57,7 +58,7 @@ def export(store: Store, pictures: Pictures, study_id: str, folder: Path, questi
         _write_lines(folder / "pick-a-pic.jsonl", (pick_a_pic(vote, about) for vote in chosen))
         preferred = (preference(vote, about) for vote in chosen if vote.choice != "tie")
         _write_lines(folder / "preferences.jsonl", preferred)
-        _write_lines(folder / "battles.jsonl", (battle(vote, about) for vote in chosen))
+        _write_lines(folder / "battles.jsonl", (battle(vote, about) for vote in between))
         _write_pictures(folder / "pictures.zip", pictures, votes)
         (folder / "manifest.json").write_text(json.dumps(about.config, indent=1), encoding="utf-8")
         (folder / "export.json").write_text(json.dumps(facts, indent=1), encoding="utf-8")

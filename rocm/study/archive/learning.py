@@ -1,16 +1,18 @@
 """Votes of closed studies as columns that a reward is learned from."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from sqlalchemy import select
 
 from rocm.errors import StudyError
+from rocm.prompts.split import part_of
 from rocm.study.archive.export import is_analyzed
 from rocm.study.statistics.agreement import Share
 from rocm.study.statistics.preference_fit import Choices
 from rocm.study.statistics.votes import Floats, Ints
+from rocm.study.store import chain
 from rocm.study.store.rows import Vote
 from rocm.study.store.store import Store
 from rocm.study.store.studies import named
@@ -24,13 +26,16 @@ class Lesson:
     """Votes on the primary questions of some studies.
 
     `votes` are analyzed ones, `repeats` those that were decided alike of flipped repeats that were
-    decided twice, `manifests` hashes by study; `model` drew every picture.
+    decided twice, `manifests` and `heads` (ends of the chains of votes) hashes by study; `model`
+    drew every picture. `num_kept` votes on prompts of the test part are left out.
     """
 
     votes: Sequence[Vote]
     repeats: Share
     manifests: Mapping[str, str]
     model: str
+    heads: Mapping[str, str] = field(default_factory=dict)
+    num_kept: int = 0
 
     @property
     def pictures(self) -> dict[str, str]:
@@ -50,7 +55,8 @@ class Lesson:
         arms = sorted({(v.study, name) for v in votes for name in (v.arm_a, v.arm_b)})
         unit = np.eye(len(arms))
         met = [
-            unit[arms.index((v.study, v.arm_a))] - unit[arms.index((v.study, v.arm_b))]
+            (unit[arms.index((v.study, v.arm_a))] - unit[arms.index((v.study, v.arm_b))])
+            * (not v.within)
             for v in votes
         ]
         return Choices(
@@ -72,13 +78,14 @@ def _numbers(names: Sequence[str]) -> Ints:
 def gather(store: Store, studies: Sequence[str]) -> Lesson:
     """The votes of studies, each given by its id or the id's beginning.
 
-    Excluded votes are left out, and erased raters have none. StudyError if a study is not closed,
-    the pictures are of several base models, or the votes are of one rater or one prompt.
+    Excluded votes and those on prompts of the test part are left out, and erased raters have none.
+    StudyError if a study is not closed or is for validation or test, the pictures are of several
+    base models, or the votes are of one rater or one prompt.
     """
     found = {named(store.studies(), study).study_id: None for study in studies}
     votes: list[Vote] = []
-    same = total = 0
-    manifests = {}
+    same = total = num_kept = 0
+    manifests, heads = {}, {}
     for study_id in found:
         about = store.study(study_id)
         if about.status != "closed":
@@ -86,27 +93,44 @@ def gather(store: Store, studies: Sequence[str]) -> Lesson:
                 f"Study {study_id} is {about.status}, and its votes are hidden. Close it before "
                 f"learning from it: python -m rocm study close {study_id}"
             )
+        part = about.config.get("prompt_set", {}).get("split", "training")
+        if part != "training":
+            raise StudyError(
+                f"Study {study_id} has the prompts of the {part} part, so that no reward has "
+                "learned from them. Learn from studies of the training part."
+            )
         manifests[study_id] = about.config_sha256 or ""
+        with store.database.read() as connection:
+            heads[study_id] = str(chain.end_of(connection, study_id)["head"])
         primary = about.config["primary_question"]
         stored = [v for v in store.votes(study_id) if v.question == primary and not v.excluded]
-        votes += [vote for vote in stored if is_analyzed(vote)]
+        analyzed = [vote for vote in stored if is_analyzed(vote)]
+        open_to_all = [vote for vote in analyzed if part_of(vote.text) != "test"]
+        num_kept += len(analyzed) - len(open_to_all)
+        votes += open_to_all
         decided = [vote for vote in stored if vote.kind == "main" and vote.choice != "tie"]
         first = {(v.rater, v.pair): v.choice for v in decided if v.repetition == 0}
         again = [vote for vote in decided if vote.repetition]
         again = [vote for vote in again if (vote.rater, vote.pair) in first]
         same += sum(first[vote.rater, vote.pair] == vote.choice for vote in again)
         total += len(again)
-    lesson = Lesson(votes, Share(same, total), manifests, _model(store, list(found)))
+    model = _model(store, list(found))
+    lesson = Lesson(votes, Share(same, total), manifests, model, heads, num_kept)
     for what, values in (
         ("rater", {(vote.study, vote.rater) for vote in votes}),
         ("prompt", {vote.text for vote in votes}),
     ):
         if len(values) < 2:
             raise StudyError(
-                f"The {len(votes)} analyzed votes are of {len(values)} {what}s, so nothing can be "
-                f"checked on a left-out {what}. Give studies with at least 2, better 10."
+                f"The number of {what}s in the {len(votes)} analyzed votes is {len(values)}, so "
+                f"nothing can be checked on a left-out {what}. At least 2 are needed, better 10."
+                f"{_kept_words(num_kept)}"
             )
     return lesson
+
+
+def _kept_words(num: int) -> str:
+    return f" {num} votes on prompts of the test part are left out." if num else ""
 
 
 def _model(store: Store, studies: Sequence[str]) -> str:

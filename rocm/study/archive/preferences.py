@@ -14,7 +14,7 @@ from sqlalchemy import select
 
 from rocm.config import RunConfig
 from rocm.errors import StudyError
-from rocm.prompts.split import prompts_of
+from rocm.prompts.split import part_of, prompts_of
 from rocm.runs.adapters import BASE, WEIGHTS
 from rocm.storage.files import make_folder, write_atomic
 from rocm.storage.paths import ROOT
@@ -46,12 +46,30 @@ def with_votes(config: RunConfig, store: Store, home: Path) -> tuple[RunConfig, 
 
 
 def table_of_study(store: Store, home: Path, config: RunConfig) -> StudyTable:
-    """Write the votes that `preferences=study:ID` names as a table below `studies/ID` of the home.
+    """Write the votes of studies, `preferences=study:ID study:ID`, as a table below `studies/ID`.
 
-    Evaluation prompts are left out. StudyError if the study is not closed, this run cannot draw
-    its arms, or no vote is left to train on.
+    Votes on prompts of the run's evaluation and of the test part are left out. StudyError if a
+    study is not closed, this run cannot draw its arms, or no vote is left to train on.
     """
-    about = named(store.studies(), config.preferences.removeprefix(PREFIX).strip())
+    named_ones = [word.removeprefix(PREFIX) for word in config.preferences.split()]
+    taken = [_taken(store, study_id, config) for study_id in named_ones]
+    lines = "".join(line for one in taken for line in one.lines)
+    folder = home.resolve() / "studies" / taken[0].study_id
+    make_folder(folder)
+    file = folder / f"preferences-{sha256(lines.encode()).hexdigest()[:12]}.jsonl"
+    write_atomic(file, lines)
+    return StudyTable(file, "\n".join([*(one.words for one in taken), str(file)]))
+
+
+@dataclass(frozen=True)
+class _Taken:
+    study_id: str
+    lines: list[str]  # of the table
+    words: str  # what was taken and what was left out
+
+
+def _taken(store: Store, given: str, config: RunConfig) -> _Taken:
+    about = named(store.studies(), given)
     if about.status != "closed":
         raise StudyError(
             f"Study {about.study_id} is {about.status}. Close it before training on its votes: "
@@ -62,25 +80,23 @@ def table_of_study(store: Store, home: Path, config: RunConfig) -> StudyTable:
     votes = [vote for vote in stored if is_analyzed(vote) and vote.question == primary]
     decided = [vote for vote in votes if vote.choice != "tie"]
     held_out = prompts_of(config).evaluation
-    used = [vote for vote in decided if vote.text not in held_out]
+    used = [v for v in decided if v.text not in held_out and part_of(v.text) != "test"]
     if not used:
         raise StudyError(
             f"Study {about.study_id} has no vote to train on: {len(votes)} votes on {primary!r}, "
             f"{len(votes) - len(decided)} ties, {len(decided)} on prompts that this run is "
-            "evaluated on. Lower num_eval_prompts, or give other prompts."
+            "evaluated on or that are kept for a last study. Lower num_eval_prompts, or give other "
+            "prompts."
         )
     drew = _drawers(store, about.study_id, config, {a for vote in used for a in _arms(vote)})
-    lines = "".join(json.dumps(_row(vote, drew, about.config_sha256)) + "\n" for vote in used)
-    folder = home.resolve() / "studies" / about.study_id
-    make_folder(folder)
-    file = folder / f"preferences-{sha256(lines.encode()).hexdigest()[:12]}.jsonl"
-    write_atomic(file, lines)
     raters, sources = ({getattr(vote, name) for vote in used} for name in ("rater", "source"))
-    return StudyTable(
-        file,
+    return _Taken(
+        about.study_id,
+        [json.dumps(_row(vote, drew, about.config_sha256)) + "\n" for vote in used],
         f"Study {about.study_id}: {len(used)} preferences of {len(raters)} raters "
         f"({', '.join(sorted(sources))}) on {primary!r}; left out: {len(votes) - len(decided)} "
-        f"ties, {len(decided) - len(used)} votes on prompts that the run is evaluated on. {file}",
+        f"ties, {len(decided) - len(used)} votes on prompts that the run is evaluated on or that "
+        "are kept for a last study.",
     )
 
 
@@ -89,10 +105,14 @@ def _arms(vote: Vote) -> tuple[str, str]:
 
 
 def _row(vote: Vote, drew: Mapping[str, str], manifest: str | None) -> dict[str, Any]:
-    winner, loser = _arms(vote) if vote.choice == "a" else _arms(vote)[::-1]
+    (winner, seed), (loser, loser_seed) = (
+        (vote.arm_a, vote.seed),
+        (vote.arm_b, vote.seed + vote.within),
+    )[:: 1 if vote.choice == "a" else -1]
     return {
         "prompt": vote.text,
-        "seed": vote.seed,
+        "seed": seed,
+        **({"loser_seed": loser_seed} if vote.within else {}),
         "winner": drew[winner],
         "loser": drew[loser],
         "rater": vote.rater,

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, and_, func, select
 
 from rocm.errors import MissingFile
+from rocm.study.design.lineage import chain_faults, earlier_studies
 from rocm.study.design.manifest import canonical, digest, key, manifest
 from rocm.study.store import assignment, chain, queries, triggers
 from rocm.study.store.pictures import Pictures
@@ -39,6 +40,12 @@ def verify(store: Store, pictures: Pictures, study_id: str) -> list[str]:
             *_pictures(connection, pictures, study_id),
             *vote_faults(connection, study_id),
             *triggers.faults(connection),
+            *chain_faults(connection, study_id),
+            *(
+                f"Study {key}: {fault}"
+                for key in earlier_studies(connection, study_id)
+                for fault in frozen_faults(connection, key) + vote_faults(connection, key)
+            ),
         ]
 
 

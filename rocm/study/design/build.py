@@ -17,12 +17,21 @@ from rocm.config.objective import AUTO
 from rocm.errors import ConfigError, MissingFile, StudyError
 from rocm.generation.picture import Picture
 from rocm.generation.queue import DrawingQueue
+from rocm.rewards.preference_files import check_base
 from rocm.runs.adapters import RUN, find_adapter, fingerprint
 from rocm.storage.files import make_folder, write_atomic
 from rocm.storage.paths import find_folder
 from rocm.study.design import lifecycle
+from rocm.study.design.lineage import lineage_of
 from rocm.study.design.manifest import canonical, digest
-from rocm.study.design.pairing import add_damaged, add_pairs, arms_and_prompts, noise_seeds
+from rocm.study.design.pairing import (
+    SECOND_SEED,
+    add_damaged,
+    add_pairs,
+    arms_and_prompts,
+    is_twin,
+    noise_seeds,
+)
 from rocm.study.design.prompts import sample
 from rocm.study.design.recipe import Recipe, StudyArm, num_check_prompts
 from rocm.study.store import studies
@@ -58,6 +67,7 @@ class MissingPicture:
 
     arm_id: int
     prompt_id: int
+    seed: int  # of the pair; a twin's picture is drawn with another one
     picture: Picture
 
 
@@ -71,6 +81,8 @@ def build(work: Build, recipe: Recipe) -> str:
 def begin(home: Path, store: Store, recipe: Recipe) -> str:
     """Check a recipe, store its draft and the recipe itself, without drawing; returns the id."""
     study_id, arms = identified(home, recipe)
+    for values in arms:
+        check_base(recipe.rewards, values["model"])
     statuses = {study.study_id: study.status for study in store.studies()}
     if statuses.get(study_id, "draft") != "draft":
         raise StudyError(
@@ -126,6 +138,8 @@ def resolved(home: Path, given: StudyArm) -> dict[str, Any]:
             "reward": given.reward or adapter.config.reward,
             "beta": None if adapter.config.beta == AUTO else adapter.config.beta,
         }
+        if lineage := lineage_of(adapter.run):
+            values["lineage"] = lineage
     hashed = fingerprint(folder) if folder else None
     return {**values, "adapter": folder, "adapter_sha256": hashed}
 
@@ -142,8 +156,15 @@ def _insert(store: Store, study_id: str, recipe: Recipe, arms: list[dict[str, An
             "sha256": chosen.sha256,
             "blocked": chosen.num_blocked,
             "num": len(chosen.analyzed),
+            **({} if recipe.prompts.split == "all" else {"split": recipe.prompts.split}),
         }
     }
+    by_name = {values["name"]: values for values in arms}
+    for place, (twin, name) in enumerate(recipe.twins().items(), start=len(recipe.arms) + 1):
+        arms = [*arms, by_name[name] | {"name": twin, "place": place, SECOND_SEED: 1}]
+    codes = {values["name"]: secrets.token_hex(4) for values in arms}
+    if recipe.within_arms:
+        plan["twins"] = {codes[twin]: codes[name] for twin, name in recipe.twins().items()}
     rows = [("compared", values) for values in sorted(arms, key=lambda _: secrets.token_hex(8))]
     if num_checks:
         damaged = {"name": "damaged", "method": "damaged", "place": len(recipe.arms)}
@@ -156,7 +177,7 @@ def _insert(store: Store, study_id: str, recipe: Recipe, arms: list[dict[str, An
             told = {"name": values["name"], "method": values["method"]}
             told |= {"reward": values.get("reward", ""), "base_model": values.get("model", "")}
             told |= {"adapter_sha256": values.get("adapter_sha256")}
-            code, params = secrets.token_hex(4), canonical(values)
+            code, params = codes.get(told["name"], secrets.token_hex(4)), canonical(values)
             w.insert(arm, study_id=study_id, code=code, role=role, params_json=params, **told)
 
 
@@ -167,18 +188,19 @@ def _missing(store: Store, study_id: str, recipe: Recipe) -> tuple[list[MissingP
     with store.database.read() as connection:
         stored = set(connection.execute(columns.where(image.c.study_id == study_id)).all())
     pictures = [
-        MissingPicture(row.id, text.id, _picture(row, text.text, seed))
+        MissingPicture(row.id, text.id, seed, _picture(row, text.text, seed))
         for row in arms
         if row.role == "compared"
-        for number, text in enumerate(prompts)
+        for number, text in enumerate(prompts[: recipe.prompts.num] if is_twin(row) else prompts)
         for seed in noise_seeds(recipe, number, text.text)
     ]
-    missing = [p for p in pictures if (p.arm_id, p.prompt_id, p.picture.seed) not in stored]
+    missing = [p for p in pictures if (p.arm_id, p.prompt_id, p.seed) not in stored]
     return missing, len(pictures)
 
 
 def _picture(row: Row[Any], text: str, seed: int) -> Picture:
     values = json.loads(row.params_json)
+    seed += values.get(SECOND_SEED, 0)
     return Picture(text, seed, **{name: values[name] for name in DRAWN_WITH}).checked()
 
 
@@ -207,7 +229,7 @@ def _keep(work: Build, study_id: str, item: MissingPicture, file: Path, scores: 
     picture_id, hashed = work.pictures.add(drawn)
     with work.store.database.write() as w:
         studies.locked(w, study_id)  # a draft that was deleted meanwhile takes no picture
-        of = {"arm_id": item.arm_id, "prompt_id": item.prompt_id, "seed": item.picture.seed}
+        of = {"arm_id": item.arm_id, "prompt_id": item.prompt_id, "seed": item.seed}
         size = {"width": drawn.width, "height": drawn.height}
         stored = {"picture_id": picture_id, "sha256": hashed, **of, **size}
         row = w.insert(image, study_id=study_id, **stored)

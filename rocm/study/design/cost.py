@@ -10,8 +10,16 @@ from sqlalchemy import func, select
 from rocm.errors import StudyError
 from rocm.storage.numbers import number
 from rocm.study.design.recipe import Recipe
-from rocm.study.statistics.power import NUM_SIMULATIONS, Power, Workload, power, workload
+from rocm.study.statistics.power import (
+    INTRODUCTION_MINUTES,
+    NUM_SIMULATIONS,
+    Power,
+    Workload,
+    power,
+    workload,
+)
 from rocm.study.statistics.simulate import Design, Utility
+from rocm.study.store.rows import twin_arms
 from rocm.study.store.store import Store
 from rocm.study.store.tables import pair
 
@@ -23,6 +31,7 @@ class StudyCost:
     """What a design costs; plain data, whose power can be simulated in any process."""
 
     sizes: tuple[int, ...]  # number of pairs of each comparison
+    num_within: int  # pairs within arms
     votes: int  # of every pair
     num_raters: int  # that the design needs
     work: Workload  # of one rater, and the total pay
@@ -41,12 +50,15 @@ class StudyCost:
     def words(self) -> str:
         """Pairs, raters, minutes and pay in a sentence or two."""
         pay = f" Total pay at {number(self.pay_per_hour, 2)} per hour: {number(self.work.cost, 2)}."
+        within = f" and {self.num_within} pairs within arms" if self.num_within else ""
         return (
-            f"{number(sum(self.sizes), 0)} pairs in {len(self.sizes)} comparisons, each judged "
-            f"{self.votes} times, by {self.num_raters} raters. A rater judges "
+            f"{number(sum(self.sizes), 0)} pairs in {len(self.sizes)} "
+            f"comparison{'s' * (len(self.sizes) > 1)}{within}, each "
+            f"judged {self.votes} times, by {self.num_raters} raters. A rater judges "
             f"{self.work.trials_per_rater} pairs, repeats and checks included, in about "
             f"{number(self.work.minutes_per_rater, 0)} min at "
-            f"{number(self.seconds_per_pair, 0)} s per pair.{pay if self.pay_per_hour else ''}"
+            f"{number(self.seconds_per_pair, 0)} s per pair, {number(INTRODUCTION_MINUTES, 0)} min "
+            f"of them before the first pair.{pay if self.pay_per_hour else ''}"
         )
 
     def assumptions(self, num_simulations: int = NUM_SIMULATIONS) -> str:
@@ -68,35 +80,40 @@ def study_cost(
     """The cost of a built study, for seconds > 0 per pair and pay >= 0 in any currency."""
     design = store.study(study_id).config["design"]
     sizes_by_comparison = (
-        select(func.count())
+        select(pair.c.arm_a, pair.c.arm_b, func.count().label("num"))
         .where(pair.c.study_id == study_id, pair.c.kind == "main", pair.c.struck.is_(None))
         .group_by(pair.c.arm_a, pair.c.arm_b)
     )
     with store.database.read() as connection:
-        sizes = tuple(int(size) for size in connection.execute(sizes_by_comparison).scalars())
+        twins = twin_arms(connection, study_id)
+        found = list(connection.execute(sizes_by_comparison))
+    within = sum(row.num for row in found if {row.arm_a, row.arm_b} & twins)
+    sizes = tuple(int(row.num) for row in found if not {row.arm_a, row.arm_b} & twins)
     if not sizes:
         raise StudyError(f"Study {study_id} has no pairs to vote on. Build it first.")
-    return _cost(sizes, design, seconds_per_pair, pay_per_hour)
+    return _cost(sizes, within, design, (seconds_per_pair, pay_per_hour))
 
 
 def recipe_cost(
     recipe: Recipe, seconds_per_pair: float = SECONDS_PER_PAIR, pay_per_hour: float = 0.0
 ) -> StudyCost:
     """The cost of a study before it is built; arguments and errors as those of `study_cost`."""
-    sizes = (recipe.prompts.num * recipe.seeds_per_prompt,) * len(recipe.compared())
-    return _cost(sizes, recipe.model_dump(), seconds_per_pair, pay_per_hour)
+    per_comparison = recipe.prompts.num * recipe.seeds_per_prompt
+    sizes = (per_comparison,) * len(recipe.compared())
+    num_within = per_comparison * len(recipe.twins())
+    return _cost(sizes, num_within, recipe.model_dump(), (seconds_per_pair, pay_per_hour))
 
 
 def _cost(
-    sizes: tuple[int, ...], design: Mapping[str, Any], seconds_per_pair: float, pay_per_hour: float
+    sizes: tuple[int, ...], num_within: int, design: Mapping[str, Any], pace: tuple[float, float]
 ) -> StudyCost:
-    votes = int(design["votes_per_pair"])
-    num_pairs = sum(sizes)
+    votes, (seconds_per_pair, pay_per_hour) = int(design["votes_per_pair"]), pace
+    num_pairs = sum(sizes) + num_within
     num_raters = max(math.ceil(num_pairs * votes / design["main_per_rater"]), votes)
     extra = design["repeats_per_rater"] + design["checks_per_rater"]
     whole = Design(num_pairs, num_raters, votes, num_repeats=extra)
     work = workload(whole, 1, seconds_per_pair, pay_per_hour)
-    return StudyCost(sizes, votes, num_raters, work, seconds_per_pair, pay_per_hour)
+    return StudyCost(sizes, num_within, votes, num_raters, work, *pace)
 
 
 def cost_and_power(cost: StudyCost, num_simulations: int = NUM_SIMULATIONS) -> str:

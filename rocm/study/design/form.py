@@ -113,7 +113,9 @@ def _arms(names: list[str], shared: dict[str, Any], comparisons: str, runs: Path
         if arm.folder:
             check_fit(arm, arm.folder, model)
     rows = []
-    for arm, given, name in zip(arms, names, _arm_names(arms, comparisons != "all"), strict=True):
+    for arm, given, name in zip(
+        arms, names, _arm_names(arms, comparisons == "paper-figure-3"), strict=True
+    ):
         config = arm.config or RunConfig()
         row = {"name": name, "adapter": given if given.startswith(RUN) else arm.folder}
         row |= {"model": model, "grid": config.grid} | shared
@@ -140,7 +142,8 @@ def _prompts(given: dict[str, Any], recipe: dict[str, Any]) -> tuple[dict[str, A
     source, typed_text, kind = given["source"] or "", given["typed"] or "", given["set"]
     if kind != TYPED:
         key = {"file": "file", "own": ""}.get(kind, "folder")
-        return {"set": kind, "num": given["num"], **({key: source} if key else {})}, []
+        chosen = {"set": kind, "num": given["num"], "split": given.get("split", "all")}
+        return chosen | ({key: source} if key else {}), []
     typed = list(check_prompts([line for line in typed_text.splitlines() if line.strip()]))
     extra = int(recipe["practice"] or 0) + num_check_prompts(int(recipe["checks_per_rater"] or 0))
     if len(typed) <= extra:

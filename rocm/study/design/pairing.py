@@ -1,5 +1,6 @@
 """Noise, pairs and attention checks of a study whose pictures are drawn."""
 
+import json
 from hashlib import sha256
 from typing import Any
 
@@ -11,6 +12,9 @@ from rocm.study.store.pictures import Pictures, damaged
 from rocm.study.store.store import Store
 from rocm.study.store.tables import arm, image, pair, prompt
 
+SECOND_SEED = "seed_offset"
+"""Setting of a twin: what is added to the noise seed of its pictures."""
+
 
 def arms_and_prompts(store: Store, study_id: str) -> tuple[list[Row[Any]], list[Row[Any]]]:
     """Arms and prompts of a study, in the order in which they were stored."""
@@ -20,6 +24,11 @@ def arms_and_prompts(store: Store, study_id: str) -> tuple[list[Row[Any]], list[
     )
     with store.database.read() as connection:
         return list(connection.execute(arms)), list(connection.execute(prompts))
+
+
+def is_twin(row: Row[Any]) -> bool:
+    """Whether an arm of a draft draws another seed of an arm, for pairs within it."""
+    return SECOND_SEED in json.loads(row.params_json or "{}")
 
 
 def noise_seeds(recipe: Recipe, number: int, text: str) -> list[int]:
@@ -33,7 +42,9 @@ def noise_seeds(recipe: Recipe, number: int, text: str) -> list[int]:
 
 def checked_arm(arms: list[Row[Any]], seed: int, text: str) -> int:
     """Id of the arm that a check shows; it varies by prompt: a fixed one would become known."""
-    compared: list[int] = sorted(row.id for row in arms if row.role == "compared")
+    compared: list[int] = sorted(
+        row.id for row in arms if row.role == "compared" and not is_twin(row)
+    )
     digest = sha256(f"{seed}|check|{text}".encode()).digest()
     return compared[int.from_bytes(digest[:6], "big") % len(compared)]
 
@@ -71,11 +82,12 @@ def add_pairs(store: Store, study_id: str, recipe: Recipe) -> None:
     arms, prompts = arms_and_prompts(store, study_id)
     ids = {row.name: row.id for row in arms}
     compared = [tuple(sorted((ids[a], ids[b]))) for a, b in recipe.compared()]
+    within = [tuple(sorted((ids[a], ids[b]))) for a, b in recipe.twins().items()]
     first_check = recipe.prompts.num + recipe.practice
     wanted: list[tuple[str, int, tuple[int, ...]]] = []
     for number, text in enumerate(prompts):
         if number < recipe.prompts.num:
-            wanted += [("main", number, two) for two in compared]
+            wanted += [("main", number, two) for two in compared + within]
         elif number < first_check:
             two = compared[(number - recipe.prompts.num) % len(compared)]
             wanted.append(("practice", number, two))

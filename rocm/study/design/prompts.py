@@ -13,7 +13,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from rocm.errors import ConfigError, MissingFile
-from rocm.prompts.split import EMBEDDED
+from rocm.prompts.split import EMBEDDED, PARTS, part_of
 from rocm.study.design.recipe import Prompts
 
 STYLES = ("anime", "concept-art", "paintings", "photo")
@@ -116,7 +116,7 @@ def _read(name: str, prompts: Prompts) -> tuple[list[SampledPrompt], str]:
         for text, own_category in _parse(name, file, content):
             row = SampledPrompt(name, number, own_category or category, text.strip())
             number += 1
-            if 1 <= len(row.text) <= 1000:
+            if 1 <= len(row.text) <= 1000 and prompts.split in ("all", part_of(row.text)):
                 rows.setdefault(row.text, row)
     return list(rows.values()), digest.hexdigest()
 
@@ -124,7 +124,7 @@ def _read(name: str, prompts: Prompts) -> tuple[list[SampledPrompt], str]:
 def _files(name: str, prompts: Prompts) -> list[tuple[str, Path]]:
     """Categories and files of a list."""
     if name == "own":
-        return [("", EMBEDDED / "eval.txt")]
+        return [("", EMBEDDED / PARTS.get(prompts.split, "eval.txt"))]
     if name == "file":
         return [("", Path(prompts.file).expanduser())]
     find = _in_folder if prompts.folder else _on_hub

@@ -22,8 +22,9 @@ PLAN_TEXTS = (
     "instructions", "peeking", "min_check_share", "min_median_ms", "max_unseen_share",
     "min_answered_share", "rewards", "pays", "completion_url", "screen_out_url",
 )  # fmt: skip
-LATER = ("max_unseen_share", "min_answered_share")
+LATER = ("max_unseen_share", "min_answered_share", "within_arms")
 """Settings that came later: with their defaults a recipe keeps the id that it had before."""
+TWIN = " (second seed)"
 SIZE, ANSWERS = "Sample size", "Questions and answers"
 CHECKS, TEXTS = "Quality checks", "Instructions and redirects"
 
@@ -70,6 +71,12 @@ class StudyArm(Part):
 
 class Prompts(Part):
     """Which prompts, and how many."""
+
+    split: Literal["all", "training", "validation", "test"] = field(
+        "all",
+        "Prompt part",
+        "training: to learn a reward. validation: to choose among runs. test: for the last study.",
+    )
 
     set: Literal["own", "paper", "offline", "file"] = field(
         "own",
@@ -127,11 +134,14 @@ class Recipe(Part):
     arms: tuple[StudyArm, ...] = field(
         ..., "Arms", "Models to compare.", min_length=2, max_length=40
     )
-    comparisons: Literal["all", "paper-figure-3"] | tuple[tuple[Name, Name], ...] = field(
-        "all",
-        "Comparisons",
-        "all: every two arms. paper-figure-3: rocm-REWARD with rlcm-REWARD for each reward. "
-        "Or a list of pairs of arms.",
+    comparisons: Literal["all", "neighbors", "paper-figure-3"] | tuple[tuple[Name, Name], ...] = (
+        field(
+            "all",
+            "Comparisons",
+            "all: every two arms. neighbors: each arm with the next, for a ladder of betas. "
+            "paper-figure-3: rocm-REWARD with rlcm-REWARD for each reward. Or a list of pairs of "
+            "arms.",
+        )
     )
     prompts: Prompts = field(Prompts(), "Prompts", "Which prompts, and how many.")
     seed: int = field(0, "Seed", "Seed of prompts, noise, order and sides.", ge=0, le=2**53 - 1)
@@ -161,6 +171,12 @@ class Recipe(Part):
     )
     votes_per_pair: int = field(
         5, "Votes per pair", "More votes give narrower intervals.", SIZE, ge=1, le=99
+    )
+    within_arms: bool = field(
+        False,
+        "Pairs within arms",
+        "Also pairs of two seeds of an arm: rewards learn from them, no win rate counts them.",
+        SIZE,
     )
     main_per_rater: int = field(
         40, "Pairs per rater", "Analyzed pairs; more pairs need fewer raters.", SIZE, ge=1, le=400
@@ -236,13 +252,21 @@ class Recipe(Part):
     @property
     def num_pairs(self) -> int:
         """Number of analyzed pairs."""
-        return self.prompts.num * self.seeds_per_prompt * len(self.compared())
+        return self.prompts.num * self.seeds_per_prompt * (len(self.compared()) + len(self.twins()))
+
+    def twins(self) -> dict[str, str]:
+        """Arms that draw another seed for pairs within an arm: the arm's name by the twin's."""
+        compared = {name for pair in self.compared() for name in pair}
+        names = [arm.name for arm in self.arms if arm.name in compared]
+        return {f"{name}{TWIN}": name for name in names} if self.within_arms else {}
 
     def compared(self) -> list[tuple[str, str]]:
         """The comparisons, by names of arms."""
         names = [arm.name for arm in self.arms]
         if self.comparisons == "all":
             return list(itertools.combinations(names, 2))
+        if self.comparisons == "neighbors":
+            return list(itertools.pairwise(names))
         if self.comparisons != "paper-figure-3":
             return list(self.comparisons)
         rewards = [name.removeprefix("rocm-") for name in names if name.startswith("rocm-")]
@@ -277,6 +301,8 @@ class Recipe(Part):
         for name in LATER:
             if values[name] == fields[name].default:
                 del values[name]
+        if self.prompts.split == "all":
+            del values["prompts"]["split"]
         return values
 
     def plan(self) -> dict[str, Any]:
@@ -314,7 +340,8 @@ def _sentence(error: ErrorDetails) -> str:
     if error["type"] == "missing" or (loc and error["input"] in ("", None)):
         fields = (PARTS[str(loc[0])] if len(loc) > 1 else Recipe).model_fields
         help_text = fields[str(loc[-1])].description if str(loc[-1]) in fields else ""
-        return f"{name} is missing. {help_text} See docs/study.md."
+        meaning = f": {help_text[0].lower()}{help_text[1:]}" if help_text else "."
+        return f"{name} is missing{meaning} See docs/study.md."
     message = error["msg"].removeprefix("Value error, ")
     given = f" (given: {SHORT.repr(error['input'])})" if loc else ""
     return f"{name}: {message}{given}. See docs/study.md."
@@ -334,7 +361,11 @@ def _values(text: str, name: str) -> dict[str, Any]:
     try:
         values = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{name} is not valid YAML. See docs/study.md for an example.") from error
+        mark = getattr(error, "problem_mark", None)
+        line = f" in line {mark.line + 1}" if mark else ""
+        raise ConfigError(
+            f"{name} is not valid YAML{line}. See docs/study.md for an example."
+        ) from error
     if not isinstance(values, dict):
         raise ConfigError(f"{name} has no settings. See docs/study.md for an example.")
     return values

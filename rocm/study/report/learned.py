@@ -40,6 +40,13 @@ class Learned:
     expected: float
     leans: Mapping[str, float]
     blind: Mapping[str, Share]
+    temperature: float
+
+    @property
+    def best_single(self) -> str:
+        """The reward that alone predicts left-out votes best; empty without rewards."""
+        others = [gain for gain in self.gains if gain.name in self.leans]
+        return min(others, key=lambda gain: gain.loss).name if others else ""
 
 
 def learn_reward(
@@ -88,6 +95,7 @@ def learn_reward(
         expected=expected,
         leans=_leans(choices, refits.mean(0), names),
         blind=_by_group(lesson, choices, held_out.utility),
+        temperature=held_out.plan.temperature,
     )
 
 
@@ -114,6 +122,8 @@ def card(name: str, lesson: Lesson, learned: Learned) -> dict[str, str]:
     """The texts of card.html and card.md."""
     simulated = any(vote.source == "simulated" for vote in lesson.votes)
     marks = ["SIMULATED VOTES: this reward says nothing about people."] if simulated else []
+    if learned.refusals:
+        marks.append("REFUSED: there is no such reward.")
     title, blocks = f"Reward preference:{name}", _blocks(lesson, learned)
     return {
         "card.html": to_html(title, marks, blocks),
@@ -130,13 +140,16 @@ def _blocks(lesson: Lesson, learned: Learned) -> list[Block]:
         Paragraph(
             f"Learned from {len(lesson.votes)} votes of {len(raters)} raters on {len(prompts)} "
             f"prompts; pictures of {lesson.model}; studies: {studies}. Effective degrees of "
-            f"freedom: {number(learned.freedom, 1)}. Flipped repeats decided alike: {repeats}."
+            f"freedom: {number(learned.freedom, 1)}. Flipped repeats decided alike: {repeats}. "
+            f"Left out: {lesson.num_kept} votes on prompts of the test part."
         ),
+        *(Paragraph(f"Refused: {reason}") for reason in learned.refusals),
         Heading("On left-out prompts and raters"),
         Paragraph(
             f"Decided votes predicted: {share(learned.accuracy)}. Log-loss in nats per vote; the "
             "gain is that of the learned reward, with its one-sided 95 % lower bound over prompts "
-            "and raters. For 'arms', it is the gain beside the strengths of the arms."
+            "and raters. For 'arms', it is the gain beside the strengths of the arms. For a "
+            "left-out comparison, the fit has seen the other comparisons only."
         ),
         TextTable(
             ("model", "log-loss", "gain", "lower bound"),
@@ -146,6 +159,10 @@ def _blocks(lesson: Lesson, learned: Learned) -> list[Block]:
             ],
         ),
         Heading("Calibration"),
+        Paragraph(
+            f"The weights are multiplied by {number(learned.temperature, 2)}, which left-out votes "
+            "ask for."
+        ),
         TextTable(
             ("predicted share of the first picture", "observed"),
             [(number(100 * p, 1) + " %", share(seen)) for p, seen in learned.calibration],

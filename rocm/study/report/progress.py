@@ -107,7 +107,7 @@ def _few_addresses(connection: Connection, study_id: str) -> str:
         return ""
     return (
         f"{100 * told['busiest'] / told['answers']:.0f} % of the last {told['answers']} answers "
-        f"came from one of {told['addresses']} addresses"
+        f"came from one address ({told['addresses']} in all)"
     )
 
 

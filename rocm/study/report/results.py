@@ -23,13 +23,14 @@ from rocm.errors import StudyError
 from rocm.storage.files import make_folder
 from rocm.storage.paths import ROOT
 from rocm.storage.progress import tell
+from rocm.study.store import chain
 from rocm.study.store.store import Store
 from rocm.study.store.tables import exclusion, rater, trial, vote
 
 ANSWER = "answer.json"
 """What the process answered; the last file of a result."""
 REPORTS = ("report.html", "report.md", "report.json")
-REPORT_FORMAT = 4
+REPORT_FORMAT = 5
 """Raised whenever the same votes give another report, so that no older report is shown."""
 COMMAND = (sys.executable, "-m", "rocm.study.report.process")
 EMPTY = {
@@ -120,7 +121,7 @@ class Results:
     def verify(self, study_id: str) -> str:
         """Recount the votes and check every hash; StudyError if something is wrong."""
         faults = self._ask("verify", self.store.study(study_id).study_id)["faults"]
-        return verdict(study_id, faults)
+        return verdict(self.store, study_id, faults)
 
     @property
     def store(self) -> Store:
@@ -191,11 +192,18 @@ class Results:
         }
 
 
-def verdict(study_id: str, faults: list[str]) -> str:
-    """That a study is intact; StudyError with its faults."""
+def verdict(store: Store, study_id: str, faults: list[str]) -> str:
+    """That a study is intact, as far as its chain reaches back; StudyError with its faults."""
     if faults:
         raise StudyError(f"Study {study_id} is damaged: {' '.join(faults[:20])}")
-    return f"Study {study_id} is intact: hashes, pictures, pairs and votes."
+    with store.database.read() as connection:
+        num_later = chain.end_of(connection, study_id)["num_chained_later"]
+    words = f"Study {study_id} is intact: hashes, pictures, pairs and votes."
+    if num_later:
+        words += (
+            f" {num_later} votes were chained after they were made: earlier changes don't show."
+        )
+    return words
 
 
 def _latest(folder: Path) -> Path:

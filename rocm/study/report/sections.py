@@ -35,6 +35,7 @@ def blocks(info: StudyContext, analysis: Analysis) -> list[Block]:
         _betas(info, analysis),
         _reliability(analysis),
         _raters(analysis),
+        _links(info),
         _methods(info, analysis),
     ]
     return [block for part in parts for block in part]
@@ -57,6 +58,25 @@ def _head(info: StudyContext, analysis: Analysis) -> list[Block]:
             f"raters: {', '.join(info.sources) or 'not recorded'}."
         ),
         *(Paragraph(f"Caution: {words}") for words in analysis.cautions),
+    ]
+
+
+def _links(info: StudyContext) -> list[Block]:
+    """From the votes that arms learned from to these votes."""
+    if not info.links:
+        return []
+    here = [
+        ("design of this study, with its pictures", info.manifest_sha256),
+        ("votes of this study", info.votes_head),
+    ]
+    return [
+        Heading("From votes to votes"),
+        Paragraph(
+            "Arms of this study learned from earlier votes. The links down to the adapters stand "
+            "in this study's key, whose hash its design holds; python -m rocm study verify "
+            "compares them with what is on the machine."
+        ),
+        TextTable(("link", "sha256"), [*info.links, *here]),
     ]
 
 

@@ -7,6 +7,8 @@ import numpy as np
 from sqlalchemy import func, select
 
 from rocm.errors import StudyError
+from rocm.study.design.lineage import chain_rows
+from rocm.study.design.rounds import NOT_PICKED
 from rocm.study.report.report import Report, report
 from rocm.study.statistics.analysis import Comparison, StudyContext
 from rocm.study.statistics.flags import FASTEST_MS
@@ -15,6 +17,11 @@ from rocm.study.statistics.votes import Votes
 from rocm.study.store import chain, rows
 from rocm.study.store.store import Store
 from rocm.study.store.tables import arm, pair, rater, trial
+
+PICKED = (
+    "Pairs were picked because a learned reward was unsure of them. Scores are those of the picked "
+    "pairs, not of all: use these votes to learn a reward, and another study for win rates."
+)
 
 
 def study_report(store: Store, study_id: str) -> Report:
@@ -29,12 +36,13 @@ def study_report(store: Store, study_id: str) -> Report:
     withdrawn = {vote.rater for vote in stored if rows.WITHDRAWN in vote.rules.split(";")}
     with store.database.read() as connection:
         end = chain.end_of(connection, study_id)
+        links = chain_rows(connection, study_id)
     info = StudyContext(
         title=study.title,
         manifest_sha256=study.config_sha256 or "",
         comparisons=_comparisons(store, study_id),
         questions=tuple(sorted(questions, key=lambda key: key != primary)),
-        prompts=_prompts(reported),
+        prompts=_prompts(reported, config),
         design=_design(config),
         exclusion_rules=_exclusion_rules(config),
         sources=tuple(sorted({vote.source for vote in reported})),
@@ -46,6 +54,10 @@ def study_report(store: Store, study_id: str) -> Report:
         votes_head=end["head"],
         num_chained_later=end["num_chained_later"],
         arm_betas=_betas(store, study_id),
+        links=links,
+        cautions=(PICKED,)
+        if any(p["struck"] == NOT_PICKED for p in config.get("pairs", ()))
+        else (),
     )
     votes = Votes.from_rows(vars(vote) for vote in reported)
     return report(votes, info, _rewards(reported, store.scores(study_id)))
@@ -60,6 +72,8 @@ def _comparisons(store: Store, study_id: str) -> tuple[Comparison, ...]:
             .where(pair.c.study_id == study_id, pair.c.kind == "main")
             .distinct()
         ).all()
+        twins = rows.twin_arms(connection, study_id)
+    compared = [two for two in compared if not twins & set(two)]
     ordered = sorted(sorted((arms[a], arms[b])) for a, b in compared)
     betas = _betas(store, study_id)
     return tuple(Comparison(f"{a[1]}:{b[1]}", a[1], b[1], betas.get(a[1])) for a, b in ordered)
@@ -91,9 +105,11 @@ def _rewards(votes: list[rows.Vote], scores: dict[str, dict[str, float]]) -> Rew
     return Rewards(np.array(list(pictures)), values)
 
 
-def _prompts(votes: list[rows.Vote]) -> str:
+def _prompts(votes: list[rows.Vote], config: dict[str, Any]) -> str:
     shown = {vote.prompt: vote.prompt_source for vote in votes if vote.kind == "main"}
-    return f"{len(shown)} ({', '.join(sorted(set(shown.values())))})"
+    part = config["prompt_set"].get("split", "") if "prompt_set" in config else ""
+    kept = " of the test part, which no reward learns from" if part == "test" else ""
+    return f"{len(shown)} ({', '.join(sorted(set(shown.values())))}){kept}"
 
 
 def _design(config: dict[str, Any]) -> str:

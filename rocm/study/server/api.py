@@ -11,10 +11,11 @@ from rocm.study.server.bodies import ConsentBody, EmptyBody, JoinBody, TrialBody
 from rocm.study.server.limits import Counter, Limits
 from rocm.study.server.login import Login
 from rocm.study.server.refusal import Refusal
+from rocm.study.server.saving import Saving
 from rocm.study.store.identity import external_hmac, study_secret
 from rocm.study.store.invitations import invited
 from rocm.study.store.queries import hashed
-from rocm.study.store.session import Answer, Screen
+from rocm.study.store.session import Answer, Screen, Step
 from rocm.study.store.store import Store
 from rocm.study.store.studies import StudyContext
 
@@ -40,6 +41,7 @@ class Api:
     counter: Counter = field(default_factory=lambda: Counter(Limits()))
     login: Login | None = None
     master: str = field(default="", repr=False)
+    saving: Saving = field(default_factory=Saving)
 
     def study(self, study_id: str) -> dict[str, Any]:
         """The study before consent; 404 if there is none."""
@@ -68,15 +70,15 @@ class Api:
 
     def consent(self, token: str, body: ConsentBody) -> dict[str, Any]:
         """Agree to the consent text."""
-        return views.position(self.store.consent(token, body.version))
+        return self._position(token, self.store.consent(token, body.version))
 
     def decline(self, token: str, body: EmptyBody) -> dict[str, Any]:
         """Leave before the work: the rater does not agree, or may not take part."""
-        return views.position(self.store.screen_out(token))
+        return self._position(token, self.store.screen_out(token))
 
     def trial(self, token: str, body: EmptyBody) -> dict[str, Any]:
         """The open trial or the next one."""
-        return views.step(self.store.next_step(token))
+        return self._step(token, self.store.next_step(token))
 
     def shown(self, token: str, body: TrialBody) -> dict[str, Any]:
         """Both pictures are on the screen."""
@@ -84,7 +86,7 @@ class Api:
         return {}
 
     def vote(self, token: str, body: VoteBody, address: str = "") -> dict[str, Any]:
-        """Store the answers and give the next trial; the answers are on the disk by then.
+        """Store the answers and give the next trial; the answers are on this disk by then.
 
         Answers are counted by `address`, of which the store gets numbers only.
         """
@@ -93,22 +95,30 @@ class Api:
         screen = Screen(**vars(body.screen)) if body.screen else None
         step = self.store.submit(token, body.trial, answers, screen)
         study_id = step.study.study_id
+        if not step.was_saved_before:
+            self.saving.note(token)
         if not step.was_saved_before and (told := self.counter.answered(study_id, address)):
             self.store.note_addresses(study_id, told)
-        return views.step(step)
+        return self._step(token, step)
 
     def skip(self, token: str, body: TrialBody) -> dict[str, Any]:
         """Leave a pair without an answer, where the study allows it, and give the next trial."""
         self.counter.check("answers", token)
-        return views.step(self.store.skip(token, body.trial))
+        return self._step(token, self.store.skip(token, body.trial))
 
     def progress(self, token: str, body: EmptyBody) -> dict[str, Any]:
         """Where the rater stands."""
-        return views.position(self.store.current_step(token))
+        return self._position(token, self.store.current_step(token))
 
     def withdraw(self, token: str, body: EmptyBody) -> dict[str, Any]:
         """Take the rater's votes out of the analysis."""
-        return views.position(self.store.withdraw(token))
+        return self._position(token, self.store.withdraw(token))
+
+    def _step(self, token: str, step: Step) -> dict[str, Any]:
+        return views.step(step, self.saving.num_unsaved(token))
+
+    def _position(self, token: str, step: Step) -> dict[str, Any]:
+        return views.position(step, self.saving.num_unsaved(token))
 
     def _check_way_in(self, study_id: str, body: JoinBody) -> None:
         """Refuse a source that is not open here, and what does not belong to it."""

@@ -27,7 +27,7 @@ from rocm.study.server.api import NAMED, STUDY, Api
 from rocm.study.server.bodies import Body, EmptyBody, object_of, read
 from rocm.study.server.limits import visitor
 from rocm.study.server.refusal import Refusal, as_refusal
-from rocm.study.store.backup import Backup
+from rocm.study.store.backup import Backup, NoBackup
 from rocm.study.store.pictures import Pictures
 
 Act = Callable[..., Any]
@@ -66,7 +66,7 @@ class Server:
     api: Api
     pictures: Pictures
     is_proxied: bool = False
-    backup: Backup | None = None
+    backup: Backup | NoBackup | None = None
     threads: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(NUM_THREADS))
     logins: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(NUM_LOGINS))
 

@@ -32,18 +32,21 @@ def study(info: StudyContext, questions: Sequence[TrialQuestion]) -> dict[str, A
     }
 
 
-def step(now: Step) -> dict[str, Any]:
+def step(now: Step, num_unsaved: int | None) -> dict[str, Any]:
     """Where a rater stands, the next trial, and the addresses of pictures to load ahead."""
     return {
-        **position(now),
+        **position(now, num_unsaved),
         "trial": now.trial and _trial(now.trial),
         "upcoming": [_picture(picture_id) for picture_id in now.upcoming],
         "notice": now.notice or None,
     }
 
 
-def position(now: Step) -> dict[str, Any]:
-    """Where a rater stands; `return_url` where the study names one for the rater's status."""
+def position(now: Step, num_unsaved: int | None) -> dict[str, Any]:
+    """Where a rater stands; `return_url` where the study names one for the rater's status.
+
+    `num_unsaved` counts answers that a loss of the disk would take; None if nothing saves any.
+    """
     is_earned = now.status != "complete" or now.completion_code is not None
     url = RETURN_URLS.get(now.status, "") if now.source in RETURNING and is_earned else ""
     return {
@@ -53,6 +56,7 @@ def position(now: Step) -> dict[str, Any]:
         "progress": {
             "num_done": now.num_done,
             "num_trials": now.num_trials,
+            "num_unsaved": num_unsaved,
             "status": now.status,
             "completion_code": now.completion_code,
             "return_url": now.study.config.get(url) or None,

@@ -49,6 +49,8 @@ class StudyContext:
 
     `prompts`, `design` and `exclusion_rules` are in words. Answers below `fastest_ms` are fast.
     `votes_head` ends the chain of votes; `num_chained_later` of them were chained later than made.
+    `cautions` concern all figures. `links` lead from earlier votes to the arms that learned from
+    them: words and sha256.
     """
 
     title: str
@@ -67,6 +69,8 @@ class StudyContext:
     votes_head: str = ""
     num_chained_later: int = 0
     arm_betas: Mapping[str, float] = field(default_factory=dict)
+    links: tuple[tuple[str, str], ...] = ()
+    cautions: tuple[str, ...] = ()
 
     @property
     def marks(self) -> tuple[str, ...]:
@@ -143,7 +147,7 @@ def analyze(votes: Votes, info: StudyContext, rewards: Rewards | None = None) ->
         agreement=reward_agreement(asked, rewards) if rewards else [],
         curve=hacking_curve(asked, rewards, own, betas) if rewards else [],
         betas=beta_curve(asked, _arms_of(info), info.arm_betas, rewards),
-        cautions=_cautions(results, num_raters - num_kept, num_raters),
+        cautions=[*info.cautions, *_cautions(results, num_raters - num_kept, num_raters)],
     )
 
 

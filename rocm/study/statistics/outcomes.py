@@ -73,7 +73,7 @@ def _missing(votes: Votes, table: VoteTable | None) -> str:
     if table is None:
         return "No votes yet."
     if min(table.counts.shape) < 2:
-        return "No interval: it needs votes on two prompts and by two raters at least."
+        return "No interval: it needs votes on at least two prompts and by at least two raters."
     return "No interval: the votes are all the same, and so do not show how they vary."
 
 

@@ -28,9 +28,12 @@ OUTER_FOLDS = 4
 NUM_RESAMPLES = 400
 MIN_REPEATS = 0.65
 MIN_VOTES_PER_FREEDOM = 10
+WEAK_RIDGE = 0.01
+"""Of a single reward, whose weight is then its own temperature."""
 SHARES = (0.4, 0.6, 0.8)
 MORE_VOTES = 300
 CONSTANT, ARMS, ARMED, LEARNED = "constant", "arms", "arms and learned", "learned"
+ELSEWHERE, ELSEWHERE_CONSTANT = "learned, left-out comparison", "constant, left-out comparison"
 
 
 @dataclass(frozen=True)
@@ -81,22 +84,41 @@ def cross_validate(choices: Choices, rewards: Sequence[str]) -> HeldOut:
         losses[ARMED][out] = fit(armed.where(train), prior, pull).log_loss(armed.where(out))
         for name, columns in alone.items():
             one = replace(choices, difference=columns)
-            losses[name][out] = _plain(one.where(train)).log_loss(one.where(out))
-    return HeldOut(losses, utility, choose(choices))
+            ridge = WEAK_RIDGE if name in single else STACK_RIDGE
+            losses[name][out] = _plain(one.where(train), ridge).log_loss(one.where(out))
+    plan = choose(choices)
+    return HeldOut(losses | leave_comparisons_out(choices, plan), utility, plan)
 
 
-def _plain(choices: Choices) -> Fit:
+def leave_comparisons_out(choices: Choices, plan: Plan) -> dict[str, Floats]:
+    """Log-loss on each comparison of a fit of the others, and of a constant; none for one alone.
+
+    Pairs within arms are one comparison.
+    """
+    numbers = choices.comparison
+    losses = {name: np.zeros(len(numbers)) for name in (ELSEWHERE_CONSTANT, ELSEWHERE)}
+    nothing = replace(choices, difference=choices.difference[:, :0])
+    for number in np.unique(numbers):
+        train, out = numbers != number, numbers == number
+        if not train.any():
+            return {}
+        losses[ELSEWHERE][out] = learn(choices.where(train), plan).log_loss(choices.where(out))
+        losses[ELSEWHERE_CONSTANT][out] = _plain(nothing.where(train)).log_loss(nothing.where(out))
+    return losses
+
+
+def _plain(choices: Choices, ridge: float = STACK_RIDGE) -> Fit:
     size = choices.difference.shape[1]
-    return fit(choices, np.zeros(size), np.full(size, STACK_RIDGE))
+    return fit(choices, np.zeros(size), np.full(size, ridge))
 
 
 def gains(choices: Choices, held_out: HeldOut) -> list[Gain]:
-    """The learned reward against each other model, and over the arms' strengths."""
+    """The learned reward against each other model, over the arms' strengths, and elsewhere."""
     weights = resamples(choices, NUM_RESAMPLES)
     weights = weights[weights.sum(1) > 0]
-    compared = []
+    compared, rivals = [], {ARMS: ARMED, ELSEWHERE: ELSEWHERE, ELSEWHERE_CONSTANT: ELSEWHERE}
     for name, loss in held_out.losses.items():
-        better = loss - held_out.losses[ARMED if name == ARMS else LEARNED]
+        better = loss - held_out.losses[rivals.get(name, LEARNED)]
         lower = np.quantile(weights @ better / weights.sum(1), 0.05)
         compared.append(Gain(name, float(loss.mean()), float(better.mean()), float(lower)))
     return compared
@@ -125,7 +147,9 @@ def refusals(
     """
     by_name = {gain.name: gain for gain in compared}
     constant, arms = by_name[CONSTANT], by_name[ARMS]
-    single = [gain for gain in compared if gain.name not in (CONSTANT, ARMS, ARMED, LEARNED)]
+    others = (CONSTANT, ARMS, ARMED, LEARNED, ELSEWHERE, ELSEWHERE_CONSTANT)
+    single = [gain for gain in compared if gain.name not in others]
+    elsewhere = by_name.get(ELSEWHERE_CONSTANT)
     decided = int(choices.is_decisive.sum())
     reasons = []
     if constant.lower <= 0:
@@ -142,7 +166,7 @@ def refusals(
             )
     if repeats.share is not None and repeats.share < MIN_REPEATS:
         reasons.append(
-            f"Raters decided {100 * repeats.share:.0f} % of {repeats.total} flipped repeats alike, "
+            f"Raters decided {100 * repeats.share:.1f} % of {repeats.total} flipped repeats alike, "
             f"ties left out, and at least {100 * MIN_REPEATS:.0f} % are needed. Ask an easier "
             "question, or exclude careless raters."
         )
@@ -150,6 +174,12 @@ def refusals(
         reasons.append(
             "The arms explain the votes: beside their strengths the learned reward gains "
             f"{_nats(arms)}. Collect pairs within an arm, or of more arms."
+        )
+    if elsewhere and elsewhere.lower <= 0:
+        reasons.append(
+            "What one comparison teaches does not hold in the others: fitted without a comparison, "
+            f"the learned reward gains {_nats(elsewhere)} over a constant there. Collect pairs of "
+            "more arms, or within an arm."
         )
     if decided < MIN_VOTES_PER_FREEDOM * freedom:
         reasons.append(

@@ -9,7 +9,8 @@ left and -1 elsewhere, and r the rater:
 Minimized is the negative log-likelihood plus :math:`\frac12 \sum_k \lambda_k (w_k - w^0_k)^2 +
 \frac{1}{2 \sigma_g^2} \sum_r g_r^2`, which is convex in (w, gamma, log nu, g). w0 are the weights
 of the same model on columns of rewards alone: of all rewards, stacked, or of the single one that
-predicts left-out votes best. Ties: Davidson (1970).
+predicts left-out votes best. w is then multiplied by a temperature, as left-out votes ask.
+Ties: Davidson (1970).
 """
 
 from collections.abc import Iterator, Sequence
@@ -27,7 +28,9 @@ RATER_PRECISION = 4.0
 """1 / sigma_g^2: a rater's pull to a side has a deviation of half a logit."""
 SIDE_PRECISION, TIE_PRECISION = 0.01, 0.1
 """So weak that they matter only where all votes are on a side, or none is a tie."""
+TEMPERATURES = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.25, 1.4, 1.6)
 NUM_REFITS = 16
+DISPUTED_SHARE = 0.7
 INNER_FOLDS = 3
 MAX_STEPS, SMALLEST_STEP = 30, 1e-4
 
@@ -50,6 +53,13 @@ class Choices:
         return replace(self, **{name: getattr(self, name)[rows] for name in names})
 
     @property
+    def comparison(self) -> Ints:
+        """Number of the two arms of each vote, in any order; pairs within arms share one, (n,)."""
+        met = np.abs(self.arms)
+        numbers: Ints = np.unique(met, axis=0, return_inverse=True)[1].reshape(-1)
+        return numbers
+
+    @property
     def is_decisive(self) -> Flags:
         """Votes that are no ties, (n,)."""
         decisive: Flags = self.answer != 1
@@ -64,6 +74,10 @@ class Fit:
     side: float
     log_nu: float
     freedom: float = 0.0
+
+    def scaled(self, temperature: float) -> "Fit":
+        """The fit with its weights multiplied."""
+        return replace(self, weights=temperature * self.weights)
 
     def log_loss(self, choices: Choices) -> Floats:
         """-log P(answer) of each vote by a rater who is not known, (n,), in nats."""
@@ -169,10 +183,14 @@ def _log_shares(eta: Floats, log_nu: float) -> Floats:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is chosen on left-out votes: columns of the rewards that w0 rests on, and lambda."""
+    """What is chosen on left-out votes: columns of the rewards that w0 rests on, and lambda.
+
+    The weights are multiplied by `temperature`, which makes their shares calibrated.
+    """
 
     rewards: tuple[int, ...]
     ridge: float
+    temperature: float = 1.0
 
 
 def stacked(choices: Choices, rewards: Sequence[int], votes: Floats | None = None) -> Fit:
@@ -187,7 +205,8 @@ def stacked(choices: Choices, rewards: Sequence[int], votes: Floats | None = Non
 
 def learn(choices: Choices, plan: Plan, votes: Floats | None = None) -> Fit:
     """Fit the rewards, then all features with a ridge towards them; the freedom counts both."""
-    return _towards(stacked(choices, plan.rewards, votes), choices, plan.ridge, votes)
+    found = _towards(stacked(choices, plan.rewards, votes), choices, plan.ridge, votes)
+    return found.scaled(plan.temperature)
 
 
 def _towards(stack: Fit, choices: Choices, ridge: float, votes: Floats | None = None) -> Fit:
@@ -216,7 +235,10 @@ def folds(choices: Choices, num: int, seed: int = 0) -> Iterator[tuple[Flags, Fl
 
 
 def choose(choices: Choices) -> Plan:
-    """The rewards, then the strength of `RIDGES`, of the least log-loss on left-out votes."""
+    """The rewards, the strength of `RIDGES`, the temperature, of the least loss on left-out votes.
+
+    Each is chosen in turn.
+    """
     cells = [
         (choices.where(train), choices.where(out))
         for train, out in folds(choices, INNER_FOLDS, seed=1)
@@ -227,11 +249,13 @@ def choose(choices: Choices) -> Plan:
     stacks = [[stacked(seen, base) for seen, _ in cells] for base in bases]
     losses = [_loss(fits, cells) for fits in stacks]
     best = int(np.argmin(losses))
-    pulled = (
+    pulled = [
         [_towards(stack, seen, ridge) for stack, (seen, _) in zip(stacks[best], cells, strict=True)]
         for ridge in RIDGES
-    )
-    return Plan(bases[best], RIDGES[int(np.argmin([_loss(fits, cells) for fits in pulled]))])
+    ]
+    strength = int(np.argmin([_loss(fits, cells) for fits in pulled]))
+    scaled = [_loss([one.scaled(t) for one in pulled[strength]], cells) for t in TEMPERATURES]
+    return Plan(bases[best], RIDGES[strength], TEMPERATURES[int(np.argmin(scaled))])
 
 
 def _loss(fits: Sequence[Fit], cells: Sequence[tuple[Choices, Choices]]) -> float:
@@ -251,6 +275,25 @@ def resamples(choices: Choices, num: int) -> Floats:
         names, row = np.unique(column, return_inverse=True)
         weights *= rng.multinomial(len(names), np.full(len(names), 1 / len(names)), num)[:, row]
     return weights
+
+
+def pick(refits: Floats, difference: Floats, num: int, seed: int) -> list[int]:
+    """Pairs of a further round: 70 % by the disagreement of the refits, the others at random.
+
+    Args:
+        refits: weights, (K, D).
+        difference: features of a's picture minus b's of the candidates, (P, D).
+        num: of pairs, at most P.
+        seed: of the random ones.
+
+    Returns:
+        Rows of `difference`, in order.
+    """
+    disagreement = (difference @ refits.T).std(1)
+    order = np.argsort(-disagreement, kind="stable")
+    sharp = round(DISPUTED_SHARE * num)
+    others = np.random.default_rng(seed).permutation(order[sharp:])[: num - sharp]
+    return sorted([*order[:sharp].tolist(), *others.tolist()])
 
 
 def ensemble(choices: Choices, plan: Plan) -> Floats:

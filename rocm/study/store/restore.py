@@ -58,8 +58,6 @@ class _Counting:
         self.erased: set[tuple[str, int]] = set()
 
     def database(self, connection: sqlite3.Connection) -> None:
-        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'event'").fetchone():
-            return
         ask = connection.execute
         self.studies |= dict(ask("SELECT id, config_sha256 IS NOT NULL FROM study"))
         self.raters |= {row[0]: row[1:] for row in ask("SELECT id, study_id, number FROM rater")}
@@ -78,7 +76,8 @@ class _Counting:
 
     def contents(self) -> Contents:
         frozen = frozenset(name for name, is_frozen in self.studies.items() if is_frozen)
-        by_rater = ((*self.raters[rater], name) for name, rater in self.trials.items())
+        trials = self.trials.items()  # some of raters whose snapshot is lost
+        by_rater = ((*self.raters[rater], name) for name, rater in trials if rater in self.raters)
         answered = frozenset(vote for vote in by_rater if vote[0] in frozen)
         return Contents(bool(self.studies), frozen, answered, frozenset(self.erased))
 
@@ -101,7 +100,7 @@ def kept(folder: Path) -> Contents:
             with closing(_connected(path, "immutable=1")) as copy:
                 counting.database(copy)
         except sqlite3.DatabaseError:
-            log.warning("%s is damaged; an older one is read.", path)
+            log.warning("%s is damaged and is left out.", path)
             continue
         newest = number
         break
@@ -115,23 +114,28 @@ def kept(folder: Path) -> Contents:
 def restore(file: Path, folder: Path) -> int:
     """Make a database from its backup unless it holds all of it; the number of commits replayed.
 
-    StudyError if either holds what the other lacks, or the newest snapshot is damaged: a person
-    must choose then.
+    StudyError if either holds what the other lacks, or the newest snapshot is damaged or all are
+    lost: a person must choose then.
     """
     saved = kept(folder)  # before the database: a commit is there first
     present = _present(file)
     if present and not present.lacks(saved):
         return 0
-    snapshots = [number for path, number in backup_files(folder) if path.suffix == ".sqlite3"]
-    if not snapshots:
+    journals = sorted(backup_files(folder), key=lambda one: one[1])
+    if not journals:
         return 0
+    newest = newest_snapshot(folder)
+    if not newest:
+        raise StudyError(
+            f"The backup in {folder} has journals but no snapshot, so {file} cannot be made from "
+            "it. Put the snapshots back, or name another folder in ROCM_BACKUP to begin anew."
+        )
     if present and saved.lacks(present):
         raise StudyError(
             f"{file} and the backup in {folder} each hold votes or studies that the other lacks. "
             "Both are kept. Move the file away to restore the backup, or name another folder in "
             "ROCM_BACKUP to go on with the file."
         )
-    newest = max(snapshots)
     local = file.with_name(f".{file.name}.restored")
     _remove(local)
     shutil.copyfile(folder / f"snapshot-{newest:06d}.sqlite3", local)
@@ -142,7 +146,6 @@ def restore(file: Path, folder: Path) -> int:
                 "journals hold what came after it."
             )
     store = Store.open(local)
-    journals = sorted(backup_files(folder), key=lambda one: one[1])
     replayed = [
         replay(store, commits(path))
         for path, number in journals
@@ -170,10 +173,22 @@ def replay(store: Store, journal: Iterable[list[Change]]) -> int:
 def commits(path: Path) -> list[list[Change]]:
     """Commits of a journal; a last line without its end was cut off."""
     complete = path.read_bytes().rpartition(b"\n")[0]
-    try:
-        return [json.loads(line) for line in complete.splitlines()]
-    except ValueError as error:
-        raise StudyError(f"{path} is damaged: a line of it is not JSON.") from error
+    found = []
+    for number, line in enumerate(complete.split(b"\n") if complete else [], start=1):
+        try:
+            found.append(json.loads(line))
+        except ValueError as error:
+            raise StudyError(
+                f"{path} is damaged: line {number} is not JSON. Put an intact copy back, or delete "
+                "the line: what it saved is then missing from this backup."
+            ) from error
+    return found
+
+
+def newest_snapshot(folder: Path) -> int:
+    """The number of a backup's newest snapshot, which may be damaged; 0 without any."""
+    files = backup_files(folder)
+    return max((number for path, number in files if path.suffix == ".sqlite3"), default=0)
 
 
 def backup_files(folder: Path) -> list[tuple[Path, int]]:
@@ -202,8 +217,11 @@ def _connected(file: Path, how: str) -> sqlite3.Connection:
 
 
 def _is_whole(copy: sqlite3.Connection) -> bool:
+    """Whether a database is intact and has tables; to SQLite an empty file is intact."""
     try:
-        return bool(copy.execute("PRAGMA integrity_check").fetchone()[0] == "ok")
+        is_intact = copy.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
+        tables = copy.execute("SELECT 1 FROM sqlite_master WHERE name = 'event'")
+        return is_intact and tables.fetchone() is not None
     except sqlite3.DatabaseError as error:
         if error.sqlite_errorcode & 0xFF in DAMAGED:  # too much even to be checked
             return False

@@ -24,8 +24,8 @@ class Vote:
     `comparison` is `A:B`, the arms' names in the recipe's order, or codes where the key is
     elsewhere; a and b are these, not those of the table `pair`. `rules` (`checks`, `unseen`,
     `pilot`, `withdrawn`, joined by `;`) say why a vote is `excluded`. `unseen`: by the server's
-    clock the pictures were not shown, or for less than `min_median_ms`. Sizes are CSS pixels,
-    times ISO.
+    clock the pictures were not shown, or for less than `min_median_ms`. `within`: both pictures are
+    of one arm, b's drawn with the next seed. Sizes are CSS pixels, times ISO.
     """
 
     study: str
@@ -60,6 +60,7 @@ class Vote:
     shown_at: str | None
     created_at: str
     unseen: bool = False
+    within: bool = False
 
 
 def votes(connection: Connection, study_id: str) -> list[Vote]:
@@ -99,8 +100,11 @@ def votes(connection: Connection, study_id: str) -> list[Vote]:
     )
     arms = named_arms(connection, study_id)
     rules = _rules(connection, study_id)
-    rows = connection.execute(statement).mappings()
-    stored = [_vote(dict(row), arms, rules) for row in rows]
+    twins = twin_arms(connection, study_id)
+    rows = [dict(row) for row in connection.execute(statement).mappings()]
+    for row in rows:
+        row["within"] = bool({row["arm_a"], row["arm_b"]} & twins)
+    stored = [_vote(row, arms, rules) for row in rows]
     return _checked(connection, study_id, stored)
 
 
@@ -114,8 +118,8 @@ def failed_checks(stored: Iterable[Vote], question: str, min_share: float) -> se
 
 
 def is_reportable(vote: Vote) -> bool:
-    """Whether a vote may stand in a figure at all: neither a pilot's nor taken back."""
-    return not {PILOT, WITHDRAWN} & set(vote.rules.split(";"))
+    """Whether a vote may stand in a figure at all: of two arms, no pilot's, not taken back."""
+    return not vote.within and not {PILOT, WITHDRAWN} & set(vote.rules.split(";"))
 
 
 def _checked(connection: Connection, study_id: str, stored: list[Vote]) -> list[Vote]:
@@ -181,6 +185,13 @@ def named_arms(connection: Connection, study_id: str) -> Arms:
     """Place in the recipe and name of each arm by its id; its code where the key is elsewhere."""
     rows = connection.execute(select(t.arm).where(t.arm.c.study_id == study_id))
     return {row.id: _named(row) for row in rows}
+
+
+def twin_arms(connection: Connection, study_id: str) -> set[int]:
+    """Ids of the arms that draw another seed of an arm, for pairs within it."""
+    twins = studies.info(connection, study_id).config.get("twins", {})
+    rows = connection.execute(select(t.arm.c.id, t.arm.c.code).where(t.arm.c.study_id == study_id))
+    return {row.id for row in rows if row.code in twins}
 
 
 def _named(row: Any) -> tuple[int, str]:

@@ -181,11 +181,14 @@ class CompareHandlers:
         form, view = self._form, self._view
         everything = [*form.controls, *vars(view).values()]
         silent = {"api_visibility": "private", "show_progress": "hidden"}
-        tab.select(self._enter, [view.shown], everything, **QUIET)
+        entered = tab.select(self._enter, [view.shown], everything, **QUIET)
         asking = [view.started, view.asked, *form.controls]
         asked = form.compare.click(in_words(self._compare), asking, everything, **silent)
         asked.success(None, js=SHOW_ON_A_PHONE, api_visibility="private")
-        buttons["sure"].click(in_words(self._compare_all), asking, everything, **silent)
+        sure = buttons["sure"].click(in_words(self._compare_all), asking, everything, **silent)
+        if self._comparisons.are_lent:
+            for event in (entered, asked, sure):
+                event.success(in_words(self._comparisons.lend), view.shown, None, **QUIET)
         buttons["not_now"].click(lambda: gr.update(visible=False), None, view.question, **QUIET)
         view.timer.tick(in_words(self._poll), [view.shown, view.seen], everything, **QUIET)
         view.cancel.click(in_words(self._cancel), [view.shown, view.started], None, **silent)
@@ -228,6 +231,8 @@ class CompareHandlers:
         for key in [] if self._is_public else self._comparisons.keys():
             if self._comparisons.results(key):
                 return self._open(key)
+        if self._comparisons.are_lent:  # the visitor's GPU time is not spent unasked
+            return {self._view.shown: gr.skip()}
         return self._draw_first(first_request().arms)
 
     def _draw_first(

@@ -31,6 +31,7 @@ from rocm.ui.words import build_words
 STEPS = [*range(1, 9), 16]
 BOUNDED = """This page is public: an order draws up to {most} pictures with the embedded model or
 with the adapter of a run. Only you see your history; it ends with this page."""
+LENT = " Drawing takes seconds of your ZeroGPU time, and stops when you leave this page."
 DICE = "() => Math.floor(Math.random() * 2 ** 31)"
 # Leaving the list counts as input too; a chosen example must not overwrite text typed later.
 EXAMPLE = "(chosen, prompt) => [chosen || prompt, null]"
@@ -92,16 +93,19 @@ def build(orders: Orders, runs: Path, access: Access, page: gr.Blocks) -> None:
     visitor = gr.State("nobody" if is_public else "")
     with gr.Row(elem_classes="page"):
         with gr.Column(scale=1, min_width=320, elem_classes="left"):
-            form, draw = _build_form(runs, is_public)
+            form, draw = _build_form(runs, is_public, orders.are_lent)
         with gr.Column(scale=3, min_width=320, elem_classes="right"):
             view = _build_view(draw)
     GenerateHandlers(orders, runs, form, view, visitor).wire(page)
 
 
-def _build_form(runs: Path, is_public: bool) -> tuple[GenerateForm, gr.Button]:
+def _build_form(
+    runs: Path, is_public: bool, are_lent: bool = False
+) -> tuple[GenerateForm, gr.Button]:
     most = MAX_ORDERED_PUBLIC if is_public else MAX_ORDERED
     if is_public:
-        gr.Markdown(BOUNDED.format(most=most), elem_id="drawing_bounds")
+        lent = LENT if are_lent else ""
+        gr.Markdown(BOUNDED.format(most=most) + lent, elem_id="drawing_bounds")
     # Prompts that no run was trained on.
     examples, plain = list(load_prompts("embedded", 32, 0).evaluation), Order()
     words = named("prompt", "Prompt", "Describe the picture; Enter draws it.")
@@ -200,7 +204,9 @@ class GenerateHandlers:
         silent = {"api_visibility": "private", "show_progress": "hidden"}
         order = [visitor, view.deleted, *form.controls]
         for trigger in (view.draw.click, form.prompt.submit):
-            trigger(in_words(self._draw), order, everything, **silent)
+            ordered = trigger(in_words(self._draw), order, everything, **silent)
+            if self._orders.are_lent:
+                ordered.success(in_words(self._orders.lend), view.shown, None, **QUIET)
         reading = [visitor, view.shown, view.seen]
         view.draw.click(None, js=SHOW_ON_A_PHONE, api_visibility="private")
         view.timer.tick(in_words(self._poll), reading, everything, **QUIET)

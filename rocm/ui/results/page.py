@@ -1,13 +1,15 @@
 """The Results page: headline, report, downloads, and verification of a study's votes."""
 
 import json
+from collections.abc import Callable
 from html import escape
 from typing import Any
 
 import gradio as gr
 from gradio.components import Component
 
-from rocm.errors import StudyError
+from rocm.errors import RocmError, StudyError
+from rocm.study.report.loop import Loops
 from rocm.study.report.results import Results, StudyResult
 from rocm.ui.access import Access
 from rocm.ui.figures import score_figure
@@ -28,9 +30,9 @@ PUT_INTO_ADDRESS = """(study) => {
 class ResultsPage:
     """The page's components and handlers; each handler asks the results, converts the answer."""
 
-    def __init__(self, results: Results, access: Access):
+    def __init__(self, results: Results, loops: Loops, access: Access):
         """Make the components in the current Gradio block; every handler checks `access`."""
-        self._results, self._access = results, access
+        self._results, self._loops, self._access = results, loops, access
         self._token = gr.Textbox(
             label="Admin token",
             info="The value of ROCM_ADMIN_TOKEN where the app was started.",
@@ -50,14 +52,9 @@ class ResultsPage:
             many: Any = {"file_count": "multiple", "interactive": False}
             self._files = gr.File(label="Downloads", elem_id="results_files", **many)
             gr.HTML(view.FILES)
-        with gr.Row(visible=False, elem_classes="results-bar") as self._teaching:
-            self._name = gr.Textbox(
-                label="Reward name",
-                info="Learns preference:NAME from these votes, or says why they do not suffice.",
-                max_length=41,
-                elem_id="results_name",
-            )
-            self._learn = gr.Button("Learn reward", elem_id="results_learn", **ACTION)
+        with gr.Accordion("Closed loop", visible=False, elem_id="results_loop") as self._loop:
+            self._stages = gr.HTML("", elem_id="results_stages")
+            self._build_loop()
         self._headline = gr.HTML("", elem_id="results_headline")
         with gr.Row(visible=False, elem_classes="results-charts") as self._charts:
             self._kept = live_plot("results_kept")
@@ -67,13 +64,26 @@ class ResultsPage:
         self._timer = gr.Timer(1.0, active=False)
         self._followed = gr.State("")  # chosen on the Study page when results were last entered
 
+    def _build_loop(self) -> None:
+        with gr.Row(elem_classes="results-bar"):
+            self._name = gr.Textbox(
+                label="Reward name",
+                info="Learns preference:NAME from these votes, or says why they do not suffice.",
+                max_length=41,
+                elem_id="results_name",
+            )
+            self._learn = gr.Button("Learn reward", elem_id="results_learn", **ACTION)
+            self._next = gr.Button("Next round", elem_id="results_next", **ACTION)
+            self._arms = gr.Button("Train arms", elem_id="results_arms", **ACTION)
+            self._last = gr.Button("Build last study", elem_id="results_last", **ACTION)
+
     def wire(self, tab: gr.Tab, chosen: gr.State) -> None:
         """Bind the handlers; `tab` is the tab of the page, `chosen` the study to follow."""
         asked = [self._token, self._study]
         changed = [
             *(self._study, self._refresh, self._verify, self._prepare, self._state, self._said),
             *(self._downloads, self._files, self._headline, self._charts, self._kept, self._all),
-            *(self._rules, self._report, self._timer, self._teaching),
+            *(self._rules, self._report, self._timer, self._loop, self._stages),
         ]
         followed = [chosen, self._followed]
         entered = tab.select(self._enter, [*asked, *followed], [*changed, self._followed], **QUIET)
@@ -86,7 +96,11 @@ class ResultsPage:
         self._timer.tick(in_words(self._poll), asked, changed, **QUIET)
         self._verify.click(in_words(self._check), asked, self._said, **named)
         taught, teach = [*asked, self._name], in_words(self._teach)
-        click_at_work(self._learn, "Learning votes", teach, taught, [self._said], **named)
+        told = [self._said, self._stages]
+        click_at_work(self._learn, "Learning votes", teach, taught, told, **named)
+        steps = (self._loops.next_round, self._loops.train, self._loops.build_last)
+        for button, step in zip((self._next, self._arms, self._last), steps, strict=True):
+            button.click(in_words(self._stepper(step)), asked, told, **named)
         packed, pack = [self._downloads, self._files], in_words(self._pack)
         click_at_work(self._prepare, "Preparing pictures", pack, asked, packed, **named)
 
@@ -124,7 +138,24 @@ class ResultsPage:
             words = self._results.learn(chosen, name)
         except StudyError as error:  # several sentences, too long for a message that fades
             return {self._said: fault(str(error))}
-        return {self._said: f'<div class="note going">{escape(words)}</div>'}
+        return self._went_on(chosen, words)
+
+    def _stepper(self, step: Callable[[str], str]) -> Callable[..., Changes]:
+        def go_on(token: str, study: str | None) -> Changes:
+            chosen = self._chosen(token, study)
+            return self._went_on(chosen, step(chosen))
+
+        return go_on
+
+    def _went_on(self, study: str, words: str) -> Changes:
+        note = f'<div class="note going">{escape(words)}</div>'
+        return {self._said: note, self._stages: self._stages_html(study)}
+
+    def _stages_html(self, study: str) -> str:
+        try:
+            return view.loop_html(self._loops.stages(study))
+        except RocmError as error:  # a damaged reward must not hide the results
+            return fault(str(error))
 
     def _pack(self, token: str, study: str | None) -> Changes:
         files = [str(file) for file in self._results.files(self._chosen(token, study))]
@@ -157,7 +188,8 @@ class ResultsPage:
             self._state: view.state_html(result),
             self._said: "",
             self._downloads: gr.update(visible=False),
-            self._teaching: gr.update(visible=is_ready),
+            self._loop: gr.update(visible=is_ready),
+            self._stages: "",
             self._headline: "",
             self._charts: gr.update(visible=is_ready),
             self._rules: "",
@@ -171,6 +203,7 @@ class ResultsPage:
             return changes | {self._headline: view.evidence_html(content)}
         return changes | {
             **self._figures(content),
+            self._stages: self._stages_html(result.study_id),
             self._headline: view.headline_html(content),
             self._rules: view.rules_line(content),
             self._report: f'<div class="paper">{result.report}</div>',
@@ -188,13 +221,19 @@ class ResultsPage:
         }
 
 
-def build(results: Results, access: Access, tab: gr.Tab, chosen: gr.State | None = None) -> None:
+def build(
+    results: Results,
+    loops: Loops,
+    access: Access,
+    tab: gr.Tab,
+    chosen: gr.State | None = None,
+) -> None:
     """Make the page in `tab`, whose selection shows a study if `access` allows results here.
 
     That is the study `chosen` on the Study page, if another one was chosen there since.
     """
     with gr.Column(elem_classes="right"):
         if access.may_train:
-            ResultsPage(results, access).wire(tab, chosen or gr.State(""))
+            ResultsPage(results, loops, access).wire(tab, chosen or gr.State(""))
         else:
             gr.HTML(view.NOT_HERE, elem_id="results_state")

@@ -6,6 +6,7 @@ from typing import Any
 from rocm.storage.numbers import number
 from rocm.study.report.cells import e_value, p_value, percent
 from rocm.study.report.document import table_html
+from rocm.study.report.loop import Stage
 from rocm.study.report.results import StudyResult
 
 NO_STUDY = """
@@ -37,6 +38,19 @@ unpack study.zip --key STUDY-key.json</code> gives the same report there.</dd>
 </dl>
 """
 BADGES = {"draft": "stopped", "open": "running", "paused": "stopped", "closed": "finished"}
+
+
+def loop_html(stages: list[Stage]) -> str:
+    """The steps of a study's loop: what is done, what comes next, and each command."""
+    rows, is_next = "", True
+    for stage in stages:
+        mark = "done" if stage.is_done else "next" if is_next else "later"
+        is_next = is_next and stage.is_done
+        rows += (
+            f'<li class="{mark}"><strong>{escape(stage.name)}</strong> <em>{mark}</em> '
+            f"{escape(stage.words)}<small><code>{escape(stage.command)}</code></small></li>"
+        )
+    return f'<ol class="headline loop">{rows}</ol>'
 
 
 def state_html(result: StudyResult) -> str:

@@ -158,7 +158,11 @@ def _build_arms(compare: Comparisons) -> dict[str, Component]:
         elem_id="study_arms",
     )
     fields["comparisons"] = gr.Radio(
-        [("Every two arms", "all"), ("ROCM with RLCM, by reward (Figure 3)", "paper-figure-3")],
+        [
+            ("Every two arms", "all"),
+            ("Each with the next, for a ladder of betas", "neighbors"),
+            ("ROCM with RLCM, by reward (Figure 3)", "paper-figure-3"),
+        ],
         value="all",
         label="Comparisons",
         elem_id="study_comparisons",
@@ -182,7 +186,7 @@ def _build_arms(compare: Comparisons) -> dict[str, Component]:
 
 def _build_prompts(arms: gr.Dropdown, runs: Path) -> dict[str, Component]:
     kind = gr.Dropdown(SETS, value="own", label="Prompt set", elem_id="study_prompts_set")
-    num = _control("prompts.num")
+    num, split = _control("prompts.num"), _control("prompts.split")
     with gr.Column(visible=False) as own:
         typed = gr.Textbox(
             label="Typed prompts",
@@ -203,16 +207,18 @@ def _build_prompts(arms: gr.Dropdown, runs: Path) -> dict[str, Component]:
         kind.change,
         lambda name: [
             gr.update(visible=name != TYPED),
+            gr.update(visible=name != TYPED),
             gr.update(visible=name == TYPED),
             gr.update(visible=name in ("paper", "offline", "file")),
         ],
         kind,
-        [num, own, source],
+        [num, split, own, source],
         show_progress="hidden",
         api_visibility="private",
     )
     return {
-        "prompts.set": kind, "prompts.num": num, "prompts.typed": typed, "prompts.source": source,
+        "prompts.set": kind, "prompts.num": num, "prompts.split": split, "prompts.typed": typed,
+        "prompts.source": source,
     }  # fmt: skip
 
 

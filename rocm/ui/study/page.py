@@ -6,6 +6,7 @@ from typing import Any
 
 import gradio as gr
 from gradio.components import Component
+from gradio.events import Dependency
 from pydantic import BaseModel
 
 from rocm.errors import ConfigError, RocmError, StudyError
@@ -104,8 +105,10 @@ class StudyPage:
         gr.on([panel["watch"].tick, token.change], self._poll, [*at, panel["seen"]], **everything)
         panel["studies"].choose(in_words(self._choose), [token, self._base], **everything)
         self._on(demo, "study_demo", lambda _: self._studies.demo())
-        self._on(form.build, "study_build", self._build, list(form.fields.values()))
-        self._on(form.build_text, "study_build_text", self._build_text, [form.text])
+        built = self._on(form.build, "study_build", self._build, list(form.fields.values()))
+        of_text = self._on(form.build_text, "study_build_text", self._build_text, [form.text])
+        for begun in (built, of_text):  # the form makes room for what is built
+            begun.success(lambda: gr.update(open=False), None, form.box, **QUIET)
         self._on(panel["go_on"], "study_go_on", builds.resume)
         self._on(panel["cancel"], "study_cancel", builds.cancel)
         for name, step in (("pause", lifecycle.pause), ("resume", lifecycle.resume)):
@@ -143,7 +146,7 @@ class StudyPage:
         name: str,
         act: Callable[..., Any],
         more: Sequence[Component] = (),
-    ) -> None:
+    ) -> Dependency:
         """A click acts on the selected study; a text is a study to show, a dictionary changes."""
 
         def handle(token: str, selected: str, base: str, *values: Any) -> Changes:
@@ -157,7 +160,7 @@ class StudyPage:
             }
 
         outputs = list(self._panel.values())
-        button.click(in_words(handle), [*self._at, *more], outputs, api_name=name, **HIDDEN)
+        return button.click(in_words(handle), [*self._at, *more], outputs, api_name=name, **HIDDEN)
 
     # Looking
 

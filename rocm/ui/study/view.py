@@ -26,7 +26,7 @@ NEXT = {
     "draft": "Check the pairs, cost and power, then open the study. Opening freezes it.",
     "open": "Send the voting link. Close the study when all pairs have been judged.",
     "paused": "Raters get no new pairs. Pairs that are on a screen can still be answered.",
-    "closed": "The study takes no more votes.",
+    "closed": "The study takes no more votes. The Results tab shows its report.",
 }
 
 

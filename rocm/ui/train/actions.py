@@ -28,9 +28,10 @@ from rocm.ui.handlers import HIDDEN, QUIET, click_at_work, in_words, named
 from rocm.ui.train.form import FIRST_PRESET, TrainForm
 
 Rule = Callable[[RunReport], bool]
+STOPPABLE = ("submitted", "starting", "running")
 # Buttons with one effect: words, and for which runs they are enabled.
 SIMPLE: dict[str, tuple[str, Rule]] = {
-    "stop_run": ("Stop", lambda report: report.status.state in ("starting", "running")),
+    "stop_run": ("Stop", lambda report: report.status.state in STOPPABLE),
     "resume_run": ("Resume", lambda report: report.status.is_resumable),
     "sample_now": ("Sample now", lambda report: report.status.state == "running"),
     "save_now": ("Save now", lambda report: report.status.state == "running"),
@@ -98,7 +99,7 @@ def pressable(report: RunReport | None, num_waiting: int) -> dict[str, Any]:
         "earlier": lambda report: bool(report.position),
         "later": lambda report: report.position is not None and report.position < num_waiting - 1,
         "continue_run": lambda report: report.status.state in ("finished", "stopped"),
-        "delete": lambda report: not report.status.is_active and report.position is None,
+        "delete": lambda report: not (report.status.is_active or report.status.is_queued),
     }
     is_waiting = report is not None and report.position is not None
     shown = {name: is_waiting for name in WAITING} | {name: not is_waiting for name in TRAINING}

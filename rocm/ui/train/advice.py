@@ -41,7 +41,10 @@ def build_advice(studio: Studio, access: Access, form: TrainForm | None) -> None
         changes = [form.forecast.change, folded.expand]
         told = {"inputs": form.inputs, "outputs": cost, **QUIET}
         gr.on(changes, _coster(studio), trigger_mode="always_last", **told)
-        inputs, hidden = [form.token, *form.inputs], HIDDEN | {"api_name": "start_advice"}
+        inputs, hidden = (
+            [form.token, form.where, *form.inputs],
+            HIDDEN | {"api_name": "start_advice"},
+        )
         waited = form.send_on(start.click)
         waited.then(in_words(_starter(studio, access)), inputs, None, **hidden).then(
             look, **reading, **QUIET
@@ -72,10 +75,10 @@ def _coster(studio: Studio) -> Callable[..., str]:
 
 
 def _starter(studio: Studio, access: Access) -> Callable[..., None]:
-    def start(token: str, preset: str, filled: str, *values: Any) -> None:
+    def start(token: str, where: str, preset: str, filled: str, *values: Any) -> None:
         access.check(token)
         config = read_form(preset, filled, values)
         access.check_settings(config)
-        studio.start_pilot(preset, config)
+        studio.start_pilot(preset, config, where)
 
     return start

@@ -11,6 +11,7 @@ from gradio.components import Component
 from rocm.config import RunConfig
 from rocm.errors import RocmError, RunError, SettingsError
 from rocm.rewards.names import EMBEDDED, learned_here, usable_published
+from rocm.runs.engines.base import chosen_engine
 from rocm.runs.reports import RunReport
 from rocm.storage.numbers import duration, number
 from rocm.studio import Studio
@@ -20,6 +21,7 @@ from rocm.ui.access import Access
 from rocm.ui.handlers import HIDDEN, QUIET, fault, in_words, named
 
 FIRST_PRESET = "tiny-rocm-kl"
+PLACES = {"local": ("This machine", "local"), "slurm": ("Slurm", "slurm"), "ray": ("Ray", "ray")}
 # Where the browser keeps the form; also the key of a cipher that hides nothing from its owner.
 KEPT = "rocm-studio-train"
 # The settings take no typing while they are filled, so that none is lost.
@@ -61,6 +63,7 @@ class TrainForm:
     sentence: gr.Markdown
     settings: dict[str, Component]
     token: gr.Textbox
+    where: gr.Dropdown
     start: gr.Button
     forecast: gr.HTML
     command: gr.Textbox
@@ -117,6 +120,8 @@ def build_form(studio: Studio, access: Access, selected: gr.State, page: gr.Bloc
     info = "The value of ROCM_ADMIN_TOKEN; needed to train or change anything."
     words = named("token", "Admin token", info)
     token = gr.Textbox(type="password", visible=bool(access.token), **words)
+    words = named("where", "Where", "Where to train; engines that answer are listed.")
+    where = gr.Dropdown([PLACES["local"]], value="local", visible=False, **words)
     start = gr.Button("Start training", variant="primary", elem_id="start")
     forecast = gr.HTML(elem_id="forecast")
     with gr.Column(elem_id="settings"):
@@ -125,27 +130,43 @@ def build_form(studio: Studio, access: Access, selected: gr.State, page: gr.Bloc
         words = named("command", "Command for this run")
         command = gr.Textbox(lines=3, interactive=False, buttons=["copy"], **words)
     looks = gr.HTML(controls.looks(first.model_dump(), {}), js_on_load=DOUBLE, elem_id="looks")
-    parts = (preset, filled, sentence, settings, token, start, forecast, command, looks)
+    parts = (preset, filled, sentence, settings, token, where, start, forecast, command, looks)
     form = TrainForm(*parts)
 
     def chosen(name: str) -> tuple[str, RunConfig]:
         config = studio.presets.load(name)
         return config.description, config
 
+    reward = settings["reward"]
+    reward.focus(lambda: gr.update(choices=reward_choices()), None, reward, **QUIET)
     form.fill_on(preset.input, [preset], chosen, EMPTIED_BY_PRESET)
     _wire_forecast(studio, access, form, page)
     _build_saving(studio, access, form)
-    inputs, hidden = [token, *form.inputs], HIDDEN | {"api_name": "start"}
+    page.load(in_words(lambda: _places(studio)), None, where, **QUIET)
+    inputs, hidden = [token, where, *form.inputs], HIDDEN | {"api_name": "start"}
     waited = form.send_on(start.click)
     started = waited.then(in_words(_starter(studio, access)), inputs, selected, **hidden)
     started.success(None, js=SHOW_ON_A_PHONE, api_visibility="private")
     return form
 
 
+def reward_choices() -> list[str]:
+    """The rewards that are offered now: embedded, published on this disk, learned."""
+    return [*EMBEDDED, *usable_published(), *learned_here()]
+
+
+def _places(studio: Studio) -> Any:
+    places = studio.places()
+    chosen = chosen_engine()
+    value = chosen if chosen in places else "local"
+    choices = [PLACES[name] for name in places]
+    return gr.update(choices=choices, value=value, visible=len(places) > 1)
+
+
 def _settings(studio: Studio, first: RunConfig) -> dict[str, Component]:
-    rewards = [*EMBEDDED, *usable_published(), *learned_here()]
+    offered = {"reward": reward_choices()}
     settings = {
-        name: controls.control(name, getattr(first, name), rewards if name == "reward" else ())
+        name: controls.control(name, getattr(first, name), offered.get(name, ()))
         for name in controls.basics()
     }
     gr.HTML("<h2>All other settings</h2>", elem_classes="overline")
@@ -186,14 +207,14 @@ def _config(values: tuple[Any, ...]) -> RunConfig:
 
 
 def _starter(studio: Studio, access: Access) -> Callable[..., Any]:
-    def start(token: str, preset: str, filled: str, *values: Any) -> Any:
+    def start(token: str, where: str, preset: str, filled: str, *values: Any) -> Any:
         access.check(token)
         config = read_form(preset, filled, values)
         access.check_settings(config)
-        problems = studio.problems(config)
+        problems = studio.problems(config, where)
         if problems:
             raise RunError(" ".join(map(controls.labeled, problems)))
-        run_id = studio.start_run(config, preset)
+        run_id = studio.start_run(config, preset, where)
         words = queue_notice(studio.runs.all(), run_id)
         if words:
             gr.Info(words)
@@ -216,7 +237,7 @@ def _wire_forecast(studio: Studio, access: Access, form: TrainForm, page: gr.Blo
     kept = gr.BrowserState(None, storage_key=f"{KEPT}.form", secret=KEPT)
 
     def describe(
-        token: str, sentence: str, preset: str, filled: str, *values: Any
+        token: str, sentence: str, where: str, preset: str, filled: str, *values: Any
     ) -> tuple[Any, str, str, str]:
         by_name = dict(zip(controls.FIELDS, values, strict=True))
         own = {"preset": preset, "sentence": sentence, "values": by_name}
@@ -230,7 +251,7 @@ def _wire_forecast(studio: Studio, access: Access, form: TrainForm, page: gr.Blo
         except RocmError as error:
             return note, fault(str(error)), "", controls.looks(by_name, {})
         # Looking for files named by a stranger would reveal what this machine has.
-        problems = studio.problems(config) if access.allows(token) else []
+        problems = studio.problems(config, where) if access.allows(token) else []
         placed = {controls.setting_of(words): controls.labeled(words) for words in problems}
         words = forecast(studio.estimate(config), list(map(controls.labeled, problems)))
         command = studio.presets.command_line(config, preset or "")
@@ -249,7 +270,7 @@ def _wire_forecast(studio: Studio, access: Access, form: TrainForm, page: gr.Blo
         ]
         return [choice, sentence, preset, *shown]
 
-    inputs = [form.token, form.sentence, *form.inputs]
+    inputs = [form.token, form.sentence, form.where, *form.inputs]
     outputs = [kept, form.forecast, form.command, form.looks]
     described = {"inputs": inputs, "outputs": outputs, **QUIET}
     recalled = [form.preset, form.sentence, form.filled, *form.controls]
@@ -260,6 +281,7 @@ def _wire_forecast(studio: Studio, access: Access, form: TrainForm, page: gr.Blo
     # One handler for all controls: while it runs, later changes are merged into one more call.
     changes = [
         form.token.change,
+        form.where.change,
         form.filled.change,
         *(control.change for control in form.controls),
     ]
@@ -293,7 +315,7 @@ def forecast(estimate: Estimate, problems: list[str]) -> str:
     if estimate.memory_mb is not None:
         parts.append(f"{number(estimate.memory_mb / 1000, 1)} GB of memory")
     words = " and ".join(parts)
-    figure = f"<strong>{escape(words[:1].upper() + words[1:])}</strong> " if words else ""
+    figure = f"<strong>{escape(words[:1].upper() + words[1:])}.</strong> " if words else ""
     return f'<div class="subtle">{figure}<span>{escape(estimate.basis)}</span></div>'
 
 

@@ -15,6 +15,7 @@ import gradio as gr
 from gradio.components import Component
 
 from rocm.errors import RocmError
+from rocm.runs.engines.base import job_of
 from rocm.runs.library import Runs
 from rocm.runs.names import run_label
 from rocm.runs.reports import RunReport
@@ -25,10 +26,12 @@ from rocm.ui.train import view as run_view
 from rocm.ui.train.actions import Actions, build_actions, build_restart, pressable
 from rocm.ui.train.advice import build_advice
 from rocm.ui.train.charts import MAX_RUNS, live_charts
+from rocm.ui.train.elsewhere import build_elsewhere
 from rocm.ui.train.form import build_form
 from rocm.ui.train.overoptimization import build_overoptimization
 from rocm.ui.train.previews import previews
 from rocm.ui.train.runs import AskedRun, RunsToCompare, listed, run_list
+from rocm.ui.train.slices import build_slices
 from rocm.ui.train.sweeps import build_sweeps
 from rocm.ui.watch import watcher
 
@@ -47,18 +50,23 @@ def build(studio: Studio, access: Access, page: gr.Blocks) -> None:
     """Make the page in the open block, whose load event selects a run."""
     selected, overlay, seen = gr.State(""), gr.State(()), gr.State(Seen())
     actions: Actions | None = None
+    may_queue = access.may_train and studio.slices is None
     with gr.Row(elem_classes="page"):
         with gr.Column(scale=1, min_width=320, elem_classes="left"):
-            if access.may_train:
+            if studio.slices:
+                build_slices(studio, studio.slices, selected, page, access.has_login)
+            elif may_queue:
                 form = build_form(studio, access, selected, page)
             else:
                 gr.Markdown(HOW_TO_ALLOW, elem_id="training_off")
+            if access.space:
+                build_elsewhere(studio, access, selected)
         with gr.Column(scale=3, min_width=320, elem_classes="right"):
-            if access.may_train:
+            if may_queue or studio.slices:
                 to_form("run")
             runs = run_list(studio.runs)
             state = gr.HTML(elem_id="state")
-            if access.may_train:
+            if may_queue:
                 actions = build_actions(studio.runs, access, form, selected)
             with gr.Column(elem_id="warnings"):
                 warnings = gr.HTML()
@@ -71,8 +79,8 @@ def build(studio: Studio, access: Access, page: gr.Blocks) -> None:
                 with gr.Column(min_width=320):
                     charts = live_charts(studio.runs)
             build_overoptimization(studio.runs, selected)
-            build_sweeps(studio, access, form if access.may_train else None)
-            build_advice(studio, access, form if access.may_train else None)
+            build_sweeps(studio, access, form if may_queue else None)
+            build_advice(studio, access, form if may_queue else None)
     view = {"runs": runs, "state": state, "warnings": warnings, "charts": charts}
     view |= {"previews": pictures, **(actions.components if actions else {})}
     page.load(_chooser(studio.runs), None, [selected, overlay], **QUIET)
@@ -161,7 +169,7 @@ def in_order(reports: list[RunReport]) -> list[RunReport]:
     """Runs in the order of the list: running, waiting by position, then the others as given."""
 
     def rank(report: RunReport) -> tuple[int, int]:
-        waiting = report.position is not None
+        waiting = report.status.is_queued
         return (0 if report.status.is_active else 1 if waiting else 2, report.position or 0)
 
     return sorted(reports, key=rank)
@@ -186,7 +194,7 @@ def _parts(runs: Runs, report: RunReport | None, has_runs: bool, may_train: bool
 
 def _no_run(has_runs: bool) -> dict[str, str]:
     return {
-        "state": run_view.NOTHING_CHOSEN if has_runs else run_view.NO_RUN,
+        "state": run_view.NOTHING_CHOSEN if has_runs else "",
         "warnings": "",
     }
 
@@ -207,6 +215,7 @@ def _run_parts(runs: Runs, report: RunReport, may_train: bool) -> dict[str, str]
     run_id = report.run_id
     run, pace = runs.run(run_id), runs.pace(run_id)
     state = run_view.state_line(report, pace, run.config(), run.log_tail(30))
+    state += run_view.job_line(job_of(run))
     if (run.path / "adapter").is_dir() and not report.status.is_active:
         state += run_view.leads(run_id, may_train)
     return {

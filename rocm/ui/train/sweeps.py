@@ -77,16 +77,16 @@ def _build_start(
     counted = [betas, divergences, seeds, *form.inputs]
     changes = [betas.change, divergences.change, seeds.change, form.forecast.change, folded.expand]
     gr.on(changes, told_size, counted, size, trigger_mode="always_last", **QUIET)
-    inputs = [form.token, betas, divergences, seeds, *form.inputs]
+    inputs = [form.token, form.where, betas, divergences, seeds, *form.inputs]
     return button, inputs
 
 
 def _starter(studio: Studio, access: Access) -> Callable[..., Any]:
     def start(
-        token: str, betas: str, divergences: list[str], seeds: int, preset: str, *values: Any
+        token: str, where: str, betas: str, divergences: list[str], seeds: int, *values: Any
     ) -> Any:
         access.check(token)
-        filled, *settings = values
+        preset, filled, *settings = values
         config = read_form(preset, filled, tuple(settings))
         access.check_settings(config)
         grid: dict[str, list[Any]] = {"beta": _numbers(betas)}
@@ -98,7 +98,7 @@ def _starter(studio: Studio, access: Access) -> Callable[..., Any]:
             for name in controls.FIELDS
             if name not in grid and getattr(config, name) != getattr(base, name)
         }
-        sweep_id = studio.start_sweep(preset, grid, int(seeds), overrides)
+        sweep_id = studio.start_sweep(preset, grid, int(seeds), overrides, where)
         return gr.update(choices=studio.sweeps.ids(), value=sweep_id, visible=True)
 
     return start

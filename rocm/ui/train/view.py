@@ -1,11 +1,14 @@
 """A run as HTML. Text written by a user or a model is escaped."""
 
+from contextlib import suppress
 from html import escape
+from pathlib import Path
 from time import localtime, strftime
 from typing import Any
 from urllib.parse import urlencode
 
 from rocm.config import RunConfig
+from rocm.runs.engines.base import Job
 from rocm.runs.names import short_id
 from rocm.runs.reports import RunPace, RunReport
 from rocm.storage.numbers import duration
@@ -14,13 +17,17 @@ from rocm.ui.handlers import fault
 DOT = " \N{MIDDLE DOT} "
 NOTHING_YET = """<strong>No run yet.</strong> Choose a preset and press <em>Start training</em>.
 Reward and divergence appear here during training, with pictures of the same prompts before and
-after. The first preset takes about two minutes."""
+after."""
 NOTHING_TO_SHOW = "There is no run yet."
 NOTHING_CHOSEN = '<div class="subtle">Choose a run from the list above.</div>'
-NO_RUN = '<div class="subtle">Reward, divergence and pictures of a run appear here.</div>'
 # Warnings for which a larger beta is a remedy.
 HACKED = {"hacking", "collapse", "saturation"}
 MOST_STEPS = 4
+BEFORE = {
+    "queued": "waiting",
+    "submitted": "waiting for a machine",
+    "starting": "loading the model",
+}
 STRENGTHS = "0.25,0.5,0.75,1"  # of the adapter of a run that is turned down
 NO_PREVIEWS = "Pictures of fixed prompts appear after the first evaluation."
 
@@ -40,11 +47,22 @@ def state_line(report: RunReport, pace: RunPace, config: RunConfig, log: str) ->
         lines.append(f'<div class="settings">{escape(report.note)}</div>')
     if status.error:
         lines.append(fault(status.error))
-    if status.state in ("failed", "interrupted") and log:
+    if status.state in ("failed", "interrupted", "lost") and log:
         lines.append(
             f"<details><summary>End of the log</summary><pre>{escape(log)}</pre></details>"
         )
     return "\n".join(lines)
+
+
+def job_line(job: Job | None) -> str:
+    """The job of a run that an engine trains, its last word, and the script that it was given."""
+    if job is None:
+        return ""
+    words = DOT.join(filter(None, [job.label, job.word]))
+    with suppress(OSError):  # the script was deleted
+        script = escape(Path(job.script).read_text(encoding="utf-8"))
+        return f"<details><summary>{escape(words)}</summary><pre>{script}</pre></details>"
+    return f'<div class="settings">{escape(words)}</div>'
 
 
 def warnings(run_id: str, pace: RunPace) -> str:
@@ -87,10 +105,8 @@ def progress(report: RunReport, pace: RunPace) -> str:
     """State, updates done, time left and speed, in one line."""
     status = report.status
     words = [f"update {status.step} of {status.num_steps}"]
-    if status.state == "queued":
-        words = ["waiting"]
-    elif status.state == "starting":
-        words = ["loading the model"]
+    if status.state in BEFORE:
+        words = [BEFORE[status.state]]
     elif status.state == "running" and not pace.is_measured:
         words = ["drawing pictures of the base model"]
     elif status.state == "stopping" and status.step:
@@ -137,4 +153,5 @@ def place(report: RunReport) -> str:
     """Updates done, or the place in the queue."""
     if report.position is not None:
         return f"number {report.position + 1} in the queue"
-    return f"{report.status.step} / {report.status.num_steps}"
+    where = f" at {report.status.engine.capitalize()}" if report.status.engine else ""
+    return f"{report.status.step} / {report.status.num_steps}{where}"

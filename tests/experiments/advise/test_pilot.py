@@ -131,5 +131,5 @@ def test_prompts_that_are_too_few_are_refused_before_anything_is_trained(tmp_pat
 def test_the_command_says_what_it_costs_and_starts_nothing_unasked(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("ROCM_HOME", str(tmp_path))
     assert main(["advise", "tiny-rocm-kl"]) == 2
-    assert "13 runs of 40 updates at 40 nats, and 8 more" in capsys.readouterr().err
+    assert "13 runs of 40 updates at a KL of 40 nats, and 8 more" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())

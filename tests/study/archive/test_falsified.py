@@ -11,6 +11,7 @@ import pytest
 from rocm.study.archive.verify import verify
 from rocm.study.design import lifecycle
 from rocm.study.design.manifest import canonical
+from rocm.study.report.results import verdict
 from rocm.study.store.database import Database
 from rocm.study.store.erase import erase
 from rocm.study.store.pictures import Pictures
@@ -174,6 +175,9 @@ def test_votes_from_before_the_chain_are_chained_once_and_marked(file):
         told = connection.exec_driver_sql("SELECT data_json FROM event WHERE kind = 'chained'")
         assert [json.loads(one)["votes"] for one in told.scalars()] == [45]
     database.close()
+    store = Store.open(file)
+    assert " 45 votes " in verdict(store, STUDY, [])
+    store.close()
     without_guards(file, FALSIFIED["turned to another arm"])
     assert faults(file) != []
 

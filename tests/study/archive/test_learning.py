@@ -8,11 +8,13 @@ from sqlalchemy import update
 
 from rocm.cli.main import main
 from rocm.errors import StudyError
+from rocm.rewards.preference_files import learned_here
 from rocm.study.archive.export import is_analyzed
 from rocm.study.archive.learning import Lesson, gather
 from rocm.study.design import lifecycle
 from rocm.study.report.learned import card, learn_reward
 from rocm.study.statistics.agreement import Share
+from rocm.study.store import chain
 from rocm.study.store.erase import erase
 from rocm.study.store.tables import arm
 from tests.study.voted import draft, voted
@@ -36,6 +38,8 @@ def test_the_votes_of_a_closed_study_are_gathered_once_each(made):
     counted = [v for v in store.votes(study_id) if is_analyzed(v) and v.question == "overall"]
     assert sorted(v.trial for v in lesson.votes) == sorted(v.trial for v in counted)
     assert lesson.manifests == {study_id: store.study(study_id).config_sha256}
+    with store.database.read() as connection:
+        assert lesson.heads == {study_id: chain.end_of(connection, study_id)["head"]}
     assert lesson.model == "assets/tiny-lcm"
     assert 0 < lesson.repeats.total <= 18
 
@@ -91,11 +95,28 @@ def test_votes_by_a_utility_of_the_features_are_learned_and_described():
     value = phi @ learned.tensors["weights"].mean(0)
     truth = 2 * table[:, 0] + table[:, 2:5].sum(1)
     assert np.corrcoef(value, truth)[0, 1] > 0.95
+    assert learned.best_single == "first"
     texts = card("mine", lesson, learned)
     assert set(texts) == {"card.html", "card.md"}
     assert "SIMULATED" not in texts["card.md"]
     votes = [replace(lesson.votes[0], source="simulated"), *lesson.votes[1:]]
     assert "SIMULATED" in card("mine", replace(lesson, votes=votes), learned)["card.html"]
+
+
+@pytest.mark.slow
+def test_a_refused_fit_has_a_card_and_makes_no_reward(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("ROCM_HOME", str(tmp_path))
+    store, study_id = voted(tmp_path, prompts={"num": 10}, repeats_per_rater=2)
+    lifecycle.close(store, study_id)
+    store.close()
+    words = ["preference", "fit", f"study:{study_id}", "--name", "mine"]
+    for _ in range(2):  # the name of a refused reward is free
+        assert main([*words, "--rewards", "saturation"]) == 2
+        assert "No reward was made." in capsys.readouterr().err
+    text = (tmp_path / "rewards" / "mine" / "card.md").read_text()
+    assert "REFUSED" in text
+    assert "nats per vote" in text
+    assert learned_here() == []
 
 
 def test_pairs_of_equal_pictures_teach_nothing():
@@ -109,7 +130,7 @@ def test_what_cannot_be_learned_from_is_refused_in_a_sentence(made, tmp_path, mo
     for column, value in (("rater", 1), ("text", "p")):
         votes = [replace(vote, **{column: value}) for vote in store.votes(study_id)]
         monkeypatch.setattr(store, "votes", lambda _, votes=votes: votes)
-        with pytest.raises(StudyError, match=f"of 1 {column.replace('text', 'prompt')}s"):
+        with pytest.raises(StudyError, match=f"left-out {column.replace('text', 'prompt')}"):
             gather(store, [study_id])
         monkeypatch.undo()
     opened, other = voted(tmp_path, title="Other")

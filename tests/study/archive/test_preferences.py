@@ -36,7 +36,8 @@ def made(tmp_path_factory):
 
 def config(study_id, **settings) -> RunConfig:
     few = {"num_eval_prompts": 4, "num_steps": 1, "batch_size": 4}
-    return RunConfig.load("tiny-d3po", preferences=f"study:{study_id}", **few | settings)
+    few |= {"preferences": f"study:{study_id}"}
+    return RunConfig.load("tiny-d3po", **few | settings)
 
 
 def test_every_decided_vote_on_the_primary_question_is_a_row(made):
@@ -57,6 +58,29 @@ def test_every_decided_vote_on_the_primary_question_is_a_row(made):
     lines = [json.loads(line) for line in table.file.read_text().splitlines()]
     sources = {(line["manifest"], line["source"]) for line in lines}
     assert sources == {(store.study(study_id).config_sha256, "simulated")}
+
+
+def test_votes_within_an_arm_and_of_several_studies_are_rows_of_one_table(tmp_path):
+    store, first = make(tmp_path, within_arms=True)
+    arms = [{"name": "base"}, {"name": "mine", "adapter": str(tmp_path / "mine")}]
+    _, second = voted(tmp_path, arms=arms, prompts={"num": 14}, seed=9, title="Second")
+    lifecycle.close(store, second)
+    run = config(first, preferences=f"study:{first} study:{second}")
+    table = table_of_study(store, tmp_path, run)
+    rows = load_preferences(str(table.file), prompts_of(run).evaluation)
+    lines = [json.loads(line) for line in table.file.read_text().splitlines()]
+    assert {line["study"] for line in lines} == {first, second}
+    within = [row for row in rows if row.winner == row.loser]
+    assert len(within) == sum("loser_seed" in line for line in lines) > 0
+    assert {abs(row.seed - row.loser_seed) for row in within} == {1}
+    assert all(row.seed == row.loser_seed for row in rows if row.winner != row.loser)
+    # The seed of the winner is that of its picture.
+    votes = [v for v in store.votes(first) if v.within and v.choice == "b" and v.kind == "main"]
+    seeds = {(row.prompt, row.seed) for row in within}
+    told = {(v.text, v.seed + 1) for v in votes if v.question == "overall" and not v.repetition}
+    held_out = prompts_of(run).evaluation
+    assert {one for one in told if one[0] not in held_out} <= seeds
+    store.close()
 
 
 def test_the_run_keeps_the_table_that_it_began_with(made):

@@ -20,8 +20,8 @@ ALLOWED = {
     "study", "title", "status", "is_demo", "consent", "version", "text", "contact", "min_age",
     "ethics", "pay", "retention", "instructions", "questions", "key", "show_prompt", "allow_tie",
     "allow_skip", "min_picture_px", "declined_url", "token", "is_new", "source", "has_consented",
-    "progress", "num_done", "num_trials", "completion_code", "return_url", "trial", "id",
-    "prompt", "left", "right", "is_practice", "lease_until", "upcoming", "notice",
+    "progress", "num_done", "num_trials", "num_unsaved", "completion_code", "return_url", "trial",
+    "id", "prompt", "left", "right", "is_practice", "lease_until", "upcoming", "notice",
 }  # fmt: skip
 
 

@@ -20,6 +20,7 @@ from rocm.study.statistics.preference_fit import (
     fit,
     folds,
     learn,
+    pick,
     resamples,
     stacked,
 )
@@ -126,7 +127,42 @@ def test_weak_features_are_left_to_the_rewards_and_strong_ones_are_used():
     alone.difference[:, 3:] = rng.normal(size=alone.difference[:, 3:].shape)
     assert choose(alone).ridge > choose(choices).ridge
     single = replace(choices, answer=np.where(choices.difference[:, 1] > 0, 0, 2))
-    assert choose(single) == Plan((1,), 1e9)
+    plan = choose(single)
+    assert (plan.rewards, plan.ridge) == ((1,), 1e9)
+    assert plan.temperature > 1  # the ridge of one reward's weight is too strong for sure raters
+
+
+def test_a_temperature_multiplies_the_weights_and_nothing_else():
+    choices, _, _ = made()
+    plain, warm = learn(choices, Plan(ALL, 30.0)), learn(choices, Plan(ALL, 30.0, 0.5))
+    np.testing.assert_allclose(warm.weights, plain.weights / 2)
+    assert (warm.side, warm.log_nu, warm.freedom) == (plain.side, plain.log_nu, plain.freedom)
+    coin, _, _ = made(kind="coin")
+    assert choose(coin).temperature < choose(choices).temperature
+
+
+def test_a_comparison_is_two_arms_in_any_order_and_all_pairs_within_arms_are_one():
+    choices, _, _ = made()
+    numbers = {}
+    for number, row in zip(choices.comparison, choices.arms, strict=True):
+        numbers.setdefault(frozenset(np.flatnonzero(row)), set()).add(int(number))
+    assert len(numbers) == 4  # three of two arms, and within an arm
+    assert sorted(n for own in numbers.values() for n in own) == [0, 1, 2, 3]
+
+
+def test_what_one_comparison_teaches_is_tried_on_the_others():
+    choices, _, _ = made(num_votes=900, num_features=6)
+    plan = Plan(ALL, 30.0)
+    losses = checks.leave_comparisons_out(choices, plan)
+    better = losses[checks.ELSEWHERE_CONSTANT] - losses[checks.ELSEWHERE]
+    assert better.mean() > 0.1
+    # In comparison 0 raters prefer the reverse: what the others teach is wrong there.
+    turned = choices.comparison == 0
+    upset = replace(choices, answer=np.where(turned, 2 - choices.answer, choices.answer))
+    losses = checks.leave_comparisons_out(upset, plan)
+    better = losses[checks.ELSEWHERE_CONSTANT] - losses[checks.ELSEWHERE]
+    assert better[turned].mean() < -0.1
+    assert checks.leave_comparisons_out(choices.where(turned), plan) == {}
 
 
 def test_resamples_weigh_a_vote_by_its_prompt_and_its_rater():
@@ -182,7 +218,7 @@ def test_votes_by_a_single_reward_and_by_the_arm_alone_are_refused():
 @pytest.mark.parametrize(
     ("repeats", "freedom", "words"),
     [
-        (Share(64, 100), 10.0, "64 % of 100"),
+        (Share(64, 100), 10.0, "64.0 % of 100"),
         (Share(65, 100), 10.0, ""),
         (Share(0, 0), 10.0, ""),
         (Share(9, 10), 100.0, "effective degrees of freedom"),
@@ -192,9 +228,26 @@ def test_careless_raters_and_few_votes_are_refused_with_their_figure(repeats, fr
     choices, _, _ = made()
     names = (checks.CONSTANT, checks.ARMS, checks.ARMED, checks.LEARNED, "reward 0")
     gains = [Gain(name, 1.0, 0.1, 0.05) for name in names]
+    elsewhere = Gain(checks.ELSEWHERE_CONSTANT, 1.0, -0.1, -0.2)
+    more = checks.refusals(choices, [*gains, elsewhere], repeats, freedom)
+    assert "-0.1000 nats" in "".join(more)
     reasons = checks.refusals(choices, gains, repeats, freedom)
     assert len(reasons) == bool(words)
     assert words in "".join(reasons)
+
+
+def test_a_round_is_the_disputed_pairs_and_a_random_part_of_the_others():
+    rng = np.random.default_rng(0)
+    refits, difference = rng.normal(size=(16, 5)), rng.normal(size=(200, 5))
+    rows = pick(refits, difference, 50, seed=0)
+    assert len(set(rows)) == 50
+    assert rows == sorted(rows)
+    spread = np.std([difference @ w for w in refits], axis=0)
+    sharpest = set(np.argsort(spread)[-35:].tolist())
+    assert sharpest <= set(rows)
+    others = [set(pick(refits, difference, 50, seed)) - sharpest for seed in range(60)]
+    assert len(set.union(*others)) > 150  # any of the others may come
+    assert pick(refits, difference, 200, seed=0) == list(range(200))
 
 
 def test_the_learning_curve_expects_no_less_of_more_votes():

@@ -295,6 +295,52 @@ def test_a_loss_without_a_backup_refuses_every_vote(store, disk):
     assert not disk.exists()
 
 
+def _emptied(bucket: Path) -> None:
+    for file in bucket.iterdir():
+        file.unlink()
+
+
+def _snapshot_of_another_app(bucket: Path) -> None:
+    shutil.copy(max(bucket.glob("snapshot-*")), bucket / "snapshot-000007.sqlite3")
+
+
+@pytest.mark.parametrize("change", [_emptied, shutil.rmtree, _snapshot_of_another_app])
+def test_votes_are_saved_although_the_folder_changes_while_the_app_runs(
+    change, store, bucket, backup
+):
+    lifecycle.open_study(store, fill(store))
+    token = rater(store)
+    work(store, token, most=1)
+    change(bucket)
+    work(store, token, most=1)
+    assert backup.status().num_unsaved == 0
+    assert_comes_back(store, bucket)
+
+
+@pytest.mark.parametrize("is_deleted", [False, True])
+def test_an_empty_snapshot_makes_no_empty_database(is_deleted, lost, disk, bucket):
+    was = lost(lambda disk, old: None)
+    for snapshot in bucket.glob("snapshot-*"):
+        snapshot.unlink()
+        if not is_deleted:
+            snapshot.touch()
+    assert restore(disk, bucket) == 0
+    assert everything(disk) == was
+    lose(disk)
+    with pytest.raises(StudyError, match="no snapshot" if is_deleted else "is damaged"):
+        open_store(disk, bucket)
+    assert not disk.exists()
+
+
+@pytest.mark.parametrize("place", ["s3://bucket/votes", "hf:/datasets/a/b", "HF://datasets/a/b"])
+def test_an_address_of_another_kind_becomes_no_folder(place, disk, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    was = sorted(tmp_path.rglob("*"))
+    with pytest.raises(StudyError, match="neither a folder nor"):
+        open_store(disk, place)
+    assert sorted(tmp_path.rglob("*")) == was
+
+
 def test_votes_on_both_sides_are_kept_and_said(lost, disk, bucket):
     lost(_older)
     again = Store.open(disk)

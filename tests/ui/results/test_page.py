@@ -6,6 +6,8 @@ import gradio as gr
 import pytest
 
 from rocm.errors import RunError
+from rocm.runs.library import Runs
+from rocm.study.report.loop import Loop, Loops
 from rocm.study.report.results import Results, StudyResult
 from rocm.ui.access import Access
 from rocm.ui.figures import score_figure
@@ -56,7 +58,8 @@ def page(tmp_path):
     """A page that asks for a token, over an empty home."""
     results = Results(tmp_path)
     with gr.Blocks():
-        yield ResultsPage(results, Access(may_train=True, token="secret"))
+        loops = Loops(tmp_path, results, Runs(tmp_path), None)
+        yield ResultsPage(results, loops, Access(may_train=True, token="secret"))
     results.store.close()
 
 
@@ -113,3 +116,22 @@ def test_results_follow_the_study_that_was_chosen_since_on_the_study_page(page, 
         changes = page._enter("secret", study, chosen, followed, request)
         assert changes[page._followed] == chosen
     assert asked == ["a", "b", "a"]
+
+
+def test_the_loop_marks_one_next_step_and_escapes_what_is_stored():
+    loop = Loop("0123456789ab", "closed", 40, "preference:<b>", {}, False, "", "")
+    words = view.loop_html(loop.stages)
+    assert words.count(">done<") == 2
+    assert words.count(">next<") == 1
+    assert words.count(">later<") == 2
+    assert "<b>" not in words
+    whole = Loop("0123456789ab", "closed", 40, "r", {"ROCM": "a"}, True, "ab" * 6, "closed")
+    assert ">next<" not in view.loop_html(whole.stages)
+
+
+def test_a_step_of_the_loop_checks_the_token_before_it_does_anything(page):
+    done = []
+    step = page._stepper(lambda study: done.append(study) or "Done.")
+    with pytest.raises(RunError, match="token"):
+        step("", "0123456789ab")
+    assert done == []

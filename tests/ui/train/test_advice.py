@@ -47,9 +47,9 @@ def values(config: RunConfig) -> list:
 def test_start_runs_the_command_with_the_settings_that_differ(tmp_path, started):
     studio = Studio(tmp_path)
     form = RunConfig.load("tiny-rocm-kl", beta=9, divergence="js", reward="tiny-clip + saturation")
-    _starter(studio, access("127.0.0.1", False, ""))("", *values(form))
+    _starter(studio, access("127.0.0.1", False, ""))("", "local", *values(form))
     ((words, home),) = started
-    wanted = "-m rocm advise tiny-rocm-kl --yes '--reward=tiny-clip + saturation'"
+    wanted = "-m rocm advise tiny-rocm-kl --yes --engine=local '--reward=tiny-clip + saturation'"
     assert shlex.join(words[1:]) == wanted
     assert home == str(tmp_path)
     report = studio.advice()
@@ -62,10 +62,12 @@ def test_start_runs_the_command_with_the_settings_that_differ(tmp_path, started)
 def test_nothing_is_started_without_the_right_or_with_settings_that_are_no_pilot(tmp_path, started):
     studio = Studio(tmp_path)
     with pytest.raises(RunError):
-        _starter(studio, access("0.0.0.0", False, ""))("", *values(RunConfig.load("tiny-rocm-kl")))
+        _starter(studio, access("0.0.0.0", False, ""))(
+            "", "local", *values(RunConfig.load("tiny-rocm-kl"))
+        )
     without = RunConfig.load("tiny-rocm-kl", judge="")
     with pytest.raises(ConfigError, match="judge"):
-        _starter(studio, access("127.0.0.1", False, ""))("", *values(without))
+        _starter(studio, access("127.0.0.1", False, ""))("", "local", *values(without))
     assert started == []
 
 

@@ -183,9 +183,9 @@ def test_a_run_that_must_wait_leaves_the_view(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(studio.runs.queue, "ensure_worker", lambda: None)
     values = [getattr(RunConfig(), name) for name in FIELDS]
     start = _starter(studio, LOCAL)
-    first = start("", "tiny-rocm-kl", "tiny-rocm-kl", *values)
+    first = start("", "local", "tiny-rocm-kl", "tiny-rocm-kl", *values)
     assert first == studio.runs.all()[0].run_id
-    assert start("", "tiny-rocm-kl", "tiny-rocm-kl", *values) == gr.skip()
+    assert start("", "local", "tiny-rocm-kl", "tiny-rocm-kl", *values) == gr.skip()
     assert "Queued as number 2" in capsys.readouterr().out
 
 

@@ -1,0 +1,241 @@
+"""`python -m rocm reproduce loop`: the closed loop with simulated raters on the embedded model.
+
+For each seed raters vote by taste on a study; at each number of votes a reward is learned and a
+model trained on it, and the same number of votes by two kinds of raters whose votes say nothing of
+pictures must be refused. One last study follows. Every piece is kept; the same call continues.
+"""
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rocm.algorithms.intervals import interval
+from rocm.cli.learning import is_refused, teach
+from rocm.cli.study import StudyHome, draw_study, study_home
+from rocm.cli.tasters import make_tasters
+from rocm.config import RunConfig
+from rocm.errors import RunError
+from rocm.experiments.reproduce.results import words
+from rocm.rewards.names import TASTE
+from rocm.rewards.preference_files import PREFIX, RECORD, rewards_folder
+from rocm.runs.run_dir import RunDir
+from rocm.storage.files import make_folder, write_atomic
+from rocm.study.archive.learning import Lesson, gather
+from rocm.study.design import lifecycle
+from rocm.study.design.recipe import Recipe
+from rocm.study.report.cells import percent
+from rocm.study.report.document import Block, Heading, Paragraph, TextTable, to_html
+from rocm.study.report.loop import ROCM, arm_settings, last_study, loop_of
+from rocm.study.report.stored import study_report
+from rocm.study.statistics.agreement import Share
+from rocm.study.store.simulated_raters import simulate_raters
+from rocm.training.loop import train
+
+NULLS = ("coin", "left")
+TEMPERATURE = 0.7
+"""Noise of the raters, a third of the usual: they decide over 65 % of flipped repeats alike."""
+NEW_RATERS = 1000
+"""Added to the seed of the raters of the last study."""
+ADAPTERS = ("tiny-rocm-kl", "tiny-rocm-beta0")
+CONSENT = {
+    "version": "1", "text": "Simulated raters.", "contact": "nobody", "min_age": 0,
+    "ethics": "none, no people take part", "pay": "unpaid", "retention": "unlimited",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Size of the campaign; a quick one trains on refused rewards too, and is no evidence."""
+
+    num_seeds: int = 5
+    votes: tuple[int, ...] = (300, 1000, 3000)
+    num_prompts: int = 167
+    main_per_rater: int = 50
+    is_quick: bool = False
+    settings: dict[str, Any] = field(default_factory=dict)  # replace the presets' in every run
+
+
+QUICK = Plan(
+    1, (60, 120), 8, 20, True, {"num_steps": 2, "num_inference_steps": 4, "num_eval_prompts": 8}
+)
+
+
+def loop_plan(is_quick: bool) -> Plan:
+    """The campaign, or a quick one that is no evidence."""
+    return QUICK if is_quick else Plan()
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What one number of votes gave with one seed; taste by evaluation prompt, none if refused."""
+
+    seed: int
+    num_votes: int
+    refusals: list[str]
+    accuracy: float
+    before: list[float]
+    after: list[float]
+    nulls_refused: dict[str, bool]
+
+
+def carry_out(plan: Plan, folder: Path, say: Callable[[str], None]) -> Path:
+    """Do what is missing and write report.html; its path."""
+    make_folder(folder)
+    os.environ["ROCM_HOME"] = str(folder.resolve())
+    cells, last = [], ""
+    with study_home(folder, creates=True) as at:
+        for seed in range(plan.num_seeds):
+            study_id = _voted(at, _recipe(plan, seed), seed, say)
+            own = [_cell(at, plan, study_id, seed, num, say) for num in plan.votes]
+            cells += own
+            if not last and own[-1].after:
+                last = _last(at, plan, study_id, say)
+        blocks = _blocks(plan, cells, study_report(at.store, last).content() if last else {})
+    mark = ["SIMULATED VOTES", *(["QUICK: not evidence"] if plan.is_quick else [])]
+    write_atomic(folder / "report.html", to_html("The closed loop at toy scale", mark, blocks))
+    write_atomic(folder / "cells.json", json.dumps([asdict(cell) for cell in cells], indent=1))
+    return folder / "report.html"
+
+
+def _recipe(plan: Plan, seed: int) -> Recipe:
+    arms = [{"name": name, "adapter": f"assets/adapters/{name}"} for name in ADAPTERS]
+    question = {"key": "overall", "text": "Which picture do you prefer, given this description?"}
+    values = {"title": f"Simulated raters, seed {seed}", "seed": seed, "consent": CONSENT}
+    values |= {"arms": [{"name": "base"}, *arms], "within_arms": True}
+    values |= {"prompts": {"set": "own", "split": "training", "num": plan.num_prompts}}
+    values |= {"votes_per_pair": 3, "main_per_rater": plan.main_per_rater, "min_check_share": 0}
+    return Recipe.load(values | {"questions": [question], "checks_per_rater": 0, "practice": 0})
+
+
+def _voted(at: StudyHome, recipe: Recipe, seed: int, say: Callable[[str], None]) -> str:
+    """The id of a recipe's study: drawn, voted on by new raters, and closed."""
+    same = [one for one in at.store.studies() if one.title == recipe.title]
+    closed = [one.study_id for one in same if one.status == "closed"]
+    if closed:
+        return closed[0]
+    opened = [one.study_id for one in same if one.status == "open"]
+    study_id = opened[0] if opened else draw_study(at, recipe)
+    if not opened:
+        lifecycle.open_study(at.store, study_id)
+    num = recipe.num_pairs * recipe.votes_per_pair // recipe.main_per_rater + 1
+    say(f"{recipe.title}: {num} raters vote")
+    crowd = make_tasters(at, study_id, num, seed, TEMPERATURE)
+    simulate_raters(at.store, study_id, num, crowd)
+    lifecycle.close(at.store, study_id)
+    return study_id
+
+
+def _cell(
+    at: StudyHome, plan: Plan, study_id: str, seed: int, num: int, say: Callable[[str], None]
+) -> Cell:
+    name = f"votes-{num}-seed-{seed}"
+    file = at.home / "cells" / f"{name}.json"
+    if file.is_file():
+        return Cell(**json.loads(file.read_text(encoding="utf-8")))
+    whole = gather(at.store, [study_id])
+    rows = np.random.default_rng([seed, num]).permutation(len(whole.votes))[:num]
+    lesson = replace(whole, votes=[whole.votes[k] for k in sorted(rows)])
+    say(f"{name}: learning")
+    learned = teach(at, lesson, name, keeps_refused=plan.is_quick)
+    refused = {kind: is_refused(at, null_votes(lesson, kind, seed)) for kind in NULLS}
+    before, after = [], []
+    if (rewards_folder(at.home) / name / RECORD).is_file():
+        settings = {"reward": PREFIX + name, "beta": "auto", "seed": seed, **plan.settings}
+        run = _trained(at.home / "runs" / name, ROCM, settings, say)
+        before, after = (run.scores(step)[TASTE] for step in (0, run.config().num_steps))
+    accuracy = learned.accuracy.share or 0.0
+    cell = Cell(seed, num, list(learned.refusals), accuracy, before, after, refused)
+    make_folder(file.parent)
+    write_atomic(file, json.dumps(asdict(cell), indent=1))
+    return cell
+
+
+def null_votes(lesson: Lesson, kind: str, seed: int) -> Lesson:
+    """The same showings, answered by a coin or always by the left picture."""
+    rng = np.random.default_rng([seed, len(lesson.votes)])
+    coins = rng.choice(["a", "b"], len(lesson.votes))
+    answers = coins if kind == "coin" else [vote.left_is for vote in lesson.votes]
+    total = lesson.repeats.total
+    alike = int(rng.binomial(total, 0.5)) if kind == "coin" else 0
+    pairs = zip(lesson.votes, answers, strict=True)
+    votes = [replace(vote, choice=str(answer)) for vote, answer in pairs]
+    return replace(lesson, votes=votes, repeats=Share(alike, total))
+
+
+def _trained(
+    path: Path, preset: str, settings: dict[str, Any], say: Callable[[str], None]
+) -> RunDir:
+    """A run of these settings, trained to its end."""
+    run = RunDir(path)
+    if not run.written_state():
+        RunDir.create(path, RunConfig.load(preset, **settings), preset)
+    if run.status().state != "finished":
+        say(f"{path.name}: training")
+        for _ in train(run, resume=bool(run.checkpoints())):
+            pass
+        if run.status().state != "finished":
+            raise RunError("Stopped. Run the same command to continue.")
+    return run
+
+
+def _last(at: StudyHome, plan: Plan, study_id: str, say: Callable[[str], None]) -> str:
+    """The study of the arms on test prompts, by new raters; its report is in `last`."""
+    known = loop_of(at.store, at.home, study_id).runs
+    for method, (preset, config) in arm_settings(at.store, at.home, study_id).items():
+        if method in known:
+            continue
+        name = f"last-{method.replace(' ', '-')}"
+        _trained(at.home / "runs" / name, preset, config.model_dump() | plan.settings, say)
+    recipe = last_study(at.store, at.home, study_id)
+    recipe = recipe.model_copy(update={"title": f"{recipe.title}: last study"})
+    last = _voted(at, recipe, recipe.seed + NEW_RATERS, say)
+    study_report(at.store, last).write(at.home / "last")
+    return last
+
+
+def _blocks(plan: Plan, cells: list[Cell], last: dict[str, Any]) -> list[Block]:
+    rows = []
+    for num in plan.votes:
+        own = [cell for cell in cells if cell.num_votes == num]
+        trained = [cell for cell in own if cell.after]
+        means = [float(np.mean(cell.after) - np.mean(cell.before)) for cell in trained]
+        gain = interval(means, "seeds")
+        before = percent_free([float(np.mean(cell.before)) for cell in trained])
+        made = sum(not cell.refusals for cell in own)
+        nulls = (f"{sum(c.nulls_refused[kind] for c in own)} of {len(own)}" for kind in NULLS)
+        accuracy = percent(float(np.mean([cell.accuracy for cell in own])))
+        gained = words(gain) if gain else "no reward"
+        rows.append((str(num), f"{made} of {len(own)}", accuracy, before, gained, *nulls))
+    header = ("votes", "rewards made", "left-out votes predicted", "taste before", "change",
+              "coin refused", "left refused")  # fmt: skip
+    blocks: list[Block] = [
+        Paragraph(
+            f"{plan.num_seeds} seeds of raters and training. Taste of the evaluation prompts, in "
+            "percent of a channel's range, at most 0: what raters vote by, which no reward sees. "
+            "Change: mean over seeds, with its 95 % interval. Coin and left: votes on the same "
+            "pairs at random, or for the left picture, from which no reward must be made."
+        ),
+        TextTable(header, rows),
+    ]
+    if not last:
+        return [*blocks, Paragraph("No reward was made, so there is no last study.")]
+    scores = [
+        (one["comparison"], percent(one["score"]), str(one["num_votes"]))
+        for one in last["results"]["outcomes"]
+    ]
+    return [
+        *blocks,
+        Heading("The last study: new raters, prompts of the test part"),
+        TextTable(("comparison", "score of the first", "votes"), scores),
+        Paragraph("last/report.html has its intervals and the chain of hashes."),
+    ]
+
+
+def percent_free(values: list[float]) -> str:
+    """The mean of values with two decimals, or a dash."""
+    return f"{np.mean(values):.2f}" if values else "-"

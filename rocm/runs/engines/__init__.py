@@ -1,0 +1,1 @@
+"""Where runs are trained besides this machine: Slurm, Ray."""

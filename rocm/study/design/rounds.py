@@ -1,0 +1,41 @@
+"""The studies that follow a study: a further round of votes, and the last one on test prompts."""
+
+from typing import Any
+
+from rocm.study.design.recipe import Recipe
+from rocm.study.store.blocks import MIN_GAP
+
+CANDIDATES = 3
+"""Pairs that are drawn for each that is picked."""
+MAX_SEEDS = 16
+NOT_PICKED = "not picked for this round"
+
+
+def next_recipe(recipe: Recipe) -> Recipe:
+    """A study like another one, with the next seed and several times its pairs to pick from."""
+    num = min(CANDIDATES * recipe.seeds_per_prompt, MAX_SEEDS)
+    prompts = recipe.prompts.model_dump() | {"split": "training"}
+    return _changed(recipe, seed=recipe.seed + 1, seeds_per_prompt=num, prompts=prompts)
+
+
+def last_recipe(
+    recipe: Recipe, arms: list[dict[str, Any]], rewards: tuple[str, ...] = ()
+) -> Recipe:
+    """The study of other arms, on as many prompts of the test part; every two arms are compared."""
+    num_pairs = recipe.prompts.num * len(arms) * (len(arms) - 1) // 2
+    main = min(recipe.main_per_rater, num_pairs)
+    return _changed(
+        recipe,
+        arms=arms,
+        rewards=rewards,
+        prompts=recipe.prompts.model_dump() | {"split": "test"},
+        comparisons="all",
+        within_arms=False,
+        seeds_per_prompt=1,
+        main_per_rater=main,
+        repeats_per_rater=min(recipe.repeats_per_rater, max(0, main - MIN_GAP)),
+    )
+
+
+def _changed(recipe: Recipe, **changed: Any) -> Recipe:
+    return Recipe.load(recipe.model_dump() | changed)
