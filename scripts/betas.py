@@ -1,6 +1,6 @@
 """Beta against reward, taste, judge and recognition: the preset at several betas and seeds.
 
-    python -m scripts.betas --work artifacts/betas [--betas 0,1,2,4,8,16] [--num-seeds 5]
+    python -m scripts.betas --work artifacts/betas [--betas 0,1.5,3,6,12,24] [--num-seeds 5]
 
 Finished runs are kept, so that an interrupted call goes on. Changes are from step 0, in standard
 deviations of the base model's scores, paired by prompt and noise. Writes docs/images/betas.png and
@@ -126,7 +126,7 @@ def main() -> None:
     """Train what is missing, then write the tables, the chart and the pictures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, default=ROOT / "artifacts" / "betas")
-    parser.add_argument("--betas", default="0,1,2,4,8,16")
+    parser.add_argument("--betas", default="0,1.5,3,6,12,24")
     parser.add_argument("--num-seeds", type=int, default=5)
     options = parser.parse_args()
     betas = [float(word) for word in options.betas.split(",")]

@@ -15,7 +15,7 @@ NUM_SEEDS = 3
 NUM_HEADLINE_SEEDS = 5
 TUNING_SEED = 1000
 LEARNING_RATE_FACTORS = (1.0, 1 / 3)
-BETAS = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0)
+BETAS = (0.0, 1.5, 3.0, 6.0, 12.0, 24.0)
 SECOND_REWARD = "tiny-clip"
 MANY_UPDATES = 100_000  # the budgets end a run, not its number of updates
 
