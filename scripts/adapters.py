@@ -63,7 +63,7 @@ def card(preset: str, run: RunDir) -> str:
         batch=config.batch_size * config.gradient_accumulation,
         seed=config.seed,
         num_prompts=config.num_eval_prompts,
-        table="\n".join(f"| {name} | {first[name]:.3g} | {last[name]:.3g} |" for name in shown),
+        table="\n".join(f"| {name} | {first[name]:.3f} | {last[name]:.3f} |" for name in shown),
     )
 
 
