@@ -35,7 +35,7 @@ from rocm.study.store.tables import arm, image, prompt
 from scripts.page_times import app_process
 
 ARMS = ("base", "tiny-rlcm", "tiny-rocm-kl")
-NUM_PROMPTS, PAIRS_EACH = 70, 20
+NUM_PROMPTS, PAIRS_EACH = 70, 60
 THINKING_S = 1.5
 SEED = 0
 
