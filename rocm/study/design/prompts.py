@@ -60,37 +60,63 @@ class Sample:
 
 def sample(prompts: Prompts, num_extra: int, seed: int) -> Sample:
     """A seeded sample of a prompt set, without duplicates; `num_extra` for practice and checks."""
-    more = prompts.blocked_words
-    blocked = BLOCKED | set(_words(_text(Path(more))) if more else ())
-    num_blocked, seen = 0, set[str]()
     analyzed: list[SampledPrompt] = []
     extra: list[SampledPrompt] = []
-    hashes: dict[str, str] = {}
+    lists = _lists(prompts)
 
     def rank(row: SampledPrompt) -> bytes:
         return sha256(f"{seed}|{row.text}".encode()).digest()
 
     for name, num in _split(prompts.num, SHARES[prompts.set]).items():
-        rows, hashes[name] = _read(name, prompts)
-        fresh = [row for row in rows if row.text not in seen]
-        allowed = [row for row in fresh if not blocked & set(_words(row.text))]
-        num_blocked += len(fresh) - len(allowed)
+        allowed = sorted(lists.allowed[name], key=rank)
         if len(allowed) < num:
             raise ConfigError(
                 f"prompts.num={prompts.num} needs {num} prompts of {name}, which has "
                 f"{len(allowed)}. Lower prompts.num."
             )
-        allowed.sort(key=rank)
         analyzed += allowed[:num]
         extra += allowed[num:]
-        seen |= {row.text for row in rows}
     if len(extra) < num_extra:
         raise ConfigError(
             f"Practice and checks need {num_extra} prompts in addition to the {prompts.num} "
             f"analyzed ones, but only {len(extra)} are left. Lower prompts.num, practice or checks."
         )
     extra.sort(key=rank)
-    return Sample(tuple(analyzed), tuple(extra[:num_extra]), hashes, num_blocked)
+    return Sample(tuple(analyzed), tuple(extra[:num_extra]), lists.sha256, lists.num_blocked)
+
+
+def largest_num(prompts: Prompts, num_extra: int) -> int:
+    """The largest `prompts.num`, at most the given one, that `sample` can take; 0 if none."""
+    sizes = {name: len(rows) for name, rows in _lists(prompts).allowed.items()}
+    for num in range(min(prompts.num, sum(sizes.values()) - num_extra), 0, -1):
+        split = _split(num, SHARES[prompts.set])
+        if all(wanted <= sizes[name] for name, wanted in split.items()):
+            return num
+    return 0
+
+
+@dataclass(frozen=True)
+class _Lists:
+    """A set's lists: prompts without duplicates and blocked words, by name; hashes; the blocked."""
+
+    allowed: dict[str, list[SampledPrompt]]
+    sha256: dict[str, str]
+    num_blocked: int
+
+
+def _lists(prompts: Prompts) -> _Lists:
+    more = prompts.blocked_words
+    blocked = BLOCKED | set(_words(_text(Path(more))) if more else ())
+    num_blocked, seen = 0, set[str]()
+    found: dict[str, list[SampledPrompt]] = {}
+    hashes: dict[str, str] = {}
+    for name in SHARES[prompts.set]:
+        rows, hashes[name] = _read(name, prompts)
+        fresh = [row for row in rows if row.text not in seen]
+        found[name] = [row for row in fresh if not blocked & set(_words(row.text))]
+        num_blocked += len(fresh) - len(found[name])
+        seen |= {row.text for row in rows}
+    return _Lists(found, hashes, num_blocked)
 
 
 def _split(num: int, shares: dict[str, int]) -> dict[str, int]:

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from rocm.study.design.recipe import Recipe
+from rocm.study.design.prompts import largest_num
+from rocm.study.design.recipe import Recipe, num_check_prompts
 from rocm.study.store.blocks import MIN_GAP
 
 CANDIDATES = 3
@@ -21,14 +22,20 @@ def next_recipe(recipe: Recipe) -> Recipe:
 def last_recipe(
     recipe: Recipe, arms: list[dict[str, Any]], rewards: tuple[str, ...] = ()
 ) -> Recipe:
-    """The study of other arms, on as many prompts of the test part; every two arms are compared."""
-    num_pairs = recipe.prompts.num * len(arms) * (len(arms) - 1) // 2
+    """The study of other arms, every two of them compared, on prompts of the test part.
+
+    It has as many prompts as the study before, or all of a smaller test part.
+    """
+    prompts = recipe.prompts.model_copy(update={"split": "test"})
+    num_extra = recipe.practice + num_check_prompts(recipe.checks_per_rater)
+    num = largest_num(prompts, num_extra) or prompts.num  # too few: building it says so
+    num_pairs = num * len(arms) * (len(arms) - 1) // 2
     main = min(recipe.main_per_rater, num_pairs)
     return _changed(
         recipe,
         arms=arms,
         rewards=rewards,
-        prompts=recipe.prompts.model_dump() | {"split": "test"},
+        prompts=prompts.model_dump() | {"num": num},
         comparisons="all",
         within_arms=False,
         seeds_per_prompt=1,

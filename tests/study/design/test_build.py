@@ -18,8 +18,9 @@ from rocm.study.archive.verify import verify
 from rocm.study.design import lifecycle
 from rocm.study.design.build import Build, build, identified
 from rocm.study.design.manifest import digest
-from rocm.study.design.prompts import sample
-from rocm.study.design.recipe import Prompts, Recipe
+from rocm.study.design.prompts import largest_num, sample
+from rocm.study.design.recipe import Prompts, Recipe, num_check_prompts
+from rocm.study.design.rounds import last_recipe
 from rocm.study.statistics.votes import Votes
 from rocm.study.store import tables
 from rocm.study.store.erase import erase, forget_payments
@@ -307,6 +308,26 @@ def test_the_papers_prompts_are_one_third_parti(tmp_path):
     assert (sources.count("parti"), sources.count("hps"), len(found.extra)) == (10, 20, 3)
     assert "Arts" in {row.category for row in found.analyzed}
     assert not {row.text for row in found.extra} & {row.text for row in found.analyzed}
+
+
+@pytest.mark.parametrize("num_extra", [0, 7])
+def test_the_largest_sample_is_the_last_that_can_be_taken(num_extra):
+    prompts = Prompts(set="own", split="test", num=1000)
+    num = largest_num(prompts, num_extra)
+    fitting = prompts.model_copy(update={"num": num})
+    assert len(sample(fitting, num_extra, seed=0).analyzed) == num
+    with pytest.raises(ConfigError):
+        sample(prompts.model_copy(update={"num": num + 1}), num_extra, seed=0)
+    few = prompts.model_copy(update={"num": num - 5})
+    assert largest_num(few, num_extra) == few.num
+
+
+def test_the_last_study_of_a_large_one_takes_the_whole_test_part():
+    large = Recipe.load(RECIPE | {"prompts": {"set": "own", "split": "training", "num": 500}})
+    last = last_recipe(large, [arm.model_dump() for arm in large.arms])
+    num_extra = last.practice + num_check_prompts(last.checks_per_rater)
+    assert last.prompts.split == "test"
+    assert len(sample(last.prompts, num_extra, last.seed).analyzed) == last.prompts.num
 
 
 def test_figure_3_compares_each_reward_with_its_own():
