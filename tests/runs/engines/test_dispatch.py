@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -142,6 +143,20 @@ def test_a_job_that_never_began(cluster, dispatcher, clock, tmp_path, answer, st
     look(dispatcher, clock, [run])
     assert run.status().state == state
     assert job_of(run).job == ("2_0" if answer == "NODE_FAIL" else "1_0")
+
+
+@pytest.mark.parametrize(("began", "state"), [(False, "interrupted"), (True, "submitted")])
+def test_a_job_that_slurm_forgot_was_canceled_unless_it_began(
+    cluster, dispatcher, clock, tmp_path, began, state
+):
+    (run,) = make_runs(tmp_path, 1)
+    dispatcher.submit([run], "slurm")
+    if began:  # Slurm makes the file of a job's output
+        Path(job_of(run).script).with_name("1_0.out").touch()
+    cluster.states.clear()
+    for _ in range(2):
+        look(dispatcher, clock, [run])
+    assert run.status().state == state
 
 
 def test_a_job_that_dies_again_and_again_is_given_up_with_the_end_of_its_log(
