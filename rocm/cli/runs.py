@@ -113,11 +113,13 @@ def _list(runs: Runs, options: argparse.Namespace) -> str:
 def _line(report: RunReport) -> str:
     status = report.status
     state = status.state if report.position is None else f"queued ({report.position})"
+    state += f" at {status.engine.capitalize()}" if status.engine else ""
     results = "no reward yet" if report.reward is None else f"reward {number(report.reward, 3)}"
     if report.judge is not None:
         results += f"  judge {number(report.judge, 3)}"
-    words = f"{report.run_id:48} {state:12} {status.step}/{status.num_steps}  {results}"
-    return f"{words}  {report.name}"
+    words = f"{report.run_id:48} {state:20} {status.step}/{status.num_steps}  {results}"
+    trouble = f"\n    {status.error}" if status.engine and status.error else ""
+    return f"{words}  {report.name}{trouble}"
 
 
 def _list_queue(runs: Runs, options: argparse.Namespace) -> str:
@@ -143,13 +145,14 @@ def _cancel(runs: Runs, options: argparse.Namespace) -> str:
 
 
 def _stop(runs: Runs, options: argparse.Namespace) -> str:
+    is_waiting = runs.report(options.run_id).status.is_queued
     runs.stop(options.run_id)
-    return f"{options.run_id} stops after its update."
+    return f"{options.run_id} {'is canceled' if is_waiting else 'stops after its update'}."
 
 
 def _resume(runs: Runs, options: argparse.Namespace) -> str:
     runs.resume(options.run_id)
-    return f"{options.run_id} is queued."
+    return f"{options.run_id} is {runs.report(options.run_id).status.state}."
 
 
 def _continue(runs: Runs, options: argparse.Namespace) -> str:

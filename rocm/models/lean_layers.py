@@ -62,7 +62,8 @@ class _NormSilu(Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         (x,), layer = ctx.saved_tensors, ctx.layer
         normal, mean, rstd = _normalized(x, layer)
-        inner = torch.ops.aten.silu_backward(gradient, normal)
+        # On CPUs torch 2.11 returns a wrong gradient if it lies in memory in another order than x.
+        inner = torch.ops.aten.silu_backward(gradient.contiguous(), normal)
         sizes = (len(x), x.shape[1], x[0, 0].numel(), layer.num_groups)
         weight = layer.weight.to(x.dtype)
         only_x = [True, False, False]

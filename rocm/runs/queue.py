@@ -24,6 +24,7 @@ import psutil
 from filelock import FileLock, Timeout
 
 from rocm.errors import RocmError, RunError
+from rocm.runs.engines.base import EngineError
 from rocm.runs.engines.dispatch import Dispatcher
 from rocm.runs.run_dir import RunDir
 from rocm.storage.files import make_folder
@@ -66,11 +67,18 @@ class Queue:
     def add(self, run: RunDir, engine: str = "") -> None:
         """Append a run, or hand it to an engine; it starts at once if none is training.
 
-        Without `engine` it goes where it was before. RunError if it waits or trains.
+        Without `engine` it goes where it was before. RunError if it waits or trains; EngineError,
+        and the run stays as it is, if the engine cannot be used.
         """
         self._check_idle(run)
         engine = engine or run.engine or "local"
         if engine != "local":
+            try:
+                self.check(engine)
+            except EngineError as error:
+                raise EngineError(
+                    f"{error} To train the run here: python -m rocm train --resume {run.path}"
+                ) from error
             return self.submit([run], engine)
         with self.locked():
             self._check_idle(run)
@@ -120,7 +128,10 @@ class Queue:
                     waiting.mark_waiting(place)
 
     def cancel(self, run: RunDir) -> None:
-        """Take a waiting run out of the queue; it is kept. RunError if it does not wait."""
+        """Take a waiting run out of the queue; it is kept. RunError if it does not wait.
+
+        EngineError if the run is canceled, but not its job.
+        """
         with self.locked():
             if self._state(run) not in ("queued", "submitted"):
                 raise RunError(
@@ -129,7 +140,13 @@ class Queue:
                     else f"{run.path.name} is {self._state(run)}: there is nothing to cancel."
                 )
             run.mark_ended("cancelled")
-            self._dispatcher.cancel(run)
+            try:
+                self._dispatcher.cancel(run)
+            except RocmError as error:
+                raise EngineError(
+                    f"{run.path.name} is canceled, but its job could not be ended: {error} If the "
+                    "job begins, it ends without training."
+                ) from error
 
     def stop(self, run: RunDir, grace_s: float = STOP_GRACE_S) -> None:
         """Stop a run after this update; after `grace_s` with a signal, after twice that a kill."""

@@ -108,7 +108,7 @@ class Pilot:
         if each is None or fresh is None:
             return f"{words}; no run of this model on this machine yet, so the time is unknown."
         most = num * each + num_fresh * fresh
-        return f"{words}: about {duration(num * each)}, or {duration(most)} with these."
+        return f"{words}: about {duration(num * each)} of training, or {duration(most)} with these."
 
     def note(self, words: str) -> None:
         """Say what the pilot is doing, in progress.txt."""

@@ -28,6 +28,7 @@ from rocm.runs.run_dir import RunDir
 
 Lock = Callable[[], AbstractContextManager[None]]
 LOOK_S = 10.0
+UNKNOWN = "It is unknown whether the run still waits."
 FORCED = "The trainer did not stop; its job was ended."
 
 
@@ -66,6 +67,7 @@ class Dispatcher:
         self._engines: dict[str, Engine] = {}
         self._asked: dict[str, float] = {}
         self._answered: dict[str, float] = {}
+        self._said: dict[str, str] = {}
         self._settings = Settings()
 
     def check(self, name: str) -> None:
@@ -99,18 +101,22 @@ class Dispatcher:
         """Ask each engine that is due about its runs, and act `locked` on what it says.
 
         Nobody waits for the lock while an engine is slow to answer. What is wrong with one engine,
-        its settings or the files of a run is printed, and holds up nothing else.
+        its settings or the files of a run is printed once, and holds up nothing else.
         """
         for name, own in by_engine.items():
             if self._clock() - self._asked.get(name, -LOOK_S) < LOOK_S:
                 continue
             self._asked[name] = self._clock()
             try:
-                words = self._words(name, _jobs(own))
+                words = self._words(name, _jobs(own), locked)
                 with locked():
                     self._act(name, _jobs(run for run in own if _is_open(run)), words)
+                reason = ""
             except RocmError as error:
-                _say(f"{error}")
+                reason = str(error)
+            if reason and reason != self._said.get(name):
+                _say(reason)
+            self._said[name] = reason
 
     def cancel(self, run: RunDir) -> None:
         """End the job of a run, if it has one."""
@@ -132,6 +138,8 @@ class Dispatcher:
     def _act(self, name: str, jobs: list[tuple[RunDir, Job]], words: Mapping[str, Word]) -> None:
         for run, job in jobs:
             if job.job in words:
+                if job.word == "silent":
+                    _tell_waiting(run, name, "")
                 self._settle(run, _note(run, job, words[job.job]))
         left = [(run, _job(run)) for run, _ in jobs if _is_open(run)]
         ready = [run for run, job in left if not job.job]
@@ -146,18 +154,19 @@ class Dispatcher:
         except EngineError as error:  # tried again at the next look
             reason = str(error)
         for run in ready:
-            if run.written_state() == "submitted" and run.status().error != reason:
-                run.mark_waiting(name, error=reason)
+            _tell_waiting(run, name, reason)
 
-    def _words(self, name: str, jobs: list[tuple[RunDir, Job]]) -> dict[str, Word]:
+    def _words(self, name: str, jobs: list[tuple[RunDir, Job]], locked: Lock) -> dict[str, Word]:
         """The engine's word; after `SILENT_S` without an answer it is `silent` about all runs."""
         try:
             words = self._engine(name).words({job.job for _, job in jobs if job.job})
-        except EngineError:
+        except EngineError as error:
             now = self._clock()
             if now - self._answered.setdefault(name, now) > SILENT_S:
-                for run, job in jobs:
-                    _note(run, job, "silent")
+                with locked():
+                    for run, job in jobs:
+                        _note(run, job, "silent")
+                        _tell_waiting(run, name, f"{UNKNOWN} {error}")
             raise
         self._answered[name] = self._clock()
         return words
@@ -201,6 +210,12 @@ class Dispatcher:
 def _note(run: RunDir, job: Job, word: Word) -> Job:
     """Keep a word that is news."""
     return job if job.word == word else replace(job, word=word).write(run)
+
+
+def _tell_waiting(run: RunDir, name: str, reason: str) -> None:
+    """Keep in a waiting run's state what is wrong, if that is news."""
+    if run.written_state() == "submitted" and run.status().error != reason:
+        run.mark_waiting(name, error=reason)
 
 
 def _job(run: RunDir) -> Job:

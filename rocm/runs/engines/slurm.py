@@ -124,7 +124,14 @@ class Slurm:
                 raise
             text = ""
         known = _states(text)
-        return {job: known.get(job, "gone") for job in jobs}
+        return {job: known.get(job) or self._forgotten(job) for job in jobs}
+
+    def _forgotten(self, job: str) -> Word:
+        """Slurm keeps no trace of a job of an array that was canceled before it began."""
+        return "gone" if self._output(job) else "cancelled"
+
+    def _output(self, job: str) -> list[Path]:
+        return list(self._folder.glob(f"*/{job}.out"))
 
     def cancel(self, job: str) -> None:
         """With scancel, which ends a waiting job at once and a running one by SIGTERM."""
@@ -132,7 +139,7 @@ class Slurm:
 
     def log(self, job: str) -> str:
         """The job's own output, which is empty unless it ended before its run's log began."""
-        paths = list(self._folder.glob(f"*/{job}.out"))
+        paths = self._output(job)
         return paths[0].read_text(encoding="utf-8", errors="replace") if paths else ""
 
 

@@ -25,6 +25,7 @@ from rocm.study.store.database import Change, Database
 from rocm.study.store.restore import (
     backup_files,
     contents,
+    exclusive,
     kept,
     newest_snapshot,
     replay,
@@ -124,30 +125,34 @@ class Backup:
 
         StudyError if the database lacks what the backup holds and was not deleted on purpose.
         """
-        with self.database.alone() as connection, self._lock:
-            try:
-                saved = kept(self.folder)  # first: another process may go on storing
-                if not self._has_deleted and contents(connection).lacks(saved):
-                    raise StudyError(
-                        f"The backup in {self.folder} holds votes or studies that the database "
-                        "lacks, so no new copy replaces it. Restart the app: it restores them."
-                    )
-                self.folder.mkdir(parents=True, exist_ok=True)
-                number = max((known for _, known in backup_files(self.folder)), default=0) + 1
-                target = self.folder / f"snapshot-{number:06d}.sqlite3"
-                local = self.database.file.with_name(f".{target.name}")
-                local.unlink(missing_ok=True)
-                # The folder may have no working locks: SQLite writes beside its own file only.
-                connection.execute("VACUUM INTO ?", (str(local),))
-                _move(local, target)
-            except (OSError, sqlite3.Error) as error:
+        with self.database.alone() as connection, self._lock, exclusive(self.database.file):
+            return self._snapshot(connection)
+
+    def _snapshot(self, connection: sqlite3.Connection) -> Path:
+        try:
+            saved = kept(self.folder)  # first: another process may go on storing
+            if not self._has_deleted and contents(connection).lacks(saved):
                 raise StudyError(
-                    f"The backup cannot be written to {self.folder}: {error}. Mend the folder."
-                ) from error
-            self._number, self._num_rows, self._seen = number, 0, self._version()
-            self._has_deleted, self._squashes = False, True
-            self._prune(number)
-            self._written()
+                    f"The backup in {self.folder} holds votes or studies that the database "
+                    "lacks, so no new copy replaces it. Restart the app: it restores them."
+                )
+            self.folder.mkdir(parents=True, exist_ok=True)
+            number = max((known for _, known in backup_files(self.folder)), default=0) + 1
+            target = self.folder / f"snapshot-{number:06d}.sqlite3"
+            local = self.database.file.with_name(f".{target.name}")
+            local.unlink(missing_ok=True)
+            seen = self._version()  # before the copy, which may lack what comes meanwhile
+            # The folder may have no working locks: SQLite writes beside its own file only.
+            connection.execute("VACUUM INTO ?", (str(local),))
+            _move(local, target)
+        except (OSError, sqlite3.Error) as error:
+            raise StudyError(
+                f"The backup cannot be written to {self.folder}: {error}. Mend the folder."
+            ) from error
+        self._number, self._num_rows, self._seen = number, 0, seen
+        self._has_deleted, self._squashes = False, True
+        self._prune(number)
+        self._written()
         return target
 
     def forget_the_past(self) -> None:
@@ -195,7 +200,7 @@ class Backup:
                 path.unlink(missing_ok=True)
 
     def _committed(self, changes: list[Change]) -> None:
-        with self._lock:
+        with self.database.alone() as connection, self._lock:
             self._waiting.append(json.dumps(changes) + "\n")
             self.num_given += sum(name == "vote" for name, _ in changes)
             self._num_rows += len(changes)
@@ -204,14 +209,15 @@ class Backup:
             try:
                 # What was deleted, or written by another process, is told by a snapshot only. A
                 # journal is worth nothing without its snapshot, nor before another process's.
-                if (
-                    self._num_rows > ROWS_BEFORE_SNAPSHOT
-                    or self._version() != self._seen
-                    or newest_snapshot(self.folder) != self._number
-                ):
-                    self.snapshot()
-                else:
-                    self._append()
+                with exclusive(self.database.file):
+                    if (
+                        self._num_rows > ROWS_BEFORE_SNAPSHOT
+                        or self._version() != self._seen
+                        or newest_snapshot(self.folder) != self._number
+                    ):
+                        self._snapshot(connection)
+                    else:
+                        self._append()
             except (OSError, StudyError) as error:  # told by `status`; the vote is stored
                 self._error = str(error)
 

@@ -9,13 +9,14 @@ import os
 import re
 import shutil
 import sqlite3
-from collections.abc import Iterable
-from contextlib import closing
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from filelock import FileLock, Timeout
 from sqlalchemy import Table
 
 from rocm.errors import StoreUnavailable, StudyError
@@ -26,6 +27,7 @@ from rocm.study.store.store import Store
 
 NAME = re.compile(r"(snapshot|journal)-(\d{6})\.(sqlite3|jsonl)")
 PARTS = ("", "-wal", "-shm")
+WAIT_S = 20.0
 log = logging.getLogger(__name__)
 
 Answered = tuple[str, int, str]
@@ -111,19 +113,37 @@ def kept(folder: Path) -> Contents:
     return counting.contents()
 
 
+@contextmanager
+def exclusive(file: Path) -> Iterator[None]:
+    """Keep other processes of a database from its backup; StudyError if that takes long."""
+    try:
+        lock = FileLock(file.with_name(f".{file.name}.backup-lock")).acquire(WAIT_S)
+    except Timeout as error:
+        raise StudyError(
+            f"Another process has used the backup of {file} for {WAIT_S:g} s. End that process."
+        ) from error
+    with lock:
+        yield
+
+
 def restore(file: Path, folder: Path) -> int:
     """Make a database from its backup unless it holds all of it; the number of commits replayed.
 
     StudyError if either holds what the other lacks, or the newest snapshot is damaged or all are
     lost: a person must choose then.
     """
+    if not backup_files(folder):
+        return 0
+    with exclusive(file):
+        return _restore(file, folder)
+
+
+def _restore(file: Path, folder: Path) -> int:
     saved = kept(folder)  # before the database: a commit is there first
     present = _present(file)
     if present and not present.lacks(saved):
         return 0
     journals = sorted(backup_files(folder), key=lambda one: one[1])
-    if not journals:
-        return 0
     newest = newest_snapshot(folder)
     if not newest:
         raise StudyError(

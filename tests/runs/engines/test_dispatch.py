@@ -3,9 +3,11 @@
 import json
 import os
 import subprocess
+from pathlib import Path
 
 import pytest
 
+from rocm.cli.engines import bring_here
 from rocm.cli.main import main
 from rocm.config import RunConfig
 from rocm.errors import ConfigError, RunError
@@ -47,6 +49,9 @@ class FakeSlurm:
 
     def squeue(self, command):
         return "".join(f"{job}|{state}\n" for job, state in self.states.items())
+
+    def scontrol(self, command):
+        return "Slurmctld(primary) is UP"
 
     def sacct(self, command):
         return self.accounts
@@ -144,6 +149,20 @@ def test_a_job_that_never_began(cluster, dispatcher, clock, tmp_path, answer, st
     assert job_of(run).job == ("2_0" if answer == "NODE_FAIL" else "1_0")
 
 
+@pytest.mark.parametrize(("began", "state"), [(False, "interrupted"), (True, "submitted")])
+def test_a_job_that_slurm_forgot_was_canceled_unless_it_began(
+    cluster, dispatcher, clock, tmp_path, began, state
+):
+    (run,) = make_runs(tmp_path, 1)
+    dispatcher.submit([run], "slurm")
+    if began:  # Slurm makes the file of a job's output
+        Path(job_of(run).script).with_name("1_0.out").touch()
+    cluster.states.clear()
+    for _ in range(2):
+        look(dispatcher, clock, [run])
+    assert run.status().state == state
+
+
 def test_a_job_that_dies_again_and_again_is_given_up_with_the_end_of_its_log(
     cluster, dispatcher, clock, tmp_path
 ):
@@ -185,7 +204,7 @@ def test_a_requeued_job_waits_again(cluster, dispatcher, clock, tmp_path, monkey
 def test_a_silent_engine_loses_only_runs_without_a_sign_of_life(
     cluster, dispatcher, clock, tmp_path, monkeypatch
 ):
-    _, training, silent = runs = make_runs(tmp_path, 3)
+    waiting, training, silent = runs = make_runs(tmp_path, 3)
     dispatcher.submit(runs, "slurm")
     silent.write_state("running")
     with training.acquire_lock():
@@ -196,10 +215,37 @@ def test_a_silent_engine_loses_only_runs_without_a_sign_of_life(
         states = [run.status().state for run in runs]
         assert states == ["submitted", "running", "lost"]
         assert "does not answer" in silent.status().error
+        assert "Unable to contact" in waiting.status().error
         cluster.reason = ""
         cluster.states |= {"1_1": "RUNNING", "1_2": "RUNNING"}
         look(dispatcher, clock, runs)
         assert silent.status().state == "running"
+        assert (waiting.status().state, waiting.status().error) == ("submitted", "")
+
+
+def test_a_run_whose_engine_is_away_is_canceled_and_stays_so_until_it_is_trained_here(
+    cluster, tmp_path
+):
+    runs = Runs(tmp_path)
+    runs.queue.ensure_worker = lambda: None
+    (run,) = make_runs(tmp_path, 1)
+    runs.queue.submit([run], "slurm")
+    cluster.reason = "Unable to contact slurm controller"
+    with pytest.raises(EngineError, match=r"is canceled, but its job .* Unable to contact"):
+        runs.stop(run.path.name)
+    with pytest.raises(EngineError, match=f"Unable to contact .* --resume {run.path}"):
+        runs.resume(run.path.name)
+    assert (run.status().state, run.status().error) == ("cancelled", "")
+    bring_here(run)
+    assert (run.status().state, run.engine) == ("starting", "")
+
+
+def test_what_is_wrong_with_an_engine_is_printed_once(cluster, dispatcher, clock, tmp_path, capsys):
+    (run,) = make_runs(tmp_path, 1)
+    dispatcher.submit([run], "slurm")
+    for cluster.reason in ("broken", "broken", "", "broken"):
+        look(dispatcher, clock, [run])
+    assert capsys.readouterr().err.count("broken") == 2
 
 
 def test_a_foreign_engine_and_a_damaged_job_hold_up_no_other_run(

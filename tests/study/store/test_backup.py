@@ -1,6 +1,9 @@
 import os
 import shutil
 import sqlite3
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import pytest
@@ -9,6 +12,7 @@ from rocm.cli.main import main
 from rocm.errors import StoreUnavailable, StudyError
 from rocm.study.archive.bin import DraftBin
 from rocm.study.design import lifecycle
+from rocm.study.store import backup as backups
 from rocm.study.store.backup import Backup, open_store
 from rocm.study.store.erase import erase
 from rocm.study.store.restore import restore
@@ -122,6 +126,48 @@ def test_what_another_process_wrote_is_saved_with_the_next_commit(store, disk, b
     fill(other)
     other.close()
     lifecycle.open_study(store, STUDY)
+    assert_comes_back(store, bucket)
+
+
+def test_what_another_process_writes_during_a_snapshot_is_saved_with_the_next_commit(
+    store, disk, bucket, backup, monkeypatch
+):
+    move = backups._move
+
+    def meanwhile(source: Path, target: Path) -> None:
+        other = Store.open(disk)
+        fill(other)
+        other.close()
+        move(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(backups, "_move", meanwhile)
+        backup.snapshot()
+    lifecycle.open_study(store, STUDY)
+    assert_comes_back(store, bucket)
+
+
+def _begin(together: Barrier) -> None:
+    together.wait(60)
+
+
+def _vote_and_copy(disk: Path, bucket: Path, token: str) -> list[str]:
+    store, backup = open_store(disk, bucket)
+    work(store, token)
+    names = [backup.snapshot().name for _ in range(5)]
+    assert backup.status().num_unsaved == 0
+    store.close()
+    return names
+
+
+def test_processes_that_copy_at_once_lose_no_vote_and_no_snapshot(store, disk, bucket):
+    lifecycle.open_study(store, fill(store))
+    spawn = get_context("spawn")
+    ready = {"initializer": _begin, "initargs": (spawn.Barrier(2),)}
+    with ProcessPoolExecutor(2, mp_context=spawn, **ready) as pool:
+        asked = [pool.submit(_vote_and_copy, disk, bucket, rater(store)) for _ in range(2)]
+        names = [name for one in asked for name in one.result()]
+    assert len(set(names)) == len(names)
     assert_comes_back(store, bucket)
 
 
