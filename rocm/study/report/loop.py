@@ -17,6 +17,7 @@ from rocm.runs.library import Runs
 from rocm.runs.queue import detached
 from rocm.runs.run_dir import RunDir
 from rocm.storage.files import make_folder
+from rocm.storage.numbers import quantity
 from rocm.study.archive.learning import gather
 from rocm.study.archive.preferences import PREFIX, SHARED, with_votes
 from rocm.study.design.background import Builds
@@ -64,7 +65,7 @@ class Loop:
         is_final = self.last_status == "closed"
         runs = ", ".join(f"{method}: {run}" for method, run in self.runs.items())
         last = f"{self.last}, {self.last_status}" if self.last else ""
-        votes = f"{self.num_votes} votes, study {self.status}"
+        votes = f"{quantity(self.num_votes, 'vote')}, study {self.status}"
         claim = "the report is final" if is_final else "after the last study is closed"
         steps = (
             ("Collect votes", votes, is_closed, f"study {'next' if is_closed else 'close'} {own}"),
