@@ -95,9 +95,10 @@ def _taken(store: Store, given: str, config: RunConfig) -> _Taken:
         about.study_id,
         [json.dumps(_row(vote, drew, about.config_sha256)) + "\n" for vote in used],
         f"Study {about.study_id}: {quantity(len(used), 'preference')} of "
-        f"{quantity(len(raters), 'rater')} ({', '.join(sorted(sources))}) on {primary!r}; left out: {len(votes) - len(decided)} "
-        f"ties, {len(decided) - len(used)} votes on prompts that the run is evaluated on or that "
-        "are kept for a last study.",
+        f"{quantity(len(raters), 'rater')} ({', '.join(sorted(sources))}) on {primary!r}; left "
+        f"out: {quantity(len(votes) - len(decided), 'tie')}, "
+        f"{quantity(len(decided) - len(used), 'vote')} on prompts that the run is evaluated on or "
+        "that are kept for a last study.",
     )
 
 

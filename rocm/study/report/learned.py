@@ -140,8 +140,9 @@ def _blocks(lesson: Lesson, learned: Learned) -> list[Block]:
         Paragraph(
             f"Learned from {quantity(len(lesson.votes), 'vote')} of "
             f"{quantity(len(raters), 'rater')} on {quantity(len(prompts), 'prompt')}; pictures of "
-            f"{lesson.model}; studies: {studies}. Effective degrees of freedom: {number(learned.freedom, 1)}. Flipped repeats decided alike: {repeats}. "
-            f"Left out: {lesson.num_kept} votes on prompts of the test part."
+            f"{lesson.model}; studies: {studies}. Effective degrees of freedom: "
+            f"{number(learned.freedom, 1)}. Flipped repeats decided alike: {repeats}. Left out: "
+            f"{quantity(lesson.num_kept, 'vote')} on prompts of the test part."
         ),
         *(Paragraph(f"Refused: {reason}") for reason in learned.refusals),
         Heading("On left-out prompts and raters"),
