@@ -163,8 +163,11 @@ class Studies:
 
     def open(self, study_id: str) -> str:
         """Freeze a draft and let raters in; the manifest's sha256. StudyError if it is no draft."""
-        if self._status(self.store.study(study_id)).state in ("building", "unfinished"):
-            raise StudyError("Some pictures of the study are missing. Finish its build first.")
+        state = self._status(self.store.study(study_id)).state
+        if state == "building":
+            raise StudyError("The study is being built. Open it when its build is finished.")
+        if state == "unfinished":
+            raise StudyError("Some pictures of the study are missing. Resume its build first.")
         return lifecycle.open_study(self.store, study_id)
 
     def widths(self, study_id: str, num_more: int) -> Widths:

@@ -122,9 +122,8 @@ def size_words(progress: StudyProgress, votes_per_pair: int) -> str:
 
 def raters_words(progress: StudyProgress, status: str) -> str:
     """Raters by what they do: `3 active, 2 complete`. Nobody is active in a closed study."""
-    names = {"screened_out": "screened out", "active": "active"}
-    if status == "closed":
-        names["active"] = "incomplete"
+    active = "incomplete" if status == "closed" else "active"
+    names = {"active": active, "screened_out": "screened out"}
     counts = (f"{num:,} {names.get(name, name)}" for name, num in progress.raters.items())
     return ", ".join(counts) or "none yet"
 
