@@ -152,7 +152,7 @@ def _evidence(analysis: Analysis) -> list[Block]:
             e_value(evidence.now),
             e_value(evidence.largest),
             f"yes, after {quantity(evidence.num_votes_at_decision, 'vote')}"
-            if evidence.is_decided
+            if evidence.num_votes_at_decision is not None
             else "no",
             evidence.note or NONE,
         ]
