@@ -9,6 +9,7 @@ import argparse
 import os
 import socket
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -72,7 +73,6 @@ def main() -> None:
     protocol = guarded(bounds)
     brief_log()
     bound_logs()
-    print(f"ROCM Studio, {mode}: http://{host}:{port}", flush=True)
     try:
         if mode == "study":
             serve_study(host, port, votes, guard, protocol)
@@ -87,12 +87,26 @@ def main() -> None:
         votes.api.store.close()
 
 
+def announce(mode: str, host: str, port: int) -> None:
+    """Say where the page is, once it answers there."""
+    print(f"ROCM Studio, {mode}: http://{host}:{port}", flush=True)
+
+
+class Announced(uvicorn.Server):
+    """A server that says where it listens, once it does."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to listen."""
+        await super().startup(sockets)
+        announce("study", self.config.host, self.config.port)
+
+
 def serve_study(
     host: str, port: int, votes: Server, guard: Middleware, protocol: type[Guarded]
 ) -> None:
     """Serve raters only; no handler that trains, draws or administers is even imported."""
     # The access log would hold addresses and, in the query, outside ids.
-    uvicorn.run(
+    config = uvicorn.Config(
         alone(votes, [guard]),
         host=host,
         port=port,
@@ -102,6 +116,8 @@ def serve_study(
         proxy_headers=False,
         server_header=False,
     )
+    with suppress(KeyboardInterrupt):
+        Announced(config).run()
 
 
 def serve_lab(
@@ -115,10 +131,12 @@ def serve_lab(
     slices = zero_gpu() if is_zero_gpu() else None
     studio = Studio(home, votes=votes.api.store, backup=votes.backup, slices=slices)
     studio.runs.queue.watch()
-    build(studio, rule).launch(
+    pages = build(studio, rule)
+    pages.launch(
         server_name=host,
         server_port=port,
         quiet=True,
+        prevent_thread_lock=True,
         **CLOSED,
         app_kwargs={
             "middleware": [guard, only_the_page(), body_limit()],
@@ -127,6 +145,8 @@ def serve_lab(
         theme=theme(),
         css_paths=STYLE,
     )
+    announce("lab", host, port)
+    pages.block_thread()
 
 
 def has_login() -> bool:

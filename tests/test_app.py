@@ -134,6 +134,7 @@ def test_a_server_of_studies_has_nothing_else(tmp_path):
         )
     try:
         assert process.stdout.readline() == f"ROCM Studio, study: http://127.0.0.1:{port}\n"
+        socket.create_connection(("127.0.0.1", port)).close()  # it listens where it says
         codes = {path: answer_of(port, path) for path in ("/", "/config", "/gradio_api/info")}
         page = answer_of(port, "/study/0123456789ab")
         foreign = answer_of(port, "/study/0123456789ab", Host="evil.example")

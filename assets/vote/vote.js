@@ -27,6 +27,7 @@ let isBusy = false;
 
 function show(name) {
   for (const one of SECTIONS) byId(one).hidden = one !== name;
+  byId('contact').hidden = name === 'consent'; // which has it among its facts
   byId('withdraw').hidden = !api.token || !['trial', 'instructions', 'done'].includes(name);
   const title = document.querySelector(`#${name} h2`);
   if (title) title.focus({ preventScroll: name === 'trial' });
@@ -90,7 +91,7 @@ function mark(source) {
 
 function describe() {
   byId('consent-text').textContent = info.consent.text;
-  byId('consent-facts').replaceChildren(...FACTS.filter(([name]) => info.consent[name] !== undefined).flatMap(([name, words]) => {
+  byId('consent-facts').replaceChildren(...FACTS.filter(([name]) => info.consent[name]).flatMap(([name, words]) => {
     const facts = [document.createElement('dt'), document.createElement('dd')];
     facts[0].textContent = words;
     facts[1].textContent = info.consent[name];

@@ -17,6 +17,11 @@ def number(value: float, decimals: int) -> str:
     return f"{value:z,.{decimals}f}".replace("-", MINUS)
 
 
+def quantity(num: int, noun: str) -> str:
+    """A whole number and its noun, in the plural except for 1: '1 rater', '1,200 raters'."""
+    return f"{num:,} {noun}{'' if num == 1 else 's'}"
+
+
 def signed(value: float, decimals: int) -> str:
     """Like `number`, with a plus sign before a positive value."""
     text = number(value, decimals)

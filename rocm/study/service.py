@@ -39,7 +39,7 @@ class StudyStatus:
     """A study at one moment."""
 
     info: StudyContext  # title, manifest, texts
-    state: str  # `unfinished` (pictures are missing), draft, open, paused or closed
+    state: str  # building, `unfinished` (pictures are missing), draft, open, paused or closed
     progress: StudyProgress  # counts of pairs, raters and votes
 
 
@@ -51,11 +51,6 @@ class StudyDetails(StudyStatus):
     num_flagged: int | None  # flagged raters; None for a draft
     num_invited: int  # invitations; from the first one on, nobody else can take part
     backup: str  # state of the backup in words; empty without one
-
-    @property
-    def is_drawing(self) -> bool:
-        """Whether its pictures are being drawn."""
-        return self.build is not None and self.build.state == "drawing"
 
 
 @dataclass(frozen=True)
@@ -99,9 +94,13 @@ class Studies:
         return self._backup.status().words(datetime.now(UTC)) if self._backup else ""
 
     def _status(self, info: StudyContext) -> StudyStatus:
+        state, is_drawing = info.status, self.builds.is_drawing(info.study_id)
         progress = study_progress(self.store, info.study_id)
-        is_drawn = info.status != "draft" or progress.num_pairs or progress.num_struck
-        return StudyStatus(info, info.status if is_drawn else "unfinished", progress)
+        if state == "draft" and is_drawing:
+            state = "building"
+        elif state == "draft" and not progress.num_pairs and not progress.num_struck:
+            state = "unfinished"
+        return StudyStatus(info, state, progress)
 
     def details(self, study_id: str) -> StudyDetails:
         """A study now; StudyError if there is no such study."""
@@ -148,7 +147,7 @@ class Studies:
         while seed in by_seed and by_seed[seed].state == "closed":
             seed += 1
         known = by_seed.get(seed)
-        if known and (known.state != "unfinished" or self.builds.is_drawing(known.info.study_id)):
+        if known and known.state != "unfinished":
             return known.info.study_id
         return self.builds.start(recipe.model_copy(update={"seed": seed}))
 
@@ -164,7 +163,10 @@ class Studies:
 
     def open(self, study_id: str) -> str:
         """Freeze a draft and let raters in; the manifest's sha256. StudyError if it is no draft."""
-        if self._status(self.store.study(study_id)).state == "unfinished":
+        state = self._status(self.store.study(study_id)).state
+        if state == "building":
+            raise StudyError("The study is being built. Open it when its build is finished.")
+        if state == "unfinished":
             raise StudyError("Some pictures of the study are missing. Resume its build first.")
         return lifecycle.open_study(self.store, study_id)
 

@@ -1,4 +1,5 @@
 import time
+from dataclasses import replace
 from threading import Event
 
 import pytest
@@ -9,7 +10,7 @@ from rocm.study.design.cost import cost_and_power, study_cost
 from rocm.study.design.form import Size, form_recipe, sized_recipe
 from rocm.study.design.recipe import Recipe
 from rocm.study.report.effects import widths
-from rocm.study.report.progress import study_progress
+from rocm.study.report.progress import raters_words, study_progress
 from rocm.study.service import PER_PAGE, Studies
 from rocm.study.store.simulated_raters import crowd_of_score, simulate_raters
 from tests.study.design.test_build import RECIPE, FakeQueue
@@ -74,6 +75,9 @@ def test_a_cancelled_build_is_kept_and_resumed_in_another_app(store, tmp_path):
     study_id = builds.start(Recipe.load(RECIPE))
     until(lambda: builds.status(study_id).done == 4)
     assert builds.status(study_id).total == 2 * 15
+    assert [one.state for one in studies.statuses()] == ["building"]
+    with pytest.raises(StudyError, match="is being built"):
+        studies.open(study_id)
     with pytest.raises(StudyError, match="Another study is being built"):
         builds.start(Recipe.load(RECIPE | {"seed": 9}))
     with pytest.raises(StudyError, match="Cancel the build"):
@@ -189,6 +193,9 @@ def test_progress_counts_raters_votes_and_the_last_minutes(store, study, clock):
     rater(store, "pilot")
     progress = study_progress(store, STUDY)
     assert progress.raters == {"complete": 1}
+    unfinished = replace(progress, raters={"active": 5, "complete": 1})
+    words = [raters_words(unfinished, status) for status in ("open", "closed")]
+    assert words == ["5 active, 1 complete", "5 incomplete, 1 complete"]
     assert (progress.num_pilots, progress.num_raters_needed) == (1, 4)
     # A rater's work are three pairs, practice and a check; each is answered by three questions.
     assert (progress.num_votes, done) == (3 * 5, 5)

@@ -23,10 +23,19 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def export(store: Store, pictures: Pictures, study_id: str, folder: Path, question: str) -> Path:
-    """Write every export of a frozen study, with preferences on `question`, into a folder."""
+    """Write every export of a closed study, with preferences on `question`, into a folder.
+
+    StudyError before it is closed: votes with the names of arms tell the outcome.
+    """
     about = store.study(study_id)
     if about.config_sha256 is None:
         raise StudyError("A draft has no votes to export. Open the study first.")
+    if about.status != "closed":
+        raise StudyError(
+            f"The study is {about.status}, and an export tells its outcome. Close it first: "
+            f"python -m rocm study close {study_id}. For a copy of the votes without the names of "
+            f"the arms: python -m rocm study pack {study_id} --votes"
+        )
     keys = [asked.key for asked in store.questions(study_id)]
     if question not in keys:
         raise StudyError(f"question={question!r} is not asked here: {', '.join(keys)}.")

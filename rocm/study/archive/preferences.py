@@ -17,6 +17,7 @@ from rocm.errors import StudyError
 from rocm.prompts.split import part_of, prompts_of
 from rocm.runs.adapters import BASE, WEIGHTS
 from rocm.storage.files import make_folder, write_atomic
+from rocm.storage.numbers import quantity
 from rocm.storage.paths import ROOT
 from rocm.study.archive.export import is_analyzed
 from rocm.study.store.rows import Vote
@@ -93,10 +94,11 @@ def _taken(store: Store, given: str, config: RunConfig) -> _Taken:
     return _Taken(
         about.study_id,
         [json.dumps(_row(vote, drew, about.config_sha256)) + "\n" for vote in used],
-        f"Study {about.study_id}: {len(used)} preferences of {len(raters)} raters "
-        f"({', '.join(sorted(sources))}) on {primary!r}; left out: {len(votes) - len(decided)} "
-        f"ties, {len(decided) - len(used)} votes on prompts that the run is evaluated on or that "
-        "are kept for a last study.",
+        f"Study {about.study_id}: {quantity(len(used), 'preference')} of "
+        f"{quantity(len(raters), 'rater')} ({', '.join(sorted(sources))}) on {primary!r}; left "
+        f"out: {quantity(len(votes) - len(decided), 'tie')}, "
+        f"{quantity(len(decided) - len(used), 'vote')} on prompts that the run is evaluated on or "
+        "that are kept for a last study.",
     )
 
 

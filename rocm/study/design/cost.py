@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import func, select
 
 from rocm.errors import StudyError
-from rocm.storage.numbers import number
+from rocm.storage.numbers import number, quantity
 from rocm.study.design.recipe import Recipe
 from rocm.study.statistics.power import (
     INTRODUCTION_MINUTES,
@@ -50,13 +50,13 @@ class StudyCost:
     def words(self) -> str:
         """Pairs, raters, minutes and pay in a sentence or two."""
         pay = f" Total pay at {number(self.pay_per_hour, 2)} per hour: {number(self.work.cost, 2)}."
-        within = f" and {self.num_within} pairs within arms" if self.num_within else ""
+        within = f" and {quantity(self.num_within, 'pair')} within arms" if self.num_within else ""
         return (
-            f"{number(sum(self.sizes), 0)} pairs in {len(self.sizes)} "
-            f"comparison{'s' * (len(self.sizes) > 1)}{within}, each "
-            f"judged {self.votes} times, by {self.num_raters} raters. A rater judges "
-            f"{self.work.trials_per_rater} pairs, repeats and checks included, in about "
-            f"{number(self.work.minutes_per_rater, 0)} min at "
+            f"{quantity(sum(self.sizes), 'pair')} in {quantity(len(self.sizes), 'comparison')}"
+            f"{within}, each judged {quantity(self.votes, 'time')}, by "
+            f"{quantity(self.num_raters, 'rater')}. A rater judges "
+            f"{quantity(self.work.trials_per_rater, 'pair')}, repeats and checks included, in "
+            f"about {number(self.work.minutes_per_rater, 0)} min at "
             f"{number(self.seconds_per_pair, 0)} s per pair, {number(INTRODUCTION_MINUTES, 0)} min "
             f"of them before the first pair.{pay if self.pay_per_hour else ''}"
         )

@@ -111,7 +111,7 @@ class Consent(Part):
     contact: str = field(
         ..., "Contact", "Address that raters can write to.", min_length=3, max_length=200
     )
-    min_age: int = field(..., "Minimum age", "Age in years to take part.", ge=0, le=120)
+    min_age: int = field(..., "Minimum age", "In years; 0 asks for no age.", ge=0, le=120)
     ethics: Sentences = field(..., "Ethics approval", "Reference, or the reason why there is none.")
     pay: Line = field(..., "Payment", "What raters receive, or 'unpaid'.")
     retention: Sentences = field(..., "Retention", "How long votes are kept.")

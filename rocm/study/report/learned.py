@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rocm.errors import StudyError
-from rocm.storage.numbers import number
+from rocm.storage.numbers import number, quantity
 from rocm.study.archive.learning import Lesson
 from rocm.study.report.cells import share
 from rocm.study.report.document import Block, Heading, Paragraph, TextTable, to_html, to_markdown
@@ -138,10 +138,11 @@ def _blocks(lesson: Lesson, learned: Learned) -> list[Block]:
     repeats = share(learned.repeats) if learned.repeats.total else "not measured: no repeats"
     return [
         Paragraph(
-            f"Learned from {len(lesson.votes)} votes of {len(raters)} raters on {len(prompts)} "
-            f"prompts; pictures of {lesson.model}; studies: {studies}. Effective degrees of "
-            f"freedom: {number(learned.freedom, 1)}. Flipped repeats decided alike: {repeats}. "
-            f"Left out: {lesson.num_kept} votes on prompts of the test part."
+            f"Learned from {quantity(len(lesson.votes), 'vote')} of "
+            f"{quantity(len(raters), 'rater')} on {quantity(len(prompts), 'prompt')}; pictures of "
+            f"{lesson.model}; studies: {studies}. Effective degrees of freedom: "
+            f"{number(learned.freedom, 1)}. Flipped repeats decided alike: {repeats}. Left out: "
+            f"{quantity(lesson.num_kept, 'vote')} on prompts of the test part."
         ),
         *(Paragraph(f"Refused: {reason}") for reason in learned.refusals),
         Heading("On left-out prompts and raters"),

@@ -2,6 +2,7 @@
 study of those arms. Where it stands, and the steps that follow.
 """
 
+import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from rocm.runs.library import Runs
 from rocm.runs.queue import detached
 from rocm.runs.run_dir import RunDir
 from rocm.storage.files import make_folder
+from rocm.storage.numbers import quantity
 from rocm.study.archive.learning import gather
 from rocm.study.archive.preferences import PREFIX, SHARED, with_votes
 from rocm.study.design.background import Builds
@@ -64,7 +66,7 @@ class Loop:
         is_final = self.last_status == "closed"
         runs = ", ".join(f"{method}: {run}" for method, run in self.runs.items())
         last = f"{self.last}, {self.last_status}" if self.last else ""
-        votes = f"{self.num_votes} votes, study {self.status}"
+        votes = f"{quantity(self.num_votes, 'vote')}, study {self.status}"
         claim = "the report is final" if is_final else "after the last study is closed"
         steps = (
             ("Collect votes", votes, is_closed, f"study {'next' if is_closed else 'close'} {own}"),
@@ -187,6 +189,7 @@ class Loops:
     def __init__(self, home: Path, results: Results, runs: Runs, builds: Builds | None):
         """`results` know the votes, `runs` queue arms, `builds` draw studies."""
         self._home, self._results, self._runs, self._builds = home, results, runs, builds
+        self._round: subprocess.Popen[bytes] | None = None
 
     def stages(self, study_id: str) -> list[Stage]:
         """Every step of a study's loop, in order."""
@@ -194,13 +197,18 @@ class Loops:
 
     def next_round(self, study_id: str) -> str:
         """Draw a further round in a process of its own; where it appears, in words."""
+        if self._round and self._round.poll() is None:
+            raise StudyError("A round is being drawn already. Wait until it is a draft.")
         gather(self._results.store, [study_id])  # refuses before anything is drawn
         log = self._home / "studies" / study_id / "next.log"
         make_folder(log.parent)
         command = [sys.executable, "-m", "rocm", "study", "next", study_id]
         with open(log, "ab") as output:
-            self._process = detached(command, output, ROCM_HOME=str(self._home.resolve()))
-        return f"The round is being drawn. It appears on the Study page as a draft. Log: {log}"
+            self._round = detached(command, output, ROCM_HOME=str(self._home.resolve()))
+        return (
+            "The round is being drawn. The Study page shows it as unfinished until its pairs are "
+            f"picked, then as a draft; do not resume its build meanwhile. Log: {log}"
+        )
 
     def train(self, study_id: str) -> str:
         """Queue the missing arms, in words."""

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, func, select
 
 from rocm.algorithms.intervals import Z
-from rocm.storage.numbers import number
+from rocm.storage.numbers import number, quantity
 from rocm.study.store.store import ADDRESSES, Store
 from rocm.study.store.tables import event, pair, rater, trial, vote
 
@@ -111,6 +111,23 @@ def _few_addresses(connection: Connection, study_id: str) -> str:
     )
 
 
+def size_words(progress: StudyProgress, votes_per_pair: int) -> str:
+    """Pairs, prompts, votes and raters: `60 pairs of 20 prompts, each judged 5 times, by ...`."""
+    return (
+        f"{quantity(progress.num_pairs, 'pair')} of {quantity(progress.num_prompts, 'prompt')}, "
+        f"each judged {quantity(votes_per_pair, 'time')}, by "
+        f"{quantity(progress.num_raters_needed, 'rater')}"
+    )
+
+
+def raters_words(progress: StudyProgress, status: str) -> str:
+    """Raters by what they do: `3 active, 2 complete`. Nobody is active in a closed study."""
+    active = "incomplete" if status == "closed" else "active"
+    names = {"active": active, "screened_out": "screened out"}
+    counts = (f"{num:,} {names.get(name, name)}" for name, num in progress.raters.items())
+    return ", ".join(counts) or "none yet"
+
+
 def judged(progress: StudyProgress) -> str:
     """How many pairs have been judged, of how many: `Pairs judged: 12 of 300`."""
     done, planned = number(progress.num_judged, 0), number(progress.num_planned, 0)
@@ -121,13 +138,11 @@ def summary(store: Store, study_id: str) -> str:
     """Lines of text: status, counts, and the precision so far."""
     study, progress = store.study(study_id), study_progress(store, study_id)
     size = study.config["design"]["main_per_rater"]
-    counted = ", ".join(f"{num} {status}" for status, num in progress.raters.items())
     lines = [
         f"{study_id}  {study.status}  {study.title}{'  (demo)' if study.is_demo else ''}",
         f"Manifest: {study.config_sha256 or 'not frozen yet'}",
-        f"{progress.num_pairs} pairs of {progress.num_prompts} prompts, each judged "
-        f"{study.votes_per_pair} times, by {progress.num_raters_needed} raters with {size} pairs",
-        f"Raters: {counted or 'none yet'}. {judged(progress)}",
+        f"{size_words(progress, study.votes_per_pair)} with {quantity(size, 'pair')}",
+        f"Raters: {raters_words(progress, study.status)}. {judged(progress)}",
     ]
     if progress.few_addresses:
         lines.append(f"{progress.few_addresses}.")

@@ -21,6 +21,7 @@ from sqlalchemy import func, select
 from rocm import __version__
 from rocm.errors import StudyError
 from rocm.storage.files import make_folder
+from rocm.storage.numbers import quantity
 from rocm.storage.paths import ROOT
 from rocm.storage.progress import tell
 from rocm.study.store import chain
@@ -30,7 +31,7 @@ from rocm.study.store.tables import exclusion, rater, trial, vote
 ANSWER = "answer.json"
 """What the process answered; the last file of a result."""
 REPORTS = ("report.html", "report.md", "report.json")
-REPORT_FORMAT = 5
+REPORT_FORMAT = 6
 """Raised whenever the same votes give another report, so that no older report is shown."""
 COMMAND = (sys.executable, "-m", "rocm.study.report.process")
 EMPTY = {
@@ -85,7 +86,7 @@ class Results:
         is_closed = info.status == "closed"
         if not is_closed and info.config.get("peeking", "hidden") == "hidden":
             words = "Results are hidden until the study is closed. Close it on the Study tab."
-            return replace(result, words=f"{num_votes} votes are stored. {words}")
+            return replace(result, words=f"Votes stored: {num_votes:,}. {words}")
         with self._starting:
             last, process = self._counts.get(study_id, (None, None))
             if not process or process.poll() is not None:
@@ -100,7 +101,9 @@ class Results:
                 if last == folder and not anew:
                     return replace(result, state="failed", words=answer.get("error", ENDED))
                 self._counts[study_id] = (folder, self._start(study_id, folder))
-        return replace(result, state="counting", words=f"Computing results of {num_votes} votes.")
+        return replace(
+            result, state="counting", words=f"Computing results of {quantity(num_votes, 'vote')}."
+        )
 
     def files(self, study_id: str) -> list[Path]:
         """Report, exports, and the study with votes and key; StudyError if it is not closed."""
@@ -201,7 +204,8 @@ def verdict(store: Store, study_id: str, faults: list[str]) -> str:
     words = f"Study {study_id} is intact: hashes, pictures, pairs and votes."
     if num_later:
         words += (
-            f" {num_later} votes were chained after they were made: earlier changes don't show."
+            f" Votes that were chained after they were made: {num_later:,}. Changes before that do "
+            "not show."
         )
     return words
 

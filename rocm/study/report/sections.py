@@ -1,6 +1,6 @@
 """The sections of the report, from an analysis to headings, paragraphs, tables and figures."""
 
-from rocm.storage.numbers import number, signed
+from rocm.storage.numbers import number, quantity, signed
 from rocm.study.report.cells import (
     NONE,
     alpha,
@@ -51,11 +51,11 @@ def _head(info: StudyContext, analysis: Analysis) -> list[Block]:
             f"they were made: {info.num_chained_later}."
         ),
         Paragraph(
-            f"{number(analysis.num_votes, 0)} votes, of which the exclusion rules exclude "
+            f"{quantity(analysis.num_votes, 'vote')}, of which the exclusion rules exclude "
             f"{number(analysis.num_excluded, 0)}. Skipped trials: {info.num_skipped}. Raters who "
             f"withdrew: {info.num_withdrawn}; their answers are in no figure. Per comparison: up "
-            f"to {raters} raters and {prompts} prompts. Prompts: {info.prompts}. Sources of "
-            f"raters: {', '.join(info.sources) or 'not recorded'}."
+            f"to {quantity(raters, 'rater')} and {quantity(prompts, 'prompt')}. Prompts: "
+            f"{info.prompts}. Sources of raters: {', '.join(info.sources) or 'not recorded'}."
         ),
         *(Paragraph(f"Caution: {words}") for words in analysis.cautions),
     ]
@@ -151,17 +151,19 @@ def _evidence(analysis: Analysis) -> list[Block]:
             name,
             e_value(evidence.now),
             e_value(evidence.largest),
-            f"yes, after {evidence.num_votes_at_decision} votes" if evidence.is_decided else "no",
+            f"yes, after {quantity(evidence.num_votes_at_decision, 'vote')}"
+            if evidence.num_votes_at_decision is not None
+            else "no",
             evidence.note or NONE,
         ]
         for name, evidence in analysis.evidence.items()
     ]
+    several = f"; for all {len(rows)} together, {20 * len(rows)} is needed"
     return [
         Heading("Anytime-valid evidence"),
         Paragraph(
             "E-values against a score of 50 %, valid at every look. A single comparison is decided "
-            f"at 5 % if its e-value reaches 20; for all {len(rows)} together, {20 * len(rows)} is "
-            "needed."
+            f"at 5 % if its e-value reaches 20{several if len(rows) > 1 else ''}."
         ),
         TextTable(["comparison", "E now", "largest E", "decided", "note"], rows),
     ]
@@ -336,7 +338,7 @@ def _methods(info: StudyContext, analysis: Analysis) -> list[Block]:
             "E-values mix normal alternatives of spread 0.05 over the same variance. Rankings use "
             "Bradley-Terry, or Davidson's model above 15 % ties, with a two-way bootstrap. "
             "Krippendorff's alpha resamples prompts. Exclusion rules, fixed before opening: "
-            f"{rules} They exclude {analysis.num_excluded} of {analysis.num_votes} votes. Raters "
-            "who withdrew are in no figure."
+            f"{rules} They exclude {analysis.num_excluded} of "
+            f"{quantity(analysis.num_votes, 'vote')}. Raters who withdrew are in no figure."
         ),
     ]

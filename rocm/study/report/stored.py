@@ -7,6 +7,7 @@ import numpy as np
 from sqlalchemy import func, select
 
 from rocm.errors import StudyError
+from rocm.storage.numbers import quantity
 from rocm.study.design.lineage import chain_rows
 from rocm.study.design.rounds import NOT_PICKED
 from rocm.study.report.report import Report, report
@@ -118,10 +119,11 @@ def _design(config: dict[str, Any]) -> str:
     blind = [repr(asked["key"]) for asked in config["questions"] if not asked["show_prompt"]]
     tied = [repr(asked["key"]) for asked in config["questions"] if asked["allow_tie"]]
     words = (
-        f"By design each pair was shown to {numbers['votes_per_pair']} raters, and each rater saw "
-        f"{numbers['main_per_rater']} pairs, {numbers['checks_per_rater']} attention checks and "
-        f"{numbers['repeats_per_rater']} repeats with the sides flipped. Each arm was on the left "
-        "equally often, by pair and by rater."
+        f"By design each pair was shown to {quantity(numbers['votes_per_pair'], 'rater')}, and "
+        f"each rater saw {quantity(numbers['main_per_rater'], 'pair')}, "
+        f"{quantity(numbers['checks_per_rater'], 'attention check')} and "
+        f"{quantity(numbers['repeats_per_rater'], 'repeat')} with the sides flipped. Each arm was "
+        "on the left equally often, by pair and by rater."
     )
     if blind:
         words += f" The prompt was shown only after {', '.join(blind)}."

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from rocm.errors import StudyError
+from rocm.storage.numbers import quantity
 from rocm.study.statistics import agreement
 from rocm.study.statistics.agreement import Alpha, Share
 from rocm.study.statistics.beta_curve import BetaPoint, beta_curve
@@ -175,8 +176,9 @@ def _cautions(results: list[Outcome], num_left_out: int, num_raters: int) -> lis
     )
     if fewest < FEWEST_RATERS:
         cautions.append(
-            f"The 95 % intervals may be too narrow and the p-values too small: only {fewest} "
-            f"raters, fewer than {FEWEST_RATERS}. Use the interval {CAREFUL!r} instead."
+            "The 95 % intervals may be too narrow and the p-values too small: only "
+            f"{quantity(fewest, 'rater')}, fewer than {FEWEST_RATERS}. Use the interval "
+            f"{CAREFUL!r} instead."
         )
     if num_left_out > MANY_LEFT_OUT * num_raters:
         cautions.append(

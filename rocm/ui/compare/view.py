@@ -7,7 +7,7 @@ from rocm.evaluation.formats import interval_text
 from rocm.evaluation.plan import ComparisonPlan
 from rocm.evaluation.store import Status
 from rocm.evaluation.table import ComparisonTable, Row
-from rocm.storage.numbers import duration
+from rocm.storage.numbers import duration, quantity
 from rocm.ui.generate.view import DOT
 from rocm.ui.handlers import fault
 
@@ -36,7 +36,7 @@ def state_line(status: Status, plan: ComparisonPlan) -> str:
     first = plan.columns[0].picture
     seeds = f"seeds {plan.seeds[0]} to {plan.seeds[-1]}"
     about = [
-        _counted(len(plan.prompts), "prompt"),
+        quantity(len(plan.prompts), "prompt"),
         seeds if len(plan.seeds) > 1 else f"seed {plan.seeds[0]}",
         first.model,
     ]
@@ -61,7 +61,7 @@ def table_html(table: ComparisonTable) -> str:
     rows = "".join(_row(table, row) for row in table.rows)
     note = (
         f"Mean \N{PLUS-MINUS SIGN} half of its 95 % interval over "
-        f"{_counted(table.num_prompts, 'prompt')}, {_counted(table.num_seeds, 'seed')} each. "
+        f"{quantity(table.num_prompts, 'prompt')}, {quantity(table.num_seeds, 'seed')} each. "
         "Below: paired difference to the base model; bold: significant at 95 %. Blue: the arm was "
         "trained on this reward. Reward hacking changes saturation, contrast, edge density and "
         "color entropy, and lowers diversity."
@@ -103,13 +103,9 @@ def title(plan: ComparisonPlan) -> str:
     """A comparison in one line."""
     arms = ", ".join(dict.fromkeys(column.label for column in plan.columns))
     first, axis = plan.columns[0].picture, f"{DOT}by {plan.axis}" if plan.axis else ""
-    seeds = f"{_counted(len(plan.seeds), 'seed')} from {plan.seeds[0]}"
-    facts = [_counted(len(plan.prompts), "prompt"), seeds]
+    seeds = f"{quantity(len(plan.seeds), 'seed')} from {plan.seeds[0]}"
+    facts = [quantity(len(plan.prompts), "prompt"), seeds]
     return DOT.join([*facts, f"N {first.num_inference_steps}", arms[:90]]) + axis
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _head(table: ComparisonTable, name: str) -> str:

@@ -3,7 +3,7 @@
 from html import escape
 from typing import Any
 
-from rocm.storage.numbers import number
+from rocm.storage.numbers import number, quantity
 from rocm.study.report.cells import e_value, p_value, percent
 from rocm.study.report.document import table_html
 from rocm.study.report.loop import Stage
@@ -37,7 +37,7 @@ unpack study.zip --key STUDY-key.json</code> gives the same report there.</dd>
 <dt>manifest.json, export.json</dt><dd>The design, and counts with its hash.</dd>
 </dl>
 """
-BADGES = {"draft": "stopped", "open": "running", "paused": "stopped", "closed": "finished"}
+BADGES = {"draft": "queued", "open": "running", "paused": "stopped", "closed": "finished"}
 
 
 def loop_html(stages: list[Stage]) -> str:
@@ -59,7 +59,7 @@ def state_html(result: StudyResult) -> str:
     banners = "".join(f'<div class="mark" role="note">{escape(mark)}</div>' for mark in marks)
     words = result.words
     if result.num_new:
-        words = f"{result.num_new} new votes. Press Refresh to include them."
+        words = f"{quantity(result.num_new, 'new vote')}. Press Refresh to include them."
     kind = "error" if result.state == "failed" else "going" if result.state == "counting" else ""
     note = f'<div class="note {kind}">{escape(words)}</div>' if words else ""
     return (
@@ -90,7 +90,9 @@ def evidence_html(content: dict[str, Any]) -> str:
             name,
             e_value(row["now"]),
             e_value(row["largest"]),
-            f"yes, after {row['num_votes_at_decision']} votes" if row["is_decided"] else "no",
+            f"yes, after {quantity(row['num_votes_at_decision'], 'vote')}"
+            if row["is_decided"]
+            else "no",
             row["note"],
         )
         for name, row in content["results"]["evidence"].items()
@@ -120,8 +122,8 @@ def _sentence(outcome: dict[str, Any]) -> str:
     p = p_value(outcome["holm_p"])
     is_known = outcome["holm_p"] is not None
     test = f"; after Holm: p {p if p[0] == '<' else f'= {p}'}" if is_known else ""
-    counts = (("num_votes", "votes"), ("num_raters", "raters"), ("num_prompts", "prompts"))
-    numbers = ", ".join(f"{outcome[key]} {word}" for key, word in counts)
+    counts = (("num_votes", "vote"), ("num_raters", "rater"), ("num_prompts", "prompt"))
+    numbers = ", ".join(quantity(outcome[key], word) for key, word in counts)
     return (
         f"{names}: <b>{score}</b>. The 95 % interval {number(low, 1)} to {number(high, 1)} % "
         f"{place} 50 %.<small>{numbers}{escape(test)}</small>"

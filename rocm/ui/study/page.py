@@ -33,6 +33,8 @@ ADDRESS = "() => new URL('.', window.location.href.split(/[?#]/)[0]).href"
 RUNNING = ("open", "paused")
 # The states in which a button or box is shown.
 SHOWN = {
+    "cancel": ("building",),
+    "go_on": ("unfinished",),
     "delete": ("unfinished", "draft"),
     "draft_box": ("draft",),
     "open": ("draft",),
@@ -199,7 +201,7 @@ class StudyPage:
 
     def _locked(self) -> Changes:
         panel = self._panel
-        names = (*SHOWN, "as_new", "cancel", "go_on", "question", "invitations")
+        names = (*SHOWN, "as_new", "question", "invitations")
         return {panel[name]: gr.update(visible=False) for name in names} | {
             panel["studies"]: view.NO_LIST,
             panel["state"]: view.NO_TOKEN,
@@ -218,8 +220,8 @@ class StudyPage:
             study, selected = None, ""
         listed = view.study_list(statuses, selected)
         text = view.details(study) if study else view.NOT_CHOSEN if statuses else ""
-        state, is_drawing = (study.state, study.is_drawing) if study else ("", False)
-        key = (selected, state, listed, text, is_drawing)
+        state = study.state if study else ""
+        key = (selected, state, listed, text)
         if key == seen:
             return {panel["seen"]: gr.skip()}
         changes = {
@@ -228,20 +230,15 @@ class StudyPage:
             panel["state"]: text,
             panel["seen"]: key,
         }
-        if not seen or (selected, state, is_drawing) != (*seen[:2], seen[4]):
+        if (selected, state) != seen[:2]:
             changes |= self._controls(study, base)
         return changes
 
     def _controls(self, study: StudyDetails | None, base: str) -> Changes:
         panel = self._panel
-        state, is_drawing = (study.state, study.is_drawing) if study else ("", False)
-        visible = {name: state in states and not is_drawing for name, states in SHOWN.items()}
-        visible |= {
-            "cancel": is_drawing,
-            "go_on": state == "unfinished" and not is_drawing,
-            "as_new": study is not None,
-            "archive": False,
-        }
+        state = study.state if study else ""
+        visible = {name: state in states for name, states in SHOWN.items()}
+        visible |= {"as_new": study is not None, "archive": False}
         if study:
             visible["link"] = state in RUNNING and not study.num_invited
             visible["invite_box"] = visible["invite_box"] and not study.info.is_demo

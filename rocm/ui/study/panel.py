@@ -46,7 +46,7 @@ def build_panel(studies: Studies, token: gr.Textbox, access: Access) -> dict[str
         ),
     }
     panel |= _build_bin()
-    panel["state"] = gr.HTML(view.NOT_CHOSEN, elem_id="study_state")
+    panel["state"] = gr.HTML(view.LOADING, elem_id="study_state")
     with gr.Row(visible=False, elem_classes="question", elem_id="study_question") as question:
         panel["asked"] = gr.HTML()
         panel["sure"] = _button("Yes", "study_sure", "stop")

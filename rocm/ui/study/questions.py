@@ -3,6 +3,7 @@
 from typing import Any
 
 from rocm.errors import ConfigError, StudyError
+from rocm.storage.numbers import quantity
 from rocm.study.service import Studies
 from rocm.ui.study.view import effect
 
@@ -17,10 +18,9 @@ def whole(num: Any) -> int:
 
 def _open(studies: Studies, study_id: str, _: Any) -> str:
     progress = studies.details(study_id).progress
-    return (
-        f"Open the study with {progress.num_pairs} pairs ({progress.num_struck} excluded)? This "
-        "freezes its design permanently."
-    )
+    excluded = f" ({progress.num_struck} excluded)" if progress.num_struck else ""
+    pairs = quantity(progress.num_pairs, "pair")
+    return f"Open the study with {pairs}{excluded}? This freezes its design permanently."
 
 
 def _close(studies: Studies, study_id: str, _: Any) -> str:
@@ -32,7 +32,7 @@ def _close(studies: Studies, study_id: str, _: Any) -> str:
 
 def _more(studies: Studies, study_id: str, num: Any) -> str:
     words = effect(studies.widths(study_id, whole(num)), whole(num))
-    return f"Add {whole(num)} raters? Pairs will be judged unequally often. {words}"
+    return f"Add {quantity(whole(num), 'rater')}? Pairs will be judged unequally often. {words}"
 
 
 def _delete(studies: Studies, study_id: str, _: Any) -> str:
@@ -49,7 +49,7 @@ def _empty(studies: Studies, _: str, __: Any) -> str:
 
 
 def _invite(studies: Studies, study_id: str, num: Any) -> str:
-    words = f"Create {whole(num)} invitation links?"
+    words = f"Create {quantity(whole(num), 'invitation link')}?"
     if studies.details(study_id).num_invited:
         return words
     return f"{words} Afterwards only invited raters and pilots can vote. This cannot be undone."

@@ -3,11 +3,17 @@
 import json
 from html import escape
 
-from rocm.storage.numbers import number
+from rocm.storage.numbers import number, quantity
 from rocm.study.design.background import BuildStatus
 from rocm.study.design.cost import StudyCost
 from rocm.study.report.effects import Widths
-from rocm.study.report.progress import RECENT_MINUTES, judged, precision
+from rocm.study.report.progress import (
+    RECENT_MINUTES,
+    judged,
+    precision,
+    raters_words,
+    size_words,
+)
 from rocm.study.service import PairRow, StudyDetails, StudyStatus
 from rocm.study.statistics.power import Power
 from rocm.ui.handlers import fault
@@ -17,11 +23,12 @@ VOTES = "study"
 NO_STUDY = """<div class="empty"><strong>No study yet.</strong> Press <em>Build demo study</em>:
 three shipped adapters and 20 prompts are ready for votes in a minute. Or use the form for your own
 arms.</div>"""
+LOADING = '<div class="subtle">Loading the studies ...</div>'
 NOT_CHOSEN = '<div class="subtle">Choose a study from the list.</div>'
 NO_TOKEN = '<div class="subtle">Enter the admin token to see the studies.</div>'
 NO_LIST = json.dumps({"html": "", "selected": ""})
-BADGES = {"unfinished": "interrupted", "draft": "queued", "open": "running", "paused": "stopping",
-          "closed": "finished"}  # fmt: skip
+BADGES = {"building": "queued", "unfinished": "interrupted", "draft": "queued", "open": "running",
+          "paused": "stopping", "closed": "finished"}  # fmt: skip
 NEXT = {
     "draft": "Check the pairs, cost and power, then open the study. Opening freezes it.",
     "open": "Send the voting link. Close the study when all pairs have been judged.",
@@ -64,20 +71,21 @@ def details(study: StudyDetails) -> str:
     demo = "<span>votes are marked as votes of a demonstration</span>" if info.is_demo else ""
     title = f"<strong>{escape(info.title)}</strong>{_badge(study.state)}{demo}"
     lines = [f'<div class="state">{title}</div>']
-    if build and (study.is_drawing or study.state == "unfinished"):
+    is_drawn = study.state not in ("building", "unfinished")
+    if build and not is_drawn:
         lines.append(_build(build))
-    elif study.state == "unfinished":
+    elif not is_drawn:
         lines.append(
             '<div class="note warning">Some pictures are missing. <em>Resume build</em> draws '
             "them.</div>"
         )
-    if study.state != "unfinished":
+    if is_drawn:
         lines += _figures(study)
     lines.append(
         f'<div class="settings">Study {escape(info.study_id)} \N{MIDDLE DOT} manifest '
         f"<code>{escape(info.config_sha256 or 'not frozen yet')}</code></div>"
     )
-    if study.state == "draft" and not study.is_drawing and study.progress.num_pairs == 0:
+    if study.state == "draft" and study.progress.num_pairs == 0:
         lines.append(fault("Every pair is excluded. Include some pairs again."))
     if study.state in NEXT:
         lines.append(f'<div class="settings">{NEXT[study.state]}</div>')
@@ -87,14 +95,11 @@ def details(study: StudyDetails) -> str:
 def _figures(study: StudyDetails) -> list[str]:
     now = study.progress
     excluded = f", {now.num_struck} excluded" if now.num_struck else ""
-    facts = [
-        f"{now.num_pairs} pairs of {now.num_prompts} prompts{excluded}",
-        f"each judged {study.info.votes_per_pair} times, by {now.num_raters_needed} raters",
-    ]
+    size, each = size_words(now, study.info.votes_per_pair).split(", ", 1)
+    facts = [f"{size}{excluded}", each]
     if study.state != "draft":
-        counted = (f"{num} {status.replace('_', ' ')}" for status, num in now.raters.items())
         facts += [
-            f"raters: {', '.join(counted) or 'none yet'}",
+            f"raters: {raters_words(now, study.state)}",
             f"{judged(now)}, {number(now.num_recent / RECENT_MINUTES, 1)} per minute",
         ]
         if study.num_flagged is not None:
@@ -198,7 +203,7 @@ def effect(widths: Widths, num_more: int = 0) -> str:
     changed = widths.more if num_more else widths.now
     if changed is None or widths.planned is None:
         return "There are too few votes to predict the precision."
-    then = f"with {num_more} more raters" if num_more else "if you close now"
+    then = f"with {quantity(num_more, 'more rater')}" if num_more else "if you close now"
     return (
         f"Predicted width of the widest headline interval: {number(100 * widths.planned, 0)} "
         f"points as planned, {number(100 * changed, 0)} points {then}."

@@ -21,6 +21,7 @@ from rocm.runs.library import Runs, open_in_file_manager
 from rocm.runs.names import run_label
 from rocm.runs.reports import RunReport
 from rocm.runs.run_dir import Control
+from rocm.storage.numbers import quantity
 from rocm.studio import Studio
 from rocm.ui.access import Access
 from rocm.ui.controls import FIELDS, bound
@@ -318,7 +319,7 @@ def _build_bin(target: _Target) -> None:
 
     def ask() -> tuple[Any, str]:
         count = len(runs.deleted())
-        text = f"Delete {count} run{'s' if count > 1 else ''} permanently? This cannot be undone."
+        text = f"Delete {quantity(count, 'run')} permanently? This cannot be undone."
         return gr.update(visible=count > 0), text
 
     def wipe() -> tuple[Any, Any]:

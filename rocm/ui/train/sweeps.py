@@ -11,7 +11,7 @@ from rocm.algorithms.intervals import Interval
 from rocm.config.run_config import choices
 from rocm.errors import RocmError
 from rocm.experiments.sweep import SweepCell, SweepReport, Sweeps
-from rocm.storage.numbers import duration, number
+from rocm.storage.numbers import duration, number, quantity
 from rocm.studio import Studio
 from rocm.ui import controls
 from rocm.ui.access import Access
@@ -72,7 +72,7 @@ def _build_start(
         except RocmError:  # the form says what is wrong
             seconds = None
         time = f", about {duration(num * seconds)} one after the other" if seconds else ""
-        return f'<div class="subtle">{num} run{"s" if num != 1 else ""}{time}</div>'
+        return f'<div class="subtle">{quantity(num, "run")}{time}</div>'
 
     counted = [betas, divergences, seeds, *form.inputs]
     changes = [betas.change, divergences.change, seeds.change, form.forecast.change, folded.expand]

@@ -251,7 +251,16 @@ def test_verify_notices_what_was_changed(work):
 def test_exports_agree_with_the_votes(work, tmp_path):
     study_id = opened(work)
     vote_through(work.store, study_id)
-    folder = export(work.store, work.pictures, study_id, tmp_path / "export", "overall")
+    folder = tmp_path / "export"
+    for stop in (
+        lifecycle.pause,
+        lifecycle.close,
+    ):  # neither an open nor a paused study tells its outcome
+        with pytest.raises(StudyError, match="Close it first"):
+            export(work.store, work.pictures, study_id, folder, "overall")
+        assert not folder.exists()
+        stop(work.store, study_id)
+    export(work.store, work.pictures, study_id, folder, "overall")
     votes, sha = work.store.votes(study_id), work.store.study(study_id).config_sha256
     with open(folder / "votes.csv", newline="") as file:
         table = [(row["trial"], row["manifest"]) for row in csv.DictReader(file)]

@@ -5,8 +5,9 @@ from types import SimpleNamespace
 import gradio as gr
 import pytest
 
-from rocm.errors import RunError
+from rocm.errors import RunError, StudyError
 from rocm.runs.library import Runs
+from rocm.study.report import loop
 from rocm.study.report.loop import Loop, Loops
 from rocm.study.report.results import Results, StudyResult
 from rocm.ui.access import Access
@@ -119,8 +120,8 @@ def test_results_follow_the_study_that_was_chosen_since_on_the_study_page(page, 
 
 
 def test_the_loop_marks_one_next_step_and_escapes_what_is_stored():
-    loop = Loop("0123456789ab", "closed", 40, "preference:<b>", {}, False, "", "")
-    words = view.loop_html(loop.stages)
+    first = Loop("0123456789ab", "closed", 40, "preference:<b>", {}, False, "", "")
+    words = view.loop_html(first.stages)
     assert words.count(">done<") == 2
     assert words.count(">next<") == 1
     assert words.count(">later<") == 2
@@ -135,3 +136,19 @@ def test_a_step_of_the_loop_checks_the_token_before_it_does_anything(page):
     with pytest.raises(RunError, match="token"):
         step("", "0123456789ab")
     assert done == []
+
+
+def test_a_round_is_not_drawn_twice_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "gather", lambda store, studies: None)
+    running = SimpleNamespace(poll=lambda: None)
+    begun = []
+    monkeypatch.setattr(
+        loop, "detached", lambda command, *_, **__: begun.append(command) or running
+    )
+    loops = Loops(tmp_path, Results(tmp_path), Runs(tmp_path), None)
+    loops.next_round("0123456789ab")
+    with pytest.raises(StudyError, match="is being drawn already"):
+        loops.next_round("0123456789ab")
+    running.poll = lambda: 0
+    loops.next_round("0123456789ab")
+    assert len(begun) == 2

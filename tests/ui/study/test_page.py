@@ -110,7 +110,7 @@ def test_buttons_and_links_are_those_of_the_state(page, panel, studies):
 
 def test_a_confirmed_action_goes_to_the_study_of_the_question(page, panel, studies):
     asked = ask(page, "open")
-    assert "6 pairs (0 excluded)" in asked[panel["asked"]]
+    assert "with 6 pairs?" in asked[panel["asked"]]
     page._confirmed("0" * 12, asked[panel["pending"]])
     assert studies.details(STUDY).state == "open"
     assert "6 raters" in ask(page, "more", 6)[panel["asked"]]
