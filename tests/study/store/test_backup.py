@@ -378,15 +378,6 @@ def test_an_empty_snapshot_makes_no_empty_database(is_deleted, lost, disk, bucke
     assert not disk.exists()
 
 
-@pytest.mark.parametrize("place", ["s3://bucket/votes", "hf:/datasets/a/b", "HF://datasets/a/b"])
-def test_an_address_of_another_kind_becomes_no_folder(place, disk, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    was = sorted(tmp_path.rglob("*"))
-    with pytest.raises(StudyError, match="neither a folder nor"):
-        open_store(disk, place)
-    assert sorted(tmp_path.rglob("*")) == was
-
-
 def test_votes_on_both_sides_are_kept_and_said(lost, disk, bucket):
     lost(_older)
     again = Store.open(disk)
@@ -407,9 +398,3 @@ def test_a_rater_erased_without_the_backup_stays_erased(store, disk, bucket, bac
     again, _ = open_store(disk, bucket)
     assert again.votes(STUDY) == []
     again.close()
-
-
-def test_a_command_that_reads_makes_no_file(tmp_path, monkeypatch):
-    monkeypatch.setenv("ROCM_HOME", str(tmp_path / "home"))
-    assert main(["study", "status"]) == 2
-    assert not (tmp_path / "home").exists()
