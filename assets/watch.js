@@ -1,6 +1,6 @@
 // Waits for the server to say that something has changed, and tells the page ('tick'). Nothing is
 // asked while the page is hidden or another tab is in front.
-const PAUSE_MS = 3000;  // between two changes; a run that trains changes all the time
+const PAUSE_MS = 3500;  // between two changes; a run that trains changes all the time
 const pause = milliseconds => new Promise(done => setTimeout(done, milliseconds));
 const isSeen = () => document.visibilityState === 'visible' &&
   (new URLSearchParams(window.location.search).get('tab') ?? 'train') === 'TAB';
