@@ -34,6 +34,8 @@ make_runs = lazy("rocm.runs.library:Runs")
 lifecycle = lazy("rocm.study.design.lifecycle")
 make_build = lazy("rocm.study.design.build:Build")
 build = lazy("rocm.study.design.build:build")
+begin = lazy("rocm.study.design.build:begin")
+drawing = lazy("rocm.study.design.build:drawing")
 cost_and_power: Callable[..., str] = lazy("rocm.study.design.cost:cost_and_power")
 study_cost = lazy("rocm.study.design.cost:study_cost")
 load_recipe = lazy("rocm.study.design.recipe:Recipe.load")
@@ -205,9 +207,12 @@ def _next(at: StudyHome, options: argparse.Namespace) -> str:
         named(at.store.studies(), given).study_id for given in (options.study, *options.also)
     ]
     gather(at.store, studies)  # refuses before anything is drawn
-    study_id = draw_study(at, next_recipe(load_recipe(recipe_file(at.home, studies[0]))))
+    recipe = next_recipe(load_recipe(recipe_file(at.home, studies[0])))
     wanted = options.pairs or study_progress(at.store, studies[0]).num_pairs
-    pick_pairs(at, study_id, studies, wanted)
+    study_id = begin(at.home, at.store, recipe)
+    with drawing(at.home, study_id):  # until its pairs are picked, nobody opens it
+        draw_study(at, recipe)
+        pick_pairs(at, study_id, studies, wanted)
     return _built(at, study_id)
 
 

@@ -17,6 +17,7 @@ from rocm.study.archive.bin import DraftBin
 from rocm.study.archive.pack import pack
 from rocm.study.design import lifecycle
 from rocm.study.design.background import Builds, BuildStatus
+from rocm.study.design.build import DRAWN_ELSEWHERE
 from rocm.study.design.cost import StudyCost
 from rocm.study.design.recipe import Recipe
 from rocm.study.report.effects import Widths, num_flagged, widths
@@ -94,9 +95,11 @@ class Studies:
         return self._backup.status().words(datetime.now(UTC)) if self._backup else ""
 
     def _status(self, info: StudyContext) -> StudyStatus:
-        state, is_drawing = info.status, self.builds.is_drawing(info.study_id)
+        state = info.status
         progress = study_progress(self.store, info.study_id)
-        if state == "draft" and is_drawing:
+        if state == "draft" and (
+            self.builds.is_drawing(info.study_id) or self.builds.is_drawn_elsewhere(info.study_id)
+        ):
             state = "building"
         elif state == "draft" and not progress.num_pairs and not progress.num_struck:
             state = "unfinished"
@@ -155,6 +158,8 @@ class Studies:
         """Move a draft to the bin; StudyError if it is being built, or was opened."""
         if self.builds.is_drawing(study_id):
             raise StudyError("The study is being built. Cancel the build first.")
+        if self.builds.is_drawn_elsewhere(study_id):
+            raise StudyError(DRAWN_ELSEWHERE)
         self.bin.put(study_id)
 
     def power(self, cost: StudyCost, num_simulations: int = NUM_SIMULATIONS) -> list[Power]:

@@ -1,3 +1,5 @@
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from threading import Event
@@ -6,6 +8,7 @@ import pytest
 
 from rocm.errors import ConfigError, DrawingError, RocmError, StudyError
 from rocm.study.design import lifecycle
+from rocm.study.design.build import begin
 from rocm.study.design.cost import cost_and_power, study_cost
 from rocm.study.design.form import Size, form_recipe, sized_recipe
 from rocm.study.design.recipe import Recipe
@@ -96,6 +99,29 @@ def test_a_cancelled_build_is_kept_and_resumed_in_another_app(store, tmp_path):
     again.open(study_id)
     with pytest.raises(StudyError, match="is open already"):
         again.builds.resume(study_id)
+
+
+def test_a_study_that_another_process_draws_is_left_alone(store, tmp_path, studies):
+    study_id = begin(tmp_path, store, Recipe.load(RECIPE))
+    assert studies.details(study_id).state == "unfinished"
+    code = (
+        "import sys, pathlib; from rocm.study.design.build import drawing\n"
+        "with drawing(pathlib.Path(sys.argv[1]), sys.argv[2]):\n"
+        "    print('drawing', flush=True); input()"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path), study_id]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout.readline() == b"drawing\n"
+        assert studies.details(study_id).state == "building"
+        for act in (studies.open, studies.delete, studies.builds.cancel):
+            with pytest.raises(StudyError):
+                act(study_id)
+        studies.builds.resume(study_id)
+        assert ended(studies, study_id).builds.status(study_id).state == "failed"
+        other.kill()
+    assert studies.details(study_id).state == "unfinished"
+    studies.builds.resume(study_id)
+    assert ended(studies, study_id).details(study_id).state == "draft"
 
 
 def test_a_failed_build_says_why_and_takes_no_changed_adapter(store, tmp_path):

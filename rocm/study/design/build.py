@@ -5,11 +5,13 @@ A study's id is a hash of its recipe. A picture is in the database only once its
 
 import json
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from PIL import Image
 from sqlalchemy import Row, select
 
@@ -40,6 +42,7 @@ from rocm.study.store.store import Store
 from rocm.study.store.tables import arm, image, prompt, score
 
 Scores = dict[str, float]
+DRAWN_ELSEWHERE = "Another process draws this study. Wait until it has finished, or end it there."
 BATCH = 64  # pictures of one request, so that other drawings get their turn
 DRAWN_WITH = (
     "model", "adapter", "num_inference_steps", "guidance_scale", "grid", "adapter_strength",
@@ -99,10 +102,42 @@ def begin(home: Path, store: Store, recipe: Recipe) -> str:
 
 def finish(work: Build, study_id: str, recipe: Recipe) -> None:
     """Draw the missing pictures of a draft, and pair them; an error keeps finished pictures."""
-    _draw(work, study_id, recipe)
-    work.store.study(study_id)  # raises if the draft was deleted meanwhile
-    add_damaged(work.store, work.pictures, study_id)
-    add_pairs(work.store, study_id, recipe)
+    with drawing(work.home, study_id):
+        _draw(work, study_id, recipe)
+        work.store.study(study_id)  # raises if the draft was deleted meanwhile
+        add_damaged(work.store, work.pictures, study_id)
+        add_pairs(work.store, study_id, recipe)
+
+
+@contextmanager
+def drawing(home: Path, study_id: str) -> Iterator[None]:
+    """Keep other processes from drawing a study; may be entered again.
+
+    Raises StudyError while another process draws it.
+    """
+    make_folder(recipe_file(home, study_id).parent)
+    try:
+        lock = _lock(home, study_id).acquire(timeout=5)
+    except Timeout as error:
+        raise StudyError(DRAWN_ELSEWHERE) from error
+    with lock:
+        yield
+
+
+def is_drawn_elsewhere(home: Path, study_id: str) -> bool:
+    """Whether another process draws a study."""
+    if not Path(_lock(home, study_id).lock_file).exists():
+        return False
+    try:
+        _lock(home, study_id).acquire(timeout=0.1).lock.release()
+    except Timeout:
+        return True
+    return False
+
+
+def _lock(home: Path, study_id: str) -> FileLock:
+    file = recipe_file(home, study_id).with_name("drawing.lock")
+    return FileLock(file, thread_local=False, is_singleton=True)
 
 
 def identified(home: Path, recipe: Recipe) -> tuple[str, list[dict[str, Any]]]:
