@@ -176,7 +176,7 @@ def test_votes_from_before_the_chain_are_chained_once_and_marked(file):
         assert [json.loads(one)["votes"] for one in told.scalars()] == [45]
     database.close()
     store = Store.open(file)
-    assert " 45 votes " in verdict(store, STUDY, [])
+    assert ": 45" in verdict(store, STUDY, [])
     store.close()
     without_guards(file, FALSIFIED["turned to another arm"])
     assert faults(file) != []
