@@ -270,6 +270,7 @@ function emptied(layout) {
   return {...layout, annotations, shapes: [], xaxis: {visible: false}, yaxis: {visible: false}};
 }
 
+const inView = new Set();
 const node = panel => element.querySelector(`#${panel}_chart .live-plot`);
 
 function zoom(panel) {
@@ -288,7 +289,7 @@ async function draw() {
   while (!window.Plotly) await new Promise(done => setTimeout(done, 30));
   for (const panel of PANELS) {
     const {data, layout} = figure(panel), place = node(panel);
-    if (!place.offsetParent && place.data) continue;  // in a hidden tab; drawn when it is shown
+    if (!inView.has(place) && place.data) continue;  // drawn when it is scrolled to or its tab is shown
     await window.Plotly.react(place, data, layout, {responsive: false, displaylogo: false, showSendToCloud: false});
     if (!place.axisShown) place.on('plotly_relayout', change => { if (!change.autosize) draw(); });
     place.axisShown = options.axis;
@@ -405,9 +406,14 @@ for (const panel of PANELS) {
   new ResizeObserver(async () => {
     if (!node(panel).data || !node(panel).offsetParent) return;
     await window.Plotly.Plots.resize(node(panel));
-    draw();  // what came while the page was hidden
+    draw();
   }).observe(node(panel));
 }
+const viewed = new IntersectionObserver(entries => {
+  for (const entry of entries) inView[entry.isIntersecting ? 'add' : 'delete'](entry.target);
+  if (entries.some(entry => entry.isIntersecting)) draw();  // with the rows that came meanwhile
+});
+for (const panel of PANELS) viewed.observe(node(panel));
 new MutationObserver(draw).observe(document.body, {attributeFilter: ['class']});
 watch('value', refresh);
 draw().then(refresh);

@@ -72,6 +72,7 @@ def wait_for(studio, run_id, state, step=0):
 
 
 def wait_for_points(page, count, chart="reward_chart", trace="training"):
+    page.locator(f"#{chart}").scroll_into_view_if_needed()  # drawn only while it is seen
     page.wait_for_function(f"arguments => ({POINTS})(arguments) >= {count}", arg=[chart, trace])
     return page.evaluate(POINTS, [chart, trace])
 
@@ -119,7 +120,7 @@ def test_a_run_from_start_through_every_accident_to_stop(visit, home, app):
     wait_for(studio, run_id, "running", step=before + 3)
     wait_for_points(page, before + 2, "divergence_chart", "total")
     assert page.evaluate(RANGE) == [1, 3]
-    assert page.evaluate(POINTS, ["steps_chart", "latest update"]) == 4
+    assert wait_for_points(page, 4, "steps_chart", "latest update") == 4
 
     # A reload and a second visitor find the run.
     wait_until_form_is_filled(page)
