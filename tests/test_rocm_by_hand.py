@@ -20,7 +20,7 @@ from rocm.runs.run_dir import RunDir
 from rocm.training.loop import train
 
 PATH = Path(__file__).resolve().parents[1] / "docs" / "rocm_by_hand.py"
-NUM_UPDATES, BATCH_SIZE, NUM_BASE = 3, 2, 4
+NUM_UPDATES, BATCH_SIZE, NUM_BASE = 3, 2, 8
 # What may differ from the preset: how much is computed, and what is measured besides.
 SMALL = {"batch_size": BATCH_SIZE, "num_eval_prompts": NUM_BASE, "checkpoint_every": NUM_UPDATES}
 SMALL |= {"num_samples": 1, "track": "", "judge": "", "device": "cpu"}
@@ -57,10 +57,9 @@ def test_the_first_updates_are_those_of_the_trainer(tmp_path: Path) -> None:
     updates, model = by_hand().train(NUM_UPDATES, BATCH_SIZE, NUM_BASE)
     assert len(updates) == len(expected) == NUM_UPDATES
     for ours, theirs in zip(updates, expected, strict=True):
-        # Standardized rewards nearly cancel, so that rounding counts for more.
-        assert ours[:2] == pytest.approx(theirs[:2], rel=1e-4)
+        assert ours[:2] == pytest.approx(theirs[:2], rel=1e-5)
         # 0 at the first update, where policy and reference are the same.
-        assert ours[2] == pytest.approx(theirs[2], rel=1e-4, abs=1e-11)
+        assert ours[2] == pytest.approx(theirs[2], rel=2e-5, abs=1e-11)
     assert expected[-1][2] > 1e-4
     adapter, expected_flat = flat(model.parameters), flat(expected_adapter)
     assert (adapter - expected_flat).norm() < 2e-5 * expected_flat.norm()
