@@ -23,10 +23,10 @@ from PIL import Image
 from sqlalchemy import select
 
 from rocm.algorithms.intervals import Interval, interval
-from rocm.cli.study import draw_study, study_home
+from rocm.cli.study import StudyHome, draw_study, study_home
 from rocm.cli.tasters import read_pixels
 from rocm.rewards.raters import TEMPERATURE, TIE_WIDTH, palates, utilities
-from rocm.rewards.taste import GOLD, load_drawings
+from rocm.rewards.taste import load_drawings, load_taste
 from rocm.study.design import lifecycle
 from rocm.study.design.recipe import Recipe
 from rocm.study.report.cells import p_value, percent, span
@@ -82,7 +82,7 @@ class Rater:
         return num_answered
 
     def _felt(self, trial: dict[str, Any]) -> float:
-        """Taste of the left picture minus that of the right one, with noise, in its unit."""
+        """Taste of the left picture minus that of the right one, with noise, in temperatures."""
         pictures = [self._get(trial[side]).content for side in ("left", "right")]
         pixels = [np.array(Image.open(io.BytesIO(data)).convert("RGB")) for data in pictures]
         images = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).float() / 255
@@ -114,7 +114,7 @@ def wait_until_up(address: str) -> None:
             time.sleep(0.5)
 
 
-def tastes(at: Any, study_id: str) -> dict[str, dict[int, float]]:
+def tastes(at: StudyHome, study_id: str) -> dict[str, dict[int, float]]:
     """Taste of every picture by the gold palate, by arm and prompt."""
     chosen = (
         select(image.c.picture_id, arm.c.name, prompt.c.id, prompt.c.text)
@@ -123,11 +123,11 @@ def tastes(at: Any, study_id: str) -> dict[str, dict[int, float]]:
         .where(image.c.study_id == study_id)
     )
     found: dict[str, dict[int, float]] = defaultdict(dict)
+    taste = load_taste()
     with at.store.database.read() as connection:
         for row in connection.execute(chosen):
             pixels = read_pixels(at.pictures, row.picture_id)[None]
-            liked = utilities(pixels, [row.text], load_drawings(), torch.tensor([GOLD]))
-            found[row.name][row.id] = liked.item()
+            found[row.name][row.id] = taste(pixels, [row.text]).item()
     return found
 
 
@@ -138,7 +138,7 @@ def words(of: Interval | None, scale: int) -> str:
     return f"{scale * of.mean:.2f} ({scale * of.low:.2f} to {scale * of.high:.2f})"
 
 
-def table(at: Any, study_id: str) -> str:
+def table(at: StudyHome, study_id: str) -> str:
     """Win rates of the votes with their intervals, beside taste's own, as Markdown."""
     liked, report = tastes(at, study_id), study_report(at.store, study_id)
     lines = ["| pair | votes for the first | p | taste for the first, % | difference of taste |"]

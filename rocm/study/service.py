@@ -17,7 +17,7 @@ from rocm.study.archive.bin import DraftBin
 from rocm.study.archive.pack import pack
 from rocm.study.design import lifecycle
 from rocm.study.design.background import Builds, BuildStatus
-from rocm.study.design.build import DRAWN_ELSEWHERE
+from rocm.study.design.build import DRAWN_ELSEWHERE, is_drawn_elsewhere
 from rocm.study.design.cost import StudyCost
 from rocm.study.design.recipe import Recipe
 from rocm.study.report.effects import Widths, num_flagged, widths
@@ -40,7 +40,8 @@ class StudyStatus:
     """A study at one moment."""
 
     info: StudyContext  # title, manifest, texts
-    state: str  # building, `unfinished` (pictures are missing), draft, open, paused or closed
+    state: str  # building (by this app), building elsewhere, unfinished (and nobody draws it),
+    # draft, open, paused or closed
     progress: StudyProgress  # counts of pairs, raters and votes
 
 
@@ -97,10 +98,10 @@ class Studies:
     def _status(self, info: StudyContext) -> StudyStatus:
         state = info.status
         progress = study_progress(self.store, info.study_id)
-        if state == "draft" and (
-            self.builds.is_drawing(info.study_id) or self.builds.is_drawn_elsewhere(info.study_id)
-        ):
+        if state == "draft" and self.builds.is_drawing(info.study_id):
             state = "building"
+        elif state == "draft" and is_drawn_elsewhere(self.home, info.study_id):
+            state = "building elsewhere"
         elif state == "draft" and not progress.num_pairs and not progress.num_struck:
             state = "unfinished"
         return StudyStatus(info, state, progress)
@@ -158,7 +159,7 @@ class Studies:
         """Move a draft to the bin; StudyError if it is being built, or was opened."""
         if self.builds.is_drawing(study_id):
             raise StudyError("The study is being built. Cancel the build first.")
-        if self.builds.is_drawn_elsewhere(study_id):
+        if is_drawn_elsewhere(self.home, study_id):
             raise StudyError(DRAWN_ELSEWHERE)
         self.bin.put(study_id)
 
@@ -171,6 +172,8 @@ class Studies:
         state = self._status(self.store.study(study_id)).state
         if state == "building":
             raise StudyError("The study is being built. Open it when its build is finished.")
+        if state == "building elsewhere":
+            raise StudyError(DRAWN_ELSEWHERE)
         if state == "unfinished":
             raise StudyError("Some pictures of the study are missing. Resume its build first.")
         return lifecycle.open_study(self.store, study_id)

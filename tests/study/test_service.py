@@ -6,6 +6,8 @@ from threading import Event
 
 import pytest
 
+from rocm.cli import study
+from rocm.cli.main import main
 from rocm.errors import ConfigError, DrawingError, RocmError, StudyError
 from rocm.study.design import lifecycle
 from rocm.study.design.build import begin
@@ -16,6 +18,7 @@ from rocm.study.report.effects import widths
 from rocm.study.report.progress import raters_words, study_progress
 from rocm.study.service import PER_PAGE, Studies
 from rocm.study.store.simulated_raters import crowd_of_score, simulate_raters
+from rocm.study.store.store import Store
 from tests.study.design.test_build import RECIPE, FakeQueue
 from tests.study.small import STUDY, fill, rater, work
 
@@ -112,8 +115,8 @@ def test_a_study_that_another_process_draws_is_left_alone(store, tmp_path, studi
     command = [sys.executable, "-c", code, str(tmp_path), study_id]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout.readline() == b"drawing\n"
-        assert studies.details(study_id).state == "building"
-        for act in (studies.open, studies.delete, studies.builds.cancel):
+        assert studies.details(study_id).state == "building elsewhere"
+        for act in (studies.open, studies.delete):
             with pytest.raises(StudyError):
                 act(study_id)
         studies.builds.resume(study_id)
@@ -122,6 +125,28 @@ def test_a_study_that_another_process_draws_is_left_alone(store, tmp_path, studi
     assert studies.details(study_id).state == "unfinished"
     studies.builds.resume(study_id)
     assert ended(studies, study_id).details(study_id).state == "draft"
+
+
+def test_a_further_round_is_drawn_until_its_pairs_are_picked(tmp_path, monkeypatch):
+    monkeypatch.setenv("ROCM_HOME", str(tmp_path))
+    store = Store.open(tmp_path / "study.sqlite3")
+    first = begin(tmp_path, store, Recipe.load(RECIPE))
+    store.close()
+    seen = []
+
+    def pick(at, study_id, *_):
+        code = (
+            "import sys, pathlib; from rocm.study.design.build import is_drawn_elsewhere\n"
+            "print(is_drawn_elsewhere(pathlib.Path(sys.argv[1]), sys.argv[2]))"
+        )
+        command = [sys.executable, "-c", code, str(at.home), study_id]
+        seen.append(subprocess.check_output(command, text=True))
+
+    stubs = {"gather": lambda *_: None, "draw_study": lambda *_: None, "pick_pairs": pick}
+    for name, stub in stubs.items():
+        monkeypatch.setattr(study, name, stub)
+    assert main(["study", "next", first, "--pairs", "2"]) == 0
+    assert seen == ["True\n"]
 
 
 def test_a_failed_build_says_why_and_takes_no_changed_adapter(store, tmp_path):

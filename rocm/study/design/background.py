@@ -10,15 +10,7 @@ from typing import Any, Literal
 
 from rocm.errors import DrawingError, MissingFile, RocmError, StudyError
 from rocm.generation.queue import DrawingQueue
-from rocm.study.design.build import (
-    DRAWN_ELSEWHERE,
-    Build,
-    begin,
-    finish,
-    identified,
-    is_drawn_elsewhere,
-    recipe_file,
-)
+from rocm.study.design.build import Build, begin, finish, identified, recipe_file
 from rocm.study.design.recipe import Recipe
 from rocm.study.store.pictures import Pictures
 from rocm.study.store.store import Store
@@ -57,10 +49,6 @@ class Builds:
         now = self.status(study_id)
         return bool(now and now.state == "drawing")
 
-    def is_drawn_elsewhere(self, study_id: str) -> bool:
-        """Whether another process draws the study, such as a further round."""
-        return is_drawn_elsewhere(self._home, study_id)
-
     def start(self, recipe: Recipe) -> str:
         """Store a recipe's draft, or resume it, and draw it in the background; returns its id."""
         with self._lock:
@@ -95,12 +83,7 @@ class Builds:
             ) from error
 
     def cancel(self, study_id: str) -> None:
-        """Stop drawing; finished pictures stay. A build that has ended is left as it is.
-
-        StudyError if another process draws the study.
-        """
-        if self.is_drawn_elsewhere(study_id):
-            raise StudyError(DRAWN_ELSEWHERE)
+        """Stop drawing; finished pictures stay. A build that has ended is left as it is."""
         if self.is_drawing(study_id):
             self._is_cancelled = True
             self._queue.cancel(self._request)

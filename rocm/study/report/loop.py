@@ -206,8 +206,8 @@ class Loops:
         with open(log, "ab") as output:
             self._round = detached(command, output, ROCM_HOME=str(self._home.resolve()))
         return (
-            "The round is being drawn. The Study page shows it as building, then as a draft. "
-            f"Log: {log}"
+            "The round is being drawn. The Study page shows it as building elsewhere, then as a "
+            f"draft. Log: {log}"
         )
 
     def train(self, study_id: str) -> str:

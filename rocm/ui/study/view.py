@@ -27,9 +27,12 @@ LOADING = '<div class="subtle">Loading the studies ...</div>'
 NOT_CHOSEN = '<div class="subtle">Choose a study from the list.</div>'
 NO_TOKEN = '<div class="subtle">Enter the admin token to see the studies.</div>'
 NO_LIST = json.dumps({"html": "", "selected": ""})
-BADGES = {"building": "queued", "unfinished": "interrupted", "draft": "queued", "open": "running",
-          "paused": "stopping", "closed": "finished"}  # fmt: skip
+BADGES = {
+    **{"building": "queued", "building elsewhere": "queued", "unfinished": "interrupted"},
+    **{"draft": "queued", "open": "running", "paused": "stopping", "closed": "finished"},
+}
 NEXT = {
+    "building elsewhere": "Another process draws this study. It becomes a draft when it is done.",
     "draft": "Check the pairs, cost and power, then open the study. Opening freezes it.",
     "open": "Send the voting link. Close the study when all pairs have been judged.",
     "paused": "Raters get no new pairs. Pairs that are on a screen can still be answered.",
@@ -71,15 +74,14 @@ def details(study: StudyDetails) -> str:
     demo = "<span>votes are marked as votes of a demonstration</span>" if info.is_demo else ""
     title = f"<strong>{escape(info.title)}</strong>{_badge(study.state)}{demo}"
     lines = [f'<div class="state">{title}</div>']
-    is_drawn = study.state not in ("building", "unfinished")
-    if build and not is_drawn:
+    if build and study.state in ("building", "unfinished"):
         lines.append(_build(build))
-    elif not is_drawn:
+    elif study.state == "unfinished":
         lines.append(
             '<div class="note warning">Some pictures are missing. <em>Resume build</em> draws '
             "them.</div>"
         )
-    if is_drawn:
+    if study.state not in ("building", "building elsewhere", "unfinished"):
         lines += _figures(study)
     lines.append(
         f'<div class="settings">Study {escape(info.study_id)} \N{MIDDLE DOT} manifest '

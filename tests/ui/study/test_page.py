@@ -5,6 +5,7 @@ import pytest
 
 from rocm.errors import RocmError
 from rocm.studio import Studio
+from rocm.study import service
 from rocm.study.design import lifecycle
 from rocm.study.server.app import PLACE
 from rocm.study.service import PairRow
@@ -106,6 +107,13 @@ def test_buttons_and_links_are_those_of_the_state(page, panel, studies):
     assert visible()[0] == running | {"resume"}
     lifecycle.close(studies.store, STUDY)
     assert visible()[0] == {"pack"}
+
+
+def test_a_study_that_another_process_draws_offers_nothing(page, panel, monkeypatch):
+    monkeypatch.setattr(service, "is_drawn_elsewhere", lambda home, study_id: True)
+    shown = page._shown(STUDY, "http://x/")
+    assert not any(shown[panel[name]]["visible"] for name in (*SHOWN, "cancel", "go_on"))
+    assert "Resume build" not in shown[panel["state"]]
 
 
 def test_a_confirmed_action_goes_to_the_study_of_the_question(page, panel, studies):
