@@ -16,6 +16,7 @@ import tempfile
 from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
 from importlib import import_module
+from multiprocessing.connection import Connection
 from pathlib import Path
 from pkgutil import iter_modules
 from threading import get_ident
@@ -54,13 +55,20 @@ def pytest_in(tree: Path, tests: list[str]) -> tuple[int, str]:
     """Exit code and output of pytest in a process of its own, which has the libraries loaded."""
     arguments = ["-q", "-x", "-rf", "--tb=short", "--no-showlocals", "-m", "", *tests]
     output = tree / f"pytest-{get_ident()}.log"
-    process = LOADED.Process(target=be_pytest, args=(tree, output, arguments))
+    # `process.exitcode` is 255 where another thread's `start` reaps the process before `join` does.
+    receiver, sender = LOADED.Pipe(duplex=False)
+    process = LOADED.Process(target=be_pytest, args=(tree, output, arguments, sender))
     process.start()
+    sender.close()
+    try:
+        code = receiver.recv()
+    except EOFError:
+        code = -1  # it died
     process.join()
-    return process.exitcode, output.read_text()
+    return code, output.read_text()
 
 
-def be_pytest(tree: Path, output: Path, arguments: list[str]) -> None:
+def be_pytest(tree: Path, output: Path, arguments: list[str], sender: Connection) -> None:
     # The libraries are no garbage: pytest's search for some at its end takes a second without this.
     gc.freeze()
     os.chdir(tree)
@@ -68,7 +76,7 @@ def be_pytest(tree: Path, output: Path, arguments: list[str]) -> None:
     with open(output, "w") as log:
         for stream in (1, 2):
             os.dup2(log.fileno(), stream)
-    sys.exit(pytest.main(["-n", "0", "-p", "no:cacheprovider", *arguments]))
+    sender.send(int(pytest.main(["-n", "0", "-p", "no:cacheprovider", *arguments])))
 
 
 def verdict(mutation: Mutation, origin: Path) -> str:
