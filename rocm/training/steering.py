@@ -1,13 +1,15 @@
 """`beta: auto`: when a budget of the KL begins, grows, falls back, and what is kept at the end.
 
-The controller itself is `rocm.algorithms.budget`. It is steered by looks: as many pictures as an
-evaluation has, of training prompts with noise that nothing else draws, so that the evaluation
+The controller itself is `rocm.algorithms.budget`. It is steered by looks: half as many pictures as
+an evaluation has, of training prompts with noise that nothing else draws, so that the evaluation
 prompts stay held out. A look scores the adapter as it is and as it was when the judge stood best
-(`clean`), on the same noise. If the judge has fallen (`rocm.algorithms.sequential`), the run goes
-back there and keeps that KL as its budget; if it has not, and the reward rose, the budget grows.
-Every process does the same with the same figures.
+(`clean`), on the same noise. If the judge rose with the reward, the budget grows. If the judge's
+mean is lower, the clean adapter's KL becomes the budget, and later rises are smaller; if a test
+says so too (`rocm.algorithms.sequential`), or the run ends, it goes back to that adapter. Every
+process does the same with the same figures.
 """
 
+import math
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import replace
@@ -15,7 +17,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from rocm.algorithms.budget import GROWTH, Budget, started, trouble
+from rocm.algorithms.budget import Budget, started, trouble
 from rocm.algorithms.sequential import looked, renewed
 from rocm.errors import TrainingError
 from rocm.models.lora import scaled
@@ -27,7 +29,7 @@ from rocm.training.setup import Setup
 
 FIRST_LOOK = 2**40  # pictures with such numbers are trained on by no run
 TOLERANCE = 0.05  # of the judge's fall, in its deviations over the base model's pictures
-REACHED = 0.8
+REACHED = 0.5
 STRENGTHS = (0.25, 0.5, 0.75, 1.0)
 Scores = dict[str, Tensor]
 Scales = Mapping[str, Scale]
@@ -43,7 +45,7 @@ def steer(setup: Setup, scales: Scales, step: int) -> Told:
 def finish(setup: Setup, scales: Scales, step: int) -> Told:
     """As `steer`, for the last update: the judge also chooses the adapter's strength."""
     control = _control(setup)
-    told, own = _steered(setup, scales, step)
+    told, own = _steered(setup, scales, step, is_last=True)
     if control.clean is None:
         return told
     own = own or look(setup, step)
@@ -69,7 +71,7 @@ def look(setup: Setup, step: int) -> Scores:
 
     Nothing else draws them: training prompts, under numbers from `FIRST_LOOK` on.
     """
-    config, num = setup.config, setup.config.num_eval_prompts
+    config, num = setup.config, -(-setup.config.num_eval_prompts // 2)
     numbers = [FIRST_LOOK + step * num + index for index in setup.ranks.share(num)]
     prompts = [training_item(setup.data.prompts.train, config.seed, index) for index in numbers]
     seeds = [noise_seed(config.seed, index) for index in numbers]
@@ -79,7 +81,9 @@ def look(setup: Setup, step: int) -> Scores:
     return {name: torch.cat([part.scores[name] for part in parts]) for name in names}
 
 
-def _steered(setup: Setup, scales: Scales, step: int) -> tuple[Told, Scores | None]:
+def _steered(
+    setup: Setup, scales: Scales, step: int, is_last: bool = False
+) -> tuple[Told, Scores | None]:
     control, own, before = _control(setup), None, None
     told: Told = {}
     if control.budget.is_start_over:
@@ -88,7 +92,14 @@ def _steered(setup: Setup, scales: Scales, step: int) -> tuple[Told, Scores | No
     if control.clean is not None and control.budget.beta0:
         own = look(setup, step) if own is None else own
         before = _look_at_clean(setup, step) if before is None else before
-        told, own = _ratcheted(setup, scales, step, own, before)
+        is_rising = _change(setup, scales, own, before).mean().item() > 0
+        changes = _judged(setup, scales, own, before)
+        control.watch = looked(control.watch, changes.tolist(), TOLERANCE)
+        change = changes.mean().item()
+        if control.watch.has_fallen or (is_last and change < 0):
+            told, own = {"step-back": _back(setup, change, is_last)}, before
+        else:
+            _ratchet(setup, step, change, is_rising)
     kind, sentence = trouble(control.budget)
     return (told | {kind: sentence} if kind and _is_new(control, kind) else told), own
 
@@ -104,46 +115,47 @@ def _begun(budget: Budget, change: Tensor) -> Budget:
     return started(budget, max(change.mean().item(), noise, 1e-6))
 
 
-def _ratcheted(
-    setup: Setup, scales: Scales, step: int, own: Scores, before: Scores
-) -> tuple[Told, Scores]:
-    """Grow, hold or step back; returns what to say and the scores of the adapter that stands."""
-    control, judge = _control(setup), setup.config.judge
+def _judged(setup: Setup, scales: Scales, own: Scores, before: Scores) -> Tensor:
+    """Change (P,) of the judge, in its deviations."""
+    judge = setup.config.judge
+    return (own[judge] - before[judge]) / scales[judge].deviation
+
+
+def _ratchet(setup: Setup, step: int, change: float, is_rising: bool) -> None:
+    """Move the budget by the judge's mean change since the clean adapter."""
+    control = _control(setup)
     budget, clean = control.budget, control.clean_budget
     assert clean is not None, "kept together with the adapter"
-    changes = (own[judge] - before[judge]) / scales[judge].deviation
-    control.watch = looked(control.watch, changes.tolist(), TOLERANCE)
-    if control.watch.has_fallen:
-        sentence = _back(setup, changes.mean().item())
-        return {"step-back": sentence}, before
-    if changes.mean() >= 0:
-        is_rising = _change(setup, scales, own, before).mean() > 0
-        if control.is_growing and is_rising and budget.nats >= REACHED * budget.target:
-            control.budget = replace(budget, target=GROWTH * budget.target)
-        control.clean, control.clean_budget = setup.learner.snapshot(), budget
-        control.clean_step, control.watch = step, renewed(control.watch)
-    return {}, own
+    if change < 0:
+        control.budget = replace(budget, target=clean.nats or budget.target)
+        control.growth = math.sqrt(control.growth)
+        return
+    if is_rising and budget.nats >= REACHED * budget.target:
+        control.budget = replace(budget, target=control.growth * budget.target)
+    control.clean, control.clean_budget = setup.learner.snapshot(), budget
+    control.clean_step, control.watch = step, renewed(control.watch)
 
 
-def _back(setup: Setup, change: float) -> str:
+def _back(setup: Setup, change: float, is_last: bool) -> str:
     """Go on from the clean adapter at its KL; returns the reason."""
     control = _control(setup)
     assert control.clean is not None, "there is something to go back to"
     assert control.clean_budget is not None, "kept together with the adapter"
     clean, watch = control.clean_budget, control.watch
     # The base model's own KL is 0, which is no budget.
-    target = clean.nats or control.budget.target / GROWTH**2
+    target = clean.nats or control.budget.target / control.growth
     known = clean if clean.beta0 else replace(clean, beta0=control.budget.beta0)
     # The controller starts anew at the clean adapter, whose KL stands still.
     control.budget = replace(known, target=target, slope=0.0, error=0.0, errors=())
-    control.is_growing, control.watch = False, renewed(watch)
+    control.growth, control.watch = math.sqrt(control.growth), renewed(watch)
     setup.learner.restore(deepcopy(control.clean))
     setup.execution.recorded.clear()  # it holds the optimizer's earlier tensors
     return (
         f"Stepped back to the adapter after update {control.clean_step}: the judge "
         f"{setup.config.judge} has fallen by {number(-change, 2)} standard deviations on new "
-        f"pictures (evidence {number(watch.evidence, 0)} to 1). The KL is held at "
-        f"{number(target, 1)} nats from here."
+        f"pictures (evidence {number(watch.evidence, 0)} to 1)."
+        + f" The KL is held at {number(target, 1)} nats from here."
+        * (not is_last)
     )
 
 
