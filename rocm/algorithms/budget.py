@@ -1,14 +1,15 @@
 r"""A beta that holds the joint KL at a budget in nats, whatever divergence trains.
 
-.. math:: \ln\beta = \ln\beta_0 + K s + I, \quad I \leftarrow I + k_n s, \quad
+.. math:: \ln\beta = \ln\beta_0 + K s + I, \quad I \leftarrow I + k s, \quad
           s = \mathrm{clip}(e + T \dot e, \pm S), \quad e = 2 \big(\sqrt{m / D^*} - 1\big)
 
 m is a running mean of the updates' joint KL D (`kl_nats`), D* the budget, and the slope of e one of
 its changes. e is about ln(m / D*), but grows evenly where an optimizer moves the policy evenly. The
 KL follows beta tens of updates late, as the sum of what the optimizer has moved: an integral alone
-overshoots, so the proportional gain K leads and the slope looks T updates ahead. The integral gain
-k_n falls with the updates n since the start: large, it finds a beta_0 that is far off; small, it
-does not swing with the noise of a few pictures. Beta stays within a factor of 100 of beta_0.
+overshoots, so the proportional gain K leads and the slope looks T updates ahead. All gains are small
+because Adam follows a large penalty at once and a reward, with its noise, slowly: a beta that swings
+drives the KL in within few updates and takes tens to let it out. Beta stays within a factor of 100
+of beta_0.
 
 .. math:: R \approx a \sqrt{D} \;\Rightarrow\; \beta_0 = \frac{a}{2 \sqrt{D^*}} \cdot \frac{D}{P}
 
@@ -21,18 +22,13 @@ import math
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-PROPORTIONAL = 3.0  # K
-FASTEST, SLOWEST, NUM_FAST = (
-    0.6,
-    0.1,
-    16,
-)  # k_n: the first up to n = 16, then as 1 / n to the second
-AHEAD, LARGEST = 6.0, 1.5  # T, S
-MEMORY = 0.55  # of the running means
+PROPORTIONAL, INTEGRAL = 2.0, 0.1  # K, k
+AHEAD, LARGEST = 3.0, 1.0  # T, S
+MEMORY = 0.7  # of the running means
 SPAN = math.log(100)
 START_UPDATES = 10
 START_SHARE = 0.25  # of a budget that is given, reached without a penalty
-GROWTH = 4.0  # of the KL: twice as far
+GROWTH = 1.5
 NUM_WATCHED = 40  # updates behind the words on a budget that cannot be reached, or an oscillation
 BESIDE, SWING, NUM_SWINGS = 0.2, 0.4, 3  # of e
 
@@ -52,7 +48,6 @@ class Budget:
     error: float = 0.0  # s
     integral: float = 0.0  # I
     num_updates: int = 0
-    num_followed: int = 0  # since beta0 is known
     errors: tuple[float, ...] = ()  # the newest e
 
     @property
@@ -70,9 +65,9 @@ class Budget:
 def started(budget: Budget, rise: float) -> Budget:
     """The controller with its beta0, from the reward's `rise` > 0 since before the start.
 
-    A budget that is not given begins at what the start has reached.
+    A budget that is not given begins a growth above what the start has reached, which still rises.
     """
-    target = budget.target or budget.nats
+    target = budget.target or GROWTH * budget.nats
     scale = rise / (2 * math.sqrt(budget.nats * target))
     return replace(budget, target=target, beta0=scale * budget.nats / budget.divergence)
 
@@ -88,11 +83,9 @@ def followed(budget: Budget, nats: float, divergence: float) -> Budget:
     now, before = (2 * (math.sqrt(nats / budget.target) - 1) for nats in (mean, budget.nats))
     slope = _mean(budget.slope, now - before)
     error = min(max(now + AHEAD * slope, -LARGEST), LARGEST)
-    gain = min(FASTEST, max(SLOWEST, FASTEST * NUM_FAST / (budget.num_followed + 1)))
-    integral = _limited(budget.integral + gain * error)
+    integral = _limited(budget.integral + INTEGRAL * error)
     errors = (*budget.errors, now)[-NUM_WATCHED:]
-    followed = {"num_followed": budget.num_followed + 1, "errors": errors}
-    return replace(after, slope=slope, error=error, integral=integral, **followed)
+    return replace(after, slope=slope, error=error, integral=integral, errors=errors)
 
 
 def _mean(mean: float, value: float) -> float:

@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from rocm.algorithms.budget import GROWTH, Budget, followed
+from rocm.algorithms.budget import Budget, followed
 from rocm.algorithms.sequential import Watch
 
 State = dict[str, Any]
@@ -14,14 +14,14 @@ class BetaControl:
     """Controller and ratchet.
 
     `clean` is the learner's state at which the judge stood best so far, and `clean_budget` the
-    controller's then; None if no judge steers. `growth` is the factor of the budget's next rise.
-    `strength` is the factor of the adapter's update that the judge chose at the end. `said` are
-    kinds of sentences that were told.
+    controller's then; None if no judge steers. `is_growing`: no fall was seen yet. `strength` is
+    the factor of the adapter's update that the judge chose at the end. `said` are kinds of
+    sentences that were told.
     """
 
     budget: Budget
     watch: Watch = field(default_factory=Watch)
-    growth: float = GROWTH
+    is_growing: bool = True
     clean: State | None = None
     clean_step: int = 0
     clean_budget: Budget | None = None
@@ -40,7 +40,7 @@ class BetaControl:
         """Everything as plain data and tensors."""
         clean = {"clean": self.clean, "clean_step": self.clean_step}
         kept = asdict(self.clean_budget) if self.clean_budget else None
-        ended = {"growth": self.growth, "strength": self.strength, "said": list(self.said)}
+        ended = {"is_growing": self.is_growing, "strength": self.strength, "said": list(self.said)}
         own = {"budget": asdict(self.budget), "watch": asdict(self.watch), "clean_budget": kept}
         return {**own, **clean, **ended}
 
@@ -49,6 +49,6 @@ class BetaControl:
         self.budget, self.watch = Budget(**state["budget"]), Watch(**state["watch"])
         kept = state["clean_budget"]
         self.clean_budget = Budget(**kept) if kept else None
-        for name in ("clean", "clean_step", "growth", "strength"):
+        for name in ("clean", "clean_step", "is_growing", "strength"):
             setattr(self, name, state[name])
         self.said = list(state["said"])

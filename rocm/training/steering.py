@@ -3,13 +3,11 @@
 The controller itself is `rocm.algorithms.budget`. It is steered by looks: half as many pictures as
 an evaluation has, of training prompts with noise that nothing else draws, so that the evaluation
 prompts stay held out. A look scores the adapter as it is and as it was when the judge stood best
-(`clean`), on the same noise. If the judge rose with the reward, the budget grows. If the judge's
-mean is lower, the clean adapter's KL becomes the budget, and later rises are smaller; if a test
-says so too (`rocm.algorithms.sequential`), or the run ends, it goes back to that adapter. Every
-process does the same with the same figures.
+(`clean`), on the same noise. If the judge has fallen (`rocm.algorithms.sequential`), the run goes
+back there and keeps that KL as its budget; if it has not, and the reward rose, the budget grows.
+At the end a lower mean is enough to go back. Every process does the same with the same figures.
 """
 
-import math
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import replace
@@ -17,7 +15,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from rocm.algorithms.budget import Budget, started, trouble
+from rocm.algorithms.budget import GROWTH, Budget, started, trouble
 from rocm.algorithms.sequential import looked, renewed
 from rocm.errors import TrainingError
 from rocm.models.lora import scaled
@@ -29,7 +27,7 @@ from rocm.training.setup import Setup
 
 FIRST_LOOK = 2**40  # pictures with such numbers are trained on by no run
 TOLERANCE = 0.05  # of the judge's fall, in its deviations over the base model's pictures
-REACHED = 0.5
+REACHED = 0.8
 STRENGTHS = (0.25, 0.5, 0.75, 1.0)
 Scores = dict[str, Tensor]
 Scales = Mapping[str, Scale]
@@ -122,16 +120,13 @@ def _judged(setup: Setup, scales: Scales, own: Scores, before: Scores) -> Tensor
 
 
 def _ratchet(setup: Setup, step: int, change: float, is_rising: bool) -> None:
-    """Move the budget by the judge's mean change since the clean adapter."""
+    """Keep an adapter that the judge likes no less, and let the budget grow with the reward."""
     control = _control(setup)
-    budget, clean = control.budget, control.clean_budget
-    assert clean is not None, "kept together with the adapter"
     if change < 0:
-        control.budget = replace(budget, target=clean.nats or budget.target)
-        control.growth = math.sqrt(control.growth)
         return
-    if is_rising and budget.nats >= REACHED * budget.target:
-        control.budget = replace(budget, target=control.growth * budget.target)
+    budget = control.budget
+    if control.is_growing and is_rising and budget.nats >= REACHED * budget.target:
+        control.budget = replace(budget, target=GROWTH * budget.target)
     control.clean, control.clean_budget = setup.learner.snapshot(), budget
     control.clean_step, control.watch = step, renewed(control.watch)
 
@@ -143,11 +138,11 @@ def _back(setup: Setup, change: float, is_last: bool) -> str:
     assert control.clean_budget is not None, "kept together with the adapter"
     clean, watch = control.clean_budget, control.watch
     # The base model's own KL is 0, which is no budget.
-    target = clean.nats or control.budget.target / control.growth
+    target = clean.nats or control.budget.target / GROWTH**2
     known = clean if clean.beta0 else replace(clean, beta0=control.budget.beta0)
     # The controller starts anew at the clean adapter, whose KL stands still.
     control.budget = replace(known, target=target, slope=0.0, error=0.0, errors=())
-    control.growth, control.watch = math.sqrt(control.growth), renewed(watch)
+    control.is_growing, control.watch = False, renewed(watch)
     setup.learner.restore(deepcopy(control.clean))
     setup.execution.recorded.clear()  # it holds the optimizer's earlier tensors
     return (

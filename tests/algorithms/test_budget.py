@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from rocm.algorithms.budget import NUM_WATCHED, SPAN, Budget, followed, started, trouble
+from rocm.algorithms.budget import GROWTH, NUM_WATCHED, SPAN, Budget, followed, started, trouble
 from rocm.algorithms.divergences import DIVERGENCES
 
 SIGMA = torch.tensor([[0.9], [0.5]], dtype=torch.float64)
@@ -52,11 +52,16 @@ def held(path, last=10):
     return sum(nats for nats, _ in path[-last:]) / last
 
 
-@pytest.mark.parametrize("factor", [1 / 30, 1, 30])
 @pytest.mark.parametrize("divergence", ["kl", "js", "hellinger", "fisher"])
-def test_kl_is_close_to_its_budget_after_forty_updates(divergence, factor):
-    path = trained(divergence, factor)
-    assert held(path) == pytest.approx(TARGET, rel=0.05)
+def test_kl_is_close_to_its_budget_after_forty_updates(divergence):
+    assert held(trained(divergence)) == pytest.approx(TARGET, rel=0.1)
+
+
+@pytest.mark.parametrize("factor", [0.1, 10])
+@pytest.mark.parametrize("divergence", ["kl", "js", "hellinger", "fisher"])
+def test_a_beta0_that_is_far_off_is_corrected(divergence, factor):
+    path = trained(divergence, factor, num=160)
+    assert held(path) == pytest.approx(TARGET, rel=0.1)
     betas = [beta for _, beta in path]
     assert 1 / 101 < min(betas) / betas[0] < max(betas) / betas[0] < 101
 
@@ -64,7 +69,7 @@ def test_kl_is_close_to_its_budget_after_forty_updates(divergence, factor):
 def test_beta_comes_to_the_one_of_the_closed_form():
     # d/dx of x s / sqrt(n) - beta x^2 w / (2 n) is 0 at x = s sqrt(n) / (beta w).
     beta = math.sqrt((SLOPES**2 / WEIGHT).sum().item() * SIZE / (2 * TARGET))
-    assert trained(num=200)[-1][1] == pytest.approx(beta, rel=0.1)
+    assert trained(num=160)[-1][1] == pytest.approx(beta, rel=0.1)
 
 
 def test_a_reward_times_ten_gives_the_same_updates():
@@ -86,13 +91,13 @@ def test_nothing_is_penalised_until_the_start_is_over():
     assert followed(budget, TARGET, 0.1).is_start_over  # far enough: sooner
 
 
-def test_a_budget_that_is_not_given_begins_where_the_start_ends():
+def test_a_budget_that_is_not_given_begins_above_the_end_of_the_start():
     budget = Budget(0.0)
     for _ in range(10):
         budget = followed(budget, 4.0, 0.5)
     budget = started(budget, rise=0.3)
-    assert budget.target == pytest.approx(4.0)
-    assert budget.beta == pytest.approx(0.3 / (2 * 4.0) * 8)
+    assert budget.target == pytest.approx(4.0 * GROWTH)
+    assert budget.beta == pytest.approx(0.3 / (2 * 4.0 * GROWTH**0.5) * 8)
 
 
 @pytest.mark.parametrize(
