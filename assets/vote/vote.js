@@ -245,9 +245,8 @@ function ask(isKnown) {
 function fold(isFolded) {
   const text = byId('prompt');
   text.classList.toggle('folded', isFolded);
-  byId('more').textContent = isFolded ? 'More' : 'Less';
-  byId('more').setAttribute('aria-expanded', String(!isFolded));
-  byId('more').hidden = isFolded && text.scrollHeight <= text.clientHeight;
+  const [textContent, hidden] = isFolded ? ['More', text.scrollHeight <= text.clientHeight] : ['Less', false];
+  Object.assign(byId('more'), { textContent, hidden, ariaExpanded: String(!isFolded) });
 }
 
 function refresh() {
@@ -272,9 +271,8 @@ function enable(isOn) {
 
 function warnIfSmall() {
   byId('small').hidden = true; // or its own height would keep the pictures small
-  const isSmall = pair.size < info.min_picture_px;
-  byId('small').hidden = !isSmall;
-  if (isSmall) byId('small').textContent = `Each picture is ${pair.size} pixels wide here, and at least ${info.min_picture_px} are needed. Make the window larger, or turn your phone.`;
+  byId('small').hidden = pair.size >= info.min_picture_px;
+  if (!byId('small').hidden) byId('small').textContent = `Each picture is ${pair.size} pixels wide here, and at least ${info.min_picture_px} are needed. Make the window larger, or turn your phone.`;
 }
 
 function fault(words) {
@@ -394,9 +392,8 @@ on('withdraw', () => byId('sure').showModal());
 on('sure-yes', () => attempt(withdraw));
 on('sure-no', () => byId('sure').close());
 window.addEventListener('resize', () => {
-  if (!trial || byId('trial').hidden) return;
   fold(byId('prompt').classList.contains('folded'));
-  warnIfSmall();
+  if (trial && !byId('trial').hidden) warnIfSmall();
 });
 api.onTrouble = (words) => { if (!byId('trial').hidden) fault(words); };
 
