@@ -126,25 +126,21 @@ def serve_lab(
     """Serve the pages, and raters beside them."""
     from rocm.studio import Studio
     from rocm.ui.app import CLOSED, STYLE, build, theme
+    from rocm.ui.launch import launch
     from rocm.ui.plot import plotly_route
 
     slices = zero_gpu() if is_zero_gpu() else None
     studio = Studio(home, votes=votes.api.store, backup=votes.backup, slices=slices)
     studio.runs.queue.watch()
     pages = build(studio, rule)
-    pages.launch(
-        server_name=host,
-        server_port=port,
-        quiet=True,
-        prevent_thread_lock=True,
-        **CLOSED,
-        app_kwargs={
-            "middleware": [guard, only_the_page(), body_limit()],
-            "routes": [Mount(PLACE, vote_app(votes)), plotly_route()],
-        },
-        theme=theme(),
-        css_paths=STYLE,
-    )
+    parts = {
+        "middleware": [guard, only_the_page(), body_limit()],
+        "routes": [Mount(PLACE, vote_app(votes)), plotly_route()],
+    }
+    try:
+        launch(pages, host, port, **CLOSED, app_kwargs=parts, theme=theme(), css_paths=STYLE)
+    except RocmError as error:
+        raise SystemExit(str(error)) from error
     announce("lab", host, port)
     pages.block_thread()
 

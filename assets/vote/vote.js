@@ -26,6 +26,8 @@ let isPromptKnown = true;
 let isBusy = false;
 
 function show(name) {
+  if (document.body.dataset.shown !== name) window.scrollTo(0, 0);
+  document.body.dataset.shown = name;
   for (const one of SECTIONS) byId(one).hidden = one !== name;
   byId('contact').hidden = name === 'consent'; // which has it among its facts
   byId('withdraw').hidden = !api.token || !['trial', 'instructions', 'done'].includes(name);
@@ -186,10 +188,10 @@ async function next(step) {
   Object.assign(byId('bar'), { max: step.progress.num_trials, value: step.progress.num_done });
   byId('practice').hidden = !trial.is_practice;
   byId('fault').hidden = true;
+  show('trial');
   questions.begin();
   ask(!questions.hasBlindPart);
   enable(false);
-  show('trial');
   return look(step.upcoming);
 }
 
@@ -230,12 +232,21 @@ function failPictures(upcoming) {
 
 function ask(isKnown) {
   isPromptKnown = isKnown;
-  byId('prompt').hidden = !isKnown;
+  byId('told').hidden = !isKnown;
   byId('prompt').textContent = isKnown ? `Text: ${trial.prompt}` : '';
+  fold(true);
   questions.ask(isKnown);
   byId('legend-digits').hidden = questions.asked.length < 2;
   byId('last-digit').textContent = questions.asked.length;
   refresh();
+}
+
+// A phone shows two lines of a text, and all of it after a tap.
+function fold(isFolded) {
+  const text = byId('prompt');
+  text.classList.toggle('folded', isFolded);
+  const [textContent, hidden] = isFolded ? ['More', text.scrollHeight <= text.clientHeight] : ['Less', false];
+  Object.assign(byId('more'), { textContent, hidden, ariaExpanded: String(!isFolded) });
 }
 
 function refresh() {
@@ -259,9 +270,9 @@ function enable(isOn) {
 }
 
 function warnIfSmall() {
-  const isSmall = pair.size < info.min_picture_px;
-  byId('small').hidden = !isSmall;
-  if (isSmall) byId('small').textContent = `Each picture is ${pair.size} pixels wide here, and at least ${info.min_picture_px} are needed. Make the window larger, or turn your phone.`;
+  byId('small').hidden = true; // or its own height would keep the pictures small
+  byId('small').hidden = pair.size >= info.min_picture_px;
+  if (!byId('small').hidden) byId('small').textContent = `Each picture is ${pair.size} pixels wide here, and at least ${info.min_picture_px} are needed. Make the window larger, or turn your phone.`;
 }
 
 function fault(words) {
@@ -376,10 +387,14 @@ on('decline', () => attempt(decline));
 on('begin', () => attempt(async () => next(await api.post('trial'))));
 on('submit', () => attempt(submit));
 on('skip', () => attempt(skip));
+on('told', () => fold(!byId('prompt').classList.contains('folded')));
 on('withdraw', () => byId('sure').showModal());
 on('sure-yes', () => attempt(withdraw));
 on('sure-no', () => byId('sure').close());
-window.addEventListener('resize', () => trial && !byId('trial').hidden && warnIfSmall());
+window.addEventListener('resize', () => {
+  fold(byId('prompt').classList.contains('folded'));
+  if (trial && !byId('trial').hidden) warnIfSmall();
+});
 api.onTrouble = (words) => { if (!byId('trial').hidden) fault(words); };
 
 attempt(start);

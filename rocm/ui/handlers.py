@@ -89,7 +89,8 @@ def click_at_work(
     at_work = button.click(None, None, button, js=begin, **own)
     silent: dict[str, Any] = {**own, "show_progress": "hidden", **options}
     handled = at_work.then(handle, inputs, [button, *outputs], **silent)
-    handled.then(None, None, button, js=end, **own)
+    for over in (handled.success, handled.failure):  # `then` would leave out a failure
+        over(None, None, button, js=end, **own)
 
 
 def look_while_open(

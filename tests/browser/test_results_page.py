@@ -9,7 +9,7 @@ from playwright.sync_api import expect
 
 from rocm.study.design import lifecycle
 from rocm.study.store.store import Store
-from tests.browser.conftest import WAIT_MS, wait_for_contrast
+from tests.browser.conftest import WAIT_MS, toast, wait_for_contrast
 from tests.study.voted import voted
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
@@ -59,6 +59,20 @@ def test_a_closed_study_is_counted_read_taken_away_and_verified(study_id, visit,
     page.wait_for_function("document.documentElement.scrollWidth <= window.innerWidth")
     wide = "[...document.querySelectorAll('#results_report .table')]"
     page.wait_for_function(f"{wide}.some(one => one.scrollWidth > one.clientWidth)")
+
+
+def test_an_open_study_refuses_downloads_in_a_sentence_and_the_button_comes_back(visit, home):
+    store, study_id = voted(home, num_raters=1, title="Open")
+    store.close()
+    page = visit(f"?tab=results&results={study_id}")
+    button = page.locator("#results_prepare")
+    expect(page.locator("#results_state")).to_contain_text("hidden until", timeout=WAIT_MS)
+    expect(button).to_be_disabled()
+    button.evaluate("one => { one.disabled = false; }")  # as by a page that knows no better
+    button.click()
+    assert "Close it first" in toast(page)
+    expect(button).to_have_text("Prepare downloads", timeout=WAIT_MS)
+    expect(button).to_be_enabled()
 
 
 def test_the_loop_shows_its_steps_and_train_offers_a_reward_at_once(visit, home):

@@ -58,6 +58,10 @@ def test_the_demo_study_from_one_click_to_a_voting_page(visit):
     page.click("#study_build")
     assert "consent.contact is missing" in toast(page)
     expect(title).to_have_value("Kept")
+    marks = "all => all.map(one => getComputedStyle(one, '::after').content !== 'none')"
+    assert page.locator("#study_steps .needed:visible").evaluate_all(marks).count(True) == 4
+    page.fill("#study_consent_contact :is(textarea, input)", "study@example.org")
+    assert page.locator("#study_steps .needed:visible").evaluate_all(marks).count(True) == 3
 
     # Hidden, the page asks nothing.
     page.evaluate(HIDE)

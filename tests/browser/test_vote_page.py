@@ -23,13 +23,18 @@ from tests.study.server.oauth_provider import CLIENT, provider
 from tests.study.small import STUDY, column, count
 
 pytestmark = pytest.mark.browser
-PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
+TOUCH = {"has_touch": True, "is_mobile": True}
+PHONE = {"viewport": {"width": 390, "height": 844}, **TOUCH}
+LONG = ", and in front of it a small wooden boat on still water" * 9
 
 
 @pytest.fixture
 def store(tmp_path):
     opened = Store.open(tmp_path / "study.sqlite3")
     fill(opened, tmp_path / "pictures")
+    with opened.database.write() as w:
+        is_shown = tables.prompt.c.study_id == STUDY
+        w.update(tables.prompt, is_shown, text=tables.prompt.c.text + LONG)
     lifecycle.open_study(opened, STUDY)
     yield opened
     opened.close()
@@ -126,18 +131,13 @@ def test_a_study_is_voted_through_by_touch_on_a_phone(visit, store):
     for done in range(5):
         wait_for_pair(page, done)
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
-        boxes = [page.locator(f"#{side}").bounding_box() for side in ("left", "right")]
-        assert boxes[0]["width"] == boxes[1]["width"] >= 360
-        assert boxes[1]["y"] >= boxes[0]["y"] + boxes[0]["height"]
+        check_screen(page, at_least=280)
         page.tap("#left")
         page.locator("#prompt").wait_for()  # with the last answer before it
         page.tap("fieldset:nth-of-type(1) [data-side=tie]")
         page.tap("[data-reason=both_bad]:visible")
         page.tap("#right")
         page.locator("figure.chosen #right").wait_for()
-        page.evaluate("window.scrollTo(0, 0)")
-        submit = page.locator("#submit").bounding_box()
-        assert submit["y"] + submit["height"] <= 844
         assert not page.locator("#legend").is_visible()
         page.tap("#submit")
     page.wait_for_selector("#code")
@@ -145,6 +145,49 @@ def test_a_study_is_voted_through_by_touch_on_a_phone(visit, store):
     assert set(column(store, tables.vote.c.viewport_width)) == {390}
     assert min(column(store, tables.vote.c.picture_size)) >= 160
     assert set(column(store, tables.vote.c.tie_reason)) == {None, "both_bad"}
+
+
+def check_screen(page, at_least):
+    """Both pictures are wholly in view, outside the bar of answers; Submit is in view."""
+    assert page.evaluate("window.scrollY") == 0
+    width, height = page.viewport_size["width"], page.viewport_size["height"]
+    names = ("left", "right", "dock", "submit")
+    left, right, bar, submit = (page.locator(f"#{name}").bounding_box() for name in names)
+    for box in (left, right, bar, submit):
+        assert box["x"] >= 0
+        assert box["y"] >= 0
+        assert box["x"] + box["width"] <= width
+        assert box["y"] + box["height"] <= height
+    is_upright = height > width
+    place, size = ("y", "height") if is_upright else ("x", "width")
+    assert left[place] + left[size] < right[place]
+    assert right[place] + right[size] <= bar[place]
+    assert left["width"] == right["width"] >= at_least
+    assert page.locator("fieldset:not(.folded) .narrow:visible").count() == 2 * is_upright
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "at_least"), [(390, 844, 240), (360, 640, 140), (844, 390, 240)]
+)
+def test_a_phone_shows_both_pictures_whole_above_or_beside_the_answers(
+    visit, width, height, at_least
+):
+    page = begin(visit(viewport={"width": width, "height": height}, **TOUCH))
+    check_screen(page, at_least)
+    page.tap("#left")
+    page.tap("[data-side=tie]")
+    check_screen(page, at_least)
+    page.tap("fieldset:nth-of-type(2) [data-side=right]")
+    check_screen(page, at_least)
+    # Two lines of a long text are shown; all of it after a tap.
+    text = page.locator("#prompt")
+    assert text.evaluate("text => text.clientHeight < text.scrollHeight")
+    page.tap("#more")
+    check_screen(page, at_least=90)
+    assert text.evaluate("text => getComputedStyle(text).overflowY") == "auto"
+    page.tap("#prompt")
+    expect(page.locator("#more")).to_have_attribute("aria-expanded", "false")
+    check_screen(page, at_least)
 
 
 def test_the_prompt_is_nowhere_before_the_questions_without_it_are_answered(visit, store):

@@ -64,7 +64,7 @@ class Results:
     def __init__(self, home: Path, store: Store | None = None, command: Sequence[str] = COMMAND):
         """Results of one home; without `store` its SQLite file is opened when first needed."""
         self._home, self._store, self._command = home, store, command
-        self._opening, self._starting = Lock(), Lock()
+        self._opening, self._starting, self._packing = Lock(), Lock(), Lock()
         self._counts: dict[str, tuple[Path, subprocess.Popen[bytes]]] = {}
         self._files: TemporaryDirectory[str] | None = None
 
@@ -112,13 +112,16 @@ class Results:
             raise StudyError("Votes can be downloaded after the study is closed. Close it first.")
         if result.state != "ready":
             raise StudyError(result.words)
-        # Gradio serves files of the temporary folder only, and a home may lie anywhere.
-        self._files = self._files or TemporaryDirectory(prefix="rocm-results-")
-        folder = Path(self._files.name) / study_id
-        shutil.rmtree(folder, ignore_errors=True)
-        self._ask("export", study_id, folder)
-        for name in REPORTS:
-            shutil.copy(self._version(study_id, result.status)[1] / name, folder / name)
+        made = self._version(study_id, result.status)[1]
+        with self._packing:  # of two visitors the second finds what the first has prepared
+            # Gradio serves files of the temporary folder only, and a home may lie anywhere.
+            self._files = self._files or TemporaryDirectory(prefix="rocm-results-")
+            folder = Path(self._files.name) / f"{study_id}-{made.name}"
+            if not (folder / REPORTS[-1]).exists():  # which is copied last
+                shutil.rmtree(folder, ignore_errors=True)
+                self._ask("export", study_id, folder)
+                for name in REPORTS:
+                    shutil.copy(made / name, folder / name)
         return sorted(folder.iterdir(), key=lambda f: (not f.name.startswith("report"), f.name))
 
     def verify(self, study_id: str) -> str:

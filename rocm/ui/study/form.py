@@ -47,8 +47,11 @@ FIRST: dict[str, Any] = {
     "prompts.num": 20,
     "consent.text": CONSENT_TEXT,
     "consent.version": "1",
+    "consent.min_age": 18,  # without a value the browser would show 0
 }
 LONG = 20_000
+# From the first attempt on, the style sheet marks fields that are needed and empty.
+MARK_EMPTY = "() => { document.getElementById('study_steps').dataset.isTried = 'yes'; }"
 # The browser reads the file: the server takes no uploads.
 READ_FILE = """
 const input = element.querySelector('input');
@@ -128,6 +131,7 @@ def _build_steps(
                 _button("Back", steps, 2)
                 build = gr.Button("Build study", variant="primary", elem_id="study_build")
                 as_text = gr.Button("Show as study.yaml", size="md", elem_id="study_as_text")
+            gr.on([build.click, as_text.click], None, js=MARK_EMPTY, api_visibility="private")
     return fields, cost, build, as_text
 
 
@@ -270,6 +274,8 @@ def _control(name: str) -> Component:
         precision = 0 if field.annotation is int else None
         return gr.Number(value, precision=precision, min_width=130, **words)
     lines = 4 if _bound(field, MaxLen) == LONG else 1
+    if field.is_required():  # the style sheet tells an empty one by its placeholder
+        words |= {"placeholder": " ", "elem_classes": "needed"}
     return gr.Textbox(value, lines=lines, max_lines=8, **words)
 
 

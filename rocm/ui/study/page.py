@@ -104,7 +104,8 @@ class StudyPage:
         tab.select(None, None, self._base, js=ADDRESS, api_visibility="private").then(
             self._enter, at, **entered
         )
-        gr.on([panel["watch"].tick, token.change], self._poll, [*at, panel["seen"]], **everything)
+        token.change(self._enter, at, **entered)  # the study of the address, now allowed
+        panel["watch"].tick(self._poll, [*at, panel["seen"]], **everything)
         panel["studies"].choose(in_words(self._choose), [token, self._base], **everything)
         self._on(demo, "study_demo", lambda _: self._studies.demo())
         built = self._on(form.build, "study_build", self._build, list(form.fields.values()))

@@ -2,6 +2,7 @@ import json
 import shutil
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -12,7 +13,7 @@ from rocm.errors import StudyError
 from rocm.runs.run_dir import RunDir
 from rocm.storage.paths import ROOT
 from rocm.study.design import lifecycle
-from rocm.study.report.results import Results, StudyResult
+from rocm.study.report.results import REPORTS, Results, StudyResult
 from rocm.study.report.stored import study_report
 from rocm.study.statistics.analysis import INTERIM, MARKS
 from rocm.study.store.simulated_raters import crowd_of_score, simulate_raters
@@ -25,6 +26,16 @@ folder = pathlib.Path(__file__).parent
 with open(folder / "asked.txt", "a") as log:
     print("once", file=log)
 print((folder / "answer.json").read_text(), end="")
+"""
+
+# As that process exports: a folder, which must be new, and a file that comes later.
+EXPORTER = """
+import json, pathlib, sys, time
+folder = pathlib.Path(json.loads(sys.argv[1])["folder"])
+folder.mkdir()
+time.sleep(0.2)
+(folder / "votes.csv").write_text(str(time.time_ns()))
+print(json.dumps({"error": ""}))
 """
 
 
@@ -95,6 +106,20 @@ def test_a_failed_count_says_why_and_can_be_repeated(counted, closed, answer):
     assert counted.num_counts == 1
     counted.answer(whole)
     assert counted.look(study_id, anew=True).state == "ready"
+
+
+def test_two_visitors_prepare_downloads_of_a_study_at_once(counted, closed):
+    _, _, study_id = closed
+    assert counted.look(study_id).state == "ready"
+    (folder,) = (counted.results._home / "studies" / study_id / "reports").iterdir()
+    for name in REPORTS:
+        (folder / name).touch()
+    counted.results._command = (sys.executable, "-c", EXPORTER)
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(counted.results.files, [study_id] * 2)
+    assert first == second
+    assert {file.name for file in first} == {"votes.csv", *REPORTS}
+    assert all(file.exists() for file in first)
 
 
 @pytest.mark.slow

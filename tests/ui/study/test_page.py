@@ -83,6 +83,17 @@ def test_without_the_token_nobody_sees_a_study(page, panel):
     assert STUDY in page._poll("secret", STUDY, "http://x/", ())[panel["studies"]]
 
 
+def test_numbers_of_an_untouched_form_are_those_of_its_recipe(page):
+    typed = dict.fromkeys(("consent.contact", "consent.ethics", "consent.pay"), "somewhere")
+    first = {name: part.value for name, part in page._form.fields.items()}
+    values = first | typed | {"consent.retention": "a year"}
+    used = page._recipe(tuple(values.values())).model_dump()
+    for name, part in page._form.fields.items():
+        group, _, key = name.rpartition(".")
+        if isinstance(part, gr.Number) and group != "arms":
+            assert part.value == (used[group] if group else used)[key], name
+
+
 def test_a_poll_does_not_undo_a_choice(page, panel):
     assert panel["selected"] not in page._poll("secret", "", "http://x/", ())
     shown = page._shown(STUDY, "http://x/")
