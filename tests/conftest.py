@@ -21,7 +21,8 @@ os.environ.update(HF_HUB_OFFLINE="1", GRADIO_ANALYTICS_ENABLED="False", OMP_WAIT
 # Published rewards that this machine may hold would be measured by runs of the tests.
 os.environ.update(ROCM_REWARDS=os.devnull, HF_HUB_CACHE=os.devnull)
 # Folders and files that take long, the longest first.
-LONG = "browser training experiments scripts golden test_studio runs test_distributed models study"
+LONG = "browser runs/engines training experiments scripts golden test_studio runs test_distributed"
+LONG += " models study"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -7,6 +7,9 @@ import shutil
 import pytest
 
 from rocm.cli.main import main
+from rocm.experiments.reproduce import charts, plan, report, results
+
+FEW = ("rocm-kl", "beta0", "rlcm", "dpok")
 
 
 def data(folder):
@@ -14,7 +17,17 @@ def data(folder):
     return json.loads(re.search(r'id="data">(.*?)</script>', page, re.S)[1])
 
 
+@pytest.fixture
+def few_methods(monkeypatch):
+    """One method of each kind, and a value network; all of them train in tests/golden."""
+    few = tuple(method for method in plan.METHODS if method.key in FEW)
+    for module in (charts, plan, report, results):
+        monkeypatch.setattr(module, "METHODS", few)
+    monkeypatch.setattr(plan, "BETAS", plan.BETAS[:2])
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("few_methods")
 def test_the_quick_comparison_runs_whole_and_goes_on_where_it_was(tmp_path, capsys):
     command = ["reproduce", "tiny", "--quick", "--out", str(tmp_path)]
     assert main(command) == 0
