@@ -6,10 +6,10 @@ r"""A beta that holds the joint KL at a budget in nats, whatever divergence trai
 m is a running mean of the updates' joint KL D (`kl_nats`), D* the budget, and the slope of e one of
 its changes. e is about ln(m / D*), but grows evenly where an optimizer moves the policy evenly. The
 KL follows beta tens of updates late, as the sum of what the optimizer has moved: an integral alone
-overshoots, so the proportional gain K leads and the slope looks T updates ahead. All gains are small
-because Adam follows a large penalty at once and a reward, with its noise, slowly: a beta that swings
-drives the KL in within few updates and takes tens to let it out. Beta stays within a factor of 100
-of beta_0.
+overshoots, so the proportional gain K leads and the slope looks T updates ahead. All gains are
+small because Adam follows a large penalty at once and a reward, with its noise, slowly: a beta that
+swings drives the KL in within few updates and takes tens to let it out. Beta stays within a factor
+of 100 of beta_0.
 
 .. math:: R \approx a \sqrt{D} \;\Rightarrow\; \beta_0 = \frac{a}{2 \sqrt{D^*}} \cdot \frac{D}{P}
 

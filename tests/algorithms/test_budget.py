@@ -91,7 +91,7 @@ def test_nothing_is_penalised_until_the_start_is_over():
     assert followed(budget, TARGET, 0.1).is_start_over  # far enough: sooner
 
 
-def test_a_budget_that_is_not_given_begins_above_the_end_of_the_start():
+def test_a_budget_that_is_not_given_begins_above_the_start():
     budget = Budget(0.0)
     for _ in range(10):
         budget = followed(budget, 4.0, 0.5)

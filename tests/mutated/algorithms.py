@@ -83,7 +83,7 @@ ddim: guidance reversed | test_chain_is_that_of_diffusers_ddim_with_eta_one_and_
 beta falls where the KL is too large | test_kl_is_close_to_its_budget_after_forty_updates
 - (math.sqrt(nats / budget.target) - 1)
 + (1 - math.sqrt(nats / budget.target))
-beta0 without the divergence's scale | test_a_budget_that_is_not_given_begins_above_the_end_of_the_start
+beta0 without the divergence's scale | test_a_budget_that_is_not_given_begins_above_the_start
 - scale * budget.nats / budget.divergence
 + scale
 @ rocm/algorithms/sequential.py, tests/algorithms/test_sequential.py

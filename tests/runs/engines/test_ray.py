@@ -40,7 +40,7 @@ def test_a_sweep_survives_a_dead_trainer_a_dead_node_and_a_dead_worker(
     ray_cluster, home, small_config, tmp_path
 ):
     sweeps = Sweeps(home, Queue(home), "ray")
-    sweep_id = sweeps.start("tiny", small_config(**SHORT), GRID, 1)
+    sweep_id = sweeps.start("tiny", small_config(**SHORT), GRID, 2)
     runs = sweeps.runs(sweep_id)
     assert sum(bool(job_of(run).job) for run in runs) == 2, "no more at once"
     first, second = runs[:2]

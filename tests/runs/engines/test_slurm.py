@@ -39,7 +39,7 @@ def test_a_sweep_survives_scancel_a_dead_node_and_a_dead_worker(
     configure(home, cpus=1, at_once=2)
     config = small_config(**SHORT)
     sweeps = Sweeps(home, Queue(home), "slurm")
-    sweep_id = sweeps.start("tiny", config, GRID, 1)
+    sweep_id = sweeps.start("tiny", config, GRID, 2)
     runs = sweeps.runs(sweep_id)
     handles = [job_of(run).job for run in runs]
     assert len({handle.partition("_")[0] for handle in handles}) == 1, "one array"
@@ -55,7 +55,7 @@ def test_a_sweep_survives_scancel_a_dead_node_and_a_dead_worker(
     wait_for(again.queue, first, "interrupted")
     assert "canceled" in first.status().error
     slurm.start_node(node)
-    assert again.start("tiny", config, GRID, 1) == sweep_id
+    assert again.start("tiny", config, GRID, 2) == sweep_id
     for run in runs:
         wait_for(again.queue, run, "finished")
         assert_ended_once(run, tmp_path)
