@@ -88,7 +88,7 @@ def test_the_budget_grows_while_a_judge_rises_with_the_reward(new_run, world):
     rows, mean = run.metrics(), 0.0
     for row in rows[1:11]:
         mean = MEMORY * mean + (1 - MEMORY) * row["kl_nats"]
-    assert rows[11]["kl_budget"] == pytest.approx(GROWTH**2 * mean)
+    assert rows[11]["kl_budget"] == pytest.approx(GROWTH * mean)
     assert not {"step-back", "nothing-to-gain"} & set(warned(run))
     assert run.events()[-1]["strength"] == 1
     assert all("audit/smoothness" in row for row in rows if "eval/reward" in row)
