@@ -5,7 +5,7 @@ an evaluation has, of training prompts with noise that nothing else draws, so th
 prompts stay held out. A look scores the adapter as it is and as it was when the judge stood best
 (`clean`), on the same noise. If the judge has fallen (`rocm.algorithms.sequential`), the run goes
 back there and keeps that KL as its budget; if it has not, and the reward rose, the budget grows.
-At the end a lower mean is enough to go back. Every process does the same with the same figures.
+Every process does the same with the same figures.
 """
 
 from collections.abc import Mapping
@@ -43,17 +43,19 @@ def steer(setup: Setup, scales: Scales, step: int) -> Told:
 def finish(setup: Setup, scales: Scales, step: int) -> Told:
     """As `steer`, for the last update: the judge also chooses the adapter's strength."""
     control = _control(setup)
-    told, own = _steered(setup, scales, step, is_last=True)
+    told, own = _steered(setup, scales, step)
     if control.clean is None:
         return told
     own = own or look(setup, step)
     judge, unet = setup.config.judge, setup.model.pipeline.unet
-    means = {}
+    judged = {}
     for strength in (0.0, *STRENGTHS):
         with scaled(unet, setup.learner.parameters, strength):
             scores = own if strength == 1 else look(setup, step)
-        means[strength] = scores[judge].mean().item()
-    control.strength = max(STRENGTHS, key=lambda strength: means[strength])
+        judged[strength] = scores[judge]
+    means = {strength: scores.mean().item() for strength, scores in judged.items()}
+    best = max(STRENGTHS, key=lambda strength: means[strength])
+    control.strength = best if _is_clear(judged[best] - judged[1.0]) else 1.0
     words = ", ".join(f"{strength:g}: {number(mean, 4)}" for strength, mean in means.items())
     message = f"{judge} chose the adapter's strength {control.strength:g} ({words})."
     if means[control.strength] <= means[0.0]:
@@ -79,9 +81,12 @@ def look(setup: Setup, step: int) -> Scores:
     return {name: torch.cat([part.scores[name] for part in parts]) for name in names}
 
 
-def _steered(
-    setup: Setup, scales: Scales, step: int, is_last: bool = False
-) -> tuple[Told, Scores | None]:
+def _is_clear(changes: Tensor) -> bool:
+    """Whether the mean of paired changes (P,) lies above twice its standard error."""
+    return changes.mean().item() > 2 * changes.std().item() / len(changes) ** 0.5
+
+
+def _steered(setup: Setup, scales: Scales, step: int) -> tuple[Told, Scores | None]:
     control, own, before = _control(setup), None, None
     told: Told = {}
     if control.budget.is_start_over:
@@ -90,14 +95,7 @@ def _steered(
     if control.clean is not None and control.budget.beta0:
         own = look(setup, step) if own is None else own
         before = _look_at_clean(setup, step) if before is None else before
-        is_rising = _change(setup, scales, own, before).mean().item() > 0
-        changes = _judged(setup, scales, own, before)
-        control.watch = looked(control.watch, changes.tolist(), TOLERANCE)
-        change = changes.mean().item()
-        if control.watch.has_fallen or (is_last and change < 0):
-            told, own = {"step-back": _back(setup, change, is_last)}, before
-        else:
-            _ratchet(setup, step, change, is_rising)
+        told, own = _ratcheted(setup, scales, step, own, before)
     kind, sentence = trouble(control.budget)
     return (told | {kind: sentence} if kind and _is_new(control, kind) else told), own
 
@@ -113,25 +111,28 @@ def _begun(budget: Budget, change: Tensor) -> Budget:
     return started(budget, max(change.mean().item(), noise, 1e-6))
 
 
-def _judged(setup: Setup, scales: Scales, own: Scores, before: Scores) -> Tensor:
-    """Change (P,) of the judge, in its deviations."""
-    judge = setup.config.judge
-    return (own[judge] - before[judge]) / scales[judge].deviation
+def _ratcheted(
+    setup: Setup, scales: Scales, step: int, own: Scores, before: Scores
+) -> tuple[Told, Scores]:
+    """Grow, hold or step back; returns what to say and the scores of the adapter that stands."""
+    control, judge = _control(setup), setup.config.judge
+    budget, clean = control.budget, control.clean_budget
+    assert clean is not None, "kept together with the adapter"
+    changes = (own[judge] - before[judge]) / scales[judge].deviation
+    control.watch = looked(control.watch, changes.tolist(), TOLERANCE)
+    if control.watch.has_fallen:
+        sentence = _back(setup, changes.mean().item())
+        return {"step-back": sentence}, before
+    if changes.mean() >= 0:
+        is_rising = _change(setup, scales, own, before).mean() > 0
+        if control.is_growing and is_rising and budget.nats >= REACHED * budget.target:
+            control.budget = replace(budget, target=GROWTH * budget.target)
+        control.clean, control.clean_budget = setup.learner.snapshot(), budget
+        control.clean_step, control.watch = step, renewed(control.watch)
+    return {}, own
 
 
-def _ratchet(setup: Setup, step: int, change: float, is_rising: bool) -> None:
-    """Keep an adapter that the judge likes no less, and let the budget grow with the reward."""
-    control = _control(setup)
-    if change < 0:
-        return
-    budget = control.budget
-    if control.is_growing and is_rising and budget.nats >= REACHED * budget.target:
-        control.budget = replace(budget, target=GROWTH * budget.target)
-    control.clean, control.clean_budget = setup.learner.snapshot(), budget
-    control.clean_step, control.watch = step, renewed(control.watch)
-
-
-def _back(setup: Setup, change: float, is_last: bool) -> str:
+def _back(setup: Setup, change: float) -> str:
     """Go on from the clean adapter at its KL; returns the reason."""
     control = _control(setup)
     assert control.clean is not None, "there is something to go back to"
@@ -148,9 +149,8 @@ def _back(setup: Setup, change: float, is_last: bool) -> str:
     return (
         f"Stepped back to the adapter after update {control.clean_step}: the judge "
         f"{setup.config.judge} has fallen by {number(-change, 2)} standard deviations on new "
-        f"pictures (evidence {number(watch.evidence, 0)} to 1)."
-        + f" The KL is held at {number(target, 1)} nats from here."
-        * (not is_last)
+        f"pictures (evidence {number(watch.evidence, 0)} to 1). The KL is held at "
+        f"{number(target, 1)} nats from here."
     )
 
 

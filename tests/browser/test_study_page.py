@@ -22,24 +22,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.browser]
 expect.set_options(timeout=WAIT_MS)
 
 
-def test_the_demo_study_from_one_click_to_a_voting_page(visit):
-    page = visit("?tab=study")
-    page.click("#study_demo")
-    expect(page.locator("#study_open")).to_be_visible()
-    expect(page.locator("#study_state .badge")).to_have_text("draft")
-    expect(page.locator("#study_pairs figure")).to_have_count(24)
-    expect(page.locator("#study_pairs")).not_to_contain_text("rocm")
-    first = page.locator("#study_pairs img").first
-    expect(first).to_have_js_property("complete", True)
-    assert first.evaluate("image => image.naturalWidth") > 0
-
-    page.locator("#study_pairs button[data-pair]").first.click()
-    expect(page.locator("#study_pairs .struck small").last).to_have_text(re.compile("^Excluded: "))
-    expect(page.locator("#study_state .facts")).to_contain_text("59 pairs")
-    expect(page.locator("#study_cost_words")).to_contain_text("59 pairs in 3 comparisons")
-    expect(page.locator("#study_cost_power tbody tr")).to_have_count(4)
-
-    # The form leads from step to step, and its sizes follow the prompts both ways.
+def check_form(page):
+    """It leads from step to step; its sizes follow the prompts both ways; faults are marked."""
     page.click("#study_new > button")
     title = page.locator("#study_title :is(textarea, input)")
     title.fill("Kept")
@@ -62,6 +46,26 @@ def test_the_demo_study_from_one_click_to_a_voting_page(visit):
     assert page.locator("#study_steps .needed:visible").evaluate_all(marks).count(True) == 4
     page.fill("#study_consent_contact :is(textarea, input)", "study@example.org")
     assert page.locator("#study_steps .needed:visible").evaluate_all(marks).count(True) == 3
+
+
+def test_the_demo_study_from_one_click_to_a_voting_page(visit):
+    page = visit("?tab=study")
+    page.click("#study_demo")
+    expect(page.locator("#study_open")).to_be_visible()
+    expect(page.locator("#study_state .badge")).to_have_text("draft")
+    expect(page.locator("#study_pairs figure")).to_have_count(24)
+    expect(page.locator("#study_pairs")).not_to_contain_text("rocm")
+    first = page.locator("#study_pairs img").first
+    expect(first).to_have_js_property("complete", True)
+    assert first.evaluate("image => image.naturalWidth") > 0
+
+    page.locator("#study_pairs button[data-pair]").first.click()
+    expect(page.locator("#study_pairs .struck small").last).to_have_text(re.compile("^Excluded: "))
+    expect(page.locator("#study_state .facts")).to_contain_text("59 pairs")
+    expect(page.locator("#study_cost_words")).to_contain_text("59 pairs in 3 comparisons")
+    expect(page.locator("#study_cost_power tbody tr")).to_have_count(4)
+
+    check_form(page)
 
     # Hidden, the page asks nothing once its last question is answered, by what another one changes.
     page.evaluate(HIDE)
