@@ -41,6 +41,8 @@ def pages(tmp_path_factory):
         patch.setattr(DrawingQueue, "submit", refuse)
         patch.setattr(Queue, "ensure_worker", lambda _: None)
         patch.setattr("rocm.runs.library.shutil.which", lambda _: None)
+        for module in ("rocm.studio", "rocm.study.report.loop"):
+            patch.setattr(f"{module}.detached", lambda *_, **__: None)
         yield build(Studio(home, votes=store), access("127.0.0.1", False, ""))
     store.close()
 
