@@ -58,7 +58,7 @@ def finish(setup: Setup, scales: Scales, step: int) -> Told:
     control.strength = best if _is_clear(judged[best] - judged[1.0]) else 1.0
     words = ", ".join(f"{strength:g}: {number(mean, 4)}" for strength, mean in means.items())
     message = f"{judge} chose the adapter's strength {control.strength:g} ({words})."
-    if means[control.strength] <= means[0.0]:
+    if means[best] <= means[0.0]:
         told["nothing-to-gain"] = (
             f"Nothing to gain with this reward: at no strength does the adapter raise {judge} "
             f"above the base model ({words}). Train on another reward."

@@ -114,6 +114,13 @@ def test_a_judge_that_falls_takes_the_run_back_and_its_strength_down(new_run, wo
         torch.testing.assert_close(kept[key], factor * value)
 
 
+def test_a_judge_that_differs_by_less_than_its_noise_leaves_the_strength_at_one(new_run, world):
+    run = new_run("run", **STEERED)
+    world(run, judge=torch.tensor([-5.0, 4.0] * 4))  # lower strengths have the better mean
+    list(train(run))
+    assert run.events()[-1]["strength"] == 1
+
+
 def test_a_given_budget_leaves_the_judge_alone(new_run, world):
     run = new_run("run", **{**STEERED, **HELD})
     world(run, judge=-1)
