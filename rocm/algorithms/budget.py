@@ -11,11 +11,14 @@ small because Adam follows a large penalty at once and a reward, with its noise,
 swings drives the KL in within few updates and takes tens to let it out. Beta stays within a factor
 of 100 of beta_0.
 
-.. math:: R \approx a \sqrt{D} \;\Rightarrow\; \beta_0 = \frac{a}{2 \sqrt{D^*}} \cdot \frac{D}{P}
+.. math:: R \approx a \sqrt{D} \;\Rightarrow\; D^* = \Big(\frac{a}{2 p}\Big)^2, \quad
+          \beta_0 = \frac{a}{2 \sqrt{D^*}} \cdot \frac{D}{P}
 
-After a start without a penalty the reward has risen by R at a joint KL of D; R - beta D is largest
-at D* for the beta on the right, and D / P turns nats into the divergence P that trains. A reward
-times ten gives a beta times ten, and so the same updates. Ours; not given in the paper.
+The reward has risen by R at a joint KL of D; R - p D is largest at D* for a price p per nat, and
+D / P turns nats into the divergence P that trains. A budget that is given needs no price: a start
+without a penalty measures a. Otherwise training begins at beta = p D / P, and D* follows from p at
+every look. A reward times ten gives a beta times ten, and so the same updates. Ours; not given in
+the paper.
 """
 
 import math
@@ -28,7 +31,7 @@ MEMORY = 0.7  # of the running means
 SPAN = math.log(100)
 START_UPDATES = 10
 START_SHARE = 0.25  # of a budget that is given, reached without a penalty
-GROWTH = 1.5
+PRICE = 6.0  # base deviations of the reward for a KL of 1 per latent element
 NUM_WATCHED = 40  # updates behind the words on a budget that cannot be reached, or an oscillation
 BESIDE, SWING, NUM_SWINGS = 0.2, 0.4, 3  # of e
 
@@ -37,10 +40,12 @@ BESIDE, SWING, NUM_SWINGS = 0.2, 0.4, 3  # of e
 class Budget:
     """The state of the controller between two updates; plain numbers.
 
-    `target` is D* in nats, 0 until it is known; `beta0` is 0 during the start, in which beta is 0.
+    `target` is D* in nats, 0 until it is known; `price` is p, 0 if the budget is given or final;
+    `beta0` is 0 during the start.
     """
 
     target: float
+    price: float = 0.0
     beta0: float = 0.0
     nats: float = 0.0  # m
     divergence: float = 0.0  # running mean of the divergence that trains
@@ -53,23 +58,24 @@ class Budget:
     @property
     def beta(self) -> float:
         """The weight of the divergence in the next update."""
+        if not self.beta0:
+            return self.price * self.nats / self.divergence if self.divergence > 0 else 0.0
         return self.beta0 * math.exp(_limited(PROPORTIONAL * self.error + self.integral))
 
     @property
     def is_start_over(self) -> bool:
-        """Whether the updates without a penalty have shown enough."""
-        is_far = self.target > 0 and self.nats >= START_SHARE * self.target
-        return not self.beta0 and (is_far or self.num_updates >= START_UPDATES)
+        """Whether the updates without a penalty have shown enough for a budget that is given."""
+        is_enough = self.nats >= START_SHARE * self.target or self.num_updates >= START_UPDATES
+        return not (self.price or self.beta0) and is_enough
 
 
-def started(budget: Budget, rise: float) -> Budget:
-    """The controller with its beta0, from the reward's `rise` > 0 since before the start.
-
-    A budget that is not given begins a growth above what the start has reached, which still rises.
-    """
-    target = budget.target or GROWTH * budget.nats
-    scale = rise / (2 * math.sqrt(budget.nats * target))
-    return replace(budget, target=target, beta0=scale * budget.nats / budget.divergence)
+def aimed(budget: Budget, rise: float) -> Budget:
+    """The controller after a look at which the reward stood `rise` > 0 above the base model."""
+    target = budget.target
+    if budget.price:
+        target = (rise / (2 * budget.price)) ** 2 / budget.nats
+    beta0 = rise / (2 * math.sqrt(budget.nats * target)) * budget.nats / budget.divergence
+    return replace(budget, target=target, beta0=budget.beta0 or beta0)
 
 
 def followed(budget: Budget, nats: float, divergence: float) -> Budget:
@@ -99,7 +105,7 @@ def _limited(log_factor: float) -> float:
 def trouble(budget: Budget) -> tuple[str, str]:
     """Kind and sentence of what keeps the KL from its budget; empty if nothing does."""
     newest = budget.errors[-NUM_WATCHED // 2 :]
-    if len(newest) < NUM_WATCHED // 2:
+    if budget.price or len(newest) < NUM_WATCHED // 2:
         return "", ""
     factor, words = budget.beta / budget.beta0, f"{budget.target:.3g} nats"
     if factor < 1.01 / math.exp(SPAN) and max(newest) < -BESIDE:

@@ -13,17 +13,17 @@ State = dict[str, Any]
 class BetaControl:
     """Controller and ratchet.
 
-    `clean` is the learner's state at which the judge stood best so far, and `clean_budget` the
-    controller's then; None if no judge steers. `is_growing`: no fall was seen yet. `strength` is
-    the factor of the adapter's update that the judge chose at the end. `said` are kinds of
-    sentences that were told.
+    `clean` is the learner's state at which the judge stood best so far, `clean_rise` its reward
+    above the base model and `clean_budget` the controller's state then; None if no judge steers.
+    `strength` is the factor of the adapter's update that the judge chose at the end. `said` are
+    kinds of sentences that were told.
     """
 
     budget: Budget
     watch: Watch = field(default_factory=Watch)
-    is_growing: bool = True
     clean: State | None = None
     clean_step: int = 0
+    clean_rise: float = 0.0
     clean_budget: Budget | None = None
     strength: float = 1.0
     said: list[str] = field(default_factory=list)
@@ -38,9 +38,9 @@ class BetaControl:
 
     def state_dict(self) -> State:
         """Everything as plain data and tensors."""
-        clean = {"clean": self.clean, "clean_step": self.clean_step}
+        clean = {name: getattr(self, name) for name in ("clean", "clean_step", "clean_rise")}
         kept = asdict(self.clean_budget) if self.clean_budget else None
-        ended = {"is_growing": self.is_growing, "strength": self.strength, "said": list(self.said)}
+        ended = {"strength": self.strength, "said": list(self.said)}
         own = {"budget": asdict(self.budget), "watch": asdict(self.watch), "clean_budget": kept}
         return {**own, **clean, **ended}
 
@@ -49,6 +49,6 @@ class BetaControl:
         self.budget, self.watch = Budget(**state["budget"]), Watch(**state["watch"])
         kept = state["clean_budget"]
         self.clean_budget = Budget(**kept) if kept else None
-        for name in ("clean", "clean_step", "is_growing", "strength"):
+        for name in ("clean", "clean_step", "clean_rise", "strength"):
             setattr(self, name, state[name])
         self.said = list(state["said"])

@@ -30,7 +30,7 @@ from rocm.training.checkpoint import (
 )
 from rocm.training.manifest import describe, recall_start
 from rocm.training.setup import EVALUATION_BATCH, Setup, set_up
-from rocm.training.steering import finish, steer
+from rocm.training.steering import begin, finish, steer
 from rocm.training.update import update
 from rocm.training.warnings import warnings
 
@@ -114,6 +114,7 @@ def _update(setup: Setup, scales: dict[str, Scale], step: int) -> dict[str, Any]
 
 
 ORDERS: dict[str, Callable[..., Any]] = {
+    "begin": begin,
     "evaluate": Setup.evaluate,
     "finish": finish,
     "load": _load,
@@ -167,6 +168,8 @@ def _begin(run: RunDir, setup: Setup) -> tuple[_Session, dict[str, Any]]:
     _check_start(setup, start)
     run.write_manifest(describe(setup, start, run))
     session = _Session(run, setup, start, setup.rewards.mixture(start.scales()), step=0)
+    if setup.learner.control is not None:
+        _together(setup, "begin", session.mixture.combine(start.scores).std().item())
     row = {"step": 0, **_evaluation_row(session, start)}
     _save_samples(session, start)
     run.append_metrics(row)

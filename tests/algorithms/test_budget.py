@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from rocm.algorithms.budget import GROWTH, NUM_WATCHED, SPAN, Budget, followed, started, trouble
+from rocm.algorithms.budget import NUM_WATCHED, SPAN, Budget, aimed, followed, trouble
 from rocm.algorithms.divergences import DIVERGENCES
 
 SIGMA = torch.tensor([[0.9], [0.5]], dtype=torch.float64)
@@ -42,7 +42,7 @@ def trained(divergence="kl", factor=1.0, scale=1.0, num=44, target=TARGET, sprea
         budget = followed(budget, nats * drawn, penalty.item() * drawn)
         if budget.is_start_over:
             rise = scale * (SLOPES * means).sum().item() / SIZE**0.5
-            budget = started(budget, rise)
+            budget = aimed(budget, rise)
             budget = replace(budget, beta0=factor * budget.beta0)
     return path
 
@@ -91,13 +91,30 @@ def test_nothing_is_penalised_until_the_start_is_over():
     assert followed(budget, TARGET, 0.1).is_start_over  # far enough: sooner
 
 
-def test_a_budget_that_is_not_given_begins_above_the_start():
-    budget = Budget(0.0)
-    for _ in range(10):
+@pytest.mark.parametrize("reached", [0.1, 1.0, 2.0])
+def test_a_price_gives_the_budget_at_which_a_fixed_beta_would_end(reached):
+    # The mean of p x^2 w / 2 - x s / sqrt(n) over x is lowest at x = s / (p w sqrt(n)).
+    price = 0.02
+    best = SLOPES / SIZE**0.5 / (price * WEIGHT)
+    means = reached * best
+    rise = (SLOPES * means).sum().item() / SIZE**0.5
+    nats = (means**2 * WEIGHT).sum().item() / 2
+    budget = aimed(followed(Budget(0.0, price), nats, nats / SIZE), rise)
+    assert budget.target == pytest.approx((best**2 * WEIGHT).sum().item() / 2, rel=1e-5)
+    assert budget.beta == pytest.approx(price * SIZE)
+    again = aimed(followed(budget, nats, nats / SIZE), 2 * rise)
+    assert again.target == pytest.approx(4 * budget.target)
+    assert again.beta0 == budget.beta0
+
+
+def test_a_price_is_paid_from_the_first_kl_on():
+    budget = Budget(0.0, price=0.02)
+    assert budget.beta == 0
+    budget = followed(budget, 4.0, 0.5)
+    assert budget.beta == pytest.approx(0.02 * 4 / 0.5)
+    for _ in range(20):
         budget = followed(budget, 4.0, 0.5)
-    budget = started(budget, rise=0.3)
-    assert budget.target == pytest.approx(4.0 * GROWTH)
-    assert budget.beta == pytest.approx(0.3 / (2 * 4.0 * GROWTH**0.5) * 8)
+    assert not budget.is_start_over  # no start without a penalty
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from rocm.algorithms.budget import GROWTH, MEMORY
+from rocm.algorithms.budget import MEMORY, PRICE
 from rocm.errors import TrainingError
 from rocm.models.lora import WEIGHTS
 from rocm.training import steering
@@ -18,6 +18,7 @@ from tests.training.choices import ALGORITHMS
 from tests.training.threads import pair
 
 CLOCK = ("time", "seconds", "images_per_s", "memory_mb")
+SIZE = 4 * 8 * 8  # elements of a latent
 # The start ends with the first KL above a quarter of this.
 HELD = {"beta": "auto", "kl_budget": 1e-3}
 STEERED = {"beta": "auto", "reward": "saturation", "track": "", "num_steps": 16, "eval_every": 2}
@@ -29,15 +30,20 @@ def world(monkeypatch):
     """Looks whose reward and judge, in deviations, follow from the size of the adapter's update."""
 
     def make(run, judge):
+        levels = {}
+
         def seen(setup, step):
             named = setup.model.pipeline.unet.named_parameters()
             sizes = [one.detach().abs().mean() for name, one in named if ".lora_B." in name]
-            level = 10 * torch.stack(sizes).mean() + torch.linspace(0, 1, 8)
+            size = 10 * torch.stack(sizes).mean()
+            level = size + torch.linspace(0, 1, 8)
+            levels.setdefault(step if size else 0, level)
             scales = run.manifest()["base_scores"]
             by_name = {"saturation": level, "colorfulness": judge * level}
             return {name: one * scales[name]["deviation"] for name, one in by_name.items()}
 
         monkeypatch.setattr(steering, "look", seen)
+        return levels
 
     return make
 
@@ -81,14 +87,18 @@ def test_a_steered_run_resumes_bit_for_bit(new_run):
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_the_budget_grows_while_a_judge_rises_with_the_reward(new_run, world):
+def test_the_budget_follows_the_reward_while_the_judge_rises_with_it(new_run, world):
     run = new_run("run", **STEERED, audit="smoothness")
-    world(run, judge=1)
+    levels = world(run, judge=1)
     list(train(run))
-    rows, mean = run.metrics(), 0.0
-    for row in rows[1:11]:
+    rows, mean = run.metrics(), run.metrics()[1]["kl_nats"]
+    for row in rows[2:5]:
         mean = MEMORY * mean + (1 - MEMORY) * row["kl_nats"]
-    assert rows[11]["kl_budget"] == pytest.approx(GROWTH * mean)
+    rise = (levels[4] - levels[0]).mean().item()
+    assert rows[5]["kl_budget"] == pytest.approx((rise / (2 * PRICE / SIZE)) ** 2 / mean, rel=1e-4)
+    assert rows[1]["beta"] == 0
+    scale = rows[2]["kl_nats"] / rows[2]["divergence"] / SIZE
+    assert rows[3]["beta"] == pytest.approx(PRICE * scale, rel=1e-3)
     assert not {"step-back", "nothing-to-gain"} & set(warned(run))
     assert run.events()[-1]["strength"] == 1
     assert all("audit/smoothness" in row for row in rows if "eval/reward" in row)
@@ -98,7 +108,7 @@ def test_the_budget_grows_while_a_judge_rises_with_the_reward(new_run, world):
 
 def test_a_judge_that_falls_takes_the_run_back_and_its_strength_down(new_run, world):
     run = new_run("run", **STEERED)
-    world(run, judge=-1)
+    world(run, judge=-20)
     list(train(run))
     back = [event["step"] for event in run.events() if event.get("warning") == "step-back"]
     rows, name = run.metrics(), "heldout/colorfulness"
@@ -160,9 +170,10 @@ def test_two_processes_look_at_the_pictures_of_one(small_config):
 
 def steered(setup):
     start = setup.evaluate().scales()
+    steering.begin(setup, deviation=1.0)
     for step in range(1, 12):
         update(setup, setup.rewards.mixture(start), step)
-        if setup.learner.control.budget.is_start_over or step == 11:
+        if step in (5, 11):
             steering.steer(setup, start, step)
     return setup.learner.control.state_dict()
 
