@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from rocm.storage.numbers import duration, number, plus_minus, quantity, signed
+from rocm.storage.numbers import duration, number, plus_minus, signed
 
 
 @pytest.mark.parametrize(
@@ -19,13 +19,6 @@ from rocm.storage.numbers import duration, number, plus_minus, quantity, signed
 def test_numbers_have_fixed_decimals_and_a_real_minus(value, decimals, plain, with_sign):
     assert number(value, decimals) == plain
     assert signed(value, decimals) == with_sign
-
-
-@pytest.mark.parametrize(
-    ("num", "text"), [(0, "0 raters"), (1, "1 rater"), (2, "2 raters"), (1200, "1,200 raters")]
-)
-def test_only_one_is_singular(num, text):
-    assert quantity(num, "rater") == text
 
 
 def test_a_mean_is_shown_with_its_half_width_if_there_is_one():

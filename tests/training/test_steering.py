@@ -91,9 +91,9 @@ def test_the_budget_follows_the_reward_while_the_judge_rises_with_it(new_run, wo
     run = new_run("run", **STEERED, audit="smoothness")
     levels = world(run, judge=1)
     list(train(run))
-    rows, mean = run.metrics(), run.metrics()[1]["kl_nats"]
-    for row in rows[2:5]:
-        mean = MEMORY * mean + (1 - MEMORY) * row["kl_nats"]
+    rows, mean = run.metrics(), 0.0
+    for row in rows[1:5]:
+        mean = MEMORY * mean + (row["step"] == 1 or 1 - MEMORY) * row["kl_nats"]
     rise = (levels[4] - levels[0]).mean().item()
     assert rows[5]["kl_budget"] == pytest.approx((rise / (2 * PRICE / SIZE)) ** 2 / mean, rel=1e-4)
     assert rows[1]["beta"] == 0

@@ -156,6 +156,17 @@ class Cluster:
         )
 
 
+def running(cluster, patch):
+    """A cluster from its start to its end, when its folder and environment go too."""
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.end()
+        patch.undo()
+        shutil.rmtree(cluster.folder, ignore_errors=True)
+
+
 @pytest.fixture(scope="module")
 def slurm():
     """A cluster of two nodes whose commands are those on the path."""
@@ -170,14 +181,7 @@ def slurm():
     patch = pytest.MonkeyPatch()
     patch.setenv("SLURM_CONF", str(folder / "slurm.conf"))
     patch.setenv("PATH", f"{os.environ['PATH']}:/usr/sbin")
-    cluster = Cluster(folder)
-    try:
-        cluster.start()
-        yield cluster
-    finally:
-        cluster.end()
-        patch.undo()
-        shutil.rmtree(folder, ignore_errors=True)
+    yield from running(Cluster(folder), patch)
 
 
 class RayCluster:
@@ -244,10 +248,4 @@ def ray_cluster():
     patch = pytest.MonkeyPatch()
     cluster = RayCluster(folder)
     patch.setenv("RAY_ADDRESS", cluster.url)
-    try:
-        cluster.start()
-        yield cluster
-    finally:
-        cluster.end()
-        patch.undo()
-        shutil.rmtree(folder, ignore_errors=True)
+    yield from running(cluster, patch)

@@ -7,6 +7,8 @@ from rocm.runs.run_dir import RunDir
 from rocm.training.loop import train
 from tests.generation.conftest import wait_until
 
+GRID = {"beta": ["0", "0.1", "1"]}
+SHORT = {"num_steps": 40, "eval_every": 40, "checkpoint_every": 8}
 WITHIN_S = 600
 ADAPTER = "adapter/pytorch_lora_weights.safetensors"
 

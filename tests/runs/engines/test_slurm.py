@@ -8,12 +8,10 @@ from rocm.runs.lease import newest_claim
 from rocm.runs.queue import Queue
 from rocm.runs.run_dir import RunDir
 from tests.generation.conftest import wait_until
-from tests.runs.engines.ends import WITHIN_S, assert_ended_once, kinds, wait_for
+from tests.runs.engines.ends import GRID, SHORT, WITHIN_S, assert_ended_once, kinds, wait_for
 from tests.runs.test_queue import workers
 
 pytestmark = pytest.mark.slow
-GRID = {"beta": ["0", "0.1", "1"]}
-SHORT = {"num_steps": 40, "eval_every": 40, "checkpoint_every": 8}
 
 
 @pytest.fixture
