@@ -17,8 +17,6 @@ from rocm.experiments.bench.variants import COUNTED, NAIVE, PLAIN, REF_GRADS
 DATA = Path(__file__).resolve().parents[3] / "docs" / "data"
 SLACK = 1.01  # another release of a library may take an operation more
 NUM = 2
-
-
 CONFIG = {"num_inference_steps": NUM, "precision": "bf16"}
 
 
