@@ -2,7 +2,7 @@
 
 For each seed raters vote by taste on a study; at each number of votes a reward is learned and a
 model trained on it, and the same number of votes by two kinds of raters whose votes say nothing of
-pictures must be refused. One last study follows. Every piece is kept; the same call continues.
+pictures must be refused. A last study follows. Every piece is kept; the same call continues.
 """
 
 import json
@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors import safe_open
+from safetensors.torch import load_file, save
 
 from rocm.algorithms.intervals import interval
 from rocm.cli.learning import is_refused, teach
@@ -21,10 +23,12 @@ from rocm.cli.tasters import make_tasters
 from rocm.config import RunConfig
 from rocm.errors import RunError
 from rocm.experiments.reproduce.results import words
+from rocm.models.lora import WEIGHTS
 from rocm.rewards.names import TASTE
 from rocm.rewards.preference_files import PREFIX, RECORD, rewards_folder
 from rocm.runs.run_dir import RunDir
 from rocm.storage.files import make_folder, write_atomic
+from rocm.storage.paths import ROOT
 from rocm.study.archive.learning import Lesson, gather
 from rocm.study.design import lifecycle
 from rocm.study.design.recipe import Recipe
@@ -41,7 +45,11 @@ TEMPERATURE = 0.7
 """Noise of the raters, a third of the usual: they decide over 65 % of flipped repeats alike."""
 NEW_RATERS = 1000
 """Added to the seed of the raters of the last study."""
-ADAPTERS = ("tiny-rocm-kl", "tiny-rocm-beta0")
+ADAPTER = "assets/adapters/tiny-rocm-kl"
+TWICE = "rocm-twice"
+"""The arm beyond the raters' taste: `ADAPTER` with twice its update."""
+PARTS = ("tiny-clip,colorfulness,saturation,smoothness", "tiny-clip")
+"""Parts of the learned rewards: `tiny-preference` has learned from such raters already."""
 CONSENT = {
     "version": "1", "text": "Simulated raters.", "contact": "nobody", "min_age": 0,
     "ethics": "none, no people take part", "pay": "unpaid", "retention": "unlimited",
@@ -87,23 +95,38 @@ def carry_out(plan: Plan, folder: Path, say: Callable[[str], None]) -> Path:
     """Do what is missing and write report.html; its path."""
     make_folder(folder)
     os.environ["ROCM_HOME"] = str(folder.resolve())
-    cells, last = [], ""
     with study_home(folder, creates=True) as at:
-        for seed in range(plan.num_seeds):
-            study_id = _voted(at, _recipe(plan, seed), seed, say)
-            own = [_cell(at, plan, study_id, seed, num, say) for num in plan.votes]
-            cells += own
-            if not last and own[-1].after:
-                last = _last(at, plan, study_id, say)
-        blocks = _blocks(plan, cells, study_report(at.store, last).content() if last else {})
+        loops = [walk(at, plan, seed, say) for seed in range(plan.num_seeds)]
+    cells = [cell for own, _ in loops for cell in own]
+    blocks = _blocks(plan, cells, {seed: last for seed, (_, last) in enumerate(loops) if last})
     mark = ["SIMULATED VOTES", *(["QUICK: not evidence"] if plan.is_quick else [])]
     write_atomic(folder / "report.html", to_html("The closed loop at toy scale", mark, blocks))
     write_atomic(folder / "cells.json", json.dumps([asdict(cell) for cell in cells], indent=1))
     return folder / "report.html"
 
 
-def _recipe(plan: Plan, seed: int) -> Recipe:
-    arms = [{"name": name, "adapter": f"assets/adapters/{name}"} for name in ADAPTERS]
+def walk(
+    at: StudyHome, plan: Plan, seed: int, say: Callable[[str], None]
+) -> tuple[list[Cell], list[dict[str, Any]]]:
+    """The loop of one seed: its cells, and the outcomes of its last study, if it made a reward."""
+    study_id = _voted(at, _recipe(plan, seed, _twice(at.home / "arms" / TWICE)), seed, say)
+    cells = [_cell(at, plan, study_id, seed, num, say) for num in plan.votes]
+    return cells, _last(at, plan, study_id, seed, say) if cells[-1].after else []
+
+
+def _twice(folder: Path) -> Path:
+    """A copy of the adapter whose update is twice as large; votes are learned at full strength."""
+    tensors = load_file(ROOT / ADAPTER / WEIGHTS)
+    doubled = {name: x * (2 if "lora.up" in name else 1) for name, x in tensors.items()}
+    with safe_open(ROOT / ADAPTER / WEIGHTS, "pt") as file:
+        metadata = file.metadata()
+    make_folder(folder)
+    write_atomic(folder / WEIGHTS, save(doubled, metadata))
+    return folder
+
+
+def _recipe(plan: Plan, seed: int, twice: Path) -> Recipe:
+    arms = [{"name": "rocm", "adapter": ADAPTER}, {"name": TWICE, "adapter": str(twice)}]
     question = {"key": "overall", "text": "Which picture do you prefer, given this description?"}
     values = {"title": f"Simulated raters, seed {seed}", "seed": seed, "consent": CONSENT}
     values |= {"arms": [{"name": "base"}, *arms], "within_arms": True}
@@ -141,8 +164,8 @@ def _cell(
     rows = np.random.default_rng([seed, num]).permutation(len(whole.votes))[:num]
     lesson = replace(whole, votes=[whole.votes[k] for k in sorted(rows)])
     say(f"{name}: learning")
-    learned = teach(at, lesson, name, keeps_refused=plan.is_quick)
-    refused = {kind: is_refused(at, null_votes(lesson, kind, seed)) for kind in NULLS}
+    learned = teach(at, lesson, name, PARTS, keeps_refused=plan.is_quick)
+    refused = {kind: is_refused(at, null_votes(lesson, kind, seed), PARTS) for kind in NULLS}
     before, after = [], []
     if (rewards_folder(at.home) / name / RECORD).is_file():
         settings = {"reward": PREFIX + name, "beta": "auto", "seed": seed, **plan.settings}
@@ -183,22 +206,26 @@ def _trained(
     return run
 
 
-def _last(at: StudyHome, plan: Plan, study_id: str, say: Callable[[str], None]) -> str:
-    """The study of the arms on test prompts, by new raters; its report is in `last`."""
+def _last(
+    at: StudyHome, plan: Plan, study_id: str, seed: int, say: Callable[[str], None]
+) -> list[dict[str, Any]]:
+    """Outcomes of the study of the arms on test prompts, by new raters, and its report."""
     known = loop_of(at.store, at.home, study_id).runs
     for method, (preset, config) in arm_settings(at.store, at.home, study_id).items():
         if method in known:
             continue
-        name = f"last-{method.replace(' ', '-')}"
+        name = f"last-{seed}-{method.replace(' ', '-')}"
         _trained(at.home / "runs" / name, preset, config.model_dump() | plan.settings, say)
     recipe = last_study(at.store, at.home, study_id)
     recipe = recipe.model_copy(update={"title": f"{recipe.title}: last study"})
     last = _voted(at, recipe, recipe.seed + NEW_RATERS, say)
-    study_report(at.store, last).write(at.home / "last")
-    return last
+    report = study_report(at.store, last)
+    report.write(at.home / f"last-seed-{seed}")
+    outcomes: list[dict[str, Any]] = report.content()["results"]["outcomes"]
+    return outcomes
 
 
-def _blocks(plan: Plan, cells: list[Cell], last: dict[str, Any]) -> list[Block]:
+def _blocks(plan: Plan, cells: list[Cell], last: dict[int, list[dict[str, Any]]]) -> list[Block]:
     rows = []
     for num in plan.votes:
         own = [cell for cell in cells if cell.num_votes == num]
@@ -225,15 +252,21 @@ def _blocks(plan: Plan, cells: list[Cell], last: dict[str, Any]) -> list[Block]:
     if not last:
         return [*blocks, Paragraph("No reward was made, so there is no last study.")]
     scores = [
-        (one["comparison"], percent(one["score"]), str(one["num_votes"]))
-        for one in last["results"]["outcomes"]
+        (str(seed), one["comparison"], _score(one), str(one["num_votes"]))
+        for seed, outcomes in last.items()
+        for one in outcomes
     ]
     return [
         *blocks,
-        Heading("The last study: new raters, prompts of the test part"),
-        TextTable(("comparison", "score of the first", "votes"), scores),
-        Paragraph("last/report.html has its intervals and the chain of hashes."),
+        Heading("The last studies: new raters, prompts of the test part"),
+        TextTable(("seed", "comparison", "score of the first", "votes"), scores),
+        Paragraph("Each last-seed-N/report.html has the intervals and the chain of hashes."),
     ]
+
+
+def _score(outcome: dict[str, Any]) -> str:
+    low, high = (100 * outcome["interval"][end] for end in ("low", "high"))
+    return f"{percent(outcome['score'])} ({low:.1f} to {high:.1f})"
 
 
 def percent_free(values: list[float]) -> str:

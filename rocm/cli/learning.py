@@ -68,6 +68,7 @@ def teach(
         write_card(folder, texts)
         return learned
     record = {"format": 1, "rewards": names, "embedding": tower, "model": lesson.model}
+    record["has_squares"] = True
     record |= {"studies": dict(lesson.manifests), "votes": dict(lesson.heads)}
     record |= {"num_votes": len(lesson.votes), "best_single": learned.best_single}
     tensors = {key: torch.from_numpy(np.asarray(x)) for key, x in learned.tensors.items()}
@@ -75,9 +76,9 @@ def teach(
     return learned
 
 
-def is_refused(at: StudyHome, lesson: Lesson) -> bool:
-    """Whether a reward of these votes would be refused; nothing is written."""
-    return bool(_learned(at, lesson, *_parts("", "", lesson.model))[0].refusals)
+def is_refused(at: StudyHome, lesson: Lesson, parts: tuple[str, str] = ("", "")) -> bool:
+    """Whether a reward of these votes and `parts` would be refused; nothing is written."""
+    return bool(_learned(at, lesson, *_parts(*parts, lesson.model))[0].refusals)
 
 
 def _learned(
@@ -101,7 +102,7 @@ def pick_pairs(at: StudyHome, draft: str, studies: Sequence[str], num: int) -> i
     drawn = {name: pair.text for pair in pairs for name in (pair.picture_a, pair.picture_b)}
     new_row, new_table, _ = measure(at, drawn, names, tower)
     basis = Basis.of(table, lesson.pairs(row), len(names))
-    choices = lesson.choices(row, basis(table), basis.sizes[0])
+    choices = lesson.choices(row, basis(table), *basis.sizes[:2])
     phi = basis(new_table)
     first, second = ([new_row[getattr(p, f"picture_{x}")] for p in pairs] for x in "ab")
     refits = ensemble(choices, choose(choices))
@@ -144,7 +145,7 @@ def _parts(rewards: str, embedding: str, model: str) -> tuple[list[str], str]:
 def measure(
     at: StudyHome, pictures: Mapping[str, str], rewards: Sequence[str], embedding: str
 ) -> tuple[dict[str, int], Floats, torch.Tensor]:
-    """Row of each picture, f (M, K + 2 E), and f of a fixed picture, as `Features.probe`.
+    """Row of each picture, f (M, 2 K + 2 E), and f of a fixed picture, as `Features.probe`.
 
     `pictures` are prompts by picture id. f is kept below `rewards/features` of the home. Its name
     hashes the fixed picture's f too, so that features of replaced networks are not taken for these.

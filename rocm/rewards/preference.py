@@ -1,7 +1,7 @@
 r"""A reward that was learned from votes: linear in other rewards and in frozen embeddings.
 
-With f = (rewards, e_I, e_I * e_T) of a picture and its prompt, m the mean of f over the study's
-pictures and w_1, ..., w_16 the refits on resampled prompts and raters,
+With f = (rewards, their squares, e_I, e_I * e_T) of a picture and its prompt, m the mean of f over
+the study's pictures and w_1, ..., w_16 the refits on resampled prompts and raters,
 
 .. math:: \phi = (f - m) P, \qquad
    r = \mathrm{mean}_k\, w_k^T \phi - \lambda\, \mathrm{sd}_k\, w_k^T \phi
@@ -37,13 +37,24 @@ SHAPES = {"mean": 1, "projection": 2, "weights": 2, "whitener": 2, "gate": 0, "p
 
 @dataclass(frozen=True)
 class Features:
-    """f: values of rewards, and the picture's embedding alone and times its prompt's."""
+    """f: values of rewards, and the picture's embedding alone and times its prompt's.
+
+    With squares a learned reward may like a middle value best; rewards that were learned before
+    0.2 have none.
+    """
 
     rewards: Sequence[Reward]
     embedding: Any  # a reward with the towers of `rocm.rewards.tower.Encoder`
+    has_squares: bool = True
 
     @classmethod
-    def of(cls, loaded: Mapping[str, Reward], rewards: Sequence[str], embedding: str) -> "Features":
+    def of(
+        cls,
+        loaded: Mapping[str, Reward],
+        rewards: Sequence[str],
+        embedding: str,
+        has_squares: bool = True,
+    ) -> "Features":
         """Features from loaded rewards; ConfigError if `embedding` has no towers."""
         model = loaded[embedding]
         if not hasattr(getattr(model, "encoder", model), "embed_images"):
@@ -51,25 +62,26 @@ class Features:
                 f"embedding={embedding} embeds no pictures. Give a CLIP, such as tiny-clip, hpsv2, "
                 "pickscore or clipscore."
             )
-        return cls([loaded[name] for name in rewards], model)
+        return cls([loaded[name] for name in rewards], model, has_squares)
 
     def __call__(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
-        """f (B, K + 2 E) of B pictures (B, 3, H, W) in [0, 1] and their prompts."""
+        """f (B, 2 K + 2 E) of B pictures (B, 3, H, W) in [0, 1] and their prompts."""
         towers = getattr(self.embedding, "encoder", self.embedding)
         seen = towers.embed_images(images)
         values = [reward(images, prompts)[:, None] for reward in self.rewards]
-        return torch.cat([*values, seen, seen * self.embedding.texts(prompts)], 1)
+        squares = [value.square() for value in values if self.has_squares]
+        return torch.cat([*values, *squares, seen, seen * self.embedding.texts(prompts)], 1)
 
     @torch.no_grad()
     def probe(self, device: torch.device, size: int = 64) -> Tensor:
-        """f (K + 2 E,) of a fixed picture, which tells whether a network was replaced."""
+        """f (2 K + 2 E,) of a fixed picture, which tells whether a network was replaced."""
         x = torch.linspace(0, 1, size, device=device)
         picture = torch.stack([x.expand(size, size), x.expand(size, size).T, x.outer(x)])
         return self(picture[None], ["a red apple"])[0]
 
     @torch.no_grad()
     def table(self, pictures: Iterator[tuple[Tensor, str]], device: torch.device) -> Tensor:
-        """f (M, K + 2 E) of pictures (3, H, W) with their prompts, on the CPU."""
+        """f (M, 2 K + 2 E) of pictures (3, H, W) with their prompts, on the CPU."""
         rows = []
         while some := list(islice(pictures, BATCH)):
             images, prompts = zip(*some, strict=True)
@@ -126,7 +138,8 @@ def load_preference(name: str, loaded: Mapping[str, Reward], device: torch.devic
     tensors = {key: value.to(device) for key, value in read_state(file).items()}
     if {key: value.ndim for key, value in tensors.items()} != SHAPES:
         raise ConfigError(f"reward={name}: {file} holds other tensors. Learn the reward anew.")
-    features = Features.of(loaded, record["rewards"], record["embedding"])
+    parts = record["rewards"], record["embedding"], record.get("has_squares", False)
+    features = Features.of(loaded, *parts)
     probe = features.probe(device)
     if probe.shape != tensors["probe"].shape or not torch.allclose(
         probe, tensors["probe"], rtol=TOLERANCE, atol=TOLERANCE

@@ -53,6 +53,6 @@ def test_a_stopped_campaign_goes_on_to_its_last_study(tmp_path, monkeypatch):
     assert cell["num_votes"] == 60
     assert len(cell["before"]) == len(cell["after"]) == 2
     assert "not evidence" in page
-    report = (tmp_path / "last" / "report.md").read_text()
+    report = (tmp_path / "last-seed-0" / "report.md").read_text()
     assert "From votes to votes" in report
     assert "D3PO-on-the-votes" in report

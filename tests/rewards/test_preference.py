@@ -40,9 +40,9 @@ def tensors(features: Features, seed: int = 0) -> dict[str, torch.Tensor]:
     }
 
 
-@pytest.fixture
-def features():
-    return Features.of(load_rewards(PARTS, CPU), PARTS, "tiny-clip")
+@pytest.fixture(params=[True, False])
+def features(request):
+    return Features.of(load_rewards(PARTS, CPU), PARTS, "tiny-clip", request.param)
 
 
 @pytest.fixture
@@ -51,6 +51,7 @@ def folder(features, tmp_path, monkeypatch):
     monkeypatch.setenv("ROCM_HOME", str(tmp_path))
     record = {"rewards": PARTS, "embedding": "tiny-clip", "model": "assets/tiny-lcm"}
     record |= {"studies": {"0123456789ab": "f" * 64}}
+    record |= {"has_squares": True} if features.has_squares else {}  # as in older files
     made = check_new_name("my-raters", rewards_folder())
     save_preference(made, tensors(features), record, {"card.md": "# Card"})
     return made

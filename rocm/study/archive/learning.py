@@ -47,7 +47,9 @@ class Lesson:
         pairs = {(vote.image_a, vote.image_b) for vote in self.votes}
         return np.array([[row[a], row[b]] for a, b in sorted(pairs)])
 
-    def choices(self, row: Mapping[str, int], phi: Floats, num_rewards: int) -> Choices:
+    def choices(
+        self, row: Mapping[str, int], phi: Floats, num_rewards: int, num_squares: int
+    ) -> Choices:
         """Columns from features (M, D), whose rows `row` gives by picture."""
         votes = self.votes
         first, second = ([row[getattr(v, f"image_{x}")] for v in votes] for x in "ab")
@@ -67,6 +69,7 @@ class Lesson:
             rater=_numbers([f"{v.study} {v.rater}" for v in votes]),
             arms=np.array(met),
             num_rewards=num_rewards,
+            num_squares=num_squares,
         )
 
 

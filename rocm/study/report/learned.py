@@ -17,7 +17,7 @@ from rocm.study.statistics.preference_checks import Gain
 from rocm.study.statistics.preference_fit import Choices, ensemble, learn
 from rocm.study.statistics.votes import Floats
 
-BLOCKS = ("picture's embedding", "picture times prompt")
+BLOCKS = ("squares of rewards", "picture's embedding", "picture times prompt")
 FEW_VOTES = 30
 
 
@@ -57,7 +57,8 @@ def learn_reward(
     Args:
         lesson: the votes.
         row: row of the table by picture id.
-        table: f of M pictures, (M, K + 2 E): K rewards, embeddings, their products with prompts.
+        table: f of M pictures, (M, 2 K + 2 E): K rewards, squares, embeddings, their products with
+            prompts.
         rewards: the K names.
 
     Returns:
@@ -72,14 +73,15 @@ def learn_reward(
         raise StudyError("The two pictures of every pair are the same. Give other studies.")
     used = [name for name, k in zip(rewards, basis.rewards_told, strict=True) if k]
     phi = basis(table)
-    choices = lesson.choices(row, phi, len(used))
+    choices = lesson.choices(row, phi, *basis.sizes[:2])
     held_out = checks.cross_validate(choices, used)
     gains = checks.gains(choices, held_out)
     final = learn(choices, held_out.plan)
     refits = ensemble(choices, held_out.plan)
     whitener, gate = whitener_and_gate(phi)
     curve, expected = checks.learning_curve(choices, held_out)
-    names = [*used, *(BLOCKS[0],) * basis.sizes[1], *(BLOCKS[1],) * basis.sizes[2]]
+    others = zip(BLOCKS, basis.sizes[1:], strict=True)
+    names = [*used, *(name for name, size in others for _ in range(size))]
     return Learned(
         tensors={
             **{"mean": basis.mean, "projection": basis.projection, "weights": refits},

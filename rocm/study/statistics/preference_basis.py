@@ -1,4 +1,4 @@
-"""The features of a learned reward: rewards, and principal components of what pairs differ in."""
+"""The features of a learned reward: rewards, squares, and components of what pairs differ in."""
 
 from dataclasses import dataclass
 
@@ -16,43 +16,48 @@ SMALLEST, NEGLIGIBLE = 1e-4, 1e-6
 class Basis:
     """phi = (f - mean) projection, whose differences in the pairs have a mean square of 1.
 
-    Its blocks are rewards, components of the picture, and components of the products.
+    Its blocks are rewards, their squares about the mean, components of the picture, and components
+    of the products.
     """
 
-    mean: Floats  # (K + 2 E,)
-    projection: Floats  # (K + 2 E, D)
-    sizes: tuple[int, int, int]  # of the blocks, sum D
+    mean: Floats  # (2 K + 2 E,)
+    projection: Floats  # (2 K + 2 E, D)
+    sizes: tuple[int, int, int, int]  # of the blocks, sum D
     rewards_told: Flags  # rewards that some pair differs in: those with a column, (K,)
 
     @classmethod
     def of(cls, table: Floats, pairs: Ints, num_rewards: int) -> "Basis":
-        """From f of M pictures (M, K + 2 E) and the rows of each pair's pictures, (P, 2).
+        """From f of M pictures (M, 2 K + 2 E) and the rows of each pair's pictures, (P, 2).
 
         A reward that no pair differs in has no column. Votes are not used.
         """
         difference = table[pairs[:, 0]] - table[pairs[:, 1]]
         width = table.shape[1]
-        middle = (num_rewards + width) // 2
-        rewards = np.eye(width)[:, :num_rewards]
+        start = 2 * num_rewards
+        middle = (start + width) // 2
+        rewards, squares = np.eye(width)[:, :num_rewards], np.eye(width)[:, num_rewards:start]
+        # (r - m)^2 is r^2 - 2 m r, but for a constant.
         blocks = [
             rewards,
-            _components(difference, slice(num_rewards, middle), NUM_PICTURE),
+            squares - 2 * rewards * table.mean(0)[:num_rewards],
+            _components(difference, slice(start, middle), NUM_PICTURE),
             _components(difference, slice(middle, width), NUM_PROMPT),
         ]
         lengths = [np.sqrt(((difference @ block) ** 2).mean(0)) for block in blocks]
-        told = [length > NEGLIGIBLE for length in lengths]
+        smallest = (NEGLIGIBLE, NEGLIGIBLE**2, NEGLIGIBLE, NEGLIGIBLE)
+        told = [length > least for length, least in zip(lengths, smallest, strict=True)]
         kept = [b[:, t] / x[t] for b, t, x in zip(blocks, told, lengths, strict=True)]
-        sizes = (kept[0].shape[1], kept[1].shape[1], kept[2].shape[1])
+        sizes = (*(block.shape[1] for block in kept),)
         return cls(table.mean(0), np.concatenate(kept, 1), sizes, told[0])
 
     def __call__(self, table: Floats) -> Floats:
-        """phi (M, D) of f (M, K + 2 E)."""
+        """phi (M, D) of f (M, 2 K + 2 E)."""
         phi: Floats = (table - self.mean) @ self.projection
         return phi
 
 
 def _components(difference: Floats, columns: slice, num: int) -> Floats:
-    """At most `num` principal directions of some columns, (K + 2 E, num)."""
+    """At most `num` principal directions of some columns, (2 K + 2 E, num)."""
     part = difference[:, columns]
     values, vectors = np.linalg.eigh(part.T @ part)
     directions = vectors[:, values > SMALLEST * values[-1]][:, ::-1][:, :num]

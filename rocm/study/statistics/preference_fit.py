@@ -8,9 +8,9 @@ left and -1 elsewhere, and r the rater:
 
 Minimized is the negative log-likelihood plus :math:`\frac12 \sum_k \lambda_k (w_k - w^0_k)^2 +
 \frac{1}{2 \sigma_g^2} \sum_r g_r^2`, which is convex in (w, gamma, log nu, g). w0 are the weights
-of the same model on columns of rewards alone: of all rewards, stacked, or of the single one that
-predicts left-out votes best. w is then multiplied by a temperature, as left-out votes ask.
-Ties: Davidson (1970).
+of the same model on columns of rewards alone: of all rewards, stacked, with or without their
+squares, or of the single one that predicts left-out votes best. w is then multiplied by a
+temperature, as left-out votes ask. Ties: Davidson (1970).
 """
 
 from collections.abc import Iterator, Sequence
@@ -37,7 +37,7 @@ MAX_STEPS, SMALLEST_STEP = 30, 1e-4
 
 @dataclass(frozen=True)
 class Choices:
-    """Votes as columns; the first `num_rewards` features are rewards."""
+    """Votes as columns; the first `num_rewards` features are rewards, then come their squares."""
 
     difference: Floats  # features of a's picture minus b's, (n, D)
     side: Floats  # 1 where a's picture stood on the left, else -1, (n,)
@@ -46,10 +46,11 @@ class Choices:
     rater: Ints  # (n,)
     arms: Floats  # 1 for arm a, -1 for arm b, 0 for others and for two pictures of an arm, (n, A)
     num_rewards: int
+    num_squares: int = 0
 
     def where(self, rows: Flags | Ints) -> "Choices":
         """The votes for which a mask holds, or those at indices."""
-        names = [field.name for field in fields(self) if field.name != "num_rewards"]
+        names = [field.name for field in fields(self) if not field.name.startswith("num_")]
         return replace(self, **{name: getattr(self, name)[rows] for name in names})
 
     @property
@@ -245,7 +246,8 @@ def choose(choices: Choices) -> Plan:
         if train.any()
     ]
     every = tuple(range(choices.num_rewards))
-    bases = [every, *((k,) for k in every)]
+    peaked = tuple(range(choices.num_rewards + choices.num_squares))
+    bases = [*dict.fromkeys((every, peaked)), *((k,) for k in every)]
     stacks = [[stacked(seen, base) for seen, _ in cells] for base in bases]
     losses = [_loss(fits, cells) for fits in stacks]
     best = int(np.argmin(losses))

@@ -261,15 +261,18 @@ def test_the_learning_curve_expects_no_less_of_more_votes():
 
 def test_the_basis_has_unit_differences_and_drops_what_no_pair_differs_in():
     rng = np.random.default_rng(0)
-    table = rng.normal(size=(40, 3 + 2 * 50)) * np.linspace(1, 2, 103)
+    table = rng.normal(size=(40, 6 + 2 * 50)) * np.linspace(1, 2, 106)
     table[:, 1] = 7.0
+    table[:, 3:6] = table[:, :3] ** 2
     pairs = np.arange(40).reshape(20, 2)
     basis = Basis.of(table, pairs, 3)
     assert basis.rewards_told.tolist() == [True, False, True]
-    assert basis.sizes[0] == 2
-    assert basis.sizes[1] <= 20
-    assert basis.sizes[2] == 15
+    assert basis.sizes[:2] == (2, 2)
+    assert basis.sizes[2] <= 20
+    assert basis.sizes[3] == 15
     phi = basis(table)
+    about = (table[:, 2] - table[:, 2].mean()) ** 2
+    np.testing.assert_allclose(np.corrcoef(phi[:, 3], about)[0, 1], 1)
     difference = phi[pairs[:, 0]] - phi[pairs[:, 1]]
     np.testing.assert_allclose((difference**2).mean(0), 1)
     np.testing.assert_allclose(phi.mean(0), 0, atol=1e-9)
