@@ -54,6 +54,7 @@ CONSENT = {
     "version": "1", "text": "Simulated raters.", "contact": "nobody", "min_age": 0,
     "ethics": "none, no people take part", "pay": "unpaid", "retention": "unlimited",
 }  # fmt: skip
+Outcomes = list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ def carry_out(plan: Plan, folder: Path, say: Callable[[str], None]) -> Path:
 
 def walk(
     at: StudyHome, plan: Plan, seed: int, say: Callable[[str], None]
-) -> tuple[list[Cell], list[dict[str, Any]]]:
+) -> tuple[list[Cell], Outcomes]:
     """The loop of one seed: its cells, and the outcomes of its last study, if it made a reward."""
     study_id = _voted(at, _recipe(plan, seed, _twice(at.home / "arms" / TWICE)), seed, say)
     cells = [_cell(at, plan, study_id, seed, num, say) for num in plan.votes]
@@ -208,31 +209,30 @@ def _trained(
 
 def _last(
     at: StudyHome, plan: Plan, study_id: str, seed: int, say: Callable[[str], None]
-) -> list[dict[str, Any]]:
+) -> Outcomes:
     """Outcomes of the study of the arms on test prompts, by new raters, and its report."""
     known = loop_of(at.store, at.home, study_id).runs
     for method, (preset, config) in arm_settings(at.store, at.home, study_id).items():
-        if method in known:
-            continue
-        name = f"last-{seed}-{method.replace(' ', '-')}"
-        _trained(at.home / "runs" / name, preset, config.model_dump() | plan.settings, say)
+        path = at.home / "runs" / f"last-{seed}-{method.replace(' ', '-')}"
+        if method not in known:
+            _trained(path, preset, config.model_dump() | plan.settings, say)
     recipe = last_study(at.store, at.home, study_id)
     recipe = recipe.model_copy(update={"title": f"{recipe.title}: last study"})
     last = _voted(at, recipe, recipe.seed + NEW_RATERS, say)
     report = study_report(at.store, last)
     report.write(at.home / f"last-seed-{seed}")
-    outcomes: list[dict[str, Any]] = report.content()["results"]["outcomes"]
+    outcomes: Outcomes = report.content()["results"]["outcomes"]
     return outcomes
 
 
-def _blocks(plan: Plan, cells: list[Cell], last: dict[int, list[dict[str, Any]]]) -> list[Block]:
+def _blocks(plan: Plan, cells: list[Cell], last: dict[int, Outcomes]) -> list[Block]:
     rows = []
     for num in plan.votes:
         own = [cell for cell in cells if cell.num_votes == num]
         trained = [cell for cell in own if cell.after]
         means = [float(np.mean(cell.after) - np.mean(cell.before)) for cell in trained]
         gain = interval(means, "seeds")
-        before = percent_free([float(np.mean(cell.before)) for cell in trained])
+        before = f"{np.mean([c.before for c in trained]):.2f}" if trained else "-"
         made = sum(not cell.refusals for cell in own)
         nulls = (f"{sum(c.nulls_refused[kind] for c in own)} of {len(own)}" for kind in NULLS)
         accuracy = percent(float(np.mean([cell.accuracy for cell in own])))
@@ -267,8 +267,3 @@ def _blocks(plan: Plan, cells: list[Cell], last: dict[int, list[dict[str, Any]]]
 def _score(outcome: dict[str, Any]) -> str:
     low, high = (100 * outcome["interval"][end] for end in ("low", "high"))
     return f"{percent(outcome['score'])} ({low:.1f} to {high:.1f})"
-
-
-def percent_free(values: list[float]) -> str:
-    """The mean of values with two decimals, or a dash."""
-    return f"{np.mean(values):.2f}" if values else "-"

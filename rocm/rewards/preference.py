@@ -13,7 +13,7 @@ The last term is the gate: q is the 99 % quantile of that distance over the stud
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -48,13 +48,7 @@ class Features:
     has_squares: bool = True
 
     @classmethod
-    def of(
-        cls,
-        loaded: Mapping[str, Reward],
-        rewards: Sequence[str],
-        embedding: str,
-        has_squares: bool = True,
-    ) -> "Features":
+    def of(cls, loaded: Mapping[str, Reward], rewards: Sequence[str], embedding: str) -> "Features":
         """Features from loaded rewards; ConfigError if `embedding` has no towers."""
         model = loaded[embedding]
         if not hasattr(getattr(model, "encoder", model), "embed_images"):
@@ -62,7 +56,7 @@ class Features:
                 f"embedding={embedding} embeds no pictures. Give a CLIP, such as tiny-clip, hpsv2, "
                 "pickscore or clipscore."
             )
-        return cls([loaded[name] for name in rewards], model, has_squares)
+        return cls([loaded[name] for name in rewards], model)
 
     def __call__(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
         """f (B, 2 K + 2 E) of B pictures (B, 3, H, W) in [0, 1] and their prompts."""
@@ -138,8 +132,8 @@ def load_preference(name: str, loaded: Mapping[str, Reward], device: torch.devic
     tensors = {key: value.to(device) for key, value in read_state(file).items()}
     if {key: value.ndim for key, value in tensors.items()} != SHAPES:
         raise ConfigError(f"reward={name}: {file} holds other tensors. Learn the reward anew.")
-    parts = record["rewards"], record["embedding"], record.get("has_squares", False)
-    features = Features.of(loaded, *parts)
+    features = Features.of(loaded, record["rewards"], record["embedding"])
+    features = replace(features, has_squares=record.get("has_squares", False))
     probe = features.probe(device)
     if probe.shape != tensors["probe"].shape or not torch.allclose(
         probe, tensors["probe"], rtol=TOLERANCE, atol=TOLERANCE

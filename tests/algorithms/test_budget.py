@@ -99,22 +99,13 @@ def test_a_price_gives_the_budget_at_which_a_fixed_beta_would_end(reached):
     means = reached * best
     rise = (SLOPES * means).sum().item() / SIZE**0.5
     nats = (means**2 * WEIGHT).sum().item() / 2
-    budget = aimed(followed(Budget(0.0, price), nats, nats / SIZE), rise)
+    start = followed(Budget(0.0, price), nats, nats / SIZE)
+    assert not replace(start, num_updates=20).is_start_over  # none is without a penalty
+    budget = aimed(start, rise)
     assert budget.target == pytest.approx((best**2 * WEIGHT).sum().item() / 2, rel=1e-5)
     assert budget.beta == pytest.approx(price * SIZE)
     again = aimed(followed(budget, nats, nats / SIZE), 2 * rise)
-    assert again.target == pytest.approx(4 * budget.target)
-    assert again.beta0 == budget.beta0
-
-
-def test_a_price_is_paid_from_the_first_kl_on():
-    budget = Budget(0.0, price=0.02)
-    assert budget.beta == 0
-    budget = followed(budget, 4.0, 0.5)
-    assert budget.beta == pytest.approx(0.02 * 4 / 0.5)
-    for _ in range(20):
-        budget = followed(budget, 4.0, 0.5)
-    assert not budget.is_start_over  # no start without a penalty
+    assert (again.target, again.beta0) == (pytest.approx(4 * budget.target), budget.beta0)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """A learned reward as any other: named, hashed, differentiable, refused where it does not fit."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -42,7 +43,8 @@ def tensors(features: Features, seed: int = 0) -> dict[str, torch.Tensor]:
 
 @pytest.fixture(params=[True, False])
 def features(request):
-    return Features.of(load_rewards(PARTS, CPU), PARTS, "tiny-clip", request.param)
+    made = Features.of(load_rewards(PARTS, CPU), PARTS, "tiny-clip")
+    return replace(made, has_squares=request.param)
 
 
 @pytest.fixture

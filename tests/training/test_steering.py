@@ -102,8 +102,7 @@ def test_the_budget_follows_the_reward_while_the_judge_rises_with_it(new_run, wo
     assert not {"step-back", "nothing-to-gain"} & set(warned(run))
     assert run.events()[-1]["strength"] == 1
     assert all("audit/smoothness" in row for row in rows if "eval/reward" in row)
-    told = run.manifest()
-    assert (told["is_judge_steering"], told["audit"]) == (True, "smoothness")
+    assert (run.manifest()["is_judge_steering"], run.manifest()["audit"]) == (True, "smoothness")
 
 
 def test_a_judge_that_falls_takes_the_run_back_and_its_strength_down(new_run, world):
