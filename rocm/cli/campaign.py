@@ -117,6 +117,8 @@ def walk(
 
 def _twice(folder: Path) -> Path:
     """A copy of the adapter whose update is twice as large; votes are learned at full strength."""
+    if (folder / WEIGHTS).is_file():  # saved again it has another hash
+        return folder
     tensors = load_file(ROOT / ADAPTER / WEIGHTS)
     doubled = {name: x * (2 if "lora.up" in name else 1) for name, x in tensors.items()}
     with safe_open(ROOT / ADAPTER / WEIGHTS, "pt") as file:

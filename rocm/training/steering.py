@@ -60,10 +60,10 @@ def finish(setup: Setup, scales: Scales, step: int) -> Told:
     unit = scales[judge].deviation
     means = {one: unit * judged[one].mean().item() for one in sorted(judged)}
     words = ", ".join(f"{one:g}: {number(mean, 4)}" for one, mean in means.items())
-    if max(mean for one, mean in means.items() if one) <= means[0.0]:
+    if control.clean_step == 0:
         told["nothing-to-gain"] = (
-            f"Nothing to gain with this reward: at no strength does the adapter raise {judge} "
-            f"above the base model ({words}). Train on another reward."
+            f"Nothing to gain with this reward: {judge} has never stood higher than with the base "
+            "model. Train on another reward."
         )
     message = f"{judge} chose the adapter's strength {control.strength:g} ({words})."
     return told | {"strength": message}
@@ -73,7 +73,7 @@ def _judged_strengths(setup: Setup, scales: Scales, step: int, own: Scores) -> d
     """The judge's scores (P,) by strength of the adapter; all of them if a half is better."""
     judge, unet = setup.config.judge, setup.model.pipeline.unet
     judged = {1.0: own[judge] / scales[judge].deviation}
-    for strengths in ((0.0, 0.5), (0.25, 0.75)):
+    for strengths in ((0.5,), (0.25, 0.75)):
         for strength in strengths:
             with scaled(unet, setup.learner.parameters, strength):
                 judged[strength] = look(setup, step)[judge] / scales[judge].deviation
@@ -84,8 +84,8 @@ def _judged_strengths(setup: Setup, scales: Scales, step: int, own: Scores) -> d
 
 def _strongest(judged: dict[float, Tensor]) -> float:
     """The largest strength that no other one is clearly better than, beyond the tolerance."""
-    best = max((one for one in judged if one), key=lambda one: judged[one].mean().item())
-    return max(one for one in judged if one and not _is_clear(judged[best] - judged[one]))
+    best = max(judged, key=lambda one: judged[one].mean().item())
+    return max(one for one in judged if not _is_clear(judged[best] - judged[one]))
 
 
 def look(setup: Setup, step: int) -> Scores:
