@@ -66,7 +66,7 @@ def finish(setup: Setup, scales: Scales, step: int) -> Told:
             "model. Train on another reward."
         )
     message = f"{judge} chose the adapter's strength {control.strength:g} ({words})."
-    return told | {"strength": message}
+    return told | {"strength" if control.strength == 1 else "turned-down": message}
 
 
 def _judged_strengths(setup: Setup, scales: Scales, step: int, own: Scores) -> dict[float, Tensor]:
