@@ -94,7 +94,7 @@ def test_votes_within_an_arm_have_no_arms_in_the_fit(made):
     _, store, study_id = made
     lesson = gather(store, [study_id])
     row = {image: k for k, image in enumerate(lesson.pictures)}
-    choices = lesson.choices(row, store_features(len(row)), 0)
+    choices = lesson.choices(row, store_features(len(row)), 0, 0)
     for vote, arms, number in zip(lesson.votes, choices.arms, choices.comparison, strict=True):
         assert (not arms.any()) == vote.within
         assert (number == 0) == vote.within  # one comparison, that of no arms
