@@ -57,16 +57,15 @@ def finish(setup: Setup, scales: Scales, step: int) -> Told:
     judge = setup.config.judge
     judged = _judged_strengths(setup, scales, step, own or look(setup, step))
     control.strength = _strongest(judged)
-    unit = scales[judge].deviation
-    means = {one: unit * judged[one].mean().item() for one in sorted(judged)}
+    means = {one: judged[one].mean().item() * scales[judge].deviation for one in sorted(judged)}
     words = ", ".join(f"{one:g}: {number(mean, 4)}" for one, mean in means.items())
     if control.clean_step == 0:
         told["nothing-to-gain"] = (
             f"Nothing to gain with this reward: {judge} has never stood higher than with the base "
             "model. Train on another reward."
         )
-    message = f"{judge} chose the adapter's strength {control.strength:g} ({words})."
-    return told | {"strength" if control.strength == 1 else "turned-down": message}
+    message = f"{judge} likes no adapter strength below {control.strength:g} clearly better"
+    return told | {"strength" if control.strength == 1 else "turned-down": f"{message} ({words})."}
 
 
 def _judged_strengths(setup: Setup, scales: Scales, step: int, own: Scores) -> dict[float, Tensor]:
@@ -97,8 +96,7 @@ def look(setup: Setup, step: int) -> Scores:
     numbers = [FIRST_LOOK + step * num + index for index in setup.ranks.share(num)]
     prompts = [training_item(setup.data.prompts.train, config.seed, index) for index in numbers]
     seeds = [noise_seed(config.seed, index) for index in numbers]
-    judges = [config.judge] if config.is_judge_steering else []
-    names = dict.fromkeys([*setup.rewards.weights, *judges])
+    names = dict.fromkeys([*setup.rewards.weights, *[config.judge] * config.is_judge_steering])
     rewards = {name: setup.rewards.by_name[name] for name in names}
     parts = setup.scored(prompts, seeds, rewards)
     return {name: torch.cat([part.scores[name] for part in parts]) for name in names}
