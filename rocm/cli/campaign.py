@@ -32,11 +32,12 @@ from rocm.storage.paths import ROOT
 from rocm.study.archive.learning import Lesson, gather
 from rocm.study.design import lifecycle
 from rocm.study.design.recipe import Recipe
-from rocm.study.report.cells import percent
+from rocm.study.report.cells import percent, span
 from rocm.study.report.document import Block, Heading, Paragraph, TextTable, to_html
 from rocm.study.report.loop import ROCM, arm_settings, last_study, loop_of
 from rocm.study.report.stored import study_report
 from rocm.study.statistics.agreement import Share
+from rocm.study.statistics.score_intervals import ScoreInterval
 from rocm.study.store.simulated_raters import simulate_raters
 from rocm.training.loop import train
 
@@ -254,18 +255,17 @@ def _blocks(plan: Plan, cells: list[Cell], last: dict[int, Outcomes]) -> list[Bl
     if not last:
         return [*blocks, Paragraph("No reward was made, so there is no last study.")]
     scores = [
-        (str(seed), one["comparison"], _score(one), str(one["num_votes"]))
+        (str(seed), one["comparison"], percent(one["score"]), _span(one), str(one["num_votes"]))
         for seed, outcomes in last.items()
         for one in outcomes
     ]
     return [
         *blocks,
         Heading("The last studies: new raters, prompts of the test part"),
-        TextTable(("seed", "comparison", "score of the first", "votes"), scores),
+        TextTable(("seed", "comparison", "score of the first", "95 % interval", "votes"), scores),
         Paragraph("Each last-seed-N/report.html has the intervals and the chain of hashes."),
     ]
 
 
-def _score(outcome: dict[str, Any]) -> str:
-    low, high = (100 * outcome["interval"][end] for end in ("low", "high"))
-    return f"{percent(outcome['score'])} ({low:.1f} to {high:.1f})"
+def _span(outcome: dict[str, Any]) -> str:
+    return span(ScoreInterval(**outcome["interval"]) if outcome["interval"] else None)

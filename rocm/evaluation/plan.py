@@ -15,14 +15,7 @@ from rocm.errors import ConfigError
 from rocm.evaluation import request as limits
 from rocm.evaluation.request import AXES, JUDGE, Request, check_count, check_once, check_prompts
 from rocm.generation.picture import MAX_SEED, Picture, whole_number
-from rocm.rewards.names import (
-    CLIP_FOLDERS,
-    KL,
-    PIXEL_NAMES,
-    STATISTIC_NAMES,
-    TASTE,
-    check_measured,
-)
+from rocm.rewards.names import CLIP_FOLDERS, KL, PIXEL_NAMES, STATISTIC_NAMES, TASTE, check_measured
 from rocm.rewards.official_versions import official_versions
 from rocm.rewards.preference_files import check_base
 from rocm.rewards.user_files import is_user_reward, user_versions

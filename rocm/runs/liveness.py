@@ -25,10 +25,7 @@ STATE = {
 }
 LAUNCH = {"pid": int, "create_time": int | float, "start_ticks": int | None}
 STOP = {"time": int | float, "grace_s": int | float}
-JOB = {
-    **dict.fromkeys(("engine", "job", "word", "script"), str),
-    "attempt": int,
-}
+JOB = {**dict.fromkeys(("engine", "job", "word", "script"), str), "attempt": int}
 ABOUT = {"created": int | float | None} | dict.fromkeys(
     ("title", "note", "preset", "sweep"), str | None
 )

@@ -5,6 +5,7 @@ from typing import Any
 
 from rocm.algorithms.budget import Budget, followed
 from rocm.algorithms.sequential import Watch
+from rocm.errors import RunError
 
 State = dict[str, Any]
 
@@ -45,10 +46,16 @@ class BetaControl:
         return {**own, **clean, **ended}
 
     def load_state_dict(self, state: State) -> None:
-        """Go on from another object's `state_dict`."""
+        """Go on from another object's `state_dict`; RunError if an older version wrote it."""
+        if state["clean"] is not None and "clean_rise" not in state:
+            raise RunError(
+                "This run began with an older version of beta=auto, which chose its budget in "
+                "another way. Train it anew; its checkpoints and adapter stay usable."
+            )
         self.budget, self.watch = Budget(**state["budget"]), Watch(**state["watch"])
         kept = state["clean_budget"]
         self.clean_budget = Budget(**kept) if kept else None
-        for name in ("clean", "clean_step", "clean_rise", "strength"):
+        for name in ("clean", "clean_step", "strength"):
             setattr(self, name, state[name])
+        self.clean_rise = state.get("clean_rise", 0.0)
         self.said = list(state["said"])

@@ -29,14 +29,7 @@ from rocm.models.tiny_decoder import load_decoder
 from rocm.prompts.split import PromptSet, prompts_of
 from rocm.rewards.base import RAW, Mixture, Reward, Scale
 from rocm.rewards.load import load_rewards, probe_rewards
-from rocm.rewards.names import (
-    TASTE,
-    audited,
-    check_gradient,
-    check_reward,
-    parse_mixture,
-    tracked,
-)
+from rocm.rewards.names import TASTE, audited, check_gradient, check_reward, parse_mixture, tracked
 from rocm.rewards.preference_files import check_base
 from rocm.rewards.user_files import user_copies
 from rocm.runs.run_dir import RunDir
@@ -145,10 +138,7 @@ class Setup:
 
 
 def set_up(
-    config: RunConfig,
-    measured: Sequence[str] = (),
-    ranks: Ranks = ALONE,
-    run: RunDir | None = None,
+    config: RunConfig, measured: Sequence[str] = (), ranks: Ranks = ALONE, run: RunDir | None = None
 ) -> Setup:
     """Load the model and rewards, add the adapter, read the prompts.
 

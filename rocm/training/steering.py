@@ -27,6 +27,7 @@ from rocm.training.beta_control import BetaControl
 from rocm.training.setup import Setup
 
 FIRST_LOOK = 2**40  # pictures with such numbers are trained on by no run
+LEAST = 1e-6  # deviation or rise of a reward
 TOLERANCE = 0.05  # of the judge's fall, in its deviations over the base model's pictures
 BACK = 0.25  # of the KL at which the judge fell, if it stood best at the base model
 Scores = dict[str, Tensor]
@@ -39,7 +40,7 @@ def begin(setup: Setup, deviation: float) -> None:
     """Set the price of KL before update 1: the reward's `deviation` over base pictures."""
     control = _control(setup)
     if setup.config.is_judge_steering:
-        price = PRICE * deviation / math.prod(setup.model.latent_shape)
+        price = PRICE * max(deviation, LEAST) / math.prod(setup.model.latent_shape)
         control.budget = replace(control.budget, price=price)
 
 
@@ -52,20 +53,24 @@ def finish(setup: Setup, scales: Scales, step: int) -> Told:
     """As `steer`, for the last update: the judge also chooses the adapter's strength."""
     control = _control(setup)
     told, own = _steered(setup, scales, step)
-    if control.clean is None:
+    if control.clean is None or own is None:
         return told
     judge = setup.config.judge
-    judged = _judged_strengths(setup, scales, step, own or look(setup, step))
+    judged = _judged_strengths(setup, scales, step, own)
     control.strength = _strongest(judged)
     means = {one: judged[one].mean().item() * scales[judge].deviation for one in sorted(judged)}
     words = ", ".join(f"{one:g}: {number(mean, 4)}" for one, mean in means.items())
     if control.clean_step == 0:
         told["nothing-to-gain"] = (
-            f"Nothing to gain with this reward: {judge} has never stood higher than with the base "
-            "model. Train on another reward."
+            f"Nothing to gain with this reward: at no check did {judge} score the adapter higher "
+            "than the base model. Train on another reward."
         )
-    message = f"{judge} likes no adapter strength below {control.strength:g} clearly better"
-    return told | {"strength" if control.strength == 1 else "turned-down": f"{message} ({words})."}
+    if control.strength == 1:
+        return told | {"strength": f"{judge} leaves the adapter at its full strength ({words})."}
+    return told | {
+        "turned-down": f"Adapter turned down to strength {control.strength:g}, the largest that "
+        f"{judge} does not score clearly lower than the best (mean score by strength: {words})."
+    }
 
 
 def _judged_strengths(setup: Setup, scales: Scales, step: int, own: Scores) -> dict[float, Tensor]:
@@ -114,7 +119,10 @@ def _steered(setup: Setup, scales: Scales, step: int) -> tuple[Told, Scores | No
         own, before = look(setup, step), _look_at_clean(setup, step)
         control.budget, told, own = _moved(setup, scales, step, own, before)
     kind, sentence = trouble(control.budget)
-    return (told | {kind: sentence} if kind and _is_new(control, kind) else told), own
+    if kind and kind not in control.said:
+        control.said.append(kind)
+        told[kind] = sentence
+    return told, own
 
 
 def _moved(
@@ -123,8 +131,9 @@ def _moved(
     """The controller's state, what to say, and the scores of the adapter that stands."""
     control, judge = _control(setup), setup.config.judge
     budget, mixture = control.budget, setup.rewards.mixture(scales)
-    is_measured = budget.nats > 0 and budget.divergence > 0
-    if not is_measured and budget.num_updates >= START_UPDATES:
+    if not (budget.nats > 0 and budget.divergence > 0):
+        if budget.num_updates < START_UPDATES:
+            return budget, {}, own
         raise TrainingError(
             "beta=auto: after the first updates the policy still equals the base model, so the "
             "divergence has nothing to measure. Raise learning_rate, or take another reward."
@@ -143,8 +152,8 @@ def _moved(
             control.watch = renewed(control.watch)
     # A rise that the noise hides is taken to be as large as the noise.
     noise = (rises.std() / len(rises) ** 0.5).item()
-    if is_measured and (budget.price or not budget.beta0):
-        budget = aimed(budget, max(rise, noise, 1e-6))
+    if budget.price or not budget.beta0:
+        budget = aimed(budget, max(rise, noise, LEAST))
     return budget, {}, own
 
 
@@ -165,25 +174,18 @@ def _back(setup: Setup, change: float) -> tuple[Budget, str]:
     return replace(known, slope=0.0, error=0.0, errors=()), (
         f"Stepped back to the adapter after update {control.clean_step}: the judge "
         f"{setup.config.judge} has fallen by {number(-change, 2)} standard deviations on new "
-        f"pictures (evidence {number(watch.evidence, 0)} to 1). The KL is held at "
-        f"{number(target, 1)} nats from here."
+        f"pictures (evidence {number(watch.evidence, 0)} to 1). Later updates hold the KL at "
+        f"{number(target, 1)} nats."
     )
 
 
 def _look_at_clean(setup: Setup, step: int) -> Scores:
-    clean = _control(setup).clean
+    clean, learner = _control(setup).clean, setup.learner
     if clean is None:  # no judge steers: the start is compared with the base model
-        with scaled(setup.model.pipeline.unet, setup.learner.parameters, 0.0):
+        with scaled(setup.model.pipeline.unet, learner.parameters, 0.0):
             return look(setup, step)
-    with setup.learner.lent(clean["parameters"]):
+    with learner.lent(clean["parameters"]):
         return look(setup, step)
-
-
-def _is_new(control: BetaControl, kind: str) -> bool:
-    is_new = kind not in control.said
-    if is_new:
-        control.said.append(kind)
-    return is_new
 
 
 def _control(setup: Setup) -> BetaControl:

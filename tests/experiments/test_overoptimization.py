@@ -12,10 +12,7 @@ from rocm.experiments.overoptimization import Point, describe, fits, run_points
 from rocm.runs.run_dir import RunDir
 
 D = [0.5, 1.0, 2.0, 4.0, 6.0, 8.0, 10.0]
-LAWS = {
-    "best-of-n": lambda d: d * (0.9 - 0.06 * d),
-    "RL": lambda d: d * (0.9 - 0.3 * math.log(d)),
-}
+LAWS = {"best-of-n": lambda d: d * (0.9 - 0.06 * d), "RL": lambda d: d * (0.9 - 0.3 * math.log(d))}
 PEAKS = {"best-of-n": 0.9 / (2 * 0.06), "RL": math.exp(0.9 / 0.3 - 1)}
 
 

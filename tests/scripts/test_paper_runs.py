@@ -7,14 +7,7 @@ import pytest
 
 from rocm.config import RunConfig
 from rocm.config.hardware import with_hardware
-from scripts.paper_runs import (
-    CARDS,
-    COUNTS,
-    FAMILIES,
-    PAGE,
-    document,
-    hours,
-)
+from scripts.paper_runs import CARDS, COUNTS, FAMILIES, PAGE, document, hours
 
 DRY = Path(COUNTS).with_name("dry-real.json")
 

@@ -6,10 +6,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from rocm.algorithms.budget import MEMORY, PRICE
-from rocm.errors import TrainingError
+from rocm.algorithms.budget import MEMORY, PRICE, Budget
+from rocm.errors import RunError, TrainingError
 from rocm.models.lora import WEIGHTS
 from rocm.training import steering
+from rocm.training.beta_control import BetaControl
 from rocm.training.loop import train
 from rocm.training.setup import set_up
 from rocm.training.steering import look
@@ -187,6 +188,13 @@ def test_two_processes_steer_alike(small_config):
     for name in ("budget", "watch", "clean_budget"):
         assert one[name] == other[name], name
     torch.testing.assert_close(one["clean"], other["clean"], rtol=0, atol=0)
+
+
+def test_the_state_of_an_older_version_is_refused_in_a_sentence():
+    state = BetaControl(Budget(0.0)).state_dict() | {"clean": {}}
+    del state["clean_rise"]
+    with pytest.raises(RunError, match="Train it anew"):
+        BetaControl(Budget(0.0)).load_state_dict(state)
 
 
 def test_a_policy_that_does_not_move_has_no_budget(new_run):

@@ -141,12 +141,7 @@ def make_plan(seconds: float, reward_queries: int, is_quick: bool) -> Plan:
     plan = Plan(Budget({"seconds": seconds, "reward_queries": reward_queries}))
     if not is_quick:
         return plan
-    small = (
-        ("num_inference_steps", 2),
-        ("batch_size", 4),
-        ("num_eval_prompts", 4),
-        ("track", ""),
-    )
+    small = (("num_inference_steps", 2), ("batch_size", 4), ("num_eval_prompts", 4), ("track", ""))
     budget = Budget({"updates": 2})
     quick = replace(plan, budget=budget, num_seeds=1, num_headline_seeds=1, common=small)
     return replace(quick, is_quick=True)

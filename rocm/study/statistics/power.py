@@ -90,10 +90,7 @@ def _power(design: Design, num_comparisons: int, utility: Utility, size: int) ->
 
 
 def workload(
-    design: Design,
-    num_comparisons: int,
-    seconds_per_trial: float,
-    pay_per_hour: float,
+    design: Design, num_comparisons: int, seconds_per_trial: float, pay_per_hour: float
 ) -> Workload:
     """Trials, minutes and cost of a design with `num_comparisons` of the same size."""
     if seconds_per_trial <= 0 or pay_per_hour < 0:

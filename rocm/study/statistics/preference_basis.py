@@ -44,8 +44,8 @@ class Basis:
             _components(difference, slice(middle, width), NUM_PROMPT),
         ]
         lengths = [np.sqrt(((difference @ block) ** 2).mean(0)) for block in blocks]
-        smallest = (NEGLIGIBLE, NEGLIGIBLE**2, NEGLIGIBLE, NEGLIGIBLE)
-        told = [length > least for length, least in zip(lengths, smallest, strict=True)]
+        told = [length > NEGLIGIBLE for length in lengths]
+        told[1] = told[0] & (lengths[1] > NEGLIGIBLE**2)
         kept = [b[:, t] / x[t] for b, t, x in zip(blocks, told, lengths, strict=True)]
         sizes = (*(block.shape[1] for block in kept),)
         return cls(table.mean(0), np.concatenate(kept, 1), sizes, told[0])

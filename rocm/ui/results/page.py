@@ -222,11 +222,7 @@ class ResultsPage:
 
 
 def build(
-    results: Results,
-    loops: Loops,
-    access: Access,
-    tab: gr.Tab,
-    chosen: gr.State | None = None,
+    results: Results, loops: Loops, access: Access, tab: gr.Tab, chosen: gr.State | None = None
 ) -> None:
     """Make the page in `tab`, whose selection shows a study if `access` allows results here.
 

@@ -144,11 +144,7 @@ class StudyPage:
         arms.focus(lambda: gr.update(choices=arm_choices(self._compare)), None, arms, **QUIET)
 
     def _on(
-        self,
-        button: gr.Button,
-        name: str,
-        act: Callable[..., Any],
-        more: Sequence[Component] = (),
+        self, button: gr.Button, name: str, act: Callable[..., Any], more: Sequence[Component] = ()
     ) -> Dependency:
         """A click acts on the selected study; a text is a study to show, a dictionary changes."""
 

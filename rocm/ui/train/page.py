@@ -193,10 +193,7 @@ def _parts(runs: Runs, report: RunReport | None, has_runs: bool, may_train: bool
 
 
 def _no_run(has_runs: bool) -> dict[str, str]:
-    return {
-        "state": run_view.NOTHING_CHOSEN if has_runs else "",
-        "warnings": "",
-    }
+    return {"state": run_view.NOTHING_CHOSEN if has_runs else "", "warnings": ""}
 
 
 def _previews(runs: Runs, drawn: list[RunReport]) -> str:
@@ -218,7 +215,4 @@ def _run_parts(runs: Runs, report: RunReport, may_train: bool) -> dict[str, str]
     state += run_view.job_line(job_of(run))
     if (run.path / "adapter").is_dir() and not report.status.is_active:
         state += run_view.leads(run_id, may_train)
-    return {
-        "state": state,
-        "warnings": run_view.warnings(run_id, pace),
-    }
+    return {"state": state, "warnings": run_view.warnings(run_id, pace)}
