@@ -184,6 +184,7 @@ def test_a_queue_goes_on_by_itself_and_can_be_changed(visit, home):
     page.click(f"#runs tr[data-run='{at_work}'] .name button")
     wait_for_state(page, "running")
     page.click("#stop_run")
+    wait_for_state(page, "stopping", "stopped")
     page.click(f"#runs tr[data-run='{first}'] .name button")
     wait_for_state(page, "finished")
     page.wait_for_url(f"**?run={first}")

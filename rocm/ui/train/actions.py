@@ -16,6 +16,7 @@ from gradio.components import Component
 
 from rocm.config import RunConfig
 from rocm.config.objective import AUTO
+from rocm.errors import RunError
 from rocm.runs.export import export
 from rocm.runs.library import Runs, open_in_file_manager
 from rocm.runs.names import run_label
@@ -177,6 +178,9 @@ def _button(words: str, name: str, look: str = "secondary", **options: Any) -> g
 def _simple_action(runs: Runs, name: str) -> Callable[[str], None]:
     def act(run_id: str) -> None:
         if name == "stop_run":
+            # Another run may have been clicked since; a waiting run would leave the queue.
+            if runs.report(run_id).status.state not in (*STOPPABLE, "stopping"):
+                raise RunError(f"Nothing was stopped: {run_id} is not training. Press Stop again.")
             runs.stop(run_id)
         elif name == "resume_run":
             runs.resume(run_id)
