@@ -26,17 +26,10 @@ def test_a_mean_is_shown_with_its_half_width_if_there_is_one():
     assert plus_minus(0.3, None, 2) == "0.30"
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (3.44, "3.4 s"),
-        (9.97, "10 s"),
-        (59.7, "1 min"),
-        (3569, "59 min"),
-        (3580, "1.0 h"),
-        (48 * 3600, "48.0 h"),
-        (49 * 3600, "2.0 days"),
-    ],
-)
+DURATIONS = {3.44: "3.4 s", 9.97: "10 s", 59.7: "1 min", 3569: "59 min", 3580: "1.0 h"}
+DURATIONS |= {48 * 3600: "48.0 h", 49 * 3600: "2.0 days"}
+
+
+@pytest.mark.parametrize(("seconds", "text"), DURATIONS.items())
 def test_a_duration_is_in_the_largest_sensible_unit(seconds, text):
     assert duration(seconds) == text

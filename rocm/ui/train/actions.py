@@ -127,7 +127,7 @@ def build_actions(runs: Runs, access: Access, form: TrainForm, selected: gr.Stat
         for name in MOVES:
             buttons[name] = _button(name.capitalize(), name, visible=False)
     for name in SIMPLE:
-        act = _simple_action(runs, name)
+        act = simple_action(runs, name)
         target.on_click(buttons[name], act, [selected], api_name=name.removesuffix("_run"))
     for name, by in MOVES.items():
         target.on_click(buttons[name], _mover(runs, by), [selected])
@@ -175,7 +175,9 @@ def _button(words: str, name: str, look: str = "secondary", **options: Any) -> g
     return gr.Button(words, variant=look, size="md", min_width=96, scale=0, elem_id=name, **options)
 
 
-def _simple_action(runs: Runs, name: str) -> Callable[[str], None]:
+def simple_action(runs: Runs, name: str) -> Callable[[str], None]:
+    """The effect of a button of `SIMPLE` on a run's id; RunError where it has none."""
+
     def act(run_id: str) -> None:
         if name == "stop_run":
             # Another run may have been clicked since; a waiting run would leave the queue.
