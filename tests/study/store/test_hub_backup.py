@@ -81,6 +81,7 @@ def test_what_the_hub_did_not_take_is_lost_with_the_disk_and_was_never_called_sa
     assert backup.status().num_unsaved == len(store.votes(STUDY)) - len(saved) > 0
     wait_until(lambda: backup.status().error)
     backup.hub = None  # the process is gone: nothing is sent any more
+    time.sleep(1)  # and what was on its way has been refused
     hub.refusal = None
     again, _ = open_store(next(disks), PLACE)
     assert again.votes(STUDY) == saved
