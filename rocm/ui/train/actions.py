@@ -16,7 +16,6 @@ from gradio.components import Component
 
 from rocm.config import RunConfig
 from rocm.config.objective import AUTO
-from rocm.errors import RunError
 from rocm.runs.export import export
 from rocm.runs.library import Runs, open_in_file_manager
 from rocm.runs.names import run_label
@@ -26,7 +25,7 @@ from rocm.storage.numbers import quantity
 from rocm.studio import Studio
 from rocm.ui.access import Access
 from rocm.ui.controls import FIELDS, bound
-from rocm.ui.handlers import HIDDEN, QUIET, click_at_work, in_words, named
+from rocm.ui.handlers import HIDDEN, QUIET, click_at_work, in_words, kept, named
 from rocm.ui.train.form import FIRST_PRESET, TrainForm
 
 Rule = Callable[[RunReport], bool]
@@ -52,30 +51,31 @@ DONE = {
 class Actions:
     """The buttons by name, and the texts that follow the selected run.
 
-    `named` is the run whose title and note stand in the boxes: typed text must not reach another
-    run that is selected by the same click.
+    `shown` is the run that they were last drawn for, and that they act on: neither a click nor
+    typed text may reach a run that was selected a moment later.
     """
 
     access: Access
     buttons: dict[str, gr.Button]
     title: gr.Textbox
     note: gr.Textbox
-    named: gr.State
+    shown: gr.Textbox
 
     @property
     def components(self) -> dict[str, Component]:
         """All that a poll may change, by name."""
-        return {**self.buttons, "title": self.title, "note": self.note, "named": self.named}
+        return {**self.buttons, "title": self.title, "note": self.note, "shown": self.shown}
 
 
 @dataclass(frozen=True)
 class _Target:
-    """What the buttons act on: the runs, and the page's form and selected run."""
+    """What the buttons act on: `shown` of the runs; they may select another."""
 
     runs: Runs
     access: Access
     form: TrainForm
-    selected: gr.State
+    selected: gr.Textbox
+    shown: gr.Textbox
 
     def on_click(
         self,
@@ -116,9 +116,9 @@ def pressable(report: RunReport | None, num_waiting: int) -> dict[str, Any]:
     return updates | {"restart": gr.update(value=words, interactive=bool(config))}
 
 
-def build_actions(runs: Runs, access: Access, form: TrainForm, selected: gr.State) -> Actions:
-    """Make and wire the buttons, which act on the `selected` run."""
-    target = _Target(runs, access, form, selected)
+def build_actions(runs: Runs, access: Access, form: TrainForm, selected: gr.Textbox) -> Actions:
+    """Make and wire the buttons; some select another run."""
+    target = _Target(runs, access, form, selected, kept())
     buttons = {}
     with gr.Row(elem_classes="buttons"):
         for name, (words, _) in SIMPLE.items():
@@ -128,12 +128,11 @@ def build_actions(runs: Runs, access: Access, form: TrainForm, selected: gr.Stat
             buttons[name] = _button(name.capitalize(), name, visible=False)
     for name in SIMPLE:
         act = simple_action(runs, name)
-        target.on_click(buttons[name], act, [selected], api_name=name.removesuffix("_run"))
+        target.on_click(buttons[name], act, [target.shown], api_name=name.removesuffix("_run"))
     for name, by in MOVES.items():
-        target.on_click(buttons[name], _mover(runs, by), [selected])
-    named_run = gr.State("")
+        target.on_click(buttons[name], _mover(runs, by), [target.shown])
     with gr.Accordion("Name, continue, copy, export, delete", open=False, elem_id="manage"):
-        title, note = _build_texts(target, named_run)
+        title, note = _build_texts(target)
         with gr.Row(elem_classes="buttons"):
             _build_copy(target)
             buttons["continue_run"] = _build_continue(target)
@@ -141,16 +140,16 @@ def build_actions(runs: Runs, access: Access, form: TrainForm, selected: gr.Stat
             if access.is_local:
                 opener = _button("Open folder", "open_folder")
                 show = lambda run_id: open_in_file_manager(runs.run(run_id).path)  # noqa: E731
-                target.on_click(opener, show, [selected])
+                target.on_click(opener, show, [target.shown])
             buttons["delete"] = _button("Delete", "delete", "stop")
         _build_delete(target, buttons["delete"])
         _build_bin(target)
-    return Actions(access, buttons, title, note, named_run)
+    return Actions(access, buttons, title, note, target.shown)
 
 
-def build_restart(studio: Studio, actions: Actions, form: TrainForm, selected: gr.State) -> None:
+def build_restart(studio: Studio, actions: Actions, form: TrainForm, selected: gr.Textbox) -> None:
     """Make the button, shown with a warning, that trains a run's settings with twice the beta."""
-    target = _Target(studio.runs, actions.access, form, selected)
+    target = _Target(studio.runs, actions.access, form, selected, actions.shown)
     button = actions.buttons["restart"] = _button("Restart with beta x2", "restart")
 
     def restart(run_id: str) -> str:
@@ -161,7 +160,7 @@ def build_restart(studio: Studio, actions: Actions, form: TrainForm, selected: g
             studio.runs.stop(run_id)
         return studio.start_run(config, report.preset or "run")
 
-    target.on_click(button, restart, [selected], selected)
+    target.on_click(button, restart, [target.shown], selected)
 
 
 def larger_beta(config: RunConfig) -> float:
@@ -180,9 +179,6 @@ def simple_action(runs: Runs, name: str) -> Callable[[str], None]:
 
     def act(run_id: str) -> None:
         if name == "stop_run":
-            # Another run may have been clicked since; a waiting run would leave the queue.
-            if runs.report(run_id).status.state not in (*STOPPABLE, "stopping"):
-                raise RunError(f"Nothing was stopped: {run_id} is not training. Press Stop again.")
             runs.stop(run_id)
         elif name == "resume_run":
             runs.resume(run_id)
@@ -202,7 +198,7 @@ def _mover(runs: Runs, by: int) -> Callable[[str], None]:
     return move
 
 
-def _build_texts(target: _Target, named_run: gr.State) -> tuple[gr.Textbox, gr.Textbox]:
+def _build_texts(target: _Target) -> tuple[gr.Textbox, gr.Textbox]:
     with gr.Row():
         title = gr.Textbox(label="Name", max_lines=1, scale=2, elem_id="run_title")
         note = gr.Textbox(label="Note", max_lines=3, scale=3, elem_id="run_note")
@@ -213,7 +209,7 @@ def _build_texts(target: _Target, named_run: gr.State) -> tuple[gr.Textbox, gr.T
             target.runs.rename(run_id, title)
             target.runs.annotate(run_id, note)
 
-    inputs = [target.form.token, named_run, title, note]
+    inputs = [target.form.token, target.shown, title, note]
     for box in (title, note):
         gr.on([box.blur, box.submit], in_words(write), inputs, None, **QUIET)
     return title, note
@@ -225,7 +221,7 @@ def _build_copy(target: _Target) -> None:
     def values(run_id: str) -> tuple[str, RunConfig]:
         return f"Settings of {runs.report(run_id).name}.", runs.run(run_id).config()
 
-    target.form.fill_on(button.click, [target.selected], values)
+    target.form.fill_on(button.click, [target.shown], values)
 
 
 def _build_continue(target: _Target) -> gr.Button:
@@ -233,7 +229,7 @@ def _build_continue(target: _Target) -> gr.Button:
     more = gr.Number(20, precision=0, minimum=1, **look, **named("num_more", "More updates"))
     button = _button("more updates", "continue_run")
     extend = lambda run_id, num_more: target.runs.extend(run_id, int(num_more or 0))  # noqa: E731
-    target.on_click(button, extend, [target.selected, more], api_name="continue")
+    target.on_click(button, extend, [target.shown, more], api_name="continue")
     return button
 
 
@@ -254,7 +250,7 @@ def _build_export(target: _Target) -> None:
         target.access.check(token)
         return pack(run_id)
 
-    inputs, hidden = [target.form.token, target.selected], HIDDEN | {"api_name": "export"}
+    inputs, hidden = [target.form.token, target.shown], HIDDEN | {"api_name": "export"}
     click_at_work(button, "Exporting files", in_words(checked), inputs, [archive], **hidden)
     target.selected.change(_hide, None, archive, **QUIET)
 
@@ -265,7 +261,7 @@ def _hide() -> Any:
 
 def _build_delete(target: _Target, delete: gr.Button) -> None:
     runs = target.runs
-    asked, deleted = gr.State(""), gr.State("")
+    asked, deleted = kept(), kept()
     with gr.Row(visible=False, elem_classes="question") as question:
         words = gr.HTML()
         sure = _button("Move to the bin", "delete_sure", "stop")
@@ -290,7 +286,7 @@ def _build_delete(target: _Target, delete: gr.Button) -> None:
         runs.restore(run_id)
         return _hide(), run_id
 
-    delete.click(in_words(ask), target.selected, [question, words, undoing, asked], **QUIET)
+    delete.click(in_words(ask), target.shown, [question, words, undoing, asked], **QUIET)
     keep.click(_hide, None, question, **QUIET)
     dropped = [question, undoing, done, deleted, target.selected]
     target.on_click(sure, drop, [asked], dropped, api_name="delete")

@@ -15,7 +15,7 @@ from rocm.ui.handlers import QUIET, fault, in_words, named
 NO_RUN = "Choose a run from the list: its settings are the job's."
 
 
-def build_elsewhere(studio: Studio, access: Access, selected: gr.State) -> None:
+def build_elsewhere(studio: Studio, access: Access, selected: gr.Textbox) -> None:
     """Make and wire the panel, on a Space, whose files the job trains from."""
     choices = [(f"{name}, ${price:.2f} an hour", name) for name, price in PRICES.items()]
     with gr.Accordion("Continue elsewhere", open=False, elem_id="elsewhere") as folded:

@@ -110,7 +110,7 @@ class TrainForm:
         return event(None, None, None, js=WAIT_FOR_FORM, api_visibility="private")
 
 
-def build_form(studio: Studio, access: Access, selected: gr.State, page: gr.Blocks) -> TrainForm:
+def build_form(studio: Studio, access: Access, selected: gr.Textbox, page: gr.Blocks) -> TrainForm:
     """Make and wire the column; a run that starts at once is `selected`."""
     # Filled here and not when the page loads: a quick click on Start must not train other values.
     first = studio.presets.load(FIRST_PRESET)

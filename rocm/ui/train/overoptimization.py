@@ -17,7 +17,7 @@ from rocm.ui.plot import live_plot
 NO_POINT = '<div class="subtle">Evaluations after an update with a KL appear here.</div>'
 
 
-def build_overoptimization(runs: Runs, selected: gr.State) -> None:
+def build_overoptimization(runs: Runs, selected: gr.Textbox) -> None:
     """Make the panel of the selected run, which is drawn while it is open."""
     with gr.Accordion("Overoptimization", open=False, elem_id="overoptimization") as folded:
         chart = live_plot("overoptimization_chart")

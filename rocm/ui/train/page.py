@@ -21,7 +21,7 @@ from rocm.runs.names import run_label
 from rocm.runs.reports import RunReport
 from rocm.studio import Studio
 from rocm.ui.access import HOW_TO_ALLOW, Access
-from rocm.ui.handlers import QUIET, fault, in_words, to_form, told
+from rocm.ui.handlers import QUIET, fault, in_words, kept, to_form, told
 from rocm.ui.train import view as run_view
 from rocm.ui.train.actions import Actions, build_actions, build_restart, pressable
 from rocm.ui.train.advice import build_advice
@@ -48,7 +48,7 @@ class Seen:
 
 def build(studio: Studio, access: Access, page: gr.Blocks) -> None:
     """Make the page in the open block, whose load event selects a run."""
-    selected, overlay, seen = gr.State(""), gr.State(()), gr.State(Seen())
+    selected, overlay, seen = kept(), gr.State(()), gr.State(Seen())
     actions: Actions | None = None
     may_queue = access.may_train and studio.slices is None
     with gr.Row(elem_classes="page"):
@@ -161,7 +161,7 @@ def changed(
     buttons = pressable(report, sum(other.position is not None for other in reports))
     changes |= {name: look for name, look in buttons.items() if seen.buttons.get(name) != look}
     if shown[0] != seen.run_id and report:
-        changes |= {"title": report.title, "note": report.note, "named": report.run_id}
+        changes |= {"title": report.title, "note": report.note, "shown": report.run_id}
     return changes, Seen(shown[0], key, values, buttons)
 
 

@@ -29,7 +29,7 @@ NO_LOGIN = """ZeroGPU lends 2 minutes a day without a login, 5 with a free accou
 
 
 def build_slices(
-    studio: Studio, slices: Slices, selected: gr.State, page: gr.Blocks, has_login: bool
+    studio: Studio, slices: Slices, selected: gr.Textbox, page: gr.Blocks, has_login: bool
 ) -> None:
     """Make and wire the column; a run that begins is `selected`."""
     gr.Markdown(ABOUT.format(seconds=slices.seconds), elem_id="slices_about")

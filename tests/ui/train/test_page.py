@@ -15,7 +15,7 @@ from rocm.runs.run_dir import RunDir
 from rocm.studio import Studio
 from rocm.ui.access import access
 from rocm.ui.controls import FIELDS
-from rocm.ui.train.actions import larger_beta, pressable, simple_action
+from rocm.ui.train.actions import larger_beta, pressable
 from rocm.ui.train.charts import MAX_RUNS, AskedRows, new_rows, rows_or_none
 from rocm.ui.train.form import _starter, kept_form, read_form
 from rocm.ui.train.page import Seen, _chooser, changed, first_shown, in_order
@@ -153,13 +153,6 @@ PRESSABLE = [
 def test_only_what_can_work_can_be_pressed(given, names):
     updates = pressable(given, num_waiting=3)
     assert {name for name, update in updates.items() if update["interactive"]} == set(names.split())
-
-
-def test_stop_takes_no_run_out_of_the_queue(tmp_path):
-    run = RunDir.create(tmp_path / "runs" / "waiting", RunConfig(), place=1.0)
-    with pytest.raises(RunError, match="not training"):
-        simple_action(Studio(tmp_path).runs, "stop_run")("waiting")
-    assert run.status().state == "queued"
 
 
 def test_a_form_is_read_when_it_is_filled_and_a_refused_value_named_as_its_control_is():
