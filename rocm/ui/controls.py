@@ -44,6 +44,23 @@ def basics() -> list[str]:
     return [name for name, field in FIELDS.items() if _extra(field)["basic"]]
 
 
+class Kept(gr.Textbox):
+    """A text that the page keeps unseen and sends with each event, as it was at the click.
+
+    A `gr.State` is read when the handler runs: by then it may hold what was clicked next.
+    """
+
+    is_template = True  # the browser's part is Textbox's
+
+    def __init__(self, value: str = "") -> None:
+        """Keep `value` at first."""
+        super().__init__(value, visible="hidden")
+
+    def preprocess(self, payload: str | None) -> str:
+        """What the page sent, empty for nothing."""
+        return super().preprocess(payload) or ""
+
+
 class NumberOrWord(gr.Textbox):
     """A number or a word, the number without needless decimals."""
 

@@ -40,14 +40,6 @@ def named(elem_id: str, label: str, info: str | None = None) -> dict[str, Any]:
     return {"elem_id": elem_id, "label": label, "info": info}
 
 
-def kept(value: str = "") -> gr.Textbox:
-    """A text that the page keeps unseen and sends with each event, as it was at the click.
-
-    A `gr.State` is read when the handler runs: by then it may hold what was clicked next.
-    """
-    return gr.Textbox(value, visible="hidden")
-
-
 def scripted(name: str, servers: list[Any], **options: Any) -> gr.HTML:
     """The component of assets/NAME.html and NAME.js, whose script may call `servers`."""
     folder, options = ROOT / "assets", {"elem_id": name, **options}

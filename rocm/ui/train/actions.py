@@ -24,8 +24,8 @@ from rocm.runs.run_dir import Control
 from rocm.storage.numbers import quantity
 from rocm.studio import Studio
 from rocm.ui.access import Access
-from rocm.ui.controls import FIELDS, bound
-from rocm.ui.handlers import HIDDEN, QUIET, click_at_work, in_words, kept, named
+from rocm.ui.controls import FIELDS, Kept, bound
+from rocm.ui.handlers import HIDDEN, QUIET, click_at_work, in_words, named
 from rocm.ui.train.form import FIRST_PRESET, TrainForm
 
 Rule = Callable[[RunReport], bool]
@@ -59,7 +59,7 @@ class Actions:
     buttons: dict[str, gr.Button]
     title: gr.Textbox
     note: gr.Textbox
-    shown: gr.Textbox
+    shown: Kept
 
     @property
     def components(self) -> dict[str, Component]:
@@ -74,8 +74,8 @@ class _Target:
     runs: Runs
     access: Access
     form: TrainForm
-    selected: gr.Textbox
-    shown: gr.Textbox
+    selected: Kept
+    shown: Kept
 
     def on_click(
         self,
@@ -116,9 +116,9 @@ def pressable(report: RunReport | None, num_waiting: int) -> dict[str, Any]:
     return updates | {"restart": gr.update(value=words, interactive=bool(config))}
 
 
-def build_actions(runs: Runs, access: Access, form: TrainForm, selected: gr.Textbox) -> Actions:
+def build_actions(runs: Runs, access: Access, form: TrainForm, selected: Kept) -> Actions:
     """Make and wire the buttons; some select another run."""
-    target = _Target(runs, access, form, selected, kept())
+    target = _Target(runs, access, form, selected, Kept())
     buttons = {}
     with gr.Row(elem_classes="buttons"):
         for name, (words, _) in SIMPLE.items():
@@ -147,7 +147,7 @@ def build_actions(runs: Runs, access: Access, form: TrainForm, selected: gr.Text
     return Actions(access, buttons, title, note, target.shown)
 
 
-def build_restart(studio: Studio, actions: Actions, form: TrainForm, selected: gr.Textbox) -> None:
+def build_restart(studio: Studio, actions: Actions, form: TrainForm, selected: Kept) -> None:
     """Make the button, shown with a warning, that trains a run's settings with twice the beta."""
     target = _Target(studio.runs, actions.access, form, selected, actions.shown)
     button = actions.buttons["restart"] = _button("Restart with beta x2", "restart")
@@ -261,7 +261,7 @@ def _hide() -> Any:
 
 def _build_delete(target: _Target, delete: gr.Button) -> None:
     runs = target.runs
-    asked, deleted = kept(), kept()
+    asked, deleted = Kept(), Kept()
     with gr.Row(visible=False, elem_classes="question") as question:
         words = gr.HTML()
         sure = _button("Move to the bin", "delete_sure", "stop")

@@ -10,12 +10,13 @@ from rocm.errors import RocmError, RunError
 from rocm.runs.jobs import PRICES, SCOPE, JobPlan
 from rocm.studio import Studio
 from rocm.ui.access import Access
+from rocm.ui.controls import Kept
 from rocm.ui.handlers import QUIET, fault, in_words, named
 
 NO_RUN = "Choose a run from the list: its settings are the job's."
 
 
-def build_elsewhere(studio: Studio, access: Access, selected: gr.Textbox) -> None:
+def build_elsewhere(studio: Studio, access: Access, selected: Kept) -> None:
     """Make and wire the panel, on a Space, whose files the job trains from."""
     choices = [(f"{name}, ${price:.2f} an hour", name) for name, price in PRICES.items()]
     with gr.Accordion("Continue elsewhere", open=False, elem_id="elsewhere") as folded:

@@ -18,6 +18,7 @@ from rocm.studio import Studio
 from rocm.training.estimate import Estimate
 from rocm.ui import controls
 from rocm.ui.access import Access
+from rocm.ui.controls import Kept
 from rocm.ui.handlers import HIDDEN, QUIET, fault, in_words, named
 
 FIRST_PRESET = "tiny-rocm-kl"
@@ -110,7 +111,7 @@ class TrainForm:
         return event(None, None, None, js=WAIT_FOR_FORM, api_visibility="private")
 
 
-def build_form(studio: Studio, access: Access, selected: gr.Textbox, page: gr.Blocks) -> TrainForm:
+def build_form(studio: Studio, access: Access, selected: Kept, page: gr.Blocks) -> TrainForm:
     """Make and wire the column; a run that starts at once is `selected`."""
     # Filled here and not when the page loads: a quick click on Start must not train other values.
     first = studio.presets.load(FIRST_PRESET)

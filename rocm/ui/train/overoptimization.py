@@ -10,6 +10,7 @@ import gradio as gr
 from rocm.errors import RocmError
 from rocm.experiments.overoptimization import Point, describe, run_points
 from rocm.runs.library import Runs
+from rocm.ui.controls import Kept
 from rocm.ui.figures import overoptimization_figure
 from rocm.ui.handlers import fault, look_while_open
 from rocm.ui.plot import live_plot
@@ -17,7 +18,7 @@ from rocm.ui.plot import live_plot
 NO_POINT = '<div class="subtle">Evaluations after an update with a KL appear here.</div>'
 
 
-def build_overoptimization(runs: Runs, selected: gr.Textbox) -> None:
+def build_overoptimization(runs: Runs, selected: Kept) -> None:
     """Make the panel of the selected run, which is drawn while it is open."""
     with gr.Accordion("Overoptimization", open=False, elem_id="overoptimization") as folded:
         chart = live_plot("overoptimization_chart")

@@ -21,7 +21,8 @@ from rocm.runs.names import run_label
 from rocm.runs.reports import RunReport
 from rocm.studio import Studio
 from rocm.ui.access import HOW_TO_ALLOW, Access
-from rocm.ui.handlers import QUIET, fault, in_words, kept, to_form, told
+from rocm.ui.controls import Kept
+from rocm.ui.handlers import QUIET, fault, in_words, to_form, told
 from rocm.ui.train import view as run_view
 from rocm.ui.train.actions import Actions, build_actions, build_restart, pressable
 from rocm.ui.train.advice import build_advice
@@ -48,7 +49,7 @@ class Seen:
 
 def build(studio: Studio, access: Access, page: gr.Blocks) -> None:
     """Make the page in the open block, whose load event selects a run."""
-    selected, overlay, seen = kept(), gr.State(()), gr.State(Seen())
+    selected, overlay, seen = Kept(), gr.State(()), gr.State(Seen())
     actions: Actions | None = None
     may_queue = access.may_train and studio.slices is None
     with gr.Row(elem_classes="page"):

@@ -16,6 +16,7 @@ from rocm.errors import RocmError, RunError
 from rocm.runs.jobs import quota_words
 from rocm.runs.slices import Slices
 from rocm.studio import Studio
+from rocm.ui.controls import Kept
 from rocm.ui.handlers import HIDDEN, QUIET, fault, in_words, named
 from rocm.ui.train.form import FIRST_PRESET, SHOW_ON_A_PHONE
 
@@ -29,7 +30,7 @@ NO_LOGIN = """ZeroGPU lends 2 minutes a day without a login, 5 with a free accou
 
 
 def build_slices(
-    studio: Studio, slices: Slices, selected: gr.Textbox, page: gr.Blocks, has_login: bool
+    studio: Studio, slices: Slices, selected: Kept, page: gr.Blocks, has_login: bool
 ) -> None:
     """Make and wire the column; a run that begins is `selected`."""
     gr.Markdown(ABOUT.format(seconds=slices.seconds), elem_id="slices_about")
