@@ -52,10 +52,6 @@ class Kept(gr.Textbox):
 
     is_template = True  # the browser's part is Textbox's
 
-    def __init__(self, value: str = "") -> None:
-        """Keep `value` at first."""
-        super().__init__(value, visible="hidden")
-
     def preprocess(self, payload: str | None) -> str:
         """What the page sent, empty for nothing."""
         return super().preprocess(payload) or ""

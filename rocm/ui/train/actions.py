@@ -118,7 +118,7 @@ def pressable(report: RunReport | None, num_waiting: int) -> dict[str, Any]:
 
 def build_actions(runs: Runs, access: Access, form: TrainForm, selected: Kept) -> Actions:
     """Make and wire the buttons; some select another run."""
-    target = _Target(runs, access, form, selected, Kept())
+    target = _Target(runs, access, form, selected, Kept(visible="hidden"))
     buttons = {}
     with gr.Row(elem_classes="buttons"):
         for name, (words, _) in SIMPLE.items():
@@ -261,7 +261,7 @@ def _hide() -> Any:
 
 def _build_delete(target: _Target, delete: gr.Button) -> None:
     runs = target.runs
-    asked, deleted = Kept(), Kept()
+    asked, deleted = Kept(visible="hidden"), Kept(visible="hidden")
     with gr.Row(visible=False, elem_classes="question") as question:
         words = gr.HTML()
         sure = _button("Move to the bin", "delete_sure", "stop")

@@ -49,7 +49,7 @@ class Seen:
 
 def build(studio: Studio, access: Access, page: gr.Blocks) -> None:
     """Make the page in the open block, whose load event selects a run."""
-    selected, overlay, seen = Kept(), gr.State(()), gr.State(Seen())
+    selected, overlay, seen = Kept(visible="hidden"), gr.State(()), gr.State(Seen())
     actions: Actions | None = None
     may_queue = access.may_train and studio.slices is None
     with gr.Row(elem_classes="page"):
