@@ -46,6 +46,8 @@ TEMPERATURE = 0.7
 """Noise of the raters, a third of the usual: they decide over 65 % of flipped repeats alike."""
 NEW_RATERS = 1000
 """Added to the seed of the raters of the last study."""
+LAST = {"seeds_per_prompt": 2, "votes_per_pair": 3}
+"""A reward learns most from many pairs with a vote each, a last study asks for precision."""
 ADAPTER = "assets/adapters/tiny-rocm-kl"
 TWICE = "rocm-twice"
 """The arm beyond the raters' taste: `ADAPTER` with twice its update."""
@@ -64,14 +66,14 @@ class Plan:
 
     num_seeds: int = 5
     votes: tuple[int, ...] = (300, 1000, 3000)
-    num_prompts: int = 167
+    num_prompts: int = 501
     main_per_rater: int = 50
     is_quick: bool = False
     settings: dict[str, Any] = field(default_factory=dict)  # replace the presets' in every run
 
 
 QUICK = Plan(
-    1, (60, 120), 8, 20, True, {"num_steps": 2, "num_inference_steps": 4, "num_eval_prompts": 8}
+    1, (60, 120), 20, 20, True, {"num_steps": 2, "num_inference_steps": 4, "num_eval_prompts": 8}
 )
 
 
@@ -135,7 +137,7 @@ def _recipe(plan: Plan, seed: int, twice: Path) -> Recipe:
     values = {"title": f"Simulated raters, seed {seed}", "seed": seed, "consent": CONSENT}
     values |= {"arms": [{"name": "base"}, *arms], "within_arms": True}
     values |= {"prompts": {"set": "own", "split": "training", "num": plan.num_prompts}}
-    values |= {"votes_per_pair": 3, "main_per_rater": plan.main_per_rater, "min_check_share": 0}
+    values |= {"votes_per_pair": 1, "main_per_rater": plan.main_per_rater, "min_check_share": 0}
     return Recipe.load(values | {"questions": [question], "checks_per_rater": 0, "practice": 0})
 
 
@@ -220,7 +222,7 @@ def _last(
         if method not in known:
             _trained(path, preset, config.model_dump() | plan.settings, say)
     recipe = last_study(at.store, at.home, study_id)
-    recipe = recipe.model_copy(update={"title": f"{recipe.title}: last study"})
+    recipe = recipe.model_copy(update={"title": f"{recipe.title}: last study", **LAST})
     last = _voted(at, recipe, recipe.seed + NEW_RATERS, say)
     report = study_report(at.store, last)
     report.write(at.home / f"last-seed-{seed}")
