@@ -36,7 +36,7 @@ def test_budgets_of_the_other_campaign_are_refused(capsys):
 @pytest.mark.slow
 def test_a_stopped_campaign_goes_on_to_its_last_study(tmp_path, monkeypatch):
     settings = {"num_steps": 1, "num_eval_prompts": 2, "batch_size": 2, "track": "taste"}
-    plan = Plan(1, (60,), 4, 20, True, settings)
+    plan = Plan(1, (60,), 10, 20, True, settings)
     kept, lines = campaign._last, []
 
     def stop(*_):
