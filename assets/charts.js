@@ -124,13 +124,20 @@ function trend(points, name, color, panel, style = {}) {
 const names = (data, prefix) => Object.keys(data.columns).filter(name => name.startsWith(prefix));
 const plain = name => name.replace('heldout/', '').replace('audit/', 'audit: ').replace('eval/reward/', '').replace('eval/', '').replaceAll('_', ' ');
 
+const baseOf = (data, name) => data.info.base_scores[name.replace(/^(eval\/reward|heldout|audit)\//, '')];
+
 function standardized(data, name) {
-  const base = data.info.base_scores[name.replace('eval/reward/', '')];
+  const base = baseOf(data, name);
   return base ? series(data, name, value => (value - base.mean) / base.deviation) : {x: [], y: []};
 }
 
+const judging = data => [...names(data, 'heldout/'), ...names(data, 'audit/')];
+// A judge and an audit have no unit in common but the base model's standard deviation.
+const areStandardized = data => judging(data).length > 1 && judging(data).every(name => baseOf(data, name));
+
 function judges(data, label, color, dash0) {
-  return [...names(data, 'heldout/'), ...names(data, 'audit/')].flatMap((name, i) => line(series(data, name), label ? `${label}: ${plain(name)}` : plain(name),
+  const values = areStandardized(data) ? standardized : series;
+  return judging(data).flatMap((name, i) => line(values(data, name), label ? `${label}: ${plain(name)}` : plain(name),
     color, 'reward', {mode: 'lines+markers', dash: dash0 ?? DASHES[i], yaxis: 'y2'}));
 }
 
@@ -207,7 +214,9 @@ function rightTitle(panel) {
   if (panel === 'divergence') return 'KL and budget in nats, beta';
   // A judge that chose the budget of beta is not held out; the audit is.
   const steers = shown.some(run => held.get(run.id)?.info.is_judge_steering);
-  return shown.length > 1 ? `judge (${steers ? '' : 'held out, '}dashed)` : steers ? 'judge (steers beta), audit' : 'judge (held out)';
+  const inDeviations = shown.some(run => held.has(run.id) && areStandardized(held.get(run.id)));
+  if (inDeviations) return shown.length > 1 ? 'judge, audit (dashed), base SD' : 'judge, audit (base SD)';
+  return shown.length > 1 ? `judge (${steers ? '' : 'held out, '}dashed)` : steers ? 'judge (steers beta)' : 'judge (held out)';
 }
 
 function scaleOf(data) {
