@@ -87,7 +87,7 @@ def test_votes_for_warm_pictures_make_a_reward_that_prefers_them(tmp_path, monke
     crowd = {name: np.full(40, 8 * value) for name, value in liked.items()}
     simulate_raters(store, study_id, 40, Tasters(crowd, 0.25, np.random.default_rng(0)))
     lifecycle.close(store, study_id)
-    words = Results(tmp_path, store).learn(study_id, "warm")
+    words = Results(tmp_path, store).learn([study_id], "warm")
     assert "preference:warm" in words
     folder = rewards_folder() / "warm"
     record = json.loads((folder / RECORD).read_text())

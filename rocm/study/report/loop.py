@@ -4,7 +4,7 @@ study of those arms. Where it stands, and the steps that follow.
 
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -195,14 +195,17 @@ class Loops:
         """Every step of a study's loop, in order."""
         return loop_of(self._results.store, self._home, study_id).stages
 
-    def next_round(self, study_id: str) -> str:
-        """Draw a further round in a process of its own; where it appears, in words."""
+    def next_round(self, studies: Sequence[str]) -> str:
+        """Draw a further round like the first of these closed studies, in a process of its own.
+
+        Its pairs are picked by the votes of all. Returns where it appears, in words.
+        """
         if self._round and self._round.poll() is None:
             raise StudyError("A round is being drawn already. Wait until it is a draft.")
-        gather(self._results.store, [study_id])  # refuses before anything is drawn
-        log = self._home / "studies" / study_id / "next.log"
+        gather(self._results.store, studies)  # refuses before anything is drawn
+        log = self._home / "studies" / studies[0] / "next.log"
         make_folder(log.parent)
-        command = [sys.executable, "-m", "rocm", "study", "next", study_id]
+        command = [sys.executable, "-m", "rocm", "study", "next", *studies]
         with open(log, "ab") as output:
             self._round = detached(command, output, ROCM_HOME=str(self._home.resolve()))
         return (

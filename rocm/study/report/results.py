@@ -26,6 +26,7 @@ from rocm.storage.paths import ROOT
 from rocm.storage.progress import tell
 from rocm.study.store import chain
 from rocm.study.store.store import Store
+from rocm.study.store.studies import StudyContext
 from rocm.study.store.tables import exclusion, rater, trial, vote
 
 ANSWER = "answer.json"
@@ -70,11 +71,12 @@ class Results:
 
     def studies(self) -> dict[str, str]:
         """Labels of all studies by id, newest first."""
-        return {
-            info.study_id: f"{info.title} ({info.status}{', demo' if info.is_demo else ''}, "
-            f"{info.study_id})"
-            for info in self.store.studies()
-        }
+        return {info.study_id: _label(info) for info in self.store.studies()}
+
+    def closed_but(self, study_id: str) -> list[tuple[str, str]]:
+        """Labels and ids of all other closed studies, newest first."""
+        closed = [info for info in self.store.studies() if info.status == "closed"]
+        return [(_label(info), info.study_id) for info in closed if info.study_id != study_id]
 
     def look(self, study_id: str, anew: bool = False) -> StudyResult:
         """What may be shown of a study; starts to compute results, `anew` also newer ones."""
@@ -155,10 +157,11 @@ class Results:
         name = f"{num_votes}-{sha256(version.encode()).hexdigest()[:12]}"
         return num_votes, self._home.resolve() / "studies" / study_id / "reports" / name
 
-    def learn(self, study_id: str, name: str) -> str:
-        """Learn the reward `preference:NAME` from a closed study, in words; StudyError if not."""
-        words = [sys.executable, "-m", "rocm", "preference", "fit", f"study:{study_id}"]
-        request = self._request("", study_id, Path()) | {"args": [*words, f"--name={name.strip()}"]}
+    def learn(self, studies: Sequence[str], name: str) -> str:
+        """Learn the reward `preference:NAME` from closed studies, in words; StudyError if not."""
+        words = [sys.executable, "-m", "rocm", "preference", "fit"]
+        words += [*(f"study:{study_id}" for study_id in studies), f"--name={name.strip()}"]
+        request = self._request("", studies[0], Path()) | {"args": words}
         done = subprocess.run(capture_output=True, text=True, **request)
         if done.returncode:
             raise StudyError(
@@ -196,6 +199,11 @@ class Results:
             "env": {**os.environ, "ROCM_HOME": str(self._home.resolve())},
             "stdin": subprocess.DEVNULL,
         }
+
+
+def _label(info: StudyContext) -> str:
+    demo = ", demo" if info.is_demo else ""
+    return f"{info.title} ({info.status}{demo}, {info.study_id})"
 
 
 def verdict(store: Store, study_id: str, faults: list[str]) -> str:

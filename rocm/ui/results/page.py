@@ -72,6 +72,13 @@ class ResultsPage:
                 max_length=41,
                 elem_id="results_name",
             )
+            self._others = gr.Dropdown(
+                [],
+                multiselect=True,
+                label="Earlier rounds",
+                info="Closed studies whose votes are learned too.",
+                elem_id="results_others",
+            )
             self._learn = gr.Button("Learn reward", elem_id="results_learn", **ACTION)
             self._next = gr.Button("Next round", elem_id="results_next", **ACTION)
             self._arms = gr.Button("Train arms", elem_id="results_arms", **ACTION)
@@ -83,7 +90,7 @@ class ResultsPage:
         changed = [
             *(self._study, self._refresh, self._verify, self._prepare, self._state, self._said),
             *(self._downloads, self._files, self._headline, self._charts, self._kept, self._all),
-            *(self._rules, self._report, self._timer, self._loop, self._stages),
+            *(self._rules, self._report, self._timer, self._loop, self._stages, self._others),
         ]
         followed = [chosen, self._followed]
         entered = tab.select(self._enter, [*asked, *followed], [*changed, self._followed], **QUIET)
@@ -95,11 +102,12 @@ class ResultsPage:
         self._refresh.click(in_words(self._count_anew), asked, changed, **QUIET)
         self._timer.tick(in_words(self._poll), asked, changed, **QUIET)
         self._verify.click(in_words(self._check), asked, self._said, **named)
-        taught, teach = [*asked, self._name], in_words(self._teach)
+        taught, teach = [*asked, self._others, self._name], in_words(self._teach)
         told = [self._said, self._stages]
         click_at_work(self._learn, "Learning votes", teach, taught, told, **named)
-        steps = (self._loops.next_round, self._loops.train, self._loops.build_last)
-        for button, step in zip((self._next, self._arms, self._last), steps, strict=True):
+        self._next.click(in_words(self._go_on), [*asked, self._others], told, **named)
+        steps = {self._arms: self._loops.train, self._last: self._loops.build_last}
+        for button, step in steps.items():
             button.click(in_words(self._stepper(step)), asked, told, **named)
         packed, pack = [self._downloads, self._files], in_words(self._pack)
         click_at_work(self._prepare, "Preparing pictures", pack, asked, packed, **named)
@@ -132,13 +140,17 @@ class ResultsPage:
         words = self._results.verify(self._chosen(token, study))
         return f'<div class="note going">{escape(words)}</div>'
 
-    def _teach(self, token: str, study: str | None, name: str) -> Changes:
+    def _teach(self, token: str, study: str | None, others: list[str], name: str) -> Changes:
         chosen = self._chosen(token, study)
         try:
-            words = self._results.learn(chosen, name)
+            words = self._results.learn([chosen, *others], name)
         except StudyError as error:  # several sentences, too long for a message that fades
             return {self._said: fault(str(error))}
         return self._went_on(chosen, words)
+
+    def _go_on(self, token: str, study: str | None, others: list[str]) -> Changes:
+        chosen = self._chosen(token, study)
+        return self._went_on(chosen, self._loops.next_round([chosen, *others]))
 
     def _stepper(self, step: Callable[[str], str]) -> Callable[..., Changes]:
         def go_on(token: str, study: str | None) -> Changes:
@@ -189,6 +201,7 @@ class ResultsPage:
             self._said: "",
             self._downloads: gr.update(visible=False),
             self._loop: gr.update(visible=is_ready),
+            self._others: gr.update(choices=self._results.closed_but(result.study_id), value=[]),
             self._stages: "",
             self._headline: "",
             self._charts: gr.update(visible=is_ready),

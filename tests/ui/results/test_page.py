@@ -146,9 +146,9 @@ def test_a_round_is_not_drawn_twice_at_once(tmp_path, monkeypatch):
         loop, "detached", lambda command, *_, **__: begun.append(command) or running
     )
     loops = Loops(tmp_path, Results(tmp_path), Runs(tmp_path), None)
-    loops.next_round("0123456789ab")
+    loops.next_round(["0123456789ab", "ba9876543210"])
     with pytest.raises(StudyError, match="is being drawn already"):
-        loops.next_round("0123456789ab")
+        loops.next_round(["0123456789ab", "ba9876543210"])
     running.poll = lambda: 0
-    loops.next_round("0123456789ab")
-    assert len(begun) == 2
+    loops.next_round(["0123456789ab", "ba9876543210"])
+    assert [command[-2:] for command in begun] == [["0123456789ab", "ba9876543210"]] * 2
