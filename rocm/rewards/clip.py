@@ -1,8 +1,8 @@
 """Text-image agreement by a CLIP, or another dual encoder, in transformers' layout."""
 
+import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from rocm.errors import ConfigError, MissingFile
+from rocm.rewards.tower import CosineReward, freeze, unit
 from rocm.storage.networks import MISFIT, first_line, load_network
 from rocm.storage.paths import find_folder
 
@@ -17,29 +18,14 @@ PARTS = ("vision_model", "text_model", "visual_projection", "text_projection")
 
 
 @dataclass(frozen=True)
-class ClipReward:
-    """Cosine of a picture's and its prompt's embeddings, in [-1, 1].
+class FolderEncoder:
+    """A CLIP of a folder, with its tokenizer; embeddings as in `Encoder`.
 
-    Pixels are normalized as (x - 0.5) / 0.5, the convention of the embedded CLIPs; text embeddings
-    are kept, since prompts repeat.
+    Pixels are normalized as (x - 0.5) / 0.5, the convention of the embedded CLIPs.
     """
 
-    name: str
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
-    _texts: dict[str, Tensor] = field(default_factory=dict)
-
-    def __call__(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
-        """Score B pictures (B, 3, H, W) in [0, 1] against B prompts; returns (B,)."""
-        return self.score(images, self.texts(prompts))
-
-    def texts(self, prompts: Sequence[str]) -> Tensor:
-        """Unit embeddings (B, D) of B prompts, which are kept."""
-        return torch.stack([self._text(prompt) for prompt in prompts])
-
-    def score(self, images: Tensor, texts: Tensor) -> Tensor:
-        """Score B pictures against the embeddings (B, D) of their prompts; returns (B,)."""
-        return (self.embed_images(images) * texts).sum(1)
 
     def embed_images(self, images: Tensor) -> Tensor:
         """Unit embeddings (B, D) of pictures (B, 3, H, W) in [0, 1]."""
@@ -47,7 +33,7 @@ class ClipReward:
         if images.shape[-1] != size:
             images = F.interpolate(images, (size, size), mode="bicubic", antialias=True)
         features = self.model.vision_model(pixel_values=images * 2 - 1).pooler_output
-        return F.normalize(self.model.visual_projection(features), dim=1)
+        return unit(self.model.visual_projection(features))
 
     @torch.no_grad()
     def embed_texts(self, prompts: Sequence[str]) -> Tensor:
@@ -56,22 +42,23 @@ class ClipReward:
             list(prompts), padding="max_length", truncation=True, return_tensors="pt"
         ).to(self.model.device)
         features = self.model.text_model(**tokens).pooler_output
-        return F.normalize(self.model.text_projection(features), dim=1)
-
-    def _text(self, prompt: str) -> Tensor:
-        if prompt not in self._texts:
-            self._texts[prompt] = self.embed_texts([prompt])[0]
-        return self._texts[prompt]
+        return unit(self.model.text_projection(features))
 
 
-def load_clip(name: str, folder: str, device: torch.device) -> ClipReward:
-    """Load a CLIP, frozen, in float32.
+def load_clip(name: str, folder: str, device: torch.device) -> CosineReward:
+    """Load a CLIP, frozen, in float32; it sees all pictures of a batch at once.
 
     The folder holds transformers' CLIPModel or VisionTextDualEncoderModel, and a tokenizer. Raises
     `MissingFile` without a file, `ConfigError` for a damaged file, a pickle or another network.
     """
-    path = _folder(name, folder)
     setting = f"reward={name}"
+    try:
+        path = find_folder(folder)
+    except MissingFile as error:
+        raise MissingFile(
+            f"{setting} needs the folder of a CLIP, but '{folder[:200]}' is not one. Write "
+            "clip:FOLDER, such as clip:assets/tiny-clip."
+        ) from error
     model = load_network(AutoModel, path, setting, torch.float32)
     if not all(hasattr(model, part) for part in PARTS):
         raise ConfigError(
@@ -82,14 +69,5 @@ def load_clip(name: str, folder: str, device: torch.device) -> ClipReward:
         tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
     except (OSError, *MISFIT) as error:
         raise MissingFile(f"{setting}: no tokenizer in {path}: {first_line(error)}.") from error
-    return ClipReward(name, model.to(device).requires_grad_(False).eval(), tokenizer)
-
-
-def _folder(name: str, folder: str) -> Path:
-    try:
-        return find_folder(folder)
-    except MissingFile as error:
-        raise MissingFile(
-            f"reward={name} needs the folder of a CLIP, but '{folder[:200]}' is not one. Write "
-            "clip:FOLDER, such as clip:assets/tiny-clip."
-        ) from error
+    encoder = FolderEncoder(freeze(model, device, torch.float32), tokenizer)
+    return CosineReward(name, encoder, micro_batch=sys.maxsize)

@@ -17,6 +17,7 @@ from torch import Tensor
 from transformers import CLIPConfig, CLIPModel
 
 from rocm.errors import ConfigError
+from rocm.rewards.base import Recordable
 from rocm.rewards.checkpoint import fit, read_state
 from rocm.rewards.preprocess import crop
 from rocm.rewards.tower import MICRO_BATCH, CosineReward, Head, freeze, score_in_micro_batches, unit
@@ -51,7 +52,7 @@ class ClipEncoder:
 
 
 @dataclass(frozen=True)
-class AestheticReward:
+class AestheticReward(Recordable):
     """LAION's predictor of a 1 to 10 rating, from the picture alone.
 
     An affine function of the unit CLIP embedding, so a picture's rating can leave 1 to 10.
@@ -62,19 +63,11 @@ class AestheticReward:
     head: Head
     micro_batch: int = MICRO_BATCH
 
-    def __call__(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
-        """Score B pictures (B, 3, H, W) in [0, 1]; the prompts are not used; returns (B,)."""
-        return score_in_micro_batches(self._score, images, prompts, self.micro_batch)
-
-    def texts(self, prompts: Sequence[str]) -> Tensor:
-        """Nothing of the prompts, (B, 0)."""
-        return torch.empty(len(prompts), 0)
-
     def score(self, images: Tensor, texts: Tensor) -> Tensor:
-        """As the call; returns (B,)."""
+        """Score B pictures (B, 3, H, W) in [0, 1]; returns (B,)."""
         return score_in_micro_batches(self._score, images, texts, self.micro_batch)
 
-    def _score(self, images: Tensor, prompts: Sequence[str] | Tensor) -> Tensor:
+    def _score(self, images: Tensor, texts: Tensor) -> Tensor:
         return self.head(self.encoder.embed_images(images))
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from rocm.errors import ConfigError, MissingFile, RunError
-from rocm.storage.files import make_folder, write_atomic
+from rocm.storage.files import make_folder, read_json, write_atomic
 from rocm.storage.paths import ROOT
 
 RECORD = "files.json"
@@ -101,14 +101,7 @@ def user_copies(folder: Path) -> dict[str, Path]:
 
 def user_record(folder: Path) -> dict[str, dict[str, str]]:
     """`file` and `sha256` of each copy in `folder`, by name of the reward."""
-    path = folder / RECORD
-    if not path.is_file():
-        return {}
-    try:
-        record: dict[str, dict[str, str]] = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise RunError(f"{path} is damaged. Restore the file, or start a new run.") from error
-    return record
+    return read_json(folder / RECORD) or {}
 
 
 def name_now(name: str, folder: Path) -> str:

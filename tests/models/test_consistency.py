@@ -1,5 +1,7 @@
 """Our pictures against stock diffusers', and the reference under gradient checkpointing."""
 
+from dataclasses import replace
+
 import numpy
 import pytest
 import torch
@@ -175,17 +177,16 @@ def gradient_of(model, ref_grad="exact"):
 
 @pytest.mark.parametrize("ref_grad", ["exact", "detach", "none"])
 def test_gradient_with_checkpointing_is_that_without(tiny_pipeline_dir, ref_grad):
-    plain, checkpointed = (
-        gradient_of(load_model(str(tiny_pipeline_dir), "cpu", use_checkpointing=on), ref_grad)
-        for on in (False, True)
-    )
+    models = [load_model(str(tiny_pipeline_dir), "cpu") for _ in range(2)]
+    models[1] = replace(models[1], use_checkpointing=True)
+    plain, checkpointed = (gradient_of(model, ref_grad) for model in models)
     for kept, recomputed in zip(plain, checkpointed, strict=True):
         # Sums in another order: the reference's steps are recomputed one at a time.
         assert (recomputed - kept).norm() < 1e-4 * kept.norm()
 
 
-def test_recomputed_reference_has_its_adapter_off_and_recomputed_policy_on(tiny_pipeline_dir):
-    model = load_model(str(tiny_pipeline_dir), "cpu", use_checkpointing=True)
+def test_recomputed_reference_has_its_adapter_off_and_recomputed_policy_on(model):
+    model = replace(model, use_checkpointing=True)
     random_adapter(model)
     unet, calls = model.pipeline.unet, []
     layer = unet.mid_block.attentions[0].transformer_blocks[0].attn1.to_q

@@ -10,7 +10,6 @@ from rocm.rewards.blip import NUM_TOKENS
 from rocm.rewards.files import PUBLISHED
 from rocm.rewards.preprocess import crop, pad
 from rocm.rewards.published import LOADERS, load_published
-from rocm.rewards.tower import score_in_micro_batches
 from tests.rewards import blip_formula, small
 
 PROMPTS = ["a red fox", "two small boats at sea, very calm", "3 owls!"]
@@ -174,14 +173,16 @@ def saved_bytes(call):
     return sum(size for size, _ in storages.values())
 
 
-def test_a_batch_in_parts_keeps_no_more_than_its_pictures():
+def test_a_batch_in_parts_keeps_no_more_than_it_is_given():
     reward = small.load("clipscore")
     images = small.pictures(16).requires_grad_()
 
     def keep(size):
-        return saved_bytes(lambda: score_in_micro_batches(reward._score, images, ["a"] * 16, size))
+        object.__setattr__(reward, "micro_batch", size)
+        return saved_bytes(lambda: reward(images, ["a"] * 16))
 
-    assert keep(4) <= images.nbytes < keep(16) / 4
+    given = images.nbytes + reward.texts(["a"] * 16).nbytes
+    assert keep(4) <= given < keep(16) / 4
 
 
 @pytest.mark.parametrize("name", ["hpsv2", "pickscore", "clipscore", "blipscore"])
