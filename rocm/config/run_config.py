@@ -16,11 +16,14 @@ from pydantic import ConfigDict, ValidationError, ValidationInfo, field_validato
 
 from rocm.config.algorithms import ALGORITHMS, Algorithm
 from rocm.config.generation import SAMPLERS, GenerationSettings
-from rocm.config.machine import MachineSettings
-from rocm.config.objective import AUTO, DIVERGENCES, ObjectiveSettings
-from rocm.config.policy_gradient import PolicyGradientSettings
+from rocm.config.objective import AUTO, DIVERGENCES, ObjectiveSettings, PolicyGradientSettings
 from rocm.config.presets import read_settings
-from rocm.config.training import AdapterSettings, EvaluationSettings, OptimizerSettings
+from rocm.config.training import (
+    AdapterSettings,
+    EvaluationSettings,
+    MachineSettings,
+    OptimizerSettings,
+)
 from rocm.errors import ConfigError, SettingsError, did_you_mean
 from rocm.storage.files import SHORT
 

@@ -25,7 +25,8 @@ from rocm.rewards.names import OFFICIAL, check_measured
 from rocm.rewards.preprocess import to_pil
 
 WORKER = Path(__file__).with_name("official_worker.py")
-SCORERS = ("hpsv2", "imagereward", "blipscore")
+PREFIX = OFFICIAL[0].partition(":")[0] + ":"
+_ADVICE = "Create the environment: python -m scripts.reference FOLDER"
 
 
 class ReferenceError(RocmError):
@@ -121,12 +122,6 @@ class ReferenceScorer:
         self._process.wait()
         self._log.seek(0)
         return (self._log.read().strip().splitlines() or ["no message"])[-1]
-
-
-_ADVICE = "Create the environment: python -m scripts.reference FOLDER"
-
-
-PREFIX = OFFICIAL[0].partition(":")[0] + ":"
 
 
 class OfficialReward:
