@@ -16,22 +16,12 @@ from rocm.algorithms.trajectory import batch_noise, gradient_path
 from rocm.errors import ConfigError
 from rocm.generation.draw import Sampling, draw
 from rocm.models.consistency import load_model, resolve_device
-from rocm.models.lora import add_adapter, save_adapter
+from rocm.models.lora import save_adapter
 from rocm.rewards.preprocess import to_pil
 from rocm.storage.paths import ROOT
-from tests.families import levels_apart
+from tests.families import levels_apart, random_adapter
 
-TARGETS = ["to_q", "to_k", "to_v", "to_out.0"]
-PROMPTS = ["a red apple", "a whale, blue", "?"]
-
-
-def random_adapter(model, seed=0):
-    """A trainable adapter, rank 4 and alpha 8, that moves the policy away from the reference."""
-    parameters = add_adapter(model.pipeline.unet, 4, 8, TARGETS, seed)
-    generator = torch.Generator().manual_seed(seed)
-    for parameter in parameters:
-        parameter.data = torch.randn(parameter.shape, generator=generator) * 0.3
-    return parameters
+PROMPTS = ["a red apple", "?", "a very long wish " * 600]  # the last is cut
 
 
 @pytest.fixture
@@ -77,7 +67,7 @@ def test_pictures_with_an_adapter_are_those_of_the_stock_pipeline(
     tiny_pipeline_dir, model, tmp_path
 ):
     (before,) = our_pictures(model, PROMPTS[:1], [7])
-    random_adapter(model)
+    random_adapter(model.pipeline.unet)
     save_adapter(model.pipeline.unet, tmp_path)
     ours = our_pictures(model, PROMPTS, [7, 8, 9], batch_size=3)
     for picture, prompt, seed in zip(ours, PROMPTS, [7, 8, 9], strict=True):
@@ -97,12 +87,6 @@ def test_the_script_of_the_docs_draws_our_picture(tiny_pipeline_dir, tmp_path, i
     (ours,) = our_pictures(load_model(str(folder), "cpu"), [prompt], [0])
     assert prompt in script
     assert levels_apart(ours, Image.open(tmp_path / "theirs.png")) <= 1
-
-
-def test_a_prompt_beyond_the_length_is_cut_as_in_the_stock_pipeline(tiny_pipeline_dir, model):
-    prompt = "a very long wish " * 600
-    (ours,) = our_pictures(model, [prompt], [3])
-    assert levels_apart(ours, stock_picture(tiny_pipeline_dir, prompt, 3)) <= 1
 
 
 def test_gradient_in_bfloat16_points_the_same_way(tiny_pipeline_dir):
@@ -133,17 +117,6 @@ def test_only_float16_is_autocast_and_has_its_decoder_in_float32(
     assert decoder == {"bf16": torch.bfloat16, "fp16": torch.float32}[precision]
 
 
-def test_reference_with_an_adapter_is_exactly_the_base_model(tiny_pipeline_dir, model):
-    state, timesteps = torch.randn(2, 4, 8, 8), torch.tensor([999, 499])
-    base = load_model(str(tiny_pipeline_dir), "cpu")
-    context = base.encode(PROMPTS[:2])
-    random_adapter(model)
-    expected = base.policy(context, 8.5)(state, timesteps)
-    assert torch.equal(model.reference(context, 8.5)(state, timesteps), expected)
-    assert (model.policy(context, 8.5)(state, timesteps) - expected).abs().max() > 0.01
-    assert torch.equal(model.reference(context, 8.5)(state, timesteps), expected)
-
-
 def test_networks_see_guidance_and_repeat_their_context_for_each_step(model):
     state = torch.randn(2, 4, 8, 8)
     context = model.encode(PROMPTS[:2])
@@ -170,7 +143,7 @@ def objective_of(model, ref_grad="exact", num=3):
 
 
 def gradient_of(model, ref_grad="exact"):
-    parameters = random_adapter(model)
+    parameters = random_adapter(model.pipeline.unet)
     objective_of(model, ref_grad).loss.backward()
     return [parameter.grad for parameter in parameters]
 
@@ -187,7 +160,7 @@ def test_gradient_with_checkpointing_is_that_without(tiny_pipeline_dir, ref_grad
 
 def test_recomputed_reference_has_its_adapter_off_and_recomputed_policy_on(model):
     model = replace(model, use_checkpointing=True)
-    random_adapter(model)
+    random_adapter(model.pipeline.unet)
     unet, calls = model.pipeline.unet, []
     layer = unet.mid_block.attentions[0].transformer_blocks[0].attn1.to_q
     layer.register_forward_pre_hook(

@@ -9,10 +9,9 @@ from torch import Tensor, nn
 
 from rocm.models.flat_lora import FlatAdamW, LeanLora, Lender, make_lean_lora
 from rocm.models.lean_layers import LeanConv2d, LeanGEGLU, LeanNormSilu, make_lean
-from rocm.models.lora import adapter_off, add_adapter, save_adapter
+from rocm.models.lora import adapter_off, save_adapter
+from tests.families import random_adapter
 from tests.tiny_pipeline import random_pipeline
-
-TARGETS = ["to_q", "to_k", "to_v", "to_out.0"]
 
 
 def frozen_network(name: str) -> nn.Module:
@@ -22,11 +21,10 @@ def frozen_network(name: str) -> nn.Module:
 
 
 def adapted(network: nn.Module, dtype: torch.dtype = torch.float64) -> list[nn.Parameter]:
-    parameters = add_adapter(network, 4, 8, TARGETS, seed=0)
-    generator = torch.Generator().manual_seed(1)
+    parameters = random_adapter(network)
     for parameter in parameters:
-        parameter.data = torch.randn(parameter.shape, generator=generator).to(dtype) * 0.2
-    return [parameter.requires_grad_() for parameter in parameters]
+        parameter.data = parameter.data.to(dtype)
+    return parameters
 
 
 def call(network: nn.Module, state: Tensor) -> Tensor:
@@ -198,7 +196,7 @@ def test_a_gradient_that_was_put_in_place_of_a_view_counts():
 
 def test_an_adapter_of_views_is_saved_as_one_of_its_own(tmp_path):
     network = random_pipeline(seed=0).unet.requires_grad_(False)
-    parameters = add_adapter(network, 4, 8, TARGETS, seed=0)
+    parameters = random_adapter(network)
     for folder in ("plain", "views"):
         (tmp_path / folder).mkdir()
         save_adapter(network, tmp_path / folder)

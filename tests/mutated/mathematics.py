@@ -125,7 +125,7 @@ guidance embedding dropped | test_networks_see_guidance_and_repeat_their_context
 - timestep_cond=guidance.expand(len(state), -1)
 + timestep_cond=None
 @ rocm/models/lora.py, tests/models/test_lora.py
-alpha lost in the adapter's file | test_saved_adapter_gives_stock_diffusers_the_same_network
+alpha lost in the adapter's file | test_saved_adapter_gives_stock_diffusers_and_us_the_same_network
 - unet_lora_adapter_metadata=unet.peft_config[NAME].to_dict(),
 misfit layers of an adapter passed over | test_an_adapter_of_another_model_is_refused
 - if num_loaded != len(tensors)
