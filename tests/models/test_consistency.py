@@ -13,9 +13,8 @@ from rocm.algorithms.problem import Problem
 from rocm.algorithms.rocm import rocm_objective
 from rocm.algorithms.schedule import lcm_schedule
 from rocm.algorithms.trajectory import batch_noise, gradient_path
-from rocm.errors import ConfigError
 from rocm.generation.draw import Sampling, draw
-from rocm.models.consistency import load_model, resolve_device
+from rocm.models.consistency import load_model
 from rocm.models.lora import save_adapter
 from rocm.rewards.preprocess import to_pil
 from rocm.storage.paths import ROOT
@@ -182,10 +181,3 @@ def test_schedule_is_the_one_of_the_models_own_scheduler(model):
     scheduler.set_timesteps(8)
     assert [step.timestep for step in model.schedule(8)] == scheduler.timesteps.tolist()
     assert [step.timestep for step in model.schedule(8, "rlcm")] != scheduler.timesteps.tolist()
-
-
-@pytest.mark.skipif("torch.cuda.is_available()")
-def test_cuda_without_a_device_is_refused_and_auto_is_the_cpu():
-    with pytest.raises(ConfigError, match="no CUDA device"):
-        resolve_device("cuda")
-    assert resolve_device("auto") == torch.device("cpu")

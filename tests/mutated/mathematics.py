@@ -33,8 +33,8 @@ dropped no_grad: ref_grad none | test_detach_and_none_are_not_the_true_gradient
 mean for sum over steps | test_objective_reports_what_the_loss_is_made_of
 - divergences.sum(0).mean()
 + divergences.mean()
-@ rocm/rewards/names.py, tests/rewards/test_mixture.py
-reward's gradient not asked for | test_back_propagation_is_refused_in_one_sentence
+@ rocm/rewards/names.py, tests/rewards/test_user.py
+reward's gradient not asked for | test_a_file_without_gradient_suits_the_algorithms_that_need_none
 - if missing and algorithm.needs_gradient:
 + if missing and algorithm.is_policy_gradient:
 @ rocm/models/consistency.py, tests/training/test_loop.py
