@@ -55,11 +55,14 @@ def stock(models: Path, family: str) -> DiffusionPipeline:
     return pipeline
 
 
-def stock_picture(pipeline: DiffusionPipeline, guidance_scale: float) -> Image.Image:
+def stock_picture(
+    pipeline: DiffusionPipeline, guidance_scale: float, prompt: str = PROMPT, seed: int = 7, num=4
+) -> Image.Image:
+    """A picture in `num` steps."""
     pipeline.set_progress_bar_config(disable=True)
-    generator = torch.Generator("cpu").manual_seed(7)
-    settings = {"num_inference_steps": 4, "guidance_scale": guidance_scale}
-    return pipeline(PROMPT, generator=generator, **settings).images[0]
+    generator = torch.Generator("cpu").manual_seed(seed)
+    settings = {"num_inference_steps": num, "guidance_scale": guidance_scale}
+    return pipeline(prompt, generator=generator, **settings).images[0]
 
 
 def our_picture(model: ConsistencyModel, guidance_scale: float) -> Image.Image:

@@ -18,7 +18,7 @@ from rocm.models.consistency import load_model
 from rocm.models.lora import save_adapter
 from rocm.rewards.preprocess import to_pil
 from rocm.storage.paths import ROOT
-from tests.families import levels_apart, random_adapter
+from tests.families import levels_apart, random_adapter, stock_picture
 
 PROMPTS = ["a red apple", "?", "a very long wish " * 600]  # the last is cut
 
@@ -28,12 +28,9 @@ def model(tiny_pipeline_dir):
     return load_model(str(tiny_pipeline_dir), "cpu")
 
 
-def stock_picture(folder, prompt, seed, adapter=None, **settings):
-    pipe = LatentConsistencyModelPipeline.from_pretrained(folder)
-    pipe.set_progress_bar_config(disable=True)
-    if adapter:
-        pipe.load_lora_weights(str(adapter))
-    return pipe(prompt, generator=torch.Generator("cpu").manual_seed(seed), **settings).images[0]
+@pytest.fixture
+def stock(tiny_pipeline_dir):
+    return LatentConsistencyModelPipeline.from_pretrained(tiny_pipeline_dir)
 
 
 def our_pictures(model, prompts, seeds, **settings):
@@ -44,34 +41,30 @@ def our_pictures(model, prompts, seeds, **settings):
 @pytest.mark.parametrize(
     ("num", "guidance_scale", "seed"), [(1, 8.5, 0), (2, 1.0, 1), (4, 8.5, 2), (8, 3.0, 2**40)]
 )
-def test_picture_is_that_of_the_stock_pipeline(tiny_pipeline_dir, model, num, guidance_scale, seed):
+def test_picture_is_that_of_the_stock_pipeline(stock, model, num, guidance_scale, seed):
     settings = {"num_inference_steps": num, "guidance_scale": guidance_scale}
     (ours,) = our_pictures(model, PROMPTS[:1], [seed], **settings)
-    theirs = stock_picture(tiny_pipeline_dir, PROMPTS[0], seed, **settings)
+    theirs = stock_picture(stock, guidance_scale, PROMPTS[0], seed, num)
     assert levels_apart(ours, theirs) <= 1
     assert numpy.asarray(ours).std() > 20
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 3])
-def test_pictures_of_a_batch_are_those_of_the_stock_pipeline_one_by_one(
-    tiny_pipeline_dir, model, batch_size
-):
+def test_pictures_of_a_batch_are_those_of_the_stock_pipeline_one_by_one(stock, model, batch_size):
     seeds = [4, 5, 6]
     ours = our_pictures(model, PROMPTS, seeds, num_inference_steps=4, batch_size=batch_size)
     for picture, prompt, seed in zip(ours, PROMPTS, seeds, strict=True):
-        assert levels_apart(picture, stock_picture(tiny_pipeline_dir, prompt, seed)) <= 1
+        assert levels_apart(picture, stock_picture(stock, 8.5, prompt, seed)) <= 1
 
 
-def test_pictures_with_an_adapter_are_those_of_the_stock_pipeline(
-    tiny_pipeline_dir, model, tmp_path
-):
+def test_pictures_with_an_adapter_are_those_of_the_stock_pipeline(stock, model, tmp_path):
     (before,) = our_pictures(model, PROMPTS[:1], [7])
     random_adapter(model.pipeline.unet)
     save_adapter(model.pipeline.unet, tmp_path)
+    stock.load_lora_weights(str(tmp_path))
     ours = our_pictures(model, PROMPTS, [7, 8, 9], batch_size=3)
     for picture, prompt, seed in zip(ours, PROMPTS, [7, 8, 9], strict=True):
-        theirs = stock_picture(tiny_pipeline_dir, prompt, seed, tmp_path)
-        assert levels_apart(picture, theirs) <= 1
+        assert levels_apart(picture, stock_picture(stock, 8.5, prompt, seed)) <= 1
     assert levels_apart(ours[0], before) > 20
 
 
