@@ -7,7 +7,7 @@ import errno
 import json
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -87,19 +87,10 @@ def other_adapter(unet: UNet2DConditionModel, name: str) -> Iterator[None]:
 
 
 @contextmanager
-def scaled(
-    unet: UNet2DConditionModel, parameters: Sequence[torch.nn.Parameter], strength: float
-) -> Iterator[None]:
-    """Inside, the trained adapter's update is multiplied by `strength`: its B is, 0 at the start.
-
-    `parameters` are those of `add_adapter`.
-    """
-    own = {id(parameter) for parameter in parameters}
-    factors = [
-        parameter
-        for name, parameter in unet.named_parameters()
-        if id(parameter) in own and ".lora_B." in name
-    ]
+def scaled(unet: UNet2DConditionModel, strength: float) -> Iterator[None]:
+    """Inside, the trained adapter's update is multiplied by `strength`: its B is."""
+    of_b = f".lora_B.{NAME}."
+    factors = [parameter for name, parameter in unet.named_parameters() if of_b in name]
     kept = [parameter.detach().clone() for parameter in factors]
     try:
         with torch.no_grad():

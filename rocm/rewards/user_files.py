@@ -8,6 +8,7 @@ import ast
 import hashlib
 import json
 import os
+import symtable
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -44,11 +45,13 @@ def check_user_reward(name: str) -> None:
     """
     path, function = find_user_file(name), name.rpartition(":")[2]
     try:
-        tree = ast.parse(path.read_text(encoding="utf-8"))
+        source = path.read_text(encoding="utf-8")
+        tree, table = ast.parse(source), symtable.symtable(source, str(path), "exec")
     except (SyntaxError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise ConfigError(f"reward={name}: {path} is not valid Python: {reason}.") from error
-    if function not in _top_names(tree):
+    bound = (one for one in table.get_symbols() if one.is_assigned() or one.is_imported())
+    if function not in {one.get_name() for one in bound}:
         raise ConfigError(
             f"reward={name}: {path} has no function '{function}'. Define def "
             f"{function}(images, prompts)."
@@ -125,17 +128,3 @@ def user_versions(names: Iterable[str]) -> dict[str, str]:
 
 def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _top_names(tree: ast.Module) -> set[str]:
-    """Names that a module binds at its top level."""
-    names: set[str] = set()
-    for node in tree.body:
-        if isinstance(node, ast.FunctionDef | ast.ClassDef):
-            names.add(node.name)
-        elif isinstance(node, ast.Import | ast.ImportFrom):
-            names |= {alias.asname or alias.name for alias in node.names}
-        else:
-            stored = (name for name in ast.walk(node) if isinstance(name, ast.Name))
-            names |= {name.id for name in stored if isinstance(name.ctx, ast.Store)}
-    return names
