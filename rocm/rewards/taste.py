@@ -97,16 +97,15 @@ def load_drawings(folder: Path = FOLDER) -> Drawings:
             f"taste needs the drawings in {folder}, and {error.filename} is missing. Check out "
             "assets/taste, or make it: python -m scripts.tiny export"
         ) from error
-    names: list[str] = index["objects"]
+    names = [[name] for name in index["objects"]]
+    for alias, number in index["aliases"].items():
+        names[number].append(alias)
     rows: dict[tuple[str, str], int] = {}
     has_mirror: list[bool] = []
     cells: list[Tensor] = []
-    aliases: dict[int, list[str]] = {}
-    for alias, number in index["aliases"].items():
-        aliases.setdefault(number, []).append(alias)
     for style, numbers in index["sheets"].items():
         for cell, number in zip(sheets[style], numbers, strict=False):
-            for name in (names[number], *aliases.get(number, ())):
+            for name in names[number]:
                 rows.setdefault((style, bare_name(name)), len(cells))
             has_mirror.append(number not in index["not_mirrored"])
             cells.append(cell)
