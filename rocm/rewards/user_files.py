@@ -37,8 +37,8 @@ def find_user_file(name: str) -> Path:
     )
 
 
-def check_user_reward(name: str) -> None:
-    """Refuse a missing or broken file and a missing or wrong function, without running the file.
+def check_user_reward(name: str) -> Path:
+    """The file of a reward, which has a function of that name; it is not run.
 
     Raises `MissingFile` without the file, `ConfigError` if it is not Python or has no function of
     two arguments of that name.
@@ -62,6 +62,7 @@ def check_user_reward(name: str) -> None:
             required = num - len(node.args.defaults)
             if required > 2 or (num < 2 and not node.args.vararg):
                 raise wrong_signature(name)
+    return path
 
 
 def wrong_signature(name: str) -> ConfigError:
@@ -77,8 +78,7 @@ def copy_user_files(names: Iterable[str], folder: Path) -> None:
     """Keep a copy of the file of every named reward in `folder`; raises as `check_user_reward`."""
     record = {}
     for name in names:
-        check_user_reward(name)
-        path = find_user_file(name)
+        path = check_user_reward(name)
         content = path.read_bytes()
         digest = hashlib.sha256(content).hexdigest()
         record[name] = {"file": f"{path.stem}-{digest[:12]}.py", "sha256": digest}
