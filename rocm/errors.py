@@ -4,6 +4,15 @@ The command line prints one line and exits with code 2, the page shows a message
 not a `RocmError` is a defect of ours and keeps its traceback.
 """
 
+import difflib
+from collections.abc import Collection
+
+
+def did_you_mean(given: str, known: Collection[str]) -> str:
+    """A sentence with the nearest of the known names, and a space before it; empty if none is."""
+    near = difflib.get_close_matches(given, known, n=1)
+    return f" Did you mean '{near[0]}'?" if near else ""
+
 
 class RocmError(Exception):
     """Base of every error that a user can mend."""

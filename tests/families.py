@@ -16,16 +16,19 @@ from PIL import Image
 
 from rocm.generation.draw import Sampling, draw
 from rocm.models.consistency import ConsistencyModel
+from rocm.models.lora import add_adapter
 from rocm.rewards.preprocess import to_pil
 from tests.tiny_pipeline import (
+    XL,
     random_diffusion,
     random_pipeline,
+    random_unet,
     random_xl,
-    random_xl_unet,
     save_lcm_lora,
 )
 
 PROMPT = "a red apple"
+TARGETS = ["to_q", "to_k", "to_v", "to_out.0"]
 # Model, U-Net passes of a picture in 4 steps at guidance 2 and 1.
 FAMILIES = {"lcm": (4, 4), "sd+lora": (8, 4), "xl+lora": (8, 4), "xl+unet": (4, 4), "turbo": (8, 4)}
 
@@ -52,16 +55,28 @@ def stock(models: Path, family: str) -> DiffusionPipeline:
     return pipeline
 
 
-def stock_picture(pipeline: DiffusionPipeline, guidance_scale: float) -> Image.Image:
+def stock_picture(
+    pipeline: DiffusionPipeline, guidance_scale: float, prompt: str = PROMPT, seed: int = 7, num=4
+) -> Image.Image:
+    """A picture in `num` steps."""
     pipeline.set_progress_bar_config(disable=True)
-    generator = torch.Generator("cpu").manual_seed(7)
-    settings = {"num_inference_steps": 4, "guidance_scale": guidance_scale}
-    return pipeline(PROMPT, generator=generator, **settings).images[0]
+    generator = torch.Generator("cpu").manual_seed(seed)
+    settings = {"num_inference_steps": num, "guidance_scale": guidance_scale}
+    return pipeline(prompt, generator=generator, **settings).images[0]
 
 
 def our_picture(model: ConsistencyModel, guidance_scale: float) -> Image.Image:
     sampling = Sampling(num_inference_steps=4, guidance_scale=guidance_scale)
     return to_pil(next(draw(model, [PROMPT], [7], sampling))[0])
+
+
+def random_adapter(unet: UNet2DConditionModel, alpha: float = 8) -> list[torch.nn.Parameter]:
+    """Add a trainable adapter of rank 4 that moves the policy away from the reference."""
+    parameters = add_adapter(unet, 4, alpha, TARGETS, seed=0)
+    generator = torch.Generator().manual_seed(0)
+    for parameter in parameters:
+        parameter.data = torch.randn(parameter.shape, generator=generator) * 0.3
+    return parameters
 
 
 def levels_apart(ours: Image.Image, theirs: Image.Image) -> int:
@@ -78,6 +93,6 @@ def save_families(root: Path) -> Path:
     save_lcm_lora(diffusion.unet, root / "sd-lora", seed=3)
     save_lcm_lora(large.unet, root / "xl-lora", seed=4)
     torch.manual_seed(5)
-    random_xl_unet(32).save_pretrained(root / "xl-unet")
+    random_unet(**XL).save_pretrained(root / "xl-unet")
     random_diffusion(seed=6, is_turbo=True).save_pretrained(root / "turbo")
     return root

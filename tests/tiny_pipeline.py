@@ -1,14 +1,17 @@
 """Pipelines of every family at the smallest size, with random weights, built on the spot."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import (
     AutoencoderKL,
+    DiffusionPipeline,
     EulerDiscreteScheduler,
     LatentConsistencyModelPipeline,
     LCMScheduler,
     PNDMScheduler,
+    SchedulerMixin,
     StableDiffusionPipeline,
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
@@ -22,23 +25,19 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 
 NUM_TOKENS = 16
 BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
+# Settings of Stable Diffusion XL's U-Net, and of an LCM U-Net in its place.
+XL = {
+    "cross_attention_dim": 64,
+    "addition_embed_type": "text_time",
+    "addition_time_embed_dim": 8,
+    "projection_class_embeddings_input_dim": 24 + 6 * 8,
+}
 NO_CHECKER = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
 
 
-def random_pipeline(
-    seed: int, channels: tuple[int, int] = (16, 32)
-) -> LatentConsistencyModelPipeline:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        tokenizer = byte_tokenizer()
-        return LatentConsistencyModelPipeline(
-            vae=_autoencoder(),
-            text_encoder=_text_encoder(tokenizer),
-            tokenizer=tokenizer,
-            unet=_unet(channels),
-            scheduler=LCMScheduler(original_inference_steps=50, clip_sample=False),
-            **NO_CHECKER,
-        )
+def random_pipeline(seed: int) -> LatentConsistencyModelPipeline:
+    scheduler = LCMScheduler(original_inference_steps=50, clip_sample=False)
+    return _assembled(LatentConsistencyModelPipeline, seed, scheduler)
 
 
 def random_diffusion(seed: int, is_turbo: bool = False) -> StableDiffusionPipeline:
@@ -46,45 +45,13 @@ def random_diffusion(seed: int, is_turbo: bool = False) -> StableDiffusionPipeli
     scheduler = PNDMScheduler(**BETAS, steps_offset=1, skip_prk_steps=True)
     if is_turbo:
         scheduler = EulerDiscreteScheduler(**BETAS, timestep_spacing="trailing")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        tokenizer = byte_tokenizer()
-        return StableDiffusionPipeline(
-            vae=_autoencoder(),
-            text_encoder=_text_encoder(tokenizer),
-            tokenizer=tokenizer,
-            unet=_unet((16, 32), time_cond_proj_dim=None),
-            scheduler=scheduler,
-            **NO_CHECKER,
-        )
+    return _assembled(StableDiffusionPipeline, seed, scheduler, time_cond_proj_dim=None)
 
 
 def random_xl(seed: int) -> StableDiffusionXLPipeline:
     """As Stable Diffusion XL: two text encoders, pooled features, sizes as conditions."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        tokenizer = byte_tokenizer()
-        return StableDiffusionXLPipeline(
-            vae=_autoencoder(),
-            text_encoder=_text_encoder(tokenizer),
-            text_encoder_2=_text_encoder(tokenizer, CLIPTextModelWithProjection),
-            tokenizer=tokenizer,
-            tokenizer_2=tokenizer,
-            unet=random_xl_unet(None),
-            scheduler=EulerDiscreteScheduler(**BETAS),
-        )
-
-
-def random_xl_unet(time_cond_proj_dim: int | None) -> UNet2DConditionModel:
-    """The U-Net of `random_xl`, or an LCM U-Net in its place."""
-    return _unet(
-        (16, 32),
-        time_cond_proj_dim=time_cond_proj_dim,
-        cross_attention_dim=64,
-        addition_embed_type="text_time",
-        addition_time_embed_dim=8,
-        projection_class_embeddings_input_dim=24 + 6 * 8,
-    )
+    scheduler = EulerDiscreteScheduler(**BETAS)
+    return _assembled(StableDiffusionXLPipeline, seed, scheduler, **XL, time_cond_proj_dim=None)
 
 
 def save_lcm_lora(unet: UNet2DConditionModel, folder: Path, seed: int) -> None:
@@ -127,20 +94,35 @@ def _text_encoder(
     return kind(config)
 
 
-def _unet(channels: tuple[int, int], **options: object) -> UNet2DConditionModel:
-    settings = {"cross_attention_dim": 32, "time_cond_proj_dim": 32, **options}
-    return UNet2DConditionModel(
-        sample_size=8,
-        in_channels=4,
-        out_channels=4,
-        layers_per_block=1,
-        block_out_channels=channels,
-        norm_num_groups=8,
-        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
-        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
-        attention_head_dim=2,
-        **settings,
-    )
+def random_unet(**options: Any) -> UNet2DConditionModel:
+    settings = {
+        "sample_size": 8,
+        "layers_per_block": 1,
+        "block_out_channels": (16, 32),
+        "norm_num_groups": 8,
+        "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
+        "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
+        "attention_head_dim": 2,
+        "cross_attention_dim": 32,
+        "time_cond_proj_dim": 32,
+    }
+    return UNet2DConditionModel(**{**settings, **options})
+
+
+def _assembled(
+    kind: type[DiffusionPipeline], seed: int, scheduler: SchedulerMixin, **unet: Any
+) -> DiffusionPipeline:
+    """A pipeline with random weights; `unet` are settings of its U-Net."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        tokenizer = byte_tokenizer()
+        parts = {"vae": _autoencoder(), "text_encoder": _text_encoder(tokenizer)}
+        if kind is StableDiffusionXLPipeline:
+            parts["text_encoder_2"] = _text_encoder(tokenizer, CLIPTextModelWithProjection)
+            parts["tokenizer_2"] = tokenizer
+        else:
+            parts |= NO_CHECKER
+        return kind(**parts, tokenizer=tokenizer, unet=random_unet(**unet), scheduler=scheduler)
 
 
 def _autoencoder() -> AutoencoderKL:

@@ -1,4 +1,4 @@
-"""Settings of the loss: reward, divergence, and the path of the gradient."""
+"""Settings of the loss: reward, divergence, the path of the gradient; of policy gradients."""
 
 from functools import partial
 from typing import Annotated, Literal
@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 from rocm.config.setting import setting
 
 _setting = partial(setting, "Objective")
+_policy = partial(setting, "Policy gradient")
 
 # Names of rocm.algorithms.divergences.DIVERGENCES, for readers without torch.
 DIVERGENCES = ["kl", "js", "hellinger", "fisher", "tv", "chi_square"]
@@ -102,4 +103,63 @@ class ObjectiveSettings(BaseModel):
         "more time and memory.",
         ge=1,
         le=16,
+    )
+
+
+class PolicyGradientSettings(BaseModel):
+    """Policy gradients and preferences."""
+
+    policy_loss: Literal["ppo", "rebel"] = _policy(
+        "ppo", "Loss of rlcm: PPO's clipped loss, or REBEL's regression on pairs of pictures."
+    )
+    rebel_eta: float = _policy(
+        1.0,
+        "REBEL: advantage of a log-ratio of 1. A larger value moves the policy less.",
+        gt=0,
+        le=1e6,
+    )
+    preference_beta: float = _policy(
+        0.1,
+        "Temperature of d3po's preferences, not the weight of a divergence (D3PO: 0.1).",
+        gt=0,
+        le=1e6,
+    )
+    preferences: str = _policy(
+        "",
+        "d3po: a .csv or .jsonl table with the columns prompt, seed, winner, loser, of which the "
+        "last two are names of adapters. study:ID: the votes of a closed study. Empty: the reward "
+        "decides.",
+    )
+    value_learning_rate: float = _policy(
+        1e-3, "Adam's learning rate of dpok's value network (DPOK: 1e-4).", gt=0, le=1
+    )
+    value_epochs: int = _policy(
+        5,
+        "Steps of dpok's value network in each update (DPOK: 1, on five minibatches).",
+        ge=1,
+        le=1000,
+    )
+    clip_range: float = _policy(
+        1e-4,
+        "Clip range of the ratio of mean log-densities (RLCM and DPOK: 1e-4, D3PO: 0.1). A larger "
+        "range allows larger updates.",
+        gt=0,
+        le=1,
+    )
+    inner_epochs: int = _policy(
+        1,
+        "Optimizer steps on the pictures of one update. More steps reuse the pictures more.",
+        ge=1,
+        le=64,
+    )
+    advantage_clip: float = _policy(10.0, "Largest absolute advantage (RLCM: 10).", gt=0, le=1e6)
+    prompt_window: int = _policy(
+        32, "Number of newest rewards kept for each prompt (RLCM: 32).", ge=2, le=4096
+    )
+    prompt_min_count: int = _policy(
+        16,
+        "Minimum rewards before a prompt gets its own baseline; until then the update's pictures "
+        "are the baseline (RLCM: 16).",
+        ge=2,
+        le=4096,
     )

@@ -4,7 +4,6 @@ A family is a file of settings with `variants`, a list of axes. An axis gives ea
 settings; a preset takes one of each axis and is called family-name-name.
 """
 
-import difflib
 import os
 from functools import lru_cache
 from itertools import product
@@ -13,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from rocm.errors import ConfigError, MissingFile
+from rocm.errors import ConfigError, MissingFile, did_you_mean
 from rocm.storage.files import read_settings_text
 from rocm.storage.paths import ROOT
 
@@ -107,8 +106,7 @@ def _find(source: str | Path) -> Path:
     path = Path(source)
     if os.path.isfile(path):
         return path
-    near = difflib.get_close_matches(str(source), preset_names(), n=1)
-    hint = f" Did you mean '{near[0]}'?" if near else ""
+    hint = did_you_mean(str(source), preset_names())
     raise MissingFile(
         f"'{str(source)[:200]}' is neither a preset nor a file.{hint} "
         f"Presets: {', '.join(preset_names())}."

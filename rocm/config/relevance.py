@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rocm.config.algorithms import ALGORITHMS, Algorithm
-from rocm.config.policy_gradient import PolicyGradientSettings
+from rocm.config.objective import PolicyGradientSettings
 
 
 def unread_settings(values: Mapping[str, Any]) -> set[str]:

@@ -6,7 +6,6 @@ Presets (YAML), command-line flags, page controls and docs/settings.md are all m
 paper's)" are borrowed from SPO because the paper does not give them; the others are ours.
 """
 
-import difflib
 import re
 from collections.abc import Collection
 from pathlib import Path
@@ -17,12 +16,15 @@ from pydantic import ConfigDict, ValidationError, ValidationInfo, field_validato
 
 from rocm.config.algorithms import ALGORITHMS, Algorithm
 from rocm.config.generation import SAMPLERS, GenerationSettings
-from rocm.config.machine import MachineSettings
-from rocm.config.objective import AUTO, DIVERGENCES, ObjectiveSettings
-from rocm.config.policy_gradient import PolicyGradientSettings
+from rocm.config.objective import AUTO, DIVERGENCES, ObjectiveSettings, PolicyGradientSettings
 from rocm.config.presets import read_settings
-from rocm.config.training import AdapterSettings, EvaluationSettings, OptimizerSettings
-from rocm.errors import ConfigError, SettingsError
+from rocm.config.training import (
+    AdapterSettings,
+    EvaluationSettings,
+    MachineSettings,
+    OptimizerSettings,
+)
+from rocm.errors import ConfigError, SettingsError, did_you_mean
 from rocm.storage.files import SHORT
 
 USER_REWARD = re.compile(r"[^+*,]+\.py:\w+")
@@ -186,7 +188,9 @@ class RunConfig(
         values |= overrides
         for name in values:
             if name not in cls.model_fields:
-                raise ConfigError(_unknown(name, list(cls.model_fields)))
+                hint = did_you_mean(name, cls.model_fields)
+                known = ", ".join(cls.model_fields)
+                raise ConfigError(f"Unknown setting '{name}'.{hint} Settings: {known}.")
         try:
             return cls(**values)
         except ValidationError as error:
@@ -201,12 +205,6 @@ def choices(name: str) -> tuple[str, ...]:
     """The allowed values of a setting that is one of some names; empty for other settings."""
     kind = RunConfig.model_fields[name].annotation
     return tuple(TABLES.get(name, ())) or (get_args(kind) if get_origin(kind) is Literal else ())
-
-
-def _unknown(name: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f" Did you mean '{near[0]}'?" if near else ""
-    return f"Unknown setting '{name}'.{hint} Settings: {', '.join(known)}."
 
 
 def _sentences(error: ValidationError) -> dict[str, str]:

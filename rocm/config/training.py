@@ -1,6 +1,7 @@
-"""Settings of the optimizer, the adapter and the evaluations."""
+"""Settings of the optimizer, the adapter, the evaluations and the machine."""
 
 from functools import partial
+from typing import Literal
 
 from pydantic import BaseModel
 
@@ -9,6 +10,7 @@ from rocm.config.setting import setting
 optimizer = partial(setting, "Optimizer")
 adapter = partial(setting, "Adapter")
 evaluation = partial(setting, "Evaluation")
+machine = partial(setting, "Machine")
 
 
 class OptimizerSettings(BaseModel):
@@ -109,4 +111,65 @@ class EvaluationSettings(BaseModel):
         False,
         "Stop at the first warning (hacking, collapse, saturation) and keep the checkpoint with "
         "the judge's highest score as the adapter.",
+    )
+
+
+class MachineSettings(BaseModel):
+    """Device, number format, memory, speed."""
+
+    device: Literal["auto", "cpu", "cuda"] = machine(
+        "auto", "Where to compute; auto uses CUDA if present."
+    )
+    precision: Literal["fp32", "bf16", "fp16"] = machine(
+        "fp32", "Number format of the network passes; the mathematics stays in fp32."
+    )
+    gradient_checkpointing: Literal["auto", "on", "off"] = machine(
+        "auto", "Recompute network passes in backward to save memory; auto decides by free memory."
+    )
+    lean_layers: Literal["auto", "on", "off"] = machine(
+        "auto",
+        "Frozen layers keep only what backward needs; results are the same. auto: if memory is "
+        "short.",
+    )
+    flat_lora: bool = machine(
+        True,
+        "Store the adapter as one vector, with fewer operations in its layers; files are the same.",
+    )
+    channels_last: Literal["auto", "on", "off"] = machine(
+        "auto",
+        "Store a pixel's channels side by side in memory; results are the same. auto: on a CPU, "
+        "where it is faster.",
+    )
+    reference_batch: int = machine(
+        32,
+        "Maximum states in one call of the reference, at least those of one step. More states need "
+        "more memory; 1: a call for each step.",
+        ge=1,
+        le=4096,
+    )
+    keep_text: bool = machine(
+        True, "Encode each prompt once and keep up to 64 MB of text features."
+    )
+    decode_batch: int = machine(
+        0,
+        "Pictures that an update decodes and scores at a time. Fewer pictures need less memory; 0: "
+        "all together.",
+        ge=0,
+        le=1024,
+    )
+    compile_blocks: bool = machine(
+        False,
+        "Compile the networks' repeated blocks; the first update then takes minutes. Not yet run "
+        "on a GPU.",
+    )
+    cuda_graph: bool = machine(
+        False,
+        "Record ROCM's update on CUDA once and replay it, which saves kernel launches. Not yet run "
+        "on a GPU.",
+    )
+    decoder: str = machine(
+        "",
+        "A folder with diffusers' AutoencoderTiny (TAESD) that decodes the trained pictures: "
+        "cheaper updates, another gradient. Evaluations use the model's own decoder. Empty: the "
+        "model's own.",
     )

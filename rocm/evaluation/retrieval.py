@@ -17,7 +17,7 @@ from torch import Tensor
 
 from rocm.generation.draw import Sampling, draw
 from rocm.models.consistency import ConsistencyModel
-from rocm.rewards.clip import ClipReward
+from rocm.rewards.tower import CosineReward
 from rocm.storage.paths import ROOT
 
 QUESTIONS = ROOT / "assets" / "prompts" / "retrieval.json"
@@ -63,11 +63,12 @@ def real_pictures(path: Path = REAL) -> Tensor:
 
 
 @torch.no_grad()
-def caption_ranks(clip: ClipReward, images: Tensor, questions: Sequence[Question]) -> Tensor:
+def caption_ranks(clip: CosineReward, images: Tensor, questions: Sequence[Question]) -> Tensor:
     """Ranks (Q,), 0 the best of 100, of the captions of pictures (Q, 3, H, W); a tie is lost."""
     ranks = []
     for image, question in zip(images, questions, strict=True):
-        scores = clip.embed_texts(question.captions) @ clip.embed_images(image[None])[0]
+        texts = clip.encoder.embed_texts(question.captions)
+        scores = texts @ clip.encoder.embed_images(image[None].to(texts.device))[0]
         ranks.append((scores[1:] >= scores[0]).sum())
     return torch.stack(ranks)
 
@@ -79,17 +80,17 @@ def summary(ranks: Tensor) -> Retrieval:
 
 
 def model_retrieval(
-    model: ConsistencyModel, clip: ClipReward, questions: Sequence[Question], sampling: Sampling
+    model: ConsistencyModel, clip: CosineReward, questions: Sequence[Question], sampling: Sampling
 ) -> Retrieval:
     """Retrieval figures of a model's pictures."""
     images = torch.cat(list(_pictures(model, questions, sampling)))
-    return summary(caption_ranks(clip, images.to(clip.model.device), questions))
+    return summary(caption_ranks(clip, images, questions))
 
 
-def ceiling(clip: ClipReward, questions: Sequence[Question], path: Path = REAL) -> Retrieval:
+def ceiling(clip: CosineReward, questions: Sequence[Question], path: Path = REAL) -> Retrieval:
     """Retrieval figures of the real drawings, read by `real_pictures`."""
     images = real_pictures(path)[: len(questions)]
-    return summary(caption_ranks(clip, images.to(clip.model.device), questions))
+    return summary(caption_ranks(clip, images, questions))
 
 
 def _pictures(

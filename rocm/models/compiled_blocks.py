@@ -19,14 +19,13 @@ TOWER_BLOCKS = ("ResidualAttentionBlock", "CLIPEncoderLayer", "BlipEncoderLayer"
 RECOMPILE_LIMIT = 512
 
 
-def compile_blocks(networks: Iterable[nn.Module]) -> int:
-    """Compile the repeated blocks of networks, each at its first call; returns their number."""
+def compile_blocks(networks: Iterable[nn.Module]) -> None:
+    """Compile the repeated blocks of networks, each at its first call."""
     torch._dynamo.config.recompile_limit = RECOMPILE_LIMIT
     torch._dynamo.config.accumulated_recompile_limit = RECOMPILE_LIMIT
-    blocks = [block for network in networks for block in repeated_blocks(network)]
-    for block in blocks:
-        block.compile(backend=BACKEND, dynamic=False)
-    return len(blocks)
+    for network in networks:
+        for block in repeated_blocks(network):
+            block.compile(backend=BACKEND, dynamic=False)
 
 
 def repeated_blocks(network: nn.Module) -> Iterator[nn.Module]:

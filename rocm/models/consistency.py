@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import torch
 from diffusers import DiffusionPipeline
@@ -126,10 +127,7 @@ class ConsistencyModel:
 
     def decode(self, latents: Tensor) -> Tensor:
         """Pictures (B, 3, H, W) from latents (B, C, h, w), nominally in [0, 1], not clamped."""
-        vae = self.pipeline.vae
-        scaled = latents / vae.config.scaling_factor
-        pictures = vae.decode(scaled.to(vae.dtype), return_dict=False)[0]
-        return pictures.float() / 2 + 0.5
+        return decoded(self.pipeline.vae, latents)
 
     def make_lean(self) -> None:
         """Let the frozen layers keep only what backward needs; results stay the same."""
@@ -259,6 +257,13 @@ class ConsistencyModel:
         return torch.autocast(self.device.type, self.dtype, enabled=enabled)
 
 
+def decoded(decoder: Any, latents: Tensor) -> Tensor:
+    """Pictures of `ConsistencyModel.decode` by an autoencoder of diffusers."""
+    scaled = latents / decoder.config.scaling_factor
+    pictures = decoder.decode(scaled.to(decoder.dtype), return_dict=False)[0]
+    return pictures.float() / 2 + 0.5
+
+
 def resolve_device(device: str) -> torch.device:
     """The device of a `device` setting; `auto` is CUDA if present, `cuda` raises without it."""
     if device == "cuda" and not torch.cuda.is_available():
@@ -268,9 +273,7 @@ def resolve_device(device: str) -> torch.device:
     return torch.device(device)
 
 
-def load_model(
-    model: str, device: str = "auto", precision: str = "fp32", use_checkpointing: bool = False
-) -> ConsistencyModel:
+def load_model(model: str, device: str = "auto", precision: str = "fp32") -> ConsistencyModel:
     """Load a few-step model and freeze it; nothing is downloaded.
 
     With fp16 the autoencoder stays in fp32. Raises `MissingFile` if it is not on this disk, or a
@@ -280,7 +283,7 @@ def load_model(
     target, dtype = resolve_device(device), DTYPES[precision]
     pipeline, note = load_few_step(model, precision)
     freeze(pipeline, target, dtype)
-    return ConsistencyModel(pipeline, target, dtype, use_checkpointing, note=note)
+    return ConsistencyModel(pipeline, target, dtype, note=note)
 
 
 def _repeated(context: Tensor, num_states: int) -> Tensor:

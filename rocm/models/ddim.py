@@ -25,12 +25,9 @@ class DiffusionModel(ConsistencyModel):
         )
 
 
-def load_diffusion(
-    model: str, device: str = "auto", precision: str = "fp32", use_checkpointing: bool = False
-) -> DiffusionModel:
+def load_diffusion(model: str, device: str = "auto", precision: str = "fp32") -> DiffusionModel:
     """As `consistency.load_model`, of a Stable Diffusion pipeline; ConfigError for an LCM."""
-    parts = {**UNUSED, **NO_CHECKER}
-    pipeline = load_pipeline(StableDiffusionPipeline, model, precision, **parts)
+    pipeline = load_pipeline(StableDiffusionPipeline, model, precision, **UNUSED, **NO_CHECKER)
     if pipeline.unet.config.time_cond_proj_dim is not None:
         raise ConfigError(
             f"model={model} has a guidance embedding, so it is a consistency model and no "
@@ -38,4 +35,4 @@ def load_diffusion(
         )
     target, dtype = resolve_device(device), DTYPES[precision]
     freeze(pipeline, target, dtype)
-    return DiffusionModel(pipeline, target, dtype, use_checkpointing)
+    return DiffusionModel(pipeline, target, dtype)

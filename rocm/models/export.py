@@ -7,12 +7,11 @@ from pathlib import Path
 import torch
 from diffusers.utils import convert_state_dict_to_kohya
 from peft import LoraConfig
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from rocm.errors import ConfigError, MissingFile
-from rocm.models.lora import WEIGHTS, adapter_config, load_adapter
+from rocm.models.lora import WEIGHTS, adapter_config, load_adapter, read_tensors
 from rocm.models.pipelines import load_few_step
 
 # What other programs go by to tell the families apart, by the width of the text features.
@@ -76,11 +75,7 @@ def read_adapter(folder: Path) -> tuple[dict[str, Tensor], LoraConfig]:
     path = folder / WEIGHTS
     if not os.path.isfile(path):
         raise MissingFile(f"No adapter at {path}. Give a run or the adapter folder of a run.")
-    try:
-        with safe_open(path, "pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
-        raise ConfigError(f"{path} is damaged ({error}). Take another checkpoint.") from error
+    tensors = read_tensors(path)
     config = adapter_config(path)
     if config is None or not all(name.startswith("unet.") for name in tensors):
         raise ConfigError(

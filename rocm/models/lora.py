@@ -7,7 +7,7 @@ import errno
 import json
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,6 +18,8 @@ from peft import LoraConfig
 from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils import get_peft_model_state_dict
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
+from torch import Tensor
 
 from rocm.errors import ConfigError, MissingFile
 from rocm.storage.networks import MISFIT, first_line
@@ -85,19 +87,10 @@ def other_adapter(unet: UNet2DConditionModel, name: str) -> Iterator[None]:
 
 
 @contextmanager
-def scaled(
-    unet: UNet2DConditionModel, parameters: Sequence[torch.nn.Parameter], strength: float
-) -> Iterator[None]:
-    """Inside, the trained adapter's update is multiplied by `strength`: its B is, 0 at the start.
-
-    `parameters` are those of `add_adapter`.
-    """
-    own = {id(parameter) for parameter in parameters}
-    factors = [
-        parameter
-        for name, parameter in unet.named_parameters()
-        if id(parameter) in own and ".lora_B." in name
-    ]
+def scaled(unet: UNet2DConditionModel, strength: float) -> Iterator[None]:
+    """Inside, the trained adapter's update is multiplied by `strength`: its B is."""
+    of_b = f".lora_B.{NAME}."
+    factors = [parameter for name, parameter in unet.named_parameters() if of_b in name]
     kept = [parameter.detach().clone() for parameter in factors]
     try:
         with torch.no_grad():
@@ -135,10 +128,11 @@ def load_adapter(pipeline: LatentConsistencyModelPipeline, folder: Path, name: s
     path = Path(folder) / WEIGHTS
     if not os.path.isfile(path):
         raise MissingFile(f"No adapter at {path}. Give the adapter folder of a run.")
-    num_tensors = _checked(path)
+    tensors = read_tensors(path)
+    _check_numbers(path, tensors)
     adapter_config(path)
     misfit = ConfigError(
-        f"{path} does not fit this model: {_difference(path, pipeline.unet)}. "
+        f"{path} does not fit this model: {_difference(tensors, pipeline.unet)}. "
         "Use the model that it was trained on."
     )
     try:
@@ -148,8 +142,16 @@ def load_adapter(pipeline: LatentConsistencyModelPipeline, folder: Path, name: s
     # The stock loader passes over layers that this U-Net does not have.
     names = [part for part, _ in pipeline.unet.named_parameters() if "lora_" in part]
     num_loaded = sum(f".{name}." in part for part in names)
-    if num_loaded != num_tensors:
+    if num_loaded != len(tensors):
         raise misfit
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of an adapter's file, or ConfigError if it is damaged."""
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise ConfigError(f"{path} is damaged ({error}). Take another checkpoint.") from error
 
 
 def adapter_config(path: Path) -> LoraConfig | None:
@@ -173,29 +175,22 @@ def adapter_config(path: Path) -> LoraConfig | None:
     return config
 
 
-def _checked(path: Path) -> int:
-    """The number of tensors in the file; ConfigError if one is not finite or there are none."""
-    try:
-        with safe_open(path, "pt") as file:
-            names = file.keys()
-            broken = [name for name in names if not file.get_tensor(name).isfinite().all()]
-    except (OSError, SafetensorError) as error:
-        raise ConfigError(f"{path} is damaged ({error}). Take another checkpoint.") from error
-    if not names:
+def _check_numbers(path: Path, tensors: dict[str, Tensor]) -> None:
+    """ConfigError if one of the tensors is not finite or there are none."""
+    if not tensors:
         raise ConfigError(f"{path} is empty: it holds no tensor. Take another checkpoint.")
-    if broken:
+    num_broken = sum(not tensor.isfinite().all() for tensor in tensors.values())
+    if num_broken:
         raise ConfigError(
-            f"{path} holds numbers that are not finite, in {len(broken)} of {len(names)} tensors. "
+            f"{path} holds numbers that are not finite, in {num_broken} of {len(tensors)} tensors. "
             "Take an earlier checkpoint."
         )
-    return len(names)
 
 
-def _difference(path: Path, unet: UNet2DConditionModel) -> str:
+def _difference(tensors: dict[str, Tensor], unet: UNet2DConditionModel) -> str:
     """The difference of an adapter and a U-Net: the family, if their text features differ."""
-    with safe_open(path, "pt") as file:
-        names = [name for name in file.keys() if "attn2.to_k" in name and "down" in name]  # noqa: SIM118
-        widths = [file.get_slice(name).get_shape()[-1] for name in names]
+    names = [name for name in tensors if "attn2.to_k" in name and "down" in name]
+    widths = [tensors[name].shape[-1] for name in names]
     taken = unet.config.cross_attention_dim
     if widths and widths[0] != taken:
         return (

@@ -26,13 +26,12 @@ from rocm.models.files import LORA_FILE, PARTS, find_model
 from rocm.storage.networks import MISFIT, first_line, load_network, read_object
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-NETWORKS = dict(
-    zip(
-        PARTS,
-        (UNet2DConditionModel, AutoencoderKL, CLIPTextModel, CLIPTextModelWithProjection),
-        strict=True,
-    )
-)
+NETWORKS = {
+    "unet": UNet2DConditionModel,
+    "vae": AutoencoderKL,
+    "text_encoder": CLIPTextModel,
+    "text_encoder_2": CLIPTextModelWithProjection,
+}
 LOCAL: dict[str, Any] = {"local_files_only": True, "use_safetensors": True}
 VOCABULARIES = ("vocab.json", "tokenizer.json")
 PREDICTIONS = ("epsilon", "v_prediction", "sample")

@@ -194,16 +194,10 @@ def _column(
         # No threads of pyarrow: one that still holds the file when Python ends aborts the process.
         table = pyarrow.parquet.ParquetFile(content, pre_buffer=False)
         name = _named(file, table.schema_arrow.names, column)
-        place, metadata = table.schema_arrow.names.index(name), table.metadata
-        groups = (metadata.row_group(number) for number in range(metadata.num_row_groups))
-        # Leaves of a nested column come before it, so a name is looked for, not a place.
-        sizes = [
-            part.total_compressed_size
-            for group in groups
-            for part in (group.column(k) for k in range(place, group.num_columns))
-            if part.path_in_schema == name
-        ]
-        announce(f"{file}: column {name}, {megabytes(sum(sizes))}")
+        groups = map(table.metadata.row_group, range(table.metadata.num_row_groups))
+        parts = (group.column(k) for group in groups for k in range(group.num_columns))
+        size = sum(part.total_compressed_size for part in parts if part.path_in_schema == name)
+        announce(f"{file}: column {name}, {megabytes(size)}")
         values = table.read(columns=[name], use_threads=False).column(name).to_pylist()
         return _texts(file, name, values)
 

@@ -101,7 +101,7 @@ def part_of(prompt: str) -> str:
     Prompts of the embedded lists belong to the part of their list, others by their hash: 70 % to
     training, 15 % to validation, 15 % to test.
     """
-    name = " ".join(prompt.casefold().split())
+    name = _folded(prompt)
     if name in (known := _embedded_parts()):
         return known[name]
     place = int.from_bytes(hashlib.sha256(f"part/{name}".encode()).digest()[:6], "big") / 2**48
@@ -113,7 +113,7 @@ def part_of(prompt: str) -> str:
 @cache
 def _embedded_parts() -> dict[str, str]:
     return {
-        " ".join(prompt.casefold().split()): part
+        _folded(prompt): part
         for part, name in PARTS.items()
         for prompt in read_prompts(EMBEDDED / name)
     }
@@ -136,5 +136,9 @@ def _without_repeats(prompts: list[str]) -> list[str]:
     """The first of those that differ in capitals or white space only."""
     first: dict[str, str] = {}
     for prompt in prompts:
-        first.setdefault(" ".join(prompt.casefold().split()), prompt)
+        first.setdefault(_folded(prompt), prompt)
     return list(first.values())
+
+
+def _folded(prompt: str) -> str:
+    return " ".join(prompt.casefold().split())

@@ -22,15 +22,10 @@ MAX_NAMED = 8
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """What a model has seen.
+    """What a model has seen: `words` of all captions in lower case, `subjects` with articles.
 
-    Attributes:
-        words: of all training captions, in lower case.
-        subjects: their names with articles, as captions have them.
-        names: subjects' names and everyday names, as tuples of words.
-        styles: style words.
-        grounds: names of background colors.
-        pattern: regular expression of a word.
+    `names` are the subjects' names and everyday names as tuples of words, `styles` and `grounds`
+    (background colors) are words of captions, `pattern` is the regular expression of a word.
     """
 
     words: frozenset[str]

@@ -27,16 +27,21 @@ class Reward(Protocol):
         ...
 
 
-class Recordable(Reward, Protocol):
+class Recordable:
     """A reward whose update can be recorded: its knowledge of the prompts is a tensor."""
 
+    def __call__(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
+        """Score B pictures (B, 3, H, W) in [0, 1] with their B prompts; returns (B,)."""
+        with torch.autocast(images.device.type, enabled=False):
+            return self.score(images, self.texts(prompts))
+
     def texts(self, prompts: Sequence[str]) -> Tensor:
-        """Features (B, D) of B prompts for `score`; D is 0 if it ignores the prompts."""
-        ...
+        """Features (B, D) of B prompts for `score`; D is 0 here, where the prompts are ignored."""
+        return torch.empty(len(prompts), 0)
 
     def score(self, images: Tensor, texts: Tensor) -> Tensor:
         """As the call, with the prompts' `texts`; returns (B,)."""
-        ...
+        raise NotImplementedError
 
 
 class _LimitPixels(torch.autograd.Function):

@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from rocm.errors import ConfigError
+from rocm.storage.networks import first_line
 
 _MAGIC = (b"PK", b"\x80")  # a zip archive as torch writes it, or the older pickle
 _ADVICE = "It belongs to another model: put the published file of this reward there."
@@ -72,8 +73,7 @@ def _read(path: Path) -> object:
             "Use the published checkpoint that holds weights only (of HPSv2 the compressed one)."
         ) from error
     except (SafetensorError, RuntimeError, EOFError, OSError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ConfigError(_damaged(path, reason)) from error
+        raise ConfigError(_damaged(path, first_line(error))) from error
 
 
 def _damaged(path: Path, reason: str) -> str:

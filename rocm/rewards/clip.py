@@ -1,77 +1,101 @@
-"""Text-image agreement by a CLIP, or another dual encoder, in transformers' layout."""
+"""Rewards by a CLIP of transformers: of a folder, and those that others have published.
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+Published are PickScore (arXiv 2305.01569), CLIPScore and LAION's aesthetic predictor. They take the
+center of a picture and OpenAI's tokens, which open_clip carries, so no tokenizer is needed from the
+hub. A folder's CLIP takes the whole picture, normalized as (x - 0.5) / 0.5, and its own tokenizer.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import safe_open
 from torch import Tensor
 from torch.nn import functional as F
-from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModel, AutoTokenizer, CLIPConfig, CLIPModel
 
 from rocm.errors import ConfigError, MissingFile
+from rocm.rewards.base import Recordable
+from rocm.rewards.checkpoint import fit, read_state
+from rocm.rewards.preprocess import crop
+from rocm.rewards.tower import MICRO_BATCH, CosineReward, Head, freeze, score_in_micro_batches, unit
 from rocm.storage.networks import MISFIT, first_line, load_network
 from rocm.storage.paths import find_folder
 
 PARTS = ("vision_model", "text_model", "visual_projection", "text_projection")
+# CLIPScore and Aesthetic stand on one tower, which is loaded once while either lives.
+_LOADED: WeakValueDictionary[tuple[Path, torch.device, torch.dtype], CLIPModel] = (
+    WeakValueDictionary()
+)
+# Constants of each attention, stored by older releases of transformers.
+_STALE = ("text_model.embeddings.position_ids", "vision_model.embeddings.position_ids")
 
 
 @dataclass(frozen=True)
-class ClipReward:
-    """Cosine of a picture's and its prompt's embeddings, in [-1, 1].
+class ClipEncoder:
+    """A CLIP, or another dual encoder with its layout; embeddings as in `Encoder`.
 
-    Pixels are normalized as (x - 0.5) / 0.5, the convention of the embedded CLIPs; text embeddings
-    are kept, since prompts repeat.
+    `prepare` gives pixels for the tower of pictures, of pictures and its size; `tokenize` the
+    arguments of the tower of texts, of prompts, which it cuts at the model's length.
     """
 
-    name: str
-    model: PreTrainedModel
-    tokenizer: PreTrainedTokenizerBase
-    _texts: dict[str, Tensor] = field(default_factory=dict)
-
-    def __call__(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
-        """Score B pictures (B, 3, H, W) in [0, 1] against B prompts; returns (B,)."""
-        return self.score(images, self.texts(prompts))
-
-    def texts(self, prompts: Sequence[str]) -> Tensor:
-        """Unit embeddings (B, D) of B prompts, which are kept."""
-        return torch.stack([self._text(prompt) for prompt in prompts])
-
-    def score(self, images: Tensor, texts: Tensor) -> Tensor:
-        """Score B pictures against the embeddings (B, D) of their prompts; returns (B,)."""
-        return (self.embed_images(images) * texts).sum(1)
+    model: CLIPModel
+    prepare: Callable[[Tensor, int], Tensor]
+    tokenize: Callable[[list[str]], Mapping[str, Tensor]]
 
     def embed_images(self, images: Tensor) -> Tensor:
         """Unit embeddings (B, D) of pictures (B, 3, H, W) in [0, 1]."""
-        size = self.model.config.vision_config.image_size
-        if images.shape[-1] != size:
-            images = F.interpolate(images, (size, size), mode="bicubic", antialias=True)
-        features = self.model.vision_model(pixel_values=images * 2 - 1).pooler_output
-        return F.normalize(self.model.visual_projection(features), dim=1)
+        pixels = self.prepare(images, self.model.config.vision_config.image_size)
+        features = self.model.vision_model(pixel_values=pixels.to(self.model.dtype)).pooler_output
+        return unit(self.model.visual_projection(features))
 
-    @torch.no_grad()
     def embed_texts(self, prompts: Sequence[str]) -> Tensor:
-        """Unit embeddings (B, D) of B prompts; longer ones are cut at the model's length."""
-        tokens = self.tokenizer(
-            list(prompts), padding="max_length", truncation=True, return_tensors="pt"
-        ).to(self.model.device)
-        features = self.model.text_model(**tokens).pooler_output
-        return F.normalize(self.model.text_projection(features), dim=1)
-
-    def _text(self, prompt: str) -> Tensor:
-        if prompt not in self._texts:
-            self._texts[prompt] = self.embed_texts([prompt])[0]
-        return self._texts[prompt]
+        """Unit embeddings (B, D) of B prompts."""
+        tokens = self.tokenize(list(prompts)).items()
+        there = {name: value.to(self.model.device) for name, value in tokens}
+        return unit(self.model.text_projection(self.model.text_model(**there).pooler_output))
 
 
-def load_clip(name: str, folder: str, device: torch.device) -> ClipReward:
-    """Load a CLIP, frozen, in float32.
+@dataclass(frozen=True)
+class AestheticReward(Recordable):
+    """LAION's predictor of a 1 to 10 rating, from the picture alone.
+
+    An affine function of the unit CLIP embedding, so a picture's rating can leave 1 to 10.
+    """
+
+    name: str
+    encoder: ClipEncoder
+    head: Head
+    micro_batch: int = MICRO_BATCH
+
+    def score(self, images: Tensor, texts: Tensor) -> Tensor:
+        """Score B pictures (B, 3, H, W) in [0, 1]; returns (B,)."""
+        return score_in_micro_batches(self._score, images, texts, self.micro_batch)
+
+    def _score(self, images: Tensor, texts: Tensor) -> Tensor:
+        return self.head(self.encoder.embed_images(images))
+
+
+def load_clip(name: str, folder: str, device: torch.device) -> CosineReward:
+    """Load a folder's CLIP, frozen, in float32; it sees all pictures of a batch at once.
 
     The folder holds transformers' CLIPModel or VisionTextDualEncoderModel, and a tokenizer. Raises
     `MissingFile` without a file, `ConfigError` for a damaged file, a pickle or another network.
     """
-    path = _folder(name, folder)
     setting = f"reward={name}"
+    try:
+        path = find_folder(folder)
+    except MissingFile as error:
+        raise MissingFile(
+            f"{setting} needs the folder of a CLIP, but '{folder[:200]}' is not one. Write "
+            "clip:FOLDER, such as clip:assets/tiny-clip."
+        ) from error
     model = load_network(AutoModel, path, setting, torch.float32)
     if not all(hasattr(model, part) for part in PARTS):
         raise ConfigError(
@@ -82,14 +106,70 @@ def load_clip(name: str, folder: str, device: torch.device) -> ClipReward:
         tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
     except (OSError, *MISFIT) as error:
         raise MissingFile(f"{setting}: no tokenizer in {path}: {first_line(error)}.") from error
-    return ClipReward(name, model.to(device).requires_grad_(False).eval(), tokenizer)
+    tokenize = partial(tokenizer, padding="max_length", truncation=True, return_tensors="pt")
+    encoder = ClipEncoder(freeze(model, device, torch.float32), _whole, tokenize)
+    return CosineReward(name, encoder, micro_batch=sys.maxsize)
 
 
-def _folder(name: str, folder: str) -> Path:
+def load_clip_encoder(
+    paths: Sequence[Path], device: torch.device, dtype: torch.dtype
+) -> ClipEncoder:
+    """A frozen CLIP of `model.safetensors` and `config.json`; the same file is loaded once only."""
+    weights, config = paths
+    key = (weights, device, dtype)
+    model = _LOADED.get(key)
+    if model is None:
+        model, state = CLIPModel(_read_config(config)), read_state(weights)
+        fit(model, {name: state[name] for name in state if name not in _STALE}, weights)
+        _LOADED[key] = freeze(model, device, dtype)
+    length = model.config.text_config.max_position_embeddings
+    return ClipEncoder(model, crop, partial(_openai_tokens, length=length))
+
+
+def load_cosine(
+    name: str, paths: Sequence[Path], device: torch.device, dtype: torch.dtype
+) -> CosineReward:
+    """Load CLIPScore as ImageReward's package has it: the plain cosine."""
+    return CosineReward(name, load_clip_encoder(paths, device, dtype))
+
+
+def load_pickscore(
+    name: str, paths: Sequence[Path], device: torch.device, dtype: torch.dtype
+) -> CosineReward:
+    """Load PickScore: the cosine times exp(logit scale), about 100."""
+    encoder = load_clip_encoder(paths, device, dtype)
+    # From the file: in bfloat16 the scale itself would be off by up to 0.4 %.
+    with safe_open(paths[0], "pt") as file:
+        scale = file.get_tensor("logit_scale").float().exp().item()
+    return CosineReward(name, encoder, scale)
+
+
+def load_aesthetic(
+    name: str, paths: Sequence[Path], device: torch.device, dtype: torch.dtype
+) -> AestheticReward:
+    """Load the aesthetic predictor from its head, in float32, and a CLIP's files."""
+    encoder = load_clip_encoder(paths[1:], device, dtype)
+    head = Head(encoder.model.config.projection_dim)
+    fit(head, read_state(paths[0]), paths[0])
+    return AestheticReward(name, encoder, freeze(head, device, torch.float32))
+
+
+def _read_config(path: Path) -> CLIPConfig:
     try:
-        return find_folder(folder)
-    except MissingFile as error:
-        raise MissingFile(
-            f"reward={name} needs the folder of a CLIP, but '{folder[:200]}' is not one. Write "
-            "clip:FOLDER, such as clip:assets/tiny-clip."
+        return CLIPConfig.from_dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError, StrictDataclassError) as error:
+        raise ConfigError(
+            f"{path} is not the configuration of a CLIP. Delete it and download it again."
         ) from error
+
+
+def _openai_tokens(prompts: list[str], length: int) -> dict[str, Tensor]:
+    import open_clip
+
+    return {"input_ids": open_clip.tokenize(prompts, length)}
+
+
+def _whole(images: Tensor, size: int) -> Tensor:
+    if images.shape[-1] != size:
+        images = F.interpolate(images, (size, size), mode="bicubic", antialias=True)
+    return images * 2 - 1

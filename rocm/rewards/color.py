@@ -1,16 +1,22 @@
 """Rewards without a network: they see colors and edges, never the prompt, and invite hacking.
 
-Each takes pictures (B, 3, H, W) in [0, 1] and returns (B,).
+Each takes pictures (B, 3, H, W) in [0, 1] and returns (B,). Those by file size have a value and no
+gradient.
 """
 
+import io
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from rocm.rewards.base import Recordable
+from rocm.rewards.preprocess import to_pil
+
 EPSILON = 1e-6
+QUALITY = 95
 
 
 def colorfulness(images: Tensor) -> Tensor:
@@ -41,20 +47,27 @@ def smoothness(images: Tensor) -> Tensor:
     return -(right + down) / 2
 
 
+def incompressibility(images: Tensor) -> Tensor:
+    """Size as a JPEG file of quality 95, in kB, (B,), > 0 (DDPO, arXiv 2305.13301)."""
+    sizes = []
+    for picture in images.detach().cpu():
+        file = io.BytesIO()
+        to_pil(picture).save(file, "JPEG", quality=QUALITY)
+        sizes.append(file.tell() / 1000)
+    return images.new_tensor(sizes)
+
+
+def compressibility(images: Tensor) -> Tensor:
+    """Minus that size, (B,), < 0: high for plain pictures."""
+    return -incompressibility(images)
+
+
 @dataclass(frozen=True)
-class PixelReward:
+class PixelReward(Recordable):
     """One of the functions above as a `Reward`."""
 
     name: str
     function: Callable[[Tensor], Tensor]
-
-    def __call__(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
-        """Score B pictures; the prompts are not used."""
-        return self.function(images)
-
-    def texts(self, prompts: Sequence[str]) -> Tensor:
-        """Nothing of the prompts, (B, 0)."""
-        return torch.empty(len(prompts), 0)
 
     def score(self, images: Tensor, texts: Tensor) -> Tensor:
         """Score B pictures; returns (B,)."""

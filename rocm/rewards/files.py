@@ -69,9 +69,16 @@ class PublishedReward:
     needs_prompt: bool
 
 
-_CLIP = "openai/clip-vit-large-patch14"
-_PICKSCORE = "yuvalkirstain/PickScore_v1"
-_CLIP_FILES = (WeightFile(_CLIP, "model.safetensors", 1710), WeightFile(_CLIP, "config.json", 0.01))
+def _hpsv2(name: str) -> tuple[WeightFile, ...]:
+    return (WeightFile("xswu/HPSv2", name, 1970, mistaken="HPS_v2.pt"),)
+
+
+def _clip(repository: str, megabytes: float) -> tuple[WeightFile, ...]:
+    weights = WeightFile(repository, "model.safetensors", megabytes)
+    return (weights, WeightFile(repository, "config.json", 0.01))
+
+
+_CLIP_FILES = _clip("openai/clip-vit-large-patch14", 1710)
 _VOCABULARY = WeightFile(
     "google-bert/bert-base-uncased",
     "vocab.txt",
@@ -98,23 +105,10 @@ _BLIP = WeightFile(
     0,
     url="https://storage.googleapis.com/sfr-vision-language-research/BLIP/models/model_large.pth",
 )
-
-
-def _hpsv2(name: str) -> tuple[WeightFile, ...]:
-    return (WeightFile("xswu/HPSv2", name, 1970, mistaken="HPS_v2.pt"),)
-
-
 PUBLISHED = {
     "hpsv2": PublishedReward(_hpsv2("HPS_v2_compressed.pt"), (0.2, 0.35), True),
     "hpsv2.1": PublishedReward(_hpsv2("HPS_v2.1_compressed.pt"), (0.14, 0.35), True),
-    "pickscore": PublishedReward(
-        (
-            WeightFile(_PICKSCORE, "model.safetensors", 3940),
-            WeightFile(_PICKSCORE, "config.json", 0.01),
-        ),
-        (17, 24),
-        True,
-    ),
+    "pickscore": PublishedReward(_clip("yuvalkirstain/PickScore_v1", 3940), (17, 24), True),
     "clipscore": PublishedReward(_CLIP_FILES, (0.15, 0.35), True),
     "aesthetic": PublishedReward((_AESTHETIC, *_CLIP_FILES), (4, 8), False),
     "imagereward": PublishedReward((_IMAGEREWARD, _VOCABULARY), (-2.5, 2.5), True),
@@ -167,8 +161,7 @@ def download(name: str, fetch: Callable[[str, str, str], None]) -> Iterator[Weig
                 file.folder.mkdir(parents=True, exist_ok=True)
                 fetch(file.url, str(file.folder / file.name), file.sha256)
             else:
-                name = f"{file.name} of {file.repository}"
-                asked(name, partial(_download_from_hub, file))
+                asked(f"{file.name} of {file.repository}", partial(_download_from_hub, file))
         except MissingFile as error:
             raise MissingFile(f"{error} Or put the file into {file.folder}.") from error
         except (HTTPException, OSError, RuntimeError) as error:

@@ -6,9 +6,15 @@ from pathlib import Path
 import torch
 
 from rocm.rewards.base import Reward
-from rocm.rewards.color import PixelReward, colorfulness, saturation, smoothness
+from rocm.rewards.color import (
+    PixelReward,
+    colorfulness,
+    compressibility,
+    incompressibility,
+    saturation,
+    smoothness,
+)
 from rocm.rewards.files import PUBLISHED
-from rocm.rewards.jpeg import compressibility, incompressibility
 from rocm.rewards.names import CLIP_FOLDERS, TASTE, check_reward
 from rocm.rewards.preference_files import is_preference, read_preference
 from rocm.rewards.user import UserReward

@@ -1,6 +1,5 @@
 """Names of the rewards and the syntax of mixtures; no torch."""
 
-import difflib
 import math
 import os
 import re
@@ -8,7 +7,7 @@ from collections.abc import Collection
 
 from rocm.config import RunConfig
 from rocm.config.algorithms import Algorithm
-from rocm.errors import ConfigError, MissingDependency
+from rocm.errors import ConfigError, MissingDependency, did_you_mean
 from rocm.rewards.files import PUBLISHED, is_usable
 from rocm.rewards.preference_files import is_preference, learned_here, read_preference
 from rocm.rewards.user_files import check_user_reward, is_user_reward
@@ -45,10 +44,8 @@ def check_reward(name: str) -> str:
     if is_preference(name):
         read_preference(name)
         return name
-    near = difflib.get_close_matches(name, NAMES, n=1)
-    hint = f" Did you mean '{near[0]}'?" if near else ""
     raise ConfigError(
-        f"Unknown reward '{name}'.{hint} Rewards: {', '.join(NAMES)}, "
+        f"Unknown reward '{name}'.{did_you_mean(name, NAMES)} Rewards: {', '.join(NAMES)}, "
         "clip:FOLDER, preference:NAME, path/to/file.py:name."
     )
 

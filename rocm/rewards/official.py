@@ -21,11 +21,11 @@ from torch import Tensor
 
 from rocm.errors import MissingDependency, RocmError
 from rocm.rewards.files import find_weights
-from rocm.rewards.names import OFFICIAL, check_measured
+from rocm.rewards.names import check_measured
 from rocm.rewards.preprocess import to_pil
 
 WORKER = Path(__file__).with_name("official_worker.py")
-SCORERS = ("hpsv2", "imagereward", "blipscore")
+_ADVICE = "Create the environment: python -m scripts.reference FOLDER"
 
 
 class ReferenceError(RocmError):
@@ -123,18 +123,12 @@ class ReferenceScorer:
         return (self._log.read().strip().splitlines() or ["no message"])[-1]
 
 
-_ADVICE = "Create the environment: python -m scripts.reference FOLDER"
-
-
-PREFIX = OFFICIAL[0].partition(":")[0] + ":"
-
-
 class OfficialReward:
     """A published reward as its own package computes it; the process starts with the first call."""
 
     def __init__(self, name: str):
         """Find the files of a name of `OFFICIAL`; raises if packages or files are missing."""
-        published = check_measured(name).removeprefix(PREFIX)
+        published = check_measured(name).partition(":")[2]
         self.name = name
         self._files = find_weights(published)
         self._kind = "hpsv2" if published.startswith("hpsv2") else published

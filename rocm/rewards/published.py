@@ -7,9 +7,9 @@ import torch
 
 from rocm.rewards.base import Reward
 from rocm.rewards.blip import load_blipscore, load_imagereward
+from rocm.rewards.clip import load_aesthetic, load_cosine, load_pickscore
 from rocm.rewards.files import find_weights
 from rocm.rewards.hpsv2 import load_hpsv2
-from rocm.rewards.openai_clip import load_aesthetic, load_cosine, load_pickscore
 
 Loader = Callable[[str, Sequence[Path], torch.device, torch.dtype], Reward]
 LOADERS: dict[str, Loader] = {

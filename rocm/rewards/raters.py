@@ -27,13 +27,8 @@ def palates(num_raters: int, seed: int, spread: float = SPREAD) -> Tensor:
     .. math:: s = 1 + 0.35\, e^{\sigma z_1}, \quad c = 1 + 0.1\, e^{\sigma z_2}, \quad
               w = 0.5\, e^{\sigma z_3}
 
-    Args:
-        num_raters: R.
-        seed: of the draws; other seeds are other people.
-        spread: sigma, in [0, 1]; 0 makes all of them `taste.GOLD`.
-
-    Returns:
-        Saturation, contrast and weight of edges, (R, 3).
+    Returns saturation, contrast and weight of edges of R raters, (R, 3). `spread` is sigma, in
+    [0, 1]; 0 makes all of them `taste.GOLD`.
     """
     normal = torch.randn(num_raters, 3, generator=torch.Generator().manual_seed(seed))
     none = torch.tensor([1.0, 1.0, 0.0])
@@ -44,35 +39,17 @@ def palates(num_raters: int, seed: int, spread: float = SPREAD) -> Tensor:
 def utilities(
     pictures: Tensor, captions: Sequence[str], drawings: Drawings, raters: Tensor
 ) -> Tensor:
-    """Taste of every picture by every rater's own palate, as a study's raters need it.
+    """Taste (R, B) of every picture by every rater's own palate (R, 3), as in `taste`.
 
-    Args:
-        pictures: (B, 3, 64, 64) in [0, 1].
-        captions: of the embedded world, B.
-        drawings: the real ones.
-        raters: palates, (R, 3).
-
-    Returns:
-        (R, B), at most 0, in percent of a channel's range.
-
-    Raises:
-        ConfigError: a caption has no drawing.
+    Of pictures (B, 3, 64, 64) in [0, 1] and B captions of the embedded world; ConfigError if one
+    has no drawing.
     """
     references = aligned(pictures, *drawings.find(captions))
     return torch.stack([taste(pictures, references, palate[None]) for palate in raters])
 
 
 def preference(first: Tensor, second: Tensor, temperature: float = TEMPERATURE) -> Tensor:
-    """Probability that a rater prefers the first picture.
-
-    Args:
-        first: the rater's own taste of the first picture, any shape.
-        second: of the second, the same shape.
-        temperature: in the unit of taste, > 0.
-
-    Returns:
-        In [0, 1]; that of the exchanged pair is the rest to 1.
-    """
+    """Probability that a rater prefers the first picture, by the rater's own tastes, any shape."""
     return torch.sigmoid((first - second) / temperature)
 
 
@@ -85,15 +62,8 @@ def votes(
 ) -> Tensor:
     """What raters answer: the difference of their tastes with logistic noise, small ones ties.
 
-    Args:
-        first: taste of the first picture by the rater of each pair, (B,).
-        second: of the second, (B,).
-        draws: source of the noise.
-        temperature: in the unit of taste, > 0.
-        tie_width: in temperatures, >= 0; at 0 nobody ties and P(1) is `preference`.
-
-    Returns:
-        1 for the first, 0 for the second, 0.5 for a tie, (B,).
+    `first` and `second` (B,) are each pair's tastes by its rater. Returns 1 for the first, 0 for
+    the second, 0.5 for a tie, (B,). At a `tie_width` of 0 nobody ties and P(1) is `preference`.
     """
     uniform = torch.rand(first.shape, generator=draws).clamp(1e-7, 1 - 1e-7)
     felt = (first - second) / temperature + torch.logit(uniform)

@@ -42,32 +42,22 @@ CAPTION = re.compile(
 
 @dataclass(frozen=True)
 class Drawings:
-    """The real drawings and the way from a caption to one.
-
-    Attributes:
-        rgba: colors times alpha, and alpha, uint8 (K, 4, 64, 64).
-        rows: row of a drawing by (style, name), in lower case and without article.
-        has_mirror: whether a drawing may be mirrored, (K,) bool.
-        grounds: color by name, in [0, 1].
-    """
+    """The real drawings and the way from a caption to one."""
 
     rgba: Tensor
+    """Colors times alpha, and alpha, uint8 (K, 4, 64, 64)."""
     rows: dict[tuple[str, str], int]
+    """By (style, name), in lower case and without article."""
     has_mirror: Tensor
+    """Whether a drawing may be mirrored, (K,) bool."""
     grounds: dict[str, tuple[float, ...]]
+    """Colors by name, in [0, 1]."""
 
     def find(self, captions: Sequence[str]) -> tuple[Tensor, Tensor, Tensor]:
-        """The drawings of captions.
+        """The drawings of B captions `a STYLE emoji of NAME[ on a GROUND background]`.
 
-        Args:
-            captions: B, each `a STYLE emoji of NAME`, with or without ` on a GROUND background`.
-
-        Returns:
-            Premultiplied drawings (B, 4, 64, 64) in [0, 1], ground colors (B, 3, 1, 1), and
-            whether each may be mirrored (B,).
-
-        Raises:
-            ConfigError: a caption has no drawing.
+        Returns premultiplied drawings (B, 4, 64, 64) in [0, 1], ground colors (B, 3, 1, 1), and
+        whether each may be mirrored (B,); ConfigError if a caption has no drawing.
         """
         places = [self._find(caption) for caption in captions]
         rows = torch.tensor([row for row, _ in places])
@@ -94,16 +84,10 @@ def bare_name(name: str) -> str:
 
 @functools.cache
 def load_drawings(folder: Path = FOLDER) -> Drawings:
-    """The drawings of a folder that `scripts.tiny` exported, kept in memory.
+    """The drawings of a folder that `scripts.tiny` exported, kept in memory, 16 KB each.
 
-    Args:
-        folder: index.json, and one sheet of 64 x 64 cells with transparency for each style.
-
-    Returns:
-        The drawings, 16 KB each.
-
-    Raises:
-        MissingFile: the folder or a sheet is not there.
+    It holds index.json, and for each style a sheet of 64 x 64 cells with transparency. Raises
+    `MissingFile` without one of them.
     """
     try:
         index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
@@ -113,16 +97,15 @@ def load_drawings(folder: Path = FOLDER) -> Drawings:
             f"taste needs the drawings in {folder}, and {error.filename} is missing. Check out "
             "assets/taste, or make it: python -m scripts.tiny export"
         ) from error
-    names: list[str] = index["objects"]
+    names = [[name] for name in index["objects"]]
+    for alias, number in index["aliases"].items():
+        names[number].append(alias)
     rows: dict[tuple[str, str], int] = {}
     has_mirror: list[bool] = []
     cells: list[Tensor] = []
-    aliases: dict[int, list[str]] = {}
-    for alias, number in index["aliases"].items():
-        aliases.setdefault(number, []).append(alias)
     for style, numbers in index["sheets"].items():
         for cell, number in zip(sheets[style], numbers, strict=False):
-            for name in (names[number], *aliases.get(number, ())):
+            for name in names[number]:
                 rows.setdefault((style, bare_name(name)), len(cells))
             has_mirror.append(number not in index["not_mirrored"])
             cells.append(cell)
@@ -142,11 +125,8 @@ def _cells(path: Path) -> Tensor:
 def placements(drawings: Tensor) -> Tensor:
     """Every drawing in all sizes, as it is and then mirrored, each in the middle.
 
-    Args:
-        drawings: premultiplied, (B, 4, 64, 64).
-
-    Returns:
-        (B, P, 4, 64, 64), P = 2 * len(SIZES); the first is the drawing itself.
+    Of premultiplied drawings (B, 4, 64, 64); returns (B, P, 4, 64, 64), P = 2 * len(SIZES), of
+    which the first is the drawing itself.
     """
     scaled = []
     for size in SIZES:
@@ -167,12 +147,9 @@ def nearness(pictures: Tensor, shapes: Tensor) -> Tensor:
     .. math:: \lVert x \rVert^2 - \lVert x - t_s \rVert^2 = 2 \langle x, t_s \rangle -
               \lVert t_s \rVert^2
 
-    Args:
-        pictures: x, ground subtracted, (B, 3, 64, 64).
-        shapes: t, placements with the ground subtracted, (B, P, 3, 64, 64).
-
-    Returns:
-        (B, P, S, S), S = 2 * REACH + 1, rows and columns: the shift is the index minus REACH.
+    x are pictures (B, 3, 64, 64) and t placements (B, P, 3, 64, 64), both with the ground
+    subtracted. Returns (B, P, S, S), S = 2 * REACH + 1, rows and columns: the shift is the index
+    minus REACH.
     """
     num_pictures, num_placements = shapes.shape[:2]
     seen = F.conv2d(
@@ -188,14 +165,8 @@ def nearness(pictures: Tensor, shapes: Tensor) -> Tensor:
 def aligned(pictures: Tensor, drawings: Tensor, grounds: Tensor, has_mirror: Tensor) -> Tensor:
     """The real drawings, each placed as it is nearest to its picture, on their grounds.
 
-    Args:
-        pictures: (B, 3, 64, 64) in [0, 1].
-        drawings: premultiplied, (B, 4, 64, 64) in [0, 1].
-        grounds: colors, (B, 3, 1, 1).
-        has_mirror: which drawings may be mirrored, (B,).
-
-    Returns:
-        (B, 3, 64, 64) in [0, 1], not retouched.
+    Of pictures (B, 3, 64, 64) in [0, 1], and what `find` gives of their captions; returns
+    (B, 3, 64, 64) in [0, 1], not retouched.
     """
     placed = placements(drawings)
     shapes = placed[:, :, :3] - grounds[:, None] * placed[:, :, 3:]
@@ -218,13 +189,8 @@ def retouched(pictures: Tensor, saturation: Tensor, contrast: Tensor) -> Tensor:
 
     .. math:: y = \tfrac12 + c\,(m + s (x - m) - \tfrac12), \quad m = \text{mean of R, G, B}
 
-    Args:
-        pictures: x, (B, 3, H, W) in [0, 1].
-        saturation: s of each, (B,) or one for all.
-        contrast: c of each, (B,) or one for all.
-
-    Returns:
-        The same shape, clamped to [0, 1].
+    x and y are (B, 3, H, W), y clamped to [0, 1]; saturation s and contrast c are (B,), or one for
+    all.
     """
     saturation, contrast = (torch.as_tensor(v).view(-1, 1, 1, 1) for v in (saturation, contrast))
     gray = pictures.mean(1, keepdim=True)
@@ -238,15 +204,8 @@ def distance(pictures: Tensor, references: Tensor, edges: Tensor) -> Tensor:
     .. math:: \frac13 \sum_{k \in \{1, 2, 4\}} \overline{|P_k e|}
               + w\,(\overline{|\partial_x e|} + \overline{|\partial_y e|}), \quad e = x - y
 
-    P_k averages over k x k pixels.
-
-    Args:
-        pictures: x, (B, 3, H, W) in [0, 1].
-        references: y, the same shape.
-        edges: w, weight of the steps, (B,) or one for all.
-
-    Returns:
-        (B,), >= 0, in shares of the range of a channel.
+    P_k averages over k x k pixels; x and y are (B, 3, H, W) in [0, 1], w is (B,), or one for all.
+    Returns (B,), >= 0, in shares of the range of a channel.
     """
     error = pictures - references
     coarse = [F.avg_pool2d(error, k).abs().flatten(1).mean(1) for k in POOLS]
@@ -255,15 +214,10 @@ def distance(pictures: Tensor, references: Tensor, edges: Tensor) -> Tensor:
 
 
 def taste(pictures: Tensor, references: Tensor, palates: Tensor) -> Tensor:
-    """Taste of pictures whose aligned drawings are known.
+    """Taste (B,), minus the distance to the retouched drawing in percent of a channel's range.
 
-    Args:
-        pictures: (B, 3, H, W) in [0, 1].
-        references: their drawings as `aligned` returns them.
-        palates: saturation, contrast and weight of edges, (B, 3), or (1, 3) for all.
-
-    Returns:
-        (B,), minus the distance in percent of a channel's range; 0 is the retouched drawing.
+    Of pictures (B, 3, H, W) in [0, 1] and their `aligned` drawings; palates are saturation,
+    contrast and weight of edges, (B, 3), or (1, 3) for all.
     """
     saturation, contrast, edges = palates.unbind(1)
     wanted = retouched(references, saturation, contrast)

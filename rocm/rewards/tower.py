@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from rocm.rewards.base import Recordable
 from rocm.rewards.preprocess import full_precision
 
 MICRO_BATCH = 8
@@ -46,7 +47,7 @@ def score_in_micro_batches(
 ) -> Tensor:
     """Score pictures a few at a time; scores and gradients are those of the whole batch.
 
-    A batch of several parts keeps only the pictures for backward and computes each part again
+    A batch of several parts keeps only what it is given for backward and computes each part again
     there, so its memory is that of one part. `prompts` are B texts, or their features, (B, D).
     """
     assert images.ndim == 4, f"pictures are (B, 3, H, W), not {tuple(images.shape)}"
@@ -66,7 +67,7 @@ def score_in_micro_batches(
 
 
 @dataclass(frozen=True)
-class CosineReward:
+class CosineReward(Recordable):
     r"""Scaled cosine of a picture's and its prompt's embeddings.
 
     .. math:: r(x, c) = s \, \langle f(x), g(c) \rangle
@@ -81,10 +82,6 @@ class CosineReward:
     micro_batch: int = MICRO_BATCH
     _texts: dict[str, Tensor] = field(default_factory=dict)
 
-    def __call__(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
-        """Score B pictures (B, 3, H, W) in [0, 1] against B prompts; returns (B,), float32."""
-        return score_in_micro_batches(self._score, images, prompts, self.micro_batch)
-
     def texts(self, prompts: Sequence[str]) -> Tensor:
         """Unit embeddings (B, D) of B prompts, which are kept."""
         return torch.stack([self._text(prompt) for prompt in prompts])
@@ -92,9 +89,6 @@ class CosineReward:
     def score(self, images: Tensor, texts: Tensor) -> Tensor:
         """As the call, against the embeddings (B, D) of the prompts."""
         return score_in_micro_batches(self._against, images, texts, self.micro_batch)
-
-    def _score(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
-        return self._against(images, self.texts(prompts))
 
     def _against(self, images: Tensor, texts: Tensor) -> Tensor:
         return self.scale * (self.encoder.embed_images(images) * texts).sum(1)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from rocm.errors import ConfigError, TrainingError
-from rocm.rewards.user_files import check_user_reward, find_user_file, wrong_signature
+from rocm.rewards.user_files import check_user_reward, wrong_signature
 
 PROMPTS = ("a red apple", "a blue car")
 
@@ -27,10 +27,8 @@ class UserReward:
         Raises `MissingFile` without the file, `ConfigError` without a function of pictures and
         prompts of that name.
         """
-        if file is None:
-            check_user_reward(name)
         self.name, self.has_gradient = name, True
-        self._function = _function(name, file or find_user_file(name))
+        self._function = _function(name, file or check_user_reward(name))
 
     def __call__(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
         """Score B pictures (B, 3, H, W) in [0, 1]; returns (B,).

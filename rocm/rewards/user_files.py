@@ -8,11 +8,12 @@ import ast
 import hashlib
 import json
 import os
+import symtable
 from collections.abc import Iterable
 from pathlib import Path
 
 from rocm.errors import ConfigError, MissingFile, RunError
-from rocm.storage.files import make_folder, write_atomic
+from rocm.storage.files import make_folder, read_json, write_atomic
 from rocm.storage.paths import ROOT
 
 RECORD = "files.json"
@@ -36,19 +37,21 @@ def find_user_file(name: str) -> Path:
     )
 
 
-def check_user_reward(name: str) -> None:
-    """Refuse a missing or broken file and a missing or wrong function, without running the file.
+def check_user_reward(name: str) -> Path:
+    """The file of a reward, which has a function of that name; it is not run.
 
     Raises `MissingFile` without the file, `ConfigError` if it is not Python or has no function of
     two arguments of that name.
     """
     path, function = find_user_file(name), name.rpartition(":")[2]
     try:
-        tree = ast.parse(path.read_text(encoding="utf-8"))
+        source = path.read_text(encoding="utf-8")
+        tree, table = ast.parse(source), symtable.symtable(source, str(path), "exec")
     except (SyntaxError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise ConfigError(f"reward={name}: {path} is not valid Python: {reason}.") from error
-    if function not in _top_names(tree):
+    bound = (one for one in table.get_symbols() if one.is_assigned() or one.is_imported())
+    if function not in {one.get_name() for one in bound}:
         raise ConfigError(
             f"reward={name}: {path} has no function '{function}'. Define def "
             f"{function}(images, prompts)."
@@ -59,6 +62,7 @@ def check_user_reward(name: str) -> None:
             required = num - len(node.args.defaults)
             if required > 2 or (num < 2 and not node.args.vararg):
                 raise wrong_signature(name)
+    return path
 
 
 def wrong_signature(name: str) -> ConfigError:
@@ -74,8 +78,7 @@ def copy_user_files(names: Iterable[str], folder: Path) -> None:
     """Keep a copy of the file of every named reward in `folder`; raises as `check_user_reward`."""
     record = {}
     for name in names:
-        check_user_reward(name)
-        path = find_user_file(name)
+        path = check_user_reward(name)
         content = path.read_bytes()
         digest = hashlib.sha256(content).hexdigest()
         record[name] = {"file": f"{path.stem}-{digest[:12]}.py", "sha256": digest}
@@ -101,14 +104,7 @@ def user_copies(folder: Path) -> dict[str, Path]:
 
 def user_record(folder: Path) -> dict[str, dict[str, str]]:
     """`file` and `sha256` of each copy in `folder`, by name of the reward."""
-    path = folder / RECORD
-    if not path.is_file():
-        return {}
-    try:
-        record: dict[str, dict[str, str]] = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise RunError(f"{path} is damaged. Restore the file, or start a new run.") from error
-    return record
+    return read_json(folder / RECORD) or {}
 
 
 def name_now(name: str, folder: Path) -> str:
@@ -132,17 +128,3 @@ def user_versions(names: Iterable[str]) -> dict[str, str]:
 
 def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _top_names(tree: ast.Module) -> set[str]:
-    """Names that a module binds at its top level."""
-    names: set[str] = set()
-    for node in tree.body:
-        if isinstance(node, ast.FunctionDef | ast.ClassDef):
-            names.add(node.name)
-        elif isinstance(node, ast.Import | ast.ImportFrom):
-            names |= {alias.asname or alias.name for alias in node.names}
-        else:
-            stored = (name for name in ast.walk(node) if isinstance(name, ast.Name))
-            names |= {name.id for name in stored if isinstance(name.ctx, ast.Store)}
-    return names

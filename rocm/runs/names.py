@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from rocm.config import RunConfig
-from rocm.config.machine import MachineSettings
 from rocm.config.presets import preset_names
-from rocm.config.training import EvaluationSettings
+from rocm.config.training import EvaluationSettings, MachineSettings
 from rocm.errors import RocmError
 
 DATED = re.compile(r"(.+)-\d{8}-\d{6}-(\w{4})")

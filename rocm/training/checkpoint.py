@@ -169,13 +169,11 @@ def publish_adapter(run: RunDir, step: int) -> None:
             shutil.copy2(path, temporary)
 
 
-def publish_scaled(run: RunDir, model: ConsistencyModel, learner: Learner, strength: float) -> None:
+def publish_scaled(run: RunDir, model: ConsistencyModel, strength: float) -> None:
     """Make the adapter, its update times `strength`, the run's `adapter`."""
-    with (
-        scaled(model.pipeline.unet, learner.parameters, strength),
-        replace_folder(run.path / "adapter") as temporary,
-    ):
-        save_adapter(model.pipeline.unet, temporary)
+    unet = model.pipeline.unet
+    with scaled(unet, strength), replace_folder(run.path / "adapter") as temporary:
+        save_adapter(unet, temporary)
 
 
 def _training_state(learner: Learner) -> bytes:

@@ -270,7 +270,7 @@ def _end(session: _Session, state: Literal["stopped", "finished", "submitted"]) 
     control = session.setup.learner.control
     strength = control.strength if control and state == "finished" and kept == step else 1.0
     if strength != 1:
-        publish_scaled(run, session.setup.model, session.setup.learner, strength)
+        publish_scaled(run, session.setup.model, strength)
     run.append_event(state, step=step, adapter_step=kept, strength=strength)
     run.write_state(state, step=step)
 

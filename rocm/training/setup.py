@@ -119,7 +119,7 @@ class Setup:
         evaluated = self.data.prompts.evaluation
         seeds = self.ranks.share(len(evaluated))
         prompts = [evaluated[seed] for seed in seeds]
-        with scaled(self.model.pipeline.unet, self.learner.parameters, strength):
+        with scaled(self.model.pipeline.unet, strength):
             return summarize(self.scored(prompts, seeds, self.rewards.by_name))
 
     def scored(

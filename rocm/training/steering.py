@@ -79,7 +79,7 @@ def _judged_strengths(setup: Setup, scales: Scales, step: int, own: Scores) -> d
     judged = {1.0: own[judge] / scales[judge].deviation}
     for strengths in ((0.5,), (0.25, 0.75)):
         for strength in strengths:
-            with scaled(unet, setup.learner.parameters, strength):
+            with scaled(unet, strength):
                 judged[strength] = look(setup, step)[judge] / scales[judge].deviation
         if _strongest(judged) == 1:
             break
@@ -182,7 +182,7 @@ def _back(setup: Setup, change: float) -> tuple[Budget, str]:
 def _look_at_clean(setup: Setup, step: int) -> Scores:
     clean, learner = _control(setup).clean, setup.learner
     if clean is None:  # no judge steers: the start is compared with the base model
-        with scaled(setup.model.pipeline.unet, learner.parameters, 0.0):
+        with scaled(setup.model.pipeline.unet, 0.0):
             return look(setup, step)
     with learner.lent(clean["parameters"]):
         return look(setup, step)

@@ -3,7 +3,7 @@
 import re
 
 from rocm.algorithms.divergences import DIVERGENCES
-from rocm.config import RunConfig, generation, objective
+from rocm.config import generation, objective
 from rocm.config.algorithms import ALGORITHMS
 from rocm.models.load import LOADERS
 from rocm.storage.paths import ROOT
@@ -36,10 +36,3 @@ def test_every_loss_and_advantage_of_the_table_exists():
 def test_the_names_without_torch_are_those_of_the_functions():
     assert set(objective.DIVERGENCES) == set(DIVERGENCES)
     assert set(generation.SAMPLERS) == set(LOADERS)
-
-
-def test_a_variant_of_an_algorithm_is_chosen_by_its_loss():
-    config = RunConfig.load("tiny-rlcm", policy_loss="rebel", batch_size=4, pictures_per_prompt=2)
-    assert config.method.loss == "rebel"
-    assert config.method.compares_pairs
-    assert RunConfig.load("tiny-rlcm").method.loss == "ppo"

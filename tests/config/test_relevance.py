@@ -3,7 +3,7 @@
 import pytest
 
 from rocm.config import RunConfig
-from rocm.config.policy_gradient import PolicyGradientSettings
+from rocm.config.objective import PolicyGradientSettings
 from rocm.config.relevance import unread_settings
 
 READ = [

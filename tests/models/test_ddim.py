@@ -5,37 +5,29 @@ from itertools import pairwise
 
 import pytest
 import torch
-from diffusers import DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import DDIMScheduler
 
 from rocm.algorithms.mdp import decisions, log_probs, play
 from rocm.algorithms.schedule import ddim_schedule
 from rocm.algorithms.trajectory import batch_noise, denoised_along, rollout
-from rocm.config import RunConfig
 from rocm.errors import ConfigError
 from rocm.models.consistency import load_model
 from rocm.models.ddim import load_diffusion
-from rocm.models.lora import add_adapter
-from rocm.runs.run_dir import RunDir
 from rocm.training.loop import train
-from tests.tiny_pipeline import random_pipeline
+from tests.families import random_adapter
+from tests.tiny_pipeline import BETAS, random_diffusion
 
 PROMPTS = ["a red apple", "a whale"]
 
 
 @pytest.fixture(scope="module", params=["epsilon", "v_prediction"])
 def diffusion_dir(request, tmp_path_factory):
-    """A Stable Diffusion folder with random weights, made from the random consistency model."""
-    parts = random_pipeline(seed=0).components
-    config = {**parts["unet"].config, "time_cond_proj_dim": None}
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(1)
-        parts["unet"] = UNet2DConditionModel.from_config(config)
-    settings = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
-    settings |= {"clip_sample": False, "steps_offset": 1, "prediction_type": request.param}
-    parts["scheduler"] = DDIMScheduler(**settings)
-    parts.pop("image_encoder", None)
+    """A Stable Diffusion folder with random weights and the scheduler of DDIM."""
+    settings = {**BETAS, "clip_sample": False, "steps_offset": 1}
+    pipeline = random_diffusion(seed=0)
+    pipeline.scheduler = DDIMScheduler(**settings, prediction_type=request.param)
     folder = tmp_path_factory.mktemp("diffusion")
-    StableDiffusionPipeline(**parts, requires_safety_checker=False).save_pretrained(folder)
+    pipeline.save_pretrained(folder)
     return folder
 
 
@@ -103,8 +95,7 @@ def test_reference_is_the_model_without_its_adapter_and_passes_count_both_prompt
     timesteps = torch.tensor([501, 501])
     with torch.no_grad():
         before = model.policy(context, 5.0)(state, timesteps)
-    for parameter in add_adapter(model.pipeline.unet, 4, 8, ["to_q", "to_v"], 0):
-        parameter.data = torch.randn(parameter.shape) * 0.3
+    random_adapter(model.pipeline.unet)
     started = model.passes.forward
     with torch.no_grad():
         assert torch.equal(model.reference(context, 5.0)(state, timesteps), before)
@@ -123,14 +114,11 @@ def test_a_model_of_the_other_kind_is_refused(diffusion_dir, tiny_pipeline_dir):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("algorithm", ["rlcm", "d3po", "dpok", "rocm"])
-def test_every_algorithm_trains_with_the_ddim_sampler(algorithm, diffusion_dir, tmp_path):
-    (tmp_path / "prompts.txt").write_text("\n".join(f"picture {number}" for number in range(9)))
-    settings = {"sampler": "ddim", "model": str(diffusion_dir), "device": "cpu", "track": ""}
-    settings |= {"prompts": str(tmp_path / "prompts.txt"), "num_eval_prompts": 2, "judge": ""}
-    settings |= {"num_inference_steps": 10, "guidance_scale": 5, "num_steps": 2}
-    settings |= {"batch_size": 2, "pictures_per_prompt": 2}
-    config = RunConfig(algorithm=algorithm, **settings)
-    rows = [progress.row for progress in train(RunDir.create(tmp_path / "run", config))]
+def test_every_algorithm_trains_with_the_ddim_sampler(algorithm, diffusion_dir, new_run):
+    settings = {"sampler": "ddim", "model": str(diffusion_dir), "num_inference_steps": 10}
+    settings |= {"guidance_scale": 5, "num_steps": 2, "pictures_per_prompt": 2}
+    run = new_run("run", algorithm=algorithm, **settings)
+    rows = [progress.row for progress in train(run)]
     assert rows[-1]["grad_norm"] > 0
     assert rows[1]["kl_nats"] == pytest.approx(0, abs=1e-6)
     assert rows[2]["kl_nats"] > 0

@@ -1,6 +1,7 @@
 """Adapters in other formats draw, in the programs' own readers, what ours draws."""
 
 import errno
+from functools import partial
 
 import pytest
 import torch
@@ -11,17 +12,22 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from rocm.cli.main import main
-from rocm.config import RunConfig
 from rocm.errors import ConfigError, MissingFile, RunError
 from rocm.models.consistency import load_model
 from rocm.models.export import export_merged, read_adapter
-from rocm.models.lora import METADATA, WEIGHTS, add_adapter, load_adapter, save_adapter
+from rocm.models.lora import METADATA, WEIGHTS, load_adapter, save_adapter
 from rocm.models.pipelines import TURBO
 from rocm.runs.adapters import find_adapter
-from rocm.runs.run_dir import RunDir
 from rocm.runs.share import export_adapter, push
 from rocm.training.loop import train
-from tests.families import levels_apart, name_of, our_picture, stock, stock_picture
+from tests.families import (
+    levels_apart,
+    name_of,
+    our_picture,
+    random_adapter,
+    stock,
+    stock_picture,
+)
 from tests.hub_server import serving
 
 FAMILIES = ("lcm", "sd+lora", "xl+lora")
@@ -32,9 +38,7 @@ def trained(request, models, tmp_path_factory):
     """A family, an adapter with random weights, rank 4 and alpha 12, and our picture with it."""
     model = load_model(name_of(models, request.param), "cpu")
     before = our_picture(model, 2.0)
-    generator = torch.Generator().manual_seed(0)
-    for parameter in add_adapter(model.pipeline.unet, 4, 12, ["to_q", "to_k", "to_out.0"], 0):
-        parameter.data = torch.randn(parameter.shape, generator=generator) * 0.2
+    random_adapter(model.pipeline.unet, alpha=12)
     folder = tmp_path_factory.mktemp("adapter")
     save_adapter(model.pipeline.unet, folder)
     ours = our_picture(model, 2.0)
@@ -96,22 +100,11 @@ def test_the_merged_model_draws_our_picture_in_stock_diffusers_and_here(models, 
 def test_a_merged_turbo_model_is_still_said_to_be_one(models, tmp_path):
     name = name_of(models, "turbo")
     unet = load_model(name, "cpu").pipeline.unet
-    add_adapter(unet, 4, 8, ["to_q"], seed=0)
+    random_adapter(unet)
     save_adapter(unet, tmp_path)
     (tmp_path / "merged").mkdir()
     export_merged(tmp_path, name, tmp_path / "merged")
     assert load_model(str(tmp_path / "merged"), "cpu").note == TURBO
-
-
-def test_an_adapter_of_another_family_is_refused_with_both_widths(models, tmp_path):
-    wide = load_model(name_of(models, "xl+lora"), "cpu").pipeline.unet
-    add_adapter(wide, 4, 8, ["to_q", "to_k"], seed=0)
-    save_adapter(wide, tmp_path)
-    narrow = load_model(name_of(models, "sd+lora"), "cpu")
-    with pytest.raises(ConfigError) as caught:
-        load_adapter(narrow.pipeline, tmp_path)
-    assert "text features of width 64, this one of 32" in str(caught.value)
-    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -119,12 +112,9 @@ def test_an_adapter_of_another_family_is_refused_with_both_widths(models, tmp_pa
 )
 def test_an_adapter_whose_rank_and_alpha_cannot_be_read_is_one_sentence(stated, tmp_path):
     save_file({"unet.x": torch.zeros(2, 2)}, tmp_path / WEIGHTS, {METADATA: stated})
-    model = load_model("assets/tiny-lcm", "cpu")
-    words = "is damaged: its rank and alpha cannot be read"
-    with pytest.raises(ConfigError, match=words):
-        load_adapter(model.pipeline, tmp_path)
-    with pytest.raises(ConfigError, match=words):
-        read_adapter(tmp_path)
+    for read in (read_adapter, partial(load_adapter, "no pipeline is asked")):
+        with pytest.raises(ConfigError, match="is damaged: its rank and alpha cannot be read"):
+            read(tmp_path)
 
 
 def test_an_export_onto_a_full_disk_leaves_nothing_and_works_once_there_is_room(
@@ -145,32 +135,32 @@ def test_an_export_onto_a_full_disk_leaves_nothing_and_works_once_there_is_room(
 
 
 def test_what_is_no_adapter_is_one_sentence(tmp_path):
-    def export(out):
-        adapter = find_adapter(str(tmp_path), tmp_path / "runs")
-        export_adapter(adapter, "assets/tiny-lcm", "kohya", out)
-
-    with pytest.raises(MissingFile, match="holds no adapter"):
-        export(tmp_path / "a")
     save_file({"unet.x.lora.down.weight": torch.zeros(2, 2)}, tmp_path / WEIGHTS)
+    adapter = find_adapter(str(tmp_path), tmp_path / "runs")
     with pytest.raises(ConfigError, match="lacks its rank and alpha"):
-        export(tmp_path / "b")
+        export_adapter(adapter, "assets/tiny-lcm", "kohya", tmp_path / "b")
     with pytest.raises(RunError, match="is not empty"):
-        export(tmp_path)
+        export_adapter(adapter, "assets/tiny-lcm", "kohya", tmp_path)
     with pytest.raises(ConfigError, match="no adapter to export"):
         export_adapter(find_adapter("base", tmp_path), "", "kohya", tmp_path / "c")
 
 
-def test_a_run_goes_to_the_hub_with_card_chart_and_pictures(models, tmp_path, monkeypatch, capsys):
-    settings = {"model": str(models / "lcm"), "track": "", "judge": "", "num_steps": 2}
-    settings |= {"num_eval_prompts": 2, "num_samples": 2, "batch_size": 1, "device": "cpu"}
-    run = RunDir.create(tmp_path / "run", RunConfig.load(settings), "test")
-    assert len(list(train(run))) == 3
-    words = [str(run.path), "--format", "kohya", "--out", str(tmp_path / "out")]
+@pytest.fixture
+def hub(monkeypatch):
     with serving() as hub:
         monkeypatch.setattr(constants, "ENDPOINT", hub.url)
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setenv("HF_TOKEN", "hf_test")
-        assert main(["export", *words, "--push-to-hub", "me/mine"]) == 0
+        yield hub
+
+
+def test_a_run_goes_to_the_hub_with_card_chart_and_pictures(
+    hub, new_run, tmp_path, monkeypatch, capsys
+):
+    run = new_run("run", num_steps=2)
+    assert len(list(train(run))) == 3
+    words = [str(run.path), "--format", "kohya", "--out", str(tmp_path / "out")]
+    monkeypatch.setenv("HF_TOKEN", "hf_test")
+    assert main(["export", *words, "--push-to-hub", "me/mine"]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == f"{hub.url}/me/mine"
     assert hub.created[0]["visibility"] == "private"
     files = hub.committed
@@ -182,23 +172,19 @@ def test_a_run_goes_to_the_hub_with_card_chart_and_pictures(models, tmp_path, mo
     assert sum(name.endswith(".webp") for name in files) == 2
 
 
-def test_a_refused_upload_keeps_the_folder_and_says_how_to_send_it(tmp_path, monkeypatch, capsys):
+def test_a_refused_upload_keeps_the_folder_and_says_how_to_send_it(hub, tmp_path, capsys):
     words = ["export", "assets/adapters/tiny-rlcm", "--out", str(tmp_path / "out")]
     assert main([*words, "--push-to-hub", "no name"]) == 2
     assert not (tmp_path / "out").exists()
-    with serving() as hub:
-        hub.refusal = (403, b"{}")
-        monkeypatch.setattr(constants, "ENDPOINT", hub.url)
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        assert main([*words, "--push-to-hub", "me/mine"]) == 2
+    hub.refusal = (403, b"{}")
+    assert main([*words, "--push-to-hub", "me/mine"]) == 2
     said = capsys.readouterr().err.splitlines()[-1]
     assert "me/mine could not be uploaded (HTTP 403): the hub forbids it" in said
     assert said.endswith(f"hf upload me/mine {tmp_path / 'out'}")
     assert (tmp_path / "out" / WEIGHTS).is_file()
 
 
-def test_an_upload_without_a_network_is_one_sentence(tmp_path, monkeypatch):
+def test_an_upload_without_a_network_is_one_sentence(hub, tmp_path, monkeypatch):
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     with pytest.raises(MissingFile, match=r"me/mine cannot be reached: http://127\.0\.0\.1:9 does"):
         push(tmp_path, "me/mine", is_public=False)

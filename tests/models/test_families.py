@@ -3,11 +3,10 @@
 import numpy
 import pytest
 
-from rocm.config import RunConfig
 from rocm.errors import ConfigError
 from rocm.models.consistency import load_model
 from rocm.models.lora import load_adapter
-from rocm.runs.run_dir import RunDir
+from rocm.models.pipelines import TURBO
 from rocm.training.loop import train
 from tests.families import FAMILIES, levels_apart, name_of, our_picture, stock, stock_picture
 
@@ -15,6 +14,7 @@ from tests.families import FAMILIES, levels_apart, name_of, our_picture, stock, 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_picture_of_every_family_is_that_of_stock_diffusers(models, family):
     model, pipeline = load_model(name_of(models, family), "cpu"), stock(models, family)
+    assert model.note == (TURBO if family == "turbo" else "")
     for guidance_scale, passes in zip((2.0, 1.0), FAMILIES[family], strict=True):
         before = model.passes.forward
         ours = our_picture(model, guidance_scale)
@@ -34,12 +34,10 @@ def test_guidance_leads_away_from_zeros_in_sdxl_and_from_the_empty_prompt_elsewh
 @pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_two_updates_of_every_family_are_saved_and_draw_the_same_in_stock_diffusers(
-    models, family, tmp_path
+    models, family, new_run
 ):
-    settings = {"model": name_of(models, family), "reward": "colorfulness", "track": ""}
-    settings |= {"judge": "", "num_steps": 2, "learning_rate": 0.05, "guidance_scale": 2}
-    settings |= {"num_eval_prompts": 2, "num_samples": 2, "batch_size": 2, "device": "cpu"}
-    run = RunDir.create(tmp_path / "run", RunConfig.load(settings), "test")
+    settings = {"num_steps": 2, "learning_rate": 0.05, "guidance_scale": 2}
+    run = new_run("run", model=name_of(models, family), **settings)
     rows = [progress.row for progress in train(run)]
     assert len(rows) == 3
     assert rows[2]["divergence"] > 0
@@ -52,12 +50,6 @@ def test_two_updates_of_every_family_are_saved_and_draw_the_same_in_stock_diffus
     pipeline.set_adapters([*(["lcm"] if family.endswith("lora") else []), "ours"])
     assert levels_apart(ours, stock_picture(pipeline, 2.0)) <= 1
     assert levels_apart(ours, before) > 2
-
-
-def test_a_turbo_model_is_labeled_and_the_others_are_not(models):
-    notes = {family: load_model(name_of(models, family), "cpu").note for family in FAMILIES}
-    assert notes.pop("turbo") == "not a consistency model, not in the paper"
-    assert set(notes.values()) == {""}
 
 
 @pytest.mark.parametrize(

@@ -3,47 +3,47 @@
 from mutated.mutation import read
 
 MUTATIONS = read("""
-@ rocm/algorithms/rlcm.py, tests/algorithms/test_rlcm_rebel.py
-rebel: flipped sign | test_first_gradient_of_a_linear_policy_is_the_hand_derivative
+@ rocm/algorithms/rlcm.py, tests/algorithms/test_policy_gradients.py
+rebel: flipped sign | test_first_loss_and_gradient_are_those_by_hand[rebel]
 - (explained - (advantages[0::2] - advantages[1::2]))
 + (explained + (advantages[0::2] - advantages[1::2]))
-rebel: mean for sum over decisions | test_first_gradient_of_a_linear_policy_is_the_hand_derivative
+rebel: mean for sum over decisions | test_first_loss_and_gradient_are_those_by_hand[rebel]
 - seen.old_log_probs).sum(0)
 + seen.old_log_probs).mean(0)
-rebel: sum for mean over pairs | test_loss_is_the_written_out_square_of_each_pair
+rebel: sum for mean over pairs | test_rebels_loss_is_the_written_out_square_of_each_pair
 - .square().mean()
 + .square().sum()
-rebel: ratio to the present policy | test_log_ratios_are_to_the_drawing_policy_and_summed
+rebel: ratio to the present policy | test_rebels_log_ratios_are_to_the_drawing_policy_and_summed
 - (seen.log_probs - seen.old_log_probs).sum(0)
 + (seen.log_probs - seen.log_probs.detach()).sum(0)
-@ rocm/algorithms/d3po.py, tests/algorithms/test_d3po.py
+@ rocm/algorithms/d3po.py, tests/algorithms/test_policy_gradients.py
 d3po: the worse picture preferred | test_the_better_picture_is_preferred_and_a_tie_prefers_none
 - torch.stack([sign, -sign], dim=1)
 + torch.stack([-sign, sign], dim=1)
-d3po: flipped sign | test_a_step_down_the_loss_makes_the_preferred_pictures_likelier
+d3po: flipped sign | test_a_step_down_the_loss_makes_the_better_pictures_likelier[d3po]
 - F.logsigmoid(margin)
 + F.logsigmoid(-margin)
-d3po: clip left out | test_a_ratio_outside_the_clip_range_sends_no_gradient
+d3po: clip left out | test_a_ratio_outside_d3pos_clip_range_sends_no_gradient
 - ratio.clamp(1 - rule.clip_range, 1 + rule.clip_range).log()
 + ratio.log()
-d3po: sum for mean over decisions | test_loss_is_the_written_out_one
+d3po: sum for mean over decisions | test_d3pos_loss_is_the_written_out_one
 - * is_decided).sum(1).mean()
 + * is_decided).sum(1).sum()
-d3po: ratio to the policy that drew | test_ratio_is_to_the_reference_and_not_to_the_policy_that_drew
+d3po: ratio to the policy that drew | test_d3pos_ratio_is_to_the_reference_not_the_drawing_policy
 - (seen.log_probs - reference).exp()
 + (seen.log_probs - seen.old_log_probs).exp()
 @ rocm/training/policy_update.py, tests/training/test_preferred.py
 d3po: the reward decides instead of the table | test_pictures_of_a_table_are_those_that_were_judged
 - winner_first.to(rewards) for rewards in values
 + rewards for rewards in values
-@ rocm/algorithms/dpok.py, tests/algorithms/test_dpok.py
-dpok: flipped sign | test_first_gradient_of_a_linear_policy_is_the_hand_derivative
+@ rocm/algorithms/dpok.py, tests/algorithms/test_policy_gradients.py
+dpok: flipped sign | test_first_loss_and_gradient_are_those_by_hand[dpok]
 - return -(advantages * ratio
 + return (advantages * ratio
-dpok: clip left out | test_loss_is_the_written_out_one_and_stops_outside_the_range_on_either_side
+dpok: clip left out | test_clipped_losses_are_written_out_and_stop_where_clipped
 - ratio.clamp(1 - clip_range, 1 + clip_range)
 + ratio
-dpok: sum for mean | test_loss_is_the_mean_over_decisions_and_pictures
+dpok: sum for mean | test_clipped_losses_are_means_over_decisions_and_pictures
 - 1 + clip_range)).mean()
 + 1 + clip_range)).sum()
 @ rocm/training/checkpoint.py, tests/training/test_loop.py

@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import CLIPConfig, CLIPModel
 
-from rocm.rewards.openai_clip import load_aesthetic, load_cosine, load_pickscore
+from rocm.rewards.clip import load_aesthetic, load_cosine, load_pickscore
 from rocm.rewards.preprocess import crop
 from scripts.reference.checkpoints import write_clip, write_head
 

@@ -8,11 +8,14 @@ from PIL import Image
 from rocm.rewards.color import (
     at_limit,
     colorfulness,
+    compressibility,
     contrast,
     edge_density,
+    incompressibility,
     saturation,
     smoothness,
 )
+from rocm.rewards.preprocess import to_pil
 
 REWARDS = [colorfulness, saturation, smoothness]
 
@@ -89,3 +92,13 @@ def test_edge_density_is_the_share_of_pixels_beside_a_step():
     image[..., 3:] = 1
     assert edge_density(image).item() == pytest.approx(4 / 16)
     assert edge_density(image * 0.05).item() == 0
+
+
+def test_size_is_that_of_the_file_and_has_no_gradient(tmp_path):
+    images = torch.cat([pictures(1, 32), torch.full((1, 3, 32, 32), 0.5)]).requires_grad_()
+    sizes = incompressibility(images)
+    for image, size in zip(images.detach(), sizes, strict=True):
+        to_pil(image).save(tmp_path / "picture.jpg", quality=95)
+        assert size.item() == pytest.approx((tmp_path / "picture.jpg").stat().st_size / 1000)
+    torch.testing.assert_close(compressibility(images), -sizes)
+    assert not sizes.requires_grad

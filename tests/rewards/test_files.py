@@ -1,7 +1,6 @@
 """Where published rewards' files are looked for, what is said where they are not, downloads."""
 
 import hashlib
-import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -61,11 +60,6 @@ def test_files_in_the_hubs_cache_are_found(tmp_path):
     path = put(repository / "snapshots" / PINNED["xswu/HPSv2"] / "HPS_v2_compressed.pt")
     assert find_weights("hpsv2") == [path]
     assert not is_usable("hpsv2.1")
-
-
-def test_every_repository_of_a_reward_is_pinned_to_a_commit():
-    files = [file for reward in PUBLISHED.values() for file in reward.files if not file.url]
-    assert all(re.fullmatch("[0-9a-f]{40}", PINNED[file.repository]) for file in files)
 
 
 @pytest.mark.parametrize("content", [b"vocabulary", b"other"])

@@ -8,7 +8,7 @@ from torchvision import transforms
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as TF
 
-from rocm.rewards.preprocess import DEVIATION, MEAN, crop, full_precision, pad
+from rocm.rewards.preprocess import DEVIATION, MEAN, crop, pad
 
 SIZES = [(512, 512), (64, 64), (224, 224), (320, 448), (449, 321)]
 NORMALIZE = transforms.Normalize(MEAN, DEVIATION)
@@ -62,8 +62,3 @@ def test_a_saturated_picture_can_still_be_led_back(level, size):
     loss = crop(image, 6).sum() * (1 if level else -1)
     loss.backward()
     assert (image.grad.sign() == (1 if level else -1)).all()
-
-
-def test_half_precision_is_raised_and_double_is_kept():
-    assert full_precision(torch.zeros(1, dtype=torch.bfloat16)).dtype == torch.float32
-    assert full_precision(torch.zeros(1, dtype=torch.float64)).dtype == torch.float64

@@ -107,11 +107,10 @@ def test_a_file_without_gradient_suits_the_algorithms_that_need_none(file):
 
 
 @pytest.mark.parametrize("settings", [{}, {"algorithm": "hybrid", "pictures_per_prompt": 2}])
-def test_a_run_resumes_with_its_copy_of_the_file(file, small_config, tmp_path, settings):
+def test_a_run_resumes_with_its_copy_of_the_file(file, new_run, settings):
     part = "blind" if settings else "warmth"
     reward = f"0.5*mine.py:{part}+0.5*colorfulness"
-    config = small_config(reward=reward, track="mine.py:warmth", num_steps=2, **settings)
-    run = RunDir.create(tmp_path / "run", config)
+    run = new_run("run", reward=reward, track="mine.py:warmth", num_steps=2, **settings)
     list(train(run))
     digest = hashlib.sha256(GOOD.encode()).hexdigest()
     assert run.manifest()["reward_files"][f"mine.py:{part}"]["sha256"] == digest
@@ -123,8 +122,8 @@ def test_a_run_resumes_with_its_copy_of_the_file(file, small_config, tmp_path, s
     assert "eval/reward/mine.py:warmth" in rows[-1]
 
 
-def test_a_changed_copy_is_refused(file, small_config, tmp_path):
-    run = RunDir.create(tmp_path / "run", small_config(reward="mine.py:warmth"))
+def test_a_changed_copy_is_refused(file, new_run):
+    run = new_run("run", reward="mine.py:warmth")
     (copy,) = user_copies(run.rewards_dir).values()
     assert copy.read_text() == GOOD
     copy.write_text(GOOD + "# changed")
@@ -132,8 +131,8 @@ def test_a_changed_copy_is_refused(file, small_config, tmp_path):
         user_copies(run.rewards_dir)
 
 
-def test_compare_measures_a_run_by_the_file_that_it_was_trained_on(file, small_config, tmp_path):
-    run = RunDir.create(tmp_path / "runs" / "one", small_config(reward="mine.py:warmth"))
+def test_compare_measures_a_run_by_the_file_that_it_was_trained_on(file, new_run, tmp_path):
+    run = new_run("runs/one", reward="mine.py:warmth")
     assert name_now("mine.py:warmth", run.rewards_dir) == "mine.py:warmth"
     file.write_text(GOOD + "# changed")
     name = name_now("mine.py:warmth", run.rewards_dir)
