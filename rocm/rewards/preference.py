@@ -26,6 +26,7 @@ from rocm.errors import ConfigError
 from rocm.rewards.base import Reward
 from rocm.rewards.checkpoint import read_state
 from rocm.rewards.preference_files import RECORD, TENSORS, read_preference
+from rocm.rewards.tower import CosineReward
 from rocm.storage.files import replace_folder
 
 CAUTION = 1.0
@@ -44,24 +45,23 @@ class Features:
     """
 
     rewards: Sequence[Reward]
-    embedding: Any  # a reward with the towers of `rocm.rewards.tower.Encoder`
+    embedding: CosineReward
     has_squares: bool = True
 
     @classmethod
     def of(cls, loaded: Mapping[str, Reward], rewards: Sequence[str], embedding: str) -> "Features":
-        """Features from loaded rewards; ConfigError if `embedding` has no towers."""
+        """Features from loaded rewards; ConfigError if `embedding` is no CLIP."""
         model = loaded[embedding]
-        if not hasattr(getattr(model, "encoder", model), "embed_images"):
+        if not isinstance(model, CosineReward):
             raise ConfigError(
-                f"embedding={embedding} embeds no pictures. Give a CLIP, such as tiny-clip, hpsv2, "
+                f"embedding={embedding} is no CLIP. Give a CLIP, such as tiny-clip, hpsv2, "
                 "pickscore or clipscore."
             )
         return cls([loaded[name] for name in rewards], model)
 
     def __call__(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
         """f (B, 2 K + 2 E) of B pictures (B, 3, H, W) in [0, 1] and their prompts."""
-        towers = getattr(self.embedding, "encoder", self.embedding)
-        seen = towers.embed_images(images)
+        seen = self.embedding.encoder.embed_images(images)
         values = [reward(images, prompts)[:, None] for reward in self.rewards]
         squares = [value.square() for value in values if self.has_squares]
         return torch.cat([*values, *squares, seen, seen * self.embedding.texts(prompts)], 1)

@@ -162,5 +162,5 @@ def test_a_bad_or_taken_name_is_refused(folder, name):
 
 
 def test_an_embedding_needs_towers():
-    with pytest.raises(ConfigError, match="embeds no pictures"):
+    with pytest.raises(ConfigError, match="no CLIP"):
         Features.of(load_rewards(["saturation"], CPU), [], "saturation")
