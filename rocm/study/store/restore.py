@@ -21,9 +21,9 @@ from sqlalchemy import Table
 
 from rocm.errors import StoreUnavailable, StudyError
 from rocm.study.store import chain
-from rocm.study.store.columns import metadata
 from rocm.study.store.database import DAMAGED, Change, Writing
 from rocm.study.store.store import Store
+from rocm.study.store.tables import metadata
 
 NAME = re.compile(r"(snapshot|journal)-(\d{6})\.(sqlite3|jsonl)")
 PARTS = ("", "-wal", "-shm")

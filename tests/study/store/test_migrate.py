@@ -6,10 +6,10 @@ from sqlalchemy import inspect, text
 
 from rocm.errors import StudyError
 from rocm.study.store import triggers
-from rocm.study.store.columns import metadata
 from rocm.study.store.database import Database, checked_url
 from rocm.study.store.migrate import MIGRATIONS, upgrade
 from rocm.study.store.store import Store
+from rocm.study.store.tables import metadata
 from tests.study.small import STUDY, rater, work
 
 LATER = """

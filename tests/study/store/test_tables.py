@@ -7,8 +7,8 @@ from sqlalchemy.exc import DataError, IntegrityError
 
 from rocm.study.design import lifecycle
 from rocm.study.store import tables
-from rocm.study.store.columns import metadata
 from rocm.study.store.store import Store
+from rocm.study.store.tables import metadata
 from tests.study.small import STUDY, answers, column, fill, rater, work
 
 REFUSED = (IntegrityError, DataError)
