@@ -3,7 +3,6 @@
 Only hashes of raters' tokens are stored. No method that takes a token tells an arm.
 """
 
-import json
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,18 +13,15 @@ from typing import Any
 from sqlalchemy import Row, select
 
 from rocm.errors import StudyError, StudyNotOpen, TrialExpired
-from rocm.study.store import assignment, chain, queries, rows, studies
+from rocm.study.store import assignment, chain, events, queries, rows, studies
 from rocm.study.store.database import Database, Writing, as_stored
 from rocm.study.store.migrate import upgrade
 from rocm.study.store.session import Answer, Screen, Session, Step, TrialQuestion, checked
 from rocm.study.store.studies import StudyContext
-from rocm.study.store.tables import event, exclusion, payment
+from rocm.study.store.tables import exclusion, payment
 from rocm.study.store.tables import rater as raters
 from rocm.study.store.tables import trial as trials
 from rocm.study.store.tables import vote as votes_table
-
-ADDRESSES = "addresses"
-"""Kind of the events that say how many addresses answers came from."""
 
 
 def _now() -> datetime:
@@ -205,8 +201,7 @@ class Store:
     def note_addresses(self, study_id: str, told: dict[str, int]) -> None:
         """Store how many answers came from how many addresses, and from the busiest of them."""
         with self.database.write() as w:
-            values = {"at": self.stamp(), "kind": ADDRESSES, "data_json": json.dumps(told)}
-            w.insert(event, study_id=study_id, **values)
+            events.note(w, study_id, self.stamp(), events.ADDRESSES, told)
 
     def expire(self) -> int:
         """Give back trials held longer than their lease, of every study; returns their number."""
@@ -255,9 +250,9 @@ class Store:
             if status == "withdrawn":
                 done = select(trials).where(own, trials.c.state == "done")
                 given_up += w.execute(done).all()
-                rule = {"rater_id": row.id, "rule": status, "created_at": self.stamp()}
-                w.insert(exclusion, study_id=row.study_id, **rule)
-                chain.note_withdrawal(w, row.study_id, row.id, rule["created_at"])
+                about, now = {"study_id": row.study_id, "rater_id": row.id}, self.stamp()
+                w.insert(exclusion, **about, rule=status, created_at=now)
+                events.note(w, **about, at=now, kind=events.WITHDREW, data={})
             assignment.give_back(w, assignment.counted_pairs(w, given_up))
             row = w.update(raters, raters.c.id == row.id, status=status)[0]
             return queries.current_step(w.connection, row)
