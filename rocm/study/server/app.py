@@ -22,9 +22,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rocm.errors import RocmError
 from rocm.storage.paths import ROOT
-from rocm.study.server import bodies
 from rocm.study.server.api import NAMED, STUDY, Api
-from rocm.study.server.bodies import Body, EmptyBody, object_of, read
+from rocm.study.server.bodies import Body, ConsentBody, JoinBody, TrialBody, VoteBody, read
 from rocm.study.server.limits import visitor
 from rocm.study.server.refusal import Refusal, as_refusal
 from rocm.study.store.backup import Backup, NoBackup
@@ -73,13 +72,13 @@ class Server:
     def routes(self) -> list[BaseRoute]:
         """Addresses, below `PLACE`."""
         of_token: list[tuple[str, type[Body], Act]] = [
-            ("consent", bodies.ConsentBody, self.api.consent),
-            ("decline", EmptyBody, self.api.decline),
-            ("trial", EmptyBody, self.api.trial),
-            ("shown", bodies.TrialBody, self.api.shown),
-            ("vote", bodies.VoteBody, self.api.vote),
-            ("skip", bodies.TrialBody, self.api.skip),
-            ("withdraw", EmptyBody, self.api.withdraw),
+            ("consent", ConsentBody, self.api.consent),
+            ("decline", Body, self.api.decline),
+            ("trial", Body, self.api.trial),
+            ("shown", TrialBody, self.api.shown),
+            ("vote", VoteBody, self.api.vote),
+            ("skip", TrialBody, self.api.skip),
+            ("withdraw", Body, self.api.withdraw),
         ]
         posts = [
             Route(f"/api/{name}", partial(self._act, kind, method), methods=["POST"])
@@ -104,7 +103,7 @@ class Server:
 
     async def _join(self, request: Request) -> Response:
         address = self._count(request)
-        body = read(bodies.JoinBody, object_of(await _body(request)))
+        body = read(JoinBody, await _body(request))
         kind = "named_joins" if body.source in NAMED else "joins"
         self.api.counter.check(kind, address)
         join = partial(self.api.join, request.path_params["study"], body)
@@ -112,21 +111,21 @@ class Server:
 
     async def _login(self, request: Request) -> Response:
         self._count(request)
-        body = read(EmptyBody, object_of(await _body(request)))
-        begin = partial(self.api.begin_login, request.path_params["study"], body)
+        read(Body, await _body(request))
+        begin = partial(self.api.begin_login, request.path_params["study"])
         return await self._answer(begin, self.logins)
 
     async def _act(self, kind: type[Body], method: Act, request: Request) -> Response:
         address = self._count(request)
         token = self._token(request)
-        body = read(kind, object_of(await _body(request)))
-        if isinstance(body, bodies.VoteBody):
-            return await self._answer(partial(self.api.vote, token, body, address))
-        return await self._answer(partial(method, token, body))
+        given = dict(read(kind, await _body(request)))
+        if kind is VoteBody:
+            given["address"] = address
+        return await self._answer(partial(method, token, **given))
 
     async def _progress(self, request: Request) -> Response:
         self._count(request)
-        return await self._answer(partial(self.api.progress, self._token(request), EmptyBody()))
+        return await self._answer(partial(self.api.progress, self._token(request)))
 
     async def _picture(self, request: Request) -> Response:
         self._count(request)

@@ -144,6 +144,7 @@ def test_odd_arrivals_are_one_sentence(client, store, body, words):
         ({}, "Answer exactly"),
         ({"answers": {"overall": {"side": "left", "rt_ms": 1.5}}}, "rt_ms"),
         ({"left_is": "a"}, "left_is"),
+        ({"answers": {"overall": LEFT["overall"] | {"left_is": "a"}}}, "left_is"),
         ({"answers": {str(n): {} for n in range(30)}}, "answers"),
     ],
 )

@@ -15,7 +15,7 @@ import pytest
 
 from rocm.storage.paths import ROOT
 from rocm.study.design import lifecycle
-from rocm.study.server.bodies import AnswerBody, ConsentBody, EmptyBody, JoinBody, VoteBody
+from rocm.study.server.bodies import JoinBody
 from rocm.study.server.start import server_of
 from rocm.study.store.store import Store
 from tests.hub_server import serving
@@ -37,11 +37,10 @@ def num_unsaved(home, settings, happens=lambda: None):
     opened(home)
     api = server_of(home, settings, True, False).api
     token = api.join(STUDY, JoinBody(source="link"))["token"]
-    api.consent(token, ConsentBody(version="1"))
-    before = api.trial(token, EmptyBody())
+    api.consent(token, "1")
+    before = api.trial(token)
     happens()
-    answers = {key: AnswerBody(**answer) for key, answer in ANSWERS.items()}
-    after = api.vote(token, VoteBody(trial=before["trial"]["id"], answers=answers))
+    after = api.vote(token, before["trial"]["id"], small.answers())
     api.store.close()
     return [step["progress"]["num_unsaved"] for step in (before, after)]
 
