@@ -183,15 +183,13 @@ def _source(stored: str, ext_hmac: str | None) -> str:
 
 def named_arms(connection: Connection, study_id: str) -> Arms:
     """Place in the recipe and name of each arm by its id; its code where the key is elsewhere."""
-    rows = connection.execute(select(t.arm).where(t.arm.c.study_id == study_id))
-    return {row.id: _named(row) for row in rows}
+    return {row.id: _named(row) for row in studies.rows_of(connection, t.arm, study_id)}
 
 
 def twin_arms(connection: Connection, study_id: str) -> set[int]:
     """Ids of the arms that draw another seed of an arm, for pairs within it."""
     twins = studies.info(connection, study_id).config.get("twins", {})
-    rows = connection.execute(select(t.arm.c.id, t.arm.c.code).where(t.arm.c.study_id == study_id))
-    return {row.id for row in rows if row.code in twins}
+    return {row.id for row in studies.rows_of(connection, t.arm, study_id) if row.code in twins}
 
 
 def _named(row: Any) -> tuple[int, str]:
@@ -215,10 +213,7 @@ def scores(connection: Connection, study_id: str) -> dict[str, dict[str, float]]
 
 def _rules(connection: Connection, study_id: str) -> dict[Any, list[str]]:
     rules: dict[Any, list[str]] = {}
-    rows = connection.execute(
-        select(t.exclusion).where(t.exclusion.c.study_id == study_id).order_by(t.exclusion.c.id)
-    )
-    for row in rows:
+    for row in studies.rows_of(connection, t.exclusion, study_id):
         key = ("rater", row.rater_id) if row.rater_id is not None else ("trial", row.trial_id)
         rules.setdefault(key, []).append(row.rule)
     return rules
