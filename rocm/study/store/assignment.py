@@ -53,23 +53,23 @@ def has_block(w: Writing, rater_id: int) -> bool:
 def _take_block(w: Writing, study: Row[Any], row: Row[Any], now: datetime) -> None:
     """Give a rater a planned block, or new pairs that lack votes; the study's row is locked."""
     taken = {"rater_id": row.id, "taken_at": as_stored(now)}
-    if row.source != "pilot":
-        free = (
-            select(block.c.id)
-            .where(block.c.study_id == study.id, block.c.origin == "planned")
-            .where(block.c.rater_id.is_(None))
-            .order_by(block.c.number)
-            .limit(1)
-            .with_for_update(skip_locked=True)
-        )
-        if (block_id := w.execute(free).scalar()) is not None:
-            w.update(block, block.c.id == block_id, **taken)
-            return
-    sided = _pilot_pairs(w, study, row) if row.source == "pilot" else _missing_pairs(w, study, now)
+    free = (
+        select(block.c.id)
+        .where(block.c.study_id == study.id, block.c.origin == "planned")
+        .where(block.c.rater_id.is_(None))
+        .order_by(block.c.number)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
+    if row.source == "pilot":
+        origin, sided = "pilot", _pilot_pairs(w, study, row)
+    elif (block_id := w.execute(free).scalar()) is not None:
+        w.update(block, block.c.id == block_id, **taken)
+        return
+    else:
+        origin, sided = "repair", _missing_pairs(w, study, now)
     if sided:
-        origin = "pilot" if row.source == "pilot" else "repair"
-        number = next_number(w, block, study.id)
-        store_block(w, study, number, origin, sided, **taken)
+        store_block(w, study, next_number(w, block, study.id), origin, sided, **taken)
 
 
 def store_block(

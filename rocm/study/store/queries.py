@@ -127,8 +127,6 @@ def _trial(held: Row[Any], shown: Row[Any]) -> Trial:
         prompt=shown.text,
         left=left,
         right=right,
-        position=held.position,
         is_practice=shown.kind == "practice",
         lease_until=held.lease_until,
-        is_shown=held.shown_at is not None,
     )

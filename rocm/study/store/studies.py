@@ -25,8 +25,6 @@ class StudyContext:
     votes_per_pair: int
     config: dict[str, Any]
     config_sha256: str | None
-    opened_at: str | None
-    closed_at: str | None
 
 
 def row(connection: Connection, study_id: str) -> Row[Any]:
@@ -117,6 +115,4 @@ def info_of(row: Row[Any]) -> StudyContext:
         votes_per_pair=row.votes_per_pair,
         config=parsed(row.config_json),
         config_sha256=row.config_sha256,
-        opened_at=row.opened_at,
-        closed_at=row.closed_at,
     )
