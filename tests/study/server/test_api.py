@@ -1,5 +1,4 @@
 import re
-from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -13,7 +12,7 @@ from rocm.study.statistics.votes import Votes
 from rocm.study.store import tables
 from rocm.study.store.identity import external_hmac, study_secret
 from rocm.study.store.invitations import invite
-from tests.study.server.conftest import Visitor, fill, full_disk
+from tests.study.server.conftest import Visitor, fill, full_disk, stored_bytes
 from tests.study.small import QUESTIONS, STUDY, column, count
 
 JOIN = f"/study/api/{STUDY}/join"
@@ -105,20 +104,15 @@ def test_who_declines_gets_no_trial(client):
     refused(rater.post("trial"), 400, "refused")
 
 
-def test_an_outside_id_is_stored_as_keyed_hash_only(client, store, tmp_path):
-    Visitor(client, "mturk", external_id="A1B2C3D4WORKER")
+@pytest.mark.parametrize("pays", [False, True])
+def test_an_outside_id_is_a_keyed_hash_and_kept_only_to_pay(serve, store, tmp_path, pays):
+    fill(store, tmp_path / "pictures", {"pays": pays})
+    lifecycle.open_study(store, STUDY)
+    Visitor(serve(), "mturk", external_id="A1B2C3D4WORKER")
     hashed = external_hmac(study_secret(tmp_path / "secrets", STUDY), "mturk", "A1B2C3D4WORKER")
     assert column(store, tables.rater.c.ext_hmac) == [hashed]
-    assert count(store, tables.payment) == 0
-    store.close()
-    assert all(b"A1B2C3D4WORKER" not in file.read_bytes() for file in tmp_path.glob("study*"))
-
-
-def test_an_outside_id_is_kept_for_payment_only_if_the_study_says_so(serve, store, tmp_path):
-    fill(store, tmp_path / "pictures", {"pays": True})
-    lifecycle.open_study(store, STUDY)
-    Visitor(serve(), "prolific", external_id="5f0c")
-    assert column(store, tables.payment.c.external_id) == ["5f0c"]
+    assert column(store, tables.payment.c.external_id) == ["A1B2C3D4WORKER"] * pays
+    assert (b"A1B2C3D4WORKER" in stored_bytes(store)) == pays
 
 
 @pytest.mark.parametrize(
@@ -277,8 +271,7 @@ def test_a_ballot_box_is_not_stuffed_unseen(serve, store, tmp_path):
     assert all("100% of the pairs were never shown" in " ".join(one.flags) for one in reports)
     said = study_progress(store, STUDY).few_addresses
     assert re.fullmatch(r"100 % of the last \d+ answers came from one address \(1 in all\)", said)
-    everything = b"".join(file.read_bytes() for file in tmp_path.glob("study*"))
-    assert b"testclient" not in everything
+    assert b"testclient" not in stored_bytes(store)
 
 
 def test_invited_raters_of_one_address_do_not_wait(serve, store, study):
@@ -288,17 +281,15 @@ def test_invited_raters_of_one_address_do_not_wait(serve, store, study):
     assert {answer.status_code for answer in answers} == {200}
 
 
-def test_who_looks_at_the_pictures_is_counted(serve, store, tmp_path, monkeypatch):
+def test_who_looks_at_the_pictures_is_counted(serve, store, tmp_path, clock):
     fill(store, tmp_path / "pictures", {"max_unseen_share": 0.5, "min_median_ms": 800})
     lifecycle.open_study(store, STUDY)
-    now = [datetime(2026, 1, 1, tzinfo=UTC)]
-    store.clock = lambda: now[0]
     rater = Visitor(serve())
     rater.agree()
     trial = rater.step("trial")["trial"]
     while trial:
         rater.step("shown", trial=trial["id"])
-        now[0] += timedelta(seconds=3)
+        clock.forward(0.05)
         trial = rater.vote(trial)["trial"]
     assert not any(vote.excluded or vote.unseen for vote in store.votes(STUDY))
 
