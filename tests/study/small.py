@@ -1,6 +1,7 @@
 """A study small enough to be worked through in a test."""
 
 import os
+import time
 
 from sqlalchemy import func, select
 
@@ -95,3 +96,10 @@ def work(store: Store, token: str, most: int = 1000) -> int:
         step = store.submit(token, step.trial.public_id, answers())
         done += 1
     return done
+
+
+def wait_until(is_so):
+    until = time.monotonic() + 30
+    while not is_so():
+        assert time.monotonic() < until
+        time.sleep(0.02)

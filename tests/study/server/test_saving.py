@@ -1,47 +1,31 @@
 """A rater is told that an answer is saved once a restart of the server cannot lose it."""
 
-import http.client
-import json
 import os
 import shutil
-import signal
-import socket
-import subprocess
-import sys
-import time
-from contextlib import contextmanager
 
-import pytest
-
-from rocm.storage.paths import ROOT
 from rocm.study.design import lifecycle
+from rocm.study.server.app import Server
 from rocm.study.server.bodies import JoinBody
 from rocm.study.server.start import server_of
-from rocm.study.store.store import Store
-from tests.hub_server import serving
-from tests.study import small
-from tests.study.small import STUDY, fill
-
-ANSWERS = {one["key"]: {"side": "left", "rt_ms": 1500} for one in small.QUESTIONS}
+from tests.study.conftest import PLACE
+from tests.study.small import STUDY, answers, fill, wait_until
 
 
-def opened(home):
-    home.mkdir()
-    store = Store.open(home / "study.sqlite3")
-    lifecycle.open_study(store, fill(store))
-    store.close()
+def begun(home, settings) -> tuple[Server, str, dict]:
+    """A server of an open study, a rater's token, and the rater's first step."""
+    server = server_of(home, settings, True, False)
+    lifecycle.open_study(server.api.store, fill(server.api.store))
+    token = server.api.join(STUDY, JoinBody(source="link"))["token"]
+    server.api.consent(token, "1")
+    return server, token, server.api.trial(token)
 
 
 def num_unsaved(home, settings, happens=lambda: None):
     """What a rater reads before and after an answer, between which something `happens`."""
-    opened(home)
-    api = server_of(home, settings, True, False).api
-    token = api.join(STUDY, JoinBody(source="link"))["token"]
-    api.consent(token, "1")
-    before = api.trial(token)
+    server, token, before = begun(home, settings)
     happens()
-    after = api.vote(token, before["trial"]["id"], small.answers())
-    api.store.close()
+    after = server.api.vote(token, before["trial"]["id"], answers())
+    server.api.store.close()
     return [step["progress"]["num_unsaved"] for step in (before, after)]
 
 
@@ -65,57 +49,27 @@ def test_nothing_is_saved_on_a_space_without_a_backup(tmp_path, caplog):
     assert "ROCM_BACKUP" in caplog.text
 
 
-@contextmanager
-def app(home, hub):
-    """A Space that serves raters; killed at the end, as a restart kills it. Gives its port."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    own = {"ROCM_HOME": str(home), "PORT": str(port), "ROCM_BACKUP": "hf://datasets/me/votes"}
-    environment = {**os.environ, **hub.environment, **own, "SPACE_ID": "me/space"}
-    command = [sys.executable, "app.py", "--mode", "study"]
-    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE)
-    try:
-        assert process.stdout.readline()
-        yield port
-    finally:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+def test_an_answer_is_called_saved_once_the_hub_has_it_and_outlives_the_disk(tmp_path, hub):
+    home, settings = tmp_path / "home", {"SPACE_ID": "me/space", "ROCM_BACKUP": PLACE}
+    server, token, step = begun(home, settings)
 
+    def unsaved():
+        return server.api.progress(token)["progress"]["num_unsaved"]
 
-def ask(port, path, token="", method="POST", **body):
-    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {token}"}
-    for _ in range(200):
-        line = http.client.HTTPConnection("127.0.0.1", port)
-        try:
-            line.request(method, f"/study/api/{path}", json.dumps(body), headers)
-            answer = line.getresponse()
-            assert answer.status == 200
-            return json.loads(answer.read())
-        except ConnectionRefusedError:
-            time.sleep(0.05)
-    raise AssertionError("the server does not listen")
-
-
-@pytest.mark.slow
-def test_an_answer_that_was_called_saved_outlives_a_killed_server_and_its_disk(tmp_path):
-    home = tmp_path / "home"
-    opened(home)
-    with serving() as hub:
-        hub.folders["datasets/me/votes"] = tmp_path / "hub"
-        (tmp_path / "hub").mkdir()
-        with app(home, hub) as port:
-            token = ask(port, f"{STUDY}/join", source="link")["token"]
-            ask(port, "consent", token, version="1")
-            trial = ask(port, "trial", token)["trial"]["id"]
-            now = ask(port, "vote", token, trial=trial, answers=ANSWERS)
-            assert now["progress"]["num_unsaved"] == 1
-            until = time.monotonic() + 120
-            while now["progress"]["num_unsaved"]:
-                assert time.monotonic() < until
-                time.sleep(0.2)
-                now = ask(port, "progress", token, method="GET")
-        shutil.rmtree(home)
-        with app(home, hub) as port:
-            again = ask(port, "progress", token, method="GET")["progress"]
-    assert (again["num_done"], again["num_unsaved"]) == (1, 0)
+    hub.refusal = (403, b"")
+    server.api.vote(token, step["trial"]["id"], answers())
+    votes = server.api.store.votes(STUDY)
+    wait_until(lambda: "403" in server.backup.status().error)
+    status = server.backup.status()
+    assert (unsaved(), status.num_saved, status.num_unsaved) == (1, 0, len(votes))
+    hub.refusal = None
+    wait_until(lambda: unsaved() == 0)
+    status = server.backup.status()
+    assert (status.num_saved, status.num_unsaved, status.error) == (len(votes), 0, "")
+    server.api.store.close()
+    shutil.rmtree(home)
+    again = server_of(home, settings, True, False).api
+    progress = again.progress(token)["progress"]
+    assert (progress["num_done"], progress["num_unsaved"]) == (1, 0)
+    assert again.store.votes(STUDY) == votes != []
+    again.store.close()

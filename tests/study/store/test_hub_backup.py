@@ -4,32 +4,13 @@ import time
 from itertools import count
 
 import pytest
-from huggingface_hub import constants
 
 from rocm.errors import ConfigError, MissingFile
 from rocm.study.design import lifecycle
-from rocm.study.store import backup as backups
 from rocm.study.store.backup import forget_the_past, open_store
 from rocm.study.store.erase import erase
-from tests.hub_server import serving
-from tests.study.small import STUDY, fill, rater, work
-
-PLACE = "hf://datasets/me/votes"
-
-
-@pytest.fixture
-def hub(tmp_path, monkeypatch):
-    """A hub with an empty repository, at the address that the library asks."""
-    with serving() as hub:
-        folder = tmp_path / "hub"
-        folder.mkdir()
-        hub.folders["datasets/me/votes"] = folder
-        monkeypatch.setattr(constants, "ENDPOINT", hub.url)
-        template = f"{hub.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(backups, "COPY_EVERY_S", 0.05)
-        yield hub
+from tests.study.conftest import PLACE
+from tests.study.small import STUDY, fill, rater, wait_until, work
 
 
 @pytest.fixture
@@ -43,31 +24,6 @@ def disks(tmp_path):
             yield folder / "study.sqlite3"
 
     return new()
-
-
-def wait_until(is_so):
-    until = time.monotonic() + 30
-    while not is_so():
-        assert time.monotonic() < until
-        time.sleep(0.02)
-
-
-def test_votes_are_saved_once_the_hub_has_them_and_come_back_from_there(hub, disks):
-    store, backup = open_store(next(disks), PLACE)
-    lifecycle.open_study(store, fill(store))
-    hub.refusal = (403, b"")
-    work(store, rater(store))
-    wait_until(lambda: "403" in backup.status().error)
-    votes = store.votes(STUDY)
-    assert (backup.status().num_saved, backup.status().num_unsaved) == (0, len(votes))
-    hub.refusal = None
-    wait_until(lambda: backup.status().num_unsaved == 0)
-    assert (backup.status().num_saved, backup.status().error) == (len(votes), "")
-    store.close()
-    again, _ = open_store(next(disks), PLACE)
-    assert again.votes(STUDY) == votes != []
-    work(again, rater(again))
-    again.close()
 
 
 def test_what_the_hub_did_not_take_is_lost_with_the_disk_and_was_never_called_saved(hub, disks):
