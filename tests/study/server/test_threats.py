@@ -2,7 +2,6 @@ import asyncio
 import json
 
 import pytest
-from starlette.websockets import WebSocketDisconnect
 
 from rocm.errors import StoreUnavailable
 from rocm.study.archive.export import csv_text
@@ -28,12 +27,6 @@ openapi.json theme.css manifest.json admin study.sqlite3""".split()
 def test_no_address_of_gradio_or_of_an_admin_is_there(client, method):
     codes = {path: client.request(method, f"/{path}").status_code for path in OF_GRADIO}
     assert set(codes.values()) == {404}, codes
-
-
-@pytest.mark.parametrize("path", ["gradio_api/queue/join", f"study/{STUDY}", "study/api/vote"])
-def test_no_websocket_is_accepted(client, path):
-    with pytest.raises(WebSocketDisconnect), client.websocket_connect(f"/{path}"):
-        pass
 
 
 def test_no_other_site_is_allowed_to_read_an_answer(client):
