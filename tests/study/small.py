@@ -79,8 +79,8 @@ def count(store: Store, table, *where) -> int:
         return connection.execute(select(func.count()).select_from(table).where(*where)).scalar()
 
 
-def rater(store: Store, source: str = "link", **identity) -> str:
-    token = store.join(STUDY, source, **identity).token
+def rater(store: Store, source: str = "link", study_id: str = STUDY, **identity) -> str:
+    token = store.join(study_id, source, **identity).token
     store.consent(token, "1")
     return token
 
@@ -99,7 +99,7 @@ def work(store: Store, token: str, most: int = 1000) -> int:
 
 
 def wait_until(is_so):
-    until = time.monotonic() + 30
+    until = time.monotonic() + 60
     while not is_so():
         assert time.monotonic() < until
         time.sleep(0.02)
