@@ -377,3 +377,9 @@ def test_a_rater_erased_without_the_backup_stays_erased(store, disk, bucket, bac
     again, _ = open_store(disk, bucket)
     assert again.votes(STUDY) == []
     again.close()
+
+
+def test_a_command_that_reads_makes_no_file(tmp_path, monkeypatch):
+    monkeypatch.setenv("ROCM_HOME", str(tmp_path / "home"))
+    assert main(["study", "status"]) == 2
+    assert not (tmp_path / "home").exists()

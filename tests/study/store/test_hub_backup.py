@@ -5,7 +5,7 @@ from itertools import count
 
 import pytest
 
-from rocm.errors import ConfigError, MissingFile
+from rocm.errors import ConfigError, MissingFile, StudyError
 from rocm.study.design import lifecycle
 from rocm.study.store.backup import forget_the_past, open_store
 from rocm.study.store.erase import erase
@@ -68,3 +68,12 @@ def test_a_copy_that_cannot_be_made_stops_the_start(hub, disks):
     for place in ("hf://buckets/me/votes", "hf://datasets/votes", "hf://datasets/me/votes@main"):
         with pytest.raises(ConfigError, match="hf://datasets/OWNER/NAME"):
             open_store(next(disks), place)
+
+
+@pytest.mark.parametrize("place", ["s3://bucket/votes", "hf:/datasets/a/b", "HF://datasets/a/b"])
+def test_an_address_of_another_kind_becomes_no_folder(place, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    was = sorted(tmp_path.rglob("*"))
+    with pytest.raises(StudyError, match="neither a folder nor"):
+        open_store(tmp_path / "study.sqlite3", place)
+    assert sorted(tmp_path.rglob("*")) == was
