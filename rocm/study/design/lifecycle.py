@@ -100,7 +100,7 @@ def close(store: Store, study_id: str) -> None:
         _running(w, study_id)
         issued = (trial.c.study_id == study_id, trial.c.state == "issued")
         expired = w.update(trial, *issued, state="expired")
-        assignment.give_back(w, assignment.counted_pairs(w, expired))
+        assignment.give_back(w, expired)
         now = store.stamp()
         w.update(study, study.c.id == study_id, status="closed", closed_at=now)
         note(w, study_id, now, "closed", {"expired": len(expired)})

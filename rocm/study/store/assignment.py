@@ -161,7 +161,7 @@ def expire(w: Writing, now: str) -> int:
     late = select(trial.c.id).where(due).with_for_update(skip_locked=True)
     ids = list(w.execute(late).scalars())
     expired = w.update(trial, trial.c.id.in_(ids), due, state="expired")
-    give_back(w, counted_pairs(w, expired))
+    give_back(w, expired)
     return len(expired)
 
 
@@ -189,13 +189,13 @@ def remaining(connection: Connection, row: Row[Any]) -> Sequence[Row[Any]]:
 
 def reopen(w: Writing, held: Row[Any]) -> bool:
     """Take an expired trial's place again, if it needs one; False if the place is gone."""
-    if not counted_pairs(w, [held]):
+    if not _counted_pairs(w, [held]):
         return True
     _lock_places(w)
     return _take_place(w, held.pair_id)
 
 
-def counted_pairs(w: Writing, held: Iterable[Row[Any]]) -> list[int]:
+def _counted_pairs(w: Writing, held: Iterable[Row[Any]]) -> list[int]:
     """Pairs of those trials that take a place."""
     ids = [row.id for row in held]
     statement = (
@@ -208,9 +208,9 @@ def counted_pairs(w: Writing, held: Iterable[Row[Any]]) -> list[int]:
     return list(w.execute(statement).scalars())
 
 
-def give_back(w: Writing, pairs: Iterable[int]) -> None:
-    """Free one place of each pair."""
-    counted = sorted(Counter(pairs).items())
+def give_back(w: Writing, held: Iterable[Row[Any]]) -> None:
+    """Free the places that these trials take."""
+    counted = sorted(Counter(_counted_pairs(w, held)).items())
     if counted:
         _lock_places(w)
     for pair_id, times in counted:

@@ -22,7 +22,7 @@ def erase(store: Store, study_id: str, number: int) -> int:
             select(trial).where(trial.c.rater_id == row.id, trial.c.state.in_(assignment.LIVE))
         ).all()
         if row.status != "withdrawn":
-            assignment.give_back(w, assignment.counted_pairs(w, live))
+            assignment.give_back(w, live)
         links = chain.links_of(w.connection, study_id, row.id)
         with triggers.lifted(w.connection):
             num_votes = w.connection.execute(delete(vote).where(vote.c.trial_id.in_(own))).rowcount

@@ -194,7 +194,7 @@ class Store:
                 raise StudyError("This study does not allow skipping. Give your best answer.")
             if held.state == "issued":
                 w.update(trials, trials.c.id == held.id, state="skipped")
-                assignment.give_back(w, assignment.counted_pairs(w, [held]))
+                assignment.give_back(w, [held])
             step = queries.next_step(w, row, study, self.clock())
             return replace(step, was_saved_before=held.state != "issued")
 
@@ -253,7 +253,7 @@ class Store:
                 about, now = {"study_id": row.study_id, "rater_id": row.id}, self.stamp()
                 w.insert(exclusion, **about, rule=status, created_at=now)
                 events.note(w, **about, at=now, kind=events.WITHDREW, data={})
-            assignment.give_back(w, assignment.counted_pairs(w, given_up))
+            assignment.give_back(w, given_up)
             row = w.update(raters, raters.c.id == row.id, status=status)[0]
             return queries.current_step(w.connection, row)
 
