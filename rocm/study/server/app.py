@@ -71,23 +71,22 @@ class Server:
 
     def routes(self) -> list[BaseRoute]:
         """Addresses, below `PLACE`."""
-        of_token: list[tuple[str, type[Body], Act]] = [
-            ("consent", ConsentBody, self.api.consent),
-            ("decline", Body, self.api.decline),
-            ("trial", Body, self.api.trial),
-            ("shown", TrialBody, self.api.shown),
-            ("vote", VoteBody, self.api.vote),
-            ("skip", TrialBody, self.api.skip),
-            ("withdraw", Body, self.api.withdraw),
-        ]
-        posts = [
-            Route(f"/api/{name}", partial(self._act, kind, method), methods=["POST"])
-            for name, kind, method in of_token
+        of_token: list[tuple[str, str, type[Body], Act]] = [
+            ("POST", "consent", ConsentBody, self.api.consent),
+            ("POST", "decline", Body, self.api.decline),
+            ("POST", "trial", Body, self.api.trial),
+            ("POST", "shown", TrialBody, self.api.shown),
+            ("POST", "vote", VoteBody, self.api.vote),
+            ("POST", "skip", TrialBody, self.api.skip),
+            ("POST", "withdraw", Body, self.api.withdraw),
+            ("GET", "progress", Body, self.api.progress),
         ]
         files = {path.name: path.read_bytes() for path in sorted(PAGE.iterdir())}
         return [
-            *posts,
-            Route("/api/progress", self._progress),
+            *(
+                Route(f"/api/{name}", partial(self._act, kind, act), methods=[method])
+                for method, name, kind, act in of_token
+            ),
             Route("/api/{study}", self._study),
             Route("/api/{study}/join", self._join, methods=["POST"]),
             Route("/api/{study}/login", self._login, methods=["POST"]),
@@ -115,17 +114,13 @@ class Server:
         begin = partial(self.api.begin_login, request.path_params["study"])
         return await self._answer(begin, self.logins)
 
-    async def _act(self, kind: type[Body], method: Act, request: Request) -> Response:
+    async def _act(self, kind: type[Body], act: Act, request: Request) -> Response:
         address = self._count(request)
         token = self._token(request)
-        given = dict(read(kind, await _body(request)))
+        given = dict(read(kind, await _body(request))) if request.method == "POST" else {}
         if kind is VoteBody:
             given["address"] = address
-        return await self._answer(partial(method, token, **given))
-
-    async def _progress(self, request: Request) -> Response:
-        self._count(request)
-        return await self._answer(partial(self.api.progress, self._token(request)))
+        return await self._answer(partial(act, token, **given))
 
     async def _picture(self, request: Request) -> Response:
         self._count(request)
