@@ -121,28 +121,25 @@ def test_what_cannot_be_saved_is_counted_and_saved_later(store, bucket, monkeypa
     assert_comes_back(store, bucket)
 
 
-def test_what_another_process_wrote_is_saved_with_the_next_commit(store, disk, bucket, backup):
-    other = Store.open(disk)
-    fill(other)
-    other.close()
-    lifecycle.open_study(store, STUDY)
-    assert_comes_back(store, bucket)
-
-
-def test_what_another_process_writes_during_a_snapshot_is_saved_with_the_next_commit(
-    store, disk, bucket, backup, monkeypatch
+@pytest.mark.parametrize("is_during_a_snapshot", [False, True])
+def test_what_another_process_writes_is_saved_with_the_next_commit(
+    is_during_a_snapshot, store, disk, bucket, backup, monkeypatch
 ):
-    move = backups._move
-
-    def meanwhile(source: Path, target: Path) -> None:
+    def write() -> None:
         other = Store.open(disk)
         fill(other)
         other.close()
+
+    def write_and_move(source: Path, target: Path, move=backups._move) -> None:
+        write()
         move(source, target)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(backups, "_move", meanwhile)
-        backup.snapshot()
+    if is_during_a_snapshot:
+        with monkeypatch.context() as patch:
+            patch.setattr(backups, "_move", write_and_move)
+            backup.snapshot()
+    else:
+        write()
     lifecycle.open_study(store, STUDY)
     assert_comes_back(store, bucket)
 
@@ -179,17 +176,6 @@ def test_what_is_deleted_can_come_back_into_the_backup(store, bucket, tmp_path, 
     deleted.take_out(STUDY)
     lifecycle.open_study(store, STUDY)
     assert_comes_back(store, bucket)
-
-
-def test_an_erased_rater_is_in_no_backup(store, bucket, backup):
-    lifecycle.open_study(store, fill(store))
-    token = store.join(STUDY, "prolific", ext_hmac="ab" * 32).token
-    store.consent(token, "1")
-    work(store, token)
-    assert any(b"ab" * 32 in file.read_bytes() for file in bucket.iterdir())
-    erase(store, STUDY, 1)
-    backup.forget_the_past()
-    assert not any(b"ab" * 32 in file.read_bytes() for file in bucket.iterdir())
 
 
 def test_a_damaged_snapshot_is_said_and_a_database_that_is_there_is_kept(

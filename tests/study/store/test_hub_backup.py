@@ -44,20 +44,20 @@ def test_what_the_hub_did_not_take_is_lost_with_the_disk_and_was_never_called_sa
     again.close()
 
 
-def test_an_erased_rater_is_in_no_file_and_no_history_of_the_hub(hub, disks):
-    file = next(disks)
-    store, backup = open_store(file, PLACE)
+@pytest.mark.parametrize("is_on_hub", [True, False])
+def test_an_erased_rater_is_in_no_file_and_no_history_of_a_backup(is_on_hub, hub, disks, tmp_path):
+    folder = hub.folders["datasets/me/votes"] if is_on_hub else tmp_path / "bucket"
+    place = PLACE if is_on_hub else str(folder)
+    store, backup = open_store(next(disks), place)
     lifecycle.open_study(store, fill(store))
-    token = store.join(STUDY, "prolific", ext_hmac="ab" * 32).token
-    store.consent(token, "1")
-    work(store, token)
+    work(store, rater(store, "prolific", ext_hmac="ab" * 32))
     wait_until(lambda: backup.status().num_unsaved == 0)
-    folder, before = hub.folders["datasets/me/votes"], hub.squashed
+    before = hub.squashed
     assert any(b"ab" * 32 in one.read_bytes() for one in folder.iterdir())
     erase(store, STUDY, 1)
-    forget_the_past(store.database, PLACE)
+    forget_the_past(store.database, place)
     assert not any(b"ab" * 32 in one.read_bytes() for one in folder.iterdir())
-    assert hub.squashed > before
+    assert hub.squashed > before or not is_on_hub
     store.close()
 
 
