@@ -112,37 +112,28 @@ def test_an_outside_id_is_a_keyed_hash_and_kept_only_to_pay(serve, store, tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("body", "words"),
+    ("act", "body", "code", "words"),
     [
-        ({"source": "friend"}, "not one of link"),
-        ({"source": "prolific"}, "external_id"),
-        ({"source": "link", "external_id": "x"}, "external_id"),
-        ({"source": "mturk", "external_id": "a b"}, "external_id"),
-        ([], "body"),
+        ("join", {"source": "friend"}, "refused", "not one of link"),
+        ("join", {"source": "prolific"}, "refused", "external_id"),
+        ("join", {"source": "link", "external_id": "x"}, "refused", "external_id"),
+        ("join", {"source": "mturk", "external_id": "a b"}, "bad_request", "external_id"),
+        ("join", [], "bad_request", "body"),
+        ("vote", {"trial": "x"}, "bad_request", "trial"),
+        ("vote", {}, "refused", "Answer exactly"),
+        ("vote", {"answers": {"overall": {"side": "left", "rt_ms": 1.5}}}, "bad_request", "rt_ms"),
+        ("vote", {"left_is": "a"}, "bad_request", "left_is"),
+        ("vote", {"answers": {"overall": {**LEFT["overall"], "x": 1}}}, "bad_request", "x"),
+        ("vote", {"answers": {str(n): {} for n in range(30)}}, "bad_request", "answers"),
     ],
 )
-def test_odd_arrivals_are_one_sentence(client, store, body, words):
-    answer = client.post(JOIN, json=body)
-    assert words in refused(answer, 400, answer.json()["error"]["code"])
-    assert count(store, tables.rater) == 0
-
-
-@pytest.mark.parametrize(
-    ("body", "words"),
-    [
-        ({"trial": "x"}, "trial"),
-        ({}, "Answer exactly"),
-        ({"answers": {"overall": {"side": "left", "rt_ms": 1.5}}}, "rt_ms"),
-        ({"left_is": "a"}, "left_is"),
-        ({"answers": {"overall": LEFT["overall"] | {"left_is": "a"}}}, "left_is"),
-        ({"answers": {str(n): {} for n in range(30)}}, "answers"),
-    ],
-)
-def test_odd_votes_are_one_sentence_and_store_nothing(visitor, store, body, words):
-    body = {"trial": visitor.step("trial")["trial"]["id"], "answers": {}} | body
-    code = "refused" if words == "Answer exactly" else "bad_request"
-    assert words in refused(visitor.post("vote", **body), 400, code)
-    assert count(store, tables.vote) == 0
+def test_odd_bodies_are_one_sentence_and_store_nothing(visitor, store, act, body, code, words):
+    if act == "vote":
+        body = {"trial": visitor.step("trial")["trial"]["id"], "answers": {}} | body
+    path = JOIN if act == "join" else f"/study/api/{act}"
+    answer = visitor.client.post(path, json=body, headers=visitor.headers)
+    assert words in refused(answer, 400, code)
+    assert (count(store, tables.vote), count(store, tables.rater)) == (0, 1)
 
 
 def test_a_closed_study_takes_no_answer(client, visitor, store):

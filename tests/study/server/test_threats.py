@@ -31,12 +31,6 @@ def test_no_address_of_gradio_of_an_admin_or_of_another_file_is_there(client, me
     assert set(codes.values()) <= {404, 405}, codes
 
 
-def test_no_other_site_is_allowed_to_read_an_answer(client):
-    foreign = {"Origin": "https://evil.example", "Access-Control-Request-Method": "POST"}
-    for answer in (client.options(JOIN, headers=foreign), client.get("/", headers=foreign)):
-        assert not [name for name in answer.headers if name.startswith("access-control")]
-
-
 def test_a_slash_too_many_leads_an_outside_id_to_no_other_address(client):
     query = "?PROLIFIC_PID=5f"
     for path, expected in (
