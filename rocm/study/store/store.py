@@ -151,8 +151,7 @@ class Store:
     def shown(self, token: str, public_id: str) -> None:
         """Store when both pictures of an open trial were first on the screen."""
         with self.database.write() as w:
-            row = queries.rater(w.connection, token, locked=True)
-            held = queries.own_trial(w.connection, row, public_id)
+            _, held = queries.own_trial(w.connection, token, public_id)
             if held.state == "issued" and held.shown_at is None:
                 w.update(trials, trials.c.id == held.id, shown_at=self.stamp())
 
@@ -170,8 +169,7 @@ class Store:
         """
 
         def vote(w: Writing) -> Step:
-            row = queries.rater(w.connection, token, locked=True)
-            held = queries.own_trial(w.connection, row, public_id)
+            row, held = queries.own_trial(w.connection, token, public_id)
             study = studies.locked(w, row.study_id)
             was_saved_before = held.state == "done"
             if not was_saved_before:
@@ -187,8 +185,7 @@ class Store:
     def skip(self, token: str, public_id: str) -> Step:
         """Store no vote for a pair, free its place for another rater, and give the next trial."""
         with self.database.write() as w:
-            row = queries.rater(w.connection, token, locked=True)
-            held = queries.own_trial(w.connection, row, public_id)
+            row, held = queries.own_trial(w.connection, token, public_id)
             study = studies.locked(w, row.study_id)
             if not assignment.design(study).get("allow_skip", True):
                 raise StudyError("This study does not allow skipping. Give your best answer.")
