@@ -30,9 +30,6 @@ PARTS = ("", "-wal", "-shm")
 WAIT_S = 20.0
 log = logging.getLogger(__name__)
 
-Answered = tuple[str, int, str]
-"""A trial with votes: its study, its rater's number, its public id."""
-
 
 @dataclass
 class Contents:
@@ -49,21 +46,6 @@ class Contents:
     raters: dict[int, tuple[str, int]] = field(default_factory=dict)
     trials: dict[str, int] = field(default_factory=dict)
     erased: set[tuple[str, int]] = field(default_factory=set)
-
-    def lacks(self, other: "Contents") -> bool:
-        """Whether `other` holds a study or an answered trial that is not here, nor erased here."""
-        new = other._answered() - self._answered()
-        missing = {vote for vote in new if vote[:2] not in self.erased}
-        is_new = bool(other.studies) and not self.studies
-        return is_new or bool(other._frozen() - self._frozen() or missing)
-
-    def _frozen(self) -> set[str]:
-        return {study_id for study_id, is_frozen in self.studies.items() if is_frozen}
-
-    def _answered(self) -> set[Answered]:
-        trials = self.trials.items()  # some of raters whose snapshot is lost
-        by_rater = ((*self.raters[rater], name) for name, rater in trials if rater in self.raters)
-        return {vote for vote in by_rater if self.studies.get(vote[0])}
 
     def add_database(self, connection: sqlite3.Connection) -> "Contents":
         """Add what a database holds."""
@@ -84,6 +66,22 @@ class Contents:
                 self.raters[row["id"]] = row["study_id"], row["number"]
             elif name == "trial" and row["state"] == "done":
                 self.trials[row["public_id"]] = row["rater_id"]
+
+    def lacks(self, other: "Contents") -> bool:
+        """Whether `other` holds a study or an answered trial that is not here, nor erased here."""
+        new = other._answered() - self._answered()
+        missing = {vote for vote in new if vote[:2] not in self.erased}
+        is_new = bool(other.studies) and not self.studies
+        return is_new or bool(other._frozen() - self._frozen() or missing)
+
+    def _frozen(self) -> set[str]:
+        return {study_id for study_id, is_frozen in self.studies.items() if is_frozen}
+
+    def _answered(self) -> set[tuple[str, int, str]]:
+        """Study, rater's number and public id of each answered trial of a frozen study."""
+        trials = self.trials.items()  # some of raters whose snapshot is lost
+        by_rater = ((*self.raters[rater], name) for name, rater in trials if rater in self.raters)
+        return {vote for vote in by_rater if self.studies.get(vote[0])}
 
 
 def kept(folder: Path) -> Contents:
