@@ -49,22 +49,19 @@ def _drawn(seed: str) -> int:
     return int.from_bytes(sha256(seed.encode()).digest()[:6], "big")
 
 
-def add_damaged(store: Store, pictures: Pictures, study_id: str) -> None:
+def add_damaged(store: Store, pictures: Pictures, study_id: str, recipe: Recipe) -> None:
     """Make the damaged copy of an arm's picture for each check."""
     arms, prompts = arms_and_prompts(store, study_id)
     copies = next((row for row in arms if row.role == "damaged"), None)
     if copies is None:
         return
-    config = store.study(study_id).config
     with store.database.read() as connection:
         images = connection.execute(
             select(image).where(image.c.study_id == study_id).order_by(image.c.prompt_id)
         ).all()
     done = {(row.prompt_id, row.seed) for row in images if row.arm_id == copies.id}
-    checked = {
-        row.id: checked_arm(arms, config["seed"], row.text)
-        for row in prompts[config["prompt_set"]["num"] + config["design"]["practice"] :]
-    }
+    first_check = recipe.prompts.num + recipe.practice
+    checked = {row.id: checked_arm(arms, recipe.seed, row.text) for row in prompts[first_check:]}
     for row in images:
         if row.arm_id != checked.get(row.prompt_id) or (row.prompt_id, row.seed) in done:
             continue
