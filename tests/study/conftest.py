@@ -14,10 +14,15 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from huggingface_hub import constants
 
 from rocm.study.design import lifecycle
+from rocm.study.store import backup as backups
 from rocm.study.store.store import Store
+from tests.hub_server import Hub, serving
 from tests.study.small import STUDY, fill
+
+PLACE = "hf://datasets/me/votes"
 
 
 class Clock:
@@ -131,3 +136,18 @@ def study(store) -> str:
     """An open study: 6 main pairs of 2 votes each, 4 blocks of practice, 3 main pairs, a check."""
     lifecycle.open_study(store, fill(store))
     return STUDY
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch) -> Iterator[Hub]:
+    """A hub with an empty repository at `PLACE`, at the address that the library asks."""
+    with serving() as hub:
+        folder = tmp_path / "hub"
+        folder.mkdir()
+        hub.folders["datasets/me/votes"] = folder
+        monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+        template = f"{hub.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(backups, "COPY_EVERY_S", 0.05)
+        yield hub

@@ -1,6 +1,7 @@
 """A study small enough to be worked through in a test."""
 
 import os
+import time
 
 from sqlalchemy import func, select
 
@@ -78,8 +79,8 @@ def count(store: Store, table, *where) -> int:
         return connection.execute(select(func.count()).select_from(table).where(*where)).scalar()
 
 
-def rater(store: Store, source: str = "link", **identity) -> str:
-    token = store.join(STUDY, source, **identity).token
+def rater(store: Store, source: str = "link", study_id: str = STUDY, **identity) -> str:
+    token = store.join(study_id, source, **identity).token
     store.consent(token, "1")
     return token
 
@@ -95,3 +96,10 @@ def work(store: Store, token: str, most: int = 1000) -> int:
         step = store.submit(token, step.trial.public_id, answers())
         done += 1
     return done
+
+
+def wait_until(is_so):
+    until = time.monotonic() + 60
+    while not is_so():
+        assert time.monotonic() < until
+        time.sleep(0.02)

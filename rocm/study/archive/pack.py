@@ -20,15 +20,15 @@ from rocm.study.archive.untrusted import AGAIN, DESIGN, REFERENCES, VOTED, Bundl
 from rocm.study.archive.verify import frozen_faults, vote_faults
 from rocm.study.design.manifest import ARM_FIELDS, canonical, digest, key
 from rocm.study.store import chain, studies
-from rocm.study.store.columns import metadata
 from rocm.study.store.database import Writing
+from rocm.study.store.events import ADDRESSES, CHAINED, ERASED
 from rocm.study.store.pictures import Pictures
-from rocm.study.store.store import ADDRESSES, Store
-from rocm.study.store.tables import arm, block, image, rater, score, study
+from rocm.study.store.store import Store
+from rocm.study.store.tables import arm, block, image, metadata, rater, score, study
 from rocm.study.store.tables import chain as ends
 
 Ids = dict[str, dict[int, int]]  # new ids by the zip's, by table
-LATER = ("paused", "open", "closed", chain.CHAINED, ADDRESSES, "erased")
+LATER = ("paused", "open", "closed", CHAINED, ADDRESSES, ERASED)
 """Events that are no part of a study that begins."""
 SECRET = (*(name for name in ARM_FIELDS if name != "role"), "params_json")
 

@@ -21,7 +21,7 @@ from sqlalchemy import Table
 from rocm.errors import ConfigError, MissingFile, StudyError
 from rocm.study.design.manifest import canonical
 from rocm.study.design.recipe import PLAN_NUMBERS, PLAN_TEXTS, Recipe
-from rocm.study.store.columns import metadata
+from rocm.study.store.tables import metadata
 
 DESIGN = ("question", "prompt", "arm", "image", "pair", "block", "slot", "event")
 VOTED = ("question", "prompt", "arm", "image", "pair", "rater", "block", "slot", "trial", "vote",

@@ -11,6 +11,7 @@ from rocm.errors import MissingFile
 from rocm.study.design.lineage import chain_faults, earlier_studies
 from rocm.study.design.manifest import canonical, digest, key, manifest
 from rocm.study.store import assignment, chain, queries, triggers
+from rocm.study.store.events import ERASED, WITHDREW, noted
 from rocm.study.store.pictures import Pictures
 from rocm.study.store.store import Store
 from rocm.study.store.tables import (
@@ -185,9 +186,7 @@ def _exclusions(connection: Connection, study_id: str) -> list[str]:
     mine = rater.c.study_id == study_id
     left = select(rater.c.id).where(mine, rater.c.status == "withdrawn")
     out = select(exclusion).where(exclusion.c.study_id == study_id)
-    told = select(event.c.rater_id).where(
-        event.c.study_id == study_id, event.c.kind == chain.WITHDREW
-    )
+    told = select(event.c.rater_id).where(event.c.study_id == study_id, event.c.kind == WITHDREW)
     withdrawn = set(connection.execute(left).scalars())
     excluded = {row.rater_id: row.rule for row in connection.execute(out)}
     events = set(connection.execute(told).scalars())
@@ -222,9 +221,6 @@ def _erased(connection: Connection, study_id: str) -> list[str]:
     """Numbers of raters have gaps only where a tombstone says so."""
     known = select(rater.c.number).where(rater.c.study_id == study_id)
     numbers = set(connection.execute(known).scalars())
-    tombstones = connection.execute(
-        select(event.c.data_json).where(event.c.study_id == study_id, event.c.kind == "erased")
-    ).scalars()
-    gone = {json.loads(tombstone)["rater"] for tombstone in tombstones}
+    gone = {tombstone["rater"] for tombstone in noted(connection, study_id, ERASED)}
     missing = set(range(1, max(numbers | gone, default=0) + 1)) - numbers - gone
     return [f"Rater {number} is missing without having been erased." for number in sorted(missing)]

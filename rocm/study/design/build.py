@@ -105,7 +105,7 @@ def finish(work: Build, study_id: str, recipe: Recipe) -> None:
     with drawing(work.home, study_id):
         _draw(work, study_id, recipe)
         work.store.study(study_id)  # raises if the draft was deleted meanwhile
-        add_damaged(work.store, work.pictures, study_id)
+        add_damaged(work.store, work.pictures, study_id, recipe)
         add_pairs(work.store, study_id, recipe)
 
 

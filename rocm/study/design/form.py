@@ -11,23 +11,14 @@ from rocm.errors import ConfigError
 from rocm.evaluation.request import check_prompts
 from rocm.runs.adapters import RUN, Adapter, check_fit, check_same_model, find_adapter
 from rocm.storage.files import make_folder, write_atomic
-from rocm.study.design.recipe import QUESTIONS, Prompts, Recipe, num_check_prompts
+from rocm.study.design.recipe import QUESTIONS, Consent, Prompts, Recipe, num_check_prompts
 from rocm.study.store.blocks import MIN_GAP
 
 TYPED = "typed"
-
-
 # What stands in for answers that change no size while they are missing.
-UNFINISHED = {
-    "title": "-",
-    "instructions": "-",
-    "consent.text": "-",
-    "consent.version": "-",
-    "consent.contact": "---",
+TEXTS = ("title", "instructions", *(f"consent.{name}" for name in Consent.model_fields))
+UNFINISHED = dict.fromkeys(TEXTS, "---") | {
     "consent.min_age": 0,
-    "consent.ethics": "-",
-    "consent.pay": "-",
-    "consent.retention": "-",
     "completion_url": "",
     "screen_out_url": "",
 }

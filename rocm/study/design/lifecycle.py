@@ -1,6 +1,5 @@
 """From draft to closed: exclude pairs, freeze and open, pause, resume, add raters, close."""
 
-import json
 import secrets
 from typing import Any
 
@@ -11,8 +10,9 @@ from rocm.study.design.manifest import canonical, digest, key, manifest
 from rocm.study.store import assignment, queries, studies
 from rocm.study.store.blocks import balanced_blocks, sided_for_need
 from rocm.study.store.database import Writing
+from rocm.study.store.events import note
 from rocm.study.store.store import Store
-from rocm.study.store.tables import event, pair, question, study, trial
+from rocm.study.store.tables import pair, question, study, trial
 
 
 def insert_draft(w: Writing, study_id: str, config: dict[str, Any], created_at: str) -> None:
@@ -80,7 +80,7 @@ def open_study(store: Store, study_id: str) -> str:
         first = assignment.next_number(w, assignment.block, study_id)
         for number, sided in enumerate(blocks, start=first):
             assignment.store_block(w, row, number, "planned", sided)
-        _note(w, str(row.opened_at), study_id, "opened", {"blocks": len(blocks)})
+        note(w, study_id, str(row.opened_at), "opened", {"blocks": len(blocks)})
     return str(row.config_sha256)
 
 
@@ -100,10 +100,10 @@ def close(store: Store, study_id: str) -> None:
         _running(w, study_id)
         issued = (trial.c.study_id == study_id, trial.c.state == "issued")
         expired = w.update(trial, *issued, state="expired")
-        assignment.give_back(w, assignment.counted_pairs(w, expired))
+        assignment.give_back(w, expired)
         now = store.stamp()
         w.update(study, study.c.id == study_id, status="closed", closed_at=now)
-        _note(w, now, study_id, "closed", {"expired": len(expired)})
+        note(w, study_id, now, "closed", {"expired": len(expired)})
 
 
 def add_raters(store: Store, study_id: str, num_raters: int) -> int:
@@ -121,7 +121,7 @@ def add_raters(store: Store, study_id: str, num_raters: int) -> int:
             sided = sided_for_need(chosen, *assignment.planned_sides(w, chosen))
             assignment.store_block(w, row, number + offset, "planned", sided)
         data = {"raters": num_raters, "votes": num_raters * size}
-        _note(w, store.stamp(), study_id, "raters added", data)
+        note(w, study_id, store.stamp(), "raters added", data)
     return num_raters * size
 
 
@@ -152,8 +152,4 @@ def _step(store: Store, study_id: str, before: str, after: str) -> None:
         if row.status != before:
             raise StudyError(f"The study is {row.status}. This needs a study that is {before}.")
         w.update(study, study.c.id == study_id, status=after)
-        _note(w, store.stamp(), study_id, after, {})
-
-
-def _note(w: Writing, at: str, study_id: str, kind: str, data: dict[str, Any]) -> None:
-    w.insert(event, study_id=study_id, at=at, kind=kind, data_json=json.dumps(data))
+        note(w, study_id, store.stamp(), after, {})

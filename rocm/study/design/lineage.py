@@ -5,17 +5,18 @@ the chain is votes -> reward -> adapter -> pictures -> votes -> claim.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Row, select
 
 from rocm.errors import ConfigError, MissingFile, StudyError
 from rocm.rewards.names import parse_mixture
 from rocm.rewards.preference_files import is_preference, read_preference
 from rocm.study.store import chain
+from rocm.study.store.studies import rows_of
 from rocm.study.store.tables import arm, study
 
 if TYPE_CHECKING:  # a server that only collects votes has not all that a run needs
@@ -59,31 +60,30 @@ def _of_table(file: Path) -> list[Lineage]:
     return [{"source": file.name, "sha256": hashed, "studies": studies}] if studies else []
 
 
-def lineages(connection: Connection, study_id: str) -> dict[str, list[Lineage]]:
-    """The lineage of each arm that learned from people, by its name; none without the key."""
-    rows = connection.execute(select(arm).where(arm.c.study_id == study_id).order_by(arm.c.id))
-    params = {row.name: json.loads(row.params_json) for row in rows if row.params_json}
-    return {name: own["lineage"] for name, own in params.items() if own.get("lineage")}
+def lineages(connection: Connection, study_id: str) -> list[tuple[Row[Any], list[Lineage]]]:
+    """The rows of arms that learned from people, each with its lineage; none without the key."""
+    rows = [row for row in rows_of(connection, arm, study_id) if row.params_json]
+    found = [(row, json.loads(row.params_json).get("lineage")) for row in rows]
+    return [(row, sources) for row, sources in found if sources]
 
 
 def chain_rows(connection: Connection, study_id: str) -> tuple[tuple[str, str], ...]:
     """Links of a study's chain in order, in words, each with its sha256; empty without lineage."""
-    arms = select(arm.c.name, arm.c.adapter_sha256).where(arm.c.study_id == study_id)
-    weights: Mapping[str, str] = {row.name: row.adapter_sha256 for row in connection.execute(arms)}
     rows: dict[str, str] = {}
-    for name, sources in sorted(lineages(connection, study_id).items()):
+    for learner, sources in sorted(lineages(connection, study_id), key=lambda own: own[0].name):
         for source in sources:
             for key, (manifest, end) in source["studies"].items():
                 rows[f"design of study {key}"] = manifest
                 rows[f"votes of study {key}"] = end or rows.get(f"votes of study {key}", "")
             rows[f"learned from them: {source['source']}"] = source["sha256"]
-        rows[f"adapter of arm {name}"] = weights[name]
+        rows[f"adapter of arm {learner.name}"] = learner.adapter_sha256
     return tuple((words, hashed) for words, hashed in rows.items() if hashed)
 
 
 def chain_faults(connection: Connection, study_id: str) -> Iterator[str]:
     """Links of a study's chain that are here and are not what the chain says, as sentences."""
-    for name, sources in lineages(connection, study_id).items():
+    for learner, sources in lineages(connection, study_id):
+        name = learner.name
         for source in sources:
             if _hash_here(source) not in ("", source["sha256"]):
                 yield f"{source['source']} is not the one that arm {name} was trained on."
@@ -97,8 +97,8 @@ def chain_faults(connection: Connection, study_id: str) -> Iterator[str]:
 
 def earlier_studies(connection: Connection, study_id: str) -> list[str]:
     """Ids of the studies that arms learned from and that are here."""
-    found = lineages(connection, study_id).values()
-    named = {key for sources in found for source in sources for key in source["studies"]}
+    found = lineages(connection, study_id)
+    named = {key for _, sources in found for source in sources for key in source["studies"]}
     return sorted(connection.execute(select(study.c.id).where(study.c.id.in_(named))).scalars())
 
 

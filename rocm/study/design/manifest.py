@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select
 
+from rocm.study.store.studies import rows_of
 from rocm.study.store.tables import arm, image, pair, prompt, study
 
 ARM_FIELDS = ("role", "name", "method", "reward", "base_model", "adapter_sha256")
@@ -29,21 +30,17 @@ def digest(document: Any) -> str:
 def key(connection: Connection, study_id: str) -> dict[str, Any]:
     """Study, nonce (so that nobody can guess the key), and the arms by their codes."""
     nonce = connection.execute(select(study.c.key_nonce).where(study.c.id == study_id)).scalar()
-    rows = connection.execute(select(arm).where(arm.c.study_id == study_id).order_by(arm.c.id))
     arms = {
         row.code: {name: getattr(row, name) for name in ARM_FIELDS}
         | {"params": json.loads(row.params_json) if row.params_json else None}
-        for row in rows
+        for row in rows_of(connection, arm, study_id)
     }
     return {"study": study_id, "nonce": nonce, "arms": arms}
 
 
 def manifest(connection: Connection, row: Row[Any], key_sha256: str) -> dict[str, Any]:
     """The frozen design of the draft `row`: plan, codes of the arms, prompts, pairs, pictures."""
-    arms = connection.execute(select(arm).where(arm.c.study_id == row.id).order_by(arm.c.id)).all()
-    prompts = connection.execute(
-        select(prompt).where(prompt.c.study_id == row.id).order_by(prompt.c.id)
-    ).all()
+    arms, prompts = (rows_of(connection, table, row.id) for table in (arm, prompt))
     plan: dict[str, Any] = json.loads(row.config_json)
     return {
         **plan,
@@ -61,9 +58,7 @@ def manifest(connection: Connection, row: Row[Any], key_sha256: str) -> dict[str
 def _pairs(connection: Connection, study_id: str, prompts: list[int], arms: Any) -> Any:
     codes = {row.id: row.code for row in arms}
     numbers = {prompt_id: number for number, prompt_id in enumerate(prompts)}
-    images = select(image).where(image.c.study_id == study_id)
-    pictures = {row.id: row for row in connection.execute(images)}
-    rows = connection.execute(select(pair).where(pair.c.study_id == study_id).order_by(pair.c.id))
+    pictures = {row.id: row for row in rows_of(connection, image, study_id)}
     return [
         {
             "prompt": numbers[row.prompt_id],
@@ -74,7 +69,7 @@ def _pairs(connection: Connection, study_id: str, prompts: list[int], arms: Any)
             "a": {"arm": codes[row.arm_a], **_picture(pictures[row.image_a])},
             "b": {"arm": codes[row.arm_b], **_picture(pictures[row.image_b])},
         }
-        for row in rows
+        for row in rows_of(connection, pair, study_id)
     ]
 
 

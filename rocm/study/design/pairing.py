@@ -1,6 +1,7 @@
 """Noise, pairs and attention checks of a study whose pictures are drawn."""
 
 import json
+from collections.abc import Sequence
 from hashlib import sha256
 from typing import Any
 
@@ -10,20 +11,18 @@ from sqlalchemy import Row, select
 from rocm.study.design.recipe import Recipe
 from rocm.study.store.pictures import Pictures, damaged
 from rocm.study.store.store import Store
+from rocm.study.store.studies import rows_of
 from rocm.study.store.tables import arm, image, pair, prompt
 
+Rows = Sequence[Row[Any]]
 SECOND_SEED = "seed_offset"
 """Setting of a twin: what is added to the noise seed of its pictures."""
 
 
-def arms_and_prompts(store: Store, study_id: str) -> tuple[list[Row[Any]], list[Row[Any]]]:
+def arms_and_prompts(store: Store, study_id: str) -> tuple[Rows, Rows]:
     """Arms and prompts of a study, in the order in which they were stored."""
-    arms, prompts = (
-        select(table).where(table.c.study_id == study_id).order_by(table.c.id)
-        for table in (arm, prompt)
-    )
     with store.database.read() as connection:
-        return list(connection.execute(arms)), list(connection.execute(prompts))
+        return rows_of(connection, arm, study_id), rows_of(connection, prompt, study_id)
 
 
 def is_twin(row: Row[Any]) -> bool:
@@ -34,37 +33,35 @@ def is_twin(row: Row[Any]) -> bool:
 def noise_seeds(recipe: Recipe, number: int, text: str) -> list[int]:
     """Noise seeds below 2**48 of prompt `number`, the same for every arm; one if extra."""
     num = recipe.seeds_per_prompt if number < recipe.prompts.num else 1
-    return [
-        int.from_bytes(sha256(f"{recipe.seed}|{k}|{text}".encode()).digest()[:6], "big")
-        for k in range(num)
-    ]
+    return [_drawn(f"{recipe.seed}|{k}|{text}") for k in range(num)]
 
 
-def checked_arm(arms: list[Row[Any]], seed: int, text: str) -> int:
+def checked_arm(arms: Rows, seed: int, text: str) -> int:
     """Id of the arm that a check shows; it varies by prompt: a fixed one would become known."""
     compared: list[int] = sorted(
         row.id for row in arms if row.role == "compared" and not is_twin(row)
     )
-    digest = sha256(f"{seed}|check|{text}".encode()).digest()
-    return compared[int.from_bytes(digest[:6], "big") % len(compared)]
+    return compared[_drawn(f"{seed}|check|{text}") % len(compared)]
 
 
-def add_damaged(store: Store, pictures: Pictures, study_id: str) -> None:
+def _drawn(seed: str) -> int:
+    """A number below 2**48, the same with every version of every library."""
+    return int.from_bytes(sha256(seed.encode()).digest()[:6], "big")
+
+
+def add_damaged(store: Store, pictures: Pictures, study_id: str, recipe: Recipe) -> None:
     """Make the damaged copy of an arm's picture for each check."""
     arms, prompts = arms_and_prompts(store, study_id)
     copies = next((row for row in arms if row.role == "damaged"), None)
     if copies is None:
         return
-    config = store.study(study_id).config
     with store.database.read() as connection:
         images = connection.execute(
             select(image).where(image.c.study_id == study_id).order_by(image.c.prompt_id)
         ).all()
     done = {(row.prompt_id, row.seed) for row in images if row.arm_id == copies.id}
-    checked = {
-        row.id: checked_arm(arms, config["seed"], row.text)
-        for row in prompts[config["prompt_set"]["num"] + config["design"]["practice"] :]
-    }
+    first_check = recipe.prompts.num + recipe.practice
+    checked = {row.id: checked_arm(arms, recipe.seed, row.text) for row in prompts[first_check:]}
     for row in images:
         if row.arm_id != checked.get(row.prompt_id) or (row.prompt_id, row.seed) in done:
             continue
@@ -97,12 +94,9 @@ def add_pairs(store: Store, study_id: str, recipe: Recipe) -> None:
     with store.database.write() as w:
         images = {
             (row.arm_id, row.prompt_id, row.seed): row.id
-            for row in w.execute(select(image).where(image.c.study_id == study_id))
+            for row in rows_of(w.connection, image, study_id)
         }
-        stored = {
-            (row.image_a, row.image_b)
-            for row in w.execute(select(pair).where(pair.c.study_id == study_id))
-        }
+        stored = {(row.image_a, row.image_b) for row in rows_of(w.connection, pair, study_id)}
         rows = [
             {
                 "study_id": study_id,

@@ -104,8 +104,8 @@ def loop_of(store: Store, home: Path, study_id: str) -> Loop:
 
 def _learned_from(store: Store, study_id: str, earlier: str) -> bool:
     with store.database.read() as connection:
-        found = lineages(connection, study_id).values()
-    return any(earlier in source["studies"] for sources in found for source in sources)
+        found = lineages(connection, study_id)
+    return any(earlier in source["studies"] for _, sources in found for source in sources)
 
 
 def _arms(home: Path, study_id: str, reward: str) -> dict[str, RunDir]:

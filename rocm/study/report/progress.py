@@ -1,6 +1,5 @@
 """How far a study is: raters, votes, and the precision that they give."""
 
-import json
 from dataclasses import dataclass
 from datetime import timedelta
 from math import ceil, sqrt
@@ -10,8 +9,9 @@ from sqlalchemy import ColumnElement, Connection, func, select
 
 from rocm.algorithms.intervals import Z
 from rocm.storage.numbers import number, quantity
-from rocm.study.store.store import ADDRESSES, Store
-from rocm.study.store.tables import event, pair, rater, trial, vote
+from rocm.study.store.events import ADDRESSES, noted
+from rocm.study.store.store import Store
+from rocm.study.store.tables import pair, rater, trial, vote
 
 RECENT_MINUTES = 5
 
@@ -97,12 +97,8 @@ def _judged(connection: Connection, study_id: str, since: str) -> dict[str, int]
 
 def _few_addresses(connection: Connection, study_id: str) -> str:
     """A sentence if one of the last visitors' addresses gave more than a third of the answers."""
-    last = connection.execute(
-        select(event.c.data_json)
-        .where(event.c.study_id == study_id, event.c.kind == ADDRESSES)
-        .order_by(event.c.id.desc())
-    ).scalar()
-    told = json.loads(last) if last else {"answers": 0, "addresses": 0, "busiest": 0}
+    events = noted(connection, study_id, ADDRESSES)
+    told = events[-1] if events else {"answers": 0, "addresses": 0, "busiest": 0}
     if 3 * told["busiest"] <= told["answers"] or not told["answers"]:
         return ""
     return (

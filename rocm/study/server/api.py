@@ -1,17 +1,19 @@
 """The requests of a voting page, one method per address of docs/study-api.md."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from rocm.errors import StoreUnavailable, StudyError
 from rocm.study.server import views
-from rocm.study.server.bodies import ConsentBody, EmptyBody, JoinBody, TrialBody, VoteBody
+from rocm.study.server.bodies import JoinBody
 from rocm.study.server.limits import Counter, Limits
 from rocm.study.server.login import Login
 from rocm.study.server.refusal import Refusal
-from rocm.study.server.saving import Saving
+from rocm.study.store.backup import Backup, NoBackup
 from rocm.study.store.identity import external_hmac, study_secret
 from rocm.study.store.invitations import invited
 from rocm.study.store.queries import hashed
@@ -26,6 +28,33 @@ NAMED = ("invite", "hf", "local", "simulated")
 UNINVITED = ("link", *PAID, "hf")
 STUDY = re.compile(r"[0-9a-f]{12}")
 NO_STUDY = "There is no study at this address. Check the link that you were given."
+
+
+class Saving:
+    """Counts the unsaved answers of each visit, in memory: what a restart finds is saved."""
+
+    def __init__(self, backup: Backup | NoBackup | None = None) -> None:
+        """Without a backup (None) the disk lasts, and an answer is saved when it is stored."""
+        self._backup = backup
+        self._marks: dict[str, list[int]] = {}
+        self._lock = Lock()
+
+    def note(self, token: str) -> None:
+        """Count an answer that has just been stored."""
+        if isinstance(self._backup, Backup):
+            with self._lock:
+                self._marks.setdefault(hashed(token), []).append(self._backup.num_given)
+
+    def num_unsaved(self, token: str) -> int | None:
+        """Answers of this visit that are not saved yet; None if nothing will save them."""
+        if not isinstance(self._backup, Backup):
+            return None if self._backup else 0
+        with self._lock:
+            marks = self._marks.pop(hashed(token), [])
+            left = [mark for mark in marks if mark > self._backup.num_saved]
+            if left:
+                self._marks[hashed(token)] = left
+            return len(left)
 
 
 @dataclass(frozen=True)
@@ -61,56 +90,61 @@ class Api:
         )
         return {"token": visit.token, "is_new": visit.is_new}
 
-    def begin_login(self, study_id: str, body: EmptyBody) -> dict[str, Any]:
+    def begin_login(self, study_id: str) -> dict[str, Any]:
         """The address at which a rater logs in at Hugging Face."""
         self._info(study_id)
         if self.login is None:
             raise Refusal(400, "refused", "This server has no login. Use another of its links.")
         return {"url": self.login.url(study_id)}
 
-    def consent(self, token: str, body: ConsentBody) -> dict[str, Any]:
-        """Agree to the consent text."""
-        return self._position(token, self.store.consent(token, body.version))
+    def consent(self, token: str, version: str) -> dict[str, Any]:
+        """Agree to a version of the consent text."""
+        return self._position(token, self.store.consent(token, version))
 
-    def decline(self, token: str, body: EmptyBody) -> dict[str, Any]:
+    def decline(self, token: str) -> dict[str, Any]:
         """Leave before the work: the rater does not agree, or may not take part."""
         return self._position(token, self.store.screen_out(token))
 
-    def trial(self, token: str, body: EmptyBody) -> dict[str, Any]:
+    def trial(self, token: str) -> dict[str, Any]:
         """The open trial or the next one."""
         return self._step(token, self.store.next_step(token))
 
-    def shown(self, token: str, body: TrialBody) -> dict[str, Any]:
+    def shown(self, token: str, trial: str) -> dict[str, Any]:
         """Both pictures are on the screen."""
-        self.store.shown(token, body.trial)
+        self.store.shown(token, trial)
         return {}
 
-    def vote(self, token: str, body: VoteBody, address: str = "") -> dict[str, Any]:
+    def vote(
+        self,
+        token: str,
+        trial: str,
+        answers: Mapping[str, Answer],
+        screen: Screen | None = None,
+        address: str = "",
+    ) -> dict[str, Any]:
         """Store the answers and give the next trial; the answers are on this disk by then.
 
         Answers are counted by `address`, of which the store gets numbers only.
         """
         self.counter.check("answers", token)
-        answers = {key: Answer(**vars(answer)) for key, answer in body.answers.items()}
-        screen = Screen(**vars(body.screen)) if body.screen else None
-        step = self.store.submit(token, body.trial, answers, screen)
+        step = self.store.submit(token, trial, answers, screen)
         study_id = step.study.study_id
         if not step.was_saved_before:
             self.saving.note(token)
-        if not step.was_saved_before and (told := self.counter.answered(study_id, address)):
-            self.store.note_addresses(study_id, told)
+            if told := self.counter.answered(study_id, address):
+                self.store.note_addresses(study_id, told)
         return self._step(token, step)
 
-    def skip(self, token: str, body: TrialBody) -> dict[str, Any]:
+    def skip(self, token: str, trial: str) -> dict[str, Any]:
         """Leave a pair without an answer, where the study allows it, and give the next trial."""
         self.counter.check("answers", token)
-        return self._step(token, self.store.skip(token, body.trial))
+        return self._step(token, self.store.skip(token, trial))
 
-    def progress(self, token: str, body: EmptyBody) -> dict[str, Any]:
+    def progress(self, token: str) -> dict[str, Any]:
         """Where the rater stands."""
         return self._position(token, self.store.current_step(token))
 
-    def withdraw(self, token: str, body: EmptyBody) -> dict[str, Any]:
+    def withdraw(self, token: str) -> dict[str, Any]:
         """Take the rater's votes out of the analysis."""
         return self._position(token, self.store.withdraw(token))
 

@@ -22,9 +22,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rocm.errors import RocmError
 from rocm.storage.paths import ROOT
-from rocm.study.server import bodies
 from rocm.study.server.api import NAMED, STUDY, Api
-from rocm.study.server.bodies import Body, EmptyBody, object_of, read
+from rocm.study.server.bodies import Body, ConsentBody, JoinBody, TrialBody, VoteBody, read
 from rocm.study.server.limits import visitor
 from rocm.study.server.refusal import Refusal, as_refusal
 from rocm.study.store.backup import Backup, NoBackup
@@ -72,23 +71,22 @@ class Server:
 
     def routes(self) -> list[BaseRoute]:
         """Addresses, below `PLACE`."""
-        of_token: list[tuple[str, type[Body], Act]] = [
-            ("consent", bodies.ConsentBody, self.api.consent),
-            ("decline", EmptyBody, self.api.decline),
-            ("trial", EmptyBody, self.api.trial),
-            ("shown", bodies.TrialBody, self.api.shown),
-            ("vote", bodies.VoteBody, self.api.vote),
-            ("skip", bodies.TrialBody, self.api.skip),
-            ("withdraw", EmptyBody, self.api.withdraw),
-        ]
-        posts = [
-            Route(f"/api/{name}", partial(self._act, kind, method), methods=["POST"])
-            for name, kind, method in of_token
+        of_token: list[tuple[str, str, type[Body], Act]] = [
+            ("POST", "consent", ConsentBody, self.api.consent),
+            ("POST", "decline", Body, self.api.decline),
+            ("POST", "trial", Body, self.api.trial),
+            ("POST", "shown", TrialBody, self.api.shown),
+            ("POST", "vote", VoteBody, self.api.vote),
+            ("POST", "skip", TrialBody, self.api.skip),
+            ("POST", "withdraw", Body, self.api.withdraw),
+            ("GET", "progress", Body, self.api.progress),
         ]
         files = {path.name: path.read_bytes() for path in sorted(PAGE.iterdir())}
         return [
-            *posts,
-            Route("/api/progress", self._progress),
+            *(
+                Route(f"/api/{name}", partial(self._act, kind, act), methods=[method])
+                for method, name, kind, act in of_token
+            ),
             Route("/api/{study}", self._study),
             Route("/api/{study}/join", self._join, methods=["POST"]),
             Route("/api/{study}/login", self._login, methods=["POST"]),
@@ -104,7 +102,7 @@ class Server:
 
     async def _join(self, request: Request) -> Response:
         address = self._count(request)
-        body = read(bodies.JoinBody, object_of(await _body(request)))
+        body = read(JoinBody, await _body(request))
         kind = "named_joins" if body.source in NAMED else "joins"
         self.api.counter.check(kind, address)
         join = partial(self.api.join, request.path_params["study"], body)
@@ -112,21 +110,17 @@ class Server:
 
     async def _login(self, request: Request) -> Response:
         self._count(request)
-        body = read(EmptyBody, object_of(await _body(request)))
-        begin = partial(self.api.begin_login, request.path_params["study"], body)
+        read(Body, await _body(request))
+        begin = partial(self.api.begin_login, request.path_params["study"])
         return await self._answer(begin, self.logins)
 
-    async def _act(self, kind: type[Body], method: Act, request: Request) -> Response:
+    async def _act(self, kind: type[Body], act: Act, request: Request) -> Response:
         address = self._count(request)
         token = self._token(request)
-        body = read(kind, object_of(await _body(request)))
-        if isinstance(body, bodies.VoteBody):
-            return await self._answer(partial(self.api.vote, token, body, address))
-        return await self._answer(partial(method, token, body))
-
-    async def _progress(self, request: Request) -> Response:
-        self._count(request)
-        return await self._answer(partial(self.api.progress, self._token(request), EmptyBody()))
+        given = dict(read(kind, await _body(request))) if request.method == "POST" else {}
+        if kind is VoteBody:
+            given["address"] = address
+        return await self._answer(partial(act, token, **given))
 
     async def _picture(self, request: Request) -> Response:
         self._count(request)

@@ -1,24 +1,20 @@
 """Bodies that the API accepts; any other is refused with the name of its first misfit."""
 
-import json
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from rocm.study.server.refusal import Refusal, misfit
+from rocm.study.server.refusal import Refusal
+from rocm.study.store.session import Answer, Screen
 
 PublicId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 Key = Annotated[str, Field(min_length=1, max_length=40)]
 
 
 class Body(BaseModel):
-    """A JSON object with exactly these members."""
+    """A JSON object with exactly the members of a subclass; none by itself."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class EmptyBody(Body):
-    """No members."""
 
 
 class LoginBody(Body):
@@ -48,43 +44,22 @@ class TrialBody(Body):
     trial: PublicId
 
 
-class AnswerBody(Body):
-    """An answer to one question."""
-
-    side: Annotated[str, Field(max_length=10)]
-    rt_ms: int
-    tie_reason: Annotated[str, Field(max_length=20)] | None = None
-
-
-class ScreenBody(Body):
-    """Sizes in CSS pixels."""
-
-    viewport_width: int
-    viewport_height: int
-    picture_size: int
-
-
 class VoteBody(TrialBody):
     """Answer a trial's questions."""
 
-    answers: Annotated[dict[Key, AnswerBody], Field(max_length=20)]
-    screen: ScreenBody | None = None
+    answers: Annotated[dict[Key, Answer], Field(max_length=20)]
+    screen: Screen | None = None
 
 
 AnyBody = TypeVar("AnyBody", bound=Body)
 
 
-def read(kind: type[AnyBody], given: Any) -> AnyBody:
-    """A body as an object; Refusal if it is not of this kind."""
+def read(kind: type[AnyBody], text: bytes) -> AnyBody:
+    """A body from JSON, without text one without members; Refusal if it is of another kind."""
     try:
-        return kind.model_validate(given)
+        return kind.model_validate_json(text or b"{}")
     except ValidationError as error:
-        raise misfit(error) from error
-
-
-def object_of(text: bytes) -> Any:
-    """What JSON text stands for; an empty one is an empty object; Refusal if it is no JSON."""
-    try:
-        return json.loads(text or b"{}")
-    except (ValueError, RecursionError) as error:
-        raise Refusal(400, "bad_request", "The body is no JSON. See docs/study-api.md.") from error
+        fault = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(str(step) for step in fault["loc"])[:100] or "body"
+        words = f"{place}: {fault['msg']}. See docs/study-api.md."
+        raise Refusal(400, "bad_request", words) from error

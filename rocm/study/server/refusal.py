@@ -2,8 +2,6 @@
 
 import logging
 
-from pydantic import ValidationError
-
 from rocm import errors
 from rocm.errors import RocmError
 
@@ -43,10 +41,3 @@ def as_refusal(error: RocmError) -> Refusal:
     kinds = (row[1:] for row in STATUS_OF_ERROR if isinstance(error, row[0]))
     status, code = next(kinds)
     return Refusal(status, code, str(error))
-
-
-def misfit(error: ValidationError) -> Refusal:
-    """The refusal of a body that is not what docs/study-api.md says: its first fault."""
-    fault = error.errors(include_url=False, include_input=False)[0]
-    place = ".".join(str(step) for step in fault["loc"])[:100] or "body"
-    return Refusal(400, "bad_request", f"{place}: {fault['msg']}. See docs/study-api.md.")

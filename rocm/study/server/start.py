@@ -5,10 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from rocm.errors import ConfigError, StudyError
-from rocm.study.server.api import FROM_OUTSIDE, Api
+from rocm.study.server.api import FROM_OUTSIDE, Api, Saving
 from rocm.study.server.app import Server
 from rocm.study.server.login import Login
-from rocm.study.server.saving import Saving
 from rocm.study.store.backup import Backup, NoBackup, open_store
 from rocm.study.store.identity import checked_master
 from rocm.study.store.pictures import Pictures

@@ -53,23 +53,23 @@ def has_block(w: Writing, rater_id: int) -> bool:
 def _take_block(w: Writing, study: Row[Any], row: Row[Any], now: datetime) -> None:
     """Give a rater a planned block, or new pairs that lack votes; the study's row is locked."""
     taken = {"rater_id": row.id, "taken_at": as_stored(now)}
-    if row.source != "pilot":
-        free = (
-            select(block.c.id)
-            .where(block.c.study_id == study.id, block.c.origin == "planned")
-            .where(block.c.rater_id.is_(None))
-            .order_by(block.c.number)
-            .limit(1)
-            .with_for_update(skip_locked=True)
-        )
-        if (block_id := w.execute(free).scalar()) is not None:
-            w.update(block, block.c.id == block_id, **taken)
-            return
-    sided = _pilot_pairs(w, study, row) if row.source == "pilot" else _missing_pairs(w, study, now)
+    free = (
+        select(block.c.id)
+        .where(block.c.study_id == study.id, block.c.origin == "planned")
+        .where(block.c.rater_id.is_(None))
+        .order_by(block.c.number)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
+    if row.source == "pilot":
+        origin, sided = "pilot", _pilot_pairs(w, study, row)
+    elif (block_id := w.execute(free).scalar()) is not None:
+        w.update(block, block.c.id == block_id, **taken)
+        return
+    else:
+        origin, sided = "repair", _missing_pairs(w, study, now)
     if sided:
-        origin = "pilot" if row.source == "pilot" else "repair"
-        number = next_number(w, block, study.id)
-        store_block(w, study, number, origin, sided, **taken)
+        store_block(w, study, next_number(w, block, study.id), origin, sided, **taken)
 
 
 def store_block(
@@ -161,7 +161,7 @@ def expire(w: Writing, now: str) -> int:
     late = select(trial.c.id).where(due).with_for_update(skip_locked=True)
     ids = list(w.execute(late).scalars())
     expired = w.update(trial, trial.c.id.in_(ids), due, state="expired")
-    give_back(w, counted_pairs(w, expired))
+    give_back(w, expired)
     return len(expired)
 
 
@@ -189,13 +189,13 @@ def remaining(connection: Connection, row: Row[Any]) -> Sequence[Row[Any]]:
 
 def reopen(w: Writing, held: Row[Any]) -> bool:
     """Take an expired trial's place again, if it needs one; False if the place is gone."""
-    if not counted_pairs(w, [held]):
+    if not _counted_pairs(w, [held]):
         return True
     _lock_places(w)
     return _take_place(w, held.pair_id)
 
 
-def counted_pairs(w: Writing, held: Iterable[Row[Any]]) -> list[int]:
+def _counted_pairs(w: Writing, held: Iterable[Row[Any]]) -> list[int]:
     """Pairs of those trials that take a place."""
     ids = [row.id for row in held]
     statement = (
@@ -208,9 +208,9 @@ def counted_pairs(w: Writing, held: Iterable[Row[Any]]) -> list[int]:
     return list(w.execute(statement).scalars())
 
 
-def give_back(w: Writing, pairs: Iterable[int]) -> None:
-    """Free one place of each pair."""
-    counted = sorted(Counter(pairs).items())
+def give_back(w: Writing, held: Iterable[Row[Any]]) -> None:
+    """Free the places that these trials take."""
+    counted = sorted(Counter(_counted_pairs(w, held)).items())
     if counted:
         _lock_places(w)
     for pair_id, times in counted:

@@ -23,8 +23,8 @@ from sqlalchemy import func, select
 from rocm.errors import MissingDependency, RocmError, StoreUnavailable, StudyError
 from rocm.study.store.database import Change, Database
 from rocm.study.store.restore import (
+    Contents,
     backup_files,
-    contents,
     exclusive,
     kept,
     newest_snapshot,
@@ -131,7 +131,7 @@ class Backup:
     def _snapshot(self, connection: sqlite3.Connection) -> Path:
         try:
             saved = kept(self.folder)  # first: another process may go on storing
-            if not self._has_deleted and contents(connection).lacks(saved):
+            if not self._has_deleted and Contents().add_database(connection).lacks(saved):
                 raise StudyError(
                     f"The backup in {self.folder} holds votes or studies that the database "
                     "lacks, so no new copy replaces it. Restart the app: it restores them."

@@ -15,10 +15,9 @@ from sqlalchemy import Connection, Row, Select, select
 
 from rocm.study.store import triggers
 from rocm.study.store.database import Writing, as_stored
+from rocm.study.store.events import CHAINED, ERASED, WITHDREW, note, noted
 from rocm.study.store.tables import chain, event, exclusion, image, pair, rater, study, trial, vote
 
-CHAINED, WITHDREW = "chained", "withdrew"
-"""Kinds of events: votes were chained later than they were made; a rater withdrew."""
 OF_VOTE = (
     *("question_key", "choice", "raw_side", "tie_reason", "rt_ms"),
     *("viewport_width", "viewport_height", "picture_size", "created_at"),
@@ -109,7 +108,7 @@ def adopt(w: Writing, study_id: str) -> None:
     told = select(event.c.rater_id).where(event.c.kind == WITHDREW, event.c.rater_id.is_not(None))
     untold = select(exclusion).where(exclusion.c.study_id == study_id)
     for withdrawn in w.execute(untold.where(exclusion.c.rater_id.not_in(told))).all():
-        note_withdrawal(w, study_id, withdrawn.rater_id, withdrawn.created_at)
+        note(w, study_id, withdrawn.created_at, WITHDREW, {}, withdrawn.rater_id)
     late = _rows(w.connection, _of_study(study_id).where(vote.c.previous.is_(None)))
     if not late:
         return
@@ -119,14 +118,7 @@ def adopt(w: Writing, study_id: str) -> None:
             w.update(vote, vote.c.id == row["id"], previous=head)
             head = link(head, row, row)
     _move_end(w, study_id, head, end.num_votes + len(late))
-    now, data = as_stored(datetime.now(UTC)), json.dumps({"votes": len(late)})
-    w.insert(event, study_id=study_id, at=now, kind=CHAINED, data_json=data)
-
-
-def note_withdrawal(w: Writing, study_id: str, rater_id: int, at: str) -> None:
-    """Store the event that a rater withdrew."""
-    ids = {"study_id": study_id, "rater_id": rater_id}
-    w.insert(event, **ids, at=at, kind=WITHDREW, data_json="{}")
+    note(w, study_id, as_stored(datetime.now(UTC)), CHAINED, {"votes": len(late)})
 
 
 def adopt_all(w: Writing) -> None:
@@ -138,10 +130,7 @@ def adopt_all(w: Writing) -> None:
 def end_of(connection: Connection, study_id: str) -> dict[str, Any]:
     """`head`, `num_votes` in the chain, and `num_chained_later` of them."""
     end = connection.execute(select(chain).where(chain.c.study_id == study_id)).one()
-    later = connection.execute(
-        select(event.c.data_json).where(event.c.study_id == study_id, event.c.kind == CHAINED)
-    ).scalars()
-    num_later = sum(json.loads(data)["votes"] for data in later)
+    num_later = sum(data["votes"] for data in noted(connection, study_id, CHAINED))
     return {"head": end.head, "num_votes": end.num_votes, "num_chained_later": num_later}
 
 
@@ -150,7 +139,8 @@ def faults(connection: Connection, study_id: str) -> list[str]:
     end = connection.execute(select(chain).where(chain.c.study_id == study_id)).one_or_none()
     if end is None:
         return ["The chain of the votes is missing."]
-    erased = _erased(connection, study_id)
+    told = noted(connection, study_id, ERASED)
+    erased = {a: b for data in told for a, b in data.get("links", {}).items()}
     head, number = beginning(study_id), 0
     for row in _rows(connection, _of_study(study_id)):
         while head != row["previous"] and head in erased:
@@ -166,13 +156,6 @@ def faults(connection: Connection, study_id: str) -> list[str]:
     if (head, number) != (end.head, end.num_votes):
         return ["The last vote is not the chain's end: votes were changed, added or deleted."]
     return []
-
-
-def _erased(connection: Connection, study_id: str) -> dict[str, str]:
-    rows = connection.execute(
-        select(event.c.data_json).where(event.c.study_id == study_id, event.c.kind == "erased")
-    ).scalars()
-    return {a: b for data in rows for a, b in json.loads(data).get("links", {}).items()}
 
 
 def _of_study(study_id: str) -> Select[Any]:

@@ -328,7 +328,7 @@ def _sqlite_engines(file: Path) -> tuple[sa.Engine, sa.Engine]:
     writer = sa.create_engine(url, poolclass=sa.StaticPool, connect_args=arguments)
     reader = sa.create_engine(url, pool_size=POOL_SIZE, max_overflow=-1, connect_args=arguments)
     event.listen(writer, "connect", _prepare_writer)
-    event.listen(reader, "connect", _prepare_reader)
+    event.listen(reader, "connect", lambda raw, record: _pragmas(raw, query_only="ON"))
     event.listen(writer, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
     event.listen(reader, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
     try:
@@ -355,10 +355,6 @@ def _prepare_writer(connection: sqlite3.Connection, record: object) -> None:
             "The votes' file lies on a file system without shared memory, where SQLite is not "
             "safe. Put it on a local disk, or set DATABASE_URL to a PostgreSQL database."
         )
-
-
-def _prepare_reader(connection: sqlite3.Connection, record: object) -> None:
-    _pragmas(connection, query_only="ON")
 
 
 def _pragmas(connection: sqlite3.Connection, **more: str) -> None:

@@ -1,11 +1,9 @@
 """Erasing a rater for good, and the ids that were kept to pay; for when no app is running."""
 
-import json
-
 from sqlalchemy import delete, select
 
 from rocm.errors import StudyError
-from rocm.study.store import assignment, chain, studies, triggers
+from rocm.study.store import assignment, chain, events, studies, triggers
 from rocm.study.store.store import Store
 from rocm.study.store.tables import block, event, exclusion, payment, rater, slot, trial, vote
 
@@ -24,7 +22,7 @@ def erase(store: Store, study_id: str, number: int) -> int:
             select(trial).where(trial.c.rater_id == row.id, trial.c.state.in_(assignment.LIVE))
         ).all()
         if row.status != "withdrawn":
-            assignment.give_back(w, assignment.counted_pairs(w, live))
+            assignment.give_back(w, live)
         links = chain.links_of(w.connection, study_id, row.id)
         with triggers.lifted(w.connection):
             num_votes = w.connection.execute(delete(vote).where(vote.c.trial_id.in_(own))).rowcount
@@ -38,13 +36,8 @@ def erase(store: Store, study_id: str, number: int) -> int:
                 (rater, rater.c.id == row.id),
             ):
                 w.execute(delete(table).where(condition))
-        w.insert(
-            event,
-            study_id=study_id,
-            at=store.stamp(),
-            kind="erased",
-            data_json=json.dumps({"rater": number, "votes": num_votes, "links": links}),
-        )
+        tombstone = {"rater": number, "votes": num_votes, "links": links}
+        events.note(w, study_id, store.stamp(), events.ERASED, tombstone)
     if database.is_sqlite:
         with database.alone() as connection:
             # What was deleted must not be left in free pages or in the write-ahead log.

@@ -1,6 +1,5 @@
 """Pictures as raters see them: re-encoded without metadata, under random names, in one folder."""
 
-import os
 import re
 from hashlib import sha256
 from io import BytesIO
@@ -10,7 +9,8 @@ from secrets import token_hex
 
 from PIL import Image
 
-from rocm.errors import MissingFile, StudyError
+from rocm.errors import MissingFile, StudyError, TrainingError
+from rocm.storage.files import make_folder, write_atomic
 
 NAME = re.compile(r"[0-9a-f]{32}")
 SUFFIX = ".webp"
@@ -39,20 +39,11 @@ class Pictures:
 
     def put(self, picture_id: str, content: bytes) -> None:
         """Store a file whole or not at all; StudyError if the disk is full or cannot be written."""
-        temporary = self.folder / f".{picture_id}.tmp"
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with open(temporary, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, self.folder / f"{picture_id}{SUFFIX}")
-        except OSError as error:
-            temporary.unlink(missing_ok=True)
-            raise StudyError(
-                f"A picture cannot be stored in {self.folder}: {error.strerror}. Free some space, "
-                "then give the same command: what is drawn is kept."
-            ) from error
+            make_folder(self.folder)
+            write_atomic(self.folder / f"{picture_id}{SUFFIX}", content)
+        except TrainingError as error:
+            raise StudyError(f"{error} What is drawn is kept.") from error
 
     def has(self, picture_id: str, content: bytes | None = None) -> bool:
         """Whether there is such a picture; with this content, if one is given."""

@@ -43,13 +43,14 @@ def rater(connection: Connection, token: str, locked: bool = False) -> Row[Any]:
     return row
 
 
-def own_trial(connection: Connection, row: Row[Any], public_id: str) -> Row[Any]:
-    """The trial of this id, if it is this rater's; else UnknownTrial."""
+def own_trial(connection: Connection, token: str, public_id: str) -> tuple[Row[Any], Row[Any]]:
+    """A rater, locked as by `rater`, and the rater's trial of this id; UnknownTrial for others."""
+    row = rater(connection, token, locked=True)
     own = select(trials).where(trials.c.public_id == public_id, trials.c.rater_id == row.id)
     held: Row[Any] | None = connection.execute(own).one_or_none()
     if held is None:
         raise UnknownTrial("This rater has no such trial. Ask for the next pair.")
-    return held
+    return row, held
 
 
 def questions(connection: Connection, study_id: str) -> tuple[TrialQuestion, ...]:
@@ -127,8 +128,6 @@ def _trial(held: Row[Any], shown: Row[Any]) -> Trial:
         prompt=shown.text,
         left=left,
         right=right,
-        position=held.position,
         is_practice=shown.kind == "practice",
         lease_until=held.lease_until,
-        is_shown=held.shown_at is not None,
     )

@@ -11,7 +11,7 @@ import shutil
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -21,53 +21,44 @@ from sqlalchemy import Table
 
 from rocm.errors import StoreUnavailable, StudyError
 from rocm.study.store import chain
-from rocm.study.store.columns import metadata
 from rocm.study.store.database import DAMAGED, Change, Writing
 from rocm.study.store.store import Store
+from rocm.study.store.tables import metadata
 
 NAME = re.compile(r"(snapshot|journal)-(\d{6})\.(sqlite3|jsonl)")
 PARTS = ("", "-wal", "-shm")
 WAIT_S = 20.0
 log = logging.getLogger(__name__)
 
-Answered = tuple[str, int, str]
-"""A trial with votes: its study, its rater's number, its public id."""
 
-
-@dataclass(frozen=True)
+@dataclass
 class Contents:
-    """What a database must not lose: frozen studies and the trials in them that have votes."""
+    """What must not be lost, of databases and commits: frozen studies and answered trials in them.
 
-    has_studies: bool
-    studies: frozenset[str]
-    answered: frozenset[Answered]
-    erased: frozenset[tuple[str, int]]  # studies and numbers of raters who were erased
+    Attributes:
+        studies: whether each study is frozen, by id.
+        raters: study and number of each rater, by id.
+        trials: id of the rater of each answered trial, by public id.
+        erased: studies and numbers of raters who were erased.
+    """
 
-    def lacks(self, other: "Contents") -> bool:
-        """Whether `other` holds a study or an answered trial that is not here, nor erased here."""
-        missing = {vote for vote in other.answered - self.answered if vote[:2] not in self.erased}
-        is_new = other.has_studies and not self.has_studies
-        return is_new or bool(other.studies - self.studies or missing)
+    studies: dict[str, bool] = field(default_factory=dict)
+    raters: dict[int, tuple[str, int]] = field(default_factory=dict)
+    trials: dict[str, int] = field(default_factory=dict)
+    erased: set[tuple[str, int]] = field(default_factory=set)
 
-
-class _Counting:
-    """Gathers contents from a database and from the commits of journals."""
-
-    def __init__(self) -> None:
-        self.studies: dict[str, bool] = {}
-        self.raters: dict[int, tuple[str, int]] = {}
-        self.trials: dict[str, int] = {}
-        self.erased: set[tuple[str, int]] = set()
-
-    def database(self, connection: sqlite3.Connection) -> None:
+    def add_database(self, connection: sqlite3.Connection) -> "Contents":
+        """Add what a database holds."""
         ask = connection.execute
         self.studies |= dict(ask("SELECT id, config_sha256 IS NOT NULL FROM study"))
         self.raters |= {row[0]: row[1:] for row in ask("SELECT id, study_id, number FROM rater")}
         self.trials |= dict(ask("SELECT public_id, rater_id FROM trial WHERE state = 'done'"))
         for study_id, data in ask("SELECT study_id, data_json FROM event WHERE kind = 'erased'"):
             self.erased.add((study_id, json.loads(data)["rater"]))
+        return self
 
-    def changes(self, changes: Iterable[Change]) -> None:
+    def add_changes(self, changes: Iterable[Change]) -> None:
+        """Add what a commit has changed."""
         for name, row in changes:
             if name == "study":
                 self.studies[row["id"]] = row["config_sha256"] is not None
@@ -76,31 +67,33 @@ class _Counting:
             elif name == "trial" and row["state"] == "done":
                 self.trials[row["public_id"]] = row["rater_id"]
 
-    def contents(self) -> Contents:
-        frozen = frozenset(name for name, is_frozen in self.studies.items() if is_frozen)
+    def lacks(self, other: "Contents") -> bool:
+        """Whether `other` holds a study or an answered trial that is not here, nor erased here."""
+        new = other._answered() - self._answered()
+        missing = {vote for vote in new if vote[:2] not in self.erased}
+        is_new = bool(other.studies) and not self.studies
+        return is_new or bool(other._frozen() - self._frozen() or missing)
+
+    def _frozen(self) -> set[str]:
+        return {study_id for study_id, is_frozen in self.studies.items() if is_frozen}
+
+    def _answered(self) -> set[tuple[str, int, str]]:
+        """Study, rater's number and public id of each answered trial of a frozen study."""
         trials = self.trials.items()  # some of raters whose snapshot is lost
         by_rater = ((*self.raters[rater], name) for name, rater in trials if rater in self.raters)
-        answered = frozenset(vote for vote in by_rater if vote[0] in frozen)
-        return Contents(bool(self.studies), frozen, answered, frozenset(self.erased))
-
-
-def contents(connection: sqlite3.Connection) -> Contents:
-    """Contents of a database."""
-    counting = _Counting()
-    counting.database(connection)
-    return counting.contents()
+        return {vote for vote in by_rater if self.studies.get(vote[0])}
 
 
 def kept(folder: Path) -> Contents:
     """Contents of a backup: of its newest snapshot that can be read, and what came after it."""
-    counting = _Counting()
+    found = Contents()
     known = sorted(backup_files(folder), key=lambda one: -one[1])
     newest = 0
     for path, number in (snapshot for snapshot in known if snapshot[0].suffix == ".sqlite3"):
         try:
             # The folder may have no working locks.
             with closing(_connected(path, "immutable=1")) as copy:
-                counting.database(copy)
+                found.add_database(copy)
         except sqlite3.DatabaseError:
             log.warning("%s is damaged and is left out.", path)
             continue
@@ -109,8 +102,8 @@ def kept(folder: Path) -> Contents:
     for path, number in reversed(known):
         if path.suffix == ".jsonl" and number >= newest:
             for changes in commits(path):
-                counting.changes(changes)
-    return counting.contents()
+                found.add_changes(changes)
+    return found
 
 
 @contextmanager
@@ -225,7 +218,7 @@ def _present(file: Path) -> Contents | None:
         return None
     try:
         with closing(_connected(file, "mode=rw")) as connection:
-            return contents(connection) if _is_whole(connection) else None
+            return Contents().add_database(connection) if _is_whole(connection) else None
     except sqlite3.DatabaseError as error:
         if error.sqlite_errorcode & 0xFF in DAMAGED:
             return None

@@ -101,11 +101,13 @@ def votes(connection: Connection, study_id: str) -> list[Vote]:
     arms = named_arms(connection, study_id)
     rules = _rules(connection, study_id)
     twins = twin_arms(connection, study_id)
-    rows = [dict(row) for row in connection.execute(statement).mappings()]
-    for row in rows:
+    config = studies.info(connection, study_id).config
+    stored = []
+    for row in map(dict, connection.execute(statement).mappings()):
         row["within"] = bool({row["arm_a"], row["arm_b"]} & twins)
-    stored = [_vote(row, arms, rules) for row in rows]
-    return _checked(connection, study_id, stored)
+        row["unseen"] = _is_unseen(row, config.get("min_median_ms", 0))
+        stored.append(_vote(row, arms, rules))
+    return _checked(stored, config)
 
 
 def failed_checks(stored: Iterable[Vote], question: str, min_share: float) -> set[int]:
@@ -122,12 +124,9 @@ def is_reportable(vote: Vote) -> bool:
     return not vote.within and not {PILOT, WITHDRAWN} & set(vote.rules.split(";"))
 
 
-def _checked(connection: Connection, study_id: str, stored: list[Vote]) -> list[Vote]:
+def _checked(votes: list[Vote], config: dict[str, Any]) -> list[Vote]:
     """The same votes, with the manifest's rules applied."""
-    config = studies.info(connection, study_id).config
     primary = config.get("primary_question", "overall")
-    fastest_ms = config.get("min_median_ms", 0)
-    votes = [replace(vote, unseen=_is_unseen(vote, fastest_ms)) for vote in stored]
     rules = {
         CHECKS: failed_checks(votes, primary, config.get("min_check_share", 0)),
         UNSEEN: _mostly_unseen(votes, config.get("max_unseen_share", 1)),
@@ -141,13 +140,13 @@ def _excluded(vote: Vote, rule: str) -> Vote:
     return replace(vote, excluded=True, rules=";".join(filter(None, (vote.rules, rule))))
 
 
-def _is_unseen(vote: Vote, fastest_ms: int) -> bool:
+def _is_unseen(row: dict[str, Any], fastest_ms: int) -> bool:
     """Whether a person answered without having had the pictures on the screen for that long."""
-    if vote.source == "simulated":
+    if row["source"] == "simulated":
         return False
-    if vote.shown_at is None:
+    if row["shown_at"] is None:
         return True
-    took = datetime.fromisoformat(vote.created_at) - datetime.fromisoformat(vote.shown_at)
+    took = datetime.fromisoformat(row["created_at"]) - datetime.fromisoformat(row["shown_at"])
     return took < timedelta(milliseconds=fastest_ms)
 
 
@@ -183,15 +182,13 @@ def _source(stored: str, ext_hmac: str | None) -> str:
 
 def named_arms(connection: Connection, study_id: str) -> Arms:
     """Place in the recipe and name of each arm by its id; its code where the key is elsewhere."""
-    rows = connection.execute(select(t.arm).where(t.arm.c.study_id == study_id))
-    return {row.id: _named(row) for row in rows}
+    return {row.id: _named(row) for row in studies.rows_of(connection, t.arm, study_id)}
 
 
 def twin_arms(connection: Connection, study_id: str) -> set[int]:
     """Ids of the arms that draw another seed of an arm, for pairs within it."""
     twins = studies.info(connection, study_id).config.get("twins", {})
-    rows = connection.execute(select(t.arm.c.id, t.arm.c.code).where(t.arm.c.study_id == study_id))
-    return {row.id for row in rows if row.code in twins}
+    return {row.id for row in studies.rows_of(connection, t.arm, study_id) if row.code in twins}
 
 
 def _named(row: Any) -> tuple[int, str]:
@@ -215,10 +212,7 @@ def scores(connection: Connection, study_id: str) -> dict[str, dict[str, float]]
 
 def _rules(connection: Connection, study_id: str) -> dict[Any, list[str]]:
     rules: dict[Any, list[str]] = {}
-    rows = connection.execute(
-        select(t.exclusion).where(t.exclusion.c.study_id == study_id).order_by(t.exclusion.c.id)
-    )
-    for row in rows:
+    for row in studies.rows_of(connection, t.exclusion, study_id):
         key = ("rater", row.rater_id) if row.rater_id is not None else ("trial", row.trial_id)
         rules.setdefault(key, []).append(row.rule)
     return rules

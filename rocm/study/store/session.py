@@ -37,10 +37,8 @@ class Trial:
     prompt: str
     left: str
     right: str
-    position: int
     is_practice: bool
     lease_until: str
-    is_shown: bool
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ class Crowd:
         lapse = self.utility.lapse
         if left is None or right is None:
             is_right = self.rng.random() < (left is None) * (1 - lapse) + lapse / 2
-            return Answer("right" if is_right else "left", self._milliseconds())
+            return Answer("right" if is_right else "left", _milliseconds(self.rng))
         a_is_left = left < right
         pair = (min(left, right), max(left, right))
         taste = self._taste((question.key, pair, trial.prompt), self.utility.prompt_sd)
@@ -41,15 +41,12 @@ class Crowd:
         model = self.utility if question.allow_tie else replace(self.utility, tie_width=0.0)
         showing = np.array([taste]), np.array([a_is_left]), np.array([lapse])
         (choice,) = answers(model, *showing, self.rng)
-        return Answer(SIDES[a_is_left].get(str(choice), "tie"), self._milliseconds())
+        return Answer(SIDES[a_is_left].get(str(choice), "tie"), _milliseconds(self.rng))
 
     def _taste(self, key: tuple[object, ...], spread: float) -> float:
         if key not in self.tastes:
             self.tastes[key] = float(self.rng.normal(0, spread))
         return self.tastes[key]
-
-    def _milliseconds(self) -> int:
-        return int(4000 * np.exp(self.rng.normal(0, 0.4)))
 
 
 @dataclass
@@ -70,10 +67,14 @@ class Tasters:
         """One rater's answer to one question of a trial."""
         left, right = (self.utilities[name][number] for name in (trial.left, trial.right))
         felt = left - right + self.rng.logistic()
-        milliseconds = int(4000 * np.exp(self.rng.normal(0, 0.4)))
+        milliseconds = _milliseconds(self.rng)
         if question.allow_tie and abs(felt) < self.tie_width:
             return Answer("tie", milliseconds)
         return Answer("left" if felt > 0 else "right", milliseconds)
+
+
+def _milliseconds(rng: np.random.Generator) -> int:
+    return int(4000 * np.exp(rng.normal(0, 0.4)))
 
 
 def crowd_of_score(store: Store, study_id: str, score: float, seed: int = 0) -> Crowd:

@@ -3,7 +3,6 @@
 Only hashes of raters' tokens are stored. No method that takes a token tells an arm.
 """
 
-import json
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,18 +13,15 @@ from typing import Any
 from sqlalchemy import Row, select
 
 from rocm.errors import StudyError, StudyNotOpen, TrialExpired
-from rocm.study.store import assignment, chain, queries, rows, studies
+from rocm.study.store import assignment, chain, events, queries, rows, studies
 from rocm.study.store.database import Database, Writing, as_stored
 from rocm.study.store.migrate import upgrade
 from rocm.study.store.session import Answer, Screen, Session, Step, TrialQuestion, checked
 from rocm.study.store.studies import StudyContext
-from rocm.study.store.tables import event, exclusion, payment
+from rocm.study.store.tables import exclusion, payment
 from rocm.study.store.tables import rater as raters
 from rocm.study.store.tables import trial as trials
 from rocm.study.store.tables import vote as votes_table
-
-ADDRESSES = "addresses"
-"""Kind of the events that say how many addresses answers came from."""
 
 
 def _now() -> datetime:
@@ -155,8 +151,7 @@ class Store:
     def shown(self, token: str, public_id: str) -> None:
         """Store when both pictures of an open trial were first on the screen."""
         with self.database.write() as w:
-            row = queries.rater(w.connection, token, locked=True)
-            held = queries.own_trial(w.connection, row, public_id)
+            _, held = queries.own_trial(w.connection, token, public_id)
             if held.state == "issued" and held.shown_at is None:
                 w.update(trials, trials.c.id == held.id, shown_at=self.stamp())
 
@@ -174,8 +169,7 @@ class Store:
         """
 
         def vote(w: Writing) -> Step:
-            row = queries.rater(w.connection, token, locked=True)
-            held = queries.own_trial(w.connection, row, public_id)
+            row, held = queries.own_trial(w.connection, token, public_id)
             study = studies.locked(w, row.study_id)
             was_saved_before = held.state == "done"
             if not was_saved_before:
@@ -191,22 +185,20 @@ class Store:
     def skip(self, token: str, public_id: str) -> Step:
         """Store no vote for a pair, free its place for another rater, and give the next trial."""
         with self.database.write() as w:
-            row = queries.rater(w.connection, token, locked=True)
-            held = queries.own_trial(w.connection, row, public_id)
+            row, held = queries.own_trial(w.connection, token, public_id)
             study = studies.locked(w, row.study_id)
             if not assignment.design(study).get("allow_skip", True):
                 raise StudyError("This study does not allow skipping. Give your best answer.")
             if held.state == "issued":
                 w.update(trials, trials.c.id == held.id, state="skipped")
-                assignment.give_back(w, assignment.counted_pairs(w, [held]))
+                assignment.give_back(w, [held])
             step = queries.next_step(w, row, study, self.clock())
             return replace(step, was_saved_before=held.state != "issued")
 
     def note_addresses(self, study_id: str, told: dict[str, int]) -> None:
         """Store how many answers came from how many addresses, and from the busiest of them."""
         with self.database.write() as w:
-            values = {"at": self.stamp(), "kind": ADDRESSES, "data_json": json.dumps(told)}
-            w.insert(event, study_id=study_id, **values)
+            events.note(w, study_id, self.stamp(), events.ADDRESSES, told)
 
     def expire(self) -> int:
         """Give back trials held longer than their lease, of every study; returns their number."""
@@ -255,10 +247,10 @@ class Store:
             if status == "withdrawn":
                 done = select(trials).where(own, trials.c.state == "done")
                 given_up += w.execute(done).all()
-                rule = {"rater_id": row.id, "rule": status, "created_at": self.stamp()}
-                w.insert(exclusion, study_id=row.study_id, **rule)
-                chain.note_withdrawal(w, row.study_id, row.id, rule["created_at"])
-            assignment.give_back(w, assignment.counted_pairs(w, given_up))
+                about, now = {"study_id": row.study_id, "rater_id": row.id}, self.stamp()
+                w.insert(exclusion, **about, rule=status, created_at=now)
+                events.note(w, **about, at=now, kind=events.WITHDREW, data={})
+            assignment.give_back(w, given_up)
             row = w.update(raters, raters.c.id == row.id, status=status)[0]
             return queries.current_step(w.connection, row)
 

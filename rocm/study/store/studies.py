@@ -1,11 +1,12 @@
-"""The study's own row: its description, and its states."""
+"""The study's own row: its description, and its states; and rows of its parts."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, Table, select
 
 from rocm.errors import StudyError
 from rocm.study.store import chain
@@ -24,14 +25,18 @@ class StudyContext:
     votes_per_pair: int
     config: dict[str, Any]
     config_sha256: str | None
-    opened_at: str | None
-    closed_at: str | None
 
 
 def row(connection: Connection, study_id: str) -> Row[Any]:
     """The row of a study; StudyError if there is none."""
     statement = select(study).where(study.c.id == study_id)
     return _known(study_id, connection.execute(statement).one_or_none())
+
+
+def rows_of(connection: Connection, table: Table, study_id: str) -> Sequence[Row[Any]]:
+    """A study's rows of a table, in the order in which they were stored."""
+    own = select(table).where(table.c.study_id == study_id).order_by(table.c.id)
+    return connection.execute(own).all()
 
 
 def info(connection: Connection, study_id: str) -> StudyContext:
@@ -110,6 +115,4 @@ def info_of(row: Row[Any]) -> StudyContext:
         votes_per_pair=row.votes_per_pair,
         config=parsed(row.config_json),
         config_sha256=row.config_sha256,
-        opened_at=row.opened_at,
-        closed_at=row.closed_at,
     )

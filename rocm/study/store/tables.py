@@ -1,30 +1,12 @@
 """Tables of the vote store, the same on SQLite and PostgreSQL; docs/study.md describes each column.
 
-What spans rows or forbids a change stands in `rocm.study.store.triggers`.
+Every constraint has a name. What spans rows or forbids a change stands in
+`rocm.study.store.triggers`.
 """
 
-from sqlalchemy import Column, Index, Integer, PrimaryKeyConstraint, Text
-from sqlalchemy.types import REAL, Double
+from typing import Any
 
-from rocm.study.store.columns import (
-    check,
-    flag,
-    hexadecimal,
-    json,
-    large_number,
-    metadata,
-    number,
-    numbers,
-    one_of,
-    refers,
-    row_id,
-    table,
-    text,
-    texts,
-    unique,
-)
-
-__all__ = ["metadata"]
+import sqlalchemy as sa
 
 STATUSES = ("draft", "open", "paused", "closed")
 SOURCES = ("local", "link", "prolific", "mturk", "hf", "pilot", "demo", "simulated")
@@ -35,15 +17,99 @@ TIE_REASONS = ("both_good", "both_bad")
 TRIAL_STATES = ("issued", "done", "skipped", "expired")
 RATER_STATES = ("active", "complete", "screened_out", "withdrawn")
 
+metadata = sa.MetaData(
+    naming_convention={
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+
+def table(name: str, *parts: Any, has_counted_id: bool = False) -> sa.Table:
+    """A table, STRICT on SQLite; a counted id is never used again after an erasure."""
+    return sa.Table(name, metadata, *parts, sqlite_strict=True, sqlite_autoincrement=has_counted_id)
+
+
+def row_id() -> sa.Column[int]:
+    """The whole number that is a row's key."""
+    return sa.Column("id", sa.Integer, primary_key=True)
+
+
+def texts(names: str, *, optional: bool = False) -> list[sa.Column[str]]:
+    """Texts, names parted by a space; not null unless optional."""
+    return [sa.Column(name, sa.Text, nullable=optional) for name in names.split()]
+
+
+def numbers(names: str, *, optional: bool = False) -> list[sa.Column[int]]:
+    """Whole numbers, names parted by a space; not null unless optional."""
+    return [sa.Column(name, sa.Integer, nullable=optional) for name in names.split()]
+
+
+def large_number(name: str) -> sa.Column[int]:
+    """A whole number of up to 63 bits, not null."""
+    kind = sa.BigInteger().with_variant(sa.Integer(), "sqlite")  # whose INTEGER has 64 bits
+    return sa.Column(name, kind, nullable=False)
+
+
+def check(name: str, condition: str) -> sa.CheckConstraint:
+    """A condition on one row; null passes."""
+    return sa.CheckConstraint(condition, name=name)
+
+
+def one_of(column: str, values: tuple[str, ...]) -> sa.CheckConstraint:
+    """The column holds one of these values."""
+    listed = ", ".join(f"'{value}'" for value in values)
+    return check(f"{column}_known", f"{column} IN ({listed})")
+
+
+def flag(column: str) -> sa.CheckConstraint:
+    """The column holds 0 or 1."""
+    return check(f"{column}_is_flag", f"{column} IN (0, 1)")
+
+
+def hexadecimal(column: str, length: int) -> tuple[sa.CheckConstraint, sa.CheckConstraint]:
+    """The column holds so many lower-case hexadecimal digits."""
+    lite = f"length({column}) = {length} AND {column} NOT GLOB '*[^0-9a-f]*'"
+    name = f"{column}_is_hex"
+    return (
+        check(name, lite).ddl_if("sqlite"),
+        check(name, f"{column} ~ '^[0-9a-f]{{{length}}}$'").ddl_if("postgresql"),
+    )
+
+
+def json(column: str) -> tuple[sa.CheckConstraint, sa.CheckConstraint]:
+    """The column holds JSON."""
+    name = f"{column}_is_json"
+    return (
+        check(name, f"{column} IS NULL OR json_valid({column})").ddl_if("sqlite"),
+        # The cast refuses what is no JSON.
+        check(name, f"{column} IS NULL OR ({column}::json) IS NOT NULL").ddl_if("postgresql"),
+    )
+
+
+def refers(columns: str, target: str, referred: str) -> sa.ForeignKeyConstraint:
+    """Columns, names parted by a space, to those of another table."""
+    targets = [f"{target}.{column}" for column in referred.split()]
+    return sa.ForeignKeyConstraint(columns.split(), targets)
+
+
+def unique(*keys: str) -> list[sa.UniqueConstraint]:
+    """No two rows agree in all columns of a key, their names parted by a space."""
+    return [sa.UniqueConstraint(*columns.split()) for columns in keys]
+
+
 study = table(
     "study",
-    Column("id", Text, primary_key=True),
+    sa.Column("id", sa.Text, primary_key=True),
     *texts("title seed status"),
-    number("is_demo"),
-    text("config_json"),
+    *numbers("is_demo"),
+    *texts("config_json"),
     *texts("config_sha256 key_sha256 key_nonce", optional=True),
-    number("votes_per_pair"),
-    text("created_at"),
+    *numbers("votes_per_pair"),
+    *texts("created_at"),
     *texts("opened_at closed_at", optional=True),
     *hexadecimal("id", 12),
     one_of("status", STATUSES),
@@ -63,7 +129,7 @@ question = table(
     "question",
     *texts("study_id key text"),
     *numbers("show_prompt allow_tie position"),
-    PrimaryKeyConstraint("study_id", "key"),
+    sa.PrimaryKeyConstraint("study_id", "key"),
     refers("study_id", "study", "id"),
     *unique("study_id position"),
     flag("show_prompt"),
@@ -76,7 +142,7 @@ prompt = table(
     "prompt",
     row_id(),
     *texts("study_id source"),
-    number("source_row"),
+    *numbers("source_row"),
     *texts("category text"),
     refers("study_id", "study", "id"),
     *unique("id study_id", "study_id source source_row", "study_id text"),
@@ -99,7 +165,7 @@ arm = table(
 image = table(
     "image",
     row_id(),
-    text("study_id"),
+    *texts("study_id"),
     *numbers("arm_id prompt_id"),
     large_number("seed"),
     *texts("picture_id sha256"),
@@ -115,25 +181,25 @@ image = table(
 
 score = table(
     "score",
-    number("image_id"),
-    text("reward"),
-    Column("value", REAL().with_variant(Double(), "postgresql"), nullable=False),
-    PrimaryKeyConstraint("image_id", "reward"),
+    *numbers("image_id"),
+    *texts("reward"),
+    sa.Column("value", sa.REAL().with_variant(sa.Double(), "postgresql"), nullable=False),
+    sa.PrimaryKeyConstraint("image_id", "reward"),
     refers("image_id", "image", "id"),
 )
 
 pair = table(
     "pair",
     row_id(),
-    text("study_id"),
-    number("prompt_id"),
+    *texts("study_id"),
+    *numbers("prompt_id"),
     large_number("seed"),
     *numbers("arm_a arm_b image_a image_b"),
-    text("kind"),
-    text("expected", optional=True),
-    number("target", optional=True),
-    number("issued"),
-    text("struck", optional=True),
+    *texts("kind"),
+    *texts("expected", optional=True),
+    *numbers("target", optional=True),
+    *numbers("issued"),
+    *texts("struck", optional=True),
     # Both pictures provably share prompt and seed.
     refers("image_a arm_a prompt_id seed study_id", "image", "id arm_id prompt_id seed study_id"),
     refers("image_b arm_b prompt_id seed study_id", "image", "id arm_id prompt_id seed study_id"),
@@ -151,15 +217,15 @@ pair = table(
 rater = table(
     "rater",
     row_id(),
-    text("study_id"),
-    number("number"),
-    text("source"),
-    text("ext_hmac", optional=True),
-    text("token_sha256"),
+    *texts("study_id"),
+    *numbers("number"),
+    *texts("source"),
+    *texts("ext_hmac", optional=True),
+    *texts("token_sha256"),
     *texts("consent_version consented_at", optional=True),
-    text("status"),
-    text("completion_code", optional=True),
-    text("created_at"),
+    *texts("status"),
+    *texts("completion_code", optional=True),
+    *texts("created_at"),
     refers("study_id", "study", "id"),
     *unique("study_id number", "study_id source ext_hmac", "token_sha256", "id study_id"),
     one_of("source", SOURCES),
@@ -174,11 +240,11 @@ rater = table(
 block = table(
     "block",
     row_id(),
-    text("study_id"),
-    number("number"),
-    text("origin"),
-    number("rater_id", optional=True),
-    text("taken_at", optional=True),
+    *texts("study_id"),
+    *numbers("number"),
+    *texts("origin"),
+    *numbers("rater_id", optional=True),
+    *texts("taken_at", optional=True),
     refers("study_id", "study", "id"),
     refers("rater_id study_id", "rater", "id study_id"),
     *unique("study_id number", "rater_id", "id study_id", "id rater_id"),
@@ -190,10 +256,10 @@ block = table(
 slot = table(
     "slot",
     *numbers("block_id position"),
-    text("study_id"),
+    *texts("study_id"),
     *numbers("pair_id rep"),
-    text("left_is"),
-    PrimaryKeyConstraint("block_id", "position"),
+    *texts("left_is"),
+    sa.PrimaryKeyConstraint("block_id", "position"),
     refers("block_id study_id", "block", "id study_id"),
     refers("pair_id study_id", "pair", "id study_id"),
     *unique("block_id pair_id rep"),
@@ -226,26 +292,26 @@ trial = table(
     has_counted_id=True,
 )
 _is_open = trial.c.state == "issued"
-Index(
+sa.Index(
     "uq_trial_one_open_per_rater",
     trial.c.rater_id,
     unique=True,
     sqlite_where=_is_open,
     postgresql_where=_is_open,
 )
-Index("ix_trial_pair_id", trial.c.pair_id)
+sa.Index("ix_trial_pair_id", trial.c.pair_id)
 
 vote = table(
     "vote",
     row_id(),
-    text("study_id"),
-    number("trial_id"),
+    *texts("study_id"),
+    *numbers("trial_id"),
     *texts("question_key choice raw_side"),
-    text("tie_reason", optional=True),
-    number("rt_ms"),
+    *texts("tie_reason", optional=True),
+    *numbers("rt_ms"),
     *numbers("viewport_width viewport_height picture_size", optional=True),
-    text("created_at"),
-    text("previous", optional=True),
+    *texts("created_at"),
+    *texts("previous", optional=True),
     refers("trial_id study_id", "trial", "id study_id"),
     refers("study_id question_key", "question", "study_id key"),
     *unique("trial_id question_key"),
@@ -261,9 +327,9 @@ vote = table(
 
 chain = table(
     "chain",
-    Column("study_id", Text, primary_key=True),
-    number("num_votes"),
-    text("head"),
+    sa.Column("study_id", sa.Text, primary_key=True),
+    *numbers("num_votes"),
+    *texts("head"),
     refers("study_id", "study", "id"),
     check("num_votes_not_negative", "num_votes >= 0"),
     *hexadecimal("head", 64),
@@ -272,7 +338,7 @@ chain = table(
 exclusion = table(
     "exclusion",
     row_id(),
-    text("study_id"),
+    *texts("study_id"),
     *numbers("rater_id trial_id", optional=True),
     *texts("rule created_at"),
     refers("rater_id study_id", "rater", "id study_id"),
@@ -285,8 +351,8 @@ exclusion = table(
 
 payment = table(
     "payment",
-    Column("rater_id", Integer, primary_key=True, autoincrement=False),
-    text("external_id"),
+    sa.Column("rater_id", sa.Integer, primary_key=True, autoincrement=False),
+    *texts("external_id"),
     refers("rater_id", "rater", "id"),
     check("external_id_length", "length(external_id) BETWEEN 1 AND 200"),
 )

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from rocm.study.store import tables
 
-FROZEN = ("question", "prompt", "arm", "image")
+FROZEN = ("question", "prompt", "arm", "image", "pair")
 
 
 @dataclass(frozen=True)
@@ -81,19 +81,16 @@ def _append_only() -> Iterator[Guard]:
 
 def _freezing() -> Iterator[Guard]:
     why = "the study is frozen"
+    # Of an arm, what the key says may be filled in later: it stays behind when a study travels.
+    key = ("name", "method", "reward", "base_model", "adapter_sha256", "params_json")
     for table in FROZEN:
-        # Of an arm, what the key says may be filled in later: it stays behind when a study travels.
-        key = ("name", "method", "reward", "base_model", "adapter_sha256", "params_json")
-        free = key if table == "arm" else ()
-        known = "".join(f" OR (OLD.{name} IS NOT NULL AND ({_changed(name)}))" for name in free)
-        change = f"{_frozen('OLD')} AND ({_changed_but(table, *free)}{known})"
+        once = key if table == "arm" else ()
+        free = ("issued", "target") if table == "pair" else ()
+        known = "".join(f" OR (OLD.{name} IS NOT NULL AND ({_changed(name)}))" for name in once)
+        change = f"{_frozen('OLD')} AND ({_changed_but(table, *once, *free)}{known})"
         yield Guard(f"{table}_frozen_insert", table, "INSERT", _frozen("NEW"), why)
         yield Guard(f"{table}_frozen_update", table, "UPDATE", change, why)
         yield Guard(f"{table}_frozen_delete", table, "DELETE", _frozen("OLD"), why)
-    yield Guard("pair_frozen_insert", "pair", "INSERT", _frozen("NEW"), why)
-    yield Guard("pair_frozen_delete", "pair", "DELETE", _frozen("OLD"), why)
-    fixed = _changed_but("pair", "issued", "target")
-    yield Guard("pair_frozen_update", "pair", "UPDATE", f"{_frozen('OLD')} AND ({fixed})", why)
     design = _changed_but("study", "status", "closed_at", "key_nonce")
     yield Guard("study_frozen", "study", "UPDATE", f"OLD.status <> 'draft' AND ({design})", why)
     planned = "a plan is not changed once it is open"

@@ -7,9 +7,9 @@ from rocm.study.archive.verify import verify
 from rocm.study.design import lifecycle
 from rocm.study.design.build import Build, build, recipe_file
 from rocm.study.design.recipe import Recipe
-from rocm.study.store.columns import metadata
 from rocm.study.store.invitations import invite, invited
 from rocm.study.store.pictures import Pictures
+from rocm.study.store.tables import metadata
 from tests.study.design.test_build import RECIPE, FakeQueue
 from tests.study.small import STUDY, fill, rater, work
 

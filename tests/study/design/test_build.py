@@ -27,8 +27,8 @@ from rocm.study.store.erase import erase, forget_payments
 from rocm.study.store.invitations import invite, invited
 from rocm.study.store.pictures import Pictures, damaged, encoded
 from rocm.study.store.queries import hashed
-from rocm.study.store.session import Answer
 from rocm.study.store.store import Store
+from tests.study import small
 
 RECIPE = {
     "title": "Which picture?", "seed": 3, "prompts": {"num": 12}, "rewards": ["colorfulness"],
@@ -80,11 +80,7 @@ def work(store, tmp_path) -> Build:
 
 def vote_through(store: Store, study_id: str, num_raters: int = 2) -> None:
     for _ in range(num_raters):
-        token = store.join(study_id, "link").token
-        store.consent(token, "1")
-        while (trial := store.next_step(token).trial) is not None:
-            given = {one.key: Answer("left", 900) for one in store.questions(study_id)}
-            store.submit(token, trial.public_id, given)
+        small.work(store, small.rater(store, study_id=study_id))
 
 
 def opened(work: Build) -> str:
@@ -252,10 +248,8 @@ def test_exports_agree_with_the_votes(work, tmp_path):
     study_id = opened(work)
     vote_through(work.store, study_id)
     folder = tmp_path / "export"
-    for stop in (
-        lifecycle.pause,
-        lifecycle.close,
-    ):  # neither an open nor a paused study tells its outcome
+    # Neither an open nor a paused study tells its outcome.
+    for stop in (lifecycle.pause, lifecycle.close):
         with pytest.raises(StudyError, match="Close it first"):
             export(work.store, work.pictures, study_id, folder, "overall")
         assert not folder.exists()

@@ -15,12 +15,14 @@ from rocm.runs.run_dir import RunDir
 from rocm.storage.paths import ROOT
 from rocm.study.archive.verify import verify
 from rocm.study.design import lifecycle
+from rocm.study.design.lineage import lineages
 from rocm.study.report.loop import arm_settings, last_study, loop_of
 from rocm.study.report.stored import study_report
 from rocm.study.store import chain
 from rocm.study.store.pictures import Pictures
 from rocm.study.store.simulated_raters import crowd_of_score, simulate_raters
-from rocm.study.store.tables import study
+from rocm.study.store.tables import arm, study
+from tests.study.small import column
 from tests.study.voted import draft, voted
 
 NAME = "preference:mine"
@@ -78,19 +80,13 @@ def test_the_report_shows_every_link_from_votes_to_votes(made):
     assert links[f"design of study {first}"] == store.study(first).config_sha256
     assert links[f"votes of study {first}"] == head(store, first)
     assert links[f"learned from them: {NAME}"] == sha256
-    own = {one["name"]: one for one in arms_of(store_b, last)}
-    assert links["adapter of arm mine"] == own["mine"]["adapter_sha256"]
+    assert [links["adapter of arm mine"]] == column(
+        store_b, arm.c.adapter_sha256, arm.c.study_id == last, arm.c.name == "mine"
+    )
     text = report.to_markdown()
     assert all(hashed in text for hashed in [*links.values(), report.info.manifest_sha256])
     assert "From votes to votes" not in study_report(store, first).to_markdown()
     store_b.close()
-
-
-def arms_of(store, study_id):
-    from rocm.study.design.manifest import key  # noqa: PLC0415
-
-    with store.database.read() as connection:
-        return list(key(connection, study_id)["arms"].values())
 
 
 def test_verify_follows_the_chain_and_names_the_link_that_broke(made):
@@ -138,16 +134,14 @@ def test_the_loop_says_what_is_done_and_builds_its_last_study(made):
     assert sorted(loop.runs.values()) == ["arm-0", "arm-1", "arm-2"]
     recipe = last_study(store, home, first)
     assert recipe.prompts.split == "test"
-    assert [arm.adapter for arm in recipe.arms] == ["", "run:arm-0", "run:arm-1", "run:arm-2"]
+    assert [one.adapter for one in recipe.arms] == ["", "run:arm-0", "run:arm-1", "run:arm-2"]
     assert NAME in recipe.rewards
     values = recipe.model_dump() | {"rewards": ()}
     store_b, last = draft(home, **values)
     loop = loop_of(store_b, home, first)
     assert (loop.last, loop.last_status) == (last, "draft")
     assert [stage.is_done for stage in loop.stages] == [True] * 4 + [False]
-    lineage = [
-        dict(arm["params"]).get("lineage") for arm in arms_of(store_b, last) if arm["params"]
-    ]
-    sources = {one["source"].split("-")[0] for own in lineage if own for one in own}
-    assert sources == {NAME, "preferences"}
+    with store_b.database.read() as connection:
+        learned = [source for _, own in lineages(connection, last) for source in own]
+    assert {source["source"].split("-")[0] for source in learned} == {NAME, "preferences"}
     store_b.close()

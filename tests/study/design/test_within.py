@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+import numpy as np
 import pytest
 
 from rocm.errors import StudyError
@@ -94,17 +95,11 @@ def test_votes_within_an_arm_have_no_arms_in_the_fit(made):
     _, store, study_id = made
     lesson = gather(store, [study_id])
     row = {image: k for k, image in enumerate(lesson.pictures)}
-    choices = lesson.choices(row, store_features(len(row)), 0, 0)
+    choices = lesson.choices(row, np.arange(len(row), dtype=float)[:, None], 0, 0)
     for vote, arms, number in zip(lesson.votes, choices.arms, choices.comparison, strict=True):
         assert (not arms.any()) == vote.within
         assert (number == 0) == vote.within  # one comparison, that of no arms
     assert sum(vote.within for vote in lesson.votes) == 3 * 8 * 2
-
-
-def store_features(num: int):
-    import numpy as np  # noqa: PLC0415
-
-    return np.arange(num, dtype=float)[:, None]
 
 
 def test_a_packed_study_still_tells_pairs_within_arms_without_its_key(made, tmp_path):

@@ -1,7 +1,6 @@
 """A small open study with pictures, and its vote server."""
 
 import resource
-import shutil
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -16,7 +15,6 @@ from rocm.study.server.api import Api
 from rocm.study.server.app import Server, alone
 from rocm.study.server.limits import Counter, Limits
 from rocm.study.store.pictures import Pictures, encoded
-from rocm.study.store.store import Store
 from rocm.study.store.tables import image
 from tests.study import small
 from tests.study.small import STUDY
@@ -34,11 +32,10 @@ TEXTS = {
 }
 
 
-@pytest.fixture(scope="session")
-def empty_store(tmp_path_factory):
-    file = tmp_path_factory.mktemp("template") / "study.sqlite3"
-    Store.open(file).close()
-    return file
+@pytest.fixture(scope="module")
+def dialect():
+    """The server asks nothing of a database but through the store, which has tests on both."""
+    return "sqlite"
 
 
 def draw(store, folder):
@@ -70,11 +67,10 @@ def full_disk(store):
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-@pytest.fixture
-def store(empty_store, tmp_path):
-    opened = Store.open(shutil.copy(empty_store, tmp_path / "study.sqlite3"))
-    yield opened
-    opened.close()
+def stored_bytes(store):
+    """Everything that the database's files hold."""
+    file = store.database.file
+    return b"".join(part.read_bytes() for part in file.parent.glob(f"{file.name}*"))
 
 
 @pytest.fixture

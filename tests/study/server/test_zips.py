@@ -1,7 +1,6 @@
 import io
 import json
 import random
-import shutil
 import struct
 import zipfile
 from hashlib import sha256
@@ -44,10 +43,8 @@ def zipped(path, content, compression=zipfile.ZIP_STORED):
 
 
 @pytest.fixture
-def there(empty_store, tmp_path):
-    store = Store.open(shutil.copy(empty_store, tmp_path / "there.sqlite3"))
-    yield store, Pictures(tmp_path / "there")
-    store.close()
+def there(store, tmp_path):
+    return store, Pictures(tmp_path / "there")
 
 
 def stored(there):

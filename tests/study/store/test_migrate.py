@@ -6,10 +6,10 @@ from sqlalchemy import inspect, text
 
 from rocm.errors import StudyError
 from rocm.study.store import triggers
-from rocm.study.store.columns import metadata
 from rocm.study.store.database import Database, checked_url
 from rocm.study.store.migrate import MIGRATIONS, upgrade
 from rocm.study.store.store import Store
+from rocm.study.store.tables import metadata
 from tests.study.small import STUDY, rater, work
 
 LATER = """
@@ -73,20 +73,19 @@ def test_an_upgraded_database_is_one_made_at_once(store, empty):
 
 
 def test_an_upgrade_keeps_votes_triggers_and_a_copy(store, study, later):
-    assert upgrade(store.database) is None
     work(store, rater(store))
     before = store.votes(STUDY)
-    backup = upgrade(store.database, later())
+    upgrade(store.database, later())
     assert store.votes(STUDY) == before
     names = [name for name, _ in described(store.database)["triggers"]]
     assert names == sorted(guard.name for guard in triggers.guards())
     if store.database.is_sqlite:
-        copy = sqlite3.connect(backup)
+        copy = sqlite3.connect(f"{store.database.file}.before-0003")
         assert copy.execute("SELECT count(*) FROM vote").fetchone()[0] == len(before)
         copy.close()
     else:
         with store.database.read() as connection:
-            copied = connection.execute(text(f"SELECT count(*) FROM {backup}.vote")).scalar()
+            copied = connection.execute(text("SELECT count(*) FROM before_0003.vote")).scalar()
         assert copied == len(before)
     with pytest.raises(StudyError, match="revision 0004, which this version"):
         upgrade(store.database)

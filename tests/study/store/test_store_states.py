@@ -1,4 +1,6 @@
 import shutil
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -9,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from sqlalchemy import select
 
 from rocm.errors import StudyError
+from rocm.storage.paths import ROOT
 from rocm.study.archive.verify import verify
 from rocm.study.design import lifecycle
 from rocm.study.store import tables
@@ -95,3 +98,22 @@ class Visits(RuleBasedStateMachine):
 
 TestVisits = pytest.mark.slow(Visits.TestCase)
 TestVisits.settings = settings(max_examples=12, stateful_step_count=25, deadline=None)
+
+
+def measured(*words: str) -> str:
+    command = [sys.executable, "-m", "scripts.study_load", *words]
+    return subprocess.check_output(command, cwd=ROOT, text=True)
+
+
+@pytest.mark.slow
+def test_no_acknowledged_vote_is_lost_when_the_writer_is_killed():
+    said = measured("kill", "--times", "5")
+    assert "lost 0" in said
+    assert "doubled 0; verify: holds; integrity ok" in said
+
+
+@pytest.mark.slow
+def test_two_processes_share_one_file():
+    said = measured("processes")
+    assert "acknowledged 1500 trials, lost 0; 4500 votes of 1500 trials, doubled 0" in said
+    assert "exit codes [0, 0]; integrity ok" in said
