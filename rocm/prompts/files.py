@@ -223,14 +223,14 @@ def _parse(name: str, content: str, column: str) -> list[str]:
         if suffix == ".json":
             return _of_objects(name, json.loads(content), column)
         if suffix == ".jsonl":
-            lines = [line for line in _lines(content) if line.strip()]
+            lines = [line for line in lines_of(content) if line.strip()]
             return _of_objects(name, [json.loads(line) for line in lines], column)
     except (ValueError, RecursionError, csv.Error) as error:
         raise _unusable(name, f"it is not a {suffix} file ({error})") from error
-    return _lines(content)
+    return lines_of(content)
 
 
-def _lines(content: str) -> list[str]:
+def lines_of(content: str) -> list[str]:
     """Lines as editors count them: str.splitlines also breaks at characters within a text."""
     return content.replace("\r\n", "\n").replace("\r", "\n").split("\n")
 

@@ -35,6 +35,7 @@ AGAIN = "Make it again where the study is: study pack."
 PICTURE = re.compile(r"pictures/([0-9a-f]{32})\.webp")
 TEXTS = ("manifest.json", "study.json")
 READ_OF_EVENT = {"invited": "sha256", "erased": "rater", "chained": "votes"}
+COUNTS = ("answers", "addresses", "busiest")  # of an event "addresses"
 MAX_BYTES = 64_000_000
 MAX_FILES = 200_000
 MAX_SIDE = 4096
@@ -170,7 +171,9 @@ def _check_event(kind: str, data: Any) -> None:
     links = data.get("links", {}) if isinstance(data, dict) else None
     is_erased = type(told) is int and isinstance(links, dict) and _are_texts(links.values())
     is_chained = type(told) is int
-    if {"invited": is_list, "erased": is_erased, "chained": is_chained}.get(kind, True) is False:
+    counts = isinstance(data, dict) and all(type(data.get(name)) is int for name in COUNTS)
+    is_whole = {"invited": is_list, "erased": is_erased, "chained": is_chained, "addresses": counts}
+    if not is_whole.get(kind, True):
         raise ValueError(f"an event {kind!r} does not say what it must")
 
 

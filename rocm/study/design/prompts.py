@@ -13,6 +13,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from rocm.errors import ConfigError, MissingFile
+from rocm.prompts.files import lines_of
 from rocm.prompts.split import EMBEDDED, PARTS, part_of
 from rocm.study.design.recipe import Prompts
 
@@ -188,13 +189,13 @@ def _parse(name: str, file: Path, content: str) -> Iterable[tuple[str, str]]:
     """Prompts and categories of one file."""
     try:
         if file.suffix == ".tsv":
-            rows = csv.DictReader(content.splitlines(), delimiter="\t", quoting=csv.QUOTE_NONE)
+            rows = csv.DictReader(lines_of(content), delimiter="\t", quoting=csv.QUOTE_NONE)
             return [(row["Prompt"], row["Category"]) for row in rows]
         if file.suffix == ".json":
             return [(_prompt_of(row), "") for row in json.loads(content)]
     except (ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"{file} does not have the published format of {name}.") from error
-    return [(line, "") for line in content.splitlines() if line.strip()]
+    return [(line, "") for line in lines_of(content) if line.strip()]
 
 
 def _prompt_of(row: object) -> str:

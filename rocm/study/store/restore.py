@@ -173,12 +173,13 @@ def _restore(file: Path, folder: Path) -> int:
 
 
 def replay(store: Store, journal: Iterable[list[Change]]) -> int:
-    """Bring a store to what commits say; returns their number."""
+    """Bring a store to what commits say; returns their number. What they deleted stays."""
     done = 0
     for changes in journal:
         with store.database.write() as w:
             for name, row in changes:
-                _put(w, metadata.tables[name], row)
+                if row:
+                    _put(w, metadata.tables[name], row)
         done += 1
     return done
 

@@ -95,6 +95,7 @@ HARMS = {
     "a row that is not there": (first("pair", prompt_id=999), "pair.prompt_id names a row"),
     "a rater where there are none": (first("event", rater_id=1), "event.rater_id names a row"),
     "an invitation to nobody": (first("event", kind="invited"), "event 'invited'"),
+    "addresses without counts": (first("event", kind="addresses"), "event 'addresses'"),
     "an event that is no JSON": (first("event", data_json="{"), "no whole zip"),
     "a constraint": (first("question", position=-1), "does not fit together"),
     "a status that is none": (lambda a, t, m: a.update(is_demo=2), "does not fit together"),

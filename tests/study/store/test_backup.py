@@ -17,7 +17,7 @@ from rocm.study.store.backup import Backup, open_store
 from rocm.study.store.erase import erase
 from rocm.study.store.restore import restore
 from rocm.study.store.store import Store
-from tests.study.small import STUDY, answers, fill, rater, work
+from tests.study.small import STUDY, answers, config, fill, rater, work
 
 
 @pytest.fixture
@@ -119,6 +119,27 @@ def test_what_cannot_be_saved_is_counted_and_saved_later(store, bucket, monkeypa
     rater(store)
     assert (backup.status().num_unsaved, backup.status().error) == (0, "")
     assert_comes_back(store, bucket)
+
+
+def test_a_deletion_that_no_snapshot_tells_loses_no_later_vote(
+    store, disk, bucket, backup, monkeypatch, tmp_path
+):
+    def full(*_) -> None:
+        raise OSError(28, "No space left on device")
+
+    lifecycle.open_study(store, fill(store))
+    with store.database.write() as w:
+        lifecycle.insert_draft(w, "d" * 12, config(), store.stamp())
+    token = rater(store)
+    with monkeypatch.context() as patch:
+        patch.setattr(backups, "_move", full)
+        DraftBin(tmp_path / "home", store).put("d" * 12)
+        work(store, token, most=2)
+    was = store.votes(STUDY)
+    lose(disk)
+    with pytest.raises(StoreUnavailable):
+        store.next_step(token)
+    assert store.votes(STUDY) == was
 
 
 @pytest.mark.parametrize("is_during_a_snapshot", [False, True])
