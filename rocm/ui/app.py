@@ -11,7 +11,7 @@ from rocm.studio import Studio
 from rocm.ui.access import Access
 from rocm.ui.compare import page as compare_page
 from rocm.ui.generate import page as generate_page
-from rocm.ui.handlers import HIDDEN, Pages
+from rocm.ui.handlers import Pages
 from rocm.ui.results import page as results_page
 from rocm.ui.study import page as study_page
 from rocm.ui.train import page as train_page
@@ -94,8 +94,11 @@ def build(studio: Studio, access: Access) -> gr.Blocks:
             tabs_shown.append(results)
         for tab in tabs_shown:
             told = PUT_TAB_INTO_ADDRESS.replace("%s", str(tab.id))
-            tab.select(None, js=told, **HIDDEN)
-        pages.load(None, None, tabs, js=TAB_OF_ADDRESS, **HIDDEN)
+            tab.select(None, js=told)
+        pages.load(None, None, tabs, js=TAB_OF_ADDRESS)
+    # Their inputs are the controls of a form, in order: nothing for other programs to call.
+    for handler in pages.fns.values():
+        handler.api_visibility = "private"
     # Gradio's `head` is run after its modules, which by then hold the browser's own functions.
     routes.templates.env.filters["toorjson"] = _with_first
     pages.queue(max_size=MAX_WAITING)

@@ -12,7 +12,6 @@ from pydantic import BaseModel
 from rocm.errors import ConfigError, RocmError, StudyError
 from rocm.evaluation.store import Comparisons
 from rocm.runs.adapters import BASE
-from rocm.storage.numbers import number
 from rocm.study.design import lifecycle
 from rocm.study.design.form import form_recipe
 from rocm.study.design.recipe import Recipe
@@ -20,11 +19,10 @@ from rocm.study.service import Studies, StudyDetails
 from rocm.study.store.invitations import invite
 from rocm.ui.access import Access
 from rocm.ui.compare.form import arm_choices
-from rocm.ui.handlers import HIDDEN, QUIET, click_at_work, in_words, told
+from rocm.ui.handlers import QUIET, click_at_work, offered, token_box, told
 from rocm.ui.links import qr_code, reachable
 from rocm.ui.study import view
-from rocm.ui.study.cost import wire_form_cost
-from rocm.ui.study.form import StudyForm, build_form
+from rocm.ui.study.form import StudyForm
 from rocm.ui.study.panel import ChosenStudy, bin_choices, build_panel
 from rocm.ui.study.questions import QUESTIONS, whole
 
@@ -63,16 +61,10 @@ def build(studies: Studies, compare: Comparisons, access: Access, tab: gr.Tab) -
     Returns the id of the study that is shown.
     """
     with gr.Column(elem_classes="page right"):
-        token = gr.Textbox(
-            label="Admin token",
-            info="The value of ROCM_ADMIN_TOKEN where the app was started.",
-            type="password",
-            visible=bool(access.token),
-            elem_id="study_token",
-        )
+        token = token_box(access, "study_token")
         with gr.Row(elem_classes="buttons"):
             demo = gr.Button("Build demo study", variant="primary", elem_id="study_demo")
-        form = build_form(compare)
+        form = StudyForm(compare, studies)
         panel = build_panel(studies, token, access)
     StudyPage(studies, compare, access, form, panel).wire(tab, demo)
     selected: gr.State = panel["selected"]
@@ -101,12 +93,10 @@ class StudyPage:
         panel, form, at, builds = self._panel, self._form, self._at, self._studies.builds
         token, everything = panel["token"], {"outputs": list(panel.values()), **QUIET}
         entered = {**everything, "outputs": [*panel.values(), form.fields["arms"], form.box]}
-        tab.select(None, None, self._base, js=ADDRESS, api_visibility="private").then(
-            self._enter, at, **entered
-        )
+        tab.select(None, None, self._base, js=ADDRESS).then(self._enter, at, **entered)
         token.change(self._enter, at, **entered)  # the study of the address, now allowed
         panel["watch"].tick(self._poll, [*at, panel["seen"]], **everything)
-        panel["studies"].choose(in_words(self._choose), [token, self._base], **everything)
+        panel["studies"].choose(self._choose, [token, self._base], **everything)
         self._on(demo, "study_demo", lambda _: self._studies.demo())
         built = self._on(form.build, "study_build", self._build, list(form.fields.values()))
         of_text = self._on(form.build_text, "study_build_text", self._build_text, [form.text])
@@ -121,8 +111,7 @@ class StudyPage:
         panel["bin"].expand(self._look_into_bin, token, panel["deleted"], **QUIET)
         for name in QUESTIONS:
             num = panel["num_invited"] if name == "invite" else panel["num_more"]
-            ask = in_words(self._asker(name))
-            panel[name].click(ask, [*at, num], **everything)
+            panel[name].click(self._asker(name), [*at, num], **everything)
         self._on(panel["sure"], "study_sure", self._confirmed, [panel["pending"]])
         panel["not_now"].click(lambda: gr.update(visible=False), None, panel["question"], **QUIET)
         self._wire_texts()
@@ -130,16 +119,15 @@ class StudyPage:
     def _wire_texts(self) -> None:
         panel, form = self._panel, self._form
         chosen = self._at[:2]
-        pack = in_words(self._pack)
-        click_at_work(panel["pack"], "Packing pictures", pack, chosen, [panel["archive"]])
+        archive = [panel["archive"]]
+        click_at_work(panel["pack"], "Packing pictures", self._pack, chosen, archive)
         texts = [form.text, form.tabs, form.box]
-        panel["as_new"].click(in_words(self._as_new), chosen, texts, **QUIET)
+        panel["as_new"].click(self._as_new, chosen, texts, **QUIET)
         fields = [panel["token"], *form.fields.values()]
-        form.as_text.click(in_words(self._as_text), fields, texts, **QUIET)
-        form.file.read(in_words(_read), None, form.text, **QUIET)
-        form.file.too_large(in_words(_too_large), None, None, **QUIET)
-        opened = panel["token"], form.box
-        wire_form_cost(form.cost, form.fields, self._studies, self._access, opened)
+        form.as_text.click(self._as_text, fields, texts, **QUIET)
+        form.file.read(_read, None, form.text, **QUIET)
+        form.file.too_large(_too_large, None, None, **QUIET)
+        form.cost.follow_form(form.fields, self._access, panel["token"], form.box)
         arms = form.fields["arms"]
         arms.focus(lambda: gr.update(choices=arm_choices(self._compare)), None, arms, **QUIET)
 
@@ -159,7 +147,7 @@ class StudyPage:
             }
 
         outputs = list(self._panel.values())
-        return button.click(in_words(handle), [*self._at, *more], outputs, api_name=name, **HIDDEN)
+        return button.click(handle, [*self._at, *more], outputs, api_name=name)
 
     # Looking
 
@@ -316,9 +304,7 @@ class StudyPage:
 
     def _pack(self, token: str, selected: str) -> Any:
         self._access.check(token)
-        path = self._studies.pack(selected)
-        label = f"Download {number(path.stat().st_size / 1e6, 1)} MB"
-        return gr.update(value=str(path), label=label, visible=True)
+        return offered(self._studies.pack(selected))
 
     def _as_new(self, token: str, selected: str) -> tuple[Any, ...]:
         self._access.check(token)

@@ -5,16 +5,16 @@ from typing import Any
 import gradio as gr
 from pydantic import BaseModel
 
-from rocm.storage.paths import ROOT
 from rocm.study.archive.bin import Deleted
 from rocm.study.service import Studies
 from rocm.ui.access import Access
+from rocm.ui.handlers import SMALL, asset, named
 from rocm.ui.study import view
-from rocm.ui.study.cost import build_draft_cost
+from rocm.ui.study.cost import CostBox
 from rocm.ui.study.screening import build_screening
 from rocm.ui.watch import watcher
 
-SCRIPT = ROOT / "assets" / "studies.js"
+BARE: dict[str, Any] = {"show_label": False, "container": False}
 ONLY_HERE = "Works on this machine only. docs/deploy.md explains how remote raters reach a study."
 SEND_IT = (
     "Everyone with the link can vote. For Prolific append ?PROLIFIC_PID={{%PROLIFIC_PID%}}; "
@@ -38,13 +38,9 @@ def build_panel(studies: Studies, token: gr.Textbox, access: Access) -> dict[str
         "phase": gr.State(""),
         "seen": gr.State(()),
         "pending": gr.State(("", "", 0, "")),
-        "studies": gr.HTML(
-            html_template=LIST,
-            js_on_load=SCRIPT.read_text(encoding="utf-8"),
-            apply_default_css=False,
-            elem_id="studies",
-        ),
     }
+    script = {"js_on_load": asset("studies.js"), "apply_default_css": False}
+    panel["studies"] = gr.HTML(html_template=LIST, elem_id="studies", **script)
     panel |= _build_bin()
     panel["state"] = gr.HTML(view.LOADING, elem_id="study_state")
     with gr.Row(visible=False, elem_classes="question", elem_id="study_question") as question:
@@ -64,13 +60,12 @@ def build_panel(studies: Studies, token: gr.Textbox, access: Access) -> dict[str
             ("delete", "Delete", "stop"),
         ):
             panel[name] = _button(words, f"study_{name}", look, visible=False)
-        panel["archive"] = gr.DownloadButton(
-            "Download", visible=False, size="md", min_width=96, scale=0, elem_id="study_archive"
-        )
+        words = {"visible": False, "elem_id": "study_archive", **SMALL}
+        panel["archive"] = gr.DownloadButton("Download", **words)
         panel["as_new"] = _button("Copy as new study.yaml", "study_as_new", visible=False)
     panel |= _build_links(access) | _build_raters()
     with gr.Column(visible=False, elem_id="study_draft") as panel["draft_box"]:
-        build_draft_cost(studies, access, panel)
+        CostBox("study_cost", studies).follow_draft(access, panel)
         build_screening(studies, access, token, panel["selected"], panel["phase"])
     panel["watch"] = watcher(studies.mark, "study")
     return panel
@@ -86,7 +81,7 @@ def bin_choices(deleted: list[Deleted]) -> Any:
 
 
 def _button(words: str, name: str, look: Any = "secondary", **options: Any) -> gr.Button:
-    return gr.Button(words, variant=look, size="md", min_width=96, scale=0, elem_id=name, **options)
+    return gr.Button(words, variant=look, elem_id=name, **SMALL, **options)
 
 
 def _build_bin() -> dict[str, Any]:
@@ -94,10 +89,8 @@ def _build_bin() -> dict[str, Any]:
         gr.Accordion("Bin", open=False, elem_id="study_bin") as box,
         gr.Row(elem_classes="buttons"),
     ):
-        deleted = gr.Dropdown(
-            EMPTY_BIN, value="", label="Deleted draft", show_label=False, container=False,
-            elem_id="study_deleted",
-        )  # fmt: skip
+        words = named("study_deleted", "Deleted draft") | BARE
+        deleted = gr.Dropdown(EMPTY_BIN, value="", **words)
         restore = _button("Restore", "study_restore")
         empty = _button("Empty bin", "study_empty", "stop")
     return {"bin": box, "deleted": deleted, "restore": restore, "empty": empty}
@@ -115,10 +108,8 @@ def _build_links(access: Access) -> dict[str, Any]:
         num_invited = _count(10, "Raters to invite", "study_num_invited")
         invite = _button("Invite raters", "study_invite")
     links = gr.Textbox(label="Invitations", max_lines=8, elem_id="study_invitations", **looks)
-    return {
-        "link": link, "qr": qr, "pilot": pilot, "invite_box": box, "num_invited": num_invited,
-        "invite": invite, "invitations": links,
-    }  # fmt: skip
+    invitations = {"num_invited": num_invited, "invite": invite, "invitations": links}
+    return {"link": link, "qr": qr, "pilot": pilot, "invite_box": box, **invitations}
 
 
 def _build_raters() -> dict[str, Any]:
@@ -129,7 +120,5 @@ def _build_raters() -> dict[str, Any]:
 
 
 def _count(value: int, label: str, name: str) -> gr.Number:
-    return gr.Number(
-        value, precision=0, minimum=1, show_label=False, container=False, label=label,
-        scale=0, min_width=76, elem_id=name,
-    )  # fmt: skip
+    words = {**named(name, label), **BARE, "scale": 0, "min_width": 76}
+    return gr.Number(value, precision=0, minimum=1, **words)
