@@ -8,6 +8,7 @@ import re
 import shutil
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from rocm.config import RunConfig
 from rocm.errors import ConfigError, DrawingError, MissingFile, RunError
 from rocm.generation.history import Entry, History
 from rocm.generation.picture import Picture, whole_number
-from rocm.generation.queue import ENDS, DrawingQueue, Job, JobStatus, State
+from rocm.generation.queue import ENDS, DrawingQueue, JobStatus
 from rocm.generation.sliced import SlicedQueue
 from rocm.runs.adapters import find_adapter
 
@@ -98,10 +99,7 @@ class Orders:
             self._bound_visitors(visitor)
         history = self._history(visitor)
         entry_id, folder = history.create(asdict(checked), pictures, is_base)
-
-        def on_end(job: Job, state: State) -> None:
-            history.finish(entry_id, state, job.error, job.seconds)
-
+        on_end = partial(history.finish, entry_id)
         try:
             self._jobs[entry_id] = self.queue.submit(pictures, folder, on_end=on_end)
         except DrawingError:
