@@ -6,7 +6,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 
 import pytest
 import uvicorn
@@ -73,12 +72,9 @@ def started(monkeypatch, tmp_path):
     return main
 
 
-@pytest.mark.parametrize(
-    ("settings", "is_proxied"),
-    [({}, False), ({"ROCM_PROXIED": "0"}, False), ({"SPACE_ID": "me/space"}, True)],
-)
-def test_addresses_of_a_proxy_are_believed_only_where_one_is_named(started, settings, is_proxied):
-    assert started("study", **settings)[0].is_proxied == is_proxied
+def test_addresses_of_a_proxy_are_believed_only_where_one_is_named(started):
+    for settings, is_proxied in (({"ROCM_PROXIED": "0"}, False), ({"SPACE_ID": "me/space"}, True)):
+        assert started("study", **settings)[0].is_proxied == is_proxied
 
 
 @pytest.mark.parametrize(
@@ -134,7 +130,6 @@ def test_a_server_of_studies_has_nothing_else(tmp_path):
         )
     try:
         assert process.stdout.readline() == f"ROCM Studio, study: http://127.0.0.1:{port}\n"
-        socket.create_connection(("127.0.0.1", port)).close()  # it listens where it says
         codes = {path: answer_of(port, path) for path in ("/", "/config", "/gradio_api/info")}
         page = answer_of(port, "/study/0123456789ab")
         foreign = answer_of(port, "/study/0123456789ab", Host="evil.example")
@@ -150,15 +145,6 @@ def test_a_server_of_studies_has_nothing_else(tmp_path):
 
 
 def answer_of(port, path, **headers):
-    """Status of a request, once the server listens."""
-    deadline = time.monotonic() + 60
-    while True:
-        line = http.client.HTTPConnection("127.0.0.1", port)
-        try:
-            line.request("GET", path, headers=headers)
-            return line.getresponse().status
-        except ConnectionRefusedError:
-            assert time.monotonic() < deadline, "the server does not listen"
-            time.sleep(0.05)
-        finally:
-            line.close()
+    line = http.client.HTTPConnection("127.0.0.1", port)
+    line.request("GET", path, headers=headers)
+    return line.getresponse().status

@@ -1,4 +1,4 @@
-"""What a call from outside the page reaches: nothing public, no traceback, a bounded queue."""
+"""What a call from outside the page reaches: nothing public, and no traceback."""
 
 import asyncio
 
@@ -6,7 +6,6 @@ import gradio as gr
 import pytest
 from gradio.route_utils import Request
 from gradio.state_holder import SessionState
-from starlette.testclient import TestClient
 
 from rocm.errors import DrawingError
 from rocm.generation.queue import DrawingQueue
@@ -15,7 +14,7 @@ from rocm.runs.queue import Queue
 from rocm.studio import Studio
 from rocm.study.store.store import Store
 from rocm.ui.access import access
-from rocm.ui.app import MAX_WAITING, build
+from rocm.ui.app import build
 
 TOLD = ("run", "runs", "pair", "is_back", "entry", "study", "text")
 EVENTS = [[1], dict.fromkeys(TOLD, 5.5), dict.fromkeys(TOLD, "nothing")]
@@ -86,16 +85,3 @@ def test_no_call_from_outside_writes_a_traceback_into_the_log(pages, name):
 def test_a_fault_of_our_own_is_still_logged(pages, monkeypatch):
     monkeypatch.setattr(Runs, "all", lambda _: 1 / 0)
     assert "ZeroDivisionError" in logged(pages, VALUES["as the page"])["poll", "None"]
-
-
-@pytest.mark.filterwarnings("ignore")
-def test_a_full_queue_takes_no_more(pages):
-    """Nothing takes an event out of it here, as the server's own start does."""
-    client = TestClient(pages.app)
-    number = next(one for one, fn in pages.fns.items() if fn.fn and not fn.inputs)
-    event = {"fn_index": number, "data": [], "session_hash": "one"}
-    codes = {
-        client.post("/gradio_api/queue/join", json=event).status_code for _ in range(MAX_WAITING)
-    }
-    refused = client.post("/gradio_api/queue/join", json=event)
-    assert (codes, refused.status_code) == ({200}, 503)
