@@ -22,6 +22,8 @@ from rocm.generation.queue import ENDS, DrawingQueue, JobStatus
 from rocm.generation.sliced import SlicedQueue
 from rocm.runs.adapters import find_adapter
 
+# Settings that a picture takes from the order as they are.
+PLAIN = ("prompt", "seed", "num_inference_steps", "guidance_scale", "adapter_strength")
 VISITOR = re.compile(r"[0-9a-f]{32}")
 MAX_ORDERED = 64
 MAX_ORDERED_PUBLIC = 8
@@ -73,24 +75,16 @@ class Orders:
         config = adapter.config or RunConfig()
         most = MAX_ORDERED_PUBLIC if visitor else MAX_ORDERED
         num = whole_number("num_pictures", order.num_pictures, 1, most)
-        first = Picture(
-            prompt=order.prompt,
-            seed=order.seed,
-            num_inference_steps=order.num_inference_steps,
-            guidance_scale=order.guidance_scale,
-            grid=config.grid,
-            model=order.model.strip() or config.model,
-            adapter=adapter.folder,
-            adapter_strength=order.adapter_strength,
-        ).checked()
+        plain = {name: getattr(order, name) for name in PLAIN}
+        model, folder = order.model.strip() or config.model, adapter.folder
+        first = Picture(**plain, grid=config.grid, model=model, adapter=folder).checked()
         pictures = first.series(num)
         is_base = [False] * num
         if order.with_base and adapter.folder:
             pictures += [replace(picture, adapter="", adapter_strength=1.0) for picture in pictures]
             is_base += [True] * num
-        names = ("prompt", "seed", "num_inference_steps", "guidance_scale", "adapter_strength")
-        plain = {name: getattr(first, name) for name in names}
-        return replace(order, num_pictures=num, **plain), pictures, is_base
+        checked = {name: getattr(first, name) for name in PLAIN}
+        return replace(order, num_pictures=num, **checked), pictures, is_base
 
     def draw(self, order: Order, visitor: str = "") -> str:
         """Take an order; returns its id in the history at once. Errors as `check`, or full."""

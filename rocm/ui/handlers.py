@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import gradio as gr
 from fastapi import HTTPException
+from gradio.components import Component
 from pydantic import BaseModel, ValidationError
 
 from rocm.errors import ConfigError, RocmError
@@ -22,6 +23,7 @@ from rocm.storage.progress import told_to
 from rocm.ui.access import Access
 
 Model = TypeVar("Model", bound=BaseModel)
+Changes = dict[Component, Any]  # what a handler returns: new values and looks
 
 # On a phone the results stand above the form, and a link leads to the form.
 TO_FORM = """<button type="button">Settings of a new %s \N{DOWNWARDS ARROW}</button>"""

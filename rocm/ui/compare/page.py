@@ -12,7 +12,6 @@ from html import escape
 from typing import Any
 
 import gradio as gr
-from gradio.components import Component
 from pydantic import BaseModel, Field
 
 from rocm.errors import ConfigError, DrawingError, RocmError
@@ -37,6 +36,7 @@ from rocm.ui.generate.view import picture_look
 from rocm.ui.handlers import (
     QUIET,
     SILENT,
+    Changes,
     asked_by_script,
     click_at_work,
     click_to_save,
@@ -48,7 +48,6 @@ from rocm.ui.handlers import (
 )
 from rocm.ui.plot import live_plot
 
-Changes = dict[Component, Any]
 FORMATS = {"csv": "CSV", "json": "JSON", "md": "Markdown", "tex": "LaTeX"}
 SHOW_ON_A_PHONE = """() => {
   const words = document.getElementById('compare_state');

@@ -12,7 +12,6 @@ from secrets import token_hex
 from typing import Any
 
 import gradio as gr
-from gradio.components import Component
 from pydantic import BaseModel
 
 from rocm.config import RunConfig
@@ -23,10 +22,9 @@ from rocm.prompts.split import load_prompts
 from rocm.runs.adapters import BASE, adapter_choices
 from rocm.ui.access import Access
 from rocm.ui.generate import view as picture_view
-from rocm.ui.handlers import QUIET, SILENT, asset, click_to_save, fault, named, told
+from rocm.ui.handlers import QUIET, SILENT, Changes, asset, click_to_save, fault, named, told
 from rocm.ui.words import build_words
 
-Changes = dict[Component, Any]
 STEPS = [*range(1, 9), 16]
 BOUNDED = """This page is public: an order draws up to {most} pictures with the embedded model or
 with the adapter of a run. Only you see your history; it ends with this page."""

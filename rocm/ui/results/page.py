@@ -5,18 +5,16 @@ from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
-from gradio.components import Component
 
 from rocm.errors import RocmError, StudyError
 from rocm.study.report.loop import Loops
 from rocm.study.report.results import Results, StudyResult
 from rocm.ui.access import Access
 from rocm.ui.figures import score_figure
-from rocm.ui.handlers import QUIET, click_at_work, fault, named, note, token_box
+from rocm.ui.handlers import QUIET, Changes, click_at_work, fault, named, note, token_box
 from rocm.ui.plot import live_plot
 from rocm.ui.results import view
 
-Changes = dict[Component, Any]
 ACTION: Any = {"scale": 0, "size": "md", "min_width": 90}
 # The address keeps the study as long as the page is shown.
 PUT_INTO_ADDRESS = """(study) => {

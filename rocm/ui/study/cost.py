@@ -15,10 +15,9 @@ from rocm.study.design.cost import SECONDS_PER_PAIR, StudyCost, recipe_cost, stu
 from rocm.study.design.form import Size, sized_recipe
 from rocm.study.service import Studies
 from rocm.ui.access import Access
-from rocm.ui.handlers import QUIET, named
+from rocm.ui.handlers import QUIET, Changes, named
 from rocm.ui.study import view
 
-Changes = dict[Component, Any]
 SIZES = ("main_per_rater", "repeats_per_rater")
 
 

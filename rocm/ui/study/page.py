@@ -19,7 +19,7 @@ from rocm.study.service import Studies, StudyDetails
 from rocm.study.store.invitations import invite
 from rocm.ui.access import Access
 from rocm.ui.compare.form import arm_choices
-from rocm.ui.handlers import QUIET, click_at_work, offered, token_box, told
+from rocm.ui.handlers import QUIET, Changes, click_at_work, offered, token_box, told
 from rocm.ui.links import qr_code, reachable
 from rocm.ui.study import view
 from rocm.ui.study.form import StudyForm
@@ -46,8 +46,6 @@ SHOWN = {
     "pack": (*RUNNING, "closed"),
 }
 
-Changes = dict[Component, Any]
-
 
 class OpenedFile(BaseModel):
     """A file that the browser has read."""
@@ -60,35 +58,28 @@ def build(studies: Studies, compare: Comparisons, access: Access, tab: gr.Tab) -
 
     Returns the id of the study that is shown.
     """
-    with gr.Column(elem_classes="page right"):
-        token = token_box(access, "study_token")
-        with gr.Row(elem_classes="buttons"):
-            demo = gr.Button("Build demo study", variant="primary", elem_id="study_demo")
-        form = StudyForm(compare, studies)
-        panel = build_panel(studies, token, access)
-    StudyPage(studies, compare, access, form, panel).wire(tab, demo)
-    selected: gr.State = panel["selected"]
-    return selected
+    page = StudyPage(studies, compare, access)
+    page.wire(tab)
+    return page.selected
 
 
 class StudyPage:
-    """The page's handlers; each checks `access`, asks a part of the study, converts the answer."""
+    """The page's components and handlers; each checks `access`, asks a part of the study."""
 
-    def __init__(
-        self,
-        studies: Studies,
-        compare: Comparisons,
-        access: Access,
-        form: StudyForm,
-        panel: dict[str, Any],
-    ):
-        """Bind the studies to the form of a new study, which offers the arms of `compare`."""
+    def __init__(self, studies: Studies, compare: Comparisons, access: Access) -> None:
+        """Make the components in the open block; a new study has arms that `compare` knows."""
         self._studies, self._compare, self._access = studies, compare, access
-        self._form, self._panel = form, panel
+        with gr.Column(elem_classes="page right"):
+            token = token_box(access, "study_token")
+            with gr.Row(elem_classes="buttons"):
+                self._demo = gr.Button("Build demo study", variant="primary", elem_id="study_demo")
+            self._form = StudyForm(compare, studies)
+            self._panel = build_panel(studies, token, access)
         self._base = gr.Textbox(visible="hidden", label="Address", container=False)
-        self._at = [panel["token"], panel["selected"], self._base]
+        self.selected: gr.State = self._panel["selected"]
+        self._at = [token, self.selected, self._base]
 
-    def wire(self, tab: gr.Tab, demo: gr.Button) -> None:
+    def wire(self, tab: gr.Tab) -> None:
         """Bind the handlers to their events."""
         panel, form, at, builds = self._panel, self._form, self._at, self._studies.builds
         token, everything = panel["token"], {"outputs": list(panel.values()), **QUIET}
@@ -97,7 +88,7 @@ class StudyPage:
         token.change(self._enter, at, **entered)  # the study of the address, now allowed
         panel["watch"].tick(self._poll, [*at, panel["seen"]], **everything)
         panel["studies"].choose(self._choose, [token, self._base], **everything)
-        self._on(demo, "study_demo", lambda _: self._studies.demo())
+        self._on(self._demo, "study_demo", lambda _: self._studies.demo())
         built = self._on(form.build, "study_build", self._build, list(form.fields.values()))
         of_text = self._on(form.build_text, "study_build_text", self._build_text, [form.text])
         for begun in (built, of_text):  # the form makes room for what is built

@@ -12,9 +12,7 @@ from rocm.study.service import PairRow
 from rocm.study.store.store import Store
 from rocm.ui.access import access
 from rocm.ui.study import view
-from rocm.ui.study.form import StudyForm
 from rocm.ui.study.page import StudyPage
-from rocm.ui.study.panel import build_panel
 from tests.study.small import STUDY, fill
 
 ACTIONS = [
@@ -42,10 +40,7 @@ def page(studio, studies):
     """The page's handlers, over a draft."""
     fill(studies.store)
     with gr.Blocks():
-        form = StudyForm(studio.comparisons, studies)
-        yield StudyPage(
-            studies, studio.comparisons, RULE, form, build_panel(studies, gr.Textbox(), RULE)
-        )
+        yield StudyPage(studies, studio.comparisons, RULE)
 
 
 @pytest.fixture
