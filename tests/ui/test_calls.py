@@ -1,6 +1,7 @@
-"""What a call from outside the page reaches: nothing public, and no traceback."""
+"""What a call from outside reaches: nothing public, no traceback, nothing without the token."""
 
 import asyncio
+import re
 
 import gradio as gr
 import pytest
@@ -25,16 +26,22 @@ VALUES = {
     "out of bounds": lambda fn: [-7 for _ in fn.inputs],
     "too few": lambda fn: [],
 }
+# Handlers that say nothing without the token, instead of refusing.
+LOOKING = {"describe", "say", "lambda", "_enter", "_poll", "_choose", "_look_into_bin"}
 
 
 @pytest.fixture(scope="module")
-def pages(tmp_path_factory):
-    """All pages as who sits at the machine has them; nothing is trained or drawn."""
+def home(tmp_path_factory):
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def build_pages(home):
+    """Makes all pages under a rule; nothing is trained or drawn."""
 
     def refuse(*_, **__):
         raise DrawingError("Nothing is drawn here.")
 
-    home = tmp_path_factory.mktemp("home")
     store = Store.open(home / "study.sqlite3")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(DrawingQueue, "submit", refuse)
@@ -42,32 +49,48 @@ def pages(tmp_path_factory):
         patch.setattr("rocm.runs.library.shutil.which", lambda _: None)
         for module in ("rocm.studio", "rocm.study.report.loop"):
             patch.setattr(f"{module}.detached", lambda *_, **__: None)
-        yield build(Studio(home, votes=store), access("127.0.0.1", False, ""))
+        yield lambda *rule: build(Studio(home, votes=store), access(*rule))
     store.close()
 
 
-def logged(pages, values, events=(None,)):
-    """Call handlers, with events those that read them; what Gradio would log, by handler."""
+@pytest.fixture(scope="module")
+def pages(build_pages):
+    """As who sits at the machine has them."""
+    return build_pages("127.0.0.1", False, "")
+
+
+def outcomes(pages, values, handlers, events=(None,)):
+    """Call handlers; the error that each ends with, or None, by its name and event."""
     state, request = SessionState(pages), Request(query_params={})
 
     async def call(fn, event):
         told = gr.EventData(None, event)
         try:
             await pages.process_api(fn, values(fn), state, request, event_data=told)
-        except gr.Error as error:
-            return error.message if error.print_exception else ""
         except Exception as error:  # noqa: BLE001, of whatever kind: Gradio logs it
-            return repr(error)
+            return error
 
     async def call_all():
-        handlers = [fn for fn in pages.fns.values() if fn.fn]
-        if events[0]:
-            handlers = [fn for fn in handlers if fn.collects_event_data]
-        calls = {(fn.api_name, str(one)): await call(fn, one) for fn in handlers for one in events}
-        assert len(calls) >= 8
-        return {at: words for at, words in calls.items() if words}
+        calls = [(fn, event) for fn in handlers for event in events]
+        return {(fn.api_name, str(event)): await call(fn, event) for fn, event in calls}
 
     return asyncio.run(call_all())
+
+
+def logged(pages, values, events=(None,)):
+    """Call all handlers, with events those that read them; what Gradio would log, by handler."""
+    handlers = [
+        fn for fn in pages.fns.values() if fn.fn and (fn.collects_event_data or not events[0])
+    ]
+    errors = outcomes(pages, values, handlers, events)
+    assert len(errors) >= 8
+    is_told = lambda error: isinstance(error, gr.Error) and not error.print_exception  # noqa: E731
+    return {at: repr(error) for at, error in errors.items() if error and not is_told(error)}
+
+
+def takes_token(fn):
+    """For each input of a handler, whether it is an admin token."""
+    return [(getattr(part, "elem_id", None) or "").endswith("token") for part in fn.inputs]
 
 
 def test_no_handler_of_the_pages_is_a_public_interface(pages):
@@ -85,3 +108,30 @@ def test_no_call_from_outside_writes_a_traceback_into_the_log(pages, name):
 def test_a_fault_of_our_own_is_still_logged(pages, monkeypatch):
     monkeypatch.setattr(Runs, "all", lambda _: 1 / 0)
     assert "ZeroDivisionError" in logged(pages, VALUES["as the page"])["poll", "None"]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("token", [None, "wrong"])
+def test_without_the_token_every_handler_refuses_or_says_nothing(build_pages, home, token):
+    pages, before = build_pages("0.0.0.0", False, "secret"), sorted(home.rglob("*"))
+
+    def values(fn):
+        own = VALUES["as the page"](fn)
+        return [
+            token if is_token else one for one, is_token in zip(own, takes_token(fn), strict=True)
+        ]
+
+    handlers = [fn for fn in pages.fns.values() if fn.fn and any(takes_token(fn))]
+    errors = outcomes(pages, values, handlers)
+    refused = {name for (name, _), error in errors.items() if error}
+    assert all("token" in str(error) for error in errors.values() if error)
+    assert {"start", "stop", "delete", "study_sure", "strike", "_teach", "go_on"} <= refused
+    quiet = {re.sub(r"_\d+$", "", name) for name, _ in errors if name not in refused}
+    assert quiet <= LOOKING
+    assert sorted(home.rglob("*")) == before
+
+
+def test_where_training_is_off_nothing_that_asks_for_a_token_exists(build_pages):
+    handlers = build_pages("0.0.0.0", False, "").fns.values()
+    assert not [fn.api_name for fn in handlers if any(takes_token(fn))]
+    assert not {fn.api_name for fn in handlers} & {"start", "stop", "export", "study_demo"}

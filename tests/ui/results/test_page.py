@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import gradio as gr
 import pytest
 
-from rocm.errors import RunError, StudyError
+from rocm.errors import StudyError
 from rocm.runs.library import Runs
 from rocm.study.report import loop
 from rocm.study.report.loop import Loop, Loops
@@ -59,20 +59,6 @@ def page(tmp_path):
         loops = Loops(tmp_path, results, Runs(tmp_path), None)
         yield ResultsPage(results, loops, Access(may_train=True, token="secret"))
     results.store.close()
-
-
-@pytest.mark.parametrize("name", "choose choose_first count_anew poll check pack".split())
-def test_every_handler_asks_for_the_token(page, name):
-    for token in ("", "wrong"):
-        with pytest.raises(RunError, match="token"):
-            getattr(page, f"_{name}")(token, "0123456789ab")
-
-
-def test_a_step_of_the_loop_checks_the_token_before_it_does_anything(page):
-    done = []
-    with pytest.raises(RunError, match="token"):
-        page._stepper(lambda study: done.append(study) or "Done.")("", "0123456789ab")
-    assert done == []
 
 
 def test_the_headline_is_about_the_primary_question_and_compares_with_half():
