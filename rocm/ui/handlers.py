@@ -57,6 +57,13 @@ def named(elem_id: str, label: str, info: str | None = None) -> dict[str, Any]:
     return {"elem_id": elem_id, "label": label, "info": info}
 
 
+def small_button(
+    words: str, elem_id: str | None = None, look: Any = "secondary", **options: Any
+) -> gr.Button:
+    """A button beside others, as wide as its words."""
+    return gr.Button(words, variant=look, elem_id=elem_id, **SMALL | options)
+
+
 def token_box(access: Access, elem_id: str) -> gr.Textbox:
     """The box for the admin token, which is there where one is asked for."""
     words = named(

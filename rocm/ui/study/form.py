@@ -27,7 +27,7 @@ from rocm.study.service import Studies
 from rocm.ui.compare.form import arm_choices
 from rocm.ui.controls import bound, range_words
 from rocm.ui.generate.page import STEPS
-from rocm.ui.handlers import SILENT, named
+from rocm.ui.handlers import SILENT, named, small_button
 from rocm.ui.study.cost import CostBox
 from rocm.ui.words import build_words
 
@@ -132,9 +132,8 @@ def _turn(steps: gr.Walkthrough, place: int) -> None:
 
 
 def _button(words: str, steps: gr.Walkthrough, to: int) -> None:
-    look: Any = "primary" if words == "Next" else "secondary"
+    button = small_button(words, look="primary" if words == "Next" else "secondary")
     script = f"() => ({{__type__: 'update', selected: {to}}})"
-    button = gr.Button(words, variant=look, size="md", min_width=96, scale=0)
     button.click(None, None, steps, js=script)
 
 

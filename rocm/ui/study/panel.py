@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from rocm.study.archive.bin import Deleted
 from rocm.study.service import Studies
 from rocm.ui.access import Access
-from rocm.ui.handlers import SMALL, asset, named
+from rocm.ui.handlers import SMALL, asset, named, small_button
 from rocm.ui.study import view
 from rocm.ui.study.cost import CostBox
 from rocm.ui.study.screening import build_screening
@@ -45,8 +45,8 @@ def build_panel(studies: Studies, token: gr.Textbox, access: Access) -> dict[str
     panel["state"] = gr.HTML(view.LOADING, elem_id="study_state")
     with gr.Row(visible=False, elem_classes="question", elem_id="study_question") as question:
         panel["asked"] = gr.HTML()
-        panel["sure"] = _button("Yes", "study_sure", "stop")
-        panel["not_now"] = _button("Cancel", "study_not_now")
+        panel["sure"] = small_button("Yes", "study_sure", "stop")
+        panel["not_now"] = small_button("Cancel", "study_not_now")
     panel["question"] = question
     with gr.Row(elem_classes="buttons"):
         for name, words, look in (
@@ -59,10 +59,10 @@ def build_panel(studies: Studies, token: gr.Textbox, access: Access) -> dict[str
             ("pack", "Pack as zip", "secondary"),
             ("delete", "Delete", "stop"),
         ):
-            panel[name] = _button(words, f"study_{name}", look, visible=False)
+            panel[name] = small_button(words, f"study_{name}", look, visible=False)
         words = {"visible": False, "elem_id": "study_archive", **SMALL}
         panel["archive"] = gr.DownloadButton("Download", **words)
-        panel["as_new"] = _button("Copy as new study.yaml", "study_as_new", visible=False)
+        panel["as_new"] = small_button("Copy as new study.yaml", "study_as_new", visible=False)
     panel |= _build_links(access) | _build_raters()
     with gr.Column(visible=False, elem_id="study_draft") as panel["draft_box"]:
         CostBox("study_cost", studies).follow_draft(access, panel)
@@ -80,10 +80,6 @@ def bin_choices(deleted: list[Deleted]) -> Any:
     return gr.update(choices=choices, value=choices[0][1])
 
 
-def _button(words: str, name: str, look: Any = "secondary", **options: Any) -> gr.Button:
-    return gr.Button(words, variant=look, elem_id=name, **SMALL, **options)
-
-
 def _build_bin() -> dict[str, Any]:
     with (
         gr.Accordion("Bin", open=False, elem_id="study_bin") as box,
@@ -91,8 +87,8 @@ def _build_bin() -> dict[str, Any]:
     ):
         words = named("study_deleted", "Deleted draft") | BARE
         deleted = gr.Dropdown(EMPTY_BIN, value="", **words)
-        restore = _button("Restore", "study_restore")
-        empty = _button("Empty bin", "study_empty", "stop")
+        restore = small_button("Restore", "study_restore")
+        empty = small_button("Empty bin", "study_empty", "stop")
     return {"bin": box, "deleted": deleted, "restore": restore, "empty": empty}
 
 
@@ -106,7 +102,7 @@ def _build_links(access: Access) -> dict[str, Any]:
     pilot = gr.Textbox(label="Pilot link", info=words, elem_id="study_pilot", **line)
     with gr.Row(visible=False, elem_classes="buttons", elem_id="study_inviting") as box:
         num_invited = _count(10, "Raters to invite", "study_num_invited")
-        invite = _button("Invite raters", "study_invite")
+        invite = small_button("Invite raters", "study_invite")
     links = gr.Textbox(label="Invitations", max_lines=8, elem_id="study_invitations", **looks)
     invitations = {"num_invited": num_invited, "invite": invite, "invitations": links}
     return {"link": link, "qr": qr, "pilot": pilot, "invite_box": box, **invitations}
@@ -115,7 +111,7 @@ def _build_links(access: Access) -> dict[str, Any]:
 def _build_raters() -> dict[str, Any]:
     with gr.Row(visible=False, elem_classes="buttons", elem_id="study_running") as box:
         num_more = _count(5, "Additional raters", "study_num_more")
-        more = _button("Add raters", "study_more")
+        more = small_button("Add raters", "study_more")
     return {"running_box": box, "num_more": num_more, "more": more}
 
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 from rocm.study.design import lifecycle
 from rocm.study.service import KINDS, Studies
 from rocm.ui.access import Access
-from rocm.ui.handlers import QUIET, SMALL, asset, named, told
+from rocm.ui.handlers import QUIET, asset, named, small_button, told
 from rocm.ui.study import view
 
 REASONS = ["unsuitable for raters", "shows text", "unclear prompt", "both pictures are broken"]
@@ -38,8 +38,8 @@ def build_screening(
     script = {"js_on_load": asset("pairs.js"), "apply_default_css": False}
     grid = gr.HTML(elem_id="study_pairs", **script)
     with gr.Row(elem_classes="buttons"):
-        before = gr.Button("Previous", elem_id="pairs_before", **SMALL)
-        after = gr.Button("Next", elem_id="pairs_after", **SMALL)
+        before = small_button("Previous", "pairs_before")
+        after = small_button("Next", "pairs_after")
     number = gr.State(0)
 
     def show(given: str, study_id: str, shown: str, page: int) -> tuple[str, int]:
