@@ -13,7 +13,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Collection, Generator
 from functools import lru_cache
 from pathlib import Path
 from queue import Empty, Queue
@@ -50,9 +50,8 @@ def main(idle_s: float) -> None:
             request = requests.get(timeout=idle_s)
         except Empty:
             return
-        number = request["id"]
-        for answer in answers(sampler, request, lambda number=number: number in cancelled):
-            _say(answered, id=number, **answer)
+        for answer in answers(sampler, request, cancelled):
+            _say(answered, id=request["id"], **answer)
 
 
 def _listen(requests: "Queue[dict[str, Any]]", cancelled: set[int]) -> None:
@@ -73,15 +72,13 @@ def _say(answered: TextIO, **message: Any) -> None:
         os._exit(0)
 
 
-def answers(
-    sampler: Sampler, request: dict[str, Any], is_cancelled: Callable[[], bool] = lambda: False
-) -> Answers:
+def answers(sampler: Sampler, request: dict[str, Any], cancelled: Collection[int] = ()) -> Answers:
     """Draw a request; yields the scores of each picture, whose file is then whole, and the end."""
     indices = [int(index) for index in request["pictures"]]
     pictures = [Picture(**settings) for settings in request["pictures"].values()]  # checked
     try:
         for drawn in sampler.draw(pictures, request["rewards"]):
-            if is_cancelled():
+            if request.get("id") in cancelled:
                 yield {"end": "cancelled"}
                 return
             content = png_bytes(drawn.image, pictures[drawn.index])

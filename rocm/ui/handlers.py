@@ -30,8 +30,6 @@ TO_FORM = """<button type="button">Settings of a new %s \N{DOWNWARDS ARROW}</but
 SCROLL_TO_FORM = """element.addEventListener('click', () => {
   element.closest('.page').querySelector('.left').scrollIntoView();
 });"""
-# The handlers are not a public API: their inputs are the controls of a form, in order.
-HIDDEN: dict[str, Any] = {"api_visibility": "private"}
 SHOWN_EVERY_S = 0.3
 SILENT: dict[str, Any] = {"show_progress": "hidden"}
 QUIET = SILENT | {"concurrency_limit": None}
@@ -163,19 +161,6 @@ def look_while_open(
     timer.tick(look, **io, **QUIET)
     folded.expand(lambda: gr.Timer(active=True), None, timer, **QUIET).then(look, **io, **QUIET)
     folded.collapse(lambda: gr.Timer(active=False), None, timer, **QUIET)
-
-
-def in_words(handler: Callable[..., Any]) -> Callable[..., Any]:
-    """A handler whose RocmErrors reach the visitor as a sentence."""
-
-    @wraps(handler)
-    def handle(*values: Any) -> Any:
-        try:
-            return handler(*values)
-        except RocmError as error:
-            raise _said(error) from error
-
-    return handle
 
 
 def fault(words: str) -> str:

@@ -60,8 +60,8 @@ def build_panel(studies: Studies, token: gr.Textbox, access: Access) -> dict[str
             ("delete", "Delete", "stop"),
         ):
             panel[name] = small_button(words, f"study_{name}", look, visible=False)
-        words = {"visible": False, "elem_id": "study_archive", **SMALL}
-        panel["archive"] = gr.DownloadButton("Download", **words)
+        looks = {"visible": False, "elem_id": "study_archive", **SMALL}
+        panel["archive"] = gr.DownloadButton("Download", **looks)
         panel["as_new"] = small_button("Copy as new study.yaml", "study_as_new", visible=False)
     panel |= _build_links(access) | _build_raters()
     with gr.Column(visible=False, elem_id="study_draft") as panel["draft_box"]:
