@@ -28,6 +28,7 @@ VISITOR = re.compile(r"[0-9a-f]{32}")
 MAX_ORDERED = 64
 MAX_ORDERED_PUBLIC = 8
 MAX_VISITORS = 50
+MAX_SHOWN = 60  # entries of a history
 MAX_VISITOR_ENTRIES = 20
 
 
@@ -106,10 +107,10 @@ class Orders:
         status = self._at_work(entry_id)
         return self._history(visitor).entry(entry_id), status
 
-    def history(self, visitor: str = "", limit: int = 60) -> list[Entry]:
+    def history(self, visitor: str = "") -> list[Entry]:
         """The newest entries of the visitor's history, newest first, without damaged ones."""
         history, entries = self._history(visitor), []
-        for entry_id in history.ids()[:limit]:
+        for entry_id in history.ids()[:MAX_SHOWN]:
             # A folder deleted meanwhile, or damaged, must not hide the others; it stays on disk.
             with suppress(MissingFile, RunError):
                 entries.append(history.entry(entry_id))

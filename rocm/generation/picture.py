@@ -64,11 +64,11 @@ class Picture:
         return [replace(self, seed=self.seed + offset) for offset in range(num_pictures)]
 
 
-def check_pictures(pictures: Sequence[Picture], max_pictures: int = MAX_PICTURES) -> list[Picture]:
+def check_pictures(pictures: Sequence[Picture]) -> list[Picture]:
     """A request's pictures, checked; ConfigError if there are none, too many, or a bad one."""
-    if not 1 <= len(pictures) <= max_pictures:
+    if not 1 <= len(pictures) <= MAX_PICTURES:
         raise ConfigError(
-            f"{len(pictures):,} pictures were requested; a request draws 1 to {max_pictures}. "
+            f"{len(pictures):,} pictures were requested; a request draws 1 to {MAX_PICTURES}. "
             "Split it into several requests."
         )
     return [picture.checked() for picture in pictures]
