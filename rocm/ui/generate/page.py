@@ -25,6 +25,7 @@ from rocm.ui.generate import view as picture_view
 from rocm.ui.handlers import QUIET, SILENT, Changes, asset, click_to_save, fault, named, told
 from rocm.ui.words import build_words
 
+MODEL_INFO = RunConfig.model_fields["model"].description
 STEPS = [*range(1, 9), 16]
 BOUNDED = """This page is public: an order draws up to {most} pictures with the embedded model or
 with the adapter of a run. Only you see your history; it ends with this page."""
@@ -95,7 +96,7 @@ class GeneratePage:
         info = "Higher values follow the prompt more closely; the embedded model expects 8.5."
         words = named("guidance_scale", "Guidance scale", info)
         form["guidance_scale"] = gr.Slider(1, 20, plain.guidance_scale, step=0.5, **words)
-        form |= self._build_adapter()
+        self._build_adapter(form)
         with beside_prompt:
             choices = [form["adapter"], form["model"]]
             build_words(form["prompt"], choices, self._runs, self._is_public)
@@ -105,27 +106,21 @@ class GeneratePage:
         dice.click(None, None, form["seed"], js=DICE)
         return form
 
-    def _build_adapter(self) -> dict[str, Any]:
+    def _build_adapter(self, form: dict[str, Any]) -> None:
         typed = (
             "." if self._is_public else "; or type a checkpoint (RUN@STEP), folder or owner/name."
         )
         words = named("adapter", "Adapter", f"A run or a shipped adapter{typed}")
         words |= {"allow_custom_value": not self._is_public, **self._adapters()}
-        adapter = gr.Dropdown(value=BASE, **words)
+        form["adapter"] = gr.Dropdown(value=BASE, **words)
         info = "0 is the base model, 1 the adapter as trained."
         words = named("adapter_strength", "Adapter strength", info)
-        strength = gr.Slider(0, 2, 1, step=0.05, **words)
+        form["adapter_strength"] = gr.Slider(0, 2, 1, step=0.05, **words)
         info = "From the same noise, for comparison."
-        with_base = gr.Checkbox(**named("with_base", "Also draw the base model", info))
-        info = f"{RunConfig.model_fields['model'].description} Default: the adapter's model."
+        form["with_base"] = gr.Checkbox(**named("with_base", "Also draw the base model", info))
+        words = named("model", "Model", f"{MODEL_INFO} Default: the adapter's model.")
         with gr.Accordion("Model", open=False, visible=not self._is_public):
-            model = gr.Textbox(placeholder="assets/tiny-lcm", **named("model", "Model", info))
-        return {
-            "adapter": adapter,
-            "adapter_strength": strength,
-            "with_base": with_base,
-            "model": model,
-        }
+            form["model"] = gr.Textbox(placeholder="assets/tiny-lcm", **words)
 
     def _build_view(self) -> dict[str, Any]:
         """The right column and the page's states: what handlers change besides the form."""

@@ -38,6 +38,7 @@ SETS = [
     ("Offline: PartiPrompts, ImageReward, SPO", "offline"),
     ("Text file", "file"),
 ]
+LISTS = ("paper", "offline", "file")  # those that may lie in a folder
 COMPARISONS = [
     ("Every two arms", "all"),
     ("Each with the next, for a ladder of betas", "neighbors"),
@@ -78,6 +79,7 @@ class StudyForm:
 
     def __init__(self, compare: Comparisons, studies: Studies) -> None:
         """Make the form in the current Gradio block; `compare` knows the arms to choose from."""
+        self.fields: dict[str, Any] = {}
         with (
             gr.Accordion("New study", open=False, elem_id="study_new") as self.box,
             gr.Tabs(elem_id="study_ways") as self.tabs,
@@ -95,32 +97,78 @@ class StudyForm:
     def _build_steps(self, steps: gr.Walkthrough, compare: Comparisons, studies: Studies) -> None:
         groups = _groups()
         with gr.Step("Arms", id=0):
-            fields = _build_arms(compare)
+            self._build_arms(compare)
             _turn(steps, 0)
         with gr.Step("Size", id=1):
             with gr.Row(elem_classes="study-columns"):
                 with gr.Column(min_width=300):
-                    fields |= _build_prompts(fields["arms"], compare.runs)
-                    fields |= _rows(["seed", "seeds_per_prompt", *groups.pop(SIZE)])
+                    self._build_prompts(compare.runs)
+                    self._add_rows(["seed", "seeds_per_prompt", *groups.pop(SIZE)])
                 with gr.Column(min_width=300):
                     self.cost = CostBox("study_new_cost", studies)
             _turn(steps, 1)
         with gr.Step("People", id=2):
-            fields |= _controls(groups.pop(ANSWERS))
-            fields["allow_tie"] = gr.Checkbox(True, label="Allow ties")
+            self._add(groups.pop(ANSWERS))
+            self.fields["allow_tie"] = gr.Checkbox(True, label="Allow ties")
             for group, names in groups.items():
                 with gr.Accordion(group, open=False):
-                    fields |= _rows(names) if group == CHECKS else _controls(names)
+                    self._add_rows(names) if group == CHECKS else self._add(names)
             _turn(steps, 2)
         with gr.Step("Consent", id=3):
-            fields |= _controls([f"consent.{name}" for name in Consent.model_fields])
+            self._add([f"consent.{name}" for name in Consent.model_fields])
             with gr.Row(elem_classes="buttons"):
                 _button("Back", steps, 2)
                 self.build = gr.Button("Build study", variant="primary", elem_id="study_build")
                 words = {"size": "md", "elem_id": "study_as_text"}
                 self.as_text = gr.Button("Show as study.yaml", **words)
             gr.on([self.build.click, self.as_text.click], None, js=MARK_EMPTY)
-        self.fields: dict[str, Any] = fields
+
+    def _build_arms(self, compare: Comparisons) -> None:
+        many = {"multiselect": True, "allow_custom_value": True}
+        self._add(["title"])
+        info = "Models to compare: base model, runs, adapters, or a typed adapter folder."
+        words = named("study_arms", "Arms", info) | many
+        chosen = [name for name in first_request().arms if name != BASE]
+        self.fields["arms"] = gr.Dropdown(arm_choices(compare), value=chosen, **words)
+        words = named("study_comparisons", "Comparisons")
+        self.fields["comparisons"] = gr.Radio(COMPARISONS, value="all", **words)
+        with gr.Row():
+            name = "arms.num_inference_steps"
+            label = StudyArm.model_fields["num_inference_steps"].title
+            self.fields[name] = gr.Dropdown(STEPS, value=4, label=label, min_width=130)
+            self._add(["arms.guidance_scale"])
+        words = named("study_rewards", "Rewards", Recipe.model_fields["rewards"].description) | many
+        self.fields["rewards"] = gr.Dropdown(list(REWARDS), value=list(REWARDS), **words)
+
+    def _build_prompts(self, runs: Path) -> None:
+        kind = gr.Dropdown(SETS, value="own", **named("study_prompts_set", "Prompt set"))
+        self.fields["prompts.set"] = kind
+        self._add(["prompts.num", "prompts.split"])
+        with gr.Column(visible=False) as own:
+            info = "One prompt per line; practice and checks use some of them."
+            words = named("study_prompts_typed", "Typed prompts", info)
+            typed = gr.Textbox(lines=6, max_lines=12, **words)
+            build_words(typed, [self.fields["arms"]], runs)
+        info = "On this machine. Prompt lists without a folder come from the Hugging Face hub."
+        words = named("study_prompts_source", "Folder or file", info)
+        source = gr.Textbox(max_lines=1, visible=False, **words)
+        self.fields |= {"prompts.typed": typed, "prompts.source": source}
+
+        def shown(name: str) -> list[Any]:
+            looks = (name != TYPED, name != TYPED, name == TYPED, name in LISTS)
+            return [gr.update(visible=is_shown) for is_shown in looks]
+
+        parts = [self.fields["prompts.num"], self.fields["prompts.split"], own, source]
+        kind.change(shown, kind, parts, **SILENT)
+
+    def _add(self, names: Sequence[str]) -> None:
+        self.fields |= {name: _control(name) for name in names}
+
+    def _add_rows(self, names: Sequence[str]) -> None:
+        """Controls of numbers, two in a row."""
+        for first in range(0, len(names), 2):
+            with gr.Row():
+                self._add(names[first : first + 2])
 
 
 def _turn(steps: gr.Walkthrough, place: int) -> None:
@@ -137,52 +185,6 @@ def _button(words: str, steps: gr.Walkthrough, to: int) -> None:
     button.click(None, None, steps, js=script)
 
 
-def _build_arms(compare: Comparisons) -> dict[str, Component]:
-    fields: dict[str, Component] = {"title": _control("title")}
-    many = {"multiselect": True, "allow_custom_value": True}
-    info = "Models to compare: base model, runs, adapters, or a typed adapter folder."
-    words = named("study_arms", "Arms", info) | many
-    chosen = [name for name in first_request().arms if name != BASE]
-    fields["arms"] = gr.Dropdown(arm_choices(compare), value=chosen, **words)
-    words = named("study_comparisons", "Comparisons")
-    fields["comparisons"] = gr.Radio(COMPARISONS, value="all", **words)
-    with gr.Row():
-        name = "arms.num_inference_steps"
-        label = StudyArm.model_fields["num_inference_steps"].title
-        fields[name] = gr.Dropdown(STEPS, value=4, label=label, min_width=130)
-        fields["arms.guidance_scale"] = _control("arms.guidance_scale")
-    words = named("study_rewards", "Rewards", Recipe.model_fields["rewards"].description) | many
-    fields["rewards"] = gr.Dropdown(list(REWARDS), value=list(REWARDS), **words)
-    return fields
-
-
-def _build_prompts(arms: gr.Dropdown, runs: Path) -> dict[str, Component]:
-    kind = gr.Dropdown(SETS, value="own", **named("study_prompts_set", "Prompt set"))
-    num, split = _control("prompts.num"), _control("prompts.split")
-    with gr.Column(visible=False) as own:
-        info = "One prompt per line; practice and checks use some of them."
-        words = named("study_prompts_typed", "Typed prompts", info)
-        typed = gr.Textbox(lines=6, max_lines=12, **words)
-        build_words(typed, [arms], runs)
-    info = "On this machine. Prompt lists without a folder come from the Hugging Face hub."
-    words = named("study_prompts_source", "Folder or file", info)
-    source = gr.Textbox(max_lines=1, visible=False, **words)
-    gr.on(
-        kind.change,
-        lambda name: [
-            gr.update(visible=name != TYPED),
-            gr.update(visible=name != TYPED),
-            gr.update(visible=name == TYPED),
-            gr.update(visible=name in ("paper", "offline", "file")),
-        ],
-        kind,
-        [num, split, own, source],
-        **SILENT,
-    )
-    parts = {"set": kind, "num": num, "split": split, "typed": typed, "source": source}
-    return {f"prompts.{name}": part for name, part in parts.items()}
-
-
 def _groups() -> dict[str, list[str]]:
     """Names of the recipe's fields that are folded away, by group."""
     groups: dict[str, list[str]] = {}
@@ -191,19 +193,6 @@ def _groups() -> dict[str, list[str]]:
         if isinstance(extra, dict) and extra["group"]:
             groups.setdefault(str(extra["group"]), []).append(name)
     return groups
-
-
-def _rows(names: Sequence[str]) -> dict[str, Component]:
-    """Controls of numbers, two in a row."""
-    fields: dict[str, Component] = {}
-    for first in range(0, len(names), 2):
-        with gr.Row():
-            fields |= {name: _control(name) for name in names[first : first + 2]}
-    return fields
-
-
-def _controls(names: Sequence[str]) -> dict[str, Component]:
-    return {name: _control(name) for name in names}
 
 
 def _control(name: str) -> Component:

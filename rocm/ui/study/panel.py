@@ -14,6 +14,16 @@ from rocm.ui.study.cost import CostBox
 from rocm.ui.study.screening import build_screening
 from rocm.ui.watch import watcher
 
+ACTIONS = (
+    ("cancel", "Cancel build", "stop"),
+    ("go_on", "Resume build", "primary"),
+    ("open", "Open study", "primary"),
+    ("pause", "Pause", "secondary"),
+    ("resume", "Resume", "primary"),
+    ("close", "Close", "stop"),
+    ("pack", "Pack as zip", "secondary"),
+    ("delete", "Delete", "stop"),
+)
 BARE: dict[str, Any] = {"show_label": False, "container": False}
 ONLY_HERE = "Works on this machine only. docs/deploy.md explains how remote raters reach a study."
 SEND_IT = (
@@ -32,43 +42,61 @@ class ChosenStudy(BaseModel):
 
 def build_panel(studies: Studies, token: gr.Textbox, access: Access) -> dict[str, Any]:
     """Make the right column; returns its components. `phase` changes with study and state only."""
-    panel: dict[str, Any] = {
-        "token": token,
-        "selected": gr.State(""),
-        "phase": gr.State(""),
-        "seen": gr.State(()),
-        "pending": gr.State(("", "", 0, "")),
-    }
+    panel: dict[str, Any] = {"token": token, "selected": gr.State(""), "phase": gr.State("")}
+    panel |= {"seen": gr.State(()), "pending": gr.State(("", "", 0, ""))}
     script = {"js_on_load": asset("studies.js"), "apply_default_css": False}
     panel["studies"] = gr.HTML(html_template=LIST, elem_id="studies", **script)
-    panel |= _build_bin()
+    with gr.Accordion("Bin", open=False, elem_id="study_bin") as panel["bin"], _buttons():
+        words = named("study_deleted", "Deleted draft") | BARE
+        panel["deleted"] = gr.Dropdown(EMPTY_BIN, value="", **words)
+        panel["restore"] = small_button("Restore", "study_restore")
+        panel["empty"] = small_button("Empty bin", "study_empty", "stop")
     panel["state"] = gr.HTML(view.LOADING, elem_id="study_state")
     with gr.Row(visible=False, elem_classes="question", elem_id="study_question") as question:
         panel["asked"] = gr.HTML()
         panel["sure"] = small_button("Yes", "study_sure", "stop")
         panel["not_now"] = small_button("Cancel", "study_not_now")
     panel["question"] = question
-    with gr.Row(elem_classes="buttons"):
-        for name, words, look in (
-            ("cancel", "Cancel build", "stop"),
-            ("go_on", "Resume build", "primary"),
-            ("open", "Open study", "primary"),
-            ("pause", "Pause", "secondary"),
-            ("resume", "Resume", "primary"),
-            ("close", "Close", "stop"),
-            ("pack", "Pack as zip", "secondary"),
-            ("delete", "Delete", "stop"),
-        ):
-            panel[name] = small_button(words, f"study_{name}", look, visible=False)
+    with _buttons():
+        for name, label, look in ACTIONS:
+            panel[name] = small_button(label, f"study_{name}", look, visible=False)
         looks = {"visible": False, "elem_id": "study_archive", **SMALL}
         panel["archive"] = gr.DownloadButton("Download", **looks)
         panel["as_new"] = small_button("Copy as new study.yaml", "study_as_new", visible=False)
-    panel |= _build_links(access) | _build_raters()
+    _build_raters(panel, access)
     with gr.Column(visible=False, elem_id="study_draft") as panel["draft_box"]:
         CostBox("study_cost", studies).follow_draft(access, panel)
         build_screening(studies, access, token, panel["selected"], panel["phase"])
     panel["watch"] = watcher(studies.mark, "study")
     return panel
+
+
+def _build_raters(panel: dict[str, Any], access: Access) -> None:
+    """Links and invitations, and more raters."""
+    looks: dict[str, Any] = {"interactive": False, "visible": False, "buttons": ["copy"]}
+    words = named("study_link", "Voting link", ONLY_HERE if access.is_local else SEND_IT)
+    panel["link"] = gr.Textbox(max_lines=1, **words, **looks)
+    panel["qr"] = gr.HTML(elem_id="study_qr")
+    info = "For trying out the study: pilots' votes are never analyzed."
+    words = named("study_pilot", "Pilot link", info)
+    panel["pilot"] = gr.Textbox(max_lines=1, **words, **looks)
+    with _buttons(visible=False, elem_id="study_inviting") as panel["invite_box"]:
+        panel["num_invited"] = _count(10, "Raters to invite", "study_num_invited")
+        panel["invite"] = small_button("Invite raters", "study_invite")
+    words = named("study_invitations", "Invitations")
+    panel["invitations"] = gr.Textbox(max_lines=8, **words, **looks)
+    with _buttons(visible=False, elem_id="study_running") as panel["running_box"]:
+        panel["num_more"] = _count(5, "Additional raters", "study_num_more")
+        panel["more"] = small_button("Add raters", "study_more")
+
+
+def _buttons(**options: Any) -> gr.Row:
+    return gr.Row(elem_classes="buttons", **options)
+
+
+def _count(value: int, label: str, name: str) -> gr.Number:
+    words = {**named(name, label), **BARE, "scale": 0, "min_width": 76}
+    return gr.Number(value, precision=0, minimum=1, **words)
 
 
 def bin_choices(deleted: list[Deleted]) -> Any:
@@ -78,43 +106,3 @@ def bin_choices(deleted: list[Deleted]) -> Any:
         for row in deleted
     ] or EMPTY_BIN
     return gr.update(choices=choices, value=choices[0][1])
-
-
-def _build_bin() -> dict[str, Any]:
-    with (
-        gr.Accordion("Bin", open=False, elem_id="study_bin") as box,
-        gr.Row(elem_classes="buttons"),
-    ):
-        words = named("study_deleted", "Deleted draft") | BARE
-        deleted = gr.Dropdown(EMPTY_BIN, value="", **words)
-        restore = small_button("Restore", "study_restore")
-        empty = small_button("Empty bin", "study_empty", "stop")
-    return {"bin": box, "deleted": deleted, "restore": restore, "empty": empty}
-
-
-def _build_links(access: Access) -> dict[str, Any]:
-    looks: dict[str, Any] = {"interactive": False, "visible": False, "buttons": ["copy"]}
-    line = {"max_lines": 1, **looks}
-    words = ONLY_HERE if access.is_local else SEND_IT
-    link = gr.Textbox(label="Voting link", info=words, elem_id="study_link", **line)
-    qr = gr.HTML(elem_id="study_qr")
-    words = "For trying out the study: pilots' votes are never analyzed."
-    pilot = gr.Textbox(label="Pilot link", info=words, elem_id="study_pilot", **line)
-    with gr.Row(visible=False, elem_classes="buttons", elem_id="study_inviting") as box:
-        num_invited = _count(10, "Raters to invite", "study_num_invited")
-        invite = small_button("Invite raters", "study_invite")
-    links = gr.Textbox(label="Invitations", max_lines=8, elem_id="study_invitations", **looks)
-    invitations = {"num_invited": num_invited, "invite": invite, "invitations": links}
-    return {"link": link, "qr": qr, "pilot": pilot, "invite_box": box, **invitations}
-
-
-def _build_raters() -> dict[str, Any]:
-    with gr.Row(visible=False, elem_classes="buttons", elem_id="study_running") as box:
-        num_more = _count(5, "Additional raters", "study_num_more")
-        more = small_button("Add raters", "study_more")
-    return {"running_box": box, "num_more": num_more, "more": more}
-
-
-def _count(value: int, label: str, name: str) -> gr.Number:
-    words = {**named(name, label), **BARE, "scale": 0, "min_width": 76}
-    return gr.Number(value, precision=0, minimum=1, **words)
