@@ -64,9 +64,8 @@ def small_button(
 
 def token_box(access: Access, elem_id: str) -> gr.Textbox:
     """The box for the admin token, which is there where one is asked for."""
-    words = named(
-        elem_id, "Admin token", "The value of ROCM_ADMIN_TOKEN where the app was started."
-    )
+    info = "The value of ROCM_ADMIN_TOKEN where the app was started."
+    words = named(elem_id, "Admin token", info)
     return gr.Textbox(type="password", visible=bool(access.token), **words)
 
 
