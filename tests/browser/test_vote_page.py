@@ -8,7 +8,6 @@ from urllib.parse import urlsplit
 import pytest
 import uvicorn
 from playwright.sync_api import expect
-from sqlalchemy import select
 
 from rocm.study.design import lifecycle
 from rocm.study.server.api import Api
@@ -110,6 +109,13 @@ def vote(page, *keys):
         press(page, *keys)
 
 
+def side_of(vote):
+    """Where the picture was that was chosen."""
+    if vote.choice == "tie":
+        return "tie"
+    return "left" if vote.choice == vote.left_is else "right"
+
+
 def test_a_study_is_voted_through_by_keys_alone(visit, store):
     page = visit()
     for step in ("#agree", "#begin"):
@@ -120,9 +126,8 @@ def test_a_study_is_voted_through_by_keys_alone(visit, store):
     code.wait_for()
     assert code.inner_text() == column(store, tables.rater.c.completion_code)[0]
     assert count(store, tables.vote) == 15
-    with store.database.read() as connection:
-        sides = connection.execute(select(tables.vote.c.question_key, tables.vote.c.raw_side)).all()
-    assert set(sides) == {("appeal", "right"), ("overall", "tie"), ("alignment", "left")}
+    sides = {(one.question, side_of(one)) for one in store.votes(STUDY)}
+    assert sides == {("appeal", "right"), ("overall", "tie"), ("alignment", "left")}
     assert None not in column(store, tables.trial.c.shown_at)
 
 
