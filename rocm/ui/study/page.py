@@ -151,12 +151,12 @@ class StudyPage:
             gr.Warning(escape(f"There is no study '{wanted[:40]}' here."))
         first = wanted if wanted in known else next(iter(known), "")
         arms = request.query_params.get("arms")
-        return self._shown(first, base) | (self._with_arms(arms) if arms else {})
-
-    def _with_arms(self, arms: str) -> Changes:
-        """The form of a new study, open, with a run's arm against the base model."""
+        if not arms:
+            return self._shown(first, base)
+        # The form of a new study, open, with a run's arm against the base model.
         chosen = gr.update(choices=arm_choices(self._compare), value=[BASE, *arms.split(",")])
-        return {self._form.fields["arms"]: chosen, self._form.box: gr.update(open=True)}
+        form = {self._form.fields["arms"]: chosen, self._form.box: gr.update(open=True)}
+        return self._shown(first, base) | form
 
     def _choose(self, token: str, base: str, event: gr.EventData) -> Changes:
         if not self._access.allows(token):
@@ -221,12 +221,16 @@ class StudyPage:
         changes: Changes = {panel[name]: gr.update(visible=is_) for name, is_ in visible.items()}
         changes[panel["phase"]] = f"{study.info.study_id} {state}" if study else ""
         if study:
-            address = _address(reachable(base, self._access.lan), study.info.study_id)
+            address = self._address(base, study.info.study_id)
             changes[panel["link"]] = gr.update(value=address, visible=visible["link"])
             changes[panel["qr"]] = qr_code(address) if visible["link"] else ""
             pilot = f"{address}?pilot"
             changes[panel["pilot"]] = gr.update(value=pilot, visible=visible["pilot"])
         return changes
+
+    def _address(self, base: str, study_id: str) -> str:
+        """The voting link, where raters reach it."""
+        return f"{reachable(base, self._access.lan)}{view.VOTES}/{study_id}"
 
     def _look_into_bin(self, token: str) -> Any:
         return bin_choices(self._studies.bin.drafts() if self._access.allows(token) else [])
@@ -284,10 +288,7 @@ class StudyPage:
 
     def _invite(self, study_id: str, num: int, base: str) -> Changes:
         codes = invite(self._studies.store, study_id, num)
-        links = "\n".join(
-            f"{_address(reachable(base, self._access.lan), study_id)}#invite={code}"
-            for code in codes
-        )
+        links = "\n".join(f"{self._address(base, study_id)}#invite={code}" for code in codes)
         label = f"Invitations to {study_id}"
         info = "One link per rater. Copy the links now: they are not stored."
         shown = gr.update(value=links, visible=True, label=label, info=info)
@@ -304,10 +305,6 @@ class StudyPage:
     def _as_text(self, token: str, *values: Any) -> tuple[Any, ...]:
         self._access.check(token)
         return _shown_text(self._recipe(values).text())
-
-
-def _address(base: str, study_id: str) -> str:
-    return f"{base}{view.VOTES}/{study_id}"
 
 
 def _shown_text(text: str) -> tuple[Any, ...]:
