@@ -23,27 +23,18 @@ from rocm.ui.handlers import QUIET, Changes, click_at_work, offered, token_box, 
 from rocm.ui.links import qr_code, reachable
 from rocm.ui.study import view
 from rocm.ui.study.form import StudyForm
-from rocm.ui.study.panel import ChosenStudy, bin_choices, build_panel
+from rocm.ui.study.panel import ACTIONS, RUNNING, ChosenStudy, bin_choices, build_panel
 from rocm.ui.study.questions import QUESTIONS, whole
 
 MAX_TEXT = 200_000
 ADDRESS = "() => new URL('.', window.location.href.split(/[?#]/)[0]).href"
-RUNNING = ("open", "paused")
 # The states in which a button or box is shown.
-SHOWN = {
-    "cancel": ("building",),
-    "go_on": ("unfinished",),
-    "delete": ("unfinished", "draft"),
+SHOWN = {name: states for name, (*_, states) in ACTIONS.items()} | {
     "draft_box": ("draft",),
-    "open": ("draft",),
     "pilot": ("draft", *RUNNING),
     "link": RUNNING,
-    "pause": ("open",),
-    "resume": ("paused",),
     "invite_box": ("draft", *RUNNING),
     "running_box": RUNNING,
-    "close": RUNNING,
-    "pack": (*RUNNING, "closed"),
 }
 
 

@@ -14,16 +14,18 @@ from rocm.ui.study.cost import CostBox
 from rocm.ui.study.screening import build_screening
 from rocm.ui.watch import watcher
 
-ACTIONS = (
-    ("cancel", "Cancel build", "stop"),
-    ("go_on", "Resume build", "primary"),
-    ("open", "Open study", "primary"),
-    ("pause", "Pause", "secondary"),
-    ("resume", "Resume", "primary"),
-    ("close", "Close", "stop"),
-    ("pack", "Pack as zip", "secondary"),
-    ("delete", "Delete", "stop"),
-)
+RUNNING = ("open", "paused")
+# Words and look of each button that acts on the study, and the states in which it is shown.
+ACTIONS = {
+    "cancel": ("Cancel build", "stop", ("building",)),
+    "go_on": ("Resume build", "primary", ("unfinished",)),
+    "open": ("Open study", "primary", ("draft",)),
+    "pause": ("Pause", "secondary", ("open",)),
+    "resume": ("Resume", "primary", ("paused",)),
+    "close": ("Close", "stop", RUNNING),
+    "pack": ("Pack as zip", "secondary", (*RUNNING, "closed")),
+    "delete": ("Delete", "stop", ("unfinished", "draft")),
+}
 BARE: dict[str, Any] = {"show_label": False, "container": False}
 ONLY_HERE = "Works on this machine only. docs/deploy.md explains how remote raters reach a study."
 SEND_IT = (
@@ -58,7 +60,7 @@ def build_panel(studies: Studies, token: gr.Textbox, access: Access) -> dict[str
         panel["not_now"] = small_button("Cancel", "study_not_now")
     panel["question"] = question
     with _buttons():
-        for name, label, look in ACTIONS:
+        for name, (label, look, _) in ACTIONS.items():
             panel[name] = small_button(label, f"study_{name}", look, visible=False)
         looks = {"visible": False, "elem_id": "study_archive", **SMALL}
         panel["archive"] = gr.DownloadButton("Download", **looks)
