@@ -164,8 +164,8 @@ def zero_gpu() -> Any:
     import spaces  # before torch
 
     from rocm.cli.trainer import silence_libraries
-    from rocm.generation.draw_slice import draw_slice
     from rocm.generation.sliced import DRAWING_S
+    from rocm.generation.worker import draw_slice
     from rocm.runs.slices import Slices
     from rocm.training.slices import train_slice
 

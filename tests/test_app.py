@@ -6,7 +6,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 
 import pytest
 import uvicorn
@@ -18,25 +17,18 @@ from rocm.study.server.app import Server
 from rocm.study.server.start import chosen_mode
 
 
-def start(home, *arguments, **settings):
-    environment = {**os.environ, "ROCM_HOME": str(home), **settings}
-    command = [sys.executable, "app.py", *arguments]
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
-
-
-def test_an_argument_is_refused_and_help_names_the_variables(tmp_path):
-    refused = start(tmp_path, "--host", "0.0.0.0")
-    assert refused.returncode == 2
-    assert "unrecognized arguments: --host 0.0.0.0" in refused.stderr
-    assert "GRADIO_SERVER_NAME=" in refused.stderr
-    assert "ROCM_ADMIN_TOKEN" in start(tmp_path, "--help").stdout
-    assert not list(tmp_path.iterdir())
-
-
 def test_a_port_in_use_is_one_sentence(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as used:
         port = used.getsockname()[1]
-        ended = start(tmp_path, PORT=str(port), GRADIO_SERVER_NAME="127.0.0.1")
+        settings = {
+            "ROCM_HOME": str(tmp_path),
+            "PORT": str(port),
+            "GRADIO_SERVER_NAME": "127.0.0.1",
+        }
+        command = [sys.executable, "app.py"]
+        ended = subprocess.run(
+            command, cwd=ROOT, env={**os.environ, **settings}, capture_output=True, text=True
+        )
     assert ended.returncode == 1
     assert ended.stderr.startswith(f"The page cannot listen on 127.0.0.1:{port}: ")
     assert "Set PORT" in ended.stderr
@@ -73,12 +65,9 @@ def started(monkeypatch, tmp_path):
     return main
 
 
-@pytest.mark.parametrize(
-    ("settings", "is_proxied"),
-    [({}, False), ({"ROCM_PROXIED": "0"}, False), ({"SPACE_ID": "me/space"}, True)],
-)
-def test_addresses_of_a_proxy_are_believed_only_where_one_is_named(started, settings, is_proxied):
-    assert started("study", **settings)[0].is_proxied == is_proxied
+def test_addresses_of_a_proxy_are_believed_only_where_one_is_named(started):
+    for settings, is_proxied in (({"ROCM_PROXIED": "0"}, False), ({"SPACE_ID": "me/space"}, True)):
+        assert started("study", **settings)[0].is_proxied == is_proxied
 
 
 @pytest.mark.parametrize(
@@ -134,7 +123,6 @@ def test_a_server_of_studies_has_nothing_else(tmp_path):
         )
     try:
         assert process.stdout.readline() == f"ROCM Studio, study: http://127.0.0.1:{port}\n"
-        socket.create_connection(("127.0.0.1", port)).close()  # it listens where it says
         codes = {path: answer_of(port, path) for path in ("/", "/config", "/gradio_api/info")}
         page = answer_of(port, "/study/0123456789ab")
         foreign = answer_of(port, "/study/0123456789ab", Host="evil.example")
@@ -150,15 +138,6 @@ def test_a_server_of_studies_has_nothing_else(tmp_path):
 
 
 def answer_of(port, path, **headers):
-    """Status of a request, once the server listens."""
-    deadline = time.monotonic() + 60
-    while True:
-        line = http.client.HTTPConnection("127.0.0.1", port)
-        try:
-            line.request("GET", path, headers=headers)
-            return line.getresponse().status
-        except ConnectionRefusedError:
-            assert time.monotonic() < deadline, "the server does not listen"
-            time.sleep(0.05)
-        finally:
-            line.close()
+    line = http.client.HTTPConnection("127.0.0.1", port)
+    line.request("GET", path, headers=headers)
+    return line.getresponse().status

@@ -77,7 +77,7 @@ class History:
         folder = self._folder(entry_id)
         record = read_record(folder / "entry.json", {"pictures": list})
         if record is None:
-            raise MissingFile(f"There is no drawing '{entry_id[:40]}' in this history.")
+            raise _missing(entry_id)
         files = {index: picture_file(folder, index) for index in range(len(record["pictures"]))}
         drawn = {index: file for index, file in files.items() if file.is_file()}
         try:
@@ -115,7 +115,7 @@ class History:
 
     def _folder(self, entry_id: str) -> Path:
         if not ENTRY_ID.fullmatch(entry_id):
-            raise MissingFile(f"There is no drawing '{entry_id[:40]}' in this history.")
+            raise _missing(entry_id)
         return self.root / entry_id
 
     @staticmethod
@@ -123,6 +123,10 @@ class History:
         try:
             os.replace(source, target)
         except FileNotFoundError as error:
-            raise MissingFile(f"There is no drawing '{source.name}' at {source.parent}.") from error
+            raise _missing(source.name) from error
         except OSError as error:
             raise RunError(f"Cannot move {source} to {target}: {error.strerror}.") from error
+
+
+def _missing(entry_id: str) -> MissingFile:
+    return MissingFile(f"There is no drawing '{entry_id[:40]}' in this history.")

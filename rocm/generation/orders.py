@@ -8,6 +8,7 @@ import re
 import shutil
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -17,14 +18,17 @@ from rocm.config import RunConfig
 from rocm.errors import ConfigError, DrawingError, MissingFile, RunError
 from rocm.generation.history import Entry, History
 from rocm.generation.picture import Picture, whole_number
-from rocm.generation.queue import ENDS, DrawingQueue, Job, JobStatus, State
+from rocm.generation.queue import ENDS, DrawingQueue, JobStatus
 from rocm.generation.sliced import SlicedQueue
 from rocm.runs.adapters import find_adapter
 
+# Settings that a picture takes from the order as they are.
+PLAIN = ("prompt", "seed", "num_inference_steps", "guidance_scale", "adapter_strength")
 VISITOR = re.compile(r"[0-9a-f]{32}")
 MAX_ORDERED = 64
 MAX_ORDERED_PUBLIC = 8
 MAX_VISITORS = 50
+MAX_SHOWN = 60  # entries of a history
 MAX_VISITOR_ENTRIES = 20
 
 
@@ -72,24 +76,16 @@ class Orders:
         config = adapter.config or RunConfig()
         most = MAX_ORDERED_PUBLIC if visitor else MAX_ORDERED
         num = whole_number("num_pictures", order.num_pictures, 1, most)
-        first = Picture(
-            prompt=order.prompt,
-            seed=order.seed,
-            num_inference_steps=order.num_inference_steps,
-            guidance_scale=order.guidance_scale,
-            grid=config.grid,
-            model=order.model.strip() or config.model,
-            adapter=adapter.folder,
-            adapter_strength=order.adapter_strength,
-        ).checked()
+        plain = {name: getattr(order, name) for name in PLAIN}
+        model, folder = order.model.strip() or config.model, adapter.folder
+        first = Picture(**plain, grid=config.grid, model=model, adapter=folder).checked()
         pictures = first.series(num)
         is_base = [False] * num
         if order.with_base and adapter.folder:
             pictures += [replace(picture, adapter="", adapter_strength=1.0) for picture in pictures]
             is_base += [True] * num
-        names = ("prompt", "seed", "num_inference_steps", "guidance_scale", "adapter_strength")
-        plain = {name: getattr(first, name) for name in names}
-        return replace(order, num_pictures=num, **plain), pictures, is_base
+        checked = {name: getattr(first, name) for name in PLAIN}
+        return replace(order, num_pictures=num, **checked), pictures, is_base
 
     def draw(self, order: Order, visitor: str = "") -> str:
         """Take an order; returns its id in the history at once. Errors as `check`, or full."""
@@ -98,10 +94,7 @@ class Orders:
             self._bound_visitors(visitor)
         history = self._history(visitor)
         entry_id, folder = history.create(asdict(checked), pictures, is_base)
-
-        def on_end(job: Job, state: State) -> None:
-            history.finish(entry_id, state, job.error, job.seconds)
-
+        on_end = partial(history.finish, entry_id)
         try:
             self._jobs[entry_id] = self.queue.submit(pictures, folder, on_end=on_end)
         except DrawingError:
@@ -114,10 +107,10 @@ class Orders:
         status = self._at_work(entry_id)
         return self._history(visitor).entry(entry_id), status
 
-    def history(self, visitor: str = "", limit: int = 60) -> list[Entry]:
+    def history(self, visitor: str = "") -> list[Entry]:
         """The newest entries of the visitor's history, newest first, without damaged ones."""
         history, entries = self._history(visitor), []
-        for entry_id in history.ids()[:limit]:
+        for entry_id in history.ids()[:MAX_SHOWN]:
             # A folder deleted meanwhile, or damaged, must not hide the others; it stays on disk.
             with suppress(MissingFile, RunError):
                 entries.append(history.entry(entry_id))

@@ -40,9 +40,8 @@ class Picture:
     @property
     def batch_key(self) -> tuple[object, ...]:
         """Equal for pictures that one batch can hold."""
-        return tuple(
-            value for name, value in asdict(self).items() if name not in ("prompt", "seed")
-        )
+        settings = asdict(self).items()
+        return tuple(value for name, value in settings if name not in ("prompt", "seed"))
 
     def checked(self) -> "Picture":
         """The picture with every value in its type and bounds; ConfigError if one is not allowed.
@@ -64,16 +63,12 @@ class Picture:
         whole_number("seed", self.seed, 0, MAX_SEED + 1 - num_pictures)
         return [replace(self, seed=self.seed + offset) for offset in range(num_pictures)]
 
-    def metadata(self) -> dict[str, str]:
-        """What the PNG says of itself, name by name."""
-        return {name: str(value) for name, value in asdict(self).items()}
 
-
-def check_pictures(pictures: Sequence[Picture], max_pictures: int = MAX_PICTURES) -> list[Picture]:
+def check_pictures(pictures: Sequence[Picture]) -> list[Picture]:
     """A request's pictures, checked; ConfigError if there are none, too many, or a bad one."""
-    if not 1 <= len(pictures) <= max_pictures:
+    if not 1 <= len(pictures) <= MAX_PICTURES:
         raise ConfigError(
-            f"{len(pictures):,} pictures were requested; a request draws 1 to {max_pictures}. "
+            f"{len(pictures):,} pictures were requested; a request draws 1 to {MAX_PICTURES}. "
             "Split it into several requests."
         )
     return [picture.checked() for picture in pictures]
@@ -127,8 +122,8 @@ def _strength(value: Any) -> float:
 def png_bytes(image: Image.Image, picture: Picture) -> bytes:
     """A PNG file with the picture's settings as text chunks."""
     text = PngInfo()
-    for name, value in picture.metadata().items():
-        text.add_itxt(name, value)
+    for name, value in asdict(picture).items():
+        text.add_itxt(name, str(value))
     buffer = BytesIO()
     image.save(buffer, format="PNG", pnginfo=text)
     return buffer.getvalue()

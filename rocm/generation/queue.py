@@ -39,12 +39,11 @@ class Job:
     pictures: list[Picture]
     rewards: tuple[str, ...]  # measured on every picture
     folder: Path  # of the files
-    on_end: Callable[["Job", State], None]  # called once with the job and its end
+    on_end: Callable[[State, str, float], None]  # called once with end, error and seconds
     state: State = "waiting"
     scores: dict[int, dict[str, float]] = field(default_factory=dict)  # by index, reward
     error: str = ""  # a sentence, if it failed
     asked: float = field(default_factory=time.monotonic)  # monotonic, in seconds
-    seconds: float = 0.0  # from the request to its end
     is_cancelled: bool = False  # whether its cancellation was requested
 
 
@@ -53,10 +52,7 @@ class JobStatus:
     """A job at one moment."""
 
     state: State
-    scores: dict[int, dict[str, float]]  # by index in the request and reward
     ahead: int  # number of requests before it
-    error: str  # a sentence, if it failed
-    seconds: float  # since the request, until its end
 
 
 class _ProcessGone(Exception):
@@ -84,12 +80,13 @@ class DrawingQueue:
         pictures: Sequence[Picture],
         folder: Path,
         rewards: Sequence[str] = (),
-        on_end: Callable[[Job, State], None] = lambda job, state: None,
+        on_end: Callable[[State, str, float], None] = lambda state, error, seconds: None,
     ) -> int:
         """Request pictures; returns the request's number at once.
 
         Pictures are written to `folder` as 000.png, 001.png, ... and measured with `rewards`;
-        `on_end` is called in another thread. ConfigError for a bad picture, none or too many;
+        `on_end` is called in another thread with the end, an error and the seconds that it took.
+        ConfigError for a bad picture, none or too many;
         DrawingError if the queue is full.
         """
         checked = check_pictures(pictures)
@@ -119,8 +116,7 @@ class DrawingQueue:
             ahead = 0
             if job in self._waiting:
                 ahead = self._waiting.index(job) + (self._current is not None)
-            seconds = job.seconds if job.state in ENDS else time.monotonic() - job.asked
-            return JobStatus(job.state, dict(job.scores), ahead, job.error, seconds)
+            return JobStatus(job.state, ahead)
 
     def results(self, number: int) -> Iterator[tuple[int, Path, dict[str, float]]]:
         """Index, file and scores of each picture as it is drawn.
@@ -150,13 +146,12 @@ class DrawingQueue:
             if job is None or job.state in ENDS or job.is_cancelled:
                 return
             job.is_cancelled = True
-            if job in self._waiting:
+            is_waiting = job in self._waiting
+            if is_waiting:
                 self._waiting.remove(job)
-                waited = True
             else:
-                waited = False
                 self._tell({"cancel": number})
-        if waited:
+        if is_waiting:
             self._end(job, "cancelled")
             return
         # A batch may take long, or the process may hang: then it is ended and its models are lost.
@@ -307,16 +302,15 @@ class DrawingQueue:
             if self._current is job and self._process:
                 self._process.kill()
 
-    def _set_state(self, job: Job, state: State) -> None:
+    def _set_state(self, job: Job, state: State, error: str = "") -> None:
         with self._changed:
-            job.state = state
+            job.state, job.error = state, error
             self._changed.notify_all()
 
     def _end(self, job: Job, state: State, error: str = "") -> None:
-        job.seconds, job.error = time.monotonic() - job.asked, error
         try:
             # Written down first: whoever sees the end finds it on the disk too.
-            job.on_end(job, state)
+            job.on_end(state, error, time.monotonic() - job.asked)
         except RocmError as unwritten:  # a full disk must not end the queue
-            state, job.error = "failed", str(unwritten)
-        self._set_state(job, state)
+            state, error = "failed", str(unwritten)
+        self._set_state(job, state, error)

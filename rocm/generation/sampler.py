@@ -11,7 +11,6 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import count, islice
 from pathlib import Path
-from typing import Any
 
 import torch
 from PIL import Image
@@ -130,9 +129,11 @@ class Sampler:
         prompts = [pictures[index].prompt for index in indices]
         seeds = [pictures[index].seed for index in indices]
         with nullcontext() if first.adapter else adapter_off(unet):
-            is_compared = bool(first.adapter) and KL in rewards
-            drawing = draw_with_divergence if is_compared else _draw_alone
-            ((images, kl),) = drawing(model, prompts, seeds, sampling)
+            if first.adapter and KL in rewards:
+                ((images, kl),) = draw_with_divergence(model, prompts, seeds, sampling)
+            else:  # of the reference itself, whose divergence is 0
+                (images,) = draw(model, prompts, seeds, sampling)
+                kl = images.new_zeros(len(images))
         scores = self._scores(images, prompts, rewards) | ({KL: kl} if KL in rewards else {})
         for row, index in enumerate(indices):
             measured = {name: values[row].item() for name, values in scores.items()}
@@ -181,12 +182,6 @@ def _in_turns(arms: Sequence[Sequence[int]], size: int) -> Iterator[list[int]]:
     """The first `size` indices of each arm, then the next of each, and so on."""
     for start in range(0, max(map(len, arms)), size):
         yield from (list(arm[start : start + size]) for arm in arms if len(arm) > start)
-
-
-def _draw_alone(*arguments: Any) -> Iterator[tuple[Tensor, Tensor]]:
-    """Pictures of the reference itself, with divergence 0."""
-    for images in draw(*arguments):
-        yield images, images.new_zeros(len(images))
 
 
 def _load(name: str, device: torch.device) -> Reward:

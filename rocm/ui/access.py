@@ -29,6 +29,11 @@ class Access:
     space: str = ""
     has_login: bool = False
 
+    @property
+    def is_public(self) -> bool:
+        """Whether visitors are strangers: the page draws within bounds and names no folder."""
+        return not self.may_train or bool(self.token)
+
     def allows(self, given: str) -> bool:
         """Whether a call with this token may train, and name files of this machine."""
         right = hmac.compare_digest((given or "").encode(), self.token.encode())

@@ -11,7 +11,7 @@ from rocm.studio import Studio
 from rocm.ui.access import Access
 from rocm.ui.compare import page as compare_page
 from rocm.ui.generate import page as generate_page
-from rocm.ui.handlers import HIDDEN, Pages
+from rocm.ui.handlers import Pages
 from rocm.ui.results import page as results_page
 from rocm.ui.study import page as study_page
 from rocm.ui.train import page as train_page
@@ -78,24 +78,24 @@ def build(studio: Studio, access: Access) -> gr.Blocks:
         gr.HTML(TITLE, elem_id="title")
         # Children are rendered with the page: a hidden page must take the updates of its timers.
         with gr.Tabs(elem_id="pages") as tabs:
-            with gr.Tab("Train", id="train", render_children=True) as train:
+            with gr.Tab("Train", id="train", render_children=True):
                 train_page.build(studio, access, pages)
-            with gr.Tab("Generate", id="generate", render_children=True) as generate:
+            with gr.Tab("Generate", id="generate", render_children=True):
                 generate_page.build(studio.generation, studio.runs.folder, access, pages)
             with gr.Tab("Compare", id="compare", render_children=True) as compare:
                 compare_page.build(studio.comparisons, access, compare)
-            tabs_shown, chosen = [train, generate, compare], None
+            chosen = None
             if studio.studies and access.may_train:
                 with gr.Tab("Study", id="study", render_children=True) as study:
                     chosen = study_page.build(studio.studies, studio.comparisons, access, study)
-                tabs_shown.append(study)
             with gr.Tab("Results", id="results", render_children=True) as results:
                 results_page.build(studio.results, studio.loops, access, results, chosen)
-            tabs_shown.append(results)
-        for tab in tabs_shown:
-            told = PUT_TAB_INTO_ADDRESS.replace("%s", str(tab.id))
-            tab.select(None, js=told, **HIDDEN)
-        pages.load(None, None, tabs, js=TAB_OF_ADDRESS, **HIDDEN)
+        for tab in tabs.children:
+            tab.select(None, js=PUT_TAB_INTO_ADDRESS.replace("%s", str(tab.id)))
+        pages.load(None, None, tabs, js=TAB_OF_ADDRESS)
+    # Their inputs are the controls of a form, in order: nothing for other programs to call.
+    for handler in pages.fns.values():
+        handler.api_visibility = "private"
     # Gradio's `head` is run after its modules, which by then hold the browser's own functions.
     routes.templates.env.filters["toorjson"] = _with_first
     pages.queue(max_size=MAX_WAITING)

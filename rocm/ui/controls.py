@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import astuple
 from typing import Annotated, Any, get_args
 
 import gradio as gr
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Gt, Le, MaxLen
 from gradio.components import Component
 from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
@@ -27,6 +28,7 @@ LABELS = {
     "lora_targets": "LoRA targets",
 }
 SLIDER_SPAN = 49
+MANY = 1e12
 NAMES = re.compile(rf"\b({'|'.join(sorted(FIELDS, key=len, reverse=True))})\b(=?)")
 
 
@@ -89,7 +91,9 @@ def control(name: str, value: Any, suggestions: Sequence[str] = ()) -> Component
     if field.annotation is int and is_short:
         return gr.Slider(low, high, value=value, step=1, **words)
     step = 1 if field.annotation is int else 0.01
-    return gr.Number(value=value, step=step, **{**words, "info": f"{info} {_range(field)}".strip()})
+    return gr.Number(
+        value=value, step=step, **{**words, "info": f"{info} {range_words(field)}".strip()}
+    )
 
 
 def label_of(name: str) -> str:
@@ -145,22 +149,22 @@ def fits(name: str, value: Any) -> bool:
     return True
 
 
-def _range(field: FieldInfo) -> str:
-    """The bounds of a number in words."""
+def range_words(field: FieldInfo) -> str:
+    """The bounds of a number in words; a bound that nobody reaches is left out."""
     at_least, above, at_most = bound(field, Ge), bound(field, Gt), bound(field, Le)
     if at_least is None and above is None:
         return ""
     low = f"above {above:g}" if at_least is None else f"{at_least:g}"
-    return f"({low} or more)" if at_most is None else f"({low} to {at_most:,.12g})"
+    is_open = at_most is None or at_most > MANY
+    return f"({low} or more)" if is_open else f"({low} to {at_most:,.12g})"
 
 
-def bound(field: FieldInfo, kind: type[Ge] | type[Gt] | type[Le]) -> float | None:
-    """The lower (`Ge`, `Gt`) or upper (`Le`) bound of a number, None without one."""
+def bound(field: FieldInfo, kind: type[Ge] | type[Gt] | type[Le] | type[MaxLen]) -> Any:
+    """The lower (`Ge`, `Gt`) or upper (`Le`, `MaxLen`) bound of a field, None without one."""
     # A number that may also be a word has its bounds in the union's first member.
     parts = [getattr(part, "__metadata__", ()) for part in get_args(field.annotation)]
     known = [*field.metadata, *(item for part in parts for info in part for item in info.metadata)]
-    values = [getattr(item, kind.__name__.lower()) for item in known if type(item) is kind]
-    return values[0] if values else None
+    return next((astuple(item)[0] for item in known if type(item) is kind), None)
 
 
 def _extra(field: FieldInfo) -> dict[str, Any]:

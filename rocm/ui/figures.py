@@ -12,6 +12,8 @@ from rocm.experiments.sweep import SweepReport
 Figure = dict[str, Any]
 
 SHIFT = 0.03
+ENDS = ("low", "high")
+JUDGE_AXIS = "judge (\N{BLACK DIAMOND})"
 REWARD, JUDGE, TEXT, GRID = "#4f6ef7", "#e8833a", "#717a88", "#7d859033"
 OTHERS = (REWARD, "#2ba58c", "#a667d8", "#b58a00", "#c95f96", "#3a9bdc")
 
@@ -23,15 +25,15 @@ def sweep_figure(report: SweepReport) -> Figure:
     0 and 0.001 can be told apart. The judge has the right-hand axis.
     """
     axis = numeric_setting(report)
-    layout = _layout(report.sweep_id, axis)
+    layout = _layout(report.sweep_id, axis, "reward (\N{BLACK CIRCLE})", JUDGE_AXIS)
     drawn = [cell for cell in report.cells if cell.reward]
     if not axis or not drawn:
         return {"data": [], "layout": {**layout, **_empty(axis)}}
     places = {value: place for place, value in enumerate(sorted(report.grid[axis]))}
     words = [f"{value:g}" for value in places]
     layout["xaxis"] |= {"tickvals": list(places.values()), "ticktext": words}
-    data: list[dict[str, Any]] = []
-    for group in _groups(report, axis):
+    data: list[Figure] = []
+    for group in dict.fromkeys(_others(cell.settings, axis) for cell in report.cells):
         members = [cell for cell in drawn if _others(cell.settings, axis) == group]
         members.sort(key=lambda cell: cell.settings[axis])
         color = OTHERS[len(data) // 2 % len(OTHERS)]
@@ -49,9 +51,7 @@ def sweep_figure(report: SweepReport) -> Figure:
 
 def efficiency_figure(curves: dict[str, Curve], cost: str) -> Figure:
     """Running mean of the reward against cost, with a band, a color for each run."""
-    layout = _layout(f"{cost} {sorted(curves)}", cost)
-    layout["yaxis"] |= {"title": {"text": "reward", "standoff": 6}}
-    del layout["yaxis2"]
+    layout = _layout(f"{cost} {sorted(curves)}", cost, "reward")
     data: list[Figure] = []
     for number, (label, curve) in enumerate(curves.items()):
         color = OTHERS[number % len(OTHERS)]
@@ -69,10 +69,9 @@ def overoptimization_figure(points: list[Point], laws: dict[str, Fit | None]) ->
 
     The numbers on the axis are sqrt(KL); pointing at a mark shows the KL.
     """
-    layout = _layout(f"laws {list(laws)}", "sqrt(KL), from the base model")
-    layout["yaxis"] |= {"title": {"text": "change, base deviations", "standoff": 6}}
+    across, up = "sqrt(KL), from the base model", "change, base deviations"
+    layout = _layout(f"laws {list(laws)}", across, up)
     layout["margin"] |= {"r": 14}
-    del layout["yaxis2"]
     most = max((point.distance for point in points), default=1.0)
     places = [most * k / 60 for k in range(1, 61)]
     data: list[Figure] = []
@@ -102,8 +101,7 @@ def score_figure(outcomes: list[dict[str, Any]], marks: list[str], title: str) -
     shown = [bar for bar in outcomes if bar["score"] is not None]
     names = list(dict.fromkeys(bar["comparison"] for bar in shown))
     questions = list(dict.fromkeys(bar["question"] for bar in shown))
-    layout = _layout(f"{title} {names} {questions}", "score of the first arm, %")
-    del layout["yaxis2"]
+    layout = _layout(f"{title} {names} {questions}", "score of the first arm, %", "")
     height = 170 + 24 * len(shown) + 16 * len(marks)
     at_top = {"x": 0.5, "y": 1, "yanchor": "top", "pad": {"t": 20}}
     at_half = {"x0": 50, "x1": 50, "y0": 0, "y1": 1, "yref": "paper"}
@@ -133,10 +131,12 @@ def score_figure(outcomes: list[dict[str, Any]], marks: list[str], title: str) -
 def _score_bars(outcomes: list[dict[str, Any]], question: str, color: str) -> Figure:
     """Bars of one question, which all have an interval or all have none and no whiskers."""
     scores = [100 * bar["score"] for bar in outcomes]
-    known = [bar["interval"] for bar in outcomes if bar["interval"]]
-    ends = [(100 * interval["low"], 100 * interval["high"]) for interval in known]
-    rows = zip([bar["num_votes"] for bar in outcomes], *zip(*ends, strict=True), strict=True)
-    interval = " (%{customdata[1]:.1f} to %{customdata[2]:.1f})" if ends else ""
+    ends = [
+        [100 * bar["interval"][end] for end in ENDS] if bar["interval"] else [] for bar in outcomes
+    ]
+    known = [end for end in ends if end]
+    interval = " (%{customdata[1]:.1f} to %{customdata[2]:.1f})" if known else ""
+    look = {"visible": bool(known), "color": TEXT, "thickness": 1.4}
     return {
         "type": "bar",
         "orientation": "h",
@@ -145,18 +145,20 @@ def _score_bars(outcomes: list[dict[str, Any]], question: str, color: str) -> Fi
         "y": [bar["comparison"] for bar in outcomes],
         "offsetgroup": question,
         "marker": {"color": color},
-        "error_x": {
-            "visible": bool(ends),
-            "type": "data",
-            "symmetric": False,
-            "array": [high - score for score, (_, high) in zip(scores, ends, strict=False)],
-            "arrayminus": [score - low for score, (low, _) in zip(scores, ends, strict=False)],
-            "color": TEXT,
-            "thickness": 1.4,
-            "width": 4,
-        },
-        "customdata": [list(row) for row in rows],
+        "error_x": _whiskers(scores, known) | look,
+        "customdata": [[bar["num_votes"], *end] for bar, end in zip(outcomes, ends, strict=True)],
         "hovertemplate": "%{x:.1f} %" + interval + "<br>%{customdata[0]} votes",
+    }
+
+
+def _whiskers(values: list[float], ends: list[list[float]]) -> Figure:
+    """Error bars from values to the low and high ends of their intervals."""
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": [high - value for value, (_, high) in zip(values, ends, strict=False)],
+        "arrayminus": [value - low for value, (low, _) in zip(values, ends, strict=False)],
+        "width": 4,
     }
 
 
@@ -170,20 +172,16 @@ def numeric_setting(report: SweepReport) -> str:
     return "beta" if "beta" in numbers else next(iter(numbers), "")
 
 
-def _groups(report: SweepReport, axis: str) -> list[tuple[tuple[str, Any], ...]]:
-    return list(dict.fromkeys(_others(cell.settings, axis) for cell in report.cells))
-
-
 def _others(settings: dict[str, Any], axis: str) -> tuple[tuple[str, Any], ...]:
     return tuple((name, value) for name, value in settings.items() if name != axis)
 
 
 def _trace(points: list[Any], label: str, color: str, symbol: str, side: str) -> Figure:
     known = [(place, interval) for place, interval in points if interval]
+    means = [interval.mean for _, interval in known]
     ends = [
-        (interval.mean if end is None else end, interval.mean)
+        [interval.mean if end is None else end for end in (interval.low, interval.high)]
         for _, interval in known
-        for end in (interval.high, interval.low)
     ]
     return {
         "type": "scatter",
@@ -191,16 +189,8 @@ def _trace(points: list[Any], label: str, color: str, symbol: str, side: str) ->
         "name": label,
         "yaxis": side,
         "x": [place for place, _ in known],
-        "y": [interval.mean for _, interval in known],
-        "error_y": {
-            "type": "data",
-            "symmetric": False,
-            "array": [high - mean for high, mean in ends[0::2]],
-            "arrayminus": [mean - low for low, mean in ends[1::2]],
-            "thickness": 1.2,
-            "width": 4,
-            "color": color,
-        },
+        "y": means,
+        "error_y": _whiskers(means, ends) | {"thickness": 1.2, "color": color},
         "line": {"color": color, "width": 2, "dash": "solid" if side == "y" else "dash"},
         "marker": {"color": color, "size": 8, "symbol": symbol},
         "hovertemplate": "%{y:.4g}",
@@ -228,18 +218,21 @@ def _empty(axis: str) -> Figure:
     return {"annotations": [words], "xaxis": hidden, "yaxis": hidden, "yaxis2": hidden}
 
 
-def _layout(revision: str, axis: str) -> Figure:
+def _layout(revision: str, across: str, up: str, right: str = "") -> Figure:
+    """The layout with titles of the axes; `right` is the second axis of values, if there is one."""
     line = {"gridcolor": GRID, "zeroline": False, "linecolor": GRID}
     value = {**line, "tickformat": ".3~g"}
-    right = {"overlaying": "y", "side": "right", "showgrid": False, "tickmode": "auto"}
-    return {
+    layout: Figure = {
         "uirevision": revision,
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
         "font": {"color": TEXT, "size": 12, "family": "system-ui, sans-serif"},
         "margin": {"l": 62, "r": 66, "t": 12, "b": 40},
         "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
-        "xaxis": {**line, "title": {"text": axis, "standoff": 6}},
-        "yaxis": {**value, "title": {"text": "reward (\N{BLACK CIRCLE})", "standoff": 6}},
-        "yaxis2": {**value, **right, "title": {"text": "judge (\N{BLACK DIAMOND})", "standoff": 6}},
+        "xaxis": {**line, "title": {"text": across, "standoff": 6}},
+        "yaxis": {**value, "title": {"text": up, "standoff": 6}},
     }
+    if right:
+        over = {"overlaying": "y", "side": "right", "showgrid": False, "tickmode": "auto"}
+        layout["yaxis2"] = {**value, **over, "title": {"text": right, "standoff": 6}}
+    return layout

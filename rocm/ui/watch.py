@@ -7,12 +7,10 @@ from time import monotonic
 import gradio as gr
 from pydantic import BaseModel, Field
 
-from rocm.storage.paths import ROOT
-from rocm.ui.handlers import asked_by_script
+from rocm.ui.handlers import asked_by_script, asset
 
 LOOK_S = 1.0
 ANSWER_S = 20.0
-SCRIPT = ROOT / "assets" / "watch.js"
 
 
 class SeenMark(BaseModel):
@@ -35,7 +33,7 @@ def watcher(mark: Callable[[], int], tab: str) -> gr.HTML:
         return now
 
     return gr.HTML(
-        js_on_load=SCRIPT.read_text(encoding="utf-8").replace("TAB", tab),
+        js_on_load=asset("watch.js").replace("TAB", tab),
         server_functions=[asked_by_script(SeenMark, wait_for_change)],
         visible="hidden",
     )

@@ -1,7 +1,6 @@
 """Below a prompt: the words that the model has not seen, and its subjects to choose from."""
 
 from collections.abc import Sequence
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from rocm.config import RunConfig
 from rocm.errors import RocmError
 from rocm.prompts.vocabulary import load_vocabulary, remark
 from rocm.runs.adapters import BASE, check_same_model, find_adapter
-from rocm.ui.handlers import QUIET, named
+from rocm.ui.handlers import QUIET, named, note
 
 INFO = "What the embedded model can draw; a choice writes a prompt."
 
@@ -32,7 +31,7 @@ def build_words(
     ) -> dict[str, Any]:
         lines = [line for line in (text or "").splitlines() if line.strip()]
         words = remark(lines, _model_of(adapters, model or "", runs, is_public))
-        return gr.update(value=f'<div class="note">{escape(words)}</div>', visible=bool(words))
+        return gr.update(value=note(words), visible=bool(words))
 
     def write_prompt(subject: str | None, text: str | None) -> tuple[None, str]:
         if not subject:  # leaving the list counts as input too

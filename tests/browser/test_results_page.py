@@ -75,15 +75,8 @@ def test_an_open_study_refuses_downloads_in_a_sentence_and_the_button_comes_back
     expect(button).to_be_enabled()
 
 
-def test_the_loop_shows_its_steps_and_train_offers_a_reward_at_once(visit, home):
-    store, study_id = voted(home, title="Loop")
-    lifecycle.close(store, study_id)
-    store.close()
-    page = visit(f"?tab=results&results={study_id}")
-    steps = page.locator("#results_stages li")
-    expect(steps).to_have_count(5, timeout=WAIT_MS)
-    expect(page.locator("#results_stages .next")).to_contain_text("Learn reward")
-    page.get_by_role("tab", name="Train").click()
+def test_train_offers_a_learned_reward_at_once(visit, home):
+    page = visit()
     field = page.locator("#setting_reward input")
     expect(field).to_have_value("tiny-preference")
     folder = home / "rewards" / "fresh"

@@ -8,7 +8,6 @@ from urllib.parse import urlsplit
 import pytest
 import uvicorn
 from playwright.sync_api import expect
-from sqlalchemy import select
 
 from rocm.study.design import lifecycle
 from rocm.study.server.api import Api
@@ -25,6 +24,7 @@ from tests.study.small import STUDY, column, count
 pytestmark = pytest.mark.browser
 TOUCH = {"has_touch": True, "is_mobile": True}
 PHONE = {"viewport": {"width": 390, "height": 844}, **TOUCH}
+ANSWER = ("1", "ArrowLeft", "2", "ArrowLeft", "Enter") * 2
 LONG = ", and in front of it a small wooden boat on still water" * 9
 
 
@@ -97,12 +97,23 @@ def wait_for_pair(page, num_done):
     page.locator("#questions button:enabled").first.wait_for()
 
 
-def answer(page):
-    for _ in range(2):
-        for digit in "12":
-            page.keyboard.press(digit)
-            page.keyboard.press("ArrowLeft")
-        page.keyboard.press("Enter")
+def press(page, *keys):
+    for key in keys:
+        page.keyboard.press(key)
+
+
+def vote(page, *keys):
+    """Answer every pair by the same keys."""
+    for done in range(5):
+        wait_for_pair(page, done)
+        press(page, *keys)
+
+
+def side_of(vote):
+    """Where the picture was that was chosen."""
+    if vote.choice == "tie":
+        return "tie"
+    return "left" if vote.choice == vote.left_is else "right"
 
 
 def test_a_study_is_voted_through_by_keys_alone(visit, store):
@@ -110,17 +121,13 @@ def test_a_study_is_voted_through_by_keys_alone(visit, store):
     for step in ("#agree", "#begin"):
         page.locator(step).wait_for()
         page.locator(step).press("Enter")
-    for done in range(5):
-        wait_for_pair(page, done)
-        for key in ("ArrowRight", "Enter", "2", "ArrowLeft", "1", "t", "Enter"):
-            page.keyboard.press(key)
+    vote(page, "ArrowRight", "Enter", "2", "ArrowLeft", "1", "t", "Enter")
     code = page.locator("#code")
     code.wait_for()
     assert code.inner_text() == column(store, tables.rater.c.completion_code)[0]
     assert count(store, tables.vote) == 15
-    with store.database.read() as connection:
-        sides = connection.execute(select(tables.vote.c.question_key, tables.vote.c.raw_side)).all()
-    assert set(sides) == {("appeal", "right"), ("overall", "tie"), ("alignment", "left")}
+    sides = {(one.question, side_of(one)) for one in store.votes(STUDY)}
+    assert sides == {("appeal", "right"), ("overall", "tie"), ("alignment", "left")}
     assert None not in column(store, tables.trial.c.shown_at)
 
 
@@ -130,8 +137,6 @@ def test_a_study_is_voted_through_by_touch_on_a_phone(visit, store):
     page.tap("#begin")
     for done in range(5):
         wait_for_pair(page, done)
-        assert page.evaluate("document.documentElement.scrollWidth") <= 390
-        check_screen(page, at_least=280)
         page.tap("#left")
         page.locator("#prompt").wait_for()  # with the last answer before it
         page.tap("fieldset:nth-of-type(1) [data-side=tie]")
@@ -173,6 +178,7 @@ def test_a_phone_shows_both_pictures_whole_above_or_beside_the_answers(
     visit, width, height, at_least
 ):
     page = begin(visit(viewport={"width": width, "height": height}, **TOUCH))
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
     check_screen(page, at_least)
     page.tap("#left")
     page.tap("[data-side=tie]")
@@ -229,7 +235,7 @@ def test_buttons_wait_for_both_pictures(visit, store):
 
 def test_a_closed_page_goes_on_where_it_was(visit, store):
     page = begin(visit())
-    answer(page)
+    press(page, *ANSWER)
     wait_for_pair(page, 1)
     sources = "all => all.map(image => image.src)"
     pictures = page.locator("#pair img").evaluate_all(sources)
@@ -255,7 +261,7 @@ def test_a_vote_survives_a_server_that_does_not_answer(visit, store):
             route.fulfill(status=503, content_type="text/plain", body="")
 
     page.route("**/api/vote", lose_the_first)
-    answer(page)
+    press(page, *ANSWER)
     wait_for_pair(page, 1)
     assert lost
     assert count(store, tables.vote) == 3
@@ -270,9 +276,7 @@ def test_a_prolific_rater_who_declines_leaves_nothing_and_who_ends_goes_back_wit
     assert page.locator("#message-link").get_attribute("href").endswith("cc=NOPE")
     assert count(store, tables.rater) == 0
     page = begin(visit(query))
-    for done in range(5):
-        wait_for_pair(page, done)
-        answer(page)
+    vote(page, *ANSWER)
     page.wait_for_selector("#return:visible")
     assert page.locator("#return").get_attribute("href").endswith("cc=C0DE")
     assert column(store, tables.rater.c.source) == ["prolific"]
@@ -284,9 +288,7 @@ def test_a_worker_of_mturk_hands_the_code_in_and_a_preview_cannot_begin(visit, s
     assert preview.locator("#agree").is_disabled()
     host = "https://workersandbox.mturk.com"
     page = begin(visit(f"?assignmentId=A1&hitId=h&workerId=W1&turkSubmitTo={host}"))
-    for done in range(5):
-        wait_for_pair(page, done)
-        page.keyboard.press("s")
+    vote(page, "s")
     page.wait_for_selector("#mturk:visible")
     form = page.locator("#mturk")
     assert form.get_attribute("action") == f"{host}/mturk/externalSubmit"
@@ -304,8 +306,7 @@ def test_focus_goes_left_right_tie_and_progress_is_announced(visit):
     page.keyboard.press("Enter")  # on a button it chooses
     assert page.locator("[data-side=tie]").get_attribute("aria-pressed") == "true"
     page.keyboard.press("Enter")  # on what is chosen it goes on
-    for key in ("1", "ArrowLeft", "2", "ArrowLeft", "Enter"):
-        page.keyboard.press(key)
+    press(page, "1", "ArrowLeft", "2", "ArrowLeft", "Enter")
     wait_for_pair(page, 1)
     assert page.locator("#live").inner_text() == "Saved, 1 of 5."
 
@@ -313,7 +314,7 @@ def test_focus_goes_left_right_tie_and_progress_is_announced(visit):
 def test_an_answer_is_called_saved_once_its_copy_has_arrived(visit, saving):
     saving.number = 1
     page = begin(visit(**PHONE))
-    answer(page)
+    press(page, *ANSWER)
     wait_for_pair(page, 1)
     expect(page.locator("#saved")).to_contain_text("1 answer is not saved yet")
     assert page.locator("#live").inner_text() == "Answered, 1 of 5."
@@ -321,7 +322,7 @@ def test_an_answer_is_called_saved_once_its_copy_has_arrived(visit, saving):
     saving.number = 0
     expect(page.locator("#saved")).to_have_text("All your answers are saved.", timeout=20_000)
     saving.number = None
-    answer(page)
+    press(page, *ANSWER)
     wait_for_pair(page, 2)
     expect(page.locator("#saved")).to_contain_text("lost if this server restarts")
 
@@ -337,7 +338,7 @@ def test_both_pictures_are_enlarged_at_the_same_place_and_the_next_pair_is_not(v
     assert looks[0] == looks[1]
     assert looks[0][0].startswith("matrix(2.5")
     assert float(looks[0][1].partition("%")[0]) == pytest.approx(25, abs=1)
-    answer(page)
+    press(page, *ANSWER)
     wait_for_pair(page, 1)
     zoom = page.locator("#zoom")
     expect(zoom).to_have_attribute("aria-pressed", "false")
@@ -362,10 +363,7 @@ def test_every_step_to_a_withdrawal_can_be_read_and_is_named(visit, store, schem
 
 
 def test_a_rater_logs_in_with_hugging_face_and_comes_back_to_the_study(visit, store, hub):
-    page = visit("?hf")
-    page.click("#agree")
-    page.click("#begin")
-    wait_for_pair(page, 0)
+    page = begin(visit("?hf"))
     assert "/authorization" in hub.asked
     assert urlsplit(page.url).query == "hf"  # the code is gone from the address
     assert column(store, tables.rater.c.source) == ["hf"]

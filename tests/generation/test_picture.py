@@ -47,11 +47,6 @@ def test_a_thousand_pictures_and_none_are_refused():
         check_pictures([])
 
 
-def test_text_from_an_address_becomes_numbers():
-    picture = replace(APPLE, seed="7", num_inference_steps="2", adapter_strength="0.5").checked()
-    assert (picture.seed, picture.num_inference_steps, picture.adapter_strength) == (7, 2, 0.5)
-
-
 @pytest.mark.parametrize(
     "picture",
     [

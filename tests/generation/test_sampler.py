@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -11,10 +12,11 @@ import torch
 from rocm.algorithms.trajectory import batch_noise, denoised_latent
 from rocm.errors import ConfigError, MissingFile
 from rocm.generation.picture import Picture
-from rocm.generation.sampler import Sampler
+from rocm.generation.sampler import SMALL_BATCH, Sampler
 from rocm.models.consistency import load_model
 from rocm.models.lora import load_adapter
 from tests.generation.conftest import write_adapter
+from tests.training.threads import pair
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +82,34 @@ def test_an_adapter_of_another_model_is_refused_and_leaves_no_trace(
         drawn(sampler, replace(plain, adapter=str(tmp_path / "none")))
     assert distance(drawn(sampler, plain)[0], expected) <= 1
     drawn(sampler, replace(plain, adapter=str(tiny_adapters[0])))
+
+
+def test_two_processes_draw_the_pictures_of_one_bit_for_bit_and_half_of_them_each(
+    plain, tiny_adapters, monkeypatch
+):
+    """Threads stand for processes; of the four batches two have one picture."""
+    arms = (plain, replace(plain, adapter=str(tiny_adapters[0])))
+    order = [replace(arm, seed=seed) for arm in arms for seed in range(1 + SMALL_BATCH)]
+    samplers, batches = (Sampler("cpu"), Sampler("cpu")), [0, 0]
+
+    def content(sampler, pictures, *ranks):
+        found = sampler.draw(pictures, ("saturation", "kl_nats"), *ranks)
+        return [(one.index, one.image.tobytes(), one.scores) for one in found]
+
+    for rank, sampler in enumerate(samplers):
+        # Loading changes what a whole process shares, so it comes before the threads.
+        content(sampler, order[:: 1 + SMALL_BATCH])
+        alone = content(sampler, order)
+
+        def counted(*arguments, rank=rank, real=sampler._draw_batch):
+            batches[rank] += 1
+            return real(*arguments)
+
+        monkeypatch.setattr(sampler, "_draw_batch", counted)
+    with ThreadPoolExecutor(2) as pool:
+        shared = pool.map(lambda ranks: content(samplers[ranks.rank], order, ranks), pair())
+        assert list(shared) == [alone, alone]
+    assert batches == [2, 2]
 
 
 def test_the_divergence_of_a_picture_is_the_kl_at_its_own_states(sampler, plain, tiny_adapters):

@@ -1,19 +1,11 @@
 """Who may train, asked of the rule and of the running server itself."""
 
-import urllib.error
-import urllib.request
-
 import pytest
 
 from rocm.errors import RunError
-from rocm.ui.access import Access, access
+from rocm.ui.access import access
 
 pytestmark = pytest.mark.filterwarnings("ignore")
-HANDLERS = [
-    *("start", "stop", "resume", "sample_now", "save_now", "cancel", "earlier", "later"),
-    *("continue", "export", "open_folder", "delete", "undo", "restore", "empty_bin", "write"),
-    *("save_preset", "start_sweep", "start_advice"),
-]
 
 
 @pytest.mark.parametrize(
@@ -35,7 +27,7 @@ def test_training_is_for_loopback_or_a_token(host, is_space, token, may_train):
     assert access(host, is_space, token).may_train == may_train
 
 
-def test_a_token_is_asked_for_wherever_it_is_set():
+def test_a_token_is_asked_for_wherever_it_is_set_and_none_opens_a_page_without_training():
     rule = access("127.0.0.1", False, "secret")
     rule.check("secret")
     for nothing in ("", None):
@@ -44,32 +36,8 @@ def test_a_token_is_asked_for_wherever_it_is_set():
     for wrong in ("Secret", "secret ", "\N{LATIN SMALL LETTER E WITH ACUTE}"):
         with pytest.raises(RunError, match="token is not right"):
             rule.check(wrong)
-
-
-def test_no_token_opens_a_page_without_training():
     with pytest.raises(RunError, match="Training is off"):
-        Access(may_train=False).check("")
-
-
-def test_where_training_is_off_the_endpoints_do_not_exist(serve, tmp_path):
-    page = serve(access("0.0.0.0", False, ""))
-    assert not set(page.inputs) & {*HANDLERS, "fill", "describe"}
-    for name in HANDLERS:
-        status, text = page.post(name, ["", "tiny-rocm-kl"])
-        assert status != 200 or "error" in text
-    assert not (tmp_path / "runs").exists()
-
-
-@pytest.mark.slow
-def test_where_a_token_is_asked_for_a_call_without_it_is_refused(serve, tmp_path):
-    page = serve(access("0.0.0.0", False, "secret"))
-    assert "open_folder" not in page.inputs  # for a visitor who sits at the machine
-    for name in set(HANDLERS) - {"open_folder"}:
-        for wrong, words in {"": "Type the admin token", "wrong": "token is not right"}.items():
-            status, text = page.call(name, {"token": wrong})
-            assert (status, "event: error" in text) == (200, True)
-            assert words in text
-    assert not (tmp_path / "runs").exists()
+        access("0.0.0.0", False, "").check("")
 
 
 def test_without_the_token_nobody_learns_which_files_are_on_this_machine(serve):
@@ -80,15 +48,3 @@ def test_without_the_token_nobody_learns_which_files_are_on_this_machine(serve):
     assert "No folder" not in stranger
     assert "does not exist" not in stranger
     assert "does not exist" in page.call("describe", {**asked, "token": "secret"})[1]
-
-
-def test_nobody_can_fill_the_disk_with_uploads_or_print_a_key_into_the_log(serve):
-    url = serve(access("0.0.0.0", False, "")).url
-    body = b'--b\r\nContent-Disposition: form-data; name="files"; filename="z"\r\n\r\n'
-    body += b"0" * 5000 + b"\r\n--b--\r\n"
-    headers = {"Content-Type": "multipart/form-data; boundary=b"}
-    upload = urllib.request.Request(f"{url}gradio_api/upload", body, headers)
-    for request, code in ((upload, 413), (f"{url}monitoring", 403)):
-        with pytest.raises(urllib.error.HTTPError) as refused:
-            urllib.request.urlopen(request)
-        assert refused.value.code == code

@@ -1,12 +1,12 @@
-"""What a call from outside the page reaches: nothing public, no traceback, a bounded queue."""
+"""What a call from outside reaches: nothing public, no traceback, nothing without the token."""
 
 import asyncio
+import re
 
 import gradio as gr
 import pytest
 from gradio.route_utils import Request
 from gradio.state_holder import SessionState
-from starlette.testclient import TestClient
 
 from rocm.errors import DrawingError
 from rocm.generation.queue import DrawingQueue
@@ -15,7 +15,7 @@ from rocm.runs.queue import Queue
 from rocm.studio import Studio
 from rocm.study.store.store import Store
 from rocm.ui.access import access
-from rocm.ui.app import MAX_WAITING, build
+from rocm.ui.app import build
 
 TOLD = ("run", "runs", "pair", "is_back", "entry", "study", "text")
 EVENTS = [[1], dict.fromkeys(TOLD, 5.5), dict.fromkeys(TOLD, "nothing")]
@@ -26,16 +26,22 @@ VALUES = {
     "out of bounds": lambda fn: [-7 for _ in fn.inputs],
     "too few": lambda fn: [],
 }
+# Handlers that say nothing without the token, instead of refusing.
+LOOKING = {"describe", "say", "lambda", "_enter", "_poll", "_choose", "_look_into_bin"}
 
 
 @pytest.fixture(scope="module")
-def pages(tmp_path_factory):
-    """All pages as who sits at the machine has them; nothing is trained or drawn."""
+def home(tmp_path_factory):
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def build_pages(home):
+    """Makes all pages under a rule; nothing is trained or drawn."""
 
     def refuse(*_, **__):
         raise DrawingError("Nothing is drawn here.")
 
-    home = tmp_path_factory.mktemp("home")
     store = Store.open(home / "study.sqlite3")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(DrawingQueue, "submit", refuse)
@@ -43,32 +49,48 @@ def pages(tmp_path_factory):
         patch.setattr("rocm.runs.library.shutil.which", lambda _: None)
         for module in ("rocm.studio", "rocm.study.report.loop"):
             patch.setattr(f"{module}.detached", lambda *_, **__: None)
-        yield build(Studio(home, votes=store), access("127.0.0.1", False, ""))
+        yield lambda *rule: build(Studio(home, votes=store), access(*rule))
     store.close()
 
 
-def logged(pages, values, events=(None,)):
-    """Call handlers, with events those that read them; what Gradio would log, by handler."""
+@pytest.fixture(scope="module")
+def pages(build_pages):
+    """As who sits at the machine has them."""
+    return build_pages("127.0.0.1", False, "")
+
+
+def outcomes(pages, values, handlers, events=(None,)):
+    """Call handlers; the error that each ends with, or None, by its name and event."""
     state, request = SessionState(pages), Request(query_params={})
 
     async def call(fn, event):
         told = gr.EventData(None, event)
         try:
             await pages.process_api(fn, values(fn), state, request, event_data=told)
-        except gr.Error as error:
-            return error.message if error.print_exception else ""
         except Exception as error:  # noqa: BLE001, of whatever kind: Gradio logs it
-            return repr(error)
+            return error
 
     async def call_all():
-        handlers = [fn for fn in pages.fns.values() if fn.fn]
-        if events[0]:
-            handlers = [fn for fn in handlers if fn.collects_event_data]
-        calls = {(fn.api_name, str(one)): await call(fn, one) for fn in handlers for one in events}
-        assert len(calls) >= 8
-        return {at: words for at, words in calls.items() if words}
+        calls = [(fn, event) for fn in handlers for event in events]
+        return {(fn.api_name, str(event)): await call(fn, event) for fn, event in calls}
 
     return asyncio.run(call_all())
+
+
+def logged(pages, values, events=(None,)):
+    """Call all handlers, with events those that read them; what Gradio would log, by handler."""
+    handlers = [
+        fn for fn in pages.fns.values() if fn.fn and (fn.collects_event_data or not events[0])
+    ]
+    errors = outcomes(pages, values, handlers, events)
+    assert len(errors) >= 8
+    is_told = lambda error: isinstance(error, gr.Error) and not error.print_exception  # noqa: E731
+    return {at: repr(error) for at, error in errors.items() if error and not is_told(error)}
+
+
+def takes_token(fn):
+    """For each input of a handler, whether it is an admin token."""
+    return [(getattr(part, "elem_id", None) or "").endswith("token") for part in fn.inputs]
 
 
 def test_no_handler_of_the_pages_is_a_public_interface(pages):
@@ -89,13 +111,27 @@ def test_a_fault_of_our_own_is_still_logged(pages, monkeypatch):
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_a_full_queue_takes_no_more(pages):
-    """Nothing takes an event out of it here, as the server's own start does."""
-    client = TestClient(pages.app)
-    number = next(one for one, fn in pages.fns.items() if fn.fn and not fn.inputs)
-    event = {"fn_index": number, "data": [], "session_hash": "one"}
-    codes = {
-        client.post("/gradio_api/queue/join", json=event).status_code for _ in range(MAX_WAITING)
-    }
-    refused = client.post("/gradio_api/queue/join", json=event)
-    assert (codes, refused.status_code) == ({200}, 503)
+@pytest.mark.parametrize("token", [None, "wrong"])
+def test_without_the_token_every_handler_refuses_or_says_nothing(build_pages, home, token):
+    pages, before = build_pages("0.0.0.0", False, "secret"), sorted(home.rglob("*"))
+
+    def values(fn):
+        own = VALUES["as the page"](fn)
+        return [
+            token if is_token else one for one, is_token in zip(own, takes_token(fn), strict=True)
+        ]
+
+    handlers = [fn for fn in pages.fns.values() if fn.fn and any(takes_token(fn))]
+    errors = outcomes(pages, values, handlers)
+    refused = {name for (name, _), error in errors.items() if error}
+    assert all("token" in str(error) for error in errors.values() if error)
+    assert {"start", "stop", "delete", "study_sure", "strike", "_teach", "go_on"} <= refused
+    quiet = {re.sub(r"_\d+$", "", name) for name, _ in errors if name not in refused}
+    assert quiet <= LOOKING
+    assert sorted(home.rglob("*")) == before
+
+
+def test_where_training_is_off_nothing_that_asks_for_a_token_exists(build_pages):
+    handlers = build_pages("0.0.0.0", False, "").fns.values()
+    assert not [fn.api_name for fn in handlers if any(takes_token(fn))]
+    assert not {fn.api_name for fn in handlers} & {"start", "stop", "export", "study_demo"}

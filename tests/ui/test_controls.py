@@ -37,7 +37,3 @@ def test_unread_settings_and_their_group_are_hidden_and_a_fault_stands_at_its_co
     assert "#setting_beta::after" in style
     assert "<b>" not in style
     assert "\\3c b\\3e \\22 " in style
-
-
-def test_no_help_text_loses_its_asterisks_to_emphasis():
-    assert all((field.description or "").count("*") < 2 for field in forms.FIELDS.values())

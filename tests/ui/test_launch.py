@@ -65,20 +65,6 @@ def test_a_server_that_takes_long_to_start_is_waited_for(pages, port, monkeypatc
     assert networking.url_ok(pages.local_url)
 
 
-def test_a_page_that_cannot_be_reached_is_one_sentence(pages, port, monkeypatch):
-    start = http_server.start_server
-    nowhere = "http://127.0.0.1:9/"
-
-    def elsewhere(**options):
-        name, number, _, server = start(**options)
-        return name, number, nowhere, server
-
-    monkeypatch.setattr(http_server, "start_server", elsewhere)
-    with pytest.raises(RocmError, match=nowhere):
-        launch(pages, "127.0.0.1", port, **CLOSED)
-    assert not pages.is_running
-
-
 def test_a_server_that_never_starts_is_one_sentence(pages, port, monkeypatch):
     monkeypatch.setattr(launching.PatientServer, "run", lambda self: None)
     with pytest.raises(RocmError, match=f"127.0.0.1:{port}"):

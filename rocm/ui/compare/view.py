@@ -8,7 +8,7 @@ from rocm.evaluation.plan import ComparisonPlan
 from rocm.evaluation.store import Status
 from rocm.evaluation.table import ComparisonTable, Row
 from rocm.storage.numbers import duration, quantity
-from rocm.ui.generate.view import DOT
+from rocm.ui.generate.view import DOT, progress
 from rocm.ui.handlers import fault
 
 NOTHING = """
@@ -44,15 +44,10 @@ def state_line(status: Status, plan: ComparisonPlan) -> str:
         about.append(f"N {first.num_inference_steps}")
     if plan.axis != "guidance_scale":
         about.append(f"guidance {first.guidance_scale:g}")
-    share = 100 * status.num_drawn / max(status.num_pictures, 1)
+    about.append("all arms from the same noise")
+    bar = progress(status.state, facts, status.num_drawn, status.num_pictures)
     error = fault(status.error) if status.error else ""
-    facts_below = escape(DOT.join([*about, "all arms from the same noise"]))
-    return (
-        f'<div class="state"><span class="badge {status.state}">{status.state}</span>'
-        f"<span>{escape(DOT.join(facts))}</span></div>"
-        f'<div class="bar {status.state}"><i style="width:{share:.1f}%"></i></div>'
-        f'<div class="settings">{facts_below}</div>{error}'
-    )
+    return f'{bar}<div class="settings">{escape(DOT.join(about))}</div>{error}'
 
 
 def table_html(table: ComparisonTable) -> str:

@@ -1,6 +1,7 @@
 """Drawings as HTML: state, grid, history. Text written by a user is escaped."""
 
 from base64 import b64encode
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from html import escape
@@ -17,7 +18,7 @@ from rocm.generation.picture import Picture
 from rocm.generation.queue import JobStatus
 from rocm.prompts.vocabulary import remark
 from rocm.storage.numbers import duration
-from rocm.ui.handlers import fault
+from rocm.ui.handlers import fault, note
 
 DOT = " \N{MIDDLE DOT} "
 INLINE_BYTES = 256 * 1024
@@ -30,6 +31,11 @@ picture takes a few seconds longer, while the model is loaded.</div>
 NO_HISTORY = (
     '<div class="empty">Your drawings are kept here; a click restores their settings.</div>'
 )
+SWITCH = """<fieldset class="arms"><legend>Same noise</legend>
+<label><input type="radio" name="arm" value="adapter"><span>Adapter</span></label>
+<label><input type="radio" name="arm" value="base"><span>Base model</span></label>
+<label><input type="radio" name="arm" value="side" checked><span>Side by side</span></label>
+</fieldset>"""
 
 
 def drawing(entry: Entry, status: JobStatus | None, command: str, is_public: bool) -> str:
@@ -46,12 +52,12 @@ def drawing(entry: Entry, status: JobStatus | None, command: str, is_public: boo
         for index in range(num_shown)
         if is_coming or index in entry.files or index + num_shown in entry.files
     )
-    switch = _switch() if has_both else ""
+    switch = SWITCH if has_both else ""
     return (
         f'<div data-query="{escape(query(order))}">{_state(entry, status)}'
         f'<div class="drawn {"both" if has_both else ""}">{switch}'
         f'<div class="pictures n{min(num_shown, 4)}">{cards}</div></div>'
-        f"{_again(order, command, is_public)}</div>"
+        f"{_again(command, is_public)}</div>"
     )
 
 
@@ -88,29 +94,25 @@ def _state(entry: Entry, status: JobStatus | None) -> str:
         words.append(duration(entry.seconds))
     first = entry.pictures[0]
     settings = [f"N {first.num_inference_steps}", f"guidance {first.guidance_scale:g}"]
-    if first.adapter:
-        settings.append(f"{_adapter_name(first)} at {first.adapter_strength:g}")
     error = fault(entry.error) if entry.error else ""
     unseen = remark([first.prompt], first.model)
-    caution = f'<div class="note">{escape(unseen)}</div>' if unseen else ""
-    share = 100 * drawn / total
+    caution = note(unseen) if unseen else ""
     return (
-        f'<div class="state"><span class="badge {state.replace(" ", "-")}">{state}</span>'
-        f"<span>{escape(DOT.join(words))}</span></div>"
-        f'<div class="bar {state.replace(" ", "-")}"><i style="width:{share:.1f}%"></i></div>'
+        f"{progress(state, words, drawn, total)}"
         f'<div class="settings"><strong>{escape(first.prompt)}</strong><br>'
-        f"{escape(DOT.join(settings))}</div>{caution}{error}"
+        f"{escape(DOT.join([*settings, *_adapter(first)]))}</div>{caution}{error}"
     )
 
 
-def _switch() -> str:
-    choices = {"adapter": "Adapter", "base": "Base model", "side": "Side by side"}
-    radios = "".join(
-        f'<label><input type="radio" name="arm" value="{value}" '
-        f"{'checked' if value == 'side' else ''}><span>{label}</span></label>"
-        for value, label in choices.items()
+def progress(state: str, facts: Sequence[str], done: int, total: int) -> str:
+    """A state with its badge and facts about it, and below a bar of what is done."""
+    look = state.replace(" ", "-")
+    share = 100 * done / max(total, 1)
+    return (
+        f'<div class="state"><span class="badge {look}">{state}</span>'
+        f"<span>{escape(DOT.join(facts))}</span></div>"
+        f'<div class="bar {look}"><i style="width:{share:.1f}%"></i></div>'
     )
-    return f'<fieldset class="arms"><legend>Same noise</legend>{radios}</fieldset>'
 
 
 def _card(entry: Entry, index: int, num_shown: int, has_both: bool) -> str:
@@ -183,8 +185,7 @@ def _line(entry: Entry, is_shown: bool) -> str:
     facts = [moment(entry.entry_id), f"seed {first.seed}", f"N {first.num_inference_steps}"]
     if len(entry.pictures) > 1:
         facts.insert(1, f"{len(entry.pictures)} pictures")
-    if first.adapter:
-        facts.append(f"{_adapter_name(first)} at {first.adapter_strength:g}")
+    facts += _adapter(first)
     current = 'aria-current="true"' if is_shown else ""
     return (
         f'<li><button type="button" class="entry" data-entry="{entry.entry_id}" {current}>{image}'
@@ -200,18 +201,18 @@ def moment(entry_id: str) -> str:
     return strftime("%d %b %H:%M", strptime(entry_id[:15], "%Y%m%d-%H%M%S"))
 
 
-def _adapter_name(picture: Picture) -> str:
+def _adapter(picture: Picture) -> list[str]:
+    """The adapter and its strength in words; nothing for the base model."""
     path = Path(picture.adapter)
-    return path.parent.name if path.name == "adapter" else path.name
+    name = path.parent.name if path.name == "adapter" else path.name
+    return [f"{name} at {picture.adapter_strength:g}"] if picture.adapter else []
 
 
-def _again(order: Order, command: str, is_public: bool) -> str:
-    link = '<button type="button" data-copy="link">Copy link</button>'
-    if is_public:
-        return f'<div class="again">{link}</div>'
-    return (
-        f'<div class="again">{link}'
-        '<button type="button" data-copy="command">Copy command</button>'
-        f'<code tabindex="0" aria-label="Command that draws this">{escape(command)}</code>'
-        "</div>"
-    )
+def _again(command: str, is_public: bool) -> str:
+    copy = '<button type="button" data-copy="%s">Copy %s</button>'
+    words = copy % ("link", "link")
+    if not is_public:
+        words += copy % ("command", "command")
+        label = 'aria-label="Command that draws this"'
+        words += f'<code tabindex="0" {label}>{escape(command)}</code>'
+    return f'<div class="again">{words}</div>'

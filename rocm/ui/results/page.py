@@ -2,22 +2,19 @@
 
 import json
 from collections.abc import Callable
-from html import escape
 from typing import Any
 
 import gradio as gr
-from gradio.components import Component
 
 from rocm.errors import RocmError, StudyError
 from rocm.study.report.loop import Loops
 from rocm.study.report.results import Results, StudyResult
 from rocm.ui.access import Access
 from rocm.ui.figures import score_figure
-from rocm.ui.handlers import QUIET, click_at_work, fault, in_words
+from rocm.ui.handlers import QUIET, Changes, click_at_work, fault, named, note, token_box
 from rocm.ui.plot import live_plot
 from rocm.ui.results import view
 
-Changes = dict[Component, Any]
 ACTION: Any = {"scale": 0, "size": "md", "min_width": 90}
 # The address keeps the study as long as the page is shown.
 PUT_INTO_ADDRESS = """(study) => {
@@ -33,13 +30,7 @@ class ResultsPage:
     def __init__(self, results: Results, loops: Loops, access: Access):
         """Make the components in the current Gradio block; every handler checks `access`."""
         self._results, self._loops, self._access = results, loops, access
-        self._token = gr.Textbox(
-            label="Admin token",
-            info="The value of ROCM_ADMIN_TOKEN where the app was started.",
-            type="password",
-            visible=bool(access.token),
-            elem_id="results_token",
-        )
+        self._token = token_box(access, "results_token")
         with gr.Row(elem_classes="results-bar"):
             self._study = gr.Dropdown([], label="Study", elem_id="results_study")
             looks: Any = {**ACTION, "interactive": False}
@@ -66,19 +57,12 @@ class ResultsPage:
 
     def _build_loop(self) -> None:
         with gr.Row(elem_classes="results-bar"):
-            self._name = gr.Textbox(
-                label="Reward name",
-                info="Learns preference:NAME from these votes, or says why they do not suffice.",
-                max_length=41,
-                elem_id="results_name",
-            )
-            self._others = gr.Dropdown(
-                [],
-                multiselect=True,
-                label="Earlier rounds",
-                info="Closed studies whose votes are learned too.",
-                elem_id="results_others",
-            )
+            info = "Learns preference:NAME from these votes, or says why they do not suffice."
+            words = named("results_name", "Reward name", info)
+            self._name = gr.Textbox(max_length=41, **words)
+            info = "Closed studies whose votes are learned too."
+            words = named("results_others", "Earlier rounds", info)
+            self._others = gr.Dropdown([], multiselect=True, **words)
             self._learn = gr.Button("Learn reward", elem_id="results_learn", **ACTION)
             self._next = gr.Button("Next round", elem_id="results_next", **ACTION)
             self._arms = gr.Button("Train arms", elem_id="results_arms", **ACTION)
@@ -94,23 +78,22 @@ class ResultsPage:
         ]
         followed = [chosen, self._followed]
         entered = tab.select(self._enter, [*asked, *followed], [*changed, self._followed], **QUIET)
-        typed = self._token.submit(in_words(self._choose_first), asked, changed, **QUIET)
-        chosen = self._study.input(in_words(self._choose), asked, changed, **QUIET)
+        typed = self._token.submit(self._choose_first, asked, changed, **QUIET)
+        chosen = self._study.input(self._choose, asked, changed, **QUIET)
         for event in (entered, typed, chosen):
-            event.then(None, self._study, None, js=PUT_INTO_ADDRESS, api_visibility="private")
-        named: dict[str, Any] = {"api_visibility": "private", "concurrency_limit": None}
-        self._refresh.click(in_words(self._count_anew), asked, changed, **QUIET)
-        self._timer.tick(in_words(self._poll), asked, changed, **QUIET)
-        self._verify.click(in_words(self._check), asked, self._said, **named)
-        taught, teach = [*asked, self._others, self._name], in_words(self._teach)
-        told = [self._said, self._stages]
-        click_at_work(self._learn, "Learning votes", teach, taught, told, **named)
-        self._next.click(in_words(self._go_on), [*asked, self._others], told, **named)
+            event.then(None, self._study, None, js=PUT_INTO_ADDRESS)
+        unbound: dict[str, Any] = {"concurrency_limit": None}
+        self._refresh.click(self._count_anew, asked, changed, **QUIET)
+        self._timer.tick(self._poll, asked, changed, **QUIET)
+        self._verify.click(self._check, asked, self._said, **unbound)
+        taught, told = [*asked, self._others, self._name], [self._said, self._stages]
+        click_at_work(self._learn, "Learning votes", self._teach, taught, told, **unbound)
+        self._next.click(self._go_on, [*asked, self._others], told, **unbound)
         steps = {self._arms: self._loops.train, self._last: self._loops.build_last}
         for button, step in steps.items():
-            button.click(in_words(self._stepper(step)), asked, told, **named)
-        packed, pack = [self._downloads, self._files], in_words(self._pack)
-        click_at_work(self._prepare, "Preparing pictures", pack, asked, packed, **named)
+            button.click(self._stepper(step), asked, told, **unbound)
+        packed = [self._downloads, self._files]
+        click_at_work(self._prepare, "Preparing pictures", self._pack, asked, packed, **unbound)
 
     def _enter(
         self, token: str, study: str | None, chosen: str, followed: str, request: gr.Request
@@ -137,8 +120,7 @@ class ResultsPage:
         return {self._timer: gr.skip()} if result.state == "counting" else self._shown(result)
 
     def _check(self, token: str, study: str | None) -> str:
-        words = self._results.verify(self._chosen(token, study))
-        return f'<div class="note going">{escape(words)}</div>'
+        return note(self._results.verify(self._chosen(token, study)), "going")
 
     def _teach(self, token: str, study: str | None, others: list[str], name: str) -> Changes:
         chosen = self._chosen(token, study)
@@ -160,8 +142,7 @@ class ResultsPage:
         return go_on
 
     def _went_on(self, study: str, words: str) -> Changes:
-        note = f'<div class="note going">{escape(words)}</div>'
-        return {self._said: note, self._stages: self._stages_html(study)}
+        return {self._said: note(words, "going"), self._stages: self._stages_html(study)}
 
     def _stages_html(self, study: str) -> str:
         try:

@@ -8,6 +8,7 @@ from rocm.study.report.cells import e_value, p_value, percent
 from rocm.study.report.document import table_html
 from rocm.study.report.loop import Stage
 from rocm.study.report.results import StudyResult
+from rocm.ui.handlers import note
 
 NO_STUDY = """
 <div class="empty"><strong>No study yet.</strong> Build a study on the Study tab; its results appear
@@ -61,11 +62,10 @@ def state_html(result: StudyResult) -> str:
     if result.num_new:
         words = f"{quantity(result.num_new, 'new vote')}. Press Refresh to include them."
     kind = "error" if result.state == "failed" else "going" if result.state == "counting" else ""
-    note = f'<div class="note {kind}">{escape(words)}</div>' if words else ""
     return (
         f'<div class="state"><span class="badge {BADGES[result.status]}">{result.status}</span>'
-        f"<strong>{escape(result.title)}</strong></div>{banners}{note}"
-    )
+        f"<strong>{escape(result.title)}</strong></div>{banners}"
+    ) + (note(words, kind) if words else "")
 
 
 def headline_html(content: dict[str, Any]) -> str:
@@ -76,10 +76,7 @@ def headline_html(content: dict[str, Any]) -> str:
         for outcome in content["results"]["outcomes"]
         if outcome["question"] == primary
     )
-    notes = "".join(
-        f'<div class="note warning">{escape(words)}</div>'
-        for words in content["results"]["cautions"]
-    )
+    notes = "".join(note(words, "warning") for words in content["results"]["cautions"])
     return f'<ul class="headline">{rows}</ul>{notes}'
 
 

@@ -12,7 +12,6 @@ from pydantic import BaseModel
 from rocm.errors import ConfigError, RocmError, StudyError
 from rocm.evaluation.store import Comparisons
 from rocm.runs.adapters import BASE
-from rocm.storage.numbers import number
 from rocm.study.design import lifecycle
 from rocm.study.design.form import form_recipe
 from rocm.study.design.recipe import Recipe
@@ -20,35 +19,23 @@ from rocm.study.service import Studies, StudyDetails
 from rocm.study.store.invitations import invite
 from rocm.ui.access import Access
 from rocm.ui.compare.form import arm_choices
-from rocm.ui.handlers import HIDDEN, QUIET, click_at_work, in_words, told
+from rocm.ui.handlers import QUIET, Changes, click_at_work, offered, token_box, told
 from rocm.ui.links import qr_code, reachable
 from rocm.ui.study import view
-from rocm.ui.study.cost import wire_form_cost
-from rocm.ui.study.form import StudyForm, build_form
-from rocm.ui.study.panel import ChosenStudy, bin_choices, build_panel
+from rocm.ui.study.form import StudyForm
+from rocm.ui.study.panel import ACTIONS, RUNNING, ChosenStudy, bin_choices, build_panel
 from rocm.ui.study.questions import QUESTIONS, whole
 
 MAX_TEXT = 200_000
 ADDRESS = "() => new URL('.', window.location.href.split(/[?#]/)[0]).href"
-RUNNING = ("open", "paused")
 # The states in which a button or box is shown.
-SHOWN = {
-    "cancel": ("building",),
-    "go_on": ("unfinished",),
-    "delete": ("unfinished", "draft"),
+SHOWN = {name: states for name, (*_, states) in ACTIONS.items()} | {
     "draft_box": ("draft",),
-    "open": ("draft",),
     "pilot": ("draft", *RUNNING),
     "link": RUNNING,
-    "pause": ("open",),
-    "resume": ("paused",),
     "invite_box": ("draft", *RUNNING),
     "running_box": RUNNING,
-    "close": RUNNING,
-    "pack": (*RUNNING, "closed"),
 }
-
-Changes = dict[Component, Any]
 
 
 class OpenedFile(BaseModel):
@@ -62,52 +49,37 @@ def build(studies: Studies, compare: Comparisons, access: Access, tab: gr.Tab) -
 
     Returns the id of the study that is shown.
     """
-    with gr.Column(elem_classes="page right"):
-        token = gr.Textbox(
-            label="Admin token",
-            info="The value of ROCM_ADMIN_TOKEN where the app was started.",
-            type="password",
-            visible=bool(access.token),
-            elem_id="study_token",
-        )
-        with gr.Row(elem_classes="buttons"):
-            demo = gr.Button("Build demo study", variant="primary", elem_id="study_demo")
-        form = build_form(compare)
-        panel = build_panel(studies, token, access)
-    StudyPage(studies, compare, access, form, panel).wire(tab, demo)
-    selected: gr.State = panel["selected"]
-    return selected
+    page = StudyPage(studies, compare, access)
+    page.wire(tab)
+    return page.selected
 
 
 class StudyPage:
-    """The page's handlers; each checks `access`, asks a part of the study, converts the answer."""
+    """The page's components and handlers; each checks `access`, asks a part of the study."""
 
-    def __init__(
-        self,
-        studies: Studies,
-        compare: Comparisons,
-        access: Access,
-        form: StudyForm,
-        panel: dict[str, Any],
-    ):
-        """Bind the studies to the form of a new study, which offers the arms of `compare`."""
+    def __init__(self, studies: Studies, compare: Comparisons, access: Access) -> None:
+        """Make the components in the open block; a new study has arms that `compare` knows."""
         self._studies, self._compare, self._access = studies, compare, access
-        self._form, self._panel = form, panel
+        with gr.Column(elem_classes="page right"):
+            token = token_box(access, "study_token")
+            with gr.Row(elem_classes="buttons"):
+                self._demo = gr.Button("Build demo study", variant="primary", elem_id="study_demo")
+            self._form = StudyForm(compare, studies)
+            self._panel = build_panel(studies, token, access)
         self._base = gr.Textbox(visible="hidden", label="Address", container=False)
-        self._at = [panel["token"], panel["selected"], self._base]
+        self.selected: gr.State = self._panel["selected"]
+        self._at = [token, self.selected, self._base]
 
-    def wire(self, tab: gr.Tab, demo: gr.Button) -> None:
+    def wire(self, tab: gr.Tab) -> None:
         """Bind the handlers to their events."""
         panel, form, at, builds = self._panel, self._form, self._at, self._studies.builds
         token, everything = panel["token"], {"outputs": list(panel.values()), **QUIET}
         entered = {**everything, "outputs": [*panel.values(), form.fields["arms"], form.box]}
-        tab.select(None, None, self._base, js=ADDRESS, api_visibility="private").then(
-            self._enter, at, **entered
-        )
+        tab.select(None, None, self._base, js=ADDRESS).then(self._enter, at, **entered)
         token.change(self._enter, at, **entered)  # the study of the address, now allowed
         panel["watch"].tick(self._poll, [*at, panel["seen"]], **everything)
-        panel["studies"].choose(in_words(self._choose), [token, self._base], **everything)
-        self._on(demo, "study_demo", lambda _: self._studies.demo())
+        panel["studies"].choose(self._choose, [token, self._base], **everything)
+        self._on(self._demo, "study_demo", lambda _: self._studies.demo())
         built = self._on(form.build, "study_build", self._build, list(form.fields.values()))
         of_text = self._on(form.build_text, "study_build_text", self._build_text, [form.text])
         for begun in (built, of_text):  # the form makes room for what is built
@@ -121,8 +93,7 @@ class StudyPage:
         panel["bin"].expand(self._look_into_bin, token, panel["deleted"], **QUIET)
         for name in QUESTIONS:
             num = panel["num_invited"] if name == "invite" else panel["num_more"]
-            ask = in_words(self._asker(name))
-            panel[name].click(ask, [*at, num], **everything)
+            panel[name].click(self._asker(name), [*at, num], **everything)
         self._on(panel["sure"], "study_sure", self._confirmed, [panel["pending"]])
         panel["not_now"].click(lambda: gr.update(visible=False), None, panel["question"], **QUIET)
         self._wire_texts()
@@ -130,16 +101,15 @@ class StudyPage:
     def _wire_texts(self) -> None:
         panel, form = self._panel, self._form
         chosen = self._at[:2]
-        pack = in_words(self._pack)
-        click_at_work(panel["pack"], "Packing pictures", pack, chosen, [panel["archive"]])
+        archive = [panel["archive"]]
+        click_at_work(panel["pack"], "Packing pictures", self._pack, chosen, archive)
         texts = [form.text, form.tabs, form.box]
-        panel["as_new"].click(in_words(self._as_new), chosen, texts, **QUIET)
+        panel["as_new"].click(self._as_new, chosen, texts, **QUIET)
         fields = [panel["token"], *form.fields.values()]
-        form.as_text.click(in_words(self._as_text), fields, texts, **QUIET)
-        form.file.read(in_words(_read), None, form.text, **QUIET)
-        form.file.too_large(in_words(_too_large), None, None, **QUIET)
-        opened = panel["token"], form.box
-        wire_form_cost(form.cost, form.fields, self._studies, self._access, opened)
+        form.as_text.click(self._as_text, fields, texts, **QUIET)
+        form.file.read(_read, None, form.text, **QUIET)
+        form.file.too_large(_too_large, None, None, **QUIET)
+        form.cost.follow_form(form.fields, self._access, panel["token"], form.box)
         arms = form.fields["arms"]
         arms.focus(lambda: gr.update(choices=arm_choices(self._compare)), None, arms, **QUIET)
 
@@ -159,7 +129,7 @@ class StudyPage:
             }
 
         outputs = list(self._panel.values())
-        return button.click(in_words(handle), [*self._at, *more], outputs, api_name=name, **HIDDEN)
+        return button.click(handle, [*self._at, *more], outputs, api_name=name)
 
     # Looking
 
@@ -172,12 +142,12 @@ class StudyPage:
             gr.Warning(escape(f"There is no study '{wanted[:40]}' here."))
         first = wanted if wanted in known else next(iter(known), "")
         arms = request.query_params.get("arms")
-        return self._shown(first, base) | (self._with_arms(arms) if arms else {})
-
-    def _with_arms(self, arms: str) -> Changes:
-        """The form of a new study, open, with a run's arm against the base model."""
+        if not arms:
+            return self._shown(first, base)
+        # The form of a new study, open, with a run's arm against the base model.
         chosen = gr.update(choices=arm_choices(self._compare), value=[BASE, *arms.split(",")])
-        return {self._form.fields["arms"]: chosen, self._form.box: gr.update(open=True)}
+        form = {self._form.fields["arms"]: chosen, self._form.box: gr.update(open=True)}
+        return self._shown(first, base) | form
 
     def _choose(self, token: str, base: str, event: gr.EventData) -> Changes:
         if not self._access.allows(token):
@@ -242,12 +212,16 @@ class StudyPage:
         changes: Changes = {panel[name]: gr.update(visible=is_) for name, is_ in visible.items()}
         changes[panel["phase"]] = f"{study.info.study_id} {state}" if study else ""
         if study:
-            address = _address(reachable(base, self._access.lan), study.info.study_id)
+            address = self._address(base, study.info.study_id)
             changes[panel["link"]] = gr.update(value=address, visible=visible["link"])
             changes[panel["qr"]] = qr_code(address) if visible["link"] else ""
             pilot = f"{address}?pilot"
             changes[panel["pilot"]] = gr.update(value=pilot, visible=visible["pilot"])
         return changes
+
+    def _address(self, base: str, study_id: str) -> str:
+        """The voting link, where raters reach it."""
+        return f"{reachable(base, self._access.lan)}{view.VOTES}/{study_id}"
 
     def _look_into_bin(self, token: str) -> Any:
         return bin_choices(self._studies.bin.drafts() if self._access.allows(token) else [])
@@ -305,10 +279,7 @@ class StudyPage:
 
     def _invite(self, study_id: str, num: int, base: str) -> Changes:
         codes = invite(self._studies.store, study_id, num)
-        links = "\n".join(
-            f"{_address(reachable(base, self._access.lan), study_id)}#invite={code}"
-            for code in codes
-        )
+        links = "\n".join(f"{self._address(base, study_id)}#invite={code}" for code in codes)
         label = f"Invitations to {study_id}"
         info = "One link per rater. Copy the links now: they are not stored."
         shown = gr.update(value=links, visible=True, label=label, info=info)
@@ -316,9 +287,7 @@ class StudyPage:
 
     def _pack(self, token: str, selected: str) -> Any:
         self._access.check(token)
-        path = self._studies.pack(selected)
-        label = f"Download {number(path.stat().st_size / 1e6, 1)} MB"
-        return gr.update(value=str(path), label=label, visible=True)
+        return offered(self._studies.pack(selected))
 
     def _as_new(self, token: str, selected: str) -> tuple[Any, ...]:
         self._access.check(token)
@@ -327,10 +296,6 @@ class StudyPage:
     def _as_text(self, token: str, *values: Any) -> tuple[Any, ...]:
         self._access.check(token)
         return _shown_text(self._recipe(values).text())
-
-
-def _address(base: str, study_id: str) -> str:
-    return f"{base}{view.VOTES}/{study_id}"
 
 
 def _shown_text(text: str) -> tuple[Any, ...]:

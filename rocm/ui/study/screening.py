@@ -5,16 +5,12 @@ from typing import Any
 import gradio as gr
 from pydantic import BaseModel, Field
 
-from rocm.storage.paths import ROOT
 from rocm.study.design import lifecycle
 from rocm.study.service import KINDS, Studies
 from rocm.ui.access import Access
-from rocm.ui.handlers import QUIET, in_words, told
+from rocm.ui.handlers import QUIET, asset, named, small_button, told
 from rocm.ui.study import view
 
-SCRIPT = ROOT / "assets" / "pairs.js"
-LABELS = {"main": "Main", "excluded": "Excluded", "practice": "Practice", "checks": "Checks",
-          "all": "All"}  # fmt: skip
 REASONS = ["unsuitable for raters", "shows text", "unclear prompt", "both pictures are broken"]
 HELP = """<div class="subtle">Exclude pairs that raters should not see. The reason is kept in the
 manifest. Names of arms are hidden, so that the selection favors no arm.</div>"""
@@ -34,28 +30,16 @@ def build_screening(
     gr.HTML("<h2>Check the pairs</h2>", elem_classes="overline")
     gr.HTML(HELP)
     with gr.Row():
-        kind = gr.Radio(
-            [(LABELS[name], name) for name in KINDS], value="main", label="Pairs", scale=3,
-            elem_id="pairs_kind",
-        )  # fmt: skip
-        reason = gr.Dropdown(
-            REASONS,
-            value=REASONS[0],
-            allow_custom_value=True,
-            label="Reason for exclusion",
-            info="Choose or type a reason.",
-            scale=2,
-            min_width=220,
-            elem_id="pairs_reason",
-        )
-    grid = gr.HTML(
-        js_on_load=SCRIPT.read_text(encoding="utf-8"), apply_default_css=False,
-        elem_id="study_pairs",
-    )  # fmt: skip
+        kinds = [(name.capitalize(), name) for name in KINDS]
+        kind = gr.Radio(kinds, value="main", scale=3, **named("pairs_kind", "Pairs"))
+        words = named("pairs_reason", "Reason for exclusion", "Choose or type a reason.")
+        words |= {"allow_custom_value": True, "scale": 2, "min_width": 220}
+        reason = gr.Dropdown(REASONS, value=REASONS[0], **words)
+    script = {"js_on_load": asset("pairs.js"), "apply_default_css": False}
+    grid = gr.HTML(elem_id="study_pairs", **script)
     with gr.Row(elem_classes="buttons"):
-        looks: dict[str, Any] = {"size": "md", "min_width": 96, "scale": 0}
-        before = gr.Button("Previous", elem_id="pairs_before", **looks)
-        after = gr.Button("Next", elem_id="pairs_after", **looks)
+        before = small_button("Previous", "pairs_before")
+        after = small_button("Next", "pairs_after")
     number = gr.State(0)
 
     def show(given: str, study_id: str, shown: str, page: int) -> tuple[str, int]:
@@ -78,7 +62,7 @@ def build_screening(
     asked = [token, selected, kind, number]
     outputs = {"outputs": [grid, number], **QUIET}
     changes = [kind.change, phase.change]
-    gr.on(changes, in_words(lambda t, s, k, _: show(t, s, k, 0)), asked, **outputs)
-    before.click(in_words(lambda t, s, k, page: show(t, s, k, page - 1)), asked, **outputs)
-    after.click(in_words(lambda t, s, k, page: show(t, s, k, page + 1)), asked, **outputs)
-    grid.strike(in_words(strike), [*asked, reason], **outputs)
+    gr.on(changes, lambda t, s, k, _: show(t, s, k, 0), asked, **outputs)
+    before.click(lambda t, s, k, page: show(t, s, k, page - 1), asked, **outputs)
+    after.click(lambda t, s, k, page: show(t, s, k, page + 1), asked, **outputs)
+    grid.strike(strike, [*asked, reason], **outputs)

@@ -25,7 +25,7 @@ from rocm.storage.numbers import quantity
 from rocm.studio import Studio
 from rocm.ui.access import Access
 from rocm.ui.controls import FIELDS, Kept, bound
-from rocm.ui.handlers import HIDDEN, QUIET, click_at_work, in_words, named
+from rocm.ui.handlers import QUIET, click_at_work, named
 from rocm.ui.train.form import FIRST_PRESET, TrainForm
 
 Rule = Callable[[RunReport], bool]
@@ -91,8 +91,8 @@ class _Target:
             self.access.check(token)
             return act(*values)
 
-        hidden = HIDDEN | {"api_name": api_name or button.elem_id}
-        button.click(in_words(checked), [self.form.token, *inputs], outputs, **hidden)
+        name = api_name or button.elem_id
+        button.click(checked, [self.form.token, *inputs], outputs, api_name=name)
 
 
 def pressable(report: RunReport | None, num_waiting: int) -> dict[str, Any]:
@@ -211,7 +211,7 @@ def _build_texts(target: _Target) -> tuple[gr.Textbox, gr.Textbox]:
 
     inputs = [target.form.token, target.shown, title, note]
     for box in (title, note):
-        gr.on([box.blur, box.submit], in_words(write), inputs, None, **QUIET)
+        gr.on([box.blur, box.submit], write, inputs, None, **QUIET)
     return title, note
 
 
@@ -250,8 +250,8 @@ def _build_export(target: _Target) -> None:
         target.access.check(token)
         return pack(run_id)
 
-    inputs, hidden = [target.form.token, target.shown], HIDDEN | {"api_name": "export"}
-    click_at_work(button, "Exporting files", in_words(checked), inputs, [archive], **hidden)
+    inputs = [target.form.token, target.shown]
+    click_at_work(button, "Exporting files", checked, inputs, [archive], api_name="export")
     target.selected.change(_hide, None, archive, **QUIET)
 
 
@@ -286,7 +286,7 @@ def _build_delete(target: _Target, delete: gr.Button) -> None:
         runs.restore(run_id)
         return _hide(), run_id
 
-    delete.click(in_words(ask), target.shown, [question, words, undoing, asked], **QUIET)
+    delete.click(ask, target.shown, [question, words, undoing, asked], **QUIET)
     keep.click(_hide, None, question, **QUIET)
     dropped = [question, undoing, done, deleted, target.selected]
     target.on_click(sure, drop, [asked], dropped, api_name="delete")

@@ -10,7 +10,7 @@ from rocm.errors import RocmError
 from rocm.experiments.advise.pilot import AdviceReport
 from rocm.studio import Studio
 from rocm.ui.access import Access
-from rocm.ui.handlers import HIDDEN, QUIET, fault, in_words, look_while_open
+from rocm.ui.handlers import QUIET, fault, look_while_open
 from rocm.ui.train.form import TrainForm, read_form
 from rocm.ui.train.view import lead
 
@@ -41,14 +41,10 @@ def build_advice(studio: Studio, access: Access, form: TrainForm | None) -> None
         changes = [form.forecast.change, folded.expand]
         told = {"inputs": form.inputs, "outputs": cost, **QUIET}
         gr.on(changes, _coster(studio), trigger_mode="always_last", **told)
-        inputs, hidden = (
-            [form.token, form.where, *form.inputs],
-            HIDDEN | {"api_name": "start_advice"},
-        )
+        inputs = [form.token, form.where, *form.inputs]
         waited = form.send_on(start.click)
-        waited.then(in_words(_starter(studio, access)), inputs, None, **hidden).then(
-            look, **reading, **QUIET
-        )
+        begun = waited.then(_starter(studio, access), inputs, None, api_name="start_advice")
+        begun.then(look, **reading, **QUIET)
 
 
 def shown(report: AdviceReport | None, may_train: bool) -> tuple[str, str]:

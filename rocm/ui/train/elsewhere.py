@@ -11,7 +11,7 @@ from rocm.runs.jobs import PRICES, SCOPE, JobPlan
 from rocm.studio import Studio
 from rocm.ui.access import Access
 from rocm.ui.controls import Kept
-from rocm.ui.handlers import QUIET, fault, in_words, named
+from rocm.ui.handlers import QUIET, fault, named
 
 NO_RUN = "Choose a run from the list: its settings are the job's."
 
@@ -53,7 +53,7 @@ def build_elsewhere(studio: Studio, access: Access, selected: Kept) -> None:
     changes = [folded.expand, *(part.change for part in (selected, owner, flavor, hours))]
     gr.on(changes, describe, inputs, [price, command], trigger_mode="always_last", **QUIET)
     if access.has_login:
-        start.click(in_words(begin), inputs, started, **QUIET)
+        start.click(begin, inputs, started, **QUIET)
 
 
 def _planner(studio: Studio, space: str) -> Callable[..., JobPlan]:

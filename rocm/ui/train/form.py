@@ -19,7 +19,7 @@ from rocm.training.estimate import Estimate
 from rocm.ui import controls
 from rocm.ui.access import Access
 from rocm.ui.controls import Kept
-from rocm.ui.handlers import HIDDEN, QUIET, fault, in_words, named
+from rocm.ui.handlers import QUIET, fault, named
 
 FIRST_PRESET = "tiny-rocm-kl"
 PLACES = {"local": ("This machine", "local"), "slurm": ("Slurm", "slurm"), "ray": ("Ray", "ray")}
@@ -100,15 +100,13 @@ class TrainForm:
             return [sentence, preset, *(getattr(config, name) for name in controls.FIELDS)]
 
         outputs = [self.sentence, self.filled, *self.controls]
-        given, own = [self.preset, self.filled], {"api_visibility": "private"}
-        emptying = event(None, given, self.filled, js=emptied, **own)
-        emptying.then(in_words(fill), [*given, *inputs], outputs, **QUIET).then(
-            None, js=FILLED, **own
-        )
+        given = [self.preset, self.filled]
+        emptying = event(None, given, self.filled, js=emptied)
+        emptying.then(fill, [*given, *inputs], outputs, **QUIET).then(None, js=FILLED)
 
     def send_on(self, event: Any) -> Any:
         """The event once the form is filled; what follows gets the filled values."""
-        return event(None, None, None, js=WAIT_FOR_FORM, api_visibility="private")
+        return event(None, None, None, js=WAIT_FOR_FORM)
 
 
 def build_form(studio: Studio, access: Access, selected: Kept, page: gr.Blocks) -> TrainForm:
@@ -143,11 +141,10 @@ def build_form(studio: Studio, access: Access, selected: Kept, page: gr.Blocks) 
     form.fill_on(preset.input, [preset], chosen, EMPTIED_BY_PRESET)
     _wire_forecast(studio, access, form, page)
     _build_saving(studio, access, form)
-    page.load(in_words(lambda: _places(studio)), None, where, **QUIET)
-    inputs, hidden = [token, where, *form.inputs], HIDDEN | {"api_name": "start"}
-    waited = form.send_on(start.click)
-    started = waited.then(in_words(_starter(studio, access)), inputs, selected, **hidden)
-    started.success(None, js=SHOW_ON_A_PHONE, api_visibility="private")
+    page.load(lambda: _places(studio), None, where, **QUIET)
+    inputs, waited = [token, where, *form.inputs], form.send_on(start.click)
+    started = waited.then(_starter(studio, access), inputs, selected, api_name="start")
+    started.success(None, js=SHOW_ON_A_PHONE)
     return form
 
 
@@ -275,10 +272,8 @@ def _wire_forecast(studio: Studio, access: Access, form: TrainForm, page: gr.Blo
     outputs = [kept, form.forecast, form.command, form.looks]
     described = {"inputs": inputs, "outputs": outputs, **QUIET}
     recalled = [form.preset, form.sentence, form.filled, *form.controls]
-    page.load(None, js=EMPTIED, api_visibility="private")
-    page.load(recall, kept, recalled, **QUIET).then(None, js=FILLED, api_visibility="private").then(
-        describe, **described
-    )
+    page.load(None, js=EMPTIED)
+    page.load(recall, kept, recalled, **QUIET).then(None, js=FILLED).then(describe, **described)
     # One handler for all controls: while it runs, later changes are merged into one more call.
     changes = [
         form.token.change,
@@ -339,6 +334,4 @@ def _build_saving(studio: Studio, access: Access, form: TrainForm) -> None:
 
     inputs = [form.token, name, words, *form.inputs]
     outputs = [form.preset, form.filled, form.sentence]
-    form.send_on(save.click).then(
-        in_words(save_preset), inputs, outputs, api_name="save_preset", **HIDDEN
-    )
+    form.send_on(save.click).then(save_preset, inputs, outputs, api_name="save_preset")

@@ -22,7 +22,7 @@ from rocm.runs.reports import RunReport
 from rocm.studio import Studio
 from rocm.ui.access import HOW_TO_ALLOW, Access
 from rocm.ui.controls import Kept
-from rocm.ui.handlers import QUIET, fault, in_words, to_form, told
+from rocm.ui.handlers import QUIET, fault, to_form, told
 from rocm.ui.train import view as run_view
 from rocm.ui.train.actions import Actions, build_actions, build_restart, pressable
 from rocm.ui.train.advice import build_advice
@@ -85,8 +85,8 @@ def build(studio: Studio, access: Access, page: gr.Blocks) -> None:
     view = {"runs": runs, "state": state, "warnings": warnings, "charts": charts}
     view |= {"previews": pictures, **(actions.components if actions else {})}
     page.load(_chooser(studio.runs), None, [selected, overlay], **QUIET)
-    runs.choose(in_words(_chosen), overlay, [selected, overlay], **QUIET)
-    runs.compare(in_words(_compared), selected, overlay, **QUIET)
+    runs.choose(_chosen, overlay, [selected, overlay], **QUIET)
+    runs.compare(_compared, selected, overlay, **QUIET)
     reading = {"inputs": [selected, overlay, seen], "outputs": [*view.values(), seen], **QUIET}
 
     def poll(run_id: str, overlay: tuple[str, ...], before: Seen) -> dict[Component, Any]:

@@ -17,7 +17,7 @@ from rocm.runs.jobs import quota_words
 from rocm.runs.slices import Slices
 from rocm.studio import Studio
 from rocm.ui.controls import Kept
-from rocm.ui.handlers import HIDDEN, QUIET, fault, in_words, named
+from rocm.ui.handlers import QUIET, fault, named
 from rocm.ui.train.form import FIRST_PRESET, SHOW_ON_A_PHONE
 
 MAX_RUNS = 50
@@ -66,16 +66,16 @@ def build_slices(
         slices.stop(studio.runs.run(run_id))
         return _said("Stopping after this update.")
 
-    chosen.input(in_words(describe), chosen, [sentence, beta, num_steps], **QUIET)
-    settings, hidden = [chosen, beta, num_steps], HIDDEN | {"api_name": "start"}
-    begun = start.click(in_words(begin), settings, [selected, own], **hidden)
-    begun.success(None, js=SHOW_ON_A_PHONE, api_visibility="private")
+    chosen.input(describe, chosen, [sentence, beta, num_steps], **QUIET)
+    settings = [chosen, beta, num_steps]
+    begun = start.click(begin, settings, [selected, own], api_name="start")
+    begun.success(None, js=SHOW_ON_A_PHONE)
     taken = resume.click(lambda run_id: run_id, selected, own, **QUIET)
     working = QUIET | {"concurrency_limit": AT_ONCE, "concurrency_id": "slices"}
     for event in (begun, taken):
         trained = event.success(_trainer(studio, slices), [own, used], [words, used], **working)
         trained.then(_quota, used, quota, **QUIET)
-    stop.click(in_words(end), own, words, **QUIET)
+    stop.click(end, own, words, **QUIET)
     page.load(_quota, used, quota, **QUIET)
 
 

@@ -16,7 +16,7 @@ from rocm.studio import Studio
 from rocm.ui import controls
 from rocm.ui.access import Access
 from rocm.ui.figures import sweep_figure
-from rocm.ui.handlers import HIDDEN, QUIET, fault, in_words, look_while_open, named
+from rocm.ui.handlers import QUIET, fault, look_while_open, named
 from rocm.ui.plot import live_plot
 from rocm.ui.train.form import FIRST_PRESET, TrainForm, read_form
 from rocm.ui.train.overoptimization import drawn
@@ -43,11 +43,9 @@ def build_sweeps(studio: Studio, access: Access, form: TrainForm | None) -> None
     chosen.input(look, **reading, **QUIET)
     if form and started:
         button, inputs = started
-        handler = in_words(_starter(studio, access))
-        hidden = HIDDEN | {"api_name": "start_sweep"}
-        form.send_on(button.click).then(handler, inputs, chosen, **hidden).then(
-            look, **reading, **QUIET
-        )
+        handler, waited = _starter(studio, access), form.send_on(button.click)
+        begun = waited.then(handler, inputs, chosen, api_name="start_sweep")
+        begun.then(look, **reading, **QUIET)
 
 
 def _build_start(

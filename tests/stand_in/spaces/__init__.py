@@ -24,24 +24,22 @@ IN_ALL_S = 120.0
 TITLE = "ZeroGPU worker error"
 
 
-def GPU(task=None, *, duration=60):
+def GPU(*, duration):
     """Decorates a function or a generator function that needs a GPU."""
-    if task is None:
-        return lambda one: GPU(one, duration=duration)
-    if inspect.isgeneratorfunction(task):
 
+    def decorated(task):
         @wraps(task)
         def iterate(*values):
             yield from _answers(task, values, duration)
 
-        return iterate
+        @wraps(task)
+        def call(*values):
+            (answer,) = _answers(task, values, duration)
+            return answer
 
-    @wraps(task)
-    def call(*values):
-        (answer,) = _answers(task, values, duration)
-        return answer
+        return iterate if inspect.isgeneratorfunction(task) else call
 
-    return call
+    return decorated
 
 
 def gradio_auto_wrap(task):
@@ -63,9 +61,7 @@ def _answers(task, values, duration):
     end = "left"
     try:
         while True:
-            if not ours.poll(began + duration - time.monotonic()):
-                raise gr.Error("GPU task aborted", title=TITLE, print_exception=False)
-            kind, content = _received(ours)
+            kind, content = _received(ours, began + duration - time.monotonic())
             if kind == "error":
                 raise gr.Error(content, title=TITLE, print_exception=False)
             if kind == "end":
@@ -82,11 +78,13 @@ def _answers(task, values, duration):
         _log(task.__name__, worker.pid, time.monotonic() - began, end)
 
 
-def _received(ours):
+def _received(ours, seconds):
     try:
-        return ours.recv()
+        if ours.poll(seconds):
+            return ours.recv()
     except EOFError:
-        return "error", "GPU task aborted"
+        pass
+    return "error", "GPU task aborted"
 
 
 def _work(task, values, theirs):

@@ -4,13 +4,13 @@ import gradio as gr
 import pytest
 
 from rocm.algorithms.intervals import Interval
-from rocm.evaluation.request import AXES, Request
+from rocm.evaluation.request import Request
 from rocm.evaluation.store import Comparisons
 from rocm.evaluation.table import ComparisonTable, Row
 from rocm.generation.queue import DrawingQueue
 from rocm.ui.access import access
-from rocm.ui.compare.form import build_form
-from rocm.ui.compare.page import CompareHandlers, _build_view, servers
+from rocm.ui.compare.form import request_of, values_of
+from rocm.ui.compare.page import ComparePage, servers
 from rocm.ui.compare.view import table_html
 
 
@@ -19,37 +19,23 @@ def comparisons(tmp_path):
     return Comparisons(tmp_path, DrawingQueue(tmp_path / "log.txt"))
 
 
-@pytest.fixture
-def parts(comparisons):
-    with gr.Blocks() as page:
-        form = build_form(comparisons, False)
-        view, _ = _build_view(comparisons, False)
-    assert page
-    return CompareHandlers(comparisons, False, form, view), form, view
-
-
-def test_a_form_gives_back_the_request_that_filled_it(parts, comparisons):
-    _, form, _ = parts
+def test_a_form_gives_back_the_request_that_filled_it():
     request = Request(
         ("base", "run:x"), ("one", "two"), 3, 2, 8, 7.5, "assets/tiny-lcm", "adapter_strength",
         (0.5, 1.0), ("tiny-clip",),
     )  # fmt: skip
-    filled = form.filled(request)
-    values = [list(request.arms), *(filled[control] for control in form.controls[1:])]
-    assert form.request(tuple(values)) == request
-    assert set(AXES) <= {value for _, value in form.axis.choices}
+    assert request_of(values_of(request).values()) == request
 
 
-def test_what_is_gone_is_nothing_for_the_script_and_a_sentence_once_for_the_page(
-    comparisons, parts
-):
-    handlers, _, view = parts
+def test_what_is_gone_is_nothing_for_the_script_and_a_sentence_once_for_the_page(comparisons):
     for ask, asked in zip(servers(comparisons), ({}, {"after": 0}, {"indices": [0]}), strict=True):
         assert not any(ask({"key": "0123456789abcdef", **asked}) or [])
         assert not any(ask({"key": "../../etc", **asked}) or [])
-    changes = handlers._poll("0123456789abcdef", "")
-    assert "There is no comparison" in changes[view.state]
-    assert not changes[view.timer].active
+    with gr.Blocks():
+        page = ComparePage(comparisons, access("127.0.0.1", False, ""))
+    changes = page._poll("0123456789abcdef", "")
+    assert "There is no comparison" in changes[page._view["state"]]
+    assert not changes[page._view["timer"]].active
 
 
 def test_a_difference_is_bold_only_where_its_interval_leaves_out_zero():
@@ -69,6 +55,7 @@ def test_a_difference_is_bold_only_where_its_interval_leaves_out_zero():
 def test_in_public_folders_of_the_machine_are_refused_and_no_zip_is_made(serve, tmp_path):
     page = serve(access("0.0.0.0", False, ""))
     assert "_pack" not in page.inputs
+    assert "_pack" in serve(access("127.0.0.1", False, "")).inputs
     for name, changed in (
         ("_compare", {"compare_arms": [str(tmp_path)]}),
         ("_compare_all", {"compare_model": "/etc"}),
@@ -78,8 +65,3 @@ def test_in_public_folders_of_the_machine_are_refused_and_no_zip_is_made(serve, 
         assert "event: error" in page.call(name, changed)[1]
     assert "event: error" in page.post("_fill", ["/etc/passwd", 3, 0])[1]
     assert not (tmp_path / "comparisons").exists()
-
-
-@pytest.mark.filterwarnings("ignore")
-def test_in_private_the_zip_is_offered(serve):
-    assert "_pack" in serve(access("127.0.0.1", False, "")).inputs

@@ -3,16 +3,10 @@
 import gradio as gr
 import pytest
 
-from rocm.generation.orders import MAX_ORDERED_PUBLIC, Orders
+from rocm.generation.orders import Orders
 from rocm.generation.queue import DrawingQueue
 from rocm.ui.access import access
-from rocm.ui.generate.page import GenerateHandlers, _build_form, _build_view
-
-
-def largest_order(page):
-    return next(
-        one["maximum"] for one in page.parts.values() if one.get("elem_id") == "num_pictures"
-    )
+from rocm.ui.generate.page import GeneratePage
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -21,19 +15,15 @@ def test_in_public_a_call_that_skips_the_page_draws_nothing_and_sees_nothing(
     serve, tmp_path, host, token
 ):
     page = serve(access(host, False, token))
-    assert largest_order(page) == MAX_ORDERED_PUBLIC
     assert "Reload" in page.call("_draw")[1]
     assert not list((tmp_path / "generated").rglob("entry.json"))
 
 
 def test_a_drawing_deleted_elsewhere_is_said_once_and_no_more_asked_for(tmp_path):
     orders = Orders(tmp_path, DrawingQueue(tmp_path / "log.txt"))
-    with gr.Blocks() as page:
-        form, draw = _build_form(tmp_path / "runs", False)
-        view = _build_view(draw)
-        parts = GenerateHandlers(orders, tmp_path / "runs", form, view, gr.State(""))
-    assert page
-    changes = parts._poll("", "20260101-000000-000000-abcd", "")
-    assert not changes[view.timer].active
-    assert changes[view.shown] == ""
-    assert "There is no drawing" in changes[view.drawing]
+    with gr.Blocks():
+        page = GeneratePage(orders, tmp_path / "runs", access("127.0.0.1", False, ""))
+    changes = page._poll("", "20260101-000000-000000-abcd", "")
+    assert not changes[page._view["timer"]].active
+    assert changes[page._view["shown"]] == ""
+    assert "There is no drawing" in changes[page._view["drawing"]]

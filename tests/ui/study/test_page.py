@@ -11,17 +11,10 @@ from rocm.study.server.app import PLACE
 from rocm.study.service import PairRow
 from rocm.study.store.store import Store
 from rocm.ui.access import access
-from rocm.ui.app import build
 from rocm.ui.study import view
-from rocm.ui.study.form import build_form
 from rocm.ui.study.page import StudyPage
-from rocm.ui.study.panel import build_panel
 from tests.study.small import STUDY, fill
 
-ACTIONS = [
-    *("study_demo", "study_build", "study_build_text", "study_go_on", "study_cancel"),
-    *("study_pause", "study_resume", "study_sure", "study_restore"),
-]
 RULE = access("0.0.0.0", False, "secret")
 SHOWN = "open pause resume close pack link pilot draft_box delete invite_box".split()
 
@@ -43,10 +36,7 @@ def page(studio, studies):
     """The page's handlers, over a draft."""
     fill(studies.store)
     with gr.Blocks():
-        form = build_form(studio.comparisons)
-        yield StudyPage(
-            studies, studio.comparisons, RULE, form, build_panel(studies, gr.Textbox(), RULE)
-        )
+        yield StudyPage(studies, studio.comparisons, RULE)
 
 
 @pytest.fixture
@@ -57,20 +47,6 @@ def panel(page):
 def ask(page, name, num=5, study=STUDY):
     """Press a button that asks first."""
     return page._asker(name)("secret", study, "http://x/", num)
-
-
-@pytest.mark.filterwarnings("ignore")
-def test_without_the_token_nobody_acts_on_a_study(serve, studio, studies):
-    served = serve(RULE, studio)
-    for name in ACTIONS:
-        status, text = served.call(name, {"study_token": "wrong"})
-        assert (status, "token is not right" in text) == (200, True), name
-    assert studies.statuses() == []
-
-
-def test_a_public_page_has_no_study_page(studio):
-    public = build(studio, access("0.0.0.0", False, ""))
-    assert not {function.api_name for function in public.fns.values()} & set(ACTIONS)
 
 
 def test_without_the_token_nobody_sees_a_study(page, panel):
