@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from io import BytesIO
 from pathlib import Path
+from threading import Lock
 from typing import Any
 from zipfile import ZIP_STORED, ZipFile
 
@@ -64,6 +65,7 @@ class Orders:
         self._root = home / "generated"
         self.queue = queue
         self._jobs: dict[str, int] = {}
+        self._bounding = Lock()  # two orders may come at once
 
     def check(self, order: Order, visitor: str = "") -> tuple[Order, list[Picture], list[bool]]:
         """The order in typed values, its pictures, and whether each is the base model's.
@@ -91,7 +93,8 @@ class Orders:
         """Take an order; returns its id in the history at once. Errors as `check`, or full."""
         checked, pictures, is_base = self.check(order, visitor)
         if visitor:
-            self._bound_visitors(visitor)
+            with self._bounding:
+                self._bound_visitors(visitor)
         history = self._history(visitor)
         entry_id, folder = history.create(asdict(checked), pictures, is_base)
         on_end = partial(history.finish, entry_id)

@@ -19,6 +19,7 @@ from rocm.study.service import Studies, StudyDetails
 from rocm.study.store.invitations import invite
 from rocm.ui.access import Access
 from rocm.ui.compare.form import arm_choices
+from rocm.ui.controls import Kept
 from rocm.ui.handlers import QUIET, Changes, click_at_work, offered, token_box, told
 from rocm.ui.links import qr_code, reachable
 from rocm.ui.study import view
@@ -44,7 +45,7 @@ class OpenedFile(BaseModel):
     text: str
 
 
-def build(studies: Studies, compare: Comparisons, access: Access, tab: gr.Tab) -> gr.State:
+def build(studies: Studies, compare: Comparisons, access: Access, tab: gr.Tab) -> Kept:
     """Make the page in `tab`, whose first selection shows the study of the address.
 
     Returns the id of the study that is shown.
@@ -67,7 +68,7 @@ class StudyPage:
             self._form = StudyForm(compare, studies)
             self._panel = build_panel(studies, token, access)
         self._base = gr.Textbox(visible="hidden", label="Address", container=False)
-        self.selected: gr.State = self._panel["selected"]
+        self.selected: Kept = self._panel["selected"]
         self._at = [token, self.selected, self._base]
 
     def wire(self, tab: gr.Tab) -> None:

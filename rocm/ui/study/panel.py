@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from rocm.study.archive.bin import Deleted
 from rocm.study.service import Studies
 from rocm.ui.access import Access
+from rocm.ui.controls import Kept
 from rocm.ui.handlers import SMALL, asset, named, small_button
 from rocm.ui.study import view
 from rocm.ui.study.cost import CostBox
@@ -44,8 +45,8 @@ class ChosenStudy(BaseModel):
 
 def build_panel(studies: Studies, token: gr.Textbox, access: Access) -> dict[str, Any]:
     """Make the right column; returns its components. `phase` changes with study and state only."""
-    panel: dict[str, Any] = {"token": token, "selected": gr.State(""), "phase": gr.State("")}
-    panel |= {"seen": gr.State(()), "pending": gr.State(("", "", 0, ""))}
+    panel: dict[str, Any] = {"token": token, "selected": Kept(visible="hidden")}
+    panel |= {"phase": gr.State(""), "seen": gr.State(()), "pending": gr.State(("", "", 0, ""))}
     script = {"js_on_load": asset("studies.js"), "apply_default_css": False}
     panel["studies"] = gr.HTML(html_template=LIST, elem_id="studies", **script)
     with gr.Accordion("Bin", open=False, elem_id="study_bin") as panel["bin"], _buttons():

@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 from rocm.study.design import lifecycle
 from rocm.study.service import KINDS, Studies
 from rocm.ui.access import Access
+from rocm.ui.controls import Kept
 from rocm.ui.handlers import QUIET, asset, named, small_button, told
 from rocm.ui.study import view
 
@@ -24,7 +25,7 @@ class PressedPair(BaseModel):
 
 
 def build_screening(
-    studies: Studies, access: Access, token: gr.Textbox, selected: gr.State, phase: gr.State
+    studies: Studies, access: Access, token: gr.Textbox, selected: Kept, phase: gr.State
 ) -> None:
     """Make this part of the page, with its handlers; `phase` changes with study or state."""
     gr.HTML("<h2>Check the pairs</h2>", elem_classes="overline")
