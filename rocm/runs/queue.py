@@ -25,7 +25,7 @@ from filelock import FileLock, Timeout
 
 from rocm.errors import RocmError, RunError
 from rocm.runs.engines.base import EngineError
-from rocm.runs.engines.dispatch import Dispatcher
+from rocm.runs.engines.dispatch import Dispatcher, say
 from rocm.runs.run_dir import RunDir
 from rocm.storage.files import make_folder
 from rocm.storage.paths import ROOT
@@ -194,7 +194,7 @@ class Queue:
         try:
             self.ensure_worker()
         except (RocmError, OSError) as error:  # such as a full disk: tried again soon
-            _say(f"The queue cannot go on: {error}")
+            say(f"The queue cannot go on: {error}")
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -222,7 +222,7 @@ class Queue:
                 self._enforce_stops(told)
                 time.sleep(LOOK_EVERY_S if is_here else LOOK_AFAR_S)
             except RocmError as error:
-                _say(str(error))
+                say(str(error))
                 time.sleep(RETRY_AFTER_S)
             self._reap()
 
@@ -346,11 +346,6 @@ def detached(command: Sequence[str], log: Any, **variables: str) -> subprocess.P
         start_new_session=os.name == "posix",
         creationflags=group,
     )
-
-
-def _say(text: str) -> None:
-    sys.stderr.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
-    sys.stderr.flush()
 
 
 if __name__ == "__main__":

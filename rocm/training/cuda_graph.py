@@ -17,7 +17,7 @@ from rocm.algorithms.trajectory import gradient_path
 from rocm.models.consistency import Passes
 from rocm.models.flat_lora import FlatAdamW
 from rocm.rewards.base import Mixture
-from rocm.training.batch import Batch, draw_batches, objective_row, problem_of, text_features
+from rocm.training.batch import Batch, draw_batches, measurements, problem_of, text_features
 from rocm.training.setup import Setup
 
 NUM_REHEARSALS = 2
@@ -163,9 +163,10 @@ def recorded_update(setup: Setup, mixture: Mixture, step: int) -> dict[str, floa
     recording = recorded[settings, way]
     recording.fill(given, setup.learner.optimizer.param_groups[0]["lr"], setup.penalty.weight)
     measured = recording.repeat()
-    row = objective_row(measured.objectives, measured.scores, config.num_inference_steps)
-    return row | {
-        "reward_queries": sum(len(objective.rewards) for objective in measured.objectives),
+    objectives, num = measured.objectives, config.num_inference_steps
+    rewards = [objective.rewards for objective in objectives]
+    return measurements(rewards, measured.scores, objectives, num) | {
+        "reward_queries": sum(map(len, rewards)),
         "grad_norm": measured.grad_norm.item(),
     }
 

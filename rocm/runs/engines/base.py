@@ -1,15 +1,15 @@
-"""What an engine can do, its settings, and the job of a run, which is kept in the run's directory.
+"""Settings of the engines, and the job of a run, which is kept in the run's directory.
 
-An engine starts `COMMAND DIR` on another machine that sees the same folders. It never holds truth
-about a run: the run's directory does, and an engine's word counts where that is silent.
+An engine, `Slurm` or `Ray`, starts `COMMAND DIR` on another machine that sees the same folders. It
+never holds truth about a run: the run's directory does, and an engine's word counts where that is
+silent. Methods of an engine raise `EngineError` if it cannot be reached or refuses.
 """
 
 import json
 import os
-from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -32,30 +32,6 @@ ENGINES = ("local", "slurm", "ray")
 
 class EngineError(RocmError):
     """An engine that is missing, cannot be reached or refuses a job."""
-
-
-class Engine(Protocol):
-    """One engine; every method raises EngineError if it cannot be reached or refuses."""
-
-    name: str
-
-    def reach(self) -> str:
-        """Why it cannot be used now, in a sentence; empty if it can."""
-
-    def submit(self, runs: Sequence[RunDir], num_active: int) -> list["Job"]:
-        """Hand runs over; returns the jobs of the first of them, as many as it takes now.
-
-        `num_active` runs wait or train there already.
-        """
-
-    def words(self, jobs: Collection[str]) -> dict[str, Word]:
-        """Its word about jobs by handle, by one query; a job without news is left out."""
-
-    def cancel(self, job: str) -> None:
-        """End a job, which may have ended."""
-
-    def log(self, job: str) -> str:
-        """What the job printed before the run's own log.txt began."""
 
 
 @dataclass(frozen=True)
