@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from rocm.cli.engines import add_engine_argument
 from rocm.cli.lazy import lazy
-from rocm.cli.runs import preset_source, settings, with_votes
+from rocm.cli.runs import settings, with_votes
+from rocm.config.saved import Presets
 from rocm.errors import ConfigError
 from rocm.runs.engines.base import chosen_engine
 from rocm.runs.queue import Queue
@@ -40,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def advise(options: argparse.Namespace, rest: list[str], home: Path) -> None:
     """Say what the pilot costs, carry it out, and print the verdict."""
-    config = pilots.pilot_settings(preset_source(options.source, home), settings(rest))
+    config = pilots.pilot_settings(Presets(home).source(options.source), settings(rest))
     config = with_votes(config, home)
     size = pilots.Size(options.seeds, options.fresh_seeds, options.fresh_prompts)
     sweeps = open_sweeps(home.resolve(), Queue(home), chosen_engine(options.engine))

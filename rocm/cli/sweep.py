@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 from rocm.cli.engines import add_engine_argument, bring_here, tell_jobs
 from rocm.cli.lazy import lazy
-from rocm.cli.runs import preset_source, settings, with_votes
-from rocm.config import RunConfig
+from rocm.cli.runs import preset_with
 from rocm.errors import ConfigError, RocmError
 from rocm.runs.engines.base import chosen_engine
 from rocm.runs.queue import Queue
@@ -42,8 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def sweep(options: argparse.Namespace, rest: list[str], home: Path) -> None:
     """Train the runs of a sweep that are not done, and print its table."""
     grid = read_grid(options.grid)
-    config = RunConfig.load(preset_source(options.source, home), **settings(rest))
-    config = with_votes(config, home)
+    config = preset_with(options.source, rest, home)
     engine = chosen_engine("local" if options.inline and not options.engine else options.engine)
     if options.inline and engine != "local":
         raise ConfigError(f"--inline trains here, --engine {engine} does not. Choose one of them.")
