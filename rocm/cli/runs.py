@@ -188,7 +188,7 @@ def _restore(runs: Runs, options: argparse.Namespace) -> str:
 
 
 def _empty_bin(runs: Runs, options: argparse.Namespace) -> str:
-    return f"Permanently deleted: {runs.bin.empty()} runs."
+    return f"Permanently deleted: {runs.empty_bin()} runs."
 
 
 def _export(runs: Runs, options: argparse.Namespace) -> str:

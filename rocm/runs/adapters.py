@@ -17,14 +17,13 @@ from rocm.errors import ConfigError, MissingFile, RocmError
 from rocm.models.files import adapter_repository, find_model
 from rocm.rewards.names import parse_mixture
 from rocm.rewards.user_files import name_now
-from rocm.runs.names import run_label, run_name
+from rocm.runs.names import RUN_ID, run_label, run_name
 from rocm.runs.run_dir import RunDir
 from rocm.storage.hub import is_repository, local_snapshot
 from rocm.storage.paths import ROOT
 
 BASE = "base"
 RUN = "run:"
-RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 WEIGHTS = "pytorch_lora_weights.safetensors"
 SHIPPED = ROOT / "assets" / "adapters"
 LORA = re.compile(r"unet\.(.+)\.(?:lora\.(down|up)|lora_(A|B))\.weight")

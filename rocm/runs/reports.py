@@ -1,6 +1,5 @@
 """What a page shows of runs: states, measurements, pace; unchanged files are not read again."""
 
-import re
 from collections import OrderedDict
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -13,10 +12,9 @@ from typing import Any
 from rocm.config import RunConfig
 from rocm.errors import MissingFile, RocmError
 from rocm.runs.feed import Bookmark, Follower, Page, last_rows, read_page
-from rocm.runs.names import run_name
+from rocm.runs.names import RUN_ID, run_name
 from rocm.runs.run_dir import RunDir, RunStatus
 
-RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 NUM_FOLLOWED = 16
 SHOWN_FILES = (
     *("config.yaml", "state.json", "about.json", "launch.json", "metrics.jsonl", "events.jsonl"),
