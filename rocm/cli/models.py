@@ -6,8 +6,7 @@ from pathlib import Path
 
 from rocm.cli.lazy import lazy
 from rocm.config import RunConfig
-from rocm.config.hardware import with_hardware
-from rocm.config.presets import hardware_names, preset_names
+from rocm.config.presets import preset_names
 from rocm.errors import ConfigError
 from rocm.models.files import adapter_repository, find_model, model_repositories
 from rocm.prompts.files import fetch_hub_prompts, is_hub_source
@@ -17,35 +16,8 @@ from rocm.runs.adapters import find_adapter
 from rocm.storage.hub import announcement, fetch, is_repository, size
 
 share = lazy("rocm.runs.share")
-calibrated_beta = lazy("rocm.training.calibrate:calibrated_beta")
 
 FORMATS = ("diffusers", "peft", "kohya", "merged")
-
-
-def add_train_arguments(parser: argparse.ArgumentParser) -> None:
-    """The flags of `train` that change settings before the run is made."""
-    names = ", ".join([*hardware_names(), "auto"])
-    parser.add_argument("--hardware", default="", help=f"settings for a card's memory: {names}")
-    parser.add_argument(
-        "--calibrate-beta",
-        type=float,
-        metavar="SHARE",
-        help="first train 20 updates, and set beta so that the divergence has this share of the "
-        "gradient, such as 0.2",
-    )
-    parser.set_defaults(takes_settings=True)
-
-
-def adjusted(config: RunConfig, options: argparse.Namespace) -> RunConfig:
-    """The settings after `--hardware` and `--calibrate-beta`; ConfigError if these do not work."""
-    if options.hardware:
-        config = with_hardware(config, options.hardware)
-    if options.calibrate_beta is not None:
-        beta = calibrated_beta(config, options.calibrate_beta)
-        share_of_gradient = f"{options.calibrate_beta:.0%} of the gradient"
-        _say(f"beta={beta:g}: the divergence has {share_of_gradient} after 20 updates.")
-        config = RunConfig.load(config.model_dump(), beta=beta)
-    return config
 
 
 def add_download_arguments(parser: argparse.ArgumentParser) -> None:
