@@ -321,10 +321,6 @@ class RunDir:
         pictures = self.pictures(steps[-1]) if steps else []
         return pictures[0]["path"] if pictures else None
 
-    def samples(self) -> dict[int, list[dict[str, Any]]]:
-        """All complete sets of previews by step."""
-        return {step: self.pictures(step) for step in self.sample_steps()}
-
     def checkpoints(self) -> list[Path]:
         """Complete checkpoints, oldest first."""
         return [folder for _, folder in files.step_folders(self.path / "checkpoints")]

@@ -166,10 +166,11 @@ def test_a_request_older_than_the_trainer_is_dropped_and_a_younger_one_kept(run)
 def test_previews_appear_only_when_complete_and_cannot_point_outside_their_folder(run):
     folder = run.samples_dir(20)
     folder.mkdir()
-    assert run.samples() == {}
+    assert run.sample_steps() == []
     pictures = [{"file": "../../../secret", "prompt": "a", "seed": 0}]
     write_atomic(folder / "manifest.json", json.dumps(pictures))
-    assert run.samples()[20][0]["path"] == folder / "secret"
+    assert run.sample_steps() == [20]
+    assert run.pictures(20)[0]["path"] == folder / "secret"
 
 
 @pytest.mark.parametrize(

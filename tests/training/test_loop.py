@@ -21,7 +21,18 @@ from rocm.training.estimate import FORWARD_SHARE, passes
 from rocm.training.loop import train
 from rocm.training.setup import set_up
 from rocm.training.update import batch_objective, update
-from tests.training.choices import ALGORITHMS, D3PO, DPOK, HYBRID, REBEL, RLCM
+from tests.training.choices import (
+    ALGORITHMS,
+    D3PO,
+    DPOK,
+    HYBRID,
+    REBEL,
+    RLCM,
+    adapter,
+    assert_same,
+    measured,
+    train_in_two,
+)
 
 MakeRun = Callable[..., RunDir]
 each_algorithm = pytest.mark.parametrize("settings", ALGORITHMS.values(), ids=ALGORITHMS)
@@ -29,16 +40,6 @@ each_algorithm = pytest.mark.parametrize("settings", ALGORITHMS.values(), ids=AL
 
 def finish(run: RunDir, resume: bool = False) -> list[dict]:
     return [progress.row for progress in train(run, resume)]
-
-
-def measured(run: RunDir) -> list[dict]:
-    """The rows of a run without what the clock decides."""
-    clock = ("time", "seconds", "images_per_s", "memory_mb")
-    return [{key: row[key] for key in row if key not in clock} for row in run.metrics()]
-
-
-def adapter(run: RunDir) -> dict[str, torch.Tensor]:
-    return load_file(run.path / "adapter" / WEIGHTS)
 
 
 def test_a_run_raises_its_reward_and_leaves_the_whole_contract(new_run):
@@ -53,14 +54,16 @@ def test_a_run_raises_its_reward_and_leaves_the_whole_contract(new_run):
     parts = rows[10]["divergence/step_0"] + rows[10]["divergence/step_1"]
     assert rows[10]["divergence"] == pytest.approx(parts)
     assert run.status().state == "finished"
-    assert sorted(run.samples()) == [0, 5, 10]
+    assert run.sample_steps() == [0, 5, 10]
     assert [folder.name for folder in run.checkpoints()][-1] == "step_000010"
     kinds = [event["kind"] for event in run.events()]
     assert (kinds[0], kinds[-1]) == ("started", "finished")
     assert run.manifest()["base_scores"]["colorfulness"]["deviation"] > 0
     assert run.manifest()["base_reward"]["deviation"] == pytest.approx(1, rel=1e-4)
-    named = [[(one["prompt"], one["seed"]) for one in shown] for shown in run.samples().values()]
-    assert named[0] == named[1] == named[2]
+    first, *later = (
+        [(one["prompt"], one["seed"]) for one in run.pictures(step)] for step in (0, 5, 10)
+    )
+    assert later == [first, first]
 
 
 @pytest.mark.slow
@@ -68,15 +71,8 @@ def test_a_run_raises_its_reward_and_leaves_the_whole_contract(new_run):
 def test_resumed_equals_straight_through_bit_for_bit(new_run, settings):
     straight, broken = (new_run(name, num_steps=3, **settings) for name in ("straight", "broken"))
     finish(straight)
-    for progress in train(broken):
-        if progress.step == 1:
-            broken.request("stop")
-    assert broken.status().state == "stopped"
-    assert broken.status().step < 3
-    finish(broken, resume=True)
-    assert measured(broken) == measured(straight)
-    for name, weights in adapter(straight).items():
-        assert torch.equal(adapter(broken)[name], weights), name
+    train_in_two(broken, stop_at=1)
+    assert_same(broken, straight)
 
 
 @pytest.mark.slow
@@ -340,5 +336,4 @@ def test_stop_on_warning_keeps_the_checkpoint_that_the_judge_liked_best(new_run,
     assert run.events()[-1]["adapter_step"] == 2
     assert run.status().state == "stopped"
     best = load_file(run.checkpoint_dir(2) / WEIGHTS)
-    for name, weights in adapter(run).items():
-        assert torch.equal(best[name], weights)
+    assert all(torch.equal(best[name], weights) for name, weights in adapter(run).items())

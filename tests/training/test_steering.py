@@ -15,10 +15,9 @@ from rocm.training.loop import train
 from rocm.training.setup import set_up
 from rocm.training.steering import look
 from rocm.training.update import update
-from tests.training.choices import ALGORITHMS
+from tests.training.choices import ALGORITHMS, adapter, assert_same, measured, train_in_two
 from tests.training.threads import pair
 
-CLOCK = ("time", "seconds", "images_per_s", "memory_mb")
 SIZE = 4 * 8 * 8  # elements of a latent
 # The start ends with the first KL above a quarter of this.
 HELD = {"beta": "auto", "kl_budget": 1e-3}
@@ -49,16 +48,8 @@ def world(monkeypatch):
     return make
 
 
-def measured(run):
-    return [{key: row[key] for key in row if key not in CLOCK} for row in run.metrics()]
-
-
 def warned(run):
     return [event["warning"] for event in run.events() if event["kind"] == "warning"]
-
-
-def weights(folder):
-    return load_file(folder / WEIGHTS)
 
 
 @pytest.mark.slow
@@ -66,26 +57,18 @@ def weights(folder):
 def test_every_algorithm_resumes_its_controller_bit_for_bit(new_run, settings):
     straight, broken = (new_run(name, **settings, **HELD) for name in ("straight", "broken"))
     list(train(straight))
-    for progress in train(broken):
-        if progress.step == 2:
-            broken.request("stop")
-    list(train(broken, resume=True))
-    assert measured(broken) == measured(straight)
+    train_in_two(broken, stop_at=2)
+    assert_same(broken, straight)
     betas = [row["beta"] for row in measured(straight)[1:]]
     assert betas[0] == 0 < betas[-1]
 
 
 @pytest.mark.slow
 def test_a_steered_run_resumes_bit_for_bit(new_run):
-    runs = [new_run(name, **STEERED) for name in ("straight", "broken")]
-    list(train(runs[0]))
-    for progress in train(runs[1]):
-        if progress.step == 13:
-            runs[1].request("stop")
-    list(train(runs[1], resume=True))
-    assert measured(runs[0]) == measured(runs[1])
-    one, other = (weights(run.path / "adapter") for run in runs)
-    assert all(torch.equal(one[name], other[name]) for name in one)
+    straight, broken = (new_run(name, **STEERED) for name in ("straight", "broken"))
+    list(train(straight))
+    train_in_two(broken, stop_at=13)
+    assert_same(broken, straight)
 
 
 def test_the_budget_follows_the_reward_while_the_judge_rises_with_it(new_run, world):
@@ -118,7 +101,7 @@ def test_a_judge_that_falls_takes_the_run_back_and_its_strength_down(new_run, wo
     assert rows[-1]["kl_budget"] < rows[back[0]]["kl_budget"]
     assert {"nothing-to-gain", "turned-down"} <= set(warned(run))
     assert run.events()[-1]["strength"] == 0.25
-    kept, last = weights(run.path / "adapter"), weights(run.checkpoint_dir(16))
+    kept, last = adapter(run), load_file(run.checkpoint_dir(16) / WEIGHTS)
     for key, value in last.items():
         factor = 0.25 if "lora_B" in key or "lora.up" in key else 1
         torch.testing.assert_close(kept[key], factor * value)
