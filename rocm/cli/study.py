@@ -3,8 +3,9 @@
 import argparse
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -154,10 +155,8 @@ def study_home(home: Path, creates: bool = False) -> Iterator[StudyHome]:
         store = backups.open_restored(file, backup, creates)
     else:
         store = open_store(file, creates=creates)
-    try:
+    with closing(store):
         yield StudyHome(home, store, open_pictures(home / "study-pictures"))
-    finally:
-        store.close()
 
 
 def _action(actions: Any, name: str, function: Action, text: str) -> argparse.ArgumentParser:
@@ -186,12 +185,9 @@ def _build(at: StudyHome, options: argparse.Namespace) -> str:
 
 def draw_study(at: StudyHome, recipe: "Recipe") -> str:
     """Build a recipe's study, or resume its build, with lines of progress; its id."""
-    queue = DrawingQueue(at.home / "studies" / "worker.log")
-    try:
-        say: Callable[[str], None] = lambda line: print(line, flush=True)  # noqa: E731
+    with closing(DrawingQueue(at.home / "studies" / "worker.log")) as queue:
+        say = partial(print, flush=True)
         return builds.build(builds.Build(at.home, at.store, at.pictures, queue, say), recipe)
-    finally:
-        queue.close()
 
 
 def _next(at: StudyHome, options: argparse.Namespace) -> str:
