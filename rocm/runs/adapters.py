@@ -66,24 +66,14 @@ class Adapter:
         return [int(path.name.removeprefix("step_")) for path in folders if _holds_weights(path)]
 
 
-@dataclass(frozen=True)
-class Choice:
-    """An adapter that a page offers: its name, its label, and whether it is a run's."""
-
-    name: str
-    label: str
-    is_run: bool
-
-
-def adapter_choices(runs: Path) -> list[Choice]:
-    """The base model, the shipped adapters, then runs with an adapter, newest first."""
-    shipped = [Choice(name, f"{Path(name).name} (shipped)", False) for name in shipped_adapters()]
+def adapter_choices(runs: Path) -> list[tuple[str, str]]:
+    """Label and name of the base model, shipped adapters, and runs' adapters, newest first."""
+    shipped = [(f"{Path(name).name} (shipped)", name) for name in shipped_adapters()]
     files = runs.glob(f"*/adapter/{WEIGHTS}")
     newest = sorted(files, key=lambda file: file.stat().st_mtime, reverse=True)
-    trained = [RunDir(file.parent.parent) for file in newest]
-    for run in trained:
-        shipped.append(Choice(RUN + run.path.name, _label(run), True))
-    return [Choice(BASE, "base model", False), *shipped]
+    runs_of = [RunDir(file.parent.parent) for file in newest]
+    trained = [(_label(run), RUN + run.path.name) for run in runs_of]
+    return [("base model", BASE), *shipped, *trained]
 
 
 def shipped_adapters() -> list[str]:

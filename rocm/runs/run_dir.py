@@ -250,7 +250,6 @@ class RunDir:
             step=record.get("step", 0),
             num_steps=record.get("num_steps", 0),
             pid=record.get("pid"),
-            heartbeat=record.get("heartbeat"),
             error=error,
             engine=record.get("engine") or "",
         )

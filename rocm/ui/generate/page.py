@@ -150,7 +150,7 @@ def _build_adapter(
 ) -> tuple[gr.Dropdown, gr.Slider, gr.Checkbox, gr.Textbox]:
     typed = "." if is_public else "; or type a checkpoint (RUN@STEP), folder or owner/name."
     words = named("adapter", "Adapter", f"A run or a shipped adapter{typed}")
-    choices = _adapter_choices(runs)
+    choices = adapter_choices(runs)
     adapter = gr.Dropdown(choices, value=BASE, allow_custom_value=not is_public, **words)
     info = "0 is the base model, 1 the adapter as trained."
     words = named("adapter_strength", "Adapter strength", info)
@@ -220,7 +220,7 @@ class GenerateHandlers:
             in_words(self._archive), [visitor, view.shown], carrier, **silent
         ).success(None, carrier, None, js=SAVE, api_visibility="private")
         form.adapter.focus(
-            lambda: gr.update(choices=_adapter_choices(self._runs)), None, form.adapter, **QUIET
+            lambda: gr.update(choices=adapter_choices(self._runs)), None, form.adapter, **QUIET
         )
 
     def _load(self, request: gr.Request) -> dict[Component, Any]:
@@ -295,7 +295,7 @@ class GenerateHandlers:
 
     def _filled(self, order: Order) -> dict[Component, Any]:
         values = {getattr(self._form, name): value for name, value in vars(order).items()}
-        choices = _adapter_choices(self._runs)
+        choices = adapter_choices(self._runs)
         return values | {
             self._form.adapter: gr.update(choices=choices, value=order.adapter or BASE)
         }
@@ -329,11 +329,6 @@ class GenerateHandlers:
 def _version(shown: str, num_files: int, state: str) -> str:
     """A text that changes whenever the shown drawing changes."""
     return f"{shown} {num_files} {state}"
-
-
-def _adapter_choices(runs: Path) -> list[tuple[str, str]]:
-    """Labels and names."""
-    return [(choice.label, choice.name) for choice in adapter_choices(runs)]
 
 
 def _script(name: str) -> str:
