@@ -19,7 +19,6 @@ from safetensors.torch import load_file
 
 from rocm.cli import train as cli_train
 from rocm.cli.main import main
-from rocm.config import RunConfig
 from rocm.distributed import ALONE, Parted, Ranks, joined, merged, parting
 from rocm.errors import ConfigError
 from rocm.evaluation.plan import ComparisonPlan
@@ -37,7 +36,7 @@ from rocm.training.setup import Setup, set_up
 from rocm.training.update import update
 from tests.generation.conftest import wait_until
 from tests.training.choices import ALGORITHMS, D3PO, timeless
-from tests.training.threads import PATIENCE_S, pair
+from tests.training.threads import PATIENCE_S, by_both, pair, set_up_pair
 
 # Adam alone would turn the sign of a gradient that is 0 but for rounding into a whole step.
 PROPORTIONAL = {"adam_epsilon": 1.0, "learning_rate": 0.1}
@@ -74,9 +73,7 @@ def trained(setup: Setup, num_updates: int = 2) -> tuple[list[dict], Parameters,
 def test_a_batch_split_over_two_processes_gives_the_update_of_one(small_config, settings):
     config = small_config(batch_size=4, **PROPORTIONAL, **settings)
     rows, expected, _ = trained(set_up(config))
-    setups = [set_up(config, (), ranks) for ranks in pair()]
-    with ThreadPoolExecutor(2) as pool:
-        (shared, parameters, value), (_, *others) = pool.map(trained, setups)
+    (shared, parameters, value), (_, *others) = by_both(trained, set_up_pair(config))
     for one, other in zip([*parameters, *value], [*others[0], *others[1]], strict=True):
         assert torch.equal(one, other)
     for one, alone in zip(parameters, expected, strict=True):
@@ -99,21 +96,15 @@ class Crowded(Learner):
         return norm
 
 
-def crowded_pair(config: RunConfig, num: int) -> list[Setup]:
-    """Two processes; the memory of the second is full at its first `num` optimizer steps."""
-    first, second = (set_up(config, (), ranks) for ranks in pair())
-    learner = Crowded(**vars(second.learner), full=list(range(num)))
-    return [first, replace(second, learner=learner)]
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("settings", [{}, ALGORITHMS["dpok"]], ids=["rocm", "dpok"])
 def test_a_memory_that_is_full_in_one_process_makes_all_of_them_step_down(small_config, settings):
     config = small_config(batch_size=4, **PROPORTIONAL, **settings)
     _, expected, _ = trained(set_up(config), 1)
-    setups = crowded_pair(config, num=3)
-    with ThreadPoolExecutor(2) as pool:
-        (_, parameters, _), (_, others, _) = pool.map(trained, setups, (1, 1))
+    first, second = set_up_pair(config)
+    learner = Crowded(**vars(second.learner), full=[1, 2, 3])
+    setups = [first, replace(second, learner=learner)]
+    (_, parameters, _), (_, others, _) = by_both(trained, setups, 1)
     economies = [setup.execution.economy for setup in setups]
     assert [(one.lean, one.checkpointing, one.parts) for one in economies] == [(True, True, 2)] * 2
     ways = ("lean", "checkpointing", "batches")
@@ -126,9 +117,7 @@ def test_a_memory_that_is_full_in_one_process_makes_all_of_them_step_down(small_
 def test_an_evaluation_split_over_two_processes_is_that_of_one(small_config):
     config = small_config(num_eval_prompts=5)
     alone = set_up(config).evaluate()
-    with ThreadPoolExecutor(2) as pool:
-        found = list(pool.map(Setup.evaluate, [set_up(config, (), ranks) for ranks in pair()]))
-    for one in found:
+    for one in by_both(Setup.evaluate, set_up_pair(config)):
         torch.testing.assert_close(one.images, alone.images)
         torch.testing.assert_close(one.scores, alone.scores)
         assert one.statistics == pytest.approx(alone.statistics)

@@ -246,34 +246,24 @@ def test_a_folders_files_are_on_the_disk_before_it_gets_its_name(tmp_path, monke
     assert sorted(synced) == sorted((file, False) for file in files)
 
 
-def test_a_full_disk_is_one_sentence_and_leaves_the_old_file(tmp_path, monkeypatch):
-    path = tmp_path / "state.json"
-    write_atomic(path, "old")
+def write_in_folder(path, content):
+    with replace_folder(path) as folder:
+        (folder / "weights").write_text(content)
+
+
+@pytest.mark.parametrize("write", [write_atomic, write_in_folder])
+def test_a_full_disk_is_one_sentence_and_leaves_what_was_there(tmp_path, monkeypatch, write):
+    path = tmp_path / "adapter"
+    write(path, "old")
 
     def full(descriptor):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(TrainingError, match=r"Cannot write .*state\.json: No space left on device"):
-        write_atomic(path, "new")
-    assert [file.name for file in tmp_path.iterdir()] == ["state.json"]
-    assert path.read_text() == "old"
-
-
-def test_a_folder_that_fails_half_way_leaves_the_old_one(tmp_path):
-    path = tmp_path / "adapter"
-    with replace_folder(path) as folder:
-        (folder / "weights").write_text("old")
-
-    def save(fill: bytes) -> None:
-        with replace_folder(path) as folder:
-            (folder / "weights").write_bytes(fill)
-            raise OSError(28, "No space left on device")
-
     with pytest.raises(TrainingError, match=r"Cannot write .*adapter: No space left on device"):
-        save(b"new")
+        write(path, "new")
     assert [file.name for file in tmp_path.iterdir()] == ["adapter"]
-    assert (path / "weights").read_text() == "old"
+    assert (path / "weights" if path.is_dir() else path).read_text() == "old"
 
 
 def test_what_a_killed_process_of_the_same_id_left_does_not_fail_the_next_one(tmp_path):

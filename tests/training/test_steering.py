@@ -1,7 +1,5 @@
 """`beta: auto` in runs of a few updates: budget, ratchet, strength, held-out prompts, resume."""
 
-from concurrent.futures import ThreadPoolExecutor
-
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -16,7 +14,7 @@ from rocm.training.setup import set_up
 from rocm.training.steering import look
 from rocm.training.update import update
 from tests.training.choices import ALGORITHMS, adapter, assert_same, measured, train_in_two
-from tests.training.threads import pair
+from tests.training.threads import by_both, set_up_pair
 
 SIZE = 4 * 8 * 8  # elements of a latent
 # The start ends with the first KL above a quarter of this.
@@ -145,9 +143,7 @@ def test_looks_draw_no_evaluation_prompt_and_have_noise_of_their_own(small_confi
 def test_two_processes_look_at_the_pictures_of_one(small_config):
     config = small_config(**STEERED)
     alone = look(set_up(config), 4)
-    with ThreadPoolExecutor(2) as pool:
-        found = list(pool.map(look, [set_up(config, (), ranks) for ranks in pair()], (4, 4)))
-    for one in found:
+    for one in by_both(look, set_up_pair(config), 4):
         torch.testing.assert_close(one, alone)
 
 
@@ -164,8 +160,7 @@ def steered(setup):
 @pytest.mark.slow
 def test_two_processes_steer_alike(small_config):
     config = small_config(**STEERED, batch_size=4)
-    with ThreadPoolExecutor(2) as pool:
-        one, other = pool.map(steered, [set_up(config, (), ranks) for ranks in pair()])
+    one, other = by_both(steered, set_up_pair(config))
     assert one["budget"]["beta0"] > 0
     assert one["clean_step"] == other["clean_step"]
     for name in ("budget", "watch", "clean_budget"):
