@@ -1,6 +1,5 @@
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from functools import partial
 
@@ -21,6 +20,7 @@ from rocm.training.estimate import FORWARD_SHARE, passes
 from rocm.training.loop import train
 from rocm.training.setup import set_up
 from rocm.training.update import batch_objective, update
+from tests.generation.conftest import wait_until
 from tests.training.choices import (
     ALGORITHMS,
     D3PO,
@@ -154,17 +154,14 @@ def test_kill_9_loses_nothing_that_was_checkpointed(new_run):
     run = new_run("run", num_steps=500, eval_every=5)
     command = [sys.executable, "-m", "rocm", "train", "--resume", str(run.path)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while len(run.metrics()) < 8 and time.monotonic() < deadline:
-        time.sleep(0.05)
+    wait_until(lambda: len(run.metrics()) >= 8, 120)
     process.kill()
     process.wait()
     status, rows = run.status(), measured(run)
     assert status.state == "interrupted"
     assert status.is_resumable
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    while len(run.metrics()) < len(rows) + 3 and time.monotonic() < deadline:
-        time.sleep(0.05)
+    wait_until(lambda: len(run.metrics()) >= len(rows) + 3, 120)
     process.terminate()
     assert process.wait(60) == 0
     assert measured(run)[: len(rows)] == rows
