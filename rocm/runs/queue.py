@@ -27,7 +27,7 @@ from rocm.errors import RocmError, RunError
 from rocm.runs.engines.base import EngineError
 from rocm.runs.engines.dispatch import Dispatcher, say
 from rocm.runs.run_dir import RunDir
-from rocm.storage.files import make_folder
+from rocm.storage.files import is_locked, make_folder
 from rocm.storage.paths import ROOT
 
 TRAINER = (sys.executable, "-m", "rocm.cli.trainer")
@@ -48,6 +48,7 @@ class Queue:
         """Serve `home`, made when the first run comes; `command DIR` trains the run in DIR."""
         self.home = Path(home).resolve()
         self.runs = self.home / "runs"
+        self._worker_lock = self.home / "worker.lock"
         self._command = tuple(command)
         self._children: list[subprocess.Popen[bytes]] = []
         self._written: dict[Path, tuple[tuple[int, int], tuple[str, str]]] = {}
@@ -160,11 +161,8 @@ class Queue:
         if not here and not self.afar():
             return
         with self.locked():
-            try:
-                self._worker_lock().acquire(timeout=0).lock.release()
-            except Timeout:
+            if is_locked(self._worker_lock):
                 return
-            make_folder(self.home)
             with open(self.home / "queue.log", "ab") as log:
                 command = [sys.executable, "-m", "rocm.runs.queue", str(self.home), *self._command]
                 self._children.append(detached(command, log))
@@ -207,7 +205,7 @@ class Queue:
         """Be the worker until nothing waits or trains; returns at once if there is a worker."""
         with self.locked():
             try:
-                lock = self._worker_lock().acquire(timeout=0).lock
+                lock = FileLock(self._worker_lock, thread_local=False).acquire(timeout=0).lock
             except Timeout:
                 return
         told: set[tuple[str, str]] = set()
@@ -294,9 +292,6 @@ class Queue:
             state = run.written_or_damaged()
             self._written[run.path] = (key, (state, "" if state == "damaged" else run.engine))
         return self._written[run.path][1]
-
-    def _worker_lock(self) -> FileLock:
-        return FileLock(self.home / "worker.lock", thread_local=False)
 
     def _reap(self) -> None:
         self._children = [child for child in self._children if child.poll() is None]

@@ -30,7 +30,6 @@ from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
 import psutil
-from filelock import FileLock, Timeout
 
 from rocm.config import RunConfig
 from rocm.errors import MissingFile, RunError
@@ -277,9 +276,7 @@ class RunDir:
 
     def is_locked(self) -> bool:
         """Whether a trainer holds the run now, here or on another machine."""
-        try:
-            FileLock(self._file("lock"), thread_local=False).acquire(timeout=0).lock.release()
-        except Timeout:
+        if files.is_locked(self._file("lock")):
             return True
         claim = newest_claim(self.path)
         return claim.is_fresh and claim.host != host()

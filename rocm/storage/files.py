@@ -13,6 +13,8 @@ from pathlib import Path
 from reprlib import Repr
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from rocm.errors import ConfigError, RunError, TrainingError
 
 log = logging.getLogger(__name__)
@@ -201,6 +203,15 @@ def _sync(file: Path) -> None:
     if file.is_file():
         with open(file, "rb+") as written:
             os.fsync(written.fileno())
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a process of this machine holds a lock file, which is made where there is none."""
+    try:
+        FileLock(path, thread_local=False).acquire(timeout=0).lock.release()
+    except Timeout:
+        return True
+    return False
 
 
 def step_folders(parent: Path) -> list[tuple[int, Path]]:
