@@ -35,7 +35,7 @@ from rocm.training.loop import follow, train
 from rocm.training.setup import Setup, set_up
 from rocm.training.update import update
 from tests.generation.conftest import wait_until
-from tests.training.choices import ALGORITHMS, D3PO, timeless
+from tests.training.choices import ALGORITHMS, D3PO, each_algorithm, timeless
 from tests.training.threads import PATIENCE_S, by_both, pair, set_up_pair
 
 # Adam alone would turn the sign of a gradient that is 0 but for rounding into a whole step.
@@ -69,7 +69,7 @@ def trained(setup: Setup, num_updates: int = 2) -> tuple[list[dict], Parameters,
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("settings", ALGORITHMS.values(), ids=ALGORITHMS)
+@each_algorithm
 def test_a_batch_split_over_two_processes_gives_the_update_of_one(small_config, settings):
     config = small_config(batch_size=4, **PROPORTIONAL, **settings)
     rows, expected, _ = trained(set_up(config))

@@ -1,5 +1,6 @@
 """Settings by which a few small updates use every part of each algorithm, and runs of them."""
 
+import pytest
 import torch
 from safetensors.torch import load_file
 
@@ -17,6 +18,7 @@ HYBRID = {"algorithm": "hybrid", "pictures_per_prompt": 2}
 HYBRID |= {"reward": "colorfulness+0.01*incompressibility"}
 ALGORITHMS: dict[str, dict] = {"rocm": {}, "rlcm": RLCM, "rebel": REBEL}
 ALGORITHMS |= {"d3po": D3PO, "dpok": DPOK, "hybrid": HYBRID}
+each_algorithm = pytest.mark.parametrize("settings", ALGORITHMS.values(), ids=ALGORITHMS)
 CLOCK = ("time", "seconds", "images_per_s", "memory_mb")
 
 

@@ -30,12 +30,12 @@ from tests.training.choices import (
     RLCM,
     adapter,
     assert_same,
+    each_algorithm,
     measured,
     train_in_two,
 )
 
 MakeRun = Callable[..., RunDir]
-each_algorithm = pytest.mark.parametrize("settings", ALGORITHMS.values(), ids=ALGORITHMS)
 
 
 def finish(run: RunDir, resume: bool = False) -> list[dict]:

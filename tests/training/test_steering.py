@@ -13,7 +13,7 @@ from rocm.training.loop import train
 from rocm.training.setup import set_up
 from rocm.training.steering import look
 from rocm.training.update import update
-from tests.training.choices import ALGORITHMS, adapter, assert_same, measured, train_in_two
+from tests.training.choices import adapter, assert_same, each_algorithm, measured, train_in_two
 from tests.training.threads import by_both, set_up_pair
 
 SIZE = 4 * 8 * 8  # elements of a latent
@@ -51,7 +51,7 @@ def warned(run):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("settings", ALGORITHMS.values(), ids=ALGORITHMS)
+@each_algorithm
 def test_every_algorithm_resumes_its_controller_bit_for_bit(new_run, settings):
     straight, broken = (new_run(name, **settings, **HELD) for name in ("straight", "broken"))
     list(train(straight))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 from types import SimpleNamespace
@@ -32,18 +33,13 @@ class FakeSlurm:
 
     def run(self, command, **_):
         self.asked.append(command[0])
-        if self.reason:
-            return subprocess.CompletedProcess(command, 1, "", self.reason)
-        answer = getattr(self, command[0])(command)
-        return subprocess.CompletedProcess(
-            command, 0 if answer is not None else 1, answer, DISABLED
-        )
+        answer = None if self.reason else getattr(self, command[0])(command)
+        why = self.reason or "Slurm accounting storage is disabled"
+        return subprocess.CompletedProcess(command, int(answer is None), answer, why)
 
     def sbatch(self, command):
         self._arrays += 1
-        with open(command[-1]) as script:
-            lines = script.read().splitlines()
-        last = next(line for line in lines if "--array=" in line).split("-")[-1].split("%")[0]
+        last = re.search(r"--array=0-(\d+)", Path(command[-1]).read_text())[1]
         self.states |= {f"{self._arrays}_{k}": "PENDING" for k in range(int(last) + 1)}
         return f"{self._arrays}\n"
 
@@ -59,9 +55,6 @@ class FakeSlurm:
     def scancel(self, command):
         self.states[command[-1]] = "CANCELLED"
         return ""
-
-
-DISABLED = "Slurm accounting storage is disabled"
 
 
 @pytest.fixture
@@ -305,8 +298,7 @@ def test_settings_stand_in_the_script_and_no_run_has_them(cluster, dispatcher, t
     write_atomic(tmp_path / "engines.yaml", settings)
     runs = make_runs(tmp_path, 5)
     dispatcher.submit(runs, "slurm")
-    with open(job_of(runs[0]).script) as file:
-        script = file.read()
+    script = Path(job_of(runs[0]).script).read_text()
     for line in (
         *("partition=gpu", "gres=gpu:1", "time=04:00:00", "mem=16G", "array=0-4%3", "nice=9"),
         "requeue",
