@@ -82,12 +82,10 @@ def shipped_adapters() -> list[str]:
 
 
 def find_adapter(name: str, runs: Path, is_public: bool = False) -> Adapter:
-    """The adapter of a name; its weights file exists.
+    """The adapter of a name, of a run in `runs` or another; its weights file exists.
 
-    The names are those in docs/models.md: `base` or empty, `run:ID`, `run:ID@STEP`, a run's id or
-    directory, an adapter folder (absolute, or relative to the working directory or the project), a
-    shipped adapter, or a downloaded hub repository. With `is_public` only the base model, runs and
-    shipped adapters are allowed (else ConfigError). MissingFile if nothing has this name.
+    With `is_public` only the base model, runs and shipped adapters are allowed (else ConfigError).
+    MissingFile if nothing has this name.
     """
     name = name.strip()
     if name in ("", BASE):

@@ -1,11 +1,8 @@
 """The queue of a home: its runs one after another, independent of any page.
 
-The queue is not a file. A waiting run has the state `queued`, and its `place` gives the order, so
-nothing can disagree. A small detached process, the worker, starts the first waiting run if none is
-training, enforces stops, records what became of runs whose trainer died, and ends when nothing is
-left to do. It also looks after runs that an engine trains (`rocm.runs.engines`): those wait in that
-engine's queue, not in this one. Page, command line and every trainer at its end start it again if
-work waits without a worker, so that the death of any one process stops nothing.
+A waiting run has the state `queued`, and its `place` gives the order. What the worker does, who
+starts it again, and what the locks are for: docs/architecture.md, "The queue". Runs of an engine
+(`rocm.runs.engines`) wait in that engine's queue, not in this one.
 
     python -m rocm.runs.queue HOME COMMAND...     the worker; a trainer is COMMAND DIR
 """

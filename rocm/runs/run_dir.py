@@ -1,25 +1,9 @@
 """The run directory: the only thing that the trainer and its readers share.
 
-    config.yaml      the settings; a continued run has more num_steps than at first
-    manifest.json    versions, seeds, hashes, the base model's reward mean and deviation
-    about.json       title, note, preset, when it was made: what a person says about the run
-    state.json       state, place in the queue, pid and start time of the trainer, heartbeat, step
-    launch.json      pid and start time of a trainer that was started but has not reported yet
-    stop.json        when a stop was asked for, and the seconds until it is enforced
-    lock, lease/     held by the trainer as long as it lives; lease/ works between machines
-    engine.json      the job that trains the run, if an engine does
-    control/         stop, save_now, sample_now: flag files that the trainer consumes
-    metrics.jsonl    one object per update, see docs/metrics.md
-    events.jsonl     started, resumed, checkpoint, sample, warning, strength, finished and others
-    samples/step_000000/       pictures, and manifest.json (written last) with file, prompt, seed
-    checkpoints/step_000000/   written under another name, then renamed: never half there
-    rewards/         copies of the user's own reward files, and files.json with their SHA-256
-    adapter/         the newest adapter in diffusers' LoRA layout
-    log.txt          what the trainer printed
-
-A run whose state says that it works but whose process is gone, and whose lock is free, reads as
-`interrupted`; that of another machine is alive by its lease. Nothing here knows torch, so the page
-can read a run while another process trains.
+docs/metrics.md, "The run directory", has its files, and how they are written and read. A run whose
+state says that it works but whose process is gone, and whose lock is free, reads as `interrupted`;
+that of another machine is alive by its lease. Nothing here knows torch, so the page can read a run
+while another process trains.
 """
 
 import json
