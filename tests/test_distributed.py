@@ -221,12 +221,6 @@ def test_what_a_launcher_has_left_out_is_named(environment, message):
         pass
 
 
-@pytest.mark.parametrize("environment", [{}, {"WORLD_SIZE": "1"}])
-def test_a_process_by_itself_meets_nobody(environment):
-    with joined(environment) as ranks:
-        assert ranks is ALONE
-
-
 def test_counts_add_up_and_times_do_not():
     rows = [
         {"reward": 1.0, "reward_queries": 2, "seconds": 3.0, "memory_mb": 5.0},

@@ -56,6 +56,7 @@ def folder(tmp_path, monkeypatch):
         ("evaluate --out table.pdf", "--out table.pdf: end it in .csv"),
         ("evaluate --axis guidance_scale=a", "give numbers, such as guidance_scale=1,2,4"),
         ("evaluate --prompts training --num-prompts 300", "add --yes"),
+        ("reproduce loop --quick --queries-per-run 32", "are settings of reproduce tiny"),
         ("bench step --batch 4 0", "--batch is 1 to 1000"),
         ("bench dry --variants fast", "No variant 'fast'. Variants: plain"),
         ("bench dry --size embedded", "bench dry takes --size real or small"),

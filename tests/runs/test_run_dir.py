@@ -43,19 +43,15 @@ def trainer(run):
         process.kill()
 
 
-def test_a_run_is_created_once(run):
-    with pytest.raises(RunError, match=r"already holds a run.*--resume"):
-        RunDir.create(run.path, RunConfig(beta=0.5))
-    assert run.config() == RunConfig()
-
-
-def test_a_folder_with_other_files_and_a_file_are_refused(tmp_path):
+def test_a_run_a_folder_with_other_files_and_a_file_are_not_overwritten(run, tmp_path):
     path = tmp_path / "thesis.tex"
     path.write_text("mine")
-    for place, words in ((tmp_path, "holds other files"), (path, "is a file")):
+    reasons = {run.path: "already holds a run", tmp_path: "holds other files", path: "is a file"}
+    for place, words in reasons.items():
         with pytest.raises(RunError, match=words):
-            RunDir.create(place, RunConfig())
+            RunDir.create(place, RunConfig(beta=0.5))
     assert path.read_text() == "mine"
+    assert run.config() == RunConfig()
 
 
 def test_a_run_in_use_is_refused_and_names_the_process(run, trainer):
@@ -107,40 +103,6 @@ def test_state_keeps_the_step_and_forgets_the_error_of_an_earlier_attempt(run):
     assert run.status().error == "NaN in the loss."
     run.write_state("running")
     assert (run.status().step, run.status().error) == (12, "")
-
-
-def test_a_checkpoint_appears_only_when_whole_and_a_finished_run_is_done(run):
-    with replace_folder(run.checkpoint_dir(0)) as folder:
-        (folder / "adapter.safetensors").write_bytes(b"")
-        assert run.checkpoints() == []
-    assert run.checkpoints() == [run.checkpoint_dir(0)]
-    run.mark_ended("failed")
-    assert run.status().is_resumable
-    run.mark_ended("finished")
-    assert not run.status().is_resumable
-
-
-def test_a_half_written_last_row_is_neither_read_nor_kept(run):
-    run.append_metrics({"step": 1, "reward": 0.5})
-    with open(run.path / "metrics.jsonl", "ab") as file:
-        file.write(b'{"step": 2, "rew')
-    assert [row["step"] for row in run.metrics()] == [1]
-    with run.acquire_lock():
-        run.append_metrics({"step": 2, "reward": 0.6})
-    assert [row["step"] for row in run.metrics()] == [1, 2]
-
-
-def test_a_number_that_is_not_finite_is_stored_as_null(run):
-    run.append_metrics({"step": 1, "loss": float("nan"), "reward": float("inf")})
-    row = run.metrics()[0]
-    assert (row["loss"], row["reward"]) == (None, None)
-
-
-def test_rows_after_the_checkpoint_are_dropped_on_resume(run):
-    for step in range(6):
-        run.append_metrics({"step": step})
-    run.truncate_metrics(3)
-    assert [row["step"] for row in run.metrics()] == [0, 1, 2, 3]
 
 
 def test_a_request_is_taken_once_and_reads_as_stopping(run):
