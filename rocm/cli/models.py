@@ -12,8 +12,8 @@ from rocm.config.presets import preset_names
 from rocm.errors import ConfigError
 from rocm.models.files import adapter_repository, find_model, model_repositories
 from rocm.prompts.files import fetch_hub_prompts, is_hub_source
-from rocm.rewards import files as reward_files
 from rocm.rewards.files import PUBLISHED, is_usable, size_text, weights_folder
+from rocm.rewards.files import download as download_reward
 from rocm.rewards.names import parse_mixture
 from rocm.runs.adapters import find_adapter
 from rocm.storage.hub import announcement, fetch, is_repository, size
@@ -87,7 +87,7 @@ def rewards(options: argparse.Namespace, rest: list[str], home: Path) -> None:
         if is_usable(name):
             _say(f"{name}: present")
             continue
-        for file in reward_files.download(name, _fetch):
+        for file in download_reward(name, _fetch):
             _say(f"{name}: downloading {file.name} of {file.repository} ({size_text([file])})")
         _say(f"{name}: ready")
     _say(_reward_table())
