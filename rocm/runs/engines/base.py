@@ -9,15 +9,14 @@ import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from rocm.errors import ConfigError, RocmError
 from rocm.runs.liveness import JOB
 from rocm.runs.run_dir import RunDir
-from rocm.storage.files import read_record, read_settings_text, write_atomic
+from rocm.storage.files import read_record, read_yaml, write_atomic
 
 Word = Literal["", "waiting", "running", "done", "failed", "cancelled", "gone", "silent"]
 """An engine's word about a job: `gone` is unknown to it, `silent` when it does not answer."""
@@ -111,8 +110,7 @@ def read_settings(home: Path) -> Settings:
     """The settings of a home, all defaults without the file; ConfigError says what is wrong."""
     path = home / "engines.yaml"
     try:
-        given: Any = yaml.safe_load(read_settings_text(path)) or {}
-        return Settings.model_validate(given)
+        return Settings.model_validate(read_yaml(path, "docs/deploy.md has an example.") or {})
     except FileNotFoundError:
         return Settings()
     except ValidationError as error:
@@ -123,13 +121,7 @@ def read_settings(home: Path) -> Settings:
             f"{path}: {name}={first['input']!r} is not allowed: {reason}. docs/deploy.md lists the "
             "names and values."
         ) from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f" in line {mark.line + 1}" if mark else ""
-        raise ConfigError(
-            f"{path} is not valid YAML{line}. docs/deploy.md has an example."
-        ) from error
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error}.") from error
 
 
