@@ -59,16 +59,12 @@ class Measured:
 class Recording:
     """One update over tensors that keep their place; `is_rehearsal` 1 changes no weights."""
 
-    lr: Tensor
-    beta: Tensor
-    is_rehearsal: Tensor
-
     def __init__(self, setup: Setup, mixture: Mixture, given: Sequence[Given]):
         """Allocate places for what each batch is given; the adapter is one vector."""
         config, model = setup.config, setup.model
         self._setup, self._optimizer = setup, _on_device(setup.learner.optimizer)
         self._given = [batch.copy() for batch in given]
-        numbers = [torch.zeros((), device=model.device) for _ in range(3)]
+        numbers = (torch.zeros((), device=model.device) for _ in range(3))
         self.lr, self.beta, self.is_rehearsal = numbers
         self._penalty = replace(setup.penalty, live_beta=self.beta)
         num = config.num_inference_steps
