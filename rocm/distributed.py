@@ -15,7 +15,7 @@ all begin the update anew. Not given in the paper.
 
 import math
 import os
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -27,8 +27,11 @@ from rocm.errors import ConfigError, RocmError, TrainingError
 
 LAUNCHED = ("WORLD_SIZE", "RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 PATIENCE = timedelta(hours=1)
-SUMMED = ("reward_queries", "unet_forward", "unet_backward", "images_per_s")
-LARGEST = ("seconds", "memory_mb")
+# How an update's measurements of all processes become one; others are averaged.
+MERGED: dict[str, Callable[[list[float]], float]] = {
+    **dict.fromkeys(("reward_queries", "unet_forward", "unet_backward", "images_per_s"), sum),
+    **dict.fromkeys(("seconds", "memory_mb"), max),
+}
 
 
 class Parted(TrainingError):
@@ -143,14 +146,8 @@ ALONE = Ranks()
 
 
 def merged(rows: Sequence[dict[str, float]]) -> dict[str, float]:
-    """An update's measurements of all processes: counts summed, largest taken, others averaged."""
-    return {name: _merged(name, [row[name] for row in rows]) for name in rows[0]}
-
-
-def _merged(name: str, values: list[float]) -> float:
-    if name in SUMMED:
-        return sum(values)
-    return max(values) if name in LARGEST else fmean(values)
+    """The measurements of an update from those of each process, as `MERGED` says."""
+    return {name: MERGED.get(name, fmean)([row[name] for row in rows]) for name in rows[0]}
 
 
 @contextmanager

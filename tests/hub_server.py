@@ -1,7 +1,8 @@
 """A server that speaks as much of the hub's protocol as its own library asks for, on loopback.
 
 Serves folders as repositories, large files (`.safetensors`, `.parquet`) as the hub does, by sha256;
-takes commits; refuses everything if told to; counts the bytes of file contents that it has sent.
+takes commits and jobs; refuses everything, or other tokens, if told to; counts the bytes of file
+contents that it has sent.
 """
 
 import base64
@@ -38,6 +39,8 @@ class Hub:
     created: list[dict] = field(default_factory=list)
     committed: dict[str, bytes] = field(default_factory=dict)
     squashed: int = 0
+    token: str = ""
+    jobs: list[dict] = field(default_factory=list)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -87,7 +90,13 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         path = unquote(urlsplit(self.path).path)
-        if asked := ASKED.fullmatch(path):
+        if self.hub.token and self.headers["Authorization"] != f"Bearer {self.hub.token}":
+            self.answer(401, b"{}")
+        elif path == "/api/whoami-v2":
+            self.answer_json({"name": "ada", "type": "user"})
+        elif path.endswith("/quota"):
+            self.answer_json({"base": 300.0, "current": 252.0, "resetsAt": None})
+        elif asked := ASKED.fullmatch(path):
             self.describe(**asked.groupdict())
         elif resolved := RESOLVED.fullmatch(path):
             self.serve(**resolved.groupdict())
@@ -139,6 +148,10 @@ class Handler(BaseHTTPRequestHandler):
             self.hub.created.append(made)
             name = f"{made.get('organization') or 'somebody'}/{made['name']}"
             return self.answer_json({"url": f"{self.hub.url}/{name}", "id": name})
+        if path.startswith("/api/jobs/"):
+            self.hub.jobs.append(json.loads(content))
+            made = {"id": "j1", "owner": {"id": "1", "name": "ada", "type": "user"}}
+            return self.answer_json({**made, "createdAt": None, "status": {"stage": "RUNNING"}})
         if path == "/api/validate-yaml":
             return self.answer_json({"errors": [], "warnings": []})
         if "/super-squash/" in path:

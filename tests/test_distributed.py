@@ -19,7 +19,6 @@ from safetensors.torch import load_file
 
 from rocm.cli import train as cli_train
 from rocm.cli.main import main
-from rocm.config import RunConfig
 from rocm.distributed import ALONE, Parted, Ranks, joined, merged, parting
 from rocm.errors import ConfigError
 from rocm.evaluation.plan import ComparisonPlan
@@ -36,13 +35,12 @@ from rocm.training.loop import follow, train
 from rocm.training.setup import Setup, set_up
 from rocm.training.update import update
 from tests.generation.conftest import wait_until
-from tests.training.choices import ALGORITHMS, D3PO
-from tests.training.threads import PATIENCE_S, pair
+from tests.training.choices import ALGORITHMS, D3PO, each_algorithm, timeless
+from tests.training.threads import PATIENCE_S, by_both, pair, set_up_pair
 
 # Adam alone would turn the sign of a gradient that is 0 but for rounding into a whole step.
 PROPORTIONAL = {"adam_epsilon": 1.0, "learning_rate": 0.1}
 ACCELERATE = {"ACCELERATE_MIXED_PRECISION": "no", "MASTER_PORT": "29500"}
-CLOCK = ("time", "seconds", "images_per_s", "memory_mb")
 
 
 @pytest.fixture
@@ -71,21 +69,17 @@ def trained(setup: Setup, num_updates: int = 2) -> tuple[list[dict], Parameters,
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("settings", ALGORITHMS.values(), ids=ALGORITHMS)
+@each_algorithm
 def test_a_batch_split_over_two_processes_gives_the_update_of_one(small_config, settings):
     config = small_config(batch_size=4, **PROPORTIONAL, **settings)
     rows, expected, _ = trained(set_up(config))
-    setups = [set_up(config, (), ranks) for ranks in pair()]
-    with ThreadPoolExecutor(2) as pool:
-        (shared, parameters, value), (_, *others) = pool.map(trained, setups)
+    (shared, parameters, value), (_, *others) = by_both(trained, set_up_pair(config))
     for one, other in zip([*parameters, *value], [*others[0], *others[1]], strict=True):
         assert torch.equal(one, other)
     for one, alone in zip(parameters, expected, strict=True):
         torch.testing.assert_close(one, alone, rtol=1e-4, atol=2e-6)
     for row, alone in zip(shared, rows, strict=True):
-        assert {name: row[name] for name in row if name not in CLOCK} == pytest.approx(
-            {name: alone[name] for name in alone if name not in CLOCK}, rel=2e-3, abs=1e-5
-        )
+        assert timeless(row) == pytest.approx(timeless(alone), rel=2e-3, abs=1e-5)
 
 
 @dataclass(frozen=True)
@@ -102,21 +96,15 @@ class Crowded(Learner):
         return norm
 
 
-def crowded_pair(config: RunConfig, num: int) -> list[Setup]:
-    """Two processes; the memory of the second is full at its first `num` optimizer steps."""
-    first, second = (set_up(config, (), ranks) for ranks in pair())
-    learner = Crowded(**vars(second.learner), full=list(range(num)))
-    return [first, replace(second, learner=learner)]
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("settings", [{}, ALGORITHMS["dpok"]], ids=["rocm", "dpok"])
 def test_a_memory_that_is_full_in_one_process_makes_all_of_them_step_down(small_config, settings):
     config = small_config(batch_size=4, **PROPORTIONAL, **settings)
     _, expected, _ = trained(set_up(config), 1)
-    setups = crowded_pair(config, num=3)
-    with ThreadPoolExecutor(2) as pool:
-        (_, parameters, _), (_, others, _) = pool.map(trained, setups, (1, 1))
+    first, second = set_up_pair(config)
+    learner = Crowded(**vars(second.learner), full=[1, 2, 3])
+    setups = [first, replace(second, learner=learner)]
+    (_, parameters, _), (_, others, _) = by_both(trained, setups, 1)
     economies = [setup.execution.economy for setup in setups]
     assert [(one.lean, one.checkpointing, one.parts) for one in economies] == [(True, True, 2)] * 2
     ways = ("lean", "checkpointing", "batches")
@@ -129,9 +117,7 @@ def test_a_memory_that_is_full_in_one_process_makes_all_of_them_step_down(small_
 def test_an_evaluation_split_over_two_processes_is_that_of_one(small_config):
     config = small_config(num_eval_prompts=5)
     alone = set_up(config).evaluate()
-    with ThreadPoolExecutor(2) as pool:
-        found = list(pool.map(Setup.evaluate, [set_up(config, (), ranks) for ranks in pair()]))
-    for one in found:
+    for one in by_both(Setup.evaluate, set_up_pair(config)):
         torch.testing.assert_close(one.images, alone.images)
         torch.testing.assert_close(one.scores, alone.scores)
         assert one.statistics == pytest.approx(alone.statistics)
@@ -233,12 +219,6 @@ def test_a_run_that_cannot_be_shared_is_refused_before_anything_is_written(
 def test_what_a_launcher_has_left_out_is_named(environment, message):
     with pytest.raises(ConfigError, match=message), joined(environment):
         pass
-
-
-@pytest.mark.parametrize("environment", [{}, {"WORLD_SIZE": "1"}])
-def test_a_process_by_itself_meets_nobody(environment):
-    with joined(environment) as ranks:
-        assert ranks is ALONE
 
 
 def test_counts_add_up_and_times_do_not():

@@ -1,51 +1,29 @@
-"""`python -m rocm download` and `export`: models, prompts and adapters, in and out."""
+"""`python -m rocm download`, `rewards` and `export`: files of models and adapters, in and out."""
 
 import argparse
 import os
+import socket
+from functools import partial
 from pathlib import Path
 
 from rocm.cli.lazy import lazy
 from rocm.config import RunConfig
-from rocm.config.hardware import with_hardware
-from rocm.config.presets import hardware_names, preset_names
+from rocm.config.presets import preset_names
 from rocm.errors import ConfigError
 from rocm.models.files import adapter_repository, find_model, model_repositories
 from rocm.prompts.files import fetch_hub_prompts, is_hub_source
-from rocm.rewards.files import PUBLISHED, is_usable
+from rocm.rewards.files import PUBLISHED, is_usable, size_text, weights_folder
+from rocm.rewards.files import download as download_reward
 from rocm.rewards.names import parse_mixture
 from rocm.runs.adapters import find_adapter
 from rocm.storage.hub import announcement, fetch, is_repository, size
 
 share = lazy("rocm.runs.share")
-calibrated_beta = lazy("rocm.training.calibrate:calibrated_beta")
+download_url_to_file = lazy("torch.hub:download_url_to_file")
 
+_say = partial(print, flush=True)
+TIMEOUT_S = 60
 FORMATS = ("diffusers", "peft", "kohya", "merged")
-
-
-def add_train_arguments(parser: argparse.ArgumentParser) -> None:
-    """The flags of `train` that change settings before the run is made."""
-    names = ", ".join([*hardware_names(), "auto"])
-    parser.add_argument("--hardware", default="", help=f"settings for a card's memory: {names}")
-    parser.add_argument(
-        "--calibrate-beta",
-        type=float,
-        metavar="SHARE",
-        help="first train 20 updates, and set beta so that the divergence has this share of the "
-        "gradient, such as 0.2",
-    )
-    parser.set_defaults(takes_settings=True)
-
-
-def adjusted(config: RunConfig, options: argparse.Namespace) -> RunConfig:
-    """The settings after `--hardware` and `--calibrate-beta`; ConfigError if these do not work."""
-    if options.hardware:
-        config = with_hardware(config, options.hardware)
-    if options.calibrate_beta is not None:
-        beta = calibrated_beta(config, options.calibrate_beta)
-        share_of_gradient = f"{options.calibrate_beta:.0%} of the gradient"
-        _say(f"beta={beta:g}: the divergence has {share_of_gradient} after 20 updates.")
-        config = RunConfig.load(config.model_dump(), beta=beta)
-    return config
 
 
 def add_download_arguments(parser: argparse.ArgumentParser) -> None:
@@ -92,6 +70,52 @@ def _say_missing_rewards(config: RunConfig) -> None:
         _say(f"It needs rewards too: python -m rocm rewards --download {' '.join(missing)}")
 
 
+def add_rewards_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `rewards`."""
+    parser.add_argument(
+        "--download", nargs="+", default=[], metavar="NAME", help="download these rewards"
+    )
+    parser.set_defaults(run=rewards)
+
+
+def rewards(options: argparse.Namespace, rest: list[str], home: Path) -> None:
+    """Download the missing files of the named rewards, then print the table of all."""
+    for name in options.download:
+        if name not in PUBLISHED:
+            raise ConfigError(f"No published reward '{name}'. Published: {', '.join(PUBLISHED)}.")
+    for name in options.download:
+        if is_usable(name):
+            _say(f"{name}: present")
+            continue
+        for file in download_reward(name, _fetch):
+            _say(f"{name}: downloading {file.name} of {file.repository} ({size_text([file])})")
+        _say(f"{name}: ready")
+    _say(_reward_table())
+
+
+def _reward_table() -> str:
+    """Every published reward: whether its files are present, or the size of the missing ones."""
+    rows = [["reward", "files", "usual values", "reads the prompt"]]
+    for name, published in PUBLISHED.items():
+        missing = [file for file in published.files if not file.find()]
+        state = f"missing, {size_text(missing)}" if missing else "present"
+        low, high = published.native_range
+        reads = "yes" if published.needs_prompt else "no"
+        rows.append([name, state, f"{low:g} to {high:g}", reads])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+    return "\n".join([*lines, f"Own files: {weights_folder()}; others: the hub's cache."])
+
+
+def _fetch(url: str, path: str, sha256: str) -> None:
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(TIMEOUT_S)  # torch's function has no timeout
+    try:
+        download_url_to_file(url, path, sha256 or None)
+    finally:
+        socket.setdefaulttimeout(before)
+
+
 def add_export_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `export`."""
     add = parser.add_argument
@@ -121,7 +145,3 @@ def export(options: argparse.Namespace, rest: list[str], home: Path) -> None:
     _say(str(share.export_adapter(adapter, options.model, options.kind, options.out)))
     if repository:
         _say(share.push(options.out.expanduser(), repository, options.public))
-
-
-def _say(line: str) -> None:
-    print(line, flush=True)

@@ -1,6 +1,7 @@
 """`python -m rocm reproduce tiny|loop`: the paper's comparison, the closed loop; embedded model."""
 
 import argparse
+from functools import partial
 from pathlib import Path
 
 from rocm.cli.engines import add_engine_argument
@@ -36,7 +37,7 @@ def reproduce(options: argparse.Namespace, rest: list[str], home: Path) -> None:
     if not 16 <= options.queries_per_run <= 1_000_000:
         raise ConfigError(f"--queries-per-run {options.queries_per_run} is outside 16 to 1000000.")
     silence_libraries()
-    say = lambda line: print(line, flush=True)  # noqa: E731
+    say = partial(print, flush=True)
     name = f"{options.what}-quick" if options.quick else options.what
     folder = options.out or home / "reproduce" / name
     if options.what == "loop":

@@ -74,9 +74,9 @@ def settings(rest: Sequence[str]) -> dict[str, str]:
     return values
 
 
-def preset_source(name: str, home: Path) -> str | Path:
-    """A shipped preset's name, or the file of one that the user saved; MissingFile for neither."""
-    return Presets(home).source(name)
+def preset_with(name: str, rest: Sequence[str], home: Path) -> RunConfig:
+    """The settings of a shipped or saved preset, changed by flags; MissingFile for no preset."""
+    return with_votes(RunConfig.load(Presets(home).source(name), **settings(rest)), home)
 
 
 def with_votes(config: RunConfig, home: Path) -> RunConfig:
@@ -129,9 +129,8 @@ def _list_queue(runs: Runs, options: argparse.Namespace) -> str:
 
 
 def _add(runs: Runs, options: argparse.Namespace) -> str:
-    source = preset_source(options.source, options.home)
-    config = RunConfig.load(source, **settings(options.rest))
-    return runs.start(with_votes(config, options.home), options.source)
+    config = preset_with(options.source, options.rest, options.home)
+    return runs.start(config, options.source)
 
 
 def _move(runs: Runs, options: argparse.Namespace) -> str:
@@ -189,7 +188,7 @@ def _restore(runs: Runs, options: argparse.Namespace) -> str:
 
 
 def _empty_bin(runs: Runs, options: argparse.Namespace) -> str:
-    return f"Permanently deleted: {runs.bin.empty()} runs."
+    return f"Permanently deleted: {runs.empty_bin()} runs."
 
 
 def _export(runs: Runs, options: argparse.Namespace) -> str:

@@ -3,8 +3,9 @@
 import argparse
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,35 +19,28 @@ if TYPE_CHECKING:
     from rocm.study.store.store import Store
 
 DrawingQueue = lazy("rocm.generation.queue:DrawingQueue")
+pick_pairs = lazy("rocm.cli.learning:pick_pairs")
+make_tasters = lazy("rocm.cli.tasters:make_tasters")
+make_runs = lazy("rocm.runs.library:Runs")
 DraftBin = lazy("rocm.study.archive.bin:DraftBin")
 export = lazy("rocm.study.archive.export:export")
-pack = lazy("rocm.study.archive.pack:pack")
-unpack = lazy("rocm.study.archive.pack:unpack")
-with_votes: Callable[..., tuple[RunConfig, str]] = lazy("rocm.study.archive.preferences:with_votes")
-verify = lazy("rocm.study.archive.verify:verify")
 gather = lazy("rocm.study.archive.learning:gather")
-next_recipe = lazy("rocm.study.design.rounds:next_recipe")
-pick_pairs = lazy("rocm.cli.learning:pick_pairs")
-recipe_file = lazy("rocm.study.design.build:recipe_file")
-study_progress = lazy("rocm.study.report.progress:study_progress")
-loop = lazy("rocm.study.report.loop")
-make_runs = lazy("rocm.runs.library:Runs")
+zips = lazy("rocm.study.archive.pack")
+with_votes = lazy("rocm.study.archive.preferences:with_votes")
+verify = lazy("rocm.study.archive.verify:verify")
+builds = lazy("rocm.study.design.build")
+cost = lazy("rocm.study.design.cost")
 lifecycle = lazy("rocm.study.design.lifecycle")
-make_build = lazy("rocm.study.design.build:Build")
-build = lazy("rocm.study.design.build:build")
-begin = lazy("rocm.study.design.build:begin")
-drawing = lazy("rocm.study.design.build:drawing")
-cost_and_power: Callable[..., str] = lazy("rocm.study.design.cost:cost_and_power")
-study_cost = lazy("rocm.study.design.cost:study_cost")
 load_recipe = lazy("rocm.study.design.recipe:Recipe.load")
-summary: Callable[..., str] = lazy("rocm.study.report.progress:summary")
-verdict: Callable[..., str] = lazy("rocm.study.report.results:verdict")
+next_recipe = lazy("rocm.study.design.rounds:next_recipe")
+loop = lazy("rocm.study.report.loop")
+study_progress = lazy("rocm.study.report.progress:study_progress")
+summary = lazy("rocm.study.report.progress:summary")
+verdict = lazy("rocm.study.report.results:verdict")
 study_report = lazy("rocm.study.report.stored:study_report")
+backups = lazy("rocm.study.store.backup")
 erase = lazy("rocm.study.store.erase")
 invitations = lazy("rocm.study.store.invitations")
-make_tasters = lazy("rocm.cli.tasters:make_tasters")
-forget_the_past = lazy("rocm.study.store.backup:forget_the_past")
-open_restored = lazy("rocm.study.store.backup:open_restored")
 open_pictures = lazy("rocm.study.store.pictures:Pictures")
 simulated = lazy("rocm.study.store.simulated_raters")
 open_store = lazy("rocm.study.store.store:Store.open")
@@ -67,7 +61,7 @@ Action = Callable[[StudyHome, argparse.Namespace], str]
 
 def add_study_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `study`."""
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, is_of_study=False)
     actions = parser.add_subparsers(metavar="ACTION", required=True)
     sub = _action(actions, "build", _build, "draw a study's pictures; resumes an unfinished build")
     sub.add_argument("recipe", type=Path, help="study.yaml")
@@ -134,15 +128,14 @@ def _add_loop_arguments(actions: Any) -> None:
 
 def run(options: argparse.Namespace, rest: list[str], home: Path) -> None:
     """Run the action of the parsed options and print its answer."""
-    action: Action = options.action
-    with study_home(home, creates=action in (_build, _unpack, _restore)) as at:
-        print(action(at, options))
+    with study_home(home, creates=options.action in (_build, _unpack, _restore)) as at:
+        if options.is_of_study:
+            options.study = _id(at, options.study)
+        print(options.action(at, options))
 
 
 def trained_on_votes(config: RunConfig, home: Path) -> RunConfig:
     """Settings whose `preferences=study:ID` is the table of that study's votes; prints its size."""
-    if not config.preferences.startswith("study:"):
-        return config
     with study_home(home) as at:
         changed, words = with_votes(config, at.store, home)
     print(words, flush=True)
@@ -159,13 +152,11 @@ def study_home(home: Path, creates: bool = False) -> Iterator[StudyHome]:
         store = open_store(url)
     elif backup:
         home.mkdir(parents=True, exist_ok=True)
-        store = open_restored(file, backup, creates)
+        store = backups.open_restored(file, backup, creates)
     else:
         store = open_store(file, creates=creates)
-    try:
+    with closing(store):
         yield StudyHome(home, store, open_pictures(home / "study-pictures"))
-    finally:
-        store.close()
 
 
 def _action(actions: Any, name: str, function: Action, text: str) -> argparse.ArgumentParser:
@@ -176,14 +167,16 @@ def _action(actions: Any, name: str, function: Action, text: str) -> argparse.Ar
 
 
 def _of_study(actions: Any, name: str, function: Action, text: str) -> argparse.ArgumentParser:
+    """An action whose `options.study` is the whole id of a study that exists."""
     parser = _action(actions, name, function, text)
     parser.add_argument("study", metavar="STUDY", help="id of the study, or its beginning")
+    parser.set_defaults(is_of_study=True)
     return parser
 
 
-def _id(at: StudyHome, options: argparse.Namespace) -> str:
+def _id(at: StudyHome, given: str) -> str:
     """The study that an id, or its beginning, identifies."""
-    return str(named(at.store.studies(), options.study).study_id)
+    return named(at.store.studies(), given).study_id
 
 
 def _build(at: StudyHome, options: argparse.Namespace) -> str:
@@ -192,32 +185,27 @@ def _build(at: StudyHome, options: argparse.Namespace) -> str:
 
 def draw_study(at: StudyHome, recipe: "Recipe") -> str:
     """Build a recipe's study, or resume its build, with lines of progress; its id."""
-    queue = DrawingQueue(at.home / "studies" / "worker.log")
-    try:
-        say: Callable[[str], None] = lambda line: print(line, flush=True)  # noqa: E731
-        return str(build(make_build(at.home, at.store, at.pictures, queue, say), recipe))
-    finally:
-        queue.close()
+    with closing(DrawingQueue(at.home / "studies" / "worker.log")) as queue:
+        say = partial(print, flush=True)
+        return builds.build(builds.Build(at.home, at.store, at.pictures, queue, say), recipe)
 
 
 def _next(at: StudyHome, options: argparse.Namespace) -> str:
     if options.pairs is not None and options.pairs < 1:
         raise ConfigError(f"--pairs {options.pairs} is not allowed. Give a number from 1.")
-    studies = [
-        named(at.store.studies(), given).study_id for given in (options.study, *options.also)
-    ]
+    studies = [options.study, *(_id(at, given) for given in options.also)]
     gather(at.store, studies)  # refuses before anything is drawn
-    recipe = next_recipe(load_recipe(recipe_file(at.home, studies[0])))
-    wanted = options.pairs or study_progress(at.store, studies[0]).num_pairs
-    study_id = begin(at.home, at.store, recipe)
-    with drawing(at.home, study_id):  # until its pairs are picked, nobody opens it
+    recipe = next_recipe(load_recipe(builds.recipe_file(at.home, options.study)))
+    wanted = options.pairs or study_progress(at.store, options.study).num_pairs
+    study_id = builds.begin(at.home, at.store, recipe)
+    with builds.drawing(at.home, study_id):  # until its pairs are picked, nobody opens it
         draw_study(at, recipe)
         pick_pairs(at, study_id, studies, wanted)
     return _built(at, study_id)
 
 
 def _loop(at: StudyHome, options: argparse.Namespace) -> str:
-    stages = loop.loop_of(at.store, at.home, _id(at, options)).stages
+    stages = loop.loop_of(at.store, at.home, options.study).stages
     return "\n".join(
         f"{'done' if stage.is_done else '    '}  {stage.name}: {stage.words}\n      {stage.command}"
         for stage in stages
@@ -225,15 +213,13 @@ def _loop(at: StudyHome, options: argparse.Namespace) -> str:
 
 
 def _arms(at: StudyHome, options: argparse.Namespace) -> str:
-    runs = make_runs(at.home)
-    started = loop.start_arms(at.store, at.home, runs, _id(at, options))
+    started = loop.start_arms(at.store, at.home, make_runs(at.home), options.study)
     words = "In the queue: " + ", ".join(started) if started else "All arms are there already."
     return f"{words}\nSee them: python -m rocm runs"
 
 
 def _last(at: StudyHome, options: argparse.Namespace) -> str:
-    recipe = loop.last_study(at.store, at.home, _id(at, options))
-    return _built(at, draw_study(at, recipe))
+    return _built(at, draw_study(at, loop.last_study(at.store, at.home, options.study)))
 
 
 def _built(at: StudyHome, study_id: str) -> str:
@@ -245,7 +231,7 @@ def _built(at: StudyHome, study_id: str) -> str:
 
 def _status(at: StudyHome, options: argparse.Namespace) -> str:
     if options.study:
-        return summary(at.store, _id(at, options))
+        return summary(at.store, _id(at, options.study))
     studies = at.store.studies()
     lines = [f"{study.study_id}  {study.status:7} {study.title}" for study in studies]
     return "\n".join(lines) or "No studies. Build a study: python -m rocm study build study.yaml"
@@ -255,22 +241,22 @@ def _pairs(at: StudyHome, options: argparse.Namespace) -> str:
     return "\n".join(
         f"{row.id:6} {row.kind:8} {row.picture_a} {row.picture_b} {row.text}"
         f"{f'  EXCLUDED: {row.struck}' if row.struck else ''}"
-        for row in lifecycle.pairs(at.store, _id(at, options))
+        for row in lifecycle.pairs(at.store, options.study)
     )
 
 
 def _strike(at: StudyHome, options: argparse.Namespace) -> str:
-    lifecycle.strike(at.store, _id(at, options), options.pair, options.reason or None)
+    lifecycle.strike(at.store, options.study, options.pair, options.reason or None)
     return f"Pair {options.pair} is {'excluded' if options.reason else 'included again'}."
 
 
 def _power(at: StudyHome, options: argparse.Namespace) -> str:
     seconds, pay = options.seconds_per_pair, options.pay_per_hour
-    return cost_and_power(study_cost(at.store, _id(at, options), seconds, pay))
+    return cost.cost_and_power(cost.study_cost(at.store, options.study, seconds, pay))
 
 
 def _open(at: StudyHome, options: argparse.Namespace) -> str:
-    return f"The study is open. Manifest: {lifecycle.open_study(at.store, _id(at, options))}"
+    return f"The study is open. Manifest: {lifecycle.open_study(at.store, options.study)}"
 
 
 def _bin(at: StudyHome) -> Any:
@@ -278,10 +264,9 @@ def _bin(at: StudyHome) -> Any:
 
 
 def _delete(at: StudyHome, options: argparse.Namespace) -> str:
-    study_id = _id(at, options)
-    _bin(at).put(study_id)
+    _bin(at).put(options.study)
     _forget_in_backup(at)
-    return f"The draft is in the bin. Restore it: python -m rocm study restore {study_id}"
+    return f"The draft is in the bin. Restore it: python -m rocm study restore {options.study}"
 
 
 def _list_bin(at: StudyHome, options: argparse.Namespace) -> str:
@@ -303,13 +288,12 @@ def _empty_bin(at: StudyHome, options: argparse.Namespace) -> str:
 
 def _step(at: StudyHome, options: argparse.Namespace) -> str:
     steps = {"pause": lifecycle.pause, "resume": lifecycle.resume, "close": lifecycle.close}
-    steps[options.step](at.store, _id(at, options))
-    return summary(at.store, _id(at, options))
+    steps[options.step](at.store, options.study)
+    return summary(at.store, options.study)
 
 
 def _simulate(at: StudyHome, options: argparse.Namespace) -> str:
-    study_id = _id(at, options)
-    num_raters, seed = options.raters, options.seed
+    study_id, num_raters, seed = options.study, options.raters, options.seed
     if options.by == "taste":
         crowd = make_tasters(at, study_id, num_raters, seed, options.temperature)
     else:
@@ -319,34 +303,33 @@ def _simulate(at: StudyHome, options: argparse.Namespace) -> str:
 
 
 def _add_raters(at: StudyHome, options: argparse.Namespace) -> str:
-    num_votes = lifecycle.add_raters(at.store, _id(at, options), options.num)
-    return f"Additional pairs to judge: {num_votes}.\n{summary(at.store, _id(at, options))}"
+    num_votes = lifecycle.add_raters(at.store, options.study, options.num)
+    return f"Additional pairs to judge: {num_votes}.\n{summary(at.store, options.study)}"
 
 
 def _invite(at: StudyHome, options: argparse.Namespace) -> str:
-    study_id = _id(at, options)
-    place = f"{options.address.rstrip('/')}/study/{study_id}"
-    codes = invitations.invite(at.store, study_id, options.num)
+    place = f"{options.address.rstrip('/')}/study/{options.study}"
+    codes = invitations.invite(at.store, options.study, options.num)
     return "\n".join(f"{place}#invite={code}" for code in codes)
 
 
 def _pack(at: StudyHome, options: argparse.Namespace) -> str:
-    key = pack(at.store, at.pictures, _id(at, options), options.to, options.votes)
+    key = zips.pack(at.store, at.pictures, options.study, options.to, options.votes)
     words = f"\nKeep the key with the names of the arms private: {key}"
     return f"{options.to}{words if key.is_file() else ''}"
 
 
 def _unpack(at: StudyHome, options: argparse.Namespace) -> str:
-    return summary(at.store, unpack(at.store, at.pictures, options.zip, options.key))
+    return summary(at.store, zips.unpack(at.store, at.pictures, options.zip, options.key))
 
 
 def _verify(at: StudyHome, options: argparse.Namespace) -> str:
-    study_id = _id(at, options)
-    return verdict(at.store, study_id, verify(at.store, at.pictures, study_id))
+    found = verify(at.store, at.pictures, options.study)
+    return verdict(at.store, options.study, found)
 
 
 def _erase(at: StudyHome, options: argparse.Namespace) -> str:
-    number = erase.erase(at.store, _id(at, options), options.rater)
+    number = erase.erase(at.store, options.study, options.rater)
     _forget_in_backup(at)
     return f"Rater {options.rater} and {number} votes are deleted."
 
@@ -354,19 +337,18 @@ def _erase(at: StudyHome, options: argparse.Namespace) -> str:
 def _forget_in_backup(at: StudyHome) -> None:
     backup = os.environ.get("ROCM_BACKUP")
     if backup and at.store.database.is_sqlite:
-        forget_the_past(at.store.database, backup)
+        backups.forget_the_past(at.store.database, backup)
 
 
 def _forget(at: StudyHome, options: argparse.Namespace) -> str:
-    return f"Deleted payment ids: {erase.forget_payments(at.store, _id(at, options))}."
+    return f"Deleted payment ids: {erase.forget_payments(at.store, options.study)}."
 
 
 def _export(at: StudyHome, options: argparse.Namespace) -> str:
-    study_id = _id(at, options)
-    question = options.question or at.store.study(study_id).config["primary_question"]
-    return str(export(at.store, at.pictures, study_id, options.to, question))
+    question = options.question or at.store.study(options.study).config["primary_question"]
+    return str(export(at.store, at.pictures, options.study, options.to, question))
 
 
 def _report(at: StudyHome, options: argparse.Namespace) -> str:
-    study_report(at.store, _id(at, options)).write(options.to)
+    study_report(at.store, options.study).write(options.to)
     return str(options.to / "report.html")

@@ -1,16 +1,17 @@
-"""`python -m rocm sweep`: a grid of settings, each with several seeds."""
+"""`python -m rocm sweep`: a grid of settings and seeds; `advise`: a pilot of all divergences."""
 
 import argparse
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rocm.cli.engines import add_engine_argument, bring_here, tell_jobs
 from rocm.cli.lazy import lazy
-from rocm.cli.runs import preset_source, settings, with_votes
-from rocm.config import RunConfig
+from rocm.cli.runs import preset_with, settings, with_votes
+from rocm.config.saved import Presets
 from rocm.errors import ConfigError, RocmError
 from rocm.runs.engines.base import chosen_engine
 from rocm.runs.queue import Queue
@@ -20,10 +21,13 @@ if TYPE_CHECKING:
 
 open_sweeps = lazy("rocm.experiments.sweep:Sweeps")
 table = lazy("rocm.experiments.sweep:table")
+pilots = lazy("rocm.experiments.advise.pilot")
+find_hypotheses = lazy("rocm.experiments.advise.hypotheses:hypotheses")
+silence_libraries = lazy("rocm.cli.trainer:silence_libraries")
 watch = lazy("rocm.cli.trainer:watch")
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_sweep_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `sweep`."""
     add = parser.add_argument
     parser.description = (
@@ -42,8 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def sweep(options: argparse.Namespace, rest: list[str], home: Path) -> None:
     """Train the runs of a sweep that are not done, and print its table."""
     grid = read_grid(options.grid)
-    config = RunConfig.load(preset_source(options.source, home), **settings(rest))
-    config = with_votes(config, home)
+    config = preset_with(options.source, rest, home)
     engine = chosen_engine("local" if options.inline and not options.engine else options.engine)
     if options.inline and engine != "local":
         raise ConfigError(f"--inline trains here, --engine {engine} does not. Choose one of them.")
@@ -55,7 +58,7 @@ def sweep(options: argparse.Namespace, rest: list[str], home: Path) -> None:
         sweep_id = sweeps.start(options.source, config, grid, options.seeds)
         tell_jobs(sweeps.runs(sweep_id))
         if not options.no_wait:
-            wait_for_sweep(sweeps, sweep_id, lambda line: print(line, flush=True))
+            _wait_for(sweeps, sweep_id, partial(print, flush=True))
     print(table(sweeps.report(sweep_id)))
     print(f"{sweeps.write_report(sweep_id)}")
 
@@ -88,7 +91,7 @@ def _train_inline(sweeps: "Sweeps", sweep_id: str) -> None:
             break
 
 
-def wait_for_sweep(sweeps: "Sweeps", sweep_id: str, say: Callable[[str], None]) -> None:
+def _wait_for(sweeps: "Sweeps", sweep_id: str, say: Callable[[str], None]) -> None:
     """Wait until no run of a sweep waits or trains; `say` gets a line whenever a run is done."""
     said = ""
     while True:
@@ -102,3 +105,48 @@ def wait_for_sweep(sweeps: "Sweeps", sweep_id: str, say: Callable[[str], None]) 
             return
         sweeps.queue.reconcile()
         time.sleep(1.0)
+
+
+def add_advise_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `advise`."""
+    add = parser.add_argument
+    parser.description = (
+        "Train every divergence at the same joint KL over the queue, compare the judge with that "
+        "of KL, and confirm the best one on fresh seeds and prompts. Every setting is a flag. The "
+        "same command continues; finished runs are kept."
+    )
+    add("source", metavar="PRESET", help="settings that all runs share")
+    add("--seeds", type=int, default=3, help="seeds of the screening")
+    add("--fresh-seeds", type=int, default=4, help="seeds of the confirmation")
+    add("--fresh-prompts", type=int, default=40, help="evaluation prompts of the confirmation")
+    add_engine_argument(parser)
+    add("--yes", action="store_true", help="start it, or continue it")
+    parser.set_defaults(run=advise, takes_settings=True)
+
+
+def advise(options: argparse.Namespace, rest: list[str], home: Path) -> None:
+    """Say what the pilot costs, carry it out, and print the verdict."""
+    config = pilots.pilot_settings(Presets(home).source(options.source), settings(rest))
+    config = with_votes(config, home)
+    size = pilots.Size(options.seeds, options.fresh_seeds, options.fresh_prompts)
+    sweeps = open_sweeps(home.resolve(), Queue(home), chosen_engine(options.engine))
+    pilot = pilots.Pilot(sweeps, options.source, config, size)
+    if not options.yes:
+        raise ConfigError(f"{pilot.cost()} Add --yes to start it, or to continue it.")
+
+    def say(words: str) -> None:
+        print(words, flush=True)
+        pilot.note(words)
+
+    def look() -> list[str]:
+        silence_libraries()
+        sentences: list[str] = find_hypotheses(config)
+        return sentences
+
+    def wait(sweeps: "Sweeps", sweep_id: str, words: str) -> None:
+        _wait_for(sweeps, sweep_id, lambda line: say(line.replace(sweep_id, words)))
+
+    print(pilot.cost(), flush=True)
+    pilot.carry_out(look, wait)
+    print((pilot.folder / "verdict.md").read_text(encoding="utf-8"))
+    print(pilot.folder)

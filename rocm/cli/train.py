@@ -6,17 +6,20 @@ import signal
 import time
 from pathlib import Path
 
-from rocm.cli import models as cli_models
-from rocm.cli import runs as cli_runs
 from rocm.cli.engines import add_engine_argument, bring_here, tell_jobs
+from rocm.cli.lazy import lazy
+from rocm.cli.runs import settings, with_votes
 from rocm.cli.trainer import handling_signals, silence_libraries, watch
 from rocm.config import RunConfig
-from rocm.config.presets import preset_groups, preset_names
+from rocm.config.hardware import with_hardware
+from rocm.config.presets import hardware_names, preset_groups, preset_names
 from rocm.distributed import ALONE, Ranks, joined, num_started
 from rocm.errors import ConfigError
 from rocm.runs.engines.base import chosen_engine
 from rocm.runs.queue import Queue
 from rocm.runs.run_dir import RunDir
+
+calibrated_beta = lazy("rocm.training.calibrate:calibrated_beta")
 
 
 def add_train_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,9 +30,17 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
     add("source", nargs="?", metavar="PRESET|FILE", help="preset name or YAML file")
     add("--run-dir", type=Path, help="directory of the new run")
     add("--resume", type=Path, metavar="DIR", help="continue the run in DIR")
-    cli_models.add_train_arguments(parser)
+    names = ", ".join([*hardware_names(), "auto"])
+    add("--hardware", default="", help=f"settings for a card's memory: {names}")
+    add(
+        "--calibrate-beta",
+        type=float,
+        metavar="SHARE",
+        help="first train 20 updates, and set beta so that the divergence has this share of the "
+        "gradient, such as 0.2",
+    )
     add_engine_argument(parser)
-    parser.set_defaults(run=train)
+    parser.set_defaults(run=train, takes_settings=True)
 
 
 def _settings_help() -> str:
@@ -105,8 +116,7 @@ def _created(
 ) -> RunDir:
     if not options.source:
         raise ConfigError(f"Give a preset or a file. Presets: {', '.join(preset_names())}.")
-    config = RunConfig.load(source_of(options.source, home), **cli_runs.settings(rest))
-    config = cli_runs.with_votes(cli_models.adjusted(config, options), home)
+    config = with_votes(_config(options, rest, home), home)
     ranks.local(config)  # a run that cannot be shared is not created
     preset = Path(options.source).stem
     name = f"{preset}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
@@ -116,7 +126,17 @@ def _created(
     return run
 
 
-def source_of(name: str, home: Path) -> str | Path:
-    """The name of a shipped preset, or the file of a preset that the user saved."""
-    own = home / "presets" / f"{name}.yaml"
-    return own if name not in preset_names() and os.path.isfile(own) else name
+def _config(options: argparse.Namespace, rest: list[str], home: Path) -> RunConfig:
+    """The settings of a preset, shipped or saved, or of a file, changed by flags."""
+    source = options.source
+    own = home / "presets" / f"{source}.yaml"
+    is_own = source not in preset_names() and os.path.isfile(own)
+    config = RunConfig.load(own if is_own else source, **settings(rest))
+    if options.hardware:
+        config = with_hardware(config, options.hardware)
+    if options.calibrate_beta is not None:
+        beta = calibrated_beta(config, options.calibrate_beta)
+        share = f"{options.calibrate_beta:.0%} of the gradient"
+        print(f"beta={beta:g}: the divergence has {share} after 20 updates.", flush=True)
+        config = RunConfig.load(config.model_dump(), beta=beta)
+    return config

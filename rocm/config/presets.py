@@ -10,14 +10,11 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from rocm.errors import ConfigError, MissingFile, did_you_mean
-from rocm.storage.files import read_settings_text
+from rocm.storage import files
 from rocm.storage.paths import ROOT
 
-# Thirty times faster where PyYAML has libyaml: a list of 1,000 runs reads as many files.
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+EXPECTED = "Expected lines like 'beta: 0.1'."
 PRESETS = ROOT / "presets"
 FAMILIES = PRESETS / "families"
 HARDWARE = PRESETS / "hardware"
@@ -82,20 +79,9 @@ def read_settings(source: str | Path) -> dict[str, Any]:
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """A file of settings, unchecked; ConfigError if it is none."""
-    try:
-        text = read_settings_text(path)
-        try:
-            values = yaml.load(text, LOADER)
-        except yaml.YAMLError:
-            values = yaml.safe_load(text)  # which tells the line better
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: 2024-13-45
-        where = getattr(error, "problem_mark", None)
-        line = f" in line {where.line + 1}" if where else ""
-        raise ConfigError(
-            f"{path} is not valid YAML{line}. Expected lines like 'beta: 0.1'."
-        ) from error
+    values = files.read_yaml(path, EXPECTED)
     if not isinstance(values, dict):
-        raise ConfigError(f"{path} holds no settings. Expected lines like 'beta: 0.1'.")
+        raise ConfigError(f"{path} holds no settings. {EXPECTED}")
     return {str(name): value for name, value in values.items()}
 
 

@@ -17,14 +17,13 @@ from rocm.errors import ConfigError, MissingFile, RocmError
 from rocm.models.files import adapter_repository, find_model
 from rocm.rewards.names import parse_mixture
 from rocm.rewards.user_files import name_now
-from rocm.runs.names import run_label, run_name
+from rocm.runs.names import RUN_ID, run_label, run_name
 from rocm.runs.run_dir import RunDir
 from rocm.storage.hub import is_repository, local_snapshot
 from rocm.storage.paths import ROOT
 
 BASE = "base"
 RUN = "run:"
-RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 WEIGHTS = "pytorch_lora_weights.safetensors"
 SHIPPED = ROOT / "assets" / "adapters"
 LORA = re.compile(r"unet\.(.+)\.(?:lora\.(down|up)|lora_(A|B))\.weight")
@@ -67,24 +66,14 @@ class Adapter:
         return [int(path.name.removeprefix("step_")) for path in folders if _holds_weights(path)]
 
 
-@dataclass(frozen=True)
-class Choice:
-    """An adapter that a page offers: its name, its label, and whether it is a run's."""
-
-    name: str
-    label: str
-    is_run: bool
-
-
-def adapter_choices(runs: Path) -> list[Choice]:
-    """The base model, the shipped adapters, then runs with an adapter, newest first."""
-    shipped = [Choice(name, f"{Path(name).name} (shipped)", False) for name in shipped_adapters()]
+def adapter_choices(runs: Path) -> list[tuple[str, str]]:
+    """Label and name of the base model, shipped adapters, and runs' adapters, newest first."""
+    shipped = [(f"{Path(name).name} (shipped)", name) for name in shipped_adapters()]
     files = runs.glob(f"*/adapter/{WEIGHTS}")
     newest = sorted(files, key=lambda file: file.stat().st_mtime, reverse=True)
-    trained = [RunDir(file.parent.parent) for file in newest]
-    for run in trained:
-        shipped.append(Choice(RUN + run.path.name, _label(run), True))
-    return [Choice(BASE, "base model", False), *shipped]
+    runs_of = [RunDir(file.parent.parent) for file in newest]
+    trained = [(_label(run), RUN + run.path.name) for run in runs_of]
+    return [("base model", BASE), *shipped, *trained]
 
 
 def shipped_adapters() -> list[str]:
@@ -93,12 +82,10 @@ def shipped_adapters() -> list[str]:
 
 
 def find_adapter(name: str, runs: Path, is_public: bool = False) -> Adapter:
-    """The adapter of a name; its weights file exists.
+    """The adapter of a name, of a run in `runs` or another; its weights file exists.
 
-    The names are those in docs/models.md: `base` or empty, `run:ID`, `run:ID@STEP`, a run's id or
-    directory, an adapter folder (absolute, or relative to the working directory or the project), a
-    shipped adapter, or a downloaded hub repository. With `is_public` only the base model, runs and
-    shipped adapters are allowed (else ConfigError). MissingFile if nothing has this name.
+    With `is_public` only the base model, runs and shipped adapters are allowed (else ConfigError).
+    MissingFile if nothing has this name.
     """
     name = name.strip()
     if name in ("", BASE):

@@ -12,6 +12,7 @@ from typing import Any
 from rocm.storage.files import whole_lines
 
 PAGE_BYTES = 400_000
+LAST_BYTES = 65_536
 
 
 @dataclass(frozen=True)
@@ -78,15 +79,12 @@ class Follower:
     """The complete lines of a file that one process appends to and may replace."""
 
     def __init__(self, path: Path):
-        """Follow `path`, which need not exist yet; `version` grows with every change seen.
-
-        `num_damaged` lines are left out.
-        """
+        """Follow `path`, which need not exist yet; `num_damaged` lines are left out."""
         self.path = path
         self._rows: list[dict[str, Any]] = []
         self._file = 0
         self._offset = 0
-        self.version = self.num_damaged = 0
+        self.num_damaged = 0
 
     def rows(self) -> list[dict[str, Any]]:
         """All rows so far, oldest first, not to be changed."""
@@ -97,7 +95,6 @@ class Follower:
         if stat.st_ino != self._file or stat.st_size < self._offset:
             self._rows, self._file, self._offset = [], stat.st_ino, 0
             self.num_damaged = 0
-            self.version += 1
         if stat.st_size > self._offset:
             self._read_on()
         return self._rows
@@ -109,20 +106,18 @@ class Follower:
         new = [row for _, row in whole_lines(self.path, complete)]
         self.num_damaged += len(complete.splitlines()) - len(new)
         self._rows = [*self._rows, *new]
-        self.version += 1
         self._offset += len(complete) + len(newline)
 
 
-def last_rows(path: Path, num_bytes: int = 65_536) -> list[dict[str, Any]]:
-    """The complete rows within the last `num_bytes` of a .jsonl file, oldest first."""
+def last_rows(path: Path) -> list[dict[str, Any]]:
+    """The complete rows within the last `LAST_BYTES` of a .jsonl file, oldest first."""
     try:
         with open(path, "rb") as file:
             size = file.seek(0, 2)
-            file.seek(max(0, size - num_bytes))
-            text = file.read()
+            file.seek(max(0, size - LAST_BYTES))
+            whole = file.read().rpartition(b"\n")[0].splitlines()
     except FileNotFoundError:
         return []
-    whole = text.rpartition(b"\n")[0].splitlines()
-    if size > num_bytes:
+    if size > LAST_BYTES:
         whole = whole[1:]
     return [row for _, row in whole_lines(path, b"\n".join(whole))]

@@ -2,9 +2,8 @@
 
 import shlex
 from dataclasses import dataclass
-from typing import Any
 
-from huggingface_hub import HfApi, Volume
+from huggingface_hub import HfApi, JobInfo, Volume
 
 from rocm.errors import ConfigError
 from rocm.storage.hub import asked, is_repository
@@ -57,19 +56,10 @@ class JobPlan:
 
     def shell(self) -> str:
         """The same job as a command of the hub's own program."""
-        words = [
-            "hf",
-            "jobs",
-            "run",
-            "--name",
-            self.name,
-            "--flavor",
-            self.flavor,
-            "--timeout",
-            f"{self.hours}h",
-        ]
-        words += ["--secrets", "HF_TOKEN", "-v", f"hf://spaces/{self.space}:/space", IMAGE]
-        return shlex.join([*words, "bash", "-c", self.script()])
+        words = ["hf", "jobs", "run", "--name", self.name, "--flavor", self.flavor]
+        words += ["--timeout", f"{self.hours}h", "--secrets", "HF_TOKEN"]
+        words += ["-v", f"hf://spaces/{self.space}:/space", IMAGE, "bash", "-c", self.script()]
+        return shlex.join(words)
 
     def price(self) -> str:
         """The price in words."""
@@ -82,22 +72,19 @@ class JobPlan:
 
     def start(self, token: str) -> str:
         """Run the job on the account of a token; returns its address, or raises MissingFile."""
-        api, space = (
-            HfApi(token=token),
-            Volume(type="space", source=self.space, mount_path="/space"),
-        )
-        options: dict[str, Any] = {
-            "name": self.name,
-            "flavor": self.flavor,
-            "timeout": f"{self.hours}h",
-        }
-        options |= {"secrets": {"HF_TOKEN": token}, "volumes": [space]}
-        command = ["bash", "-c", self.script()]
-        return str(
-            asked(
-                "The job", lambda: api.run_job(image=IMAGE, command=command, **options), "run"
-            ).url
-        )
+
+        def run() -> JobInfo:
+            return HfApi(token=token).run_job(
+                image=IMAGE,
+                command=["bash", "-c", self.script()],
+                name=self.name,
+                flavor=self.flavor,
+                timeout=f"{self.hours}h",
+                secrets={"HF_TOKEN": token},
+                volumes=[Volume(type="space", source=self.space, mount_path="/space")],
+            )
+
+        return asked("The job", run, "run").url
 
 
 def quota_words(token: str) -> str:

@@ -13,7 +13,7 @@ import math
 import os
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -38,18 +38,18 @@ class LeaseLost(RunError):
 class Claim:
     """Who holds or held a run: `record` has `host`, `pid`, `time` of the last sign of life."""
 
-    number: int = 0
-    record: dict[str, Any] | None = None  # None before the first claim
+    number: int = 0  # before the first claim
+    record: dict[str, Any] = field(default_factory=dict)
 
     @property
     def is_held(self) -> bool:
         """Whether the holder has not given the run back."""
-        return self.record is not None and not self.record.get("is_released")
+        return self.number > 0 and not self.record.get("is_released")
 
     @property
     def host(self) -> str:
         """The machine of the holder."""
-        return str((self.record or {}).get("host", ""))
+        return str(self.record.get("host", ""))
 
     @property
     def age_s(self) -> float:
@@ -57,7 +57,7 @@ class Claim:
 
         A time to come is as far from now as one that has passed, or a dead holder would look alive.
         """
-        return abs(time.time() - self.record["time"]) if self.record else float("inf")
+        return abs(time.time() - self.record["time"]) if self.number else float("inf")
 
     @property
     def is_fresh(self) -> bool:
@@ -184,7 +184,7 @@ def judge_afar(run: Path, record: dict[str, Any]) -> tuple[State, str]:
     if claim.is_fresh:
         return state, record.get("error", "")
     silence = f"No sign of life from {record.get('host') or 'its machine'}"
-    if claim.record:
+    if claim.number:
         silence += f" for {duration(claim.age_s)}"
     job = read_record(run / "engine.json", JOB) if record.get("engine") else None
     if job is None:
@@ -197,8 +197,7 @@ def judge_afar(run: Path, record: dict[str, Any]) -> tuple[State, str]:
 
 def _wait_for_silence(run: Path, seen: Claim) -> None:
     """Return once the holder is known to be dead; RunError at its first sign of life."""
-    record = seen.record or {}
-    if seen.host == host() and not is_alive(record):
+    if seen.host == host() and not is_alive(seen.record):
         return
     until = time.monotonic() + SILENT_S
     while time.monotonic() < until:
@@ -212,7 +211,7 @@ def _wait_for_silence(run: Path, seen: Claim) -> None:
 
 def _taken(run: Path, claim: Claim) -> str:
     return (
-        f"{run} is in use by process {(claim.record or {}).get('pid', '(unknown)')} on "
+        f"{run} is in use by process {claim.record.get('pid', '(unknown)')} on "
         f"{claim.host or 'another machine'}. Wait for it, or stop it first."
     )
 

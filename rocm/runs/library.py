@@ -1,4 +1,4 @@
-"""The runs of a home: list, start, resume, stop, rename, delete."""
+"""The runs of a home: list, start, resume, stop, rename, delete; and the bin of deleted ones."""
 
 import os
 import shutil
@@ -12,12 +12,11 @@ from secrets import token_hex
 from typing import Any
 
 from rocm.config import RunConfig
-from rocm.errors import ConfigError, RunError
-from rocm.runs.bin import Bin
+from rocm.errors import ConfigError, MissingFile, RunError
 from rocm.runs.queue import STOP_GRACE_S, TRAINER, Queue
 from rocm.runs.reports import Reports, RunReport
 from rocm.runs.run_dir import Control, RunDir
-from rocm.storage.files import check_text
+from rocm.storage.files import check_text, make_folder, write_atomic
 
 MAX_TITLE = 120
 MAX_NOTE = 10_000
@@ -30,7 +29,7 @@ class Runs(Reports):
         """Open the runs of `home`; `command` starts a trainer, `train ...` is appended."""
         self.queue = Queue(home, command)
         super().__init__(self.queue.runs)
-        self.bin = Bin(self.queue.home)
+        self.bin = self.queue.home / "bin"
 
     def all(self) -> list[RunReport]:
         """All runs, newest first; a damaged run is listed with its error."""
@@ -142,18 +141,51 @@ class Runs(Reports):
         self.run(run_id).describe(note=check_text("note", note).strip())
 
     def delete(self, run_id: str) -> None:
-        """Move a run to the bin; RunError while it trains or waits."""
+        """Move a run to the bin, a damaged one too; RunError while it trains or waits."""
         run = self.run(run_id)
         with self.queue.locked():
-            self.bin.put(run)
+            state = "at work" if run.is_locked() else run.written_or_damaged()
+            if state in ("queued", "submitted"):
+                raise RunError(f"{run_id} waits and cannot be deleted. Cancel it first.")
+            if state == "at work" or (state != "damaged" and run.status().is_active):
+                raise RunError(f"{run_id} is training and cannot be deleted. Stop it first.")
+            write_atomic(run.path / "deleted", f"{time.time()}")
+            _move(run.path, self.bin / run_id)
 
     def deleted(self) -> list[RunReport]:
         """Runs in the bin, last deleted first."""
-        return [self._report(run) for run in self.bin.runs()]
+        return [self._report(run) for run in self._deleted()]
+
+    def _deleted(self) -> list[RunDir]:
+        runs = [RunDir(path.parent) for path in self.bin.glob("*/config.yaml")]
+        return sorted(runs, key=lambda run: (run.path / "deleted").stat().st_mtime, reverse=True)
 
     def restore(self, run_id: str) -> None:
         """Move a run out of the bin."""
-        self.bin.take_out(run_id, self.folder)
+        if run_id not in [run.path.name for run in self._deleted()]:
+            raise MissingFile(f"There is no run '{run_id[:100]}' in the bin, {self.bin}.")
+        _move(self.bin / run_id, self.folder / run_id)
+        (self.folder / run_id / "deleted").unlink(missing_ok=True)
+
+    def empty_bin(self) -> int:
+        """Permanently delete the runs in the bin; returns their number."""
+        runs = self._deleted()
+        for run in runs:
+            try:
+                shutil.rmtree(run.path)
+            except OSError as error:
+                raise RunError(f"Cannot delete {run.path}: {error.strerror}.") from error
+        return len(runs)
+
+
+def _move(source: Path, target: Path) -> None:
+    make_folder(target.parent)
+    if target.exists():
+        raise RunError(f"{target} exists already. Rename or remove that folder first.")
+    try:
+        os.replace(source, target)
+    except OSError as error:
+        raise RunError(f"Cannot move {source} to {target}: {error.strerror}.") from error
 
 
 def open_in_file_manager(path: Path) -> None:

@@ -42,7 +42,6 @@ class RunStatus:
     step: int = 0
     num_steps: int = 0
     pid: int | None = None
-    heartbeat: float | None = None
     error: str = ""
     engine: str = ""  # that trains it; empty: this machine
 

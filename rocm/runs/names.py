@@ -10,6 +10,7 @@ from rocm.config.presets import preset_names
 from rocm.config.training import EvaluationSettings, MachineSettings
 from rocm.errors import RocmError
 
+RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 DATED = re.compile(r"(.+)-\d{8}-\d{6}-(\w{4})")
 MOST_CHANGES = 3
 # Settings of the machine and of evaluations change no adapter.

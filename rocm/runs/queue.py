@@ -1,11 +1,8 @@
 """The queue of a home: its runs one after another, independent of any page.
 
-The queue is not a file. A waiting run has the state `queued`, and its `place` gives the order, so
-nothing can disagree. A small detached process, the worker, starts the first waiting run if none is
-training, enforces stops, records what became of runs whose trainer died, and ends when nothing is
-left to do. It also looks after runs that an engine trains (`rocm.runs.engines`): those wait in that
-engine's queue, not in this one. Page, command line and every trainer at its end start it again if
-work waits without a worker, so that the death of any one process stops nothing.
+A waiting run has the state `queued`, and its `place` gives the order. What the worker does, who
+starts it again, and what the locks are for: docs/architecture.md, "The queue". Runs of an engine
+(`rocm.runs.engines`) wait in that engine's queue, not in this one.
 
     python -m rocm.runs.queue HOME COMMAND...     the worker; a trainer is COMMAND DIR
 """
@@ -25,9 +22,9 @@ from filelock import FileLock, Timeout
 
 from rocm.errors import RocmError, RunError
 from rocm.runs.engines.base import EngineError
-from rocm.runs.engines.dispatch import Dispatcher
+from rocm.runs.engines.dispatch import Dispatcher, say
 from rocm.runs.run_dir import RunDir
-from rocm.storage.files import make_folder
+from rocm.storage.files import is_locked, make_folder
 from rocm.storage.paths import ROOT
 
 TRAINER = (sys.executable, "-m", "rocm.cli.trainer")
@@ -48,6 +45,7 @@ class Queue:
         """Serve `home`, made when the first run comes; `command DIR` trains the run in DIR."""
         self.home = Path(home).resolve()
         self.runs = self.home / "runs"
+        self._worker_lock = self.home / "worker.lock"
         self._command = tuple(command)
         self._children: list[subprocess.Popen[bytes]] = []
         self._written: dict[Path, tuple[tuple[int, int], tuple[str, str]]] = {}
@@ -160,11 +158,8 @@ class Queue:
         if not here and not self.afar():
             return
         with self.locked():
-            try:
-                self._worker_lock().acquire(timeout=0).lock.release()
-            except Timeout:
+            if is_locked(self._worker_lock):
                 return
-            make_folder(self.home)
             with open(self.home / "queue.log", "ab") as log:
                 command = [sys.executable, "-m", "rocm.runs.queue", str(self.home), *self._command]
                 self._children.append(detached(command, log))
@@ -194,7 +189,7 @@ class Queue:
         try:
             self.ensure_worker()
         except (RocmError, OSError) as error:  # such as a full disk: tried again soon
-            _say(f"The queue cannot go on: {error}")
+            say(f"The queue cannot go on: {error}")
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -207,7 +202,7 @@ class Queue:
         """Be the worker until nothing waits or trains; returns at once if there is a worker."""
         with self.locked():
             try:
-                lock = self._worker_lock().acquire(timeout=0).lock
+                lock = FileLock(self._worker_lock, thread_local=False).acquire(timeout=0).lock
             except Timeout:
                 return
         told: set[tuple[str, str]] = set()
@@ -222,7 +217,7 @@ class Queue:
                 self._enforce_stops(told)
                 time.sleep(LOOK_EVERY_S if is_here else LOOK_AFAR_S)
             except RocmError as error:
-                _say(str(error))
+                say(str(error))
                 time.sleep(RETRY_AFTER_S)
             self._reap()
 
@@ -295,9 +290,6 @@ class Queue:
             self._written[run.path] = (key, (state, "" if state == "damaged" else run.engine))
         return self._written[run.path][1]
 
-    def _worker_lock(self) -> FileLock:
-        return FileLock(self.home / "worker.lock", thread_local=False)
-
     def _reap(self) -> None:
         self._children = [child for child in self._children if child.poll() is None]
 
@@ -346,11 +338,6 @@ def detached(command: Sequence[str], log: Any, **variables: str) -> subprocess.P
         start_new_session=os.name == "posix",
         creationflags=group,
     )
-
-
-def _say(text: str) -> None:
-    sys.stderr.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
-    sys.stderr.flush()
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """What a page shows of runs: states, measurements, pace; unchanged files are not read again."""
 
-import re
 from collections import OrderedDict
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -13,11 +12,11 @@ from typing import Any
 from rocm.config import RunConfig
 from rocm.errors import MissingFile, RocmError
 from rocm.runs.feed import Bookmark, Follower, Page, last_rows, read_page
-from rocm.runs.names import run_name
+from rocm.runs.names import RUN_ID, run_name
 from rocm.runs.run_dir import RunDir, RunStatus
 
-RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 NUM_FOLLOWED = 16
+Mark = tuple[int, int, int]
 SHOWN_FILES = (
     *("config.yaml", "state.json", "about.json", "launch.json", "metrics.jsonl", "events.jsonl"),
     *("samples", "control"),
@@ -85,8 +84,8 @@ class Reports:
         self.folder = folder
         self._lock = Lock()
         self._followed: OrderedDict[Path, _Followed] = OrderedDict()
-        self._reported: dict[Path, tuple[Any, RunReport]] = {}
-        self._results: dict[Path, tuple[tuple[int, int], dict[str, float | None]]] = {}
+        self._reported: dict[Path, tuple[list[Mark | None], RunReport]] = {}
+        self._results: dict[Path, tuple[Mark, dict[str, float | None]]] = {}
 
     def run(self, run_id: str) -> RunDir:
         """The run with this id; MissingFile if it does not exist."""
@@ -101,12 +100,11 @@ class Reports:
     def _report(self, run: RunDir, position: int | None = None) -> RunReport:
         """A damaged run is reported as `failed`, with its error."""
         names = ("config.yaml", "state.json", "about.json", "metrics.jsonl")
-        stats = [_stat(run.path / name) for name in names]
-        marks = tuple((stat.st_mtime_ns, stat.st_ino) if stat else None for stat in stats)
-        known, report = self._reported.get(run.path, (None, None))
+        marks = [_mark(run.path / name) for name in names]
+        known, report = self._reported.get(run.path, ([None], None))
         if report is None or known != marks or report.status.is_active:
-            is_same = report is not None and known is not None and known[0] == marks[0]
-            report = self._fresh_report(run, report.config if report and is_same else None)
+            config = report.config if report and known[0] == marks[0] else None
+            report = self._fresh_report(run, config)
             self._reported[run.path] = (marks, report)
         return replace(report, position=position)
 
@@ -120,10 +118,10 @@ class Reports:
             thumbnail = None
         with suppress(RocmError):  # reported where the run is shown
             config = config or run.config()
-        stat = _stat(run.path / "config.yaml")  # None if it was deleted since it was listed
+        made = _mark(run.path / "config.yaml")  # None if it was deleted since it was listed
         return RunReport(
             run_id=run.path.name,
-            created=about.get("created") or (stat.st_mtime if stat else 0.0),
+            created=about.get("created") or (made[0] / 1e9 if made else 0.0),
             status=status,
             name=run_name(run.path, about, config),
             title=about.get("title") or "",
@@ -172,8 +170,7 @@ class Reports:
         """A text that changes whenever something shown of the run changes."""
         run = self.run(run_id)
         names = ("metrics.jsonl", "events.jsonl", "about.json")
-        files = [run.path / name for name in names]
-        marks = [(stat.st_size, stat.st_ino) for path in files if (stat := _stat(path))]
+        marks = [_mark(run.path / name) for name in names]
         status = run.status()
         words = (status.state, status.step, status.num_steps, status.error, status.is_resumable)
         return f"{marks} {words}"
@@ -181,13 +178,10 @@ class Reports:
     def mark(self) -> int:
         """A number that changes with anything shown of any run; few files are read."""
         runs = sorted(self.folder.glob("*/config.yaml"))
-        files = [path.with_name(name) for path in runs for name in SHOWN_FILES]
-        stats = [
-            (status.st_mtime_ns, status.st_ino) if (status := _stat(f)) else None for f in files
-        ]
+        marks = [_mark(path.with_name(name)) for path in runs for name in SHOWN_FILES]
         active = [path for path, (_, one) in [*self._reported.items()] if one.status.is_active]
         states = [RunDir(path).status().state for path in active if path.exists()]  # may be killed
-        return hash((*runs, *stats, *states))
+        return hash((*runs, *marks, *states))
 
     def _follow(self, run: RunDir) -> _Followed:
         if run.path not in self._followed:
@@ -205,15 +199,15 @@ class Reports:
     def _newest(self, run: RunDir) -> dict[str, float | None]:
         """Reward and judge of the newest evaluation, read again only when the file has changed."""
         path = run.path / "metrics.jsonl"
-        stat = _stat(path)
-        if stat is None:
+        mark = _mark(path)
+        known, results = self._results.get(path, (None, {}))
+        if mark is None:
             return {}
-        key = (stat.st_size, stat.st_ino)
-        if self._results.get(path, ((0, 0), {}))[0] != key:
+        if mark != known:
             rows = [row for row in last_rows(path) if "eval/reward" in row]
-            kept = self._results.get(path, (key, {}))[1] if not rows else newest(rows[-1])
-            self._results[path] = (key, kept)
-        return self._results[path][1]
+            results = newest(rows[-1]) if rows else results
+            self._results[path] = (mark, results)
+        return results
 
 
 def newest(row: dict[str, Any]) -> dict[str, float | None]:
@@ -250,8 +244,10 @@ def seconds_per_step(rows: list[dict[str, Any]]) -> float | None:
     return median(gaps) if gaps else None
 
 
-def _stat(path: Path) -> Any:
+def _mark(path: Path) -> Mark | None:
+    """What changes with a file: time in nanoseconds, size, number; None without the file."""
     try:
-        return path.stat()
+        stat = path.stat()
     except FileNotFoundError:
         return None
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino

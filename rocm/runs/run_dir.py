@@ -1,25 +1,9 @@
 """The run directory: the only thing that the trainer and its readers share.
 
-    config.yaml      the settings; a continued run has more num_steps than at first
-    manifest.json    versions, seeds, hashes, the base model's reward mean and deviation
-    about.json       title, note, preset, when it was made: what a person says about the run
-    state.json       state, place in the queue, pid and start time of the trainer, heartbeat, step
-    launch.json      pid and start time of a trainer that was started but has not reported yet
-    stop.json        when a stop was asked for, and the seconds until it is enforced
-    lock, lease/     held by the trainer as long as it lives; lease/ works between machines
-    engine.json      the job that trains the run, if an engine does
-    control/         stop, save_now, sample_now: flag files that the trainer consumes
-    metrics.jsonl    one object per update, see docs/metrics.md
-    events.jsonl     started, resumed, checkpoint, sample, warning, strength, finished and others
-    samples/step_000000/       pictures, and manifest.json (written last) with file, prompt, seed
-    checkpoints/step_000000/   written under another name, then renamed: never half there
-    rewards/         copies of the user's own reward files, and files.json with their SHA-256
-    adapter/         the newest adapter in diffusers' LoRA layout
-    log.txt          what the trainer printed
-
-A run whose state says that it works but whose process is gone, and whose lock is free, reads as
-`interrupted`; that of another machine is alive by its lease. Nothing here knows torch, so the page
-can read a run while another process trains.
+docs/metrics.md, "The run directory", has its files, and how they are written and read. A run whose
+state says that it works but whose process is gone, and whose lock is free, reads as `interrupted`;
+that of another machine is alive by its lease. Nothing here knows torch, so the page can read a run
+while another process trains.
 """
 
 import json
@@ -30,7 +14,6 @@ from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
 import psutil
-from filelock import FileLock, Timeout
 
 from rocm.config import RunConfig
 from rocm.errors import MissingFile, RunError
@@ -250,7 +233,6 @@ class RunDir:
             step=record.get("step", 0),
             num_steps=record.get("num_steps", 0),
             pid=record.get("pid"),
-            heartbeat=record.get("heartbeat"),
             error=error,
             engine=record.get("engine") or "",
         )
@@ -278,9 +260,7 @@ class RunDir:
 
     def is_locked(self) -> bool:
         """Whether a trainer holds the run now, here or on another machine."""
-        try:
-            FileLock(self._file("lock"), thread_local=False).acquire(timeout=0).lock.release()
-        except Timeout:
+        if files.is_locked(self._file("lock")):
             return True
         claim = newest_claim(self.path)
         return claim.is_fresh and claim.host != host()
@@ -320,10 +300,6 @@ class RunDir:
         steps = self.sample_steps()
         pictures = self.pictures(steps[-1]) if steps else []
         return pictures[0]["path"] if pictures else None
-
-    def samples(self) -> dict[int, list[dict[str, Any]]]:
-        """All complete sets of previews by step."""
-        return {step: self.pictures(step) for step in self.sample_steps()}
 
     def checkpoints(self) -> list[Path]:
         """Complete checkpoints, oldest first."""

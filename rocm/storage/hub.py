@@ -179,11 +179,11 @@ def _silent_bar() -> type:
     """A progress bar that shows nothing: asking for a size is no download."""
     from huggingface_hub.utils import tqdm
 
-    return type("SilentBar", (tqdm,), {"__init__": _disabled})
+    class SilentBar(tqdm):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **{**options, "disable": True})
 
-
-def _disabled(bar: Any, *arguments: Any, **options: Any) -> None:
-    super(type(bar), bar).__init__(*arguments, **{**options, "disable": True})
+    return SilentBar
 
 
 def asked(name: str, question: Callable[[], Answer], done: str = "downloaded") -> Answer:

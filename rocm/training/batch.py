@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from rocm.algorithms.policy_gradient import PolicyObjective
 from rocm.algorithms.problem import Problem
 from rocm.algorithms.rocm import Objective
 from rocm.algorithms.trajectory import batch_noise
@@ -115,37 +116,27 @@ def text_features(setup: Setup, prompts: Sequence[str]) -> Tensor:
 def measurements(
     rewards: Sequence[Tensor],
     scores: Sequence[dict[str, Tensor]],
-    divergences: Sequence[Tensor | None],
+    objectives: Sequence[Objective | PolicyObjective],
     num_inference_steps: int,
 ) -> dict[str, float]:
-    """Means over the pictures of an update: `reward`, its parts, `divergence` and its N steps.
+    """Means over an update: `reward`, its parts, `divergence`, its N steps, `kl_nats` and `loss`.
 
-    Of each batch: rewards (B,), raw scores (B,) by name, and divergences (K, B) of the first K <= N
-    steps, the others counting as 0, or None without a reference.
+    Of each batch: rewards (B,), raw scores (B,) by name, and the objective, whose divergences
+    (K, B) are those of the first K <= N steps, the others counting as 0; none without a reference.
     """
     row = {"reward": torch.cat(list(rewards)).mean().item()}
     for name in scores[0]:
         row[f"reward/{name}"] = torch.cat([part[name] for part in scores]).mean().item()
-    known = [values for values in divergences if values is not None]
-    if not known:
-        return row
-    by_step = torch.cat(known, dim=1).mean(1).tolist()
-    row["divergence"] = sum(by_step)
-    for n, value in enumerate(by_step + [0.0] * (num_inference_steps - len(by_step))):
-        row[f"divergence/step_{n}"] = value
-    return row
-
-
-def objective_row(
-    objectives: Sequence[Objective], scores: Sequence[dict[str, Tensor]], num_inference_steps: int
-) -> dict[str, float]:
-    """`measurements` of an update by back-propagation, with `kl_nats` and `loss`."""
-    rewards, divergences = zip(
-        *((objective.rewards, objective.divergences) for objective in objectives), strict=True
-    )
-    row = measurements(rewards, scores, divergences, num_inference_steps)
-    row["kl_nats"] = torch.stack([objective.kl_nats for objective in objectives]).mean().item()
-    row["loss"] = torch.stack([objective.loss.detach() for objective in objectives]).mean().item()
+    divergences = [one.divergences for one in objectives if one.divergences is not None]
+    if divergences:
+        by_step = torch.cat(divergences, dim=1).mean(1).tolist()
+        row["divergence"] = sum(by_step)
+        for n, value in enumerate(by_step + [0.0] * (num_inference_steps - len(by_step))):
+            row[f"divergence/step_{n}"] = value
+    nats = [one.kl_nats for one in objectives if one.kl_nats is not None]
+    if nats:
+        row["kl_nats"] = torch.stack(nats).mean().item()
+    row["loss"] = torch.stack([one.loss.detach() for one in objectives]).mean().item()
     return row
 
 

@@ -185,22 +185,15 @@ def _training_state(learner: Learner) -> bytes:
 
 def _verified_step(folder: Path, older: list[Path]) -> int:
     summary = read_json(folder / SUMMARY)
-    if not isinstance(summary, dict) or not {"step", "files"} <= set(summary):
-        summary = None
-    for name, expected in (summary or {}).get("files", {}).items():
-        path = folder / name
-        if not path.is_file() or _fingerprint(path) != expected:
-            summary = None
-            break
-    if summary is None:
-        usable = [earlier.name for earlier in older if (earlier / TRAINING_STATE).is_file()]
-        advice = (
-            f"Delete that folder to resume from {usable[-1]}."
-            if usable
-            else "No older checkpoint can be resumed; start a new run."
-        )
-        raise RunError(f"{folder} is damaged: a file is missing, cut short or changed. {advice}")
-    return summary["step"]
+    if isinstance(summary, dict) and {"step", "files"} <= summary.keys():
+        files = {folder / name: expected for name, expected in summary["files"].items()}
+        if all(path.is_file() and _fingerprint(path) == files[path] for path in files):
+            return summary["step"]
+    usable = [earlier.name for earlier in older if (earlier / TRAINING_STATE).is_file()]
+    advice = "No older checkpoint can be resumed; start a new run."
+    if usable:
+        advice = f"Delete that folder to resume from {usable[-1]}."
+    raise RunError(f"{folder} is damaged: a file is missing, cut short or changed. {advice}")
 
 
 def _fingerprint(path: Path) -> dict[str, int | str]:

@@ -17,7 +17,7 @@ from rocm.algorithms.trajectory import gradient_path
 from rocm.models.consistency import Passes
 from rocm.models.flat_lora import FlatAdamW
 from rocm.rewards.base import Mixture
-from rocm.training.batch import Batch, draw_batches, objective_row, problem_of, text_features
+from rocm.training.batch import Batch, draw_batches, measurements, problem_of, text_features
 from rocm.training.setup import Setup
 
 NUM_REHEARSALS = 2
@@ -59,16 +59,12 @@ class Measured:
 class Recording:
     """One update over tensors that keep their place; `is_rehearsal` 1 changes no weights."""
 
-    lr: Tensor
-    beta: Tensor
-    is_rehearsal: Tensor
-
     def __init__(self, setup: Setup, mixture: Mixture, given: Sequence[Given]):
         """Allocate places for what each batch is given; the adapter is one vector."""
         config, model = setup.config, setup.model
         self._setup, self._optimizer = setup, _on_device(setup.learner.optimizer)
         self._given = [batch.copy() for batch in given]
-        numbers = [torch.zeros((), device=model.device) for _ in range(3)]
+        numbers = (torch.zeros((), device=model.device) for _ in range(3))
         self.lr, self.beta, self.is_rehearsal = numbers
         self._penalty = replace(setup.penalty, live_beta=self.beta)
         num = config.num_inference_steps
@@ -163,9 +159,10 @@ def recorded_update(setup: Setup, mixture: Mixture, step: int) -> dict[str, floa
     recording = recorded[settings, way]
     recording.fill(given, setup.learner.optimizer.param_groups[0]["lr"], setup.penalty.weight)
     measured = recording.repeat()
-    row = objective_row(measured.objectives, measured.scores, config.num_inference_steps)
-    return row | {
-        "reward_queries": sum(len(objective.rewards) for objective in measured.objectives),
+    objectives, num = measured.objectives, config.num_inference_steps
+    rewards = [objective.rewards for objective in objectives]
+    return measurements(rewards, measured.scores, objectives, num) | {
+        "reward_queries": sum(map(len, rewards)),
         "grad_norm": measured.grad_norm.item(),
     }
 

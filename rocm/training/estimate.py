@@ -1,14 +1,8 @@
 """Estimates of a run's time and memory, from earlier runs.
 
-The unit is one network pass over one picture, back-propagated through. An update of ROCM does N of
-them for the policy (2 N with ref_grad detach and beta > 0), one decoding counted as a pass and N
-for the reference, of which the first has no backward pass (all of them with ref_grad other than
-exact or beta 0); hybrid N - 1 more. A policy gradient draws (N), compares with the reference (N,
-where it needs one) and decodes without a gradient, which costs FORWARD_SHARE of a pass, and does N
-in each inner epoch, which are all that it keeps. Time and activations are taken as proportional to
-that, with CALL_PICTURES more pictures in the time of a batch of the embedded model, whose networks
-are so small that a call costs time of its own; memory has a part besides that does not grow
-(libraries, weights).
+The unit is one network pass over one picture, back-propagated through; docs/settings.md, "Time and
+memory", counts those of every algorithm. Time and activations are taken as proportional to them;
+memory has a part besides that does not grow (libraries, weights).
 """
 
 from dataclasses import dataclass

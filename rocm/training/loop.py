@@ -70,23 +70,30 @@ def train(run: RunDir, resume: bool = False, ranks: Ranks = ALONE) -> Iterator[P
             yield from _train(run, resume, ranks)
         except LeaseLost:  # the run is another process's: not a word into it
             raise
-        except RocmError as error:
-            _fail(run, str(error))
-            raise
-        except RuntimeError as error:
-            if not is_memory_full(error):
-                _fail(run, f"{type(error).__name__}: {error}. log.txt has the details.")
-                raise
-            sentence = (
-                "The memory is too small to load what the settings name, or to draw "
-                f"{EVALUATION_BATCH} pictures at a time ({str(error).splitlines()[0]}) Close other "
-                "programs, or take a smaller model or fewer rewards, and start again."
-            )
-            _fail(run, sentence)
-            raise TrainingError(sentence) from error
         except Exception as error:
-            _fail(run, f"{type(error).__name__}: {error}. log.txt has the details.")
+            sentence = _reason(error)
+            run.append_event("failed", message=sentence)
+            run.write_state("failed", error=sentence)
+            if _is_memory_full(error):
+                raise TrainingError(sentence) from error
             raise
+
+
+def _is_memory_full(error: Exception) -> bool:
+    return isinstance(error, RuntimeError) and is_memory_full(error)
+
+
+def _reason(error: Exception) -> str:
+    """Why a run has failed, in a sentence for its reader."""
+    if isinstance(error, RocmError):
+        return str(error)
+    if _is_memory_full(error):
+        return (
+            "The memory is too small to load what the settings name, or to draw "
+            f"{EVALUATION_BATCH} pictures at a time ({str(error).splitlines()[0]}) Close other "
+            "programs, or take a smaller model or fewer rewards, and start again."
+        )
+    return f"{type(error).__name__}: {error}. log.txt has the details."
 
 
 def follow(ranks: Ranks) -> None:
@@ -309,8 +316,3 @@ def _check(session: _Session, row: dict[str, Any]) -> None:
                 f"The {name} is not finite in update {row['step']}. The adapter of {kept} is kept. "
                 "Lower learning_rate, raise beta, or set precision=fp32, and start again."
             )
-
-
-def _fail(run: RunDir, sentence: str) -> None:
-    run.append_event("failed", message=sentence)
-    run.write_state("failed", error=sentence)

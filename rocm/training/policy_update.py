@@ -56,18 +56,16 @@ def policy_update(setup: Setup, mixture: Mixture, step: int) -> dict[str, float]
     for epoch in range(config.inner_epochs):
         objectives, grad_norm = _descend(setup, drawn, scored)
         if epoch == 0:
-            row = _measurements(drawn, objectives, config.num_inference_steps)
-            row["reward_queries"] = sum(len(draw.rewards) for draw in drawn)
+            rewards = [draw.rewards for draw in drawn]
+            scores = [draw.scores for draw in drawn]
+            row = measurements(rewards, scores, objectives, config.num_inference_steps)
+            row["reward_queries"] = sum(map(len, rewards))
             scored = [
                 replace(episode, old_log_probs=objective.log_probs)
                 for episode, objective in zip(scored, objectives, strict=True)
             ]
         norms.append(grad_norm)
-        clipped = [
-            objective.clip_fraction
-            for objective in objectives
-            if objective.clip_fraction is not None
-        ]
+        clipped = [one.clip_fraction for one in objectives if one.clip_fraction is not None]
         if clipped:
             row["clip_fraction"] = torch.stack(clipped).mean().item()
         if not math.isfinite(grad_norm) and not setup.learner.scaler.is_enabled():
@@ -195,19 +193,3 @@ def _descend(
         objectives.append(objective)
     setup.ranks.average_gradients(learner.parameters)
     return objectives, learner.descend(config.max_grad_norm)
-
-
-def _measurements(
-    drawn: Sequence[Drawn], objectives: Sequence[PolicyObjective], num_inference_steps: int
-) -> dict[str, float]:
-    row = measurements(
-        [draw.rewards for draw in drawn],
-        [draw.scores for draw in drawn],
-        [objective.divergences for objective in objectives],
-        num_inference_steps,
-    )
-    nats = [objective.kl_nats for objective in objectives if objective.kl_nats is not None]
-    if nats:
-        row["kl_nats"] = torch.stack(nats).mean().item()
-    row["loss"] = torch.stack([objective.loss.detach() for objective in objectives]).mean().item()
-    return row

@@ -1,9 +1,7 @@
-"""A table of preferences between pictures, as people gave them: prompt, seed, winner, loser.
+"""A table of preferences between pictures, as people gave them; without torch.
 
-A row says that of two pictures of one prompt and one noise seed the picture of `winner` was
-preferred to that of `loser`. Each is `base` or the folder of an adapter, so that the
-generation can be repeated with its noise, step by step. A column `loser_seed` is the seed of the
-loser's picture where it is another one. Without torch.
+Its columns are in docs/settings.md, "Preferences". They name who drew each picture and with which
+noise, so that the generation can be repeated step by step.
 """
 
 import csv
@@ -40,10 +38,9 @@ def load_preferences(
 ) -> tuple[Preference, ...]:
     """Read and check a table of preferences, in order.
 
-    It is a .csv file with a header, or a .jsonl file with an object per line; other columns are
-    ignored. Adapters have the names of `find_adapter`, whose runs are in `runs`, or are folders
-    relative to the table's. No row may use a prompt of `held_out`. Raises `MissingFile` without the
-    file, and `ConfigError` with the line of a value that is not allowed.
+    Adapters have the names of `find_adapter`, whose runs are in `runs`, or are folders relative to
+    the table's. No row may use a prompt of `held_out`. Raises `MissingFile` without the file, and
+    `ConfigError` with the line of a value that is not allowed.
     """
     path = Path(os.path.expanduser(source))
     preferences = []

@@ -53,18 +53,9 @@ def problems(
             config, is_cuda=config.device != "cpu" and card_mb("memory.free") is not None
         ),
     ]
-    sentences = [_sentence(check) for check in [*checks, *checks_here * is_here]]
-    sentences.append(_judge_is_trained(config))
-    sentences += [_no_card(config), _too_large(config, forecast)] * is_here
-    return list(dict.fromkeys(sentence for sentence in sentences if sentence))
-
-
-def free_memory_mb(device: str) -> tuple[float, str]:
-    """Memory that a trainer may take now, in MB, and whose it is: the card's or the machine's."""
-    card = None if device == "cpu" else card_mb("memory.free")
-    if card is not None:
-        return card, "the GPU"
-    return psutil.virtual_memory().available / 1e6, "this machine"
+    checks += [*checks_here * is_here, lambda: _check_judge(config)]
+    checks += [lambda: _check_card(config), lambda: _check_memory(config, forecast)] * is_here
+    return list(dict.fromkeys(filter(None, map(_sentence, checks))))
 
 
 def _named(config: RunConfig) -> list[tuple[str, Callable[[str], str]]]:
@@ -95,37 +86,33 @@ def _sentence(check: Callable[[], object]) -> str:
     return ""
 
 
-def _judge_is_trained(config: RunConfig) -> str:
-    try:
-        trained = parse_mixture(config.reward)
-    except RocmError:
-        return ""
+def _check_judge(config: RunConfig) -> None:
+    trained = parse_mixture(config.reward)
     for setting, name in (("judge", config.judge), ("audit", audited(config))):
         if name and name in trained:
-            return (
+            raise ConfigError(
                 f"{setting}={name} is also trained, so nothing is held out. "
                 f"Choose another {setting}, or leave it empty."
             )
-    return ""
 
 
-def _no_card(config: RunConfig) -> str:
-    if config.device != "cuda" or card_mb("memory.free") is not None:
-        return ""
-    return "device=cuda, but no CUDA device is visible. Use device=cpu or auto."
+def _check_card(config: RunConfig) -> None:
+    if config.device == "cuda" and card_mb("memory.free") is None:
+        raise ConfigError("device=cuda, but no CUDA device is visible. Use device=cpu or auto.")
 
 
-def _too_large(config: RunConfig, forecast: Estimate) -> str:
+def _check_memory(config: RunConfig, forecast: Estimate) -> None:
     if forecast.memory_mb is None or config.gradient_checkpointing != "off":
-        return ""  # with recomputation a batch takes little more than one pass
-    free_mb, whose = free_memory_mb(config.device)
-    if forecast.memory_mb <= free_mb:
-        return ""
-    return (
-        f"batch_size={config.batch_size} needs about {forecast.memory_mb:,.0f} MB, and {whose} has "
-        f"{free_mb:,.0f} MB free. Lower batch_size and raise gradient_accumulation, or set "
-        "gradient_checkpointing=auto."
-    )
+        return  # with recomputation a batch takes little more than one pass
+    free_mb, whose = None if config.device == "cpu" else card_mb("memory.free"), "the GPU"
+    if free_mb is None:
+        free_mb, whose = psutil.virtual_memory().available / 1e6, "this machine"
+    if forecast.memory_mb > free_mb:
+        raise ConfigError(
+            f"batch_size={config.batch_size} needs about {forecast.memory_mb:,.0f} MB, and {whose} "
+            f"has {free_mb:,.0f} MB free. Lower batch_size and raise gradient_accumulation, or set "
+            "gradient_checkpointing=auto."
+        )
 
 
 BFLOAT16_SINCE = 8.0  # compute capability of Ampere; older cards emulate it slowly or not at all

@@ -200,13 +200,17 @@ def prepare(
     if isinstance(learner.optimizer, FlatAdamW) and model.dtype != torch.float32:
         lender = Lender(model.pipeline.unet, learner.optimizer, model.dtype)
         model = replace(model, lender=lender)
+    decoder = None
+    if config.decoder:
+        dtype, channels = model.pipeline.vae.dtype, model.latent_shape[0]
+        decoder = load_decoder(config.decoder, model.device, dtype, channels)
     return Setup(
         config,
         model,
         learner,
         TrainingData(prompts, preferences, _load_adapters(model, preferences)),
         RewardSet(rewards, weights, config.standardize),
-        Execution(economy, _decoder(config, model)),
+        Execution(economy, decoder),
     )
 
 
@@ -223,12 +227,10 @@ def _learner(
     )
     scaler = torch.amp.GradScaler(model.device.type, enabled=config.precision == "fp16")
     statistics = PromptStatistics(config.prompt_window, config.prompt_min_count)
+    control = BetaControl(Budget(config.kl_budget)) if config.beta == AUTO else None
     critic = _critic(config, model)
-    if config.beta != AUTO:
-        return Learner(parameters, optimizer, scaler, statistics, critic)
-    control = BetaControl(Budget(config.kl_budget))
     learner = Learner(parameters, optimizer, scaler, statistics, critic, control)
-    if config.is_judge_steering:
+    if control is not None and config.is_judge_steering:
         control.clean, control.clean_budget = learner.snapshot(), control.budget
     return learner
 
@@ -238,15 +240,6 @@ def _check_machine(config: RunConfig, device: torch.device, num_processes: int =
     version = torch.cuda.get_device_capability() if is_cuda else None
     check_precision(config, float("{}.{}".format(*version)) if version else None)
     check_recording(config, is_cuda, num_processes)
-
-
-def _decoder(config: RunConfig, model: ConsistencyModel) -> Callable[[Tensor], Tensor] | None:
-    """The tiny decoder that the settings name, in the number format of the model's own."""
-    if not config.decoder:
-        return None
-    return load_decoder(
-        config.decoder, model.device, model.pipeline.vae.dtype, model.latent_shape[0]
-    )
 
 
 def _critic(config: RunConfig, model: ConsistencyModel) -> Critic | None:

@@ -1,10 +1,7 @@
 """`beta: auto`: when a budget of the KL begins, moves, falls back, and what is kept at the end.
 
-The controller itself is `rocm.algorithms.budget`. It is steered by looks: half as many pictures as
-an evaluation has, of training prompts with noise that nothing else draws, so that the evaluation
-prompts stay held out. A look scores the adapter as it is and as it was when the judge stood best
-(`clean`), on the same noise. The budget follows the rise of the reward. If the judge has fallen
-(`rocm.algorithms.sequential`), the run goes back there and keeps that KL as its budget.
+The controller is `rocm.algorithms.budget`, the test of the judge `rocm.algorithms.sequential`, and
+docs/math.md, "A budget instead of a beta", has the whole procedure with its looks and its ratchet.
 Every process does the same with the same figures.
 """
 

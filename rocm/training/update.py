@@ -18,7 +18,7 @@ from rocm.distributed import OthersFull, merged
 from rocm.errors import TrainingError
 from rocm.models.memory import used_mb
 from rocm.rewards.base import Mixture
-from rocm.training.batch import Batch, draw_batches, make_problem, objective_row, picture_generators
+from rocm.training.batch import Batch, draw_batches, make_problem, measurements, picture_generators
 from rocm.training.cuda_graph import recorded_update
 from rocm.training.memory import full_memory
 from rocm.training.policy_update import policy_update
@@ -107,7 +107,8 @@ def backprop_update(setup: Setup, mixture: Mixture, step: int) -> dict[str, floa
         for drawn in chain([objective], again):
             learner.scaler.scale(drawn.loss / share).backward()
             num_queries += len(drawn.rewards)
-    row = objective_row(objectives, parts, config.num_inference_steps)
+    rewards = [objective.rewards for objective in objectives]
+    row = measurements(rewards, parts, objectives, config.num_inference_steps)
     setup.ranks.average_gradients(learner.parameters)
     return row | {"reward_queries": num_queries, "grad_norm": learner.descend(config.max_grad_norm)}
 

@@ -6,7 +6,6 @@ import pytest
 
 from rocm.cli import campaign
 from rocm.cli.campaign import Plan, null_votes
-from rocm.cli.main import main
 from rocm.study.archive.learning import gather
 from rocm.study.design import lifecycle
 from tests.study.voted import voted
@@ -26,11 +25,6 @@ def test_nulls_answer_the_same_showings_without_looking(tmp_path):
     for made in (left, coin):
         shown = [(vote.trial, vote.image_a, vote.image_b, vote.left_is) for vote in made.votes]
         assert shown == [(v.trial, v.image_a, v.image_b, v.left_is) for v in lesson.votes]
-
-
-def test_budgets_of_the_other_campaign_are_refused(capsys):
-    assert main(["reproduce", "loop", "--quick", "--queries-per-run", "32"]) == 2
-    assert "reproduce tiny" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -83,6 +83,6 @@ def test_choices_are_the_base_the_shipped_and_runs_by_title_newest_first(run):
     run.describe(title="bright apples")
     names = ["base", *shipped_adapters(), "run:newer", "run:mine-1"]
     choices = adapter_choices(run.path.parent)
-    assert [choice.name for choice in choices] == names
-    assert choices[-1].label == "bright apples (mine-1)"
-    assert all("(shipped)" in choice.label for choice in choices[1:-2])
+    assert [name for _, name in choices] == names
+    assert choices[-1][0] == "bright apples (mine-1)"
+    assert all("(shipped)" in label for label, _ in choices[1:-2])

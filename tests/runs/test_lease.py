@@ -13,6 +13,7 @@ import pytest
 from rocm.config import RunConfig
 from rocm.errors import RunError
 from rocm.runs import lease
+from rocm.runs.engines.base import Job
 from rocm.runs.lease import Lease, LeaseLost, newest_claim
 from rocm.runs.repair import repair
 from rocm.runs.run_dir import RunDir
@@ -154,8 +155,7 @@ def test_a_run_of_another_machine_is_lost_only_when_its_sign_of_life_is_old(run,
 def test_without_a_sign_of_life_an_engine_decides(run, word, state):
     run.mark_waiting("slurm")
     run.write_state("running")
-    job = {"engine": "slurm", "job": "7_0", "word": word, "script": ""}
-    write_atomic(run.path / "engine.json", json.dumps({**job, "attempt": 0}))
+    Job("slurm", "7_0", word).write(run)
     assert run.status().state == state
     with run.acquire_lock():
         run.write_state("running")
@@ -168,8 +168,7 @@ def test_a_time_to_come_does_not_keep_a_dead_run_alive(run):
     claim = run.path / "lease" / "000001.json"
     claim.parent.mkdir()
     claim.write_text(json.dumps({"host": "node1", "pid": 7, "time": time.time() + 86_400}))
-    job = {"engine": "slurm", "job": "7_0", "word": "silent", "script": "", "attempt": 0}
-    write_atomic(run.path / "engine.json", json.dumps(job))
+    Job("slurm", "7_0", "silent").write(run)
     assert run.status().state == "lost"
 
 

@@ -83,7 +83,7 @@ def test_a_deleted_run_goes_to_the_bin_and_comes_back_whole(studio, run):
     assert [path for path in after if path.name != "lock"] == before
     assert studio.runs.deleted() == []
     studio.runs.delete("mine")
-    assert studio.runs.bin.empty() == 1
+    assert studio.runs.empty_bin() == 1
     assert studio.runs.deleted() == []
 
 

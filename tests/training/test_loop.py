@@ -1,6 +1,5 @@
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from functools import partial
 
@@ -21,24 +20,26 @@ from rocm.training.estimate import FORWARD_SHARE, passes
 from rocm.training.loop import train
 from rocm.training.setup import set_up
 from rocm.training.update import batch_objective, update
-from tests.training.choices import ALGORITHMS, D3PO, DPOK, HYBRID, REBEL, RLCM
+from tests.generation.conftest import wait_until
+from tests.training.choices import (
+    ALGORITHMS,
+    D3PO,
+    DPOK,
+    HYBRID,
+    REBEL,
+    RLCM,
+    adapter,
+    assert_same,
+    each_algorithm,
+    measured,
+    train_in_two,
+)
 
 MakeRun = Callable[..., RunDir]
-each_algorithm = pytest.mark.parametrize("settings", ALGORITHMS.values(), ids=ALGORITHMS)
 
 
 def finish(run: RunDir, resume: bool = False) -> list[dict]:
     return [progress.row for progress in train(run, resume)]
-
-
-def measured(run: RunDir) -> list[dict]:
-    """The rows of a run without what the clock decides."""
-    clock = ("time", "seconds", "images_per_s", "memory_mb")
-    return [{key: row[key] for key in row if key not in clock} for row in run.metrics()]
-
-
-def adapter(run: RunDir) -> dict[str, torch.Tensor]:
-    return load_file(run.path / "adapter" / WEIGHTS)
 
 
 def test_a_run_raises_its_reward_and_leaves_the_whole_contract(new_run):
@@ -53,14 +54,16 @@ def test_a_run_raises_its_reward_and_leaves_the_whole_contract(new_run):
     parts = rows[10]["divergence/step_0"] + rows[10]["divergence/step_1"]
     assert rows[10]["divergence"] == pytest.approx(parts)
     assert run.status().state == "finished"
-    assert sorted(run.samples()) == [0, 5, 10]
+    assert run.sample_steps() == [0, 5, 10]
     assert [folder.name for folder in run.checkpoints()][-1] == "step_000010"
     kinds = [event["kind"] for event in run.events()]
     assert (kinds[0], kinds[-1]) == ("started", "finished")
     assert run.manifest()["base_scores"]["colorfulness"]["deviation"] > 0
     assert run.manifest()["base_reward"]["deviation"] == pytest.approx(1, rel=1e-4)
-    named = [[(one["prompt"], one["seed"]) for one in shown] for shown in run.samples().values()]
-    assert named[0] == named[1] == named[2]
+    first, *later = (
+        [(one["prompt"], one["seed"]) for one in run.pictures(step)] for step in (0, 5, 10)
+    )
+    assert later == [first, first]
 
 
 @pytest.mark.slow
@@ -68,15 +71,8 @@ def test_a_run_raises_its_reward_and_leaves_the_whole_contract(new_run):
 def test_resumed_equals_straight_through_bit_for_bit(new_run, settings):
     straight, broken = (new_run(name, num_steps=3, **settings) for name in ("straight", "broken"))
     finish(straight)
-    for progress in train(broken):
-        if progress.step == 1:
-            broken.request("stop")
-    assert broken.status().state == "stopped"
-    assert broken.status().step < 3
-    finish(broken, resume=True)
-    assert measured(broken) == measured(straight)
-    for name, weights in adapter(straight).items():
-        assert torch.equal(adapter(broken)[name], weights), name
+    train_in_two(broken, stop_at=1)
+    assert_same(broken, straight)
 
 
 @pytest.mark.slow
@@ -158,17 +154,14 @@ def test_kill_9_loses_nothing_that_was_checkpointed(new_run):
     run = new_run("run", num_steps=500, eval_every=5)
     command = [sys.executable, "-m", "rocm", "train", "--resume", str(run.path)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while len(run.metrics()) < 8 and time.monotonic() < deadline:
-        time.sleep(0.05)
+    wait_until(lambda: len(run.metrics()) >= 8, 120)
     process.kill()
     process.wait()
     status, rows = run.status(), measured(run)
     assert status.state == "interrupted"
     assert status.is_resumable
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    while len(run.metrics()) < len(rows) + 3 and time.monotonic() < deadline:
-        time.sleep(0.05)
+    wait_until(lambda: len(run.metrics()) >= len(rows) + 3, 120)
     process.terminate()
     assert process.wait(60) == 0
     assert measured(run)[: len(rows)] == rows
@@ -340,5 +333,4 @@ def test_stop_on_warning_keeps_the_checkpoint_that_the_judge_liked_best(new_run,
     assert run.events()[-1]["adapter_step"] == 2
     assert run.status().state == "stopped"
     best = load_file(run.checkpoint_dir(2) / WEIGHTS)
-    for name, weights in adapter(run).items():
-        assert torch.equal(best[name], weights)
+    assert all(torch.equal(best[name], weights) for name, weights in adapter(run).items())

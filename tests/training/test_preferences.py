@@ -24,7 +24,7 @@ def folder(tmp_path):
 
 
 def load(folder, text, name="table.csv", held_out=()):
-    (folder / name).write_text(text, encoding="utf-8")
+    (folder / name).write_bytes(text if isinstance(text, bytes) else text.encode())
     return load_preferences(str(folder / name), held_out)
 
 
@@ -104,16 +104,11 @@ def test_a_bad_row_is_named_with_its_line(folder, row, words):
         ("table.jsonl", "[1]\n", "Line 1 of .* is not a JSON object. Write lines like"),
         ("table.jsonl", ROW | {"seed": True}, "seed=True is not a whole number"),
         ("table.jsonl", ROW | {"prompt": 5}, "prompt=5 is not text"),
+        ("table.csv", HEADER.encode() + b"\xe9t\xe9,0,mine,base\n", "is not in UTF-8"),
     ],
 )
 def test_a_file_that_is_no_such_table_is_said(folder, name, text, words):
     with pytest.raises(ConfigError, match=words):
-        load(folder, text if isinstance(text, str) else json.dumps(text), name)
-
-
-def test_files_that_are_not_there_or_not_text_are_said(folder):
+        load(folder, json.dumps(text) if isinstance(text, dict) else text, name)
     with pytest.raises(MissingFile, match=r"none\.csv does not exist"):
         load_preferences(str(folder / "none.csv"), ())
-    (folder / "latin.csv").write_bytes(HEADER.encode() + b"\xe9t\xe9,0,mine,base\n")
-    with pytest.raises(ConfigError, match="is not in UTF-8"):
-        load_preferences(str(folder / "latin.csv"), ())

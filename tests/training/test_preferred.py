@@ -19,6 +19,7 @@ from rocm.training.batch import draw_batches
 from rocm.training.loop import train
 from rocm.training.policy_update import ADVANTAGES, draw_episode, policy_update
 from rocm.training.setup import set_up
+from tests.training.choices import assert_same, train_in_two
 
 MakeRun = Callable[..., RunDir]
 ROWS = [("a red apple", 3, "mine", "base"), ("a blue whale", 4, "base", "mine")]
@@ -102,13 +103,5 @@ def test_training_on_a_table_leaves_its_adapters_as_they_are_and_resumes(new_run
 
     straight, broken = new_run("straight", **settings), new_run("broken", **settings)
     list(train(straight))
-    for progress in train(broken):
-        if progress.step == 1:
-            broken.request("stop")
-    list(train(broken, resume=True))
-    clock = ("time", "seconds", "images_per_s", "memory_mb")
-    rows = [
-        [{key: row[key] for key in row if key not in clock} for row in run.metrics()]
-        for run in (straight, broken)
-    ]
-    assert rows[0] == rows[1]
+    train_in_two(broken, stop_at=1)
+    assert_same(broken, straight)

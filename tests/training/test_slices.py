@@ -8,14 +8,7 @@ from rocm.errors import RunError
 from rocm.runs.slices import PAUSED, Slices
 from rocm.training.loop import train
 from rocm.training.slices import train_slice
-
-
-def figures(run):
-    left_out = ("time", "seconds", "images_per_s", "memory_mb")
-    return [
-        {name: value for name, value in row.items() if not name.startswith(left_out)}
-        for row in run.metrics()
-    ]
+from tests.training.choices import assert_same
 
 
 def test_slices_that_end_at_once_make_an_update_each_and_the_same_run(new_run):
@@ -23,7 +16,7 @@ def test_slices_that_end_at_once_make_an_update_each_and_the_same_run(new_run):
     list(train(whole))
     states = [train_slice(str(sliced.path), seconds=0) for _ in range(5)]
     assert states == [PAUSED] * 4 + ["finished"]
-    assert figures(sliced) == figures(whole)
+    assert_same(sliced, whole)
     assert sliced.status().step == len(sliced.checkpoints()) - 1 == 4
 
 

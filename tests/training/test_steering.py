@@ -1,7 +1,5 @@
 """`beta: auto` in runs of a few updates: budget, ratchet, strength, held-out prompts, resume."""
 
-from concurrent.futures import ThreadPoolExecutor
-
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -15,10 +13,9 @@ from rocm.training.loop import train
 from rocm.training.setup import set_up
 from rocm.training.steering import look
 from rocm.training.update import update
-from tests.training.choices import ALGORITHMS
-from tests.training.threads import pair
+from tests.training.choices import adapter, assert_same, each_algorithm, measured, train_in_two
+from tests.training.threads import by_both, set_up_pair
 
-CLOCK = ("time", "seconds", "images_per_s", "memory_mb")
 SIZE = 4 * 8 * 8  # elements of a latent
 # The start ends with the first KL above a quarter of this.
 HELD = {"beta": "auto", "kl_budget": 1e-3}
@@ -49,43 +46,27 @@ def world(monkeypatch):
     return make
 
 
-def measured(run):
-    return [{key: row[key] for key in row if key not in CLOCK} for row in run.metrics()]
-
-
 def warned(run):
     return [event["warning"] for event in run.events() if event["kind"] == "warning"]
 
 
-def weights(folder):
-    return load_file(folder / WEIGHTS)
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("settings", ALGORITHMS.values(), ids=ALGORITHMS)
+@each_algorithm
 def test_every_algorithm_resumes_its_controller_bit_for_bit(new_run, settings):
     straight, broken = (new_run(name, **settings, **HELD) for name in ("straight", "broken"))
     list(train(straight))
-    for progress in train(broken):
-        if progress.step == 2:
-            broken.request("stop")
-    list(train(broken, resume=True))
-    assert measured(broken) == measured(straight)
+    train_in_two(broken, stop_at=2)
+    assert_same(broken, straight)
     betas = [row["beta"] for row in measured(straight)[1:]]
     assert betas[0] == 0 < betas[-1]
 
 
 @pytest.mark.slow
 def test_a_steered_run_resumes_bit_for_bit(new_run):
-    runs = [new_run(name, **STEERED) for name in ("straight", "broken")]
-    list(train(runs[0]))
-    for progress in train(runs[1]):
-        if progress.step == 13:
-            runs[1].request("stop")
-    list(train(runs[1], resume=True))
-    assert measured(runs[0]) == measured(runs[1])
-    one, other = (weights(run.path / "adapter") for run in runs)
-    assert all(torch.equal(one[name], other[name]) for name in one)
+    straight, broken = (new_run(name, **STEERED) for name in ("straight", "broken"))
+    list(train(straight))
+    train_in_two(broken, stop_at=13)
+    assert_same(broken, straight)
 
 
 def test_the_budget_follows_the_reward_while_the_judge_rises_with_it(new_run, world):
@@ -118,7 +99,7 @@ def test_a_judge_that_falls_takes_the_run_back_and_its_strength_down(new_run, wo
     assert rows[-1]["kl_budget"] < rows[back[0]]["kl_budget"]
     assert {"nothing-to-gain", "turned-down"} <= set(warned(run))
     assert run.events()[-1]["strength"] == 0.25
-    kept, last = weights(run.path / "adapter"), weights(run.checkpoint_dir(16))
+    kept, last = adapter(run), load_file(run.checkpoint_dir(16) / WEIGHTS)
     for key, value in last.items():
         factor = 0.25 if "lora_B" in key or "lora.up" in key else 1
         torch.testing.assert_close(kept[key], factor * value)
@@ -162,9 +143,7 @@ def test_looks_draw_no_evaluation_prompt_and_have_noise_of_their_own(small_confi
 def test_two_processes_look_at_the_pictures_of_one(small_config):
     config = small_config(**STEERED)
     alone = look(set_up(config), 4)
-    with ThreadPoolExecutor(2) as pool:
-        found = list(pool.map(look, [set_up(config, (), ranks) for ranks in pair()], (4, 4)))
-    for one in found:
+    for one in by_both(look, set_up_pair(config), 4):
         torch.testing.assert_close(one, alone)
 
 
@@ -181,8 +160,7 @@ def steered(setup):
 @pytest.mark.slow
 def test_two_processes_steer_alike(small_config):
     config = small_config(**STEERED, batch_size=4)
-    with ThreadPoolExecutor(2) as pool:
-        one, other = pool.map(steered, [set_up(config, (), ranks) for ranks in pair()])
+    one, other = by_both(steered, set_up_pair(config))
     assert one["budget"]["beta0"] > 0
     assert one["clean_step"] == other["clean_step"]
     for name in ("budget", "watch", "clean_budget"):

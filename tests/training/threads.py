@@ -1,12 +1,16 @@
 """Threads that stand for processes where only their messages count."""
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import Barrier
 from typing import Any
 
 import torch
 
+from rocm.config import RunConfig
 from rocm.distributed import Ranks
+from rocm.training.setup import Setup, set_up
 
 PATIENCE_S = 120
 
@@ -37,3 +41,13 @@ class Threads(Ranks):
 def pair() -> list[Threads]:
     table = Table(2)
     return [Threads(rank, 2, table) for rank in (0, 1)]
+
+
+def set_up_pair(config: RunConfig) -> list[Setup]:
+    return [set_up(config, (), ranks) for ranks in pair()]
+
+
+def by_both(work: Callable[..., Any], setups: list[Setup], *arguments: Any) -> list[Any]:
+    """What each process gets that does the same work with its setup."""
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(lambda setup: work(setup, *arguments), setups))

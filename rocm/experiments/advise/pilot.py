@@ -25,7 +25,7 @@ from rocm.experiments.advise.verdict import KL, Arm, Round, Verdict, pilot
 from rocm.experiments.sweep import SweepCell, Sweeps
 from rocm.prompts.split import prompts_of
 from rocm.runs.run_dir import RunDir
-from rocm.storage.files import make_folder, read_record, write_atomic
+from rocm.storage.files import is_locked, make_folder, read_record, write_atomic
 from rocm.storage.numbers import duration
 from rocm.training.estimate import estimate
 
@@ -236,13 +236,7 @@ def newest_advice(home: Path) -> AdviceReport | None:
     newest = max((home / "advice").glob("*/progress.txt"), key=changed, default=None)
     if newest is None:
         return None
-    lock, folder = FileLock(newest.with_name("lock"), thread_local=False), newest.parent
-    try:
-        lock.acquire(timeout=0).lock.release()
-    except Timeout:
-        is_at_work = True
-    else:
-        is_at_work = False
+    folder, is_at_work = newest.parent, is_locked(newest.with_name("lock"))
     progress = newest.read_text(encoding="utf-8")
     is_starting = progress == STARTING and time.time() - changed(newest) < START_S
     record = read_record(folder / "advice.json", {})

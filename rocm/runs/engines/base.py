@@ -1,23 +1,22 @@
-"""What an engine can do, its settings, and the job of a run, which is kept in the run's directory.
+"""Settings of the engines, and the job of a run, which is kept in the run's directory.
 
-An engine starts `COMMAND DIR` on another machine that sees the same folders. It never holds truth
-about a run: the run's directory does, and an engine's word counts where that is silent.
+An engine, `Slurm` or `Ray`, starts `COMMAND DIR` on another machine that sees the same folders. It
+never holds truth about a run: the run's directory does, and an engine's word counts where that is
+silent. Methods of an engine raise `EngineError` if it cannot be reached or refuses.
 """
 
 import json
 import os
-from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from rocm.errors import ConfigError, RocmError
 from rocm.runs.liveness import JOB
 from rocm.runs.run_dir import RunDir
-from rocm.storage.files import read_record, read_settings_text, write_atomic
+from rocm.storage.files import read_record, read_yaml, write_atomic
 
 Word = Literal["", "waiting", "running", "done", "failed", "cancelled", "gone", "silent"]
 """An engine's word about a job: `gone` is unknown to it, `silent` when it does not answer."""
@@ -32,30 +31,6 @@ ENGINES = ("local", "slurm", "ray")
 
 class EngineError(RocmError):
     """An engine that is missing, cannot be reached or refuses a job."""
-
-
-class Engine(Protocol):
-    """One engine; every method raises EngineError if it cannot be reached or refuses."""
-
-    name: str
-
-    def reach(self) -> str:
-        """Why it cannot be used now, in a sentence; empty if it can."""
-
-    def submit(self, runs: Sequence[RunDir], num_active: int) -> list["Job"]:
-        """Hand runs over; returns the jobs of the first of them, as many as it takes now.
-
-        `num_active` runs wait or train there already.
-        """
-
-    def words(self, jobs: Collection[str]) -> dict[str, Word]:
-        """Its word about jobs by handle, by one query; a job without news is left out."""
-
-    def cancel(self, job: str) -> None:
-        """End a job, which may have ended."""
-
-    def log(self, job: str) -> str:
-        """What the job printed before the run's own log.txt began."""
 
 
 @dataclass(frozen=True)
@@ -135,8 +110,7 @@ def read_settings(home: Path) -> Settings:
     """The settings of a home, all defaults without the file; ConfigError says what is wrong."""
     path = home / "engines.yaml"
     try:
-        given: Any = yaml.safe_load(read_settings_text(path)) or {}
-        return Settings.model_validate(given)
+        return Settings.model_validate(read_yaml(path, "docs/deploy.md has an example.") or {})
     except FileNotFoundError:
         return Settings()
     except ValidationError as error:
@@ -147,13 +121,7 @@ def read_settings(home: Path) -> Settings:
             f"{path}: {name}={first['input']!r} is not allowed: {reason}. docs/deploy.md lists the "
             "names and values."
         ) from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f" in line {mark.line + 1}" if mark else ""
-        raise ConfigError(
-            f"{path} is not valid YAML{line}. docs/deploy.md has an example."
-        ) from error
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error}.") from error
 
 

@@ -12,7 +12,6 @@ from rocm.errors import ConfigError, RocmError, RunError
 from rocm.runs.engines.base import (
     ENDED,
     ENGINES,
-    Engine,
     EngineError,
     Job,
     Settings,
@@ -26,6 +25,7 @@ from rocm.runs.lease import SILENT_S, newest_claim
 from rocm.runs.liveness import ACTIVE
 from rocm.runs.run_dir import RunDir
 
+Engine = Slurm | Ray
 Lock = Callable[[], AbstractContextManager[None]]
 LOOK_S = 10.0
 UNKNOWN = "It is unknown whether the run still waits."
@@ -115,7 +115,7 @@ class Dispatcher:
             except RocmError as error:
                 reason = str(error)
             if reason and reason != self._said.get(name):
-                _say(reason)
+                say(reason)
             self._said[name] = reason
 
     def cancel(self, run: RunDir) -> None:
@@ -229,7 +229,7 @@ def _jobs(runs: Iterable[RunDir]) -> list[tuple[RunDir, Job]]:
         try:
             jobs.append((run, _job(run)))
         except RunError as error:
-            _say(f"{error}")
+            say(str(error))
     return jobs
 
 
@@ -237,6 +237,7 @@ def _is_open(run: RunDir) -> bool:
     return run.written_state() in ("submitted", *ACTIVE)
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
+    """Print a line with the time, for the log of the process."""
     sys.stderr.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
     sys.stderr.flush()

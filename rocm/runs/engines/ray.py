@@ -21,14 +21,13 @@ from rocm.storage.paths import ROOT
 
 ASK_S = 20.0
 START_S = 60.0
+RAY = str(Path(sys.executable).with_name("ray"))
 LOCAL = "http://127.0.0.1:8265"
 WORDS: dict[str, Word] = {
     **{"PENDING": "waiting", "RUNNING": "running", "SUCCEEDED": "done"},
     **{"STOPPED": "cancelled", "FAILED": "failed"},
 }
 NOT_INSTALLED = "Ray is not installed here. Run: pip install -r requirements-ray.txt"
-
-
 NOT_SET = "RAY_ADDRESS is not set. Set it to the dashboard's address, such as http://HEAD:8265."
 
 
@@ -43,7 +42,11 @@ class Ray:
         self._address = address(settings)
 
     def submit(self, runs: Sequence[RunDir], num_active: int) -> list[Job]:
-        """Up to `at_once` jobs in all, because Ray fails a job that waits for long."""
+        """Hand runs over; returns the jobs of the first of them, as many as Ray takes now.
+
+        With the `num_active` that wait or train there, at most `at_once`: Ray fails a job that
+        waits for long.
+        """
         if self._address == "local":
             start_local()
         return [self._submit(run) for run in runs[: max(0, self._settings.at_once - num_active)]]
@@ -64,7 +67,7 @@ class Ray:
         return Job(self.name, answer["submission_id"], "waiting")
 
     def words(self, jobs: Collection[str]) -> dict[str, Word]:
-        """From the list of all jobs; a cluster that was started anew knows none of them."""
+        """Ray's word about jobs by handle; a cluster that was started anew knows none of them."""
         listed = {
             job["submission_id"]: WORDS.get(job["status"], "failed")
             for job in self._ask("/api/jobs/")
@@ -85,7 +88,7 @@ class Ray:
         if not self._address:
             return NOT_SET
         if self._address == "local":
-            return "" if shutil.which(_program()) else NOT_INSTALLED
+            return "" if shutil.which(RAY) else NOT_INSTALLED
         return _silence(self._address)
 
     def _ask(self, path: str, body: dict[str, Any] | None = None) -> Any:
@@ -110,9 +113,9 @@ def start_local() -> None:
     """Start a cluster on this machine, unless one answers; it stays until `ray stop`."""
     if not _silence(LOCAL):
         return
-    if not shutil.which(_program()):
+    if not shutil.which(RAY):
         raise EngineError(NOT_INSTALLED)
-    command = [_program(), "start", "--head", "--dashboard-host=127.0.0.1", "--disable-usage-stats"]
+    command = [RAY, "start", "--head", "--dashboard-host=127.0.0.1", "--disable-usage-stats"]
     done = subprocess.run(command, capture_output=True, text=True)
     until = time.monotonic() + START_S
     while (reason := _silence(LOCAL)) and done.returncode == 0 and time.monotonic() < until:
@@ -149,7 +152,3 @@ def _answer(
             f"Ray does not answer at {place} ({reason}). Start it, or set RAY_ADDRESS to the "
             "address of its dashboard."
         ) from error
-
-
-def _program() -> str:
-    return str(Path(sys.executable).with_name("ray"))

@@ -73,7 +73,10 @@ class Slurm:
         return "" if "UP" in answer else f"Slurm does not answer: {answer.strip()}."
 
     def submit(self, runs: Sequence[RunDir], num_active: int) -> list[Job]:
-        """As one job array, whose script is kept; `at_once` of its runs train at a time."""
+        """Hand runs over as one job array, whose script is kept; returns the jobs of all.
+
+        `at_once` of them train at a time, whatever else trains.
+        """
         name = f"{datetime.now():%Y%m%d-%H%M%S}-{token_hex(2)}"
         folder = self._folder / name
         make_folder(folder)
@@ -106,7 +109,10 @@ class Slurm:
         )
 
     def words(self, jobs: Collection[str]) -> dict[str, Word]:
-        """From squeue; those that it does not list, from sacct, at the next call."""
+        """Slurm's word about jobs by handle; a job without news is left out.
+
+        From squeue; those that it does not list, from sacct, at the next call.
+        """
         missing, self._missing = self._missing & set(jobs), set()
         if missing:
             return self._accounted(missing)

@@ -10,7 +10,7 @@ from pydantic.config import JsonDict
 from pydantic_core import ErrorDetails
 
 from rocm.errors import ConfigError, MissingFile
-from rocm.storage.files import SHORT, read_settings_text
+from rocm.storage.files import SHORT, parse_yaml, read_yaml
 from rocm.study.store.blocks import MIN_GAP
 
 PLAN_NUMBERS = (
@@ -24,6 +24,7 @@ PLAN_TEXTS = (
 )  # fmt: skip
 LATER = ("max_unseen_share", "min_answered_share", "within_arms")
 """Settings that came later: with their defaults a recipe keeps the id that it had before."""
+EXAMPLE = "See docs/study.md for an example."
 TWIN = " (second seed)"
 SIZE, ANSWERS = "Sample size", "Questions and answers"
 CHECKS, TEXTS = "Quality checks", "Instructions and redirects"
@@ -287,7 +288,7 @@ class Recipe(Part):
     @classmethod
     def parse(cls, text: str) -> "Recipe":
         """A recipe from the text of a study.yaml; ConfigError as `load`."""
-        return cls.load(_values(text, "The text"))
+        return cls.load(_object(parse_yaml(text, "The text", EXAMPLE), "The text"))
 
     def text(self) -> str:
         """The text of a study.yaml that gives this recipe again; defaults are left out."""
@@ -349,23 +350,12 @@ def _sentence(error: ErrorDetails) -> str:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        text = read_settings_text(path.expanduser())
+        return _object(read_yaml(path.expanduser(), EXAMPLE), str(path))
     except OSError as error:
         raise MissingFile(f"{path} cannot be read: {error.strerror}. Give a study.yaml.") from error
-    except ValueError as error:
-        raise ConfigError(f"{path} is not valid YAML. See docs/study.md for an example.") from error
-    return _values(text, str(path))
 
 
-def _values(text: str, name: str) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f" in line {mark.line + 1}" if mark else ""
-        raise ConfigError(
-            f"{name} is not valid YAML{line}. See docs/study.md for an example."
-        ) from error
+def _object(values: Any, name: str) -> dict[str, Any]:
     if not isinstance(values, dict):
-        raise ConfigError(f"{name} has no settings. See docs/study.md for an example.")
+        raise ConfigError(f"{name} has no settings. {EXAMPLE}")
     return values

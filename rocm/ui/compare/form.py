@@ -11,7 +11,7 @@ from rocm.errors import ConfigError
 from rocm.evaluation.request import AXES, MAX_PROMPTS, SETS, Request, first_request
 from rocm.evaluation.store import Comparisons
 from rocm.rewards.names import measurable
-from rocm.runs.adapters import adapter_choices
+from rocm.runs.adapters import RUN, adapter_choices
 from rocm.ui.generate.page import STEPS
 from rocm.ui.handlers import named
 from rocm.ui.words import build_words
@@ -61,8 +61,8 @@ def numbers(text: str) -> tuple[float, ...]:
 def arm_choices(comparisons: Comparisons) -> list[tuple[str, str]]:
     """Labels and names of the adapters that can be compared."""
     return [
-        (f"run {choice.label}" if choice.is_run else choice.label, choice.name)
-        for choice in adapter_choices(comparisons.runs)
+        (f"run {label}" if name.startswith(RUN) else label, name)
+        for label, name in adapter_choices(comparisons.runs)
     ]
 
 

@@ -237,7 +237,7 @@ class GeneratePage:
 
     def _adapters(self) -> dict[str, Any]:
         """The labels and names of the adapters that can be chosen now."""
-        return {"choices": [(one.label, one.name) for one in adapter_choices(self._runs)]}
+        return {"choices": adapter_choices(self._runs)}
 
     def _shown(self, visitor: str, shown: str, deleted: tuple[str, ...] | None = None) -> Changes:
         """The right column with an entry shown, or without one."""

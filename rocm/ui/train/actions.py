@@ -325,7 +325,7 @@ def _build_bin(target: _Target) -> None:
         return gr.update(visible=count > 0), text
 
     def wipe() -> tuple[Any, Any]:
-        runs.bin.empty()
+        runs.empty_bin()
         return _hide(), choices()
 
     folded.expand(choices, None, deleted, **QUIET)

@@ -6,7 +6,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import pytest
 from tests.generation.conftest import wait_until
 
 SLURM = ("munged", "slurmctld", "slurmd", "sbatch")
+PATH = f"{os.environ['PATH']}:/usr/sbin"
 NODES = ("node1", "node2")
 CONF = """
 ClusterName=tested
@@ -62,20 +62,28 @@ def free_ports(number):
     return ports
 
 
-class Cluster:
-    """Slurm's controller and two nodes of one core each; a node can be killed and come back."""
+class Daemons:
+    """Processes by name, which write to files in a folder."""
 
     def __init__(self, folder: Path):
         self.folder, self._processes = folder, {}
-        controller, first, second = free_ports(3)
-        text = CONF.format(
-            host=socket.gethostname(),
-            folder=folder,
-            controller=controller,
-            first=first,
-            second=second,
-        )
+
+    def begin(self, name, *command):
+        with open(self.folder / f"{name}.out", "ab") as log:
+            self._processes[name] = subprocess.Popen(
+                command, stdout=log, stderr=log, start_new_session=True
+            )
+
+
+class Cluster(Daemons):
+    """Slurm's controller and two nodes of one core each; a node can be killed and come back."""
+
+    def __init__(self, folder: Path):
+        super().__init__(folder)
+        ports = dict(zip(("controller", "first", "second"), free_ports(3), strict=True))
+        text = CONF.format(host=socket.gethostname(), folder=folder, **ports)
         (folder / "slurm.conf").write_text(text)
+        self.environment = {"SLURM_CONF": str(folder / "slurm.conf"), "PATH": PATH}
         for name in ("state", "munge", *(f"spool-{node}" for node in NODES)):
             (folder / name).mkdir()
 
@@ -83,23 +91,17 @@ class Cluster:
         munge = self.folder / "munge"
         (munge / "key").write_bytes(os.urandom(1024))
         (munge / "key").chmod(0o400)
-        own = {
-            "socket": "socket",
-            "key-file": "key",
-            "pid-file": "pid",
-            "log-file": "log",
-            "seed-file": "seed",
-        }
-        words = [f"--{name}={munge / file}" for name, file in own.items()]
-        self._begin("munged", "munged", "--foreground", "--force", *words)
-        self._wait(lambda: (munge / "socket").exists())
-        self._begin("slurmctld", "slurmctld", "-D", "-i")
+        words = [f"--{name}-file={munge / name}" for name in ("key", "pid", "log", "seed")]
+        words.append(f"--socket={munge / 'socket'}")
+        self.begin("munged", "munged", "--foreground", "--force", *words)
+        wait_until(lambda: (munge / "socket").exists())
+        self.begin("slurmctld", "slurmctld", "-D", "-i")
         for node in NODES:
             self.start_node(node)
-        self._wait(lambda: self.nodes_in("idle") == 2)
+        wait_until(lambda: self.nodes_in("idle") == 2)
 
     def start_node(self, node):
-        self._begin(node, "slurmd", "-D", "-N", node)
+        self.begin(node, "slurmd", "-D", "-N", node)
 
     def kill_node(self, node):
         """As a power cut: the daemon and all that it started are gone at once."""
@@ -129,7 +131,7 @@ class Cluster:
     def _is_mine(self, process):
         if process.name() == "slurmstepd":  # it hides its environment
             return any(file.path.startswith(str(self.folder)) for file in process.open_files())
-        return process.environ().get("SLURM_CONF") == str(self.folder / "slurm.conf")
+        return process.environ().get("SLURM_CONF") == self.environment["SLURM_CONF"]
 
     def _each(self, act):
         for process in psutil.process_iter():
@@ -138,64 +140,46 @@ class Cluster:
             except psutil.Error:  # it has just ended
                 continue
 
-    def _begin(self, name, *command):
-        with open(self.folder / f"{name}.out", "ab") as log:
-            process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
-        self._processes[name] = process
 
-    def _wait(self, condition, within_s=60):
-        until = time.monotonic() + within_s
-        while not condition():
-            assert time.monotonic() < until, self._logs()
-            time.sleep(0.2)
-
-    def _logs(self):
-        return "\n".join(
-            f"{path}:\n{path.read_text(errors='replace')[-2000:]}"
-            for path in (*self.folder.glob("*.log"), *self.folder.glob("*.out"))
-        )
-
-
-def running(cluster, patch):
-    """A cluster from its start to its end, when its folder and environment go too."""
-    try:
-        cluster.start()
-        yield cluster
-    finally:
-        cluster.end()
-        patch.undo()
-        shutil.rmtree(cluster.folder, ignore_errors=True)
+def running(kind, name):
+    """A cluster from its start to its end, in a folder and environment of its own."""
+    folder = Path("/tmp") / f"rocm-{name}-{os.getpid()}"  # a short path: sockets have 108 bytes
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o755)
+    cluster = kind(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        for variable, value in cluster.environment.items():
+            patch.setenv(variable, value)
+        try:
+            cluster.start()
+            yield cluster
+        finally:
+            cluster.end()
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="module")
 def slurm():
     """A cluster of two nodes whose commands are those on the path."""
-    missing = [
-        name for name in SLURM if not shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin")
-    ]
+    missing = [name for name in SLURM if not shutil.which(name, path=PATH)]
     if missing or os.geteuid():
         pytest.skip(f"Slurm is missing ({missing}) or this is not root: apt-get install slurm-wlm")
-    folder = Path("/tmp") / f"rocm-slurm-{os.getpid()}"  # a short path: sockets have 108 bytes
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(mode=0o755)
-    patch = pytest.MonkeyPatch()
-    patch.setenv("SLURM_CONF", str(folder / "slurm.conf"))
-    patch.setenv("PATH", f"{os.environ['PATH']}:/usr/sbin")
-    yield from running(Cluster(folder), patch)
+    yield from running(Cluster, "slurm")
 
 
-class RayCluster:
+class RayCluster(Daemons):
     """A head and one node, each with one core; the node can be killed."""
 
     def __init__(self, folder: Path):
-        self.folder, self._processes = folder, {}
-        self._gcs, dashboard = free_ports(2)
-        self.url = f"http://127.0.0.1:{dashboard}"
-        self._dashboard = dashboard
+        super().__init__(folder)
+        self._gcs, self._dashboard = free_ports(2)
+        self.url = f"http://127.0.0.1:{self._dashboard}"
+        self.environment = {"RAY_ADDRESS": self.url}
 
     def start(self):
         ports = [f"--port={self._gcs}", f"--dashboard-port={self._dashboard}"]
-        self._begin("head", "--head", "--dashboard-host=127.0.0.1", *ports)
+        ports += ["--dashboard-host=127.0.0.1", f"--temp-dir={self.folder}"]
+        self._begin("head", "--head", *ports)
         self.start_node()
         wait_until(lambda: self._num_nodes() == 2, 120)
 
@@ -221,13 +205,7 @@ class RayCluster:
     def _begin(self, name, *words):
         command = [str(Path(sys.executable).with_name("ray")), "start", "--block", *words]
         own = ["--num-cpus=1", "--disable-usage-stats", "--object-store-memory=100000000"]
-        with open(self.folder / f"{name}.out", "ab") as log:
-            self._processes[name] = subprocess.Popen(
-                [*command, *own, *[f"--temp-dir={self.folder}"] * (name == "head")],
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+        self.begin(name, *command, *own)
 
     def _kill(self, process):
         family = [*psutil.Process(process.pid).children(recursive=True), process]
@@ -243,9 +221,4 @@ class RayCluster:
 def ray_cluster():
     if not Path(sys.executable).with_name("ray").exists():
         pytest.skip("Ray is missing: pip install -r requirements-ray.txt")
-    folder = Path("/tmp") / f"rocm-ray-{os.getpid()}"  # a short path: sockets have 108 bytes
-    folder.mkdir()
-    patch = pytest.MonkeyPatch()
-    cluster = RayCluster(folder)
-    patch.setenv("RAY_ADDRESS", cluster.url)
-    yield from running(cluster, patch)
+    yield from running(RayCluster, "ray")

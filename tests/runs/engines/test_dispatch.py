@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -18,7 +20,6 @@ from rocm.runs.library import Runs
 from rocm.runs.queue import Queue
 from rocm.runs.run_dir import RunDir
 from rocm.storage.files import write_atomic
-from rocm.studio import Studio
 from rocm.ui.access import Access
 from rocm.ui.train.page import Seen, changed
 
@@ -32,18 +33,13 @@ class FakeSlurm:
 
     def run(self, command, **_):
         self.asked.append(command[0])
-        if self.reason:
-            return subprocess.CompletedProcess(command, 1, "", self.reason)
-        answer = getattr(self, command[0])(command)
-        return subprocess.CompletedProcess(
-            command, 0 if answer is not None else 1, answer, DISABLED
-        )
+        answer = None if self.reason else getattr(self, command[0])(command)
+        why = self.reason or "Slurm accounting storage is disabled"
+        return subprocess.CompletedProcess(command, int(answer is None), answer, why)
 
     def sbatch(self, command):
         self._arrays += 1
-        with open(command[-1]) as script:
-            lines = script.read().splitlines()
-        last = next(line for line in lines if "--array=" in line).split("-")[-1].split("%")[0]
+        last = re.search(r"--array=0-(\d+)", Path(command[-1]).read_text())[1]
         self.states |= {f"{self._arrays}_{k}": "PENDING" for k in range(int(last) + 1)}
         return f"{self._arrays}\n"
 
@@ -61,9 +57,6 @@ class FakeSlurm:
         return ""
 
 
-DISABLED = "Slurm accounting storage is disabled"
-
-
 @pytest.fixture
 def cluster(monkeypatch):
     fake = FakeSlurm()
@@ -72,21 +65,14 @@ def cluster(monkeypatch):
     return fake
 
 
-class Clock:
-    now = 0.0
-
-    def __call__(self):
-        return self.now
-
-
 @pytest.fixture
 def clock():
-    return Clock()
+    return SimpleNamespace(now=0.0)
 
 
 @pytest.fixture
 def dispatcher(tmp_path, clock):
-    return Dispatcher(tmp_path, ["trainer"], clock)
+    return Dispatcher(tmp_path, ["trainer"], lambda: clock.now)
 
 
 def make_runs(home, number, engine="slurm"):
@@ -96,9 +82,31 @@ def make_runs(home, number, engine="slurm"):
     ]
 
 
-def look(dispatcher, clock, runs):
-    clock.now += 10
-    dispatcher.look({"slurm": runs})
+@pytest.fixture
+def look(dispatcher, clock):
+    """Asks Slurm about runs, ten seconds later."""
+
+    def later(*runs):
+        clock.now += 10
+        dispatcher.look({"slurm": runs})
+
+    return later
+
+
+@pytest.fixture
+def run(cluster, dispatcher, tmp_path):
+    """A run that waits in Slurm's queue as job 1_0."""
+    (run,) = make_runs(tmp_path, 1)
+    dispatcher.submit([run], "slurm")
+    return run
+
+
+@pytest.fixture
+def library(cluster, tmp_path):
+    """The runs of a home without a worker."""
+    runs = Runs(tmp_path)
+    runs.queue.ensure_worker = lambda: None
+    return runs
 
 
 def test_a_thousand_runs_cost_one_query_in_ten_seconds(
@@ -122,17 +130,14 @@ def test_a_thousand_runs_cost_one_query_in_ten_seconds(
     assert set(queries) == {"squeue", "sacct"}
 
 
-def test_the_pages_list_reads_no_run_again_that_has_not_changed(cluster, tmp_path, monkeypatch):
-    studio = Studio(tmp_path)
-    studio.runs.queue.ensure_worker = lambda: None
-    runs = make_runs(tmp_path, 50)
-    studio.runs.queue.submit(runs, "slurm")
+def test_the_pages_list_reads_no_run_again_that_has_not_changed(library, tmp_path, monkeypatch):
+    library.queue.submit(make_runs(tmp_path, 50), "slurm")
     access = Access(may_train=True, is_local=True)
-    shown, _ = changed(studio.runs, access, ("",), Seen())
+    shown, _ = changed(library, access, ("",), Seen())
     assert len(json.loads(shown["runs"])["rows"]) == 50
     read = []
     monkeypatch.setattr(Runs, "_fresh_report", lambda self, run, config: read.append(run))
-    changed(studio.runs, access, ("",), Seen())
+    changed(library, access, ("",), Seen())
     assert read == []
 
 
@@ -140,69 +145,55 @@ def test_the_pages_list_reads_no_run_again_that_has_not_changed(cluster, tmp_pat
     ("answer", "state"),
     [("PENDING", "submitted"), ("CANCELLED by 0", "interrupted"), ("NODE_FAIL", "submitted")],
 )
-def test_a_job_that_never_began(cluster, dispatcher, clock, tmp_path, answer, state):
-    (run,) = make_runs(tmp_path, 1)
-    dispatcher.submit([run], "slurm")
+def test_a_job_that_never_began(cluster, look, run, answer, state):
     cluster.states["1_0"] = answer
-    look(dispatcher, clock, [run])
+    look(run)
     assert run.status().state == state
     assert job_of(run).job == ("2_0" if answer == "NODE_FAIL" else "1_0")
 
 
 @pytest.mark.parametrize(("began", "state"), [(False, "interrupted"), (True, "submitted")])
-def test_a_job_that_slurm_forgot_was_canceled_unless_it_began(
-    cluster, dispatcher, clock, tmp_path, began, state
-):
-    (run,) = make_runs(tmp_path, 1)
-    dispatcher.submit([run], "slurm")
+def test_a_job_that_slurm_forgot_was_canceled_unless_it_began(cluster, look, run, began, state):
     if began:  # Slurm makes the file of a job's output
         Path(job_of(run).script).with_name("1_0.out").touch()
     cluster.states.clear()
     for _ in range(2):
-        look(dispatcher, clock, [run])
+        look(run)
     assert run.status().state == state
 
 
-def test_a_job_that_dies_again_and_again_is_given_up_with_the_end_of_its_log(
-    cluster, dispatcher, clock, tmp_path
-):
-    (run,) = make_runs(tmp_path, 1)
-    dispatcher.submit([run], "slurm")
+def test_a_job_that_dies_again_and_again_is_given_up_with_the_end_of_its_log(cluster, look, run):
     (run.path / "log.txt").write_text("module: command not found\n")
     for _ in range(4):
         cluster.states = dict.fromkeys(cluster.states, "FAILED")
-        look(dispatcher, clock, [run])
+        look(run)
     assert cluster.asked.count("sbatch") == 3
     assert run.status().state == "interrupted"
     assert "module: command not found" in run.status().error
 
 
-def test_a_sign_of_life_outranks_the_engine(cluster, dispatcher, clock, tmp_path, monkeypatch):
-    (run,) = make_runs(tmp_path, 1)
-    dispatcher.submit([run], "slurm")
+def test_a_sign_of_life_outranks_the_engine(cluster, look, run, monkeypatch):
     with run.acquire_lock():
         run.write_state("running")
         cluster.states["1_0"] = "FAILED"
-        look(dispatcher, clock, [run])
+        look(run)
         assert run.status().state == "running"
     monkeypatch.setattr("rocm.runs.engines.dispatch.SILENT_S", 0.0)
-    look(dispatcher, clock, [run])
+    look(run)
     assert (run.status().state, job_of(run).job) == ("submitted", "2_0")
 
 
-def test_a_requeued_job_waits_again(cluster, dispatcher, clock, tmp_path, monkeypatch):
+def test_a_requeued_job_waits_again(cluster, look, run, monkeypatch):
     monkeypatch.setattr("rocm.runs.engines.dispatch.SILENT_S", 0.0)
-    (run,) = make_runs(tmp_path, 1)
-    dispatcher.submit([run], "slurm")
     with run.acquire_lock():
         run.write_state("running", step=5)
-    look(dispatcher, clock, [run])
+    look(run)
     assert (run.status().state, run.status().step) == ("submitted", 5)
     assert cluster.asked.count("sbatch") == 1
 
 
 def test_a_silent_engine_loses_only_runs_without_a_sign_of_life(
-    cluster, dispatcher, clock, tmp_path, monkeypatch
+    cluster, dispatcher, look, tmp_path
 ):
     waiting, training, silent = runs = make_runs(tmp_path, 3)
     dispatcher.submit(runs, "slurm")
@@ -211,40 +202,34 @@ def test_a_silent_engine_loses_only_runs_without_a_sign_of_life(
         training.write_state("running")
         cluster.reason = "slurm_load_jobs error: Unable to contact slurm controller"
         for _ in range(12):
-            look(dispatcher, clock, runs)
+            look(*runs)
         states = [run.status().state for run in runs]
         assert states == ["submitted", "running", "lost"]
         assert "does not answer" in silent.status().error
         assert "Unable to contact" in waiting.status().error
         cluster.reason = ""
         cluster.states |= {"1_1": "RUNNING", "1_2": "RUNNING"}
-        look(dispatcher, clock, runs)
+        look(*runs)
         assert silent.status().state == "running"
         assert (waiting.status().state, waiting.status().error) == ("submitted", "")
 
 
 def test_a_run_whose_engine_is_away_is_canceled_and_stays_so_until_it_is_trained_here(
-    cluster, tmp_path
+    cluster, library, run
 ):
-    runs = Runs(tmp_path)
-    runs.queue.ensure_worker = lambda: None
-    (run,) = make_runs(tmp_path, 1)
-    runs.queue.submit([run], "slurm")
     cluster.reason = "Unable to contact slurm controller"
     with pytest.raises(EngineError, match=r"is canceled, but its job .* Unable to contact"):
-        runs.stop(run.path.name)
+        library.stop(run.path.name)
     with pytest.raises(EngineError, match=f"Unable to contact .* --resume {run.path}"):
-        runs.resume(run.path.name)
+        library.resume(run.path.name)
     assert (run.status().state, run.status().error) == ("cancelled", "")
     bring_here(run)
     assert (run.status().state, run.engine) == ("starting", "")
 
 
-def test_what_is_wrong_with_an_engine_is_printed_once(cluster, dispatcher, clock, tmp_path, capsys):
-    (run,) = make_runs(tmp_path, 1)
-    dispatcher.submit([run], "slurm")
+def test_what_is_wrong_with_an_engine_is_printed_once(cluster, look, run, capsys):
     for cluster.reason in ("broken", "broken", "", "broken"):
-        look(dispatcher, clock, [run])
+        look(run)
     assert capsys.readouterr().err.count("broken") == 2
 
 
@@ -272,23 +257,18 @@ def test_a_refusal_is_the_runs_error_and_is_raised(cluster, dispatcher, tmp_path
     assert "invalid partition" in run.status().error
 
 
-def test_a_run_that_is_stopped_too_slowly_loses_its_job(cluster, dispatcher, clock, tmp_path):
-    (run,) = make_runs(tmp_path, 1)
-    dispatcher.submit([run], "slurm")
+def test_a_run_that_is_stopped_too_slowly_loses_its_job(cluster, look, run):
     run.write_state("running")
     run.request_stop(grace_s=0.0)
     cluster.states["1_0"] = "RUNNING"
-    look(dispatcher, clock, [run])
+    look(run)
     assert cluster.states["1_0"] == "CANCELLED"
-    look(dispatcher, clock, [run])
+    look(run)
     assert run.status().state == "stopped"
 
 
-def test_runs_of_an_engine_do_not_hold_up_the_queue_of_this_machine(cluster, tmp_path):
+def test_runs_of_an_engine_do_not_hold_up_the_queue_of_this_machine(run, tmp_path):
     queue = Queue(tmp_path, ["true"])
-    queue.ensure_worker = lambda: None
-    (run,) = make_runs(tmp_path, 1)
-    queue.submit([run], "slurm")
     run.write_state("running")
     here = RunDir.create(tmp_path / "runs" / "here", RunConfig(), place=1.0)
     assert queue._start_next()
@@ -297,22 +277,18 @@ def test_runs_of_an_engine_do_not_hold_up_the_queue_of_this_machine(cluster, tmp
 
 
 def test_a_run_at_an_engine_is_neither_deleted_nor_trained_here(
-    cluster, tmp_path, capsys, monkeypatch
+    cluster, library, run, capsys, monkeypatch
 ):
-    runs = Runs(tmp_path)
-    runs.queue.ensure_worker = lambda: None
-    (run,) = make_runs(tmp_path, 1)
-    runs.queue.submit([run], "slurm")
     with pytest.raises(RunError, match="cannot be deleted"):
-        runs.delete(run.path.name)
-    monkeypatch.setenv("ROCM_HOME", str(tmp_path))
+        library.delete(run.path.name)
+    monkeypatch.setenv("ROCM_HOME", str(library.queue.home))
     assert main(["train", "--resume", str(run.path)]) == 2
     assert "submitted at Slurm" in capsys.readouterr().err
     assert main(["queue"]) == 0
     assert run.path.name in capsys.readouterr().out
-    runs.stop(run.path.name)
+    library.stop(run.path.name)
     assert (run.status().state, cluster.states["1_0"]) == ("cancelled", "CANCELLED")
-    runs.resume(run.path.name)
+    library.resume(run.path.name)
     assert (run.status().state, job_of(run).job) == ("submitted", "2_0")
 
 
@@ -322,8 +298,7 @@ def test_settings_stand_in_the_script_and_no_run_has_them(cluster, dispatcher, t
     write_atomic(tmp_path / "engines.yaml", settings)
     runs = make_runs(tmp_path, 5)
     dispatcher.submit(runs, "slurm")
-    with open(job_of(runs[0]).script) as file:
-        script = file.read()
+    script = Path(job_of(runs[0]).script).read_text()
     for line in (
         *("partition=gpu", "gres=gpu:1", "time=04:00:00", "mem=16G", "array=0-4%3", "nice=9"),
         "requeue",
@@ -348,7 +323,7 @@ def test_a_wrong_setting_is_named(tmp_path, text, named):
         read_settings(tmp_path)
 
 
-def test_ray_gets_no_more_jobs_than_train_at_once(tmp_path, monkeypatch, clock):
+def test_ray_gets_no_more_jobs_than_train_at_once(tmp_path, monkeypatch, dispatcher, clock):
     jobs = {}
 
     def answer(place, path, body=None, seconds=0.0):
@@ -360,7 +335,7 @@ def test_ray_gets_no_more_jobs_than_train_at_once(tmp_path, monkeypatch, clock):
     monkeypatch.setenv("RAY_ADDRESS", "http://head:8265")
     monkeypatch.setattr(ray, "_answer", answer)
     write_atomic(tmp_path / "engines.yaml", "ray: {at_once: 2}")
-    dispatcher, runs = Dispatcher(tmp_path, ["trainer"], clock), make_runs(tmp_path, 5, "ray")
+    runs = make_runs(tmp_path, 5, "ray")
     dispatcher.submit(runs, "ray")
     assert len(jobs) == 2
     for done in range(1, 5):

@@ -76,25 +76,3 @@ def test_a_time_limit_cuts_a_run_in_two(slurm, home, small_config, tmp_path):
     wait_for(queue, run, "finished")
     assert "resumed" in kinds(run)
     assert_ended_once(run, tmp_path)
-
-
-def test_stop_sample_now_and_save_now_reach_a_job_and_a_waiting_one_can_be_cancelled(
-    slurm, home, small_config
-):
-    configure(home, cpus=1)
-    queue = Queue(home)
-    config = small_config(num_steps=9000, eval_every=9000, checkpoint_every=9000)
-    runs = [RunDir.create(home / "runs" / name, config, place="slurm") for name in "abc"]
-    queue.submit(runs, "slurm")
-    running, _, waiting = runs
-    wait_until(lambda: running.status().step > 1, WITHIN_S)
-    assert waiting.status().state == "submitted"
-    queue.cancel(waiting)
-    assert waiting.status().state == "cancelled"
-    for name in ("sample_now", "save_now"):
-        running.request(name)
-    wait_until(lambda: len(running.checkpoints()) > 1 and len(running.sample_steps()) > 1, 60)
-    for run in runs[:2]:
-        queue.stop(run)
-        wait_for(queue, run, "stopped")
-    assert waiting.metrics() == []
