@@ -1,7 +1,6 @@
 """The report's charts as SVG text, and its picture sheet as PNG bytes."""
 
 import io
-from itertools import pairwise
 from statistics import fmean, pstdev
 from typing import Any
 
@@ -11,7 +10,7 @@ from PIL import Image
 
 from rocm.experiments.reproduce.plan import METHODS
 from rocm.experiments.reproduce.results import TRAINED, Cell
-from rocm.experiments.reproduce.runner import Row
+from rocm.experiments.reproduce.runner import Row, totals
 
 WINDOW = 20
 DASHES = {"divergence": "-", "first-order": "--", "policy gradient": ":"}
@@ -83,21 +82,13 @@ def _curve(runs: list[list[Row]], measure: str) -> tuple[list[float], list[float
     kept = [[row for row in rows if row["step"] > 0] for rows in runs]
     length = min(len(rows) for rows in kept)
     smooth = [running_mean([row["reward"] for row in rows])[:length] for rows in kept]
-    spent = [_cumulative([row[measure] for row in rows])[:length] for rows in kept]
+    spent = [totals(rows, measure)[:length] for rows in kept]
     columns = list(zip(*smooth, strict=True))
     return (
         [fmean(column) for column in zip(*spent, strict=True)],
         [fmean(column) for column in columns],
         [pstdev(column) for column in columns],
     )
-
-
-def _cumulative(values: list[float]) -> list[float]:
-    total = [0.0]
-    for value in values:
-        total.append(total[-1] + value)
-    assert all(after >= before for before, after in pairwise(total)), "a cost was negative"
-    return total[1:]
 
 
 def _or(value: float | None, other: float) -> float:

@@ -7,8 +7,8 @@ import pytest
 
 from rocm.config import RunConfig
 from rocm.errors import RunError
-from rocm.experiments.reproduce import afar
-from rocm.experiments.reproduce.plan import METHODS, Budget, Job
+from rocm.experiments.reproduce.campaign import Afar
+from rocm.experiments.reproduce.plan import METHODS, Job
 from rocm.experiments.reproduce.runner import is_spent, write_budget
 from rocm.runs.engines import base, dispatch
 from rocm.runs.run_dir import RunDir
@@ -55,14 +55,14 @@ def test_runs_spend_their_budget_at_an_engine_and_are_not_trained_again(
     config = small_config(num_steps=1000, eval_every=1000)
     seeds = [RunConfig.load(config.model_dump(), seed=seed) for seed in (0, 1)]
     jobs = [Job(METHODS[0], one, "tuning") for one in seeds]
-    budget = Budget({"updates": 2})
+    budget = {"updates": 2}
     path = tmp_path / "runs" / jobs[0].name  # at work since an earlier call that was killed
     going = RunDir.create(path, seeds[0], place="slurm")
     write_budget(going, budget)
     engine.submit([going], 0)[0].write(going)
-    afar.Afar(tmp_path, "slurm").train(jobs, budget, tmp_path / "runs", said.append)
+    Afar(tmp_path, "slurm").train(jobs, budget, tmp_path / "runs", said.append)
     first = list(said)
-    afar.Afar(tmp_path, "slurm").train(jobs, budget, tmp_path / "runs", said.append)
+    Afar(tmp_path, "slurm").train(jobs, budget, tmp_path / "runs", said.append)
     for job in jobs:
         run = RunDir(tmp_path / "runs" / job.name)
         assert is_spent(run.metrics(), budget)
@@ -84,4 +84,4 @@ def test_a_run_that_did_not_spend_its_budget_ends_the_comparison(tmp_path, monke
     engine.submit = refuse
     jobs = [Job(METHODS[0], RunConfig(), "tuning")]
     with pytest.raises(RunError, match=r"is failed. No GPU is free."):
-        afar.Afar(tmp_path, "slurm").train(jobs, Budget({"updates": 1}), tmp_path, print)
+        Afar(tmp_path, "slurm").train(jobs, {"updates": 1}, tmp_path, print)
