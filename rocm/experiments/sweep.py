@@ -241,12 +241,8 @@ def table(report: SweepReport) -> str:
         figures = [_words(getattr(cell, name)) for name in measures]
         mark = "*" if index == report.peak else ""
         lines.append([mark, *(f"{value}" for value in cell.settings.values()), done, *figures])
-    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    rows = [
-        "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True))
-        for line in lines
-    ]
-    return "\n".join(row.rstrip() for row in rows)
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
 
 
 def to_csv(report: SweepReport) -> str:
@@ -289,19 +285,17 @@ def _outcome(run: RunDir) -> tuple[str, dict[str, Any]]:
     """State of a run and, if it is finished, its results."""
     try:
         state = run.status().state if run.written_state() else "missing"
-        return state, _end(run) if state == "finished" else {}
+        if state != "finished":
+            return state, {}
+        stat = run.state_file.stat()
+        return state, _read_end(run, stat.st_mtime_ns, stat.st_ino)
     except RocmError:  # the list of runs says what is wrong with it
         return "damaged", {}
 
 
-def _end(run: RunDir) -> dict[str, Any]:
-    """Results of a finished run: reward, judge and divergence, by prompt if known."""
-    stat = run.state_file.stat()
-    return _read_end(run, stat.st_mtime_ns, stat.st_ino)
-
-
 @lru_cache(maxsize=2 * MAX_RUNS)
 def _read_end(run: RunDir, changed: int, file: int) -> dict[str, Any]:
+    """Results of a finished run: reward, judge and divergence, by prompt if known."""
     rows, judge, audit = run.metrics(), run.config().judge, audited(run.config())
     evaluated = [row for row in rows if "eval/reward" in row]
     if not evaluated:

@@ -51,16 +51,13 @@ rater share forgotten | test_variance_of_the_mean_of_a_full_table_is_its_textboo
 another headline | test_headline_is_the_narrowest_method_that_covers_in_every_recorded_scenario
 - "multiway, Satterthwaite"
 + "two-way bootstrap"
-@ rocm/study/statistics/majorities.py, tests/study/statistics/test_majorities.py
-ties among the trials of the sign test | test_tied_prompts_do_not_dilute_the_test
+@ rocm/study/statistics/outcomes.py, tests/study/statistics/test_outcomes.py
+ties among the trials of the sign test | test_the_sign_test_leaves_tied_prompts_out
 - Share(wins, wins + losses)
 + Share(wins, len(signs))
-Bonferroni for Holm | test_holm_is_that_of_statsmodels
-- (len(ordered) - place) * p
-+ len(ordered) * p
 a missing p-value is the best one | test_a_comparison_without_a_p_value_still_counts_in_the_family
-- (1.0 if p is None else p, name)
-+ (0.0 if p is None else p, name)
+- 1.0 if one.p_value is None
++ 0.0 if one.p_value is None
 @ rocm/study/statistics/outcomes.py, tests/study/report/test_report.py
 one family for all questions | test_holm_adjusts_over_the_comparisons_and_no_more
 - (questions[:1], questions[1:])
@@ -125,6 +122,9 @@ repeats on the same side | test_a_repeat_is_a_pair_that_the_rater_saw_on_the_oth
 normal for Student's interval | test_an_interval_of_two_values_is_the_written_out_one
 - return float(stdtrit(df, (1 + LEVEL) / 2))
 + return 1.96
+Bonferroni for Holm | test_holm_is_that_of_statsmodels
+- (len(p_values) - place) * p_values[index]
++ len(p_values) * p_values[index]
 @ rocm/study/store/blocks.py, tests/study/store/test_blocks.py
 sides by chance, not balanced | test_either_side_comes_equally_often_by_pair_and_by_block
 - left[number, pair] = forth if is_forth else other(forth)

@@ -33,22 +33,18 @@ def bench_drawing(work: Work, batches: Sequence[int]) -> Report:
     model = make_arm(work, settings_of(PLAIN, work.base, "none", 1)).setup.model
     rows: list[Row] = []
     for batch in batches:
-        calls = {
-            "base": _drawn(model, work, batch, is_base=True),
-            "adapter": _drawn(model, work, batch, is_base=False),
-        }
+        calls = {name: _drawn(model, work, batch, name == "base") for name in ("base", "adapter")}
         for call in calls.values():
             call()
         with Counter() as counter:
             calls["base"]()
         spent = timing.interleaved(calls, device, work.num_rounds)
         for name, own in spent.items():
-            times = timing.summary(own)
+            times = timing.summary(own, batch)
             row: Row = {"model": name, "batch": batch, **times}
-            row["pictures/s"] = 1000 * batch / times["ms"]
             row["x base"] = timing.speed_up(spent["base"], own)
             rows.append({**row, **timing.rates(counter.counts.flops, times["ms"], rate)})
-    facts = timing.environment(device) | {"matmul TFLOP/s": rate / 1e12, "rounds": work.num_rounds}
+    facts = timing.environment(device, rate, work.num_rounds)
     facts |= {"size": work.size.name if work.size else work.base.model}
     facts |= {"num_inference_steps": work.base.num_inference_steps}
     return Report("Drawing", rows, facts)

@@ -36,9 +36,7 @@ def bench_scoring(work: Work, names: Sequence[str], batches: Sequence[int]) -> R
     for batch in batches:
         images = torch.rand(batch, 3, side, side, generator=torch.Generator().manual_seed(0))
         rows += _rows(loaded, images.to(device), work.num_rounds, rate)
-    facts = environment(device) | {"matmul TFLOP/s": rate / 1e12, "rounds": work.num_rounds}
-    facts |= {"pixels": side}
-    return Report("Rewards", rows, facts)
+    return Report("Rewards", rows, environment(device, rate, work.num_rounds) | {"pixels": side})
 
 
 def _rows(loaded: dict[str, Reward], images: Tensor, num_rounds: int, rate: float) -> list[Row]:
@@ -56,9 +54,8 @@ def _rows(loaded: dict[str, Reward], images: Tensor, num_rounds: int, rate: floa
     for key, spent in interleaved(calls, images.device, num_rounds).items():
         name, kind = key.split("/")
         row: Row = {"reward": name, "what": kind, "batch": len(images)}
-        times = summary(spent)
-        row |= {**times, "pictures/s": 1000 * len(images) / times["ms"]}
-        rows.append({**row, **rates(flops[key], times["ms"], rate)})
+        times = summary(spent, len(images))
+        rows.append({**row, **times, **rates(flops[key], times["ms"], rate)})
     return rows
 
 

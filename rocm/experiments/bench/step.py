@@ -24,9 +24,10 @@ from rocm.models.pipelines import DTYPES
 from rocm.training.setup import Setup, set_up
 from rocm.training.update import update
 
-FIGURES: tuple[str, ...] = ("ms", "min", "max", "pictures/s", "x plain", "x naive")
-FIGURES += ("weights MiB", "peak MiB", "TFLOP/s", "share", "floors", "gradient error", "cosine")
-FIGURES += ("first s",)
+FIGURES = (
+    *("ms", "min", "max", "pictures/s", "x plain", "x naive", "weights MiB", "peak MiB"),
+    *("TFLOP/s", "share", "floors", "gradient error", "cosine", "first s"),
+)
 ADAPTER_DEVIATION = 0.02  # an untrained adapter has B = 0, where A's gradient vanishes
 
 
@@ -58,9 +59,8 @@ class Arm:
         self.step += 1
         if self.change:
             self.change(self.step)
-            return
-        mixture = self.setup.rewards.mixture()
-        update(self.setup, mixture, self.step)
+        else:
+            update(self.setup, self.setup.rewards.mixture(), self.step)
 
 
 def bench_steps(
@@ -76,7 +76,7 @@ def bench_steps(
     for ref_grad, batch in product(ref_grads, batches):
         rows += _rows(work, variants, ref_grad, batch, rate)
     size = work.size.name if work.size else work.base.model
-    facts = timing.environment(device) | {"matmul TFLOP/s": rate / 1e12, "rounds": work.num_rounds}
+    facts = timing.environment(device, rate, work.num_rounds)
     facts |= {"algorithm": work.base.algorithm, "precision": work.base.precision, "size": size}
     facts |= {"num_inference_steps": work.base.num_inference_steps}
     return Report("One update", rows, facts)
@@ -173,10 +173,11 @@ def _figures(
     calls = {name: _watched(arm, arm.setup.model.device) for name, arm in arms.items()}
     spent = timing.interleaved(calls, plain.setup.model.device, work.num_rounds)
     useful = {name: arm.counts.flops for name, arm in arms.items() if arm.counts}
+    times = {name: _timed(spent, name, plain.setup.config.batch_size) for name in arms}
     return {
-        name: _timed(spent, name, plain.setup.config.batch_size)
+        name: times[name]
         | _memory(arm)
-        | timing.rates(useful.get(measures[name], 0), timing.summary(spent[name])["ms"], rate)
+        | timing.rates(useful.get(measures[name], 0), times[name]["ms"], rate)
         | _errors(arm.gradient, truth)
         | {"first s": arm.first_s}
         | {
@@ -239,10 +240,9 @@ def _watched(arm: Arm, device: torch.device) -> Callable[[], None]:
 
 
 def _timed(spent: dict[str, list[float]], name: str, batch: int) -> Row:
-    own, naive = timing.summary(spent[name]), spent.get(NAIVE.name)
+    naive = spent.get(NAIVE.name)
     return {
-        **own,
-        "pictures/s": 1000 * batch / own["ms"],
+        **timing.summary(spent[name], batch),
         "x plain": timing.speed_up(spent[PLAIN.name], spent[name]),
         "x naive": timing.speed_up(naive, spent[name]) if naive else None,
     }

@@ -11,8 +11,7 @@ import numpy as np
 
 from rocm.errors import StudyError
 from rocm.study.statistics.crossed import VoteTable, fit_components
-from rocm.study.statistics.majorities import sign_test
-from rocm.study.statistics.outcomes import HEADLINE
+from rocm.study.statistics.outcomes import HEADLINE, sign_test
 from rocm.study.statistics.score_intervals import METHODS, satterthwaite_p_value, student
 from rocm.study.statistics.simulate import Design, Utility, simulate
 from rocm.study.statistics.votes import Votes

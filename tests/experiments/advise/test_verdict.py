@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rocm.experiments.advise.verdict import Arm, Round, compared, deviations, holm, pilot
+from rocm.experiments.advise.verdict import Arm, Round, compared, deviations, pilot
 from scripts.advise_calibration import NOISES, simulated
 
 
@@ -35,12 +35,6 @@ def test_a_difference_is_paired_by_prompt_and_seed():
     assert (one.mean, one.low, one.high) == pytest.approx((0.5, 0.5, 0.5))
     assert one.p_value < 0.001
     assert compared("js", [Arm(shared - 0.5, 30.0)], [Arm(shared, 40.0)], 0.05).p_value == 1
-
-
-def test_holm_multiplies_the_smallest_by_all_and_never_falls():
-    by_hand = [0.03 * 3, 0.001 * 5, 0.2 * 2, 0.012 * 4, 0.9]
-    assert holm([0.03, 0.001, 0.2, 0.012, 0.9]) == pytest.approx(by_hand)
-    assert holm([0.02, 0.019, 0.6, 0.7]) == pytest.approx([0.076, 0.076, 1.0, 1.0])
 
 
 def asked_with(effects: dict[str, float], nats: dict[str, float] | None = None):
