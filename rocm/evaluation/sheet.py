@@ -6,6 +6,7 @@ import json
 import platform
 from dataclasses import asdict
 from importlib.metadata import version
+from itertools import product
 from pathlib import Path
 from textwrap import wrap
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile
@@ -33,8 +34,8 @@ def sheet(plan: ComparisonPlan, results: list[Result]) -> bytes:
     """
     _check_drawn(results)
     drawn = {result.index: result for result in results}
-    columns, seeds = len(plan.columns), len(plan.seeds)
-    rows = [(p, s) for p in range(len(plan.prompts)) for s in range(seeds)]
+    columns = len(plan.columns)
+    rows = list(product(range(len(plan.prompts)), range(len(plan.seeds))))
     rows = rows[: max(1, MAX_TILES // columns)]
     size = (LABEL + columns * (TILE + GAP) + GAP, HEAD + len(rows) * (TILE + FOOT + GAP) + GAP)
     page = Image.new("RGB", size, PAPER)
@@ -47,8 +48,8 @@ def sheet(plan: ComparisonPlan, results: list[Result]) -> bytes:
         words = [*wrap(plan.prompts[p], 32)[:7], f"seed {plan.seeds[s]}"]
         _write(pen, (GAP, top), words, 12)
         for k in range(columns):
-            index = (k * len(plan.prompts) + p) * seeds + s
-            _tile(page, pen, (LABEL + k * (TILE + GAP), top), drawn.get(index), plan)
+            result = drawn.get(plan.index(k, p, s))
+            _tile(page, pen, (LABEL + k * (TILE + GAP), top), result, plan)
     file = io.BytesIO()
     page.save(file, "PNG", optimize=True)
     return file.getvalue()

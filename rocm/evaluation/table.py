@@ -4,7 +4,7 @@ The value of a prompt is the mean over its seeds; intervals are Student's over p
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
 
@@ -69,7 +69,7 @@ def make_table(plan: ComparisonPlan, results: list[Result]) -> ComparisonTable:
         {
             name: _diversity(plan, files, column)
             if name == DIVERSITY
-            else by_prompt_mean(plan, scores, column, name)
+            else _by_prompt_mean(plan, scores, column, name)
             for name in measures
         }
         for column in range(len(plan.columns))
@@ -79,7 +79,7 @@ def make_table(plan: ComparisonPlan, results: list[Result]) -> ComparisonTable:
     return ComparisonTable(measures, plan.judge, tuple(rows), *sizes, plan.official)
 
 
-def by_prompt_mean(
+def _by_prompt_mean(
     plan: ComparisonPlan, scores: Mapping[int, Mapping[str, float]], column: int, name: str
 ) -> Values:
     """A measure of each of P prompts, the mean over its seeds; None if a seed is missing."""
@@ -91,22 +91,17 @@ def by_prompt_mean(
 
 
 def _row(plan: ComparisonPlan, columns: list[dict[str, Values]], column: int) -> Row:
-    own, base = columns[column], plan.base_of(column)
-    has_other = base is not None and not plan.columns[column].is_base
-    row = Row(
-        title=plan.columns[column].title,
-        trained=plan.columns[column].trained,
-        is_base=plan.columns[column].is_base,
-        means={name: interval(_known(values), "prompts") for name, values in own.items()},
-        differences=dict.fromkeys(own),
-    )
-    if not has_other or base is None:
-        return row
-    differences = {
-        name: paired_difference(values, columns[base][name], "prompts")
+    own, arm = columns[column], plan.columns[column]
+    base = None if arm.is_base else plan.base_of(column)
+    means = {
+        name: interval([value for value in values if value is not None], "prompts")
         for name, values in own.items()
     }
-    return replace(row, differences=differences)
+    differences = {
+        name: None if base is None else paired_difference(values, columns[base][name], "prompts")
+        for name, values in own.items()
+    }
+    return Row(arm.title, arm.trained, arm.is_base, means, differences)
 
 
 def _diversity(plan: ComparisonPlan, files: Mapping[int, Path], column: int) -> Values:
@@ -121,13 +116,5 @@ def _diversity(plan: ComparisonPlan, files: Mapping[int, Path], column: int) -> 
 
 def _indices(plan: ComparisonPlan, column: int) -> list[list[int]]:
     """Of the pictures of a column: by prompt, seed by seed."""
-    size = len(plan.seeds)
-    first = column * len(plan.prompts) * size
-    return [
-        list(range(start, start + size))
-        for start in range(first, first + len(plan.prompts) * size, size)
-    ]
-
-
-def _known(values: Values) -> list[float]:
-    return [value for value in values if value is not None]
+    seeds = range(len(plan.seeds))
+    return [[plan.index(column, p, s) for s in seeds] for p in range(len(plan.prompts))]

@@ -9,7 +9,7 @@ import pytest
 
 from rocm.config import RunConfig
 from rocm.errors import ConfigError, RocmError
-from rocm.evaluation.plan import ComparisonPlan, make_plan
+from rocm.evaluation.plan import PLAN, make_plan
 from rocm.evaluation.request import JUDGE, Request, prompt_set
 from rocm.rewards.preference_files import RECORD, TENSORS, rewards_folder
 from rocm.runs.adapters import WEIGHTS
@@ -174,4 +174,5 @@ def test_a_set_is_drawn_by_its_seed_and_a_longer_draw_begins_with_the_shorter(tm
 
 def test_a_plan_survives_its_file(home):
     found = made(home, axis="num_inference_steps", values=(1, 2))
-    assert ComparisonPlan.of(json.loads(json.dumps(asdict(found)))) == found
+    read = PLAN.validate_python(json.loads(json.dumps(asdict(found))))
+    assert (read, read.key) == (found, found.key)

@@ -11,7 +11,7 @@ from PIL import Image
 
 from rocm.errors import MissingFile, RunError
 from rocm.evaluation import store
-from rocm.evaluation.plan import Column, ComparisonPlan
+from rocm.evaluation.plan import PLAN, Column, ComparisonPlan
 from rocm.evaluation.request import Request
 from rocm.evaluation.sheet import sheet
 from rocm.evaluation.store import Comparisons
@@ -137,7 +137,7 @@ def test_the_zip_holds_every_picture_its_figures_and_what_drew_it(kept):
     assert {f"pictures/{line['file']}" for line in lines} <= names
     assert len(lines) == plan.num_pictures
     assert {line["prompt"] for line in lines} == set(plan.prompts)
-    assert ComparisonPlan.of(manifest) == plan
+    assert PLAN.validate_python(manifest) == plan
     assert manifest["versions"]["torch"]
     assert {"table.csv", "table.json", "table.md", "table.tex", "sheet.png"} < names
 
