@@ -105,8 +105,8 @@ checks for nothing | test_workload_by_hand
 + design.num_repeats
 @ rocm/study/statistics/reward_agreement.py, tests/study/statistics/test_reward_agreement.py
 rewards of another pair | test_agreement_by_hand
-- place = order[np.searchsorted(rewards.pair, pairs[known], sorter=order)]
-+ place = np.searchsorted(rewards.pair, pairs[known], sorter=order)
+- place = order[np.searchsorted(self.pair, pairs[known], sorter=order)]
++ place = np.searchsorted(self.pair, pairs[known], sorter=order)
 @ rocm/study/statistics/analysis.py, tests/study/report/test_report.py
 both columns with exclusions | test_exclusions_are_reported_both_ways_and_many_of_them_are_cautioned
 - outcomes_of_all=outcomes(votes,

@@ -5,7 +5,7 @@ where it prefers the picture that most of them prefer.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -86,10 +86,7 @@ def _about(
             parts.append(votes.opinions(name))
         elif second == arm and first in others:
             parts.append(votes.opinions(name).swapped())
-    if not parts:
-        return votes.where(np.zeros(len(votes), dtype=bool))
-    columns = [field.name for field in fields(Votes)]
-    return Votes(**{name: np.concatenate([getattr(p, name) for p in parts]) for name in columns})
+    return Votes.joined(parts) if parts else Votes.from_rows([])
 
 
 def _rewards_on(
@@ -99,12 +96,10 @@ def _rewards_on(
     pairs, first, row = np.unique(own.pair, return_index=True, return_inverse=True)
     people = np.sign(np.bincount(row, 2 * own.scores - 1, minlength=len(pairs)))
     sides = np.where(np.isin(own.comparison[first], turned), -1, 1)
-    order = np.argsort(rewards.pair)
-    place = order[np.searchsorted(rewards.pair, pairs, sorter=order).clip(max=len(order) - 1)]
-    known = rewards.pair[place] == pairs
+    known, signs = rewards.signs(pairs)
     preferred, agreed = {}, {}
-    for name, (arm_a, arm_b) in rewards.values.items():
-        liked = (np.sign(arm_a - arm_b)[place] * sides)[known]
+    for name, sign in signs.items():
+        liked = sign * sides[known]
         both = liked * people[known]
         if len(liked):
             preferred[name] = float((liked.mean() + 1) / 2)

@@ -12,7 +12,7 @@ from rocm.errors import StudyError
 from rocm.study.statistics.agreement import Share
 from rocm.study.statistics.outcomes import Outcome
 from rocm.study.statistics.score_intervals import ScoreInterval
-from rocm.study.statistics.votes import Floats, Ints, Votes
+from rocm.study.statistics.votes import Flags, Floats, Ints, Votes
 
 NUM_RESAMPLES = 500
 
@@ -36,6 +36,13 @@ class Rewards:
                 )
             if not all(np.isfinite(arm).all() for arm in arms):
                 raise StudyError(f"Reward {name!r} has values that are not finite.")
+
+    def signs(self, pairs: Ints) -> tuple[Flags, dict[str, Floats]]:
+        """Which of the pairs have rewards, and by reward the signs of a - b on these."""
+        known = np.isin(pairs, self.pair)
+        order = np.argsort(self.pair)
+        place = order[np.searchsorted(self.pair, pairs[known], sorter=order)]
+        return known, {name: np.sign(a - b)[place] for name, (a, b) in self.values.items()}
 
 
 @dataclass(frozen=True)
@@ -69,13 +76,11 @@ def reward_agreement(votes: Votes, rewards: Rewards) -> list[Agreement]:
     pairs, first, row = np.unique(votes.pair, return_index=True, return_inverse=True)
     signs = 2 * votes.scores - 1
     margin = np.bincount(row, signs, minlength=len(pairs))
-    known = np.isin(pairs, rewards.pair)
-    order = np.argsort(rewards.pair)
-    place = order[np.searchsorted(rewards.pair, pairs[known], sorter=order)]
-    agreements = []
-    for name, (arm_a, arm_b) in rewards.values.items():
-        agree = np.sign(arm_a - arm_b)[place] * np.sign(margin[known])
-        agreements.append(_agreement(name, agree, votes.prompt[first][known]))
+    known, by_name = rewards.signs(pairs)
+    agreements = [
+        _agreement(name, sign * np.sign(margin[known]), votes.prompt[first][known])
+        for name, sign in by_name.items()
+    ]
     others = margin[row] - signs
     agreements.append(_agreement("another rater", np.sign(others) * signs, votes.prompt))
     return sorted(agreements, key=lambda agreement: -(agreement.agreed.share or 0))
