@@ -13,13 +13,13 @@ excluded votes analyzed | test_exclusions_leave_votes_out_only_when_asked
 - self.where(~self.excluded)
 + self
 @ rocm/study/statistics/score_intervals.py, tests/study/statistics/test_score_intervals.py
-rater variance forgotten | test_variance_adds_what_both_ways_have_beyond_single_votes
+rater variance forgotten | test_variance_adds_what_both_ways_have_and_is_never_below_one_way
 - max(self.prompt + self.rater - self.both, self.prompt, self.rater)
 + self.prompt
-single votes counted twice | test_variance_adds_what_both_ways_have_beyond_single_votes
+single votes counted twice | test_variance_adds_what_both_ways_have_and_is_never_below_one_way
 - max(self.prompt + self.rater - self.both, self.prompt, self.rater)
 + self.prompt + self.rater
-no floor under the variance | test_variance_is_not_let_below_that_of_one_way
+no floor under the variance | test_variance_adds_what_both_ways_have_and_is_never_below_one_way
 - max(self.prompt + self.rater - self.both, self.prompt, self.rater)
 + self.prompt + self.rater - self.both
 clusters without their correction | test_multiway_variances_are_those_of_statsmodels
