@@ -38,7 +38,7 @@ seeds do not vary | test_the_spread_has_the_variance_of_the_mean_whatever_varies
 confirmed with seeds of the screening | test_half_is_dropped_and_the_best_trains_with_fresh_seeds
 - tuple(range(num_seeds, num_seeds + num_fresh))
 + tuple(range(num_fresh))
-any advantage advised | test_an_advantage_below_the_threshold_is_not_advised
+any advantage advised | test_an_advantage_below_the_threshold_or_at_another_kl_is_not_advised
 - confirmed.low > THRESHOLD
 + confirmed.low > 0
 @ rocm/study/statistics/crossed.py, tests/study/statistics/test_score_intervals.py

@@ -1,6 +1,5 @@
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from threading import Event
 
@@ -19,6 +18,7 @@ from rocm.study.report.progress import raters_words, study_progress
 from rocm.study.service import PER_PAGE, Studies
 from rocm.study.store.simulated_raters import crowd_of_score, simulate_raters
 from rocm.study.store.store import Store
+from tests.generation.conftest import wait_until
 from tests.study.design.test_build import RECIPE, FakeQueue
 from tests.study.small import STUDY, fill, rater, work
 
@@ -57,15 +57,8 @@ def studies(store, tmp_path) -> Studies:
     return Studies(tmp_path, store, FakeQueue())
 
 
-def until(holds) -> None:
-    deadline = time.monotonic() + 60
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 def ended(studies: Studies, study_id: str) -> Studies:
-    until(lambda: not studies.builds.is_drawing(study_id))
+    wait_until(lambda: not studies.builds.is_drawing(study_id))
     return studies
 
 
@@ -79,7 +72,7 @@ def test_a_cancelled_build_is_kept_and_resumed_in_another_app(store, tmp_path):
     studies = Studies(tmp_path, store, HeldQueue())
     builds = studies.builds
     study_id = builds.start(Recipe.load(RECIPE))
-    until(lambda: builds.status(study_id).done == 4)
+    wait_until(lambda: builds.status(study_id).done == 4)
     assert builds.status(study_id).total == 2 * 15
     assert [one.state for one in studies.statuses()] == ["building"]
     with pytest.raises(StudyError, match="is being built"):
@@ -225,18 +218,15 @@ def test_practice_and_checks_use_some_of_the_typed_prompts(tmp_path):
         form_recipe(form | {"prompts.typed": "one\ntwo"}, tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "words"),
-    [
+def test_a_mistake_in_a_form_is_a_sentence(tmp_path):
+    for name, value, words in (
         ("title", "  ", "title is missing"),
         ("arms", ["base", "run:../../etc"], "has no adapter"),
         ("questions", [], "No question is chosen"),
         ("consent.min_age", None, "consent.min_age is missing"),
-    ],
-)
-def test_a_mistake_in_a_form_is_a_sentence(tmp_path, name, value, words):
-    with pytest.raises(RocmError, match=words):
-        form_recipe(FORM | {name: value}, tmp_path)
+    ):
+        with pytest.raises(RocmError, match=words):
+            form_recipe(FORM | {name: value}, tmp_path)
 
 
 def test_progress_counts_raters_votes_and_the_last_minutes(store, study, clock):
@@ -270,5 +260,4 @@ def test_raters_pairs_minutes_and_pay_are_those_of_the_design(store):
     cost = study_cost(store, STUDY, seconds_per_pair=30, pay_per_hour=12)
     assert (cost.sizes, cost.votes, cost.num_raters) == ((6,), 2, 4)
     assert (cost.work.trials_per_rater, cost.work.minutes_per_rater) == (4, 5)
-    assert cost.work.cost == pytest.approx(4 * 5 / 60 * 12)
-    assert f"{cost.work.cost:.2f}" in cost_and_power(cost, num_simulations=2)
+    assert "4.00" in cost_and_power(cost, num_simulations=2)
