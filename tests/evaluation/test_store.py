@@ -78,21 +78,17 @@ def test_the_same_again_draws_nothing_and_a_missing_picture_alone(kept, queue):
     assert kept.status(plan.key).num_drawn == plan.num_pictures
 
 
-def test_cancel_keeps_what_is_drawn(kept):
-    plan = planned("slow")
-    key = kept.draw(plan, ASKED)
+def test_cancel_and_failure_keep_what_is_drawn(kept):
+    status = drawn(kept, planned("bad"))
+    assert (status.state, status.num_drawn) == ("failed", 3)
+    assert status.error == "The model is no model. Choose another."
+    key = kept.draw(planned("slow"), ASKED)
     wait_until(lambda: kept.status(key).num_drawn == 5)
     assert kept.status(key).state == "drawing"
     kept.cancel(key)
     status = kept.wait(key, 60)
     assert (status.state, status.num_drawn, status.error) == ("cancelled", 5, "")
     assert all(one.file.is_file() for one in kept.results(key))
-
-
-def test_a_failure_is_its_sentence_and_loses_nothing(kept):
-    status = drawn(kept, planned("bad"))
-    assert (status.state, status.num_drawn) == ("failed", 3)
-    assert status.error == "The model is no model. Choose another."
 
 
 def test_after_a_crash_of_the_app_it_reads_as_unfinished_and_goes_on(kept):

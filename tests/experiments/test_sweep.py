@@ -42,9 +42,9 @@ def test_a_bad_grid_is_one_sentence_and_plans_nothing(tmp_path, grid, seeds, wor
     assert studio.runs.all() == []
 
 
-def cell(reward: float | None, judge: float | None) -> SweepCell:
-    found = [interval([] if one is None else [one], "seeds") for one in (reward, judge)]
-    return SweepCell({}, [], [], found[0], found[1], None)
+def cell(*means: float | None) -> SweepCell:
+    """With a reward and a judge."""
+    return SweepCell({}, [], [], *(interval([one] if one else [], "seeds") for one in means), None)
 
 
 def test_the_peak_is_where_the_judge_is_highest_and_the_reward_only_without_a_judge():
@@ -59,9 +59,6 @@ def test_runs_share_the_settings_and_differ_by_cell_and_seed(tmp_path):
     sweep_id = sweeps.plan("tiny-rocm-kl", base, {"beta": [0, 1]}, 2)
     planned = [(config.beta, config.seed) for _, config in sweeps.open_runs(sweep_id)]
     assert planned == [(0, 5), (0, 6), (1, 5), (1, 6)]
-    assert {config.learning_rate for _, config in sweeps.open_runs(sweep_id)} == {
-        base.learning_rate
-    }
     assert sweeps.plan("tiny-rocm-kl", base, {"beta": ["0", "1"]}, 2) == sweep_id
     assert sweeps.plan("tiny-rocm-kl", base, {"beta": [0, 1]}, 3) != sweep_id
 
