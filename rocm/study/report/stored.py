@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import numpy as np
-from sqlalchemy import func, select
+from sqlalchemy import Connection, func, select
 
 from rocm.errors import StudyError
 from rocm.storage.numbers import quantity
@@ -34,14 +34,18 @@ def study_report(store: Store, study_id: str) -> Report:
     config = study.config
     primary = config.get("primary_question", "overall")
     questions = [str(asked["key"]) for asked in config["questions"]]
+    is_picked = any(one["struck"] == NOT_PICKED for one in config.get("pairs", ()))
     withdrawn = {vote.rater for vote in stored if rows.WITHDRAWN in vote.rules.split(";")}
     with store.database.read() as connection:
         end = chain.end_of(connection, study_id)
         links = chain_rows(connection, study_id)
+        betas = _betas(connection, study_id)
+        comparisons = _comparisons(connection, study_id, betas)
+        num_skipped = _num_skipped(connection, study_id)
     info = StudyContext(
         title=study.title,
         manifest_sha256=study.config_sha256 or "",
-        comparisons=_comparisons(store, study_id),
+        comparisons=comparisons,
         questions=tuple(sorted(questions, key=lambda key: key != primary)),
         prompts=_prompts(reported, config),
         design=_design(config),
@@ -49,45 +53,41 @@ def study_report(store: Store, study_id: str) -> Report:
         sources=tuple(sorted({vote.source for vote in reported})),
         is_open=study.status != "closed",
         is_hidden_until_closed=config.get("peeking", "hidden") == "hidden",
-        num_skipped=_num_skipped(store, study_id),
+        num_skipped=num_skipped,
         num_withdrawn=len(withdrawn),
         fastest_ms=config.get("min_median_ms", FASTEST_MS),
         votes_head=end["head"],
         num_chained_later=end["num_chained_later"],
-        arm_betas=_betas(store, study_id),
+        arm_betas=betas,
         links=links,
-        cautions=(PICKED,)
-        if any(p["struck"] == NOT_PICKED for p in config.get("pairs", ()))
-        else (),
+        cautions=(PICKED,) if is_picked else (),
     )
     votes = Votes.from_rows(vars(vote) for vote in reported)
     return report(votes, info, _rewards(reported, store.scores(study_id)))
 
 
-def _comparisons(store: Store, study_id: str) -> tuple[Comparison, ...]:
+def _comparisons(
+    connection: Connection, study_id: str, betas: dict[str, float]
+) -> tuple[Comparison, ...]:
     """The compared pairs of arms, in the recipe's order, as votes name them."""
-    with store.database.read() as connection:
-        arms = rows.named_arms(connection, study_id)
-        compared = connection.execute(
-            select(pair.c.arm_a, pair.c.arm_b)
-            .where(pair.c.study_id == study_id, pair.c.kind == "main")
-            .distinct()
-        ).all()
-        twins = rows.twin_arms(connection, study_id)
-    compared = [two for two in compared if not twins & set(two)]
-    ordered = sorted(sorted((arms[a], arms[b])) for a, b in compared)
-    betas = _betas(store, study_id)
+    arms = rows.named_arms(connection, study_id)
+    twins = rows.twin_arms(connection, study_id)
+    compared = connection.execute(
+        select(pair.c.arm_a, pair.c.arm_b)
+        .where(pair.c.study_id == study_id, pair.c.kind == "main")
+        .distinct()
+    )
+    ordered = sorted(sorted((arms[a], arms[b])) for a, b in compared if not twins & {a, b})
     return tuple(Comparison(f"{a[1]}:{b[1]}", a[1], b[1], betas.get(a[1])) for a, b in ordered)
 
 
-def _betas(store: Store, study_id: str) -> dict[str, float]:
+def _betas(connection: Connection, study_id: str) -> dict[str, float]:
     """Weight of the divergence by name of the arm, for arms that are runs."""
-    with store.database.read() as connection:
-        arms = connection.execute(
-            select(arm.c.name, arm.c.params_json).where(
-                arm.c.study_id == study_id, arm.c.params_json.is_not(None)
-            )
-        ).all()
+    arms = connection.execute(
+        select(arm.c.name, arm.c.params_json).where(
+            arm.c.study_id == study_id, arm.c.params_json.is_not(None)
+        )
+    )
     betas = {row.name: json.loads(row.params_json).get("beta") for row in arms}
     return {name: float(beta) for name, beta in betas.items() if beta is not None}
 
@@ -147,12 +147,11 @@ def _exclusion_rules(config: dict[str, Any]) -> tuple[str, ...]:
     return tuple(rules)
 
 
-def _num_skipped(store: Store, study_id: str) -> int:
-    with store.database.read() as connection:
-        skipped = (
-            select(func.count(trial.c.id))
-            .join(rater, rater.c.id == trial.c.rater_id)
-            .where(trial.c.study_id == study_id, trial.c.state == "skipped")
-            .where(rater.c.source != "pilot", rater.c.status != "withdrawn")
-        )
-        return int(connection.execute(skipped).scalar_one())
+def _num_skipped(connection: Connection, study_id: str) -> int:
+    skipped = (
+        select(func.count(trial.c.id))
+        .join(rater, rater.c.id == trial.c.rater_id)
+        .where(trial.c.study_id == study_id, trial.c.state == "skipped")
+        .where(rater.c.source != "pilot", rater.c.status != "withdrawn")
+    )
+    return int(connection.execute(skipped).scalar_one())
