@@ -3,11 +3,11 @@
 import csv
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 
 from rocm.algorithms.intervals import Interval
-from rocm.evaluation.table import ComparisonTable, Row
+from rocm.evaluation.table import ComparisonTable
 from rocm.storage.numbers import plus_minus, signed
 
 NOTE = (
@@ -45,11 +45,9 @@ def to_markdown(table: ComparisonTable) -> str:
     """A table in GitHub's Markdown."""
     heads = ["arm", *(name.replace("_", " ") for name in table.measures)]
     lines = [f"| {' | '.join(heads)} |", f"| --- |{' ---: |' * len(table.measures)}"]
-    for row in table.rows:
-        title = row.title.replace("|", "\\|")
-        lines.append(f"| {title} | {' | '.join(_cells(table, row))} |")
-        if not row.is_base:
-            lines.append(f"| - base | {' | '.join(_differences(table, row))} |")
+    for title, cells in _lines(table):
+        name = title.replace("|", "\\|") if title else "- base"
+        lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join([*lines, "", _note(table)]) + "\n"
 
 
@@ -62,10 +60,8 @@ def to_latex(table: ComparisonTable) -> str:
         "\\hline",
         " & ".join(_latex(head.replace("_", " ")) for head in heads) + r" \\ \hline",
     ]
-    for row in table.rows:
-        lines.append(" & ".join([_latex(row.title), *_math(_cells(table, row))]) + r" \\")
-        if not row.is_base:
-            lines.append(" & ".join(["-- base", *_math(_differences(table, row))]) + r" \\")
+    for title, cells in _lines(table):
+        lines.append(" & ".join([_latex(title) or "-- base", *_math(cells)]) + r" \\")
     return "\n".join([*lines, "\\hline", "\\end{tabular}"]) + "\n"
 
 
@@ -88,17 +84,13 @@ def interval_text(measure: str, interval: Interval | None, is_difference: bool =
     return f"+{text}" if is_positive else text
 
 
-def _cells(table: ComparisonTable, row: Row) -> list[str]:
-    return [
-        interval_text(name, row.means[name]) + ("*" if name in row.trained else "")
-        for name in table.measures
-    ]
-
-
-def _differences(table: ComparisonTable, row: Row) -> list[str]:
-    return [
-        interval_text(name, row.differences[name], is_difference=True) for name in table.measures
-    ]
+def _lines(table: ComparisonTable) -> Iterator[tuple[str, list[str]]]:
+    """Title and cells of each arm, and without a title its differences to the base model."""
+    for row in table.rows:
+        stars = {name: "*" if name in row.trained else "" for name in table.measures}
+        yield row.title, [interval_text(name, row.means[name]) + stars[name] for name in stars]
+        if not row.is_base:
+            yield "", [interval_text(name, row.differences[name], True) for name in stars]
 
 
 def _math(cells: list[str]) -> list[str]:

@@ -13,8 +13,8 @@ from rocm.study.design.build import begin
 from rocm.study.design.cost import cost_and_power, study_cost
 from rocm.study.design.form import Size, form_recipe, sized_recipe
 from rocm.study.design.recipe import Recipe
-from rocm.study.report.effects import widths
 from rocm.study.report.progress import raters_words, study_progress
+from rocm.study.report.stored import widths
 from rocm.study.service import PER_PAGE, Studies
 from rocm.study.store.simulated_raters import crowd_of_score, simulate_raters
 from rocm.study.store.store import Store

@@ -9,15 +9,16 @@ from rocm.errors import StudyError
 from rocm.storage.numbers import quantity
 from rocm.study.statistics import agreement
 from rocm.study.statistics.agreement import Alpha, Share
-from rocm.study.statistics.beta_curve import BetaPoint, beta_curve
 from rocm.study.statistics.evidence import FEWEST_RATERS, Evidence, evidence
 from rocm.study.statistics.flags import FASTEST_MS, RaterReport, rater_reports
 from rocm.study.statistics.outcomes import CAREFUL, Outcome, by_category, outcomes
 from rocm.study.statistics.ranking import Ranking, rank
 from rocm.study.statistics.reward_agreement import (
     Agreement,
+    BetaPoint,
     CurvePoint,
     Rewards,
+    beta_curve,
     hacking_curve,
     reward_agreement,
 )

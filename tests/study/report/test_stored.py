@@ -8,8 +8,7 @@ from sqlalchemy import select
 from rocm.errors import StudyError
 from rocm.study.archive.export import is_analyzed
 from rocm.study.design import lifecycle
-from rocm.study.report.effects import num_flagged
-from rocm.study.report.stored import study_report
+from rocm.study.report.stored import num_flagged, study_report
 from rocm.study.store.rows import failed_checks
 from rocm.study.store.session import Answer
 from rocm.study.store.simulated_raters import (

@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from rocm.study.statistics.beta_curve import beta_curve
-from rocm.study.statistics.reward_agreement import Rewards
+from rocm.study.statistics.reward_agreement import Rewards, beta_curve
 from rocm.study.statistics.votes import Votes
 
 COMPARED = {"x:y": ("x", "y"), "x:z": ("x", "z"), "y:z": ("y", "z")}
