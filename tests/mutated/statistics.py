@@ -55,11 +55,10 @@ another headline | test_headline_is_the_narrowest_method_that_covers_in_every_re
 ties among the trials of the sign test | test_the_sign_test_leaves_tied_prompts_out
 - Share(wins, wins + losses)
 + Share(wins, len(signs))
-a missing p-value is the best one | test_a_comparison_without_a_p_value_still_counts_in_the_family
+a missing p-value is the best one | test_a_family_is_the_comparisons_of_the_first_question
 - 1.0 if one.p_value is None
 + 0.0 if one.p_value is None
-@ rocm/study/statistics/outcomes.py, tests/study/report/test_report.py
-one family for all questions | test_holm_adjusts_over_the_comparisons_and_no_more
+one family for all questions | test_a_family_is_the_comparisons_of_the_first_question
 - (questions[:1], questions[1:])
 + (questions,)
 the sign test as headline | test_a_p_value_is_below_5_percent_where_the_interval_excludes_half
