@@ -19,17 +19,15 @@ from rocm.experiments.bench.variants import PLAIN, settings_of
 from rocm.generation.draw import Sampling, draw
 from rocm.generation.picture import Picture
 from rocm.generation.queue import DrawingQueue
-from rocm.models.consistency import ConsistencyModel, resolve_device
+from rocm.models.consistency import ConsistencyModel
 from rocm.models.lora import adapter_off
-from rocm.models.pipelines import DTYPES
 
 PROMPT = "a glossy emoji of a red apple"
 
 
 def bench_drawing(work: Work, batches: Sequence[int]) -> Report:
     """Time drawing, noise to pixels on the CPU; `x base` compares rounds timed in turn."""
-    device = resolve_device(work.base.device)
-    rate = timing.matmul_rate(device, DTYPES[work.base.precision])
+    facts = work.facts
     model = make_arm(work, settings_of(PLAIN, work.base, "none", 1)).setup.model
     rows: list[Row] = []
     for batch in batches:
@@ -38,13 +36,11 @@ def bench_drawing(work: Work, batches: Sequence[int]) -> Report:
             call()
         with Counter() as counter:
             calls["base"]()
-        spent = timing.interleaved(calls, device, work.num_rounds)
+        spent = timing.interleaved(calls, work.device, work.num_rounds)
         for name, own in spent.items():
-            times = timing.summary(own, batch)
-            row: Row = {"model": name, "batch": batch, **times}
+            row: Row = {"model": name, "batch": batch, **timing.summary(own, batch)}
             row["x base"] = timing.speed_up(spent["base"], own)
-            rows.append({**row, **timing.rates(counter.counts.flops, times["ms"], rate)})
-    facts = timing.environment(device, rate, work.num_rounds)
+            rows.append(row | timing.rates(counter.counts.flops, own, work.rate))
     facts |= {"size": work.size.name if work.size else work.base.model}
     facts |= {"num_inference_steps": work.base.num_inference_steps}
     return Report("Drawing", rows, facts)

@@ -9,8 +9,7 @@ from rocm.experiments.bench.counter import Counter
 from rocm.experiments.bench.random_model import random_reward
 from rocm.experiments.bench.step import Work
 from rocm.experiments.bench.table import Report, Row
-from rocm.experiments.bench.timing import environment, interleaved, matmul_rate, rates, summary
-from rocm.models.consistency import resolve_device
+from rocm.experiments.bench.timing import interleaved, rates, summary
 from rocm.models.pipelines import DTYPES
 from rocm.rewards.base import Reward
 from rocm.rewards.load import load_rewards
@@ -24,22 +23,21 @@ def bench_scoring(work: Work, names: Sequence[str], batches: Sequence[int]) -> R
 
     With random weights the reward is HPSv2's network, else those named.
     """
-    device = resolve_device(work.base.device)
-    rate = matmul_rate(device, DTYPES[work.base.precision])
+    facts = work.facts
     if work.size:
-        tower = random_reward(work.size, device, DTYPES[work.base.precision])
+        tower = random_reward(work.size, work.device, DTYPES[work.base.precision])
         loaded: dict[str, Reward] = {"hpsv2.1": tower}
     else:
-        loaded = load_rewards(names, device)
+        loaded = load_rewards(names, work.device)
     side = SIDE[work.size.name if work.size else ""]
     rows = []
     for batch in batches:
         images = torch.rand(batch, 3, side, side, generator=torch.Generator().manual_seed(0))
-        rows += _rows(loaded, images.to(device), work.num_rounds, rate)
-    return Report("Rewards", rows, environment(device, rate, work.num_rounds) | {"pixels": side})
+        rows += _rows(loaded, images.to(work.device), work)
+    return Report("Rewards", rows, facts | {"pixels": side})
 
 
-def _rows(loaded: dict[str, Reward], images: Tensor, num_rounds: int, rate: float) -> list[Row]:
+def _rows(loaded: dict[str, Reward], images: Tensor, work: Work) -> list[Row]:
     calls: dict[str, Callable[[], object]] = {}
     flops: dict[str, int] = {}
     for name, reward in loaded.items():
@@ -51,11 +49,10 @@ def _rows(loaded: dict[str, Reward], images: Tensor, num_rounds: int, rate: floa
                 call()
             calls[f"{name}/{kind}"], flops[f"{name}/{kind}"] = call, counter.counts.flops
     rows: list[Row] = []
-    for key, spent in interleaved(calls, images.device, num_rounds).items():
+    for key, spent in interleaved(calls, images.device, work.num_rounds).items():
         name, kind = key.split("/")
         row: Row = {"reward": name, "what": kind, "batch": len(images)}
-        times = summary(spent, len(images))
-        rows.append({**row, **times, **rates(flops[key], times["ms"], rate)})
+        rows.append(row | summary(spent, len(images)) | rates(flops[key], spent, work.rate))
     return rows
 
 

@@ -9,6 +9,8 @@ from typing import Any
 import psutil
 import torch
 
+from rocm.experiments.bench.table import Row
+
 MATRIX = {"cpu": 1024, "cuda": 8192}
 NUM_PRODUCTS = 10
 
@@ -38,11 +40,11 @@ def interleaved(
     return spent
 
 
-def summary(spent: list[float], batch: int) -> dict[str, float]:
+def summary(spent: list[float], batch: int) -> Row:
     """Median, minimum and maximum, in ms, of calls on a batch of pictures; its pictures/s."""
     middle = median(spent)
-    times = {"ms": middle, "min": min(spent), "max": max(spent)}
-    return times | {"pictures/s": 1000 * batch / middle}
+    rate = 1000 * batch / middle
+    return {"ms": middle, "min": min(spent), "max": max(spent), "pictures/s": rate}
 
 
 def speed_up(slow: list[float], fast: list[float]) -> float:
@@ -58,19 +60,19 @@ def matmul_rate(device: torch.device, dtype: torch.dtype) -> float:
     return 2 * size**3 / (min(spent) / 1000)
 
 
-def rates(flops: int, spent_ms: float, rate: float) -> dict[str, float | None]:
+def rates(flops: int, spent: list[float], rate: float) -> Row:
     """`TFLOP/s`, `share` of the rate (FLOP/s), and `floors`, the time over the least possible time.
 
     None for all if `flops`, the useful FLOPs, is 0.
     """
     if not flops:
         return dict.fromkeys(("TFLOP/s", "share", "floors"))
-    achieved = flops / (spent_ms / 1000)
+    achieved = flops / (median(spent) / 1000)
     return {"TFLOP/s": achieved / 1e12, "share": achieved / rate, "floors": rate / achieved}
 
 
-def environment(device: torch.device, rate: float, num_rounds: int) -> dict[str, Any]:
-    """Device, threads, cores, load, torch version, rate (FLOP/s) of matrix products, rounds."""
+def environment(device: torch.device) -> dict[str, Any]:
+    """Device, threads, cores, load and torch version."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
     return {
         "device": name,
@@ -78,8 +80,6 @@ def environment(device: torch.device, rate: float, num_rounds: int) -> dict[str,
         "cores": psutil.cpu_count(),
         "load": round(os.getloadavg()[0], 1),
         "torch": torch.__version__,
-        "matmul TFLOP/s": rate / 1e12,
-        "rounds": num_rounds,
     }
 
 
