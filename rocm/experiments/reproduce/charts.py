@@ -4,6 +4,7 @@ import io
 from statistics import fmean, pstdev
 from typing import Any
 
+import numpy as np
 from matplotlib import rcParams
 from matplotlib.figure import Figure
 from PIL import Image
@@ -26,10 +27,9 @@ def beta_chart(betas: dict[float, Cell], judge: str) -> str:
     for axes, (score, label) in zip(figure.subplots(1, 2), names.items(), strict=True):
         gains = [cell.gains[score] for cell in betas.values()]
         means = [gain.mean for gain in gains]
-        ends = [[gain.mean - _or(gain.low, gain.mean) for gain in gains]]
-        ends.append([_or(gain.high, gain.mean) - gain.mean for gain in gains])
+        halves = [0 if gain.high is None else gain.high - gain.mean for gain in gains]
         places = range(len(gains))
-        axes.errorbar(places, means, yerr=ends, marker="o", capsize=3, color="#1d4ed8")
+        axes.errorbar(places, means, yerr=halves, marker="o", capsize=3, color="#1d4ed8")
         best = max(places, key=means.__getitem__)
         axes.plot(best, means[best], "o", markersize=12, fillstyle="none", color="#c2410c")
         axes.set_xticks(places, [f"{beta:g}" for beta in betas])
@@ -50,9 +50,8 @@ def efficiency_chart(runs: dict[str, list[list[Row]]]) -> str:
             places, means, deviations = _curve(runs[method.key], measure)
             color = f"C{number % 10}" if number < 10 else "black"
             axes.plot(places, means, DASHES[method.kind], color=color, label=method.label)
-            low = [mean - half for mean, half in zip(means, deviations, strict=True)]
-            high = [mean + half for mean, half in zip(means, deviations, strict=True)]
-            axes.fill_between(places, low, high, color=color, alpha=0.12, linewidth=0)
+            ends = np.subtract(means, deviations), np.add(means, deviations)
+            axes.fill_between(places, *ends, color=color, alpha=0.12, linewidth=0)
         axes.set(xlabel=label)
     panels[0].set(ylabel="trained reward, deviations")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=6)
@@ -89,10 +88,6 @@ def _curve(runs: list[list[Row]], measure: str) -> tuple[list[float], list[float
         [fmean(column) for column in columns],
         [pstdev(column) for column in columns],
     )
-
-
-def _or(value: float | None, other: float) -> float:
-    return other if value is None else value
 
 
 def _svg(figure: Figure) -> str:

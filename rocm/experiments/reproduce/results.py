@@ -49,8 +49,7 @@ class Claim:
 def end_of(run: RunDir, measure: str, limit: float) -> End:
     """A run at the end of one budget, compared with step 0."""
     row = end_of_budget(run.metrics(), measure, limit)
-    if row is None:
-        raise AssertionError(f"{run.path} has not spent its {measure}.")
+    assert row is not None, f"{run.path} has not spent its {measure}."
     now, before = run.scores(row["step"]), run.scores(0)
     gains = {
         name: [later - earlier for later, earlier in zip(now[name], before[name], strict=True)]

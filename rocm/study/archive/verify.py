@@ -182,17 +182,15 @@ def _references(connection: Connection, study_id: str) -> list[str]:
 
 def _exclusions(connection: Connection, study_id: str) -> list[str]:
     """Left out are the raters who withdrew: status, exclusion and event say the same."""
-    mine = rater.c.study_id == study_id
-    left = select(rater.c.id).where(mine, rater.c.status == "withdrawn")
+    raters = connection.execute(select(rater).where(rater.c.study_id == study_id)).all()
     out = select(exclusion).where(exclusion.c.study_id == study_id)
     told = select(event.c.rater_id).where(
         event.c.study_id == study_id, event.c.kind == chain.WITHDREW
     )
-    withdrawn = set(connection.execute(left).scalars())
+    withdrawn = {row.id for row in raters if row.status == "withdrawn"}
     excluded = {row.rater_id: row.rule for row in connection.execute(out)}
     events = set(connection.execute(told).scalars())
-    named = connection.execute(select(rater.c.id, rater.c.number).where(mine))
-    numbers = {row.id: row.number for row in named}
+    numbers = {row.id: row.number for row in raters}
     wrong = (withdrawn ^ events) | (withdrawn ^ set(excluded))
     wrong |= {who for who, rule in excluded.items() if rule != "withdrawn"}
     return [
