@@ -15,10 +15,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from rocm import __version__
 from rocm.errors import MissingFile
-from rocm.evaluation.diversity import read_picture
 from rocm.evaluation.formats import FORMATS
 from rocm.evaluation.plan import ComparisonPlan, Result
-from rocm.evaluation.table import make_table
+from rocm.evaluation.table import make_table, read_picture
 from rocm.storage.progress import counted
 
 TILE, LABEL, GAP, HEAD, FOOT = 160, 230, 10, 52, 34

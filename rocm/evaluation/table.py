@@ -3,19 +3,21 @@
 The value of a prompt is the mean over its seeds; intervals are Student's over prompts, 95 %.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
 
 import numpy as np
+from PIL import Image
 
 from rocm.algorithms.intervals import Interval, interval, paired_difference
-from rocm.evaluation.diversity import by_prompt, thumbnail
+from rocm.errors import RunError
 from rocm.evaluation.plan import ComparisonPlan, Result
 
 DIVERSITY = "diversity"
 MIN_PROMPTS, MAX_DIVERSE = 3, 128
+SIDE = 16  # of the pictures that are compared
 
 Values = list[float | None]
 """One for each prompt; None where not all of its seeds are drawn."""
@@ -118,3 +120,46 @@ def _indices(plan: ComparisonPlan, column: int) -> list[list[int]]:
     """Of the pictures of a column: by prompt, seed by seed."""
     seeds = range(len(plan.seeds))
     return [[plan.index(column, p, s) for s in seeds] for p in range(len(plan.prompts))]
+
+
+def read_picture(file: Path) -> Image.Image:
+    """A picture in RGB; RunError if its file is damaged."""
+    try:
+        with Image.open(file) as picture:
+            return picture.convert("RGB")
+    except (OSError, SyntaxError) as error:
+        raise RunError(f"{file} is damaged. Delete it, and compare again.") from error
+
+
+def thumbnail(file: Path) -> np.ndarray:
+    """A picture at 16 x 16 pixels by area, flat, (768,) in [0, 1]."""
+    small = read_picture(file).resize((SIDE, SIDE), Image.Resampling.BOX)
+    return np.asarray(small, dtype=np.float64).ravel() / 255
+
+
+def distances(pictures: np.ndarray) -> np.ndarray:
+    """Root-mean-square differences (P, P) of P flat pictures (P, D)."""
+    squares = (pictures**2).sum(1)
+    gram = squares[:, None] + squares[None] - 2 * pictures @ pictures.T
+    roots: np.ndarray = np.sqrt(np.maximum(gram, 0) / pictures.shape[1])
+    return roots
+
+
+def by_prompt(pictures: Sequence[np.ndarray]) -> list[float]:
+    r"""Diversity between prompts as one value per prompt, with mean `eval/diversity`.
+
+    Distances to the other prompts are not independent, so the interval of their mean would be half
+    as wide as it should be. These are the jackknife's pseudo-values instead:
+
+    .. math:: v_p = P\,U - (P - 1)\,U_{-p}, \qquad U = \frac{2}{P (P - 1)} \sum_{i < j} d_{ij}
+
+    `pictures` are, for each seed, the flat pictures (P, D) of all prompts, P >= 3; d is the mean
+    over seeds of the distances of a seed's pictures.
+    """
+    matrix = np.mean([distances(of_seed) for of_seed in pictures], axis=0)
+    num = len(matrix)
+    np.fill_diagonal(matrix, 0)
+    whole = matrix.sum() / 2
+    mean = whole / (num * (num - 1) / 2)
+    without = (whole - matrix.sum(1)) / ((num - 1) * (num - 2) / 2)
+    return [float(value) for value in num * mean - (num - 1) * without]

@@ -13,13 +13,12 @@ import torch
 from PIL import Image
 
 from rocm.algorithms.intervals import student_quantile
-from rocm.evaluation.diversity import by_prompt, thumbnail
 from rocm.evaluation.efficiency import WINDOW, curve
 from rocm.evaluation.formats import to_csv, to_json, to_latex, to_markdown
 from rocm.evaluation.metrics import diversity
 from rocm.evaluation.plan import Column, ComparisonPlan
 from rocm.evaluation.store import Result
-from rocm.evaluation.table import make_table
+from rocm.evaluation.table import by_prompt, make_table, thumbnail
 from rocm.generation.picture import Picture
 from rocm.rewards.color import color_entropy
 from rocm.storage.numbers import plus_minus, signed

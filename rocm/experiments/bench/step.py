@@ -18,7 +18,7 @@ from rocm.errors import ConfigError
 from rocm.experiments.bench import timing
 from rocm.experiments.bench.counter import Counter, Counts
 from rocm.experiments.bench.random_model import Size, random_setup
-from rocm.experiments.bench.table import Report, Row
+from rocm.experiments.bench.timing import Report, Row
 from rocm.experiments.bench.variants import NAIVE, PLAIN, Variant, settings_of
 from rocm.models.compiled_blocks import networks_in
 from rocm.models.consistency import resolve_device

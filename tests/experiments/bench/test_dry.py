@@ -11,7 +11,7 @@ from rocm.config import RunConfig
 from rocm.experiments.bench.counter import Counter
 from rocm.experiments.bench.dry import bench_dry, figures
 from rocm.experiments.bench.random_model import SD15, SMALL, random_model
-from rocm.experiments.bench.table import Report
+from rocm.experiments.bench.timing import Report
 from rocm.experiments.bench.variants import COUNTED, NAIVE, PLAIN
 
 DATA = Path(__file__).resolve().parents[3] / "docs" / "data"

@@ -7,11 +7,10 @@ import torch
 
 from rocm.config import RunConfig
 from rocm.experiments.bench import parts
-from rocm.experiments.bench.generation import bench_drawing
+from rocm.experiments.bench.pictures import bench_drawing, bench_scoring
 from rocm.experiments.bench.random_model import SMALL
-from rocm.experiments.bench.scoring import bench_scoring
 from rocm.experiments.bench.step import Work, bench_steps
-from rocm.experiments.bench.table import Report
+from rocm.experiments.bench.timing import Report
 from rocm.experiments.bench.variants import NAIVE, PLAIN, VARIANTS, Variant
 from rocm.training.setup import set_up
 from rocm.training.update import update
