@@ -44,6 +44,8 @@ def test_drawing_and_scoring_give_a_row_for_each_case(tmp_path):
     cases = [(row["model"], row["batch"]) for row in drawn.rows]
     assert cases == [(model, batch) for batch in (1, 2) for model in ("base", "adapter")]
     assert [row["what"] for row in scored.rows] == ["score", "gradient"]
+    named = bench_scoring(Work(work().base, None, 1), ["clip:assets/tiny-clip"], [1])
+    assert {row["reward"] for row in named.rows} == {"clip:assets/tiny-clip"}
     assert all(row["floors"] > 0 for row in drawn.rows + scored.rows)
     scored.save(tmp_path / "scored.json")
     assert json.loads((tmp_path / "scored.json").read_text())["rows"] == scored.rows
