@@ -13,8 +13,8 @@ from rocm.config import RunConfig
 from rocm.errors import ConfigError
 from rocm.experiments.sweep import SweepCell, Sweeps, combinations, peak
 from rocm.runs.queue import Queue
+from rocm.storage.files import replace_folder
 from rocm.studio import Studio
-from tests.test_studio import FAKE_TRAINER, end_all, wait_for
 
 
 def test_every_combination_once_and_in_the_settings_own_types():
@@ -127,17 +127,12 @@ def test_inline_a_sweep_trains_reports_and_makes_only_what_is_missing(
     assert json.loads((folder / "report.json").read_text())["peak"] == first.peak
 
 
-def test_one_seed_gets_its_interval_over_prompts(tmp_path):
-    studio = Studio(tmp_path, [*FAKE_TRAINER, "good"])
-    settings = {"num_steps": 2, "eval_every": 2}
-    sweep_id = studio.start_sweep("tiny-rocm-kl", {"beta": [0]}, 1, settings)
-    run_id = f"{sweep_id}-000"
-    wait_for(studio, run_id, "finished")
-    scores = {"reward": [1.0, 3.0], "tiny-judge": [0.25, 0.25]}
-    folder = studio.runs.folder / run_id / "samples" / "step_000002"
-    (folder / "scores.json").write_text(json.dumps(scores))
-    (found,) = studio.sweeps.report(sweep_id).cells
+def test_one_seed_gets_its_interval_over_prompts(ended):
+    sweeps, sweep_id, *_ = ended
+    with replace_folder(sweeps.runs(sweep_id)[0].samples_dir(1)) as folder:
+        scores = {"reward": [1.0, 3.0], "tiny-judge": [0.25, 0.25]}
+        (folder / "scores.json").write_text(json.dumps(scores))
+    found = sweeps.report(sweep_id).cells[0]
     assert (found.reward.over, found.reward.num, found.reward.mean) == ("prompts", 2, 2.0)
     assert found.judge == Interval(0.25, 0.25, 0.25, 2, "prompts")
     assert found.divergence.low is None
-    end_all(studio)
