@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 
 from rocm.algorithms.intervals import Interval
@@ -19,21 +19,30 @@ DECIMALS = {"kl_nats": 1, "color_entropy": 2, "aesthetic": 2, "pickscore": 2}
 LATEX_SIGNS = {ord("\N{PLUS-MINUS SIGN}"): r" \pm ", ord("\N{MINUS SIGN}"): "-"}
 
 
+def csv_text(rows: Iterable[Sequence[object]]) -> str:
+    """Rows as CSV, None as nothing."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
+
+
+def ends(estimate: Interval | None) -> tuple[float | None, ...]:
+    """Mean, low and high of an interval."""
+    return (estimate.mean, estimate.low, estimate.high) if estimate else (None, None, None)
+
+
 def to_csv(table: ComparisonTable) -> str:
     """One line for each arm and measure: mean and difference with their ends."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    ends = ("mean", "low", "high")
-    head = ["arm", "measure", "is_trained", "is_held_out", *ends]
-    writer.writerow([*head, *(f"difference_{end}" for end in ends), "num_prompts", "version"])
+    head = ["arm", "measure", "is_trained", "is_held_out", "mean", "low", "high"]
+    head += ["difference_mean", "difference_low", "difference_high", "num_prompts", "version"]
+    lines: list[Sequence[object]] = [head]
     for row in table.rows:
         for name in table.measures:
             mean, difference = row.means[name], row.differences[name]
             flags = [int(name in row.trained), int(name == table.judge)]
-            figures = [*_ends(mean), *_ends(difference), mean.num if mean else 0]
-            figures.append(table.official.get(name, ""))
-            writer.writerow([row.title, name, *flags, *figures])
-    return text.getvalue()
+            figures = [*ends(mean), *ends(difference), mean.num if mean else 0]
+            lines.append([row.title, name, *flags, *figures, table.official.get(name, "")])
+    return csv_text(lines)
 
 
 def to_json(table: ComparisonTable) -> str:
@@ -107,7 +116,3 @@ def _note(table: ComparisonTable) -> str:
         num_prompts=table.num_prompts, num_seeds=table.num_seeds, judge=table.judge or "nothing"
     )
     return table.unfinished + note + table.computed
-
-
-def _ends(estimate: Interval | None) -> tuple[float | str | None, ...]:
-    return (estimate.mean, estimate.low, estimate.high) if estimate else ("", "", "")

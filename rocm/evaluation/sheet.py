@@ -1,6 +1,5 @@
 """A comparison as files: one labeled picture, or a zip with pictures, tables and manifest."""
 
-import csv
 import io
 import json
 import platform
@@ -15,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from rocm import __version__
 from rocm.errors import MissingFile
-from rocm.evaluation.formats import FORMATS
+from rocm.evaluation.formats import FORMATS, csv_text
 from rocm.evaluation.plan import ComparisonPlan, Result
 from rocm.evaluation.table import make_table, read_picture
 from rocm.storage.progress import counted
@@ -71,16 +70,13 @@ def bundle(plan: ComparisonPlan, results: list[Result], path: Path) -> Path:
 
 def results_csv(plan: ComparisonPlan, results: list[Result]) -> str:
     """One line for each picture: arm, prompt, seed, file, measures."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["arm", "prompt", "seed", "file", *plan.measures])
+    lines: list[list[object]] = [["arm", "prompt", "seed", "file", *plan.measures]]
     for result in sorted(results, key=lambda result: result.index):
         column, prompt, seed = plan.cell(result.index)
         place = [plan.columns[column].title, plan.prompts[prompt], plan.seeds[seed]]
-        writer.writerow(
-            [*place, result.file.name, *(result.scores[name] for name in plan.measures)]
-        )
-    return text.getvalue()
+        scores = [result.scores[name] for name in plan.measures]
+        lines.append([*place, result.file.name, *scores])
+    return csv_text(lines)
 
 
 def manifest(plan: ComparisonPlan, results: list[Result]) -> dict[str, object]:

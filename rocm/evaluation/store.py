@@ -148,7 +148,8 @@ class Comparisons:
         try:
             return PLAN.validate_python(record), REQUEST.validate_python(record.get("request"))
         except ValidationError as error:
-            raise RunError(f"{path} is damaged ({error.errors()[0]['msg']}).") from error
+            place = ".".join(map(str, error.errors()[0]["loc"])) or "request"
+            raise RunError(f"{path} is damaged ({place}).") from error
 
     def keys(self) -> list[str]:
         """Keys of all comparisons, last requested first."""

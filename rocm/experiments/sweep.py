@@ -4,9 +4,7 @@ A sweep is a folder with its plan, `sweeps/ID/sweep.json`. The id is a hash of t
 command continues the same sweep; its run k is named ID-00k, so nothing is done twice.
 """
 
-import csv
 import hashlib
-import io
 import json
 import math
 import time
@@ -22,6 +20,7 @@ from pydantic import BaseModel, Field, ValidationError
 from rocm.algorithms.intervals import Interval, interval
 from rocm.config import RunConfig
 from rocm.errors import ConfigError, MissingFile, RocmError, RunError
+from rocm.evaluation.formats import csv_text, ends
 from rocm.experiments.overoptimization import Point, run_points
 from rocm.rewards.names import audited
 from rocm.runs.queue import Queue
@@ -247,20 +246,13 @@ def table(report: SweepReport) -> str:
 
 def to_csv(report: SweepReport) -> str:
     """One line per cell: settings, runs that are done, mean and ends of each interval."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    ends = [f"{name}_{end}" for name in MEASURES for end in ("mean", "low", "high")]
-    writer.writerow([*report.grid, "num_done", "num_runs", *ends, "is_peak"])
+    heads = [f"{name}_{end}" for name in MEASURES for end in ("mean", "low", "high")]
+    lines: list[list[object]] = [[*report.grid, "num_done", "num_runs", *heads, "is_peak"]]
     for index, cell in enumerate(report.cells):
-        estimates = [getattr(cell, name) for name in MEASURES]
-        figures = [
-            value
-            for estimate in estimates
-            for value in ((estimate.mean, estimate.low, estimate.high) if estimate else [""] * 3)
-        ]
+        figures = [value for name in MEASURES for value in ends(getattr(cell, name))]
         done = [cell.states.count("finished"), len(cell.states)]
-        writer.writerow([*cell.settings.values(), *done, *figures, int(index == report.peak)])
-    return text.getvalue()
+        lines.append([*cell.settings.values(), *done, *figures, int(index == report.peak)])
+    return csv_text(lines)
 
 
 def to_json(report: SweepReport) -> str:
