@@ -39,10 +39,7 @@ def beta_chart(betas: dict[float, Cell], judge: str) -> str:
 
 
 def efficiency_chart(runs: dict[str, list[list[Row]]]) -> str:
-    """Figure 5: reward against cost; running mean of 20 updates, deviation over seeds.
-
-    `runs` holds the rows of each seed's run, by method. One panel for each cost.
-    """
+    """Figure 5 from each method's runs: running mean of 20 updates, deviation over seeds."""
     figure = Figure((11, 4.4), layout="constrained")
     panels = figure.subplots(1, len(AXES), sharey=True)
     for axes, (measure, label) in zip(panels, AXES.items(), strict=True):
