@@ -6,7 +6,7 @@ drawings is the upper bound.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,9 +82,7 @@ def model_retrieval(
     model: ConsistencyModel, clip: ClipReward, questions: Sequence[Question], sampling: Sampling
 ) -> Retrieval:
     """Retrieval figures of a model's pictures."""
-    captions = [question.captions[0] for question in questions]
-    seeds = [question.seed for question in questions]
-    images = torch.cat([batch.clamp(0, 1) for batch in draw(model, captions, seeds, sampling)])
+    images = torch.cat(list(_pictures(model, questions, sampling)))
     return summary(caption_ranks(clip, images.to(clip.model.device), questions))
 
 
@@ -92,3 +90,12 @@ def ceiling(clip: ClipReward, questions: Sequence[Question], path: Path = REAL) 
     """Retrieval figures of the real drawings, read by `real_pictures`."""
     images = real_pictures(path)[: len(questions)]
     return summary(caption_ranks(clip, images.to(clip.model.device), questions))
+
+
+def _pictures(
+    model: ConsistencyModel, questions: Sequence[Question], sampling: Sampling
+) -> Iterator[Tensor]:
+    captions = [question.captions[0] for question in questions]
+    seeds = [question.seed for question in questions]
+    for images in draw(model, captions, seeds, sampling):
+        yield images.clamp(0, 1)

@@ -182,15 +182,17 @@ def _references(connection: Connection, study_id: str) -> list[str]:
 
 def _exclusions(connection: Connection, study_id: str) -> list[str]:
     """Left out are the raters who withdrew: status, exclusion and event say the same."""
-    raters = connection.execute(select(rater).where(rater.c.study_id == study_id)).all()
+    mine = rater.c.study_id == study_id
+    left = select(rater.c.id).where(mine, rater.c.status == "withdrawn")
     out = select(exclusion).where(exclusion.c.study_id == study_id)
     told = select(event.c.rater_id).where(
         event.c.study_id == study_id, event.c.kind == chain.WITHDREW
     )
-    withdrawn = {row.id for row in raters if row.status == "withdrawn"}
+    withdrawn = set(connection.execute(left).scalars())
     excluded = {row.rater_id: row.rule for row in connection.execute(out)}
     events = set(connection.execute(told).scalars())
-    numbers = {row.id: row.number for row in raters}
+    named = connection.execute(select(rater.c.id, rater.c.number).where(mine))
+    numbers = {row.id: row.number for row in named}
     wrong = (withdrawn ^ events) | (withdrawn ^ set(excluded))
     wrong |= {who for who, rule in excluded.items() if rule != "withdrawn"}
     return [

@@ -1,7 +1,6 @@
 """How far a study is: raters, votes, and the precision that they give."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from math import ceil, sqrt
@@ -85,7 +84,7 @@ def study_progress(store: Store, study_id: str) -> StudyProgress:
         )
 
 
-def _judged(connection: Connection, study_id: str) -> Sequence[str]:
+def _judged(connection: Connection, study_id: str) -> list[str]:
     """When raters judged main pairs, each rater's pair once."""
     judged = (
         select(trial.c.done_at)
@@ -94,7 +93,7 @@ def _judged(connection: Connection, study_id: str) -> Sequence[str]:
         .where(trial.c.study_id == study_id, trial.c.state == "done", trial.c.rep == 0)
         .where(pair.c.kind == "main", pair.c.struck.is_(None), rater.c.source != "pilot")
     )
-    return connection.execute(judged).scalars().all()
+    return list(connection.execute(judged).scalars())
 
 
 def _few_addresses(connection: Connection, study_id: str) -> str:
