@@ -1,5 +1,6 @@
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from threading import Event
 
@@ -18,7 +19,6 @@ from rocm.study.report.stored import widths
 from rocm.study.service import PER_PAGE, Studies
 from rocm.study.store.simulated_raters import crowd_of_score, simulate_raters
 from rocm.study.store.store import Store
-from tests.generation.conftest import wait_until
 from tests.study.design.test_build import RECIPE, FakeQueue
 from tests.study.small import STUDY, fill, rater, work
 
@@ -57,8 +57,15 @@ def studies(store, tmp_path) -> Studies:
     return Studies(tmp_path, store, FakeQueue())
 
 
+def until(holds) -> None:
+    deadline = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def ended(studies: Studies, study_id: str) -> Studies:
-    wait_until(lambda: not studies.builds.is_drawing(study_id))
+    until(lambda: not studies.builds.is_drawing(study_id))
     return studies
 
 
@@ -72,7 +79,7 @@ def test_a_cancelled_build_is_kept_and_resumed_in_another_app(store, tmp_path):
     studies = Studies(tmp_path, store, HeldQueue())
     builds = studies.builds
     study_id = builds.start(Recipe.load(RECIPE))
-    wait_until(lambda: builds.status(study_id).done == 4)
+    until(lambda: builds.status(study_id).done == 4)
     assert builds.status(study_id).total == 2 * 15
     assert [one.state for one in studies.statuses()] == ["building"]
     with pytest.raises(StudyError, match="is being built"):
