@@ -21,7 +21,7 @@ from rocm.cli import train as cli_train
 from rocm.cli.main import main
 from rocm.distributed import ALONE, Parted, Ranks, joined, merged, parting
 from rocm.errors import ConfigError
-from rocm.evaluation.plan import ComparisonPlan
+from rocm.evaluation.plan import PLAN
 from rocm.generation.picture import png_bytes
 from rocm.generation.sampler import Sampler
 from rocm.models.lora import WEIGHTS
@@ -303,7 +303,7 @@ def test_two_processes_over_gloo_train_draw_and_evaluate_as_one(new_run, tmp_pat
         assert (tmp_path / f"together-{seed}.png").read_bytes() == drawn
 
     (record,) = (tmp_path / "home" / "comparisons").glob("*/comparison.json")
-    plan, folder = ComparisonPlan.of(json.loads(record.read_text())), record.parent
+    plan, folder = PLAN.validate_python(json.loads(record.read_text())), record.parent
     assert len(plan.columns) * len(plan.prompts) == 18
     pictures = [plan.picture(index) for index in range(plan.num_pictures)]
     for one in Sampler("cpu").draw(pictures, plan.measures):

@@ -1,4 +1,4 @@
-"""Means with 95 % intervals by Student's t, of plain numbers; paired differences."""
+"""Means with 95 % intervals by Student's t, of plain numbers; paired differences; Holm's method."""
 
 import math
 from collections.abc import Sequence
@@ -50,3 +50,15 @@ def paired_difference(
     """Mean of values[i] - base[i] with its interval, over places where both are known, or None."""
     pairs = zip(values, base, strict=True)
     return interval([a - b for a, b in pairs if a is not None and b is not None], over)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    r"""P-values of one family, adjusted as Holm (1979), in the order given.
+
+    .. math:: \tilde p_{(i)} = \max_{j \le i} \min(1, (n - j + 1) p_{(j)})
+    """
+    adjusted, largest = [0.0] * len(p_values), 0.0
+    for place, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        largest = max(largest, min(1.0, (len(p_values) - place) * p_values[index]))
+        adjusted[index] = largest
+    return adjusted

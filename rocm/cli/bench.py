@@ -13,16 +13,16 @@ from rocm.generation.picture import Picture
 
 if TYPE_CHECKING:
     from rocm.experiments.bench.step import Work
-    from rocm.experiments.bench.table import Report
+    from rocm.experiments.bench.timing import Report
     from rocm.experiments.bench.variants import Variant
 
     Load = Callable[[RunConfig], tuple[Variant, ...]]
 
-bench_drawing = lazy("rocm.experiments.bench.generation:bench_drawing")
-latency_table = lazy("rocm.experiments.bench.generation:latency_table")
+bench_drawing = lazy("rocm.experiments.bench.pictures:bench_drawing")
+latency_table = lazy("rocm.experiments.bench.pictures:latency_table")
 bench_parts = lazy("rocm.experiments.bench.parts:bench_parts")
 parts_table = lazy("rocm.experiments.bench.parts:parts_table")
-bench_scoring = lazy("rocm.experiments.bench.scoring:bench_scoring")
+bench_scoring = lazy("rocm.experiments.bench.pictures:bench_scoring")
 bench_steps = lazy("rocm.experiments.bench.step:bench_steps")
 make_work = lazy("rocm.experiments.bench.step:Work")
 bench_dry = lazy("rocm.experiments.bench.dry:bench_dry")

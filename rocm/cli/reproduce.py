@@ -13,7 +13,7 @@ run_campaign = lazy("rocm.experiments.reproduce.campaign:reproduce")
 make_plan = lazy("rocm.experiments.reproduce.plan:make_plan")
 carry_out_loop = lazy("rocm.cli.campaign:carry_out")
 loop_plan = lazy("rocm.cli.campaign:loop_plan")
-train_afar = lazy("rocm.experiments.reproduce.afar:Afar")
+train_afar = lazy("rocm.experiments.reproduce.campaign:Afar")
 silence_libraries = lazy("rocm.cli.trainer:silence_libraries")
 SECONDS, QUERIES = 45.0, 192
 

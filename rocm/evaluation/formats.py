@@ -3,11 +3,11 @@
 import csv
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 
 from rocm.algorithms.intervals import Interval
-from rocm.evaluation.table import ComparisonTable, Row
+from rocm.evaluation.table import ComparisonTable
 from rocm.storage.numbers import plus_minus, signed
 
 NOTE = (
@@ -19,21 +19,30 @@ DECIMALS = {"kl_nats": 1, "color_entropy": 2, "aesthetic": 2, "pickscore": 2}
 LATEX_SIGNS = {ord("\N{PLUS-MINUS SIGN}"): r" \pm ", ord("\N{MINUS SIGN}"): "-"}
 
 
+def csv_text(rows: Iterable[Sequence[object]]) -> str:
+    """Rows as CSV, None as nothing."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
+
+
+def ends(estimate: Interval | None) -> tuple[float | None, ...]:
+    """Mean, low and high of an interval."""
+    return (estimate.mean, estimate.low, estimate.high) if estimate else (None, None, None)
+
+
 def to_csv(table: ComparisonTable) -> str:
     """One line for each arm and measure: mean and difference with their ends."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    ends = ("mean", "low", "high")
-    head = ["arm", "measure", "is_trained", "is_held_out", *ends]
-    writer.writerow([*head, *(f"difference_{end}" for end in ends), "num_prompts", "version"])
+    head = ["arm", "measure", "is_trained", "is_held_out", "mean", "low", "high"]
+    head += ["difference_mean", "difference_low", "difference_high", "num_prompts", "version"]
+    lines: list[Sequence[object]] = [head]
     for row in table.rows:
         for name in table.measures:
             mean, difference = row.means[name], row.differences[name]
             flags = [int(name in row.trained), int(name == table.judge)]
-            figures = [*_ends(mean), *_ends(difference), mean.num if mean else 0]
-            figures.append(table.official.get(name, ""))
-            writer.writerow([row.title, name, *flags, *figures])
-    return text.getvalue()
+            figures = [*ends(mean), *ends(difference), mean.num if mean else 0]
+            lines.append([row.title, name, *flags, *figures, table.official.get(name, "")])
+    return csv_text(lines)
 
 
 def to_json(table: ComparisonTable) -> str:
@@ -45,11 +54,9 @@ def to_markdown(table: ComparisonTable) -> str:
     """A table in GitHub's Markdown."""
     heads = ["arm", *(name.replace("_", " ") for name in table.measures)]
     lines = [f"| {' | '.join(heads)} |", f"| --- |{' ---: |' * len(table.measures)}"]
-    for row in table.rows:
-        title = row.title.replace("|", "\\|")
-        lines.append(f"| {title} | {' | '.join(_cells(table, row))} |")
-        if not row.is_base:
-            lines.append(f"| - base | {' | '.join(_differences(table, row))} |")
+    for title, cells in _lines(table):
+        name = title.replace("|", "\\|") if title else "- base"
+        lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join([*lines, "", _note(table)]) + "\n"
 
 
@@ -62,10 +69,8 @@ def to_latex(table: ComparisonTable) -> str:
         "\\hline",
         " & ".join(_latex(head.replace("_", " ")) for head in heads) + r" \\ \hline",
     ]
-    for row in table.rows:
-        lines.append(" & ".join([_latex(row.title), *_math(_cells(table, row))]) + r" \\")
-        if not row.is_base:
-            lines.append(" & ".join(["-- base", *_math(_differences(table, row))]) + r" \\")
+    for title, cells in _lines(table):
+        lines.append(" & ".join([_latex(title) or "-- base", *_math(cells)]) + r" \\")
     return "\n".join([*lines, "\\hline", "\\end{tabular}"]) + "\n"
 
 
@@ -88,17 +93,13 @@ def interval_text(measure: str, interval: Interval | None, is_difference: bool =
     return f"+{text}" if is_positive else text
 
 
-def _cells(table: ComparisonTable, row: Row) -> list[str]:
-    return [
-        interval_text(name, row.means[name]) + ("*" if name in row.trained else "")
-        for name in table.measures
-    ]
-
-
-def _differences(table: ComparisonTable, row: Row) -> list[str]:
-    return [
-        interval_text(name, row.differences[name], is_difference=True) for name in table.measures
-    ]
+def _lines(table: ComparisonTable) -> Iterator[tuple[str, list[str]]]:
+    """Title and cells of each arm, and without a title its differences to the base model."""
+    for row in table.rows:
+        stars = {name: "*" if name in row.trained else "" for name in table.measures}
+        yield row.title, [interval_text(name, row.means[name]) + stars[name] for name in stars]
+        if not row.is_base:
+            yield "", [interval_text(name, row.differences[name], True) for name in stars]
 
 
 def _math(cells: list[str]) -> list[str]:
@@ -115,7 +116,3 @@ def _note(table: ComparisonTable) -> str:
         num_prompts=table.num_prompts, num_seeds=table.num_seeds, judge=table.judge or "nothing"
     )
     return table.unfinished + note + table.computed
-
-
-def _ends(estimate: Interval | None) -> tuple[float | str | None, ...]:
-    return (estimate.mean, estimate.low, estimate.high) if estimate else ("", "", "")

@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from rocm.config import RunConfig
 from rocm.errors import ConfigError
 from rocm.evaluation import request as limits
@@ -74,23 +76,6 @@ class ComparisonPlan:
         """All that is measured of each picture."""
         return tuple(dict.fromkeys([*self.rewards, *STATISTIC_NAMES, KL]))
 
-    @classmethod
-    def of(cls, record: dict[str, Any]) -> "ComparisonPlan":
-        """A plan from the JSON record of its `asdict`."""
-        columns = [
-            Column(**{**c, "picture": Picture(**c["picture"]), "trained": tuple(c["trained"])})
-            for c in record["columns"]
-        ]
-        return cls(
-            columns=tuple(columns),
-            prompts=tuple(record["prompts"]),
-            seeds=tuple(record["seeds"]),
-            axis=record["axis"],
-            rewards=tuple(record["rewards"]),
-            judge=record["judge"],
-            official=record.get("official", {}),
-        )
-
     @property
     def key(self) -> str:
         """Equal for plans that draw and measure the same, adapters' contents included."""
@@ -99,8 +84,12 @@ class ComparisonPlan:
             del content["official"]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
+    def index(self, column: int, prompt: int, seed: int) -> int:
+        """The picture's index, from column, prompt and seed, each counted from 0."""
+        return (column * len(self.prompts) + prompt) * len(self.seeds) + seed
+
     def cell(self, index: int) -> tuple[int, int, int]:
-        """Column, prompt and seed of a picture, each counted from 0."""
+        """Column, prompt and seed of a picture; the reverse of `index`."""
         rest, seed = divmod(index, len(self.seeds))
         column, prompt = divmod(rest, len(self.prompts))
         return column, prompt, seed
@@ -116,6 +105,10 @@ class ComparisonPlan:
         bases = [k for k, column in enumerate(self.columns) if column.is_base]
         same = [k for k in bases if self.columns[k].value == self.columns[column].value]
         return next(iter(same or bases), None)
+
+
+PLAN = TypeAdapter(ComparisonPlan)
+"""Reads a plan from the JSON record of its `asdict`."""
 
 
 def make_plan(request: Request, runs: Path, is_public: bool = False) -> ComparisonPlan:

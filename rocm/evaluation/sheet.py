@@ -1,11 +1,11 @@
 """A comparison as files: one labeled picture, or a zip with pictures, tables and manifest."""
 
-import csv
 import io
 import json
 import platform
 from dataclasses import asdict
 from importlib.metadata import version
+from itertools import product
 from pathlib import Path
 from textwrap import wrap
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile
@@ -14,10 +14,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from rocm import __version__
 from rocm.errors import MissingFile
-from rocm.evaluation.diversity import read_picture
-from rocm.evaluation.formats import FORMATS
+from rocm.evaluation.formats import FORMATS, csv_text
 from rocm.evaluation.plan import ComparisonPlan, Result
-from rocm.evaluation.table import make_table
+from rocm.evaluation.table import make_table, read_picture
 from rocm.storage.progress import counted
 
 TILE, LABEL, GAP, HEAD, FOOT = 160, 230, 10, 52, 34
@@ -33,8 +32,8 @@ def sheet(plan: ComparisonPlan, results: list[Result]) -> bytes:
     """
     _check_drawn(results)
     drawn = {result.index: result for result in results}
-    columns, seeds = len(plan.columns), len(plan.seeds)
-    rows = [(p, s) for p in range(len(plan.prompts)) for s in range(seeds)]
+    columns = len(plan.columns)
+    rows = list(product(range(len(plan.prompts)), range(len(plan.seeds))))
     rows = rows[: max(1, MAX_TILES // columns)]
     size = (LABEL + columns * (TILE + GAP) + GAP, HEAD + len(rows) * (TILE + FOOT + GAP) + GAP)
     page = Image.new("RGB", size, PAPER)
@@ -47,8 +46,8 @@ def sheet(plan: ComparisonPlan, results: list[Result]) -> bytes:
         words = [*wrap(plan.prompts[p], 32)[:7], f"seed {plan.seeds[s]}"]
         _write(pen, (GAP, top), words, 12)
         for k in range(columns):
-            index = (k * len(plan.prompts) + p) * seeds + s
-            _tile(page, pen, (LABEL + k * (TILE + GAP), top), drawn.get(index), plan)
+            result = drawn.get(plan.index(k, p, s))
+            _tile(page, pen, (LABEL + k * (TILE + GAP), top), result, plan)
     file = io.BytesIO()
     page.save(file, "PNG", optimize=True)
     return file.getvalue()
@@ -71,16 +70,13 @@ def bundle(plan: ComparisonPlan, results: list[Result], path: Path) -> Path:
 
 def results_csv(plan: ComparisonPlan, results: list[Result]) -> str:
     """One line for each picture: arm, prompt, seed, file, measures."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["arm", "prompt", "seed", "file", *plan.measures])
+    lines: list[list[object]] = [["arm", "prompt", "seed", "file", *plan.measures]]
     for result in sorted(results, key=lambda result: result.index):
         column, prompt, seed = plan.cell(result.index)
         place = [plan.columns[column].title, plan.prompts[prompt], plan.seeds[seed]]
-        writer.writerow(
-            [*place, result.file.name, *(result.scores[name] for name in plan.measures)]
-        )
-    return text.getvalue()
+        scores = [result.scores[name] for name in plan.measures]
+        lines.append([*place, result.file.name, *scores])
+    return csv_text(lines)
 
 
 def manifest(plan: ComparisonPlan, results: list[Result]) -> dict[str, object]:

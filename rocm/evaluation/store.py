@@ -13,15 +13,18 @@ import os
 import re
 import shutil
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any, Literal
 
+from pydantic import TypeAdapter, ValidationError
+
 from rocm.errors import DrawingError, MissingFile, RocmError, RunError
 from rocm.evaluation.efficiency import Curve, curve
-from rocm.evaluation.plan import ComparisonPlan, Pace, Result, describe
+from rocm.evaluation.plan import PLAN, ComparisonPlan, Pace, Result, describe
 from rocm.evaluation.request import ASK_ABOVE, Request
 from rocm.evaluation.sheet import bundle, sheet
 from rocm.evaluation.table import ComparisonTable, make_table
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
     from rocm.generation.shared import SharedQueue
 
 KEY = re.compile(r"[0-9a-f]{16}")
+REQUEST = TypeAdapter(Request)
 CHUNK = 64
 MAX_ACTIVE = 4
 MAX_PUBLIC_KEPT = 50
@@ -142,12 +146,10 @@ class Comparisons:
         if record is None:
             raise MissingFile(f"There is no comparison '{key[:40]}' here. Compare again.")
         try:
-            given = record["request"]
-            lists = ("arms", "prompts", "values", "rewards")
-            given |= {name: tuple(given[name]) for name in lists}
-            return ComparisonPlan.of(record), Request(**given)
-        except (KeyError, TypeError) as error:
-            raise RunError(f"{path} is damaged ({error}).") from error
+            return PLAN.validate_python(record), REQUEST.validate_python(record.get("request"))
+        except ValidationError as error:
+            place = ".".join(map(str, error.errors()[0]["loc"])) or "request"
+            raise RunError(f"{path} is damaged ({place}).") from error
 
     def keys(self) -> list[str]:
         """Keys of all comparisons, last requested first."""
@@ -224,22 +226,19 @@ class Comparisons:
         return {label: line for label, line in curves.items() if line.cost}
 
     def _work(self, job: _Job) -> None:
+        state, error = "finished", ""
         try:
-            self._draw_to_end(job)
+            try:
+                self._draw_missing(job)
+            except RocmError as reason:
+                state, error = "failed", str(reason)
+            if job.is_cancelled:
+                state, error = "cancelled", ""
+            with suppress(RocmError):  # a full disk: the comparison then reads as unfinished
+                self._write_end(job, state, error)
         finally:
             with self._lock:
                 del self._active[job.plan.key]
-
-    def _draw_to_end(self, job: _Job) -> None:
-        state, error = "finished", ""
-        try:
-            self._draw_missing(job)
-        except RocmError as reason:
-            state, error = ("cancelled", "") if job.is_cancelled else ("failed", str(reason))
-        try:
-            self._write_end(job, "cancelled" if job.is_cancelled else state, error)
-        except RocmError as unwritten:  # a full disk: the comparison then reads as unfinished
-            error = error or str(unwritten)
 
     def _draw_missing(self, job: _Job) -> None:
         drawn = {result.index for result in self.results(job.plan.key)}

@@ -3,19 +3,21 @@
 The value of a prompt is the mean over its seeds; intervals are Student's over prompts, 95 %.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
 
 import numpy as np
+from PIL import Image
 
 from rocm.algorithms.intervals import Interval, interval, paired_difference
-from rocm.evaluation.diversity import by_prompt, thumbnail
+from rocm.errors import RunError
 from rocm.evaluation.plan import ComparisonPlan, Result
 
 DIVERSITY = "diversity"
 MIN_PROMPTS, MAX_DIVERSE = 3, 128
+SIDE = 16  # of the pictures that are compared
 
 Values = list[float | None]
 """One for each prompt; None where not all of its seeds are drawn."""
@@ -69,7 +71,7 @@ def make_table(plan: ComparisonPlan, results: list[Result]) -> ComparisonTable:
         {
             name: _diversity(plan, files, column)
             if name == DIVERSITY
-            else by_prompt_mean(plan, scores, column, name)
+            else _by_prompt_mean(plan, scores, column, name)
             for name in measures
         }
         for column in range(len(plan.columns))
@@ -79,7 +81,7 @@ def make_table(plan: ComparisonPlan, results: list[Result]) -> ComparisonTable:
     return ComparisonTable(measures, plan.judge, tuple(rows), *sizes, plan.official)
 
 
-def by_prompt_mean(
+def _by_prompt_mean(
     plan: ComparisonPlan, scores: Mapping[int, Mapping[str, float]], column: int, name: str
 ) -> Values:
     """A measure of each of P prompts, the mean over its seeds; None if a seed is missing."""
@@ -91,22 +93,17 @@ def by_prompt_mean(
 
 
 def _row(plan: ComparisonPlan, columns: list[dict[str, Values]], column: int) -> Row:
-    own, base = columns[column], plan.base_of(column)
-    has_other = base is not None and not plan.columns[column].is_base
-    row = Row(
-        title=plan.columns[column].title,
-        trained=plan.columns[column].trained,
-        is_base=plan.columns[column].is_base,
-        means={name: interval(_known(values), "prompts") for name, values in own.items()},
-        differences=dict.fromkeys(own),
-    )
-    if not has_other or base is None:
-        return row
-    differences = {
-        name: paired_difference(values, columns[base][name], "prompts")
+    own, arm = columns[column], plan.columns[column]
+    base = None if arm.is_base else plan.base_of(column)
+    means = {
+        name: interval([value for value in values if value is not None], "prompts")
         for name, values in own.items()
     }
-    return replace(row, differences=differences)
+    differences = {
+        name: None if base is None else paired_difference(values, columns[base][name], "prompts")
+        for name, values in own.items()
+    }
+    return Row(arm.title, arm.trained, arm.is_base, means, differences)
 
 
 def _diversity(plan: ComparisonPlan, files: Mapping[int, Path], column: int) -> Values:
@@ -121,13 +118,48 @@ def _diversity(plan: ComparisonPlan, files: Mapping[int, Path], column: int) -> 
 
 def _indices(plan: ComparisonPlan, column: int) -> list[list[int]]:
     """Of the pictures of a column: by prompt, seed by seed."""
-    size = len(plan.seeds)
-    first = column * len(plan.prompts) * size
-    return [
-        list(range(start, start + size))
-        for start in range(first, first + len(plan.prompts) * size, size)
-    ]
+    seeds = range(len(plan.seeds))
+    return [[plan.index(column, p, s) for s in seeds] for p in range(len(plan.prompts))]
 
 
-def _known(values: Values) -> list[float]:
-    return [value for value in values if value is not None]
+def read_picture(file: Path) -> Image.Image:
+    """A picture in RGB; RunError if its file is damaged."""
+    try:
+        with Image.open(file) as picture:
+            return picture.convert("RGB")
+    except (OSError, SyntaxError) as error:
+        raise RunError(f"{file} is damaged. Delete it, and compare again.") from error
+
+
+def thumbnail(file: Path) -> np.ndarray:
+    """A picture at 16 x 16 pixels by area, flat, (768,) in [0, 1]."""
+    small = read_picture(file).resize((SIDE, SIDE), Image.Resampling.BOX)
+    return np.asarray(small, dtype=np.float64).ravel() / 255
+
+
+def distances(pictures: np.ndarray) -> np.ndarray:
+    """Root-mean-square differences (P, P) of P flat pictures (P, D)."""
+    squares = (pictures**2).sum(1)
+    gram = squares[:, None] + squares[None] - 2 * pictures @ pictures.T
+    roots: np.ndarray = np.sqrt(np.maximum(gram, 0) / pictures.shape[1])
+    return roots
+
+
+def by_prompt(pictures: Sequence[np.ndarray]) -> list[float]:
+    r"""Diversity between prompts as one value per prompt, with mean `eval/diversity`.
+
+    Distances to the other prompts are not independent, so the interval of their mean would be half
+    as wide as it should be. These are the jackknife's pseudo-values instead:
+
+    .. math:: v_p = P\,U - (P - 1)\,U_{-p}, \qquad U = \frac{2}{P (P - 1)} \sum_{i < j} d_{ij}
+
+    `pictures` are, for each seed, the flat pictures (P, D) of all prompts, P >= 3; d is the mean
+    over seeds of the distances of a seed's pictures.
+    """
+    matrix = np.mean([distances(of_seed) for of_seed in pictures], axis=0)
+    num = len(matrix)
+    np.fill_diagonal(matrix, 0)
+    whole = matrix.sum() / 2
+    mean = whole / (num * (num - 1) / 2)
+    without = (whole - matrix.sum(1)) / ((num - 1) * (num - 2) / 2)
+    return [float(value) for value in num * mean - (num - 1) * without]

@@ -4,9 +4,7 @@ A sweep is a folder with its plan, `sweeps/ID/sweep.json`. The id is a hash of t
 command continues the same sweep; its run k is named ID-00k, so nothing is done twice.
 """
 
-import csv
 import hashlib
-import io
 import json
 import math
 import time
@@ -22,6 +20,7 @@ from pydantic import BaseModel, Field, ValidationError
 from rocm.algorithms.intervals import Interval, interval
 from rocm.config import RunConfig
 from rocm.errors import ConfigError, MissingFile, RocmError, RunError
+from rocm.evaluation.formats import csv_text, ends
 from rocm.experiments.overoptimization import Point, run_points
 from rocm.rewards.names import audited
 from rocm.runs.queue import Queue
@@ -241,30 +240,19 @@ def table(report: SweepReport) -> str:
         figures = [_words(getattr(cell, name)) for name in measures]
         mark = "*" if index == report.peak else ""
         lines.append([mark, *(f"{value}" for value in cell.settings.values()), done, *figures])
-    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    rows = [
-        "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True))
-        for line in lines
-    ]
-    return "\n".join(row.rstrip() for row in rows)
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
 
 
 def to_csv(report: SweepReport) -> str:
     """One line per cell: settings, runs that are done, mean and ends of each interval."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    ends = [f"{name}_{end}" for name in MEASURES for end in ("mean", "low", "high")]
-    writer.writerow([*report.grid, "num_done", "num_runs", *ends, "is_peak"])
+    heads = [f"{name}_{end}" for name in MEASURES for end in ("mean", "low", "high")]
+    lines: list[list[object]] = [[*report.grid, "num_done", "num_runs", *heads, "is_peak"]]
     for index, cell in enumerate(report.cells):
-        estimates = [getattr(cell, name) for name in MEASURES]
-        figures = [
-            value
-            for estimate in estimates
-            for value in ((estimate.mean, estimate.low, estimate.high) if estimate else [""] * 3)
-        ]
+        figures = [value for name in MEASURES for value in ends(getattr(cell, name))]
         done = [cell.states.count("finished"), len(cell.states)]
-        writer.writerow([*cell.settings.values(), *done, *figures, int(index == report.peak)])
-    return text.getvalue()
+        lines.append([*cell.settings.values(), *done, *figures, int(index == report.peak)])
+    return csv_text(lines)
 
 
 def to_json(report: SweepReport) -> str:
@@ -289,19 +277,17 @@ def _outcome(run: RunDir) -> tuple[str, dict[str, Any]]:
     """State of a run and, if it is finished, its results."""
     try:
         state = run.status().state if run.written_state() else "missing"
-        return state, _end(run) if state == "finished" else {}
+        if state != "finished":
+            return state, {}
+        stat = run.state_file.stat()
+        return state, _read_end(run, stat.st_mtime_ns, stat.st_ino)
     except RocmError:  # the list of runs says what is wrong with it
         return "damaged", {}
 
 
-def _end(run: RunDir) -> dict[str, Any]:
-    """Results of a finished run: reward, judge and divergence, by prompt if known."""
-    stat = run.state_file.stat()
-    return _read_end(run, stat.st_mtime_ns, stat.st_ino)
-
-
 @lru_cache(maxsize=2 * MAX_RUNS)
 def _read_end(run: RunDir, changed: int, file: int) -> dict[str, Any]:
+    """Results of a finished run: reward, judge and divergence, by prompt if known."""
     rows, judge, audit = run.metrics(), run.config().judge, audited(run.config())
     evaluated = [row for row in rows if "eval/reward" in row]
     if not evaluated:

@@ -20,8 +20,8 @@ from rocm.study.design.background import Builds, BuildStatus
 from rocm.study.design.build import DRAWN_ELSEWHERE, is_drawn_elsewhere
 from rocm.study.design.cost import StudyCost
 from rocm.study.design.recipe import Recipe
-from rocm.study.report.effects import Widths, num_flagged, widths
 from rocm.study.report.progress import StudyProgress, study_progress
+from rocm.study.report.stored import Widths, num_flagged, widths
 from rocm.study.statistics.power import NUM_SIMULATIONS, Power, power
 from rocm.study.statistics.simulate import Design, Utility
 from rocm.study.store.backup import Backup, NoBackup

@@ -4,8 +4,9 @@ import math
 import random
 
 import pytest
+from statsmodels.stats.multitest import multipletests
 
-from rocm.algorithms.intervals import Interval, interval, paired_difference
+from rocm.algorithms.intervals import Interval, holm, interval, paired_difference
 
 
 def test_an_interval_of_two_values_is_the_written_out_one():
@@ -40,3 +41,11 @@ def test_an_interval_covers_the_mean_in_95_of_100():
     draw = random.Random(1)
     found = [interval([draw.gauss(0.3, 1) for _ in range(8)], "prompts") for _ in range(4000)]
     assert 0.935 < sum(one.low <= 0.3 <= one.high for one in found) / 4000 < 0.965
+
+
+def test_holm_is_that_of_statsmodels():
+    draw = random.Random(0)
+    for size in (1, 2, 3, 5, 8):  # each call of statsmodels collects garbage
+        p_values = [round(draw.random(), 1) for _ in range(size)]  # with ties, 0 and 1
+        assert holm(p_values) == pytest.approx(multipletests(p_values, method="holm")[1])
+    assert holm([]) == []

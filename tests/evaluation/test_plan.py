@@ -9,7 +9,7 @@ import pytest
 
 from rocm.config import RunConfig
 from rocm.errors import ConfigError, RocmError
-from rocm.evaluation.plan import ComparisonPlan, make_plan
+from rocm.evaluation.plan import PLAN, make_plan
 from rocm.evaluation.request import JUDGE, Request, prompt_set
 from rocm.rewards.preference_files import RECORD, TENSORS, rewards_folder
 from rocm.runs.adapters import WEIGHTS
@@ -49,9 +49,8 @@ def test_a_reward_learned_from_another_models_pictures_is_refused(home, monkeypa
     (folder / RECORD).write_text(json.dumps(record))
     with pytest.raises(ConfigError, match="learned from pictures of other/model"):
         made(home, rewards=("preference:theirs",))
-    (folder / RECORD).write_text(
-        json.dumps(record | {"model": RunDir(home / "runs" / "first").config().model})
-    )
+    own = RunDir(home / "runs" / "first").config().model
+    (folder / RECORD).write_text(json.dumps(record | {"model": own}))
     assert "preference:theirs" in made(home, rewards=("preference:theirs",)).rewards
 
 
@@ -61,12 +60,9 @@ def test_what_an_arm_was_trained_on_is_measured_and_the_judge_is_held_out(home):
     assert [column.trained for column in found.columns] == [(), ("saturation",), ("saturation",)]
     assert found.judge == JUDGE
     assert {"contrast", "edge_density", "color_entropy", "kl_nats"} < set(found.measures)
-
-
-def test_an_arm_trained_on_the_judge_leaves_nothing_held_out(home):
-    config = RunDir(home / "runs" / "first").config()
-    changed = RunConfig.load(config.model_dump(), reward=JUDGE, judge="")
-    (home / "runs" / "first" / "config.yaml").write_text(changed.to_yaml())
+    run = RunDir(home / "runs" / "first")
+    on_judge = RunConfig.load(run.config().model_dump(), reward=JUDGE, judge="")
+    (run.path / "config.yaml").write_text(on_judge.to_yaml())
     assert made(home).judge == ""
 
 
@@ -100,7 +96,9 @@ def test_checkpoints_of_a_run_stand_side_by_side_beside_one_base(home):
 
 def test_a_plan_has_one_name_until_an_adapter_changes(home, tiny_adapters):
     first = made(home)
-    assert made(home).key == first.key
+    read = PLAN.validate_python(json.loads(json.dumps(asdict(first))))
+    assert read == made(home) == first
+    assert read.key == made(home).key == first.key
     assert made(home, seed=1).key != first.key
     shutil.copy(tiny_adapters[1] / WEIGHTS, home / "runs/first/adapter" / WEIGHTS)
     assert made(home).key != first.key
@@ -132,7 +130,7 @@ def test_a_request_that_cannot_be_drawn_is_one_sentence(home, changes, sentence)
     assert sentence in str(refused.value)
 
 
-def test_arms_of_different_base_models_are_refused_by_name(home, tiny_pipeline_dir):
+def test_arms_that_do_not_fit_one_base_model_are_refused_by_name(home, tiny_pipeline_dir):
     RunDir.create(home / "runs" / "other", RunConfig()).mark_ended("finished")
     write_adapter("assets/tiny-lcm", home / "runs" / "other" / "adapter")
     with pytest.raises(ConfigError) as refused:
@@ -141,9 +139,6 @@ def test_arms_of_different_base_models_are_refused_by_name(home, tiny_pipeline_d
         assert word in str(refused.value)
     with pytest.raises(ConfigError, match="the chosen model has assets/tiny-lcm, first has"):
         made(home, model="assets/tiny-lcm")
-
-
-def test_an_adapter_whose_layers_do_not_match_is_refused_before_anything_is_drawn(home):
     copied = shutil.copytree("assets/adapters/tiny-rlcm", home / "elsewhere")
     with pytest.raises(ConfigError, match="elsewhere does not fit"):
         made(home, arms=("run:first", str(copied)))
@@ -170,8 +165,3 @@ def test_a_set_is_drawn_by_its_seed_and_a_longer_draw_begins_with_the_shorter(tm
     file.write_text("one\ntwo\n\none\n")
     with pytest.raises(ConfigError, match="Prompts 1 and 3 are the same"):
         prompt_set(str(file), 2, 0)
-
-
-def test_a_plan_survives_its_file(home):
-    found = made(home, axis="num_inference_steps", values=(1, 2))
-    assert ComparisonPlan.of(json.loads(json.dumps(asdict(found)))) == found

@@ -3,39 +3,63 @@
 import csv
 import io
 import json
-import sys
 import zipfile
+from threading import Event
 
 import pytest
 from PIL import Image
 
-from rocm.errors import MissingFile, RunError
+from rocm.errors import DrawingError, MissingFile, RunError
 from rocm.evaluation import store
-from rocm.evaluation.plan import Column, ComparisonPlan
+from rocm.evaluation.plan import PLAN, Column, ComparisonPlan
 from rocm.evaluation.request import Request
 from rocm.evaluation.sheet import sheet
 from rocm.evaluation.store import Comparisons
 from rocm.evaluation.table import make_table
-from rocm.generation.picture import Picture
-from rocm.generation.queue import DrawingQueue
+from rocm.generation.picture import Picture, picture_file
 from tests.generation.conftest import wait_until
 
 SHAPE = Picture("")
 ASKED = Request(("base",), ("x",))
 
 
-@pytest.fixture
-def queue(tmp_path):
-    queue = DrawingQueue(
-        tmp_path / "log.txt", command=[sys.executable, "-m", "tests.evaluation.fake_worker"]
-    )
-    yield queue
-    queue.close()
+class FakeQueue:
+    """Pictures of one color, scores by seed.
+
+    A prompt `slow` stops after five pictures until it is cancelled, `bad` fails after three.
+    """
+
+    def __init__(self):
+        self.requests, self.cancelled = [], Event()
+
+    def submit(self, pictures, folder, rewards):
+        folder.mkdir(exist_ok=True)
+        self.requests.append((pictures, folder, rewards))
+        return len(self.requests) - 1
+
+    def results(self, number):
+        pictures, folder, rewards = self.requests[number]
+        for index, picture in enumerate(pictures):
+            if (picture.prompt, index) == ("bad", 3):
+                raise DrawingError("The model is no model. Choose another.")
+            if (picture.prompt, index) == ("slow", 5):
+                assert self.cancelled.wait(60)
+                raise DrawingError("The request was cancelled.")
+            color = (picture.seed * 40 % 256, len(picture.prompt) * 20 % 256, 90)
+            Image.new("RGB", (32, 32), color).save(picture_file(folder, index))
+            scores = {name: picture.seed + 0.5 for name in rewards}
+            yield index, picture_file(folder, index), scores
+
+    def cancel(self, number):
+        self.cancelled.set()
+
+    def status(self, number):
+        return None
 
 
 @pytest.fixture
-def kept(tmp_path, queue):
-    return Comparisons(tmp_path, queue)
+def kept(tmp_path):
+    return Comparisons(tmp_path, FakeQueue())
 
 
 def planned(*prompts, num_seeds=4):
@@ -63,12 +87,11 @@ def test_everything_is_drawn_and_measured_across_chunks(kept, monkeypatch):
     assert kept.keys() == [plan.key]
 
 
-def test_the_same_again_draws_nothing_and_a_missing_picture_alone(kept, queue):
+def test_the_same_again_draws_nothing_and_a_missing_picture_alone(kept):
     plan = planned("one")
     drawn(kept, plan)
-    queue.submit = None  # whoever asks for a picture now fails
     assert drawn(kept, plan).state == "finished"
-    del queue.submit
+    assert len(kept._queue.requests) == 1
     lost, other = (one.file for one in kept.results(plan.key)[2:4])
     before = other.stat().st_mtime_ns
     lost.unlink()
@@ -78,21 +101,17 @@ def test_the_same_again_draws_nothing_and_a_missing_picture_alone(kept, queue):
     assert kept.status(plan.key).num_drawn == plan.num_pictures
 
 
-def test_cancel_keeps_what_is_drawn(kept):
-    plan = planned("slow")
-    key = kept.draw(plan, ASKED)
+def test_cancel_and_failure_keep_what_is_drawn(kept):
+    status = drawn(kept, planned("bad"))
+    assert (status.state, status.num_drawn) == ("failed", 3)
+    assert status.error == "The model is no model. Choose another."
+    key = kept.draw(planned("slow"), ASKED)
     wait_until(lambda: kept.status(key).num_drawn == 5)
     assert kept.status(key).state == "drawing"
     kept.cancel(key)
     status = kept.wait(key, 60)
     assert (status.state, status.num_drawn, status.error) == ("cancelled", 5, "")
     assert all(one.file.is_file() for one in kept.results(key))
-
-
-def test_a_failure_is_its_sentence_and_loses_nothing(kept):
-    status = drawn(kept, planned("bad"))
-    assert (status.state, status.num_drawn) == ("failed", 3)
-    assert status.error == "The model is no model. Choose another."
 
 
 def test_after_a_crash_of_the_app_it_reads_as_unfinished_and_goes_on(kept):
@@ -137,7 +156,7 @@ def test_the_zip_holds_every_picture_its_figures_and_what_drew_it(kept):
     assert {f"pictures/{line['file']}" for line in lines} <= names
     assert len(lines) == plan.num_pictures
     assert {line["prompt"] for line in lines} == set(plan.prompts)
-    assert ComparisonPlan.of(manifest) == plan
+    assert PLAN.validate_python(manifest) == plan
     assert manifest["versions"]["torch"]
     assert {"table.csv", "table.json", "table.md", "table.tex", "sheet.png"} < names
 

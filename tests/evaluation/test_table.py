@@ -13,13 +13,12 @@ import torch
 from PIL import Image
 
 from rocm.algorithms.intervals import student_quantile
-from rocm.evaluation.diversity import by_prompt, thumbnail
 from rocm.evaluation.efficiency import WINDOW, curve
 from rocm.evaluation.formats import to_csv, to_json, to_latex, to_markdown
 from rocm.evaluation.metrics import diversity
 from rocm.evaluation.plan import Column, ComparisonPlan
 from rocm.evaluation.store import Result
-from rocm.evaluation.table import make_table
+from rocm.evaluation.table import by_prompt, make_table, thumbnail
 from rocm.generation.picture import Picture
 from rocm.rewards.color import color_entropy
 from rocm.storage.numbers import plus_minus, signed
@@ -30,13 +29,14 @@ SHAPE = Picture("")
 
 @pytest.fixture
 def plan():
-    columns = (
-        Column("base", "", SHAPE, is_base=True),
-        Column("a_b & 50%", "", SHAPE, trained=("reward",)),
-    )
+    arm = Column("a_b & 50%", "", SHAPE, trained=("reward",))
     prompts = tuple(f"prompt {number}" for number in range(NUM_PROMPTS))
     return ComparisonPlan(
-        columns, prompts, tuple(range(NUM_SEEDS)), "", ("reward", "tiny-judge"), "tiny-judge"
+        columns=(Column("base", "", SHAPE, is_base=True), arm),
+        prompts=prompts,
+        seeds=tuple(range(NUM_SEEDS)),
+        rewards=("reward", "tiny-judge"),
+        judge="tiny-judge",
     )
 
 
@@ -92,15 +92,13 @@ def test_a_prompt_without_all_its_seeds_counts_nowhere(plan, results):
 def test_diversity_is_that_of_the_training_charts(tmp_path):
     images = torch.rand(6, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     images = (images * 255).round() / 255
-    flat = []
-    for number, image in enumerate(images):
-        file = tmp_path / f"{number}.png"
-        pixels = (image * 255).byte().permute(1, 2, 0).numpy()
-        Image.fromarray(pixels).save(file)
-        flat.append(thumbnail(file))
-    values = by_prompt([np.array(flat)])
+    files = [tmp_path / f"{number}.png" for number in range(6)]
+    for file, image in zip(files, images, strict=True):
+        Image.fromarray((image * 255).byte().permute(1, 2, 0).numpy()).save(file)
+    flat = np.array([thumbnail(file) for file in files])
+    values = by_prompt([flat])
     assert fmean(values) == pytest.approx(diversity(images), abs=2e-3)
-    assert fmean(by_prompt([np.array(flat)] * 2)) == pytest.approx(fmean(values))
+    assert fmean(by_prompt([flat] * 2)) == pytest.approx(fmean(values))
 
 
 def test_the_jackknife_s_values_are_those_of_leaving_each_prompt_out():

@@ -11,7 +11,7 @@ import pytest
 
 from rocm.errors import MissingDependency
 from rocm.evaluation.formats import to_csv, to_latex, to_markdown
-from rocm.evaluation.plan import ComparisonPlan, make_plan
+from rocm.evaluation.plan import PLAN, make_plan
 from rocm.evaluation.request import Request
 from rocm.evaluation.sheet import manifest
 from rocm.evaluation.table import make_table
@@ -41,7 +41,7 @@ def test_version_and_hash_stand_in_plan_table_and_manifest(checkpoint, tmp_path)
     digest = hashlib.sha256(b"weights").hexdigest()
     words = f"hpsv2 1.9, torch 2.7, hps.pt with SHA-256 {digest}"
     assert made.official == {OFFICIAL: words}
-    assert ComparisonPlan.of(json.loads(json.dumps(manifest(made, [])))) == made
+    assert PLAN.validate_python(json.loads(json.dumps(manifest(made, [])))) == made
     table = make_table(made, [])
     lines = {one["measure"]: one["version"] for one in csv.DictReader(io.StringIO(to_csv(table)))}
     assert (lines[OFFICIAL], lines["saturation"]) == (words, "")
@@ -59,7 +59,7 @@ def test_another_checkpoint_is_another_comparison_and_old_ones_keep_their_name(
     assert plain.official == {}
     record = manifest(plain, [])
     del record["official"]
-    assert ComparisonPlan.of(record).key == plain.key == "7b158dc56fe49402"
+    assert PLAN.validate_python(record).key == plain.key == "7b158dc56fe49402"
     monkeypatch.setenv("ROCM_REFERENCE_PYTHON", sys.executable)
     with pytest.raises(MissingDependency, match="is not an environment of the official packages"):
         make_plan(ASKED, tmp_path)

@@ -13,8 +13,8 @@ from rocm.study.design.build import begin
 from rocm.study.design.cost import cost_and_power, study_cost
 from rocm.study.design.form import Size, form_recipe, sized_recipe
 from rocm.study.design.recipe import Recipe
-from rocm.study.report.effects import widths
 from rocm.study.report.progress import raters_words, study_progress
+from rocm.study.report.stored import widths
 from rocm.study.service import PER_PAGE, Studies
 from rocm.study.store.simulated_raters import crowd_of_score, simulate_raters
 from rocm.study.store.store import Store
@@ -217,18 +217,15 @@ def test_practice_and_checks_use_some_of_the_typed_prompts(tmp_path):
         form_recipe(form | {"prompts.typed": "one\ntwo"}, tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "words"),
-    [
+def test_a_mistake_in_a_form_is_a_sentence(tmp_path):
+    for name, value, words in (
         ("title", "  ", "title is missing"),
         ("arms", ["base", "run:../../etc"], "has no adapter"),
         ("questions", [], "No question is chosen"),
         ("consent.min_age", None, "consent.min_age is missing"),
-    ],
-)
-def test_a_mistake_in_a_form_is_a_sentence(tmp_path, name, value, words):
-    with pytest.raises(RocmError, match=words):
-        form_recipe(FORM | {name: value}, tmp_path)
+    ):
+        with pytest.raises(RocmError, match=words):
+            form_recipe(FORM | {name: value}, tmp_path)
 
 
 def test_progress_counts_raters_votes_and_the_last_minutes(store, study, clock):
@@ -262,5 +259,4 @@ def test_raters_pairs_minutes_and_pay_are_those_of_the_design(store):
     cost = study_cost(store, STUDY, seconds_per_pair=30, pay_per_hour=12)
     assert (cost.sizes, cost.votes, cost.num_raters) == ((6,), 2, 4)
     assert (cost.work.trials_per_rater, cost.work.minutes_per_rater) == (4, 5)
-    assert cost.work.cost == pytest.approx(4 * 5 / 60 * 12)
-    assert f"{cost.work.cost:.2f}" in cost_and_power(cost, num_simulations=2)
+    assert "4.00" in cost_and_power(cost, num_simulations=2)

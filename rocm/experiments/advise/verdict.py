@@ -12,6 +12,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from rocm.algorithms.intervals import holm
+
 Floats = NDArray[np.float64]
 
 KL = "kl"
@@ -142,15 +144,6 @@ def _variance(gaps: Floats) -> float:
     rest_square = (rest**2).sum() / ((num_prompts - 1) * (num_seeds - 1)) / gaps.size
     prompts, seeds = of_prompts.var(ddof=1) / num_prompts, of_seeds.var(ddof=1) / num_seeds
     return float(max(prompts + seeds - rest_square, rest_square))
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """P-values adjusted for their number, as Holm (1979), in the order given."""
-    adjusted, largest = [0.0] * len(p_values), 0.0
-    for rank, index in enumerate(np.argsort(p_values)):
-        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
-        adjusted[index] = largest
-    return adjusted
 
 
 def _screened(arms: dict[str, list[Arm]], rivals: Sequence[str]) -> tuple[Difference, ...]:

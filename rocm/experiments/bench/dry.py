@@ -16,7 +16,7 @@ from rocm.experiments.bench.counter import Counter, saved_bytes
 from rocm.experiments.bench.meta import like_cuda
 from rocm.experiments.bench.random_model import Size, random_setup
 from rocm.experiments.bench.step import weights_bytes
-from rocm.experiments.bench.table import Report, Row
+from rocm.experiments.bench.timing import Report, Row
 from rocm.experiments.bench.variants import Variant, settings_of
 from rocm.training.setup import Setup
 from rocm.training.update import update

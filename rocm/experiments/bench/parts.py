@@ -56,7 +56,6 @@ class PartsBench:
     device: str
     rounds: list[dict[str, float]]  # milliseconds by part, one dictionary per timed update
     peak_mb: float  # on a CPU the largest resident set at the ends of the parts
-    threads: int  # CPU threads
 
 
 def bench_parts(config: RunConfig, num_rounds: int) -> PartsBench:
@@ -73,14 +72,14 @@ def bench_parts(config: RunConfig, num_rounds: int) -> PartsBench:
     rounds = [watch.spent for watch in watches[1:]]
     peak_mb = max(watch.peak_mb for watch in watches)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
-    return PartsBench(config, name, rounds, peak_mb, torch.get_num_threads())
+    return PartsBench(config, name, rounds, peak_mb)
 
 
 def parts_table(bench: PartsBench) -> str:
     """The timings as text: median, minimum and maximum of each part."""
     config = bench.config
     lines = [
-        f"{bench.device}, {bench.threads} threads, {psutil.cpu_count()} cores; "
+        f"{bench.device}, {torch.get_num_threads()} threads, {psutil.cpu_count()} cores; "
         f"N={config.num_inference_steps}, batch {config.batch_size}, beta {config.beta}, "
         f"ref_grad {config.ref_grad}, {config.precision}, {len(bench.rounds)} updates",
         f"{'part':14} {'median ms':>10} {'min':>8} {'max':>8}",

@@ -6,7 +6,9 @@ What is timed is `rocm.training.update.update`, as training calls it. Useful FLO
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import product
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,7 +18,7 @@ from rocm.errors import ConfigError
 from rocm.experiments.bench import timing
 from rocm.experiments.bench.counter import Counter, Counts
 from rocm.experiments.bench.random_model import Size, random_setup
-from rocm.experiments.bench.table import Report, Row
+from rocm.experiments.bench.timing import Report, Row
 from rocm.experiments.bench.variants import NAIVE, PLAIN, Variant, settings_of
 from rocm.models.compiled_blocks import networks_in
 from rocm.models.consistency import resolve_device
@@ -24,9 +26,10 @@ from rocm.models.pipelines import DTYPES
 from rocm.training.setup import Setup, set_up
 from rocm.training.update import update
 
-FIGURES: tuple[str, ...] = ("ms", "min", "max", "pictures/s", "x plain", "x naive")
-FIGURES += ("weights MiB", "peak MiB", "TFLOP/s", "share", "floors", "gradient error", "cosine")
-FIGURES += ("first s",)
+FIGURES = (
+    *("ms", "min", "max", "pictures/s", "x plain", "x naive", "weights MiB", "peak MiB"),
+    *("TFLOP/s", "share", "floors", "gradient error", "cosine", "first s"),
+)
 ADAPTER_DEVIATION = 0.02  # an untrained adapter has B = 0, where A's gradient vanishes
 
 
@@ -37,6 +40,22 @@ class Work:
     base: RunConfig  # settings that they share
     size: Size | None  # of networks with random weights; None for the model of the settings
     num_rounds: int  # timed updates of each variant
+
+    @property
+    def device(self) -> torch.device:
+        """Where it is done."""
+        return resolve_device(self.base.device)
+
+    @cached_property
+    def rate(self) -> float:
+        """FLOP/s of the device's matrix products in the work's precision, as first measured."""
+        return timing.matmul_rate(self.device, DTYPES[self.base.precision])
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What holds for all rows of a report."""
+        facts = timing.environment(self.device)
+        return facts | {"matmul TFLOP/s": self.rate / 1e12, "rounds": self.num_rounds}
 
 
 @dataclass
@@ -58,9 +77,8 @@ class Arm:
         self.step += 1
         if self.change:
             self.change(self.step)
-            return
-        mixture = self.setup.rewards.mixture()
-        update(self.setup, mixture, self.step)
+        else:
+            update(self.setup, self.setup.rewards.mixture(), self.step)
 
 
 def bench_steps(
@@ -70,13 +88,10 @@ def bench_steps(
 
     `plain` is among the variants; a peer's update adds a column of how much faster each row is.
     """
-    device = resolve_device(work.base.device)
-    rate = timing.matmul_rate(device, DTYPES[work.base.precision])
-    rows = []
+    facts, rows = work.facts, []
     for ref_grad, batch in product(ref_grads, batches):
-        rows += _rows(work, variants, ref_grad, batch, rate)
+        rows += _rows(work, variants, ref_grad, batch)
     size = work.size.name if work.size else work.base.model
-    facts = timing.environment(device) | {"matmul TFLOP/s": rate / 1e12, "rounds": work.num_rounds}
     facts |= {"algorithm": work.base.algorithm, "precision": work.base.precision, "size": size}
     facts |= {"num_inference_steps": work.base.num_inference_steps}
     return Report("One update", rows, facts)
@@ -84,10 +99,8 @@ def bench_steps(
 
 def make_arm(work: Work, config: RunConfig) -> Arm:
     """A variant before its first update, with the same nonzero adapter for all."""
-    if work.size is None:
-        setup = set_up(config)
-    else:
-        setup = random_setup(config, work.size, resolve_device(config.device))
+    size = work.size
+    setup = random_setup(config, size, work.device) if size else set_up(config)
     parameters = setup.learner.parameters
     count = sum(parameter.numel() for parameter in parameters)
     moves = torch.randn(count, generator=torch.Generator().manual_seed(0)) * ADAPTER_DEVIATION
@@ -110,15 +123,13 @@ def weights_bytes(setup: Setup) -> int:
     return sum(storages.values())
 
 
-def _rows(
-    work: Work, variants: Sequence[Variant], ref_grad: str, batch: int, rate: float
-) -> list[Row]:
+def _rows(work: Work, variants: Sequence[Variant], ref_grad: str, batch: int) -> list[Row]:
     """The rows of one `ref_grad` and batch size.
 
     A variant that cannot run has no figures and a note; without `plain` none has figures.
     """
     arms, notes = _arms(work, variants, ref_grad, batch)
-    figures = _figures(work, variants, arms, rate) if PLAIN.name in arms else {}
+    figures = _figures(work, variants, arms) if PLAIN.name in arms else {}
     unknown: Row = dict.fromkeys([*FIGURES, *_peers(variants).values()])
     return [
         {
@@ -156,9 +167,7 @@ def _started(work: Work, variant: Variant, config: RunConfig) -> Arm:
     return _first(arm, variant.name)
 
 
-def _figures(
-    work: Work, variants: Sequence[Variant], arms: dict[str, Arm], rate: float
-) -> dict[str, Row]:
+def _figures(work: Work, variants: Sequence[Variant], arms: dict[str, Arm]) -> dict[str, Row]:
     """The figures of every arm, by name."""
     plain = arms[PLAIN.name]
     measures = {variant.name: variant.measure for variant in variants}
@@ -176,7 +185,7 @@ def _figures(
     return {
         name: _timed(spent, name, plain.setup.config.batch_size)
         | _memory(arm)
-        | timing.rates(useful.get(measures[name], 0), timing.summary(spent[name])["ms"], rate)
+        | timing.rates(useful.get(measures[name], 0), spent[name], work.rate)
         | _errors(arm.gradient, truth)
         | {"first s": arm.first_s}
         | {
@@ -239,10 +248,9 @@ def _watched(arm: Arm, device: torch.device) -> Callable[[], None]:
 
 
 def _timed(spent: dict[str, list[float]], name: str, batch: int) -> Row:
-    own, naive = timing.summary(spent[name]), spent.get(NAIVE.name)
+    naive = spent.get(NAIVE.name)
     return {
-        **own,
-        "pictures/s": 1000 * batch / own["ms"],
+        **timing.summary(spent[name], batch),
         "x plain": timing.speed_up(spent[PLAIN.name], spent[name]),
         "x naive": timing.speed_up(naive, spent[name]) if naive else None,
     }

@@ -52,7 +52,6 @@ VARIANTS = (
     Variant("regional", FLAT | {"compile_blocks": True}, "flat, with compiled blocks"),
     Variant("graph", FLAT | {"cuda_graph": True}, "flat, recorded as one CUDA graph"),
 )
-REF_GRADS = ("exact", "none")
 
 
 def chosen(names: Sequence[str], among: tuple[Variant, ...] = VARIANTS) -> tuple[Variant, ...]:

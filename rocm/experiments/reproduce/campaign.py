@@ -1,9 +1,14 @@
-"""The whole comparison: tune, train missing runs, compare. Finished runs are kept."""
+"""The whole comparison: tune, train missing runs, here or at an engine, and compare.
+
+Finished runs are kept.
+"""
 
 import os
 import platform
 import shutil
 import time
+from collections.abc import Callable
+from operator import attrgetter
 from pathlib import Path
 from statistics import fmean
 
@@ -11,29 +16,69 @@ import torch
 
 from rocm.errors import RunError
 from rocm.experiments.reproduce import results
-from rocm.experiments.reproduce.afar import Afar, Say
-from rocm.experiments.reproduce.plan import SECOND_METHODS, Job, Plan
+from rocm.experiments.reproduce.plan import Budget, Job, Plan
 from rocm.experiments.reproduce.report import Findings
 from rocm.experiments.reproduce.results import TRAINED, End
-from rocm.experiments.reproduce.runner import is_spent, spend, totals
+from rocm.experiments.reproduce.runner import is_spent, spend, totals, write_budget
+from rocm.runs.engines.dispatch import Dispatcher
+from rocm.runs.queue import TRAINER
 from rocm.runs.run_dir import RunDir
 from rocm.storage.files import make_folder, write_atomic
 
 NUM_PICTURES = 4
+WAIT_S = 2.0
+Say = Callable[[str], None]
+
+
+class Afar:
+    """Trains jobs of a comparison at an engine, as many at a time as it takes."""
+
+    def __init__(self, home: Path, engine: str):
+        """Use the engine with the settings of `home`."""
+        self._engine, self._dispatcher = engine, Dispatcher(home.resolve(), TRAINER)
+        self._dispatcher.check(engine)
+
+    def train(self, jobs: list[Job], budget: Budget, folder: Path, say: Say) -> None:
+        """Train those that are not done; RunError if one has not spent its budget in the end."""
+        runs = {job.name: RunDir(folder / job.name) for job in jobs}
+        opened = [run for run in runs.values() if not is_spent(run.metrics(), budget)]
+        new = {job.name: job for job in jobs if not runs[job.name].written_state()}
+        submitted = [run for run in opened if run.path.name in new or not _is_at_work(run)]
+        for name, job in new.items():
+            RunDir.create(runs[name].path, job.config, job.method.preset, self._engine)
+        for run in submitted:
+            write_budget(run, budget)
+        if submitted:
+            where = self._engine.capitalize()
+            say(f"Submitted to {where}: {len(submitted)} of {len(runs)} runs of this stage.")
+            self._dispatcher.submit(submitted, self._engine)
+        said = ""
+        while left := [run for run in opened if _is_at_work(run)]:
+            self._dispatcher.look({self._engine: left})
+            line = f"{len(runs) - len(left)} of {len(runs)} runs of this stage are done."
+            if line != said:
+                say(line)
+            said = line
+            time.sleep(WAIT_S)
+        for run in opened:
+            if not is_spent(run.metrics(), budget):
+                status = run.status()
+                raise RunError(
+                    f"{run.path.name} is {status.state}. {status.error} The same command continues."
+                )
+
+
+def _is_at_work(run: RunDir) -> bool:
+    status = run.status()
+    return status.is_active or status.is_queued
 
 
 def reproduce(plan: Plan, folder: Path, say: Say, afar: Afar | None = None) -> Path:
     """Carry a plan out and write report.html; `say` gets a line of progress at a time.
 
-    With `afar` the runs are trained by an engine, those of a stage together.
+    With `afar` the runs are trained by an engine, those of a stage together. RunError if it was
+    stopped; the same call continues.
     """
-    findings = carry_out(plan, folder, say, afar)
-    write_atomic(folder / "report.html", findings.to_html())
-    return folder / "report.html"
-
-
-def carry_out(plan: Plan, folder: Path, say: Say, afar: Afar | None = None) -> Findings:
-    """Tune, train and compare; RunError if it was stopped, the same call continues."""
     make_folder(folder)
     tuning = plan.tuning()
     # Tuning does not change how many runs there are, except that equal runs are trained once.
@@ -41,12 +86,14 @@ def carry_out(plan: Plan, folder: Path, say: Say, afar: Afar | None = None) -> F
     expected = len({job.name for job in [*tuning, *plan.results(first)]})
     progress = _Progress(say, expected, afar)
     runs = progress.run_all(tuning, plan, folder)
-    measures = list(plan.budget.limits)
+    measures = list(plan.budget)
     chosen = results.best_learning_rates(plan, _ends(runs, plan, measures[-1]))
     jobs = plan.results(chosen)
     runs |= progress.run_all(jobs, plan, folder)
     ends = {measure: _ends(runs, plan, measure) for measure in measures}
-    return _findings(plan, chosen, jobs, runs, ends)
+    findings = _findings(plan, chosen, jobs, runs, ends)
+    write_atomic(folder / "report.html", findings.to_html())
+    return folder / "report.html"
 
 
 class _Progress:
@@ -98,7 +145,7 @@ def _describe(job: Job) -> str:
 
 
 def _ends(runs: dict[str, RunDir], plan: Plan, measure: str) -> dict[str, End]:
-    limit = plan.budget.limits[measure]
+    limit = plan.budget[measure]
     return {name: results.end_of(run, measure, limit) for name, run in runs.items()}
 
 
@@ -111,24 +158,24 @@ def _findings(
 ) -> Findings:
     last = list(ends.values())[-1]
     judge = jobs[0].config.judge
-    cells = {measure: results.table(jobs, own) for measure, own in ends.items()}
-    betas = results.by_beta(jobs, last)
+    by_method = attrgetter("method.key")
+    cells = {
+        measure: results.cells_of(jobs, own, "result", by_method) for measure, own in ends.items()
+    }
+    betas = results.cells_of(jobs, last, "beta", lambda job: float(job.config.beta))
     reported = [job for job in jobs if job.role == "result"]
     rows = {
         key: [runs[job.name].metrics() for job in reported if job.method.key == key]
         for key in cells[next(iter(cells))]
     }
     pictures, prompts = _pictures(reported, runs, last)
-    second: dict[str, list[End]] = {key: [] for key in SECOND_METHODS}
-    for job in (job for job in jobs if job.role == "second"):
-        second[job.method.key].append(last[job.name])
     return Findings(
         plan=plan,
         chosen=chosen,
         tuning=[_tuning_line(job, last[job.name], chosen) for job in plan.tuning()],
         cells=cells,
         betas=betas,
-        second={key: results.cell_of(second[key]) for key in SECOND_METHODS},
+        second=results.cells_of(jobs, last, "second", by_method),
         claims=results.claims(cells, betas, judge),
         rows=rows,
         pictures=pictures,

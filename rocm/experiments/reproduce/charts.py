@@ -1,17 +1,17 @@
 """The report's charts as SVG text, and its picture sheet as PNG bytes."""
 
 import io
-from itertools import pairwise
 from statistics import fmean, pstdev
 from typing import Any
 
+import numpy as np
 from matplotlib import rcParams
 from matplotlib.figure import Figure
 from PIL import Image
 
 from rocm.experiments.reproduce.plan import METHODS
 from rocm.experiments.reproduce.results import TRAINED, Cell
-from rocm.experiments.reproduce.runner import Row
+from rocm.experiments.reproduce.runner import Row, totals
 
 WINDOW = 20
 DASHES = {"divergence": "-", "first-order": "--", "policy gradient": ":"}
@@ -27,10 +27,9 @@ def beta_chart(betas: dict[float, Cell], judge: str) -> str:
     for axes, (score, label) in zip(figure.subplots(1, 2), names.items(), strict=True):
         gains = [cell.gains[score] for cell in betas.values()]
         means = [gain.mean for gain in gains]
-        ends = [[gain.mean - _or(gain.low, gain.mean) for gain in gains]]
-        ends.append([_or(gain.high, gain.mean) - gain.mean for gain in gains])
+        halves = [0 if gain.high is None else gain.high - gain.mean for gain in gains]
         places = range(len(gains))
-        axes.errorbar(places, means, yerr=ends, marker="o", capsize=3, color="#1d4ed8")
+        axes.errorbar(places, means, yerr=halves, marker="o", capsize=3, color="#1d4ed8")
         best = max(places, key=means.__getitem__)
         axes.plot(best, means[best], "o", markersize=12, fillstyle="none", color="#c2410c")
         axes.set_xticks(places, [f"{beta:g}" for beta in betas])
@@ -40,10 +39,7 @@ def beta_chart(betas: dict[float, Cell], judge: str) -> str:
 
 
 def efficiency_chart(runs: dict[str, list[list[Row]]]) -> str:
-    """Figure 5: reward against cost; running mean of 20 updates, deviation over seeds.
-
-    `runs` holds the rows of each seed's run, by method. One panel for each cost.
-    """
+    """Figure 5 from each method's runs: running mean of 20 updates, deviation over seeds."""
     figure = Figure((11, 4.4), layout="constrained")
     panels = figure.subplots(1, len(AXES), sharey=True)
     for axes, (measure, label) in zip(panels, AXES.items(), strict=True):
@@ -51,9 +47,8 @@ def efficiency_chart(runs: dict[str, list[list[Row]]]) -> str:
             places, means, deviations = _curve(runs[method.key], measure)
             color = f"C{number % 10}" if number < 10 else "black"
             axes.plot(places, means, DASHES[method.kind], color=color, label=method.label)
-            low = [mean - half for mean, half in zip(means, deviations, strict=True)]
-            high = [mean + half for mean, half in zip(means, deviations, strict=True)]
-            axes.fill_between(places, low, high, color=color, alpha=0.12, linewidth=0)
+            ends = np.subtract(means, deviations), np.add(means, deviations)
+            axes.fill_between(places, *ends, color=color, alpha=0.12, linewidth=0)
         axes.set(xlabel=label)
     panels[0].set(ylabel="trained reward, deviations")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=6)
@@ -83,25 +78,13 @@ def _curve(runs: list[list[Row]], measure: str) -> tuple[list[float], list[float
     kept = [[row for row in rows if row["step"] > 0] for rows in runs]
     length = min(len(rows) for rows in kept)
     smooth = [running_mean([row["reward"] for row in rows])[:length] for rows in kept]
-    spent = [_cumulative([row[measure] for row in rows])[:length] for rows in kept]
+    spent = [totals(rows, measure)[:length] for rows in kept]
     columns = list(zip(*smooth, strict=True))
     return (
         [fmean(column) for column in zip(*spent, strict=True)],
         [fmean(column) for column in columns],
         [pstdev(column) for column in columns],
     )
-
-
-def _cumulative(values: list[float]) -> list[float]:
-    total = [0.0]
-    for value in values:
-        total.append(total[-1] + value)
-    assert all(after >= before for before, after in pairwise(total)), "a cost was negative"
-    return total[1:]
-
-
-def _or(value: float | None, other: float) -> float:
-    return other if value is None else value
 
 
 def _svg(figure: Figure) -> str:

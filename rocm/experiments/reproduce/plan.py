@@ -18,6 +18,9 @@ LEARNING_RATE_FACTORS = (1.0, 1 / 3)
 BETAS = (0.0, 1.5, 3.0, 6.0, 12.0, 24.0)
 SECOND_REWARD = "tiny-clip"
 MANY_UPDATES = 100_000  # the budgets end a run, not its number of updates
+Budget = dict[str, float]
+"""What a run may spend, all of it: largest totals of `seconds` (of updates, without evaluations),
+`reward_queries` or `updates`."""
 
 
 @dataclass(frozen=True)
@@ -45,17 +48,6 @@ METHODS = (
     Method("d3po", "D3PO", "tiny-d3po", "policy gradient"),
 )
 SECOND_METHODS = ("rocm-kl", "rlcm")
-
-
-@dataclass(frozen=True)
-class Budget:
-    """Budget of each run, which continues until all of it is spent.
-
-    `limits` are largest totals of `seconds` (of updates, without evaluations), `reward_queries` or
-    `updates`.
-    """
-
-    limits: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -138,10 +130,9 @@ class Plan:
 
 def make_plan(seconds: float, reward_queries: int, is_quick: bool) -> Plan:
     """The comparison with its budgets per run; `is_quick` for one seed and two updates."""
-    plan = Plan(Budget({"seconds": seconds, "reward_queries": reward_queries}))
+    plan = Plan({"seconds": seconds, "reward_queries": reward_queries})
     if not is_quick:
         return plan
     small = (("num_inference_steps", 2), ("batch_size", 4), ("num_eval_prompts", 4), ("track", ""))
-    budget = Budget({"updates": 2})
-    quick = replace(plan, budget=budget, num_seeds=1, num_headline_seeds=1, common=small)
-    return replace(quick, is_quick=True)
+    one_seed = {"num_seeds": 1, "num_headline_seeds": 1}
+    return replace(plan, budget={"updates": 2}, common=small, is_quick=True, **one_seed)

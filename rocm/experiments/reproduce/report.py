@@ -8,7 +8,7 @@ from typing import Any
 
 from rocm.experiments.reproduce.charts import beta_chart, efficiency_chart, picture_sheet
 from rocm.experiments.reproduce.plan import METHODS, TUNING_SEED, Plan
-from rocm.experiments.reproduce.results import TRAINED, Cell, Claim, unraised, words
+from rocm.experiments.reproduce.results import TRAINED, Cell, Claim, words
 from rocm.experiments.reproduce.runner import Row
 
 SHEET_HEIGHT = 96
@@ -43,7 +43,7 @@ class Findings:
             {
                 "is_evidence": not self.plan.is_quick,
                 "machine": self.machine,
-                "budget": self.plan.budget.limits,
+                "budget": self.plan.budget,
                 "claims": [asdict(claim) for claim in self.claims],
                 "learning_rates": self.chosen,
                 "tuning": self.tuning,
@@ -97,7 +97,9 @@ class Findings:
         )
         missed = [
             f"{method.label} ({measure.replace('_', ' ')})"
-            for measure, method in unraised(self.cells)
+            for measure, of in self.cells.items()
+            for method in METHODS
+            if not of[method.key].is_raised
         ]
         raised = (
             f"The trained reward did not rise in every seed for: {', '.join(missed)}."
@@ -107,7 +109,7 @@ class Findings:
         return f"<p>{opening}</p><p>{html.escape(raised)} {_how(self.plan, self.machine)}</p>"
 
     def _table(self, measure: str) -> str:
-        of, limit = self.cells[measure], self.plan.budget.limits[measure]
+        of, limit = self.cells[measure], self.plan.budget[measure]
         caption = f"Table 1 at equal {measure.replace('_', ' ')} ({limit:g}): change from the base "
         caption += "model, mean and 95 % interval; the trained reward in its deviations"
         return _cells_table(caption, {method.label: of[method.key] for method in METHODS})
@@ -148,7 +150,7 @@ def _title(plan: Plan) -> str:
 
 def _how(plan: Plan, machine: str) -> str:
     budgets = " and ".join(
-        f"{limit:g} {measure.replace('_', ' ')}" for measure, limit in plan.budget.limits.items()
+        f"{limit:g} {measure.replace('_', ' ')}" for measure, limit in plan.budget.items()
     )
     num_rates = len(plan.learning_rates(METHODS[0]))
     return html.escape(

@@ -1,14 +1,17 @@
 """Results of the runs: gains with intervals, and whether the paper's claims hold here."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import fmean
+from typing import TypeVar
 
 from rocm.algorithms.intervals import Interval, interval
-from rocm.experiments.reproduce.plan import METHODS, Job, Method, Plan
+from rocm.experiments.reproduce.plan import METHODS, Job, Plan
 from rocm.experiments.reproduce.runner import end_of_budget
 from rocm.runs.run_dir import RunDir
 
 TRAINED = "reward"
+Key = TypeVar("Key")
 
 
 @dataclass(frozen=True)
@@ -46,8 +49,7 @@ class Claim:
 def end_of(run: RunDir, measure: str, limit: float) -> End:
     """A run at the end of one budget, compared with step 0."""
     row = end_of_budget(run.metrics(), measure, limit)
-    if row is None:
-        raise AssertionError(f"{run.path} has not spent its {measure}.")
+    assert row is not None, f"{run.path} has not spent its {measure}."
     now, before = run.scores(row["step"]), run.scores(0)
     gains = {
         name: [later - earlier for later, earlier in zip(now[name], before[name], strict=True)]
@@ -92,22 +94,15 @@ def best_learning_rates(plan: Plan, ends: dict[str, End]) -> dict[str, float]:
     return {key: max(rates, key=lambda rate: rates[rate]) for key, rates in tried.items()}
 
 
-def table(jobs: list[Job], ends: dict[str, End]) -> dict[str, Cell]:
-    """The reported runs of each method as a cell, by the method's key."""
-    ends_of: dict[str, list[End]] = {method.key: [] for method in METHODS}
+def cells_of(
+    jobs: list[Job], ends: dict[str, End], role: str, key: Callable[[Job], Key]
+) -> dict[Key, Cell]:
+    """The runs of a role as cells, by a key of their jobs, in the plan's order."""
+    ends_of: dict[Key, list[End]] = {}
     for job in jobs:
-        if job.role == "result":
-            ends_of[job.method.key].append(ends[job.name])
-    return {key: cell_of(own) for key, own in ends_of.items()}
-
-
-def by_beta(jobs: list[Job], ends: dict[str, End]) -> dict[float, Cell]:
-    """ROCM with KL by the weight of the divergence, smallest first."""
-    ends_of: dict[float, list[End]] = {}
-    for job in jobs:
-        if job.role == "beta":
-            ends_of.setdefault(float(job.config.beta), []).append(ends[job.name])
-    return {beta: cell_of(ends_of[beta]) for beta in sorted(ends_of)}
+        if job.role == role:
+            ends_of.setdefault(key(job), []).append(ends[job.name])
+    return {value: cell_of(own) for value, own in ends_of.items()}
 
 
 def claims(cells: dict[str, dict[str, Cell]], betas: dict[float, Cell], judge: str) -> list[Claim]:
@@ -167,16 +162,6 @@ def words(gap: Interval) -> str:
     if gap.low is None or gap.high is None:
         return f"{gap.mean:+.3g}"
     return f"{gap.mean:+.3g} ({gap.low:.3g} to {gap.high:.3g})"
-
-
-def unraised(cells: dict[str, dict[str, Cell]]) -> list[tuple[str, Method]]:
-    """Budget and method where the trained reward did not rise in every seed."""
-    return [
-        (measure, method)
-        for measure, of in cells.items()
-        for method in METHODS
-        if not of[method.key].is_raised
-    ]
 
 
 def _is_above(gap: Interval) -> bool:

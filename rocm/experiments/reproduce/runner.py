@@ -44,27 +44,26 @@ def end_of_budget(rows: list[Row], measure: str, limit: float) -> Row | None:
 
 def is_spent(rows: list[Row], budget: Budget) -> bool:
     """Whether the ends of all budgets have been evaluated."""
-    return all(end_of_budget(rows, *item) is not None for item in budget.limits.items())
+    return all(end_of_budget(rows, *item) is not None for item in budget.items())
 
 
 def next_is_last(rows: list[Row], budget: Budget) -> bool:
     """Whether, at the last update's cost, some open budget ends with the next update."""
     return any(
         totals(rows, measure)[-1] + 2 * cost(rows[-1], measure) > limit
-        for measure, limit in budget.limits.items()
+        for measure, limit in budget.items()
         if end_of_budget(rows, measure, limit) is None
     )
 
 
 def write_budget(run: RunDir, budget: Budget) -> None:
     """Keep a run's budget beside it, for a trainer elsewhere."""
-    write_atomic(run.path / "budget.json", json.dumps(budget.limits))
+    write_atomic(run.path / "budget.json", json.dumps(budget))
 
 
-def budget_of(run: RunDir) -> Budget | None:
-    """The budget that `write_budget` kept; None for a run without."""
-    limits = read_record(run.path / "budget.json", {})
-    return Budget(limits) if limits else None
+def budget_of(run: RunDir) -> Budget:
+    """The budget that `write_budget` kept; empty for a run without."""
+    return read_record(run.path / "budget.json", {}) or {}
 
 
 def spend(run: RunDir, budget: Budget, ranks: Ranks = ALONE) -> Iterator[Progress]:

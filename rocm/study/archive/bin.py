@@ -26,13 +26,10 @@ from rocm.study.store import studies
 from rocm.study.store.database import Writing
 from rocm.study.store.pictures import SUFFIX, Pictures
 from rocm.study.store.store import Store
-from rocm.study.store.tables import metadata, payment, rater, score, study
+from rocm.study.store.tables import image, metadata, payment, rater, score, study
 
 ROWS = "study.json"
 DESIGN = ("question", "prompt", "arm", "image", "pair")
-# What refers to others comes first.
-OF_STUDY = ("chain", "vote", "event", "exclusion", "trial", "slot", "block", "rater",
-            *reversed(DESIGN))  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -82,7 +79,7 @@ class DraftBin:
             tables["event"] = [
                 event
                 for event in dump(w.connection, "event", study_id)
-                if event["rater_id"] is None and event["trial_id"] is None
+                if event["rater_id"] is event["trial_id"] is None
             ]
             make_folder(folder / "pictures")
             kept = {"study": dict(row._mapping), "tables": tables}
@@ -129,17 +126,16 @@ class DraftBin:
 
 
 def _delete_rows(w: Writing, study_id: str) -> None:
-    images = metadata.tables["image"]
-    mine = select(images.c.id).where(images.c.study_id == study_id)
+    mine = select(image.c.id).where(image.c.study_id == study_id)
     w.delete(score, score.c.image_id.in_(mine))
-    for name in OF_STUDY:
-        table = metadata.tables[name]
-        w.delete(table, table.c.study_id == study_id)
+    for table in reversed(metadata.sorted_tables):  # what refers to others comes first
+        if "study_id" in table.c:
+            w.delete(table, table.c.study_id == study_id)
     w.delete(study, study.c.id == study_id)
 
 
 def _names(tables: dict[str, list[dict[str, Any]]]) -> list[str]:
-    return [f"{image['picture_id']}{SUFFIX}" for image in tables["image"]]
+    return [f"{row['picture_id']}{SUFFIX}" for row in tables["image"]]
 
 
 def _move(source: Path, target: Path) -> None:

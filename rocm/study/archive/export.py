@@ -44,8 +44,6 @@ def export(store: Store, pictures: Pictures, study_id: str, folder: Path, questi
     long = [{"manifest": about.config_sha256, **asdict(vote)} for vote in votes]
     with store.database.read() as connection:
         chained = chain.end_of(connection, study_id)
-    between = [vote for vote in chosen if not vote.within]
-    ties = sum(vote.choice == "tie" for vote in chosen)
     facts = {
         "study": study_id,
         "title": about.title,
@@ -57,7 +55,7 @@ def export(store: Store, pictures: Pictures, study_id: str, folder: Path, questi
         "votes": len(votes),
         "analyzed": len(chosen),
         "chain": chained,
-        "ties": ties,
+        "ties": sum(vote.choice == "tie" for vote in chosen),
     }
     names = ["manifest", *(field.name for field in fields(Vote))]
     try:
@@ -67,7 +65,8 @@ def export(store: Store, pictures: Pictures, study_id: str, folder: Path, questi
         _write_lines(folder / "pick-a-pic.jsonl", (pick_a_pic(vote, about) for vote in chosen))
         preferred = (preference(vote, about) for vote in chosen if vote.choice != "tie")
         _write_lines(folder / "preferences.jsonl", preferred)
-        _write_lines(folder / "battles.jsonl", (battle(vote, about) for vote in between))
+        battles = (battle(vote, about) for vote in chosen if not vote.within)
+        _write_lines(folder / "battles.jsonl", battles)
         _write_pictures(folder / "pictures.zip", pictures, votes)
         (folder / "manifest.json").write_text(json.dumps(about.config, indent=1), encoding="utf-8")
         (folder / "export.json").write_text(json.dumps(facts, indent=1), encoding="utf-8")

@@ -9,9 +9,9 @@ from sqlalchemy import select
 from rocm.errors import StudyError
 from rocm.prompts.split import part_of
 from rocm.study.archive.export import is_analyzed
-from rocm.study.statistics.agreement import Share
+from rocm.study.statistics.agreement import Share, repeat_consistency
 from rocm.study.statistics.preference_fit import Choices
-from rocm.study.statistics.votes import Floats, Ints
+from rocm.study.statistics.votes import Floats, Ints, Votes
 from rocm.study.store import chain
 from rocm.study.store.rows import Vote
 from rocm.study.store.store import Store
@@ -111,12 +111,9 @@ def gather(store: Store, studies: Sequence[str]) -> Lesson:
         open_to_all = [vote for vote in analyzed if part_of(vote.text) != "test"]
         num_kept += len(analyzed) - len(open_to_all)
         votes += open_to_all
-        decided = [vote for vote in stored if vote.kind == "main" and vote.choice != "tie"]
-        first = {(v.rater, v.pair): v.choice for v in decided if v.repetition == 0}
-        again = [vote for vote in decided if vote.repetition]
-        again = [vote for vote in again if (vote.rater, vote.pair) in first]
-        same += sum(first[vote.rater, vote.pair] == vote.choice for vote in again)
-        total += len(again)
+        decided = Votes.from_rows(vars(vote) for vote in stored if vote.choice != "tie")
+        repeats = repeat_consistency(decided)
+        same, total = same + repeats.count, total + repeats.total
     model = _model(store, list(found))
     lesson = Lesson(votes, Share(same, total), manifests, model, heads, num_kept)
     for what, values in (

@@ -5,7 +5,6 @@ Every vote that is no tie is a row: a pair that divides people should pull both 
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -30,46 +29,28 @@ SHARED = ("model", "num_inference_steps", "guidance_scale", "grid")
 """Settings that the run must share with the arms: its pictures are those that people judged."""
 
 
-@dataclass(frozen=True)
-class StudyTable:
-    """A .jsonl file with the columns of `rocm.training.preferences`, and its content in words."""
-
-    file: Path
-    words: str
-
-
 def with_votes(config: RunConfig, store: Store, home: Path) -> tuple[RunConfig, str]:
-    """Settings in which `preferences=study:ID` is the table of that study's votes; its words."""
+    """Settings in which `preferences=study:ID study:ID` is a table of those votes; its words.
+
+    The table has the columns of `rocm.training.preferences` and lies below `studies/ID`. Votes on
+    prompts of the run's evaluation and of the test part are left out. StudyError if a study is not
+    closed, this run cannot draw its arms, or no vote is left to train on.
+    """
     if not config.preferences.startswith(PREFIX):
         return config, ""
-    table = table_of_study(store, home, config)
-    return RunConfig.load(config.model_dump(), preferences=str(table.file)), table.words
-
-
-def table_of_study(store: Store, home: Path, config: RunConfig) -> StudyTable:
-    """Write the votes of studies, `preferences=study:ID study:ID`, as a table below `studies/ID`.
-
-    Votes on prompts of the run's evaluation and of the test part are left out. StudyError if a
-    study is not closed, this run cannot draw its arms, or no vote is left to train on.
-    """
-    named_ones = [word.removeprefix(PREFIX) for word in config.preferences.split()]
-    taken = [_taken(store, study_id, config) for study_id in named_ones]
-    lines = "".join(line for one in taken for line in one.lines)
-    folder = home.resolve() / "studies" / taken[0].study_id
+    given = [word.removeprefix(PREFIX) for word in config.preferences.split()]
+    studies, tables, words = zip(*(_taken(store, one, config) for one in given), strict=True)
+    folder = home.resolve() / "studies" / studies[0]
     make_folder(folder)
-    file = folder / f"preferences-{sha256(lines.encode()).hexdigest()[:12]}.jsonl"
-    write_atomic(file, lines)
-    return StudyTable(file, "\n".join([*(one.words for one in taken), str(file)]))
+    table = "".join(tables)
+    file = folder / f"preferences-{sha256(table.encode()).hexdigest()[:12]}.jsonl"
+    write_atomic(file, table)
+    changed = RunConfig.load(config.model_dump(), preferences=str(file))
+    return changed, "\n".join([*words, str(file)])
 
 
-@dataclass(frozen=True)
-class _Taken:
-    study_id: str
-    lines: list[str]  # of the table
-    words: str  # what was taken and what was left out
-
-
-def _taken(store: Store, given: str, config: RunConfig) -> _Taken:
+def _taken(store: Store, given: str, config: RunConfig) -> tuple[str, str, str]:
+    """A study's id, its rows of the table, and what was taken and left out in words."""
     about = named(store.studies(), given)
     if about.status != "closed":
         raise StudyError(
@@ -89,11 +70,12 @@ def _taken(store: Store, given: str, config: RunConfig) -> _Taken:
             "evaluated on or that are kept for a last study. Lower num_eval_prompts, or give other "
             "prompts."
         )
-    drew = _drawers(store, about.study_id, config, {a for vote in used for a in _arms(vote)})
+    arms = {name for vote in used for name in (vote.arm_a, vote.arm_b)}
+    drew = _drawers(store, about.study_id, config, arms)
     raters, sources = ({getattr(vote, name) for vote in used} for name in ("rater", "source"))
-    return _Taken(
+    return (
         about.study_id,
-        [json.dumps(_row(vote, drew, about.config_sha256)) + "\n" for vote in used],
+        "".join(json.dumps(_row(vote, drew, about.config_sha256)) + "\n" for vote in used),
         f"Study {about.study_id}: {quantity(len(used), 'preference')} of "
         f"{quantity(len(raters), 'rater')} ({', '.join(sorted(sources))}) on {primary!r}; left "
         f"out: {quantity(len(votes) - len(decided), 'tie')}, "
@@ -102,15 +84,9 @@ def _taken(store: Store, given: str, config: RunConfig) -> _Taken:
     )
 
 
-def _arms(vote: Vote) -> tuple[str, str]:
-    return vote.arm_a, vote.arm_b
-
-
 def _row(vote: Vote, drew: Mapping[str, str], manifest: str | None) -> dict[str, Any]:
-    (winner, seed), (loser, loser_seed) = (
-        (vote.arm_a, vote.seed),
-        (vote.arm_b, vote.seed + vote.within),
-    )[:: 1 if vote.choice == "a" else -1]
+    pictures = (vote.arm_a, vote.seed), (vote.arm_b, vote.seed + vote.within)
+    (winner, seed), (loser, loser_seed) = pictures if vote.choice == "a" else pictures[::-1]
     return {
         "prompt": vote.text,
         "seed": seed,
@@ -140,9 +116,9 @@ def _drawers(store: Store, study_id: str, config: RunConfig, names: set[str]) ->
 
 def _drawer(name: str, row: Any, config: RunConfig) -> str:
     params = json.loads(row.params_json)
-    wanted = {setting: getattr(config, setting) for setting in SHARED} | {"adapter_strength": 1.0}
-    if not params["adapter"]:
-        del wanted["adapter_strength"]
+    wanted = {setting: getattr(config, setting) for setting in SHARED}
+    if params["adapter"]:
+        wanted["adapter_strength"] = 1.0
     for setting, value in wanted.items():
         if params[setting] != value:
             advice = f"Train with {setting}={params[setting]}."

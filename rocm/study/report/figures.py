@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from html import escape
 
 from rocm.study.report.cells import percent
-from rocm.study.statistics.beta_curve import BetaPoint
 from rocm.study.statistics.outcomes import Outcome
-from rocm.study.statistics.reward_agreement import CurvePoint
+from rocm.study.statistics.reward_agreement import BetaPoint, CurvePoint
 from rocm.study.statistics.score_intervals import ScoreInterval
 
 FONT = 'font-family="system-ui,sans-serif" font-size="12"'

@@ -102,11 +102,11 @@ def learn_reward(
 
 
 def _leans(choices: Choices, weights: Floats, names: Sequence[str]) -> dict[str, float]:
-    leans = {}
-    for name in dict.fromkeys(names):
-        columns = [k for k, other in enumerate(names) if other == name]
-        leans[name] = float((choices.difference[:, columns] @ weights[columns]).std())
-    return leans
+    columns = {name: [k for k, other in enumerate(names) if other == name] for name in names}
+    return {
+        name: float((choices.difference[:, own] @ weights[own]).std())
+        for name, own in columns.items()
+    }
 
 
 def _by_group(lesson: Lesson, choices: Choices, utility: Floats) -> dict[str, Share]:

@@ -40,10 +40,7 @@ def answer(store: Store, pictures: Pictures, request: dict[str, str]) -> dict[st
 
 
 def main() -> None:
-    """Answer the request of the command line in the last line, after lines of progress.
-
-    A bug ends with its traceback.
-    """
+    """Answer the request of the command line in the last line, after lines of progress."""
     home = Path(os.environ["ROCM_HOME"])
     where = os.environ.get("DATABASE_URL") or home / "study.sqlite3"
     store = Store.open(where, creates=False)

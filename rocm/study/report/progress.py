@@ -45,7 +45,8 @@ def half_width(num_prompts: int) -> float:
 def study_progress(store: Store, study_id: str) -> StudyProgress:
     """The progress of a study; StudyError if there is no such study."""
     size = store.study(study_id).config["design"]["main_per_rater"]
-    since = store.clock() - timedelta(minutes=RECENT_MINUTES)
+    recent = store.clock() - timedelta(minutes=RECENT_MINUTES)
+    since = recent.isoformat(timespec="milliseconds")
     with store.database.read() as connection:
 
         def count(table: Any, *conditions: ColumnElement[bool]) -> int:
@@ -63,27 +64,28 @@ def study_progress(store: Store, study_id: str) -> StudyProgress:
             .where(rater.c.study_id == study_id, rater.c.source != "pilot")
             .group_by(rater.c.status)
         ).all()
-        counts: dict[str, Any] = {
-            "num_struck": count(pair, pair.c.struck.is_not(None)),
-            "num_pilots": count(rater, rater.c.source == "pilot"),
-            "few_addresses": _few_addresses(connection, study_id),
-            "num_votes": count(vote),
-            **_judged(connection, study_id, since.isoformat(timespec="milliseconds")),
-        }
-    prompts = {row.prompt_id for row in pairs}
-    return StudyProgress(
-        num_pairs=len(pairs),
-        num_prompts=len(prompts),
-        num_complete=len(prompts - {row.prompt_id for row in pairs if row.issued < row.target}),
-        num_planned=sum(row.target for row in pairs),
-        raters={status: num for status, num in raters},
-        num_raters_needed=ceil(sum(row.target for row in pairs) / size),
-        **counts,
-    )
+        judged = _judged(connection, study_id)
+        prompts = {row.prompt_id for row in pairs}
+        incomplete = {row.prompt_id for row in pairs if row.issued < row.target}
+        num_planned = sum(row.target for row in pairs)
+        return StudyProgress(
+            num_pairs=len(pairs),
+            num_struck=count(pair, pair.c.struck.is_not(None)),
+            num_prompts=len(prompts),
+            num_complete=len(prompts - incomplete),
+            num_planned=num_planned,
+            num_judged=len(judged),
+            num_recent=sum(time > since for time in judged),
+            raters={status: num for status, num in raters},
+            num_pilots=count(rater, rater.c.source == "pilot"),
+            num_votes=count(vote),
+            few_addresses=_few_addresses(connection, study_id),
+            num_raters_needed=ceil(num_planned / size),
+        )
 
 
-def _judged(connection: Connection, study_id: str, since: str) -> dict[str, int]:
-    """Main pairs that raters have judged, each rater's once, and how many `since` then."""
+def _judged(connection: Connection, study_id: str) -> list[str]:
+    """When raters judged main pairs, each rater's pair once."""
     judged = (
         select(trial.c.done_at)
         .join(pair, pair.c.id == trial.c.pair_id)
@@ -91,8 +93,7 @@ def _judged(connection: Connection, study_id: str, since: str) -> dict[str, int]
         .where(trial.c.study_id == study_id, trial.c.state == "done", trial.c.rep == 0)
         .where(pair.c.kind == "main", pair.c.struck.is_(None), rater.c.source != "pilot")
     )
-    times = connection.execute(judged).scalars().all()
-    return {"num_judged": len(times), "num_recent": sum(time > since for time in times)}
+    return list(connection.execute(judged).scalars())
 
 
 def _few_addresses(connection: Connection, study_id: str) -> str:

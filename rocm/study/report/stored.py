@@ -1,10 +1,15 @@
-"""The report of a stored study: its votes, manifest and rewards, handed to the statistics."""
+"""Stored votes, manifest and rewards of a study, handed to the statistics.
+
+`study_report` has all results. `num_flagged` and `widths` may be known before the results: they do
+not tell which arm is ahead.
+"""
 
 import json
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from sqlalchemy import func, select
+from sqlalchemy import Connection, func, select
 
 from rocm.errors import StudyError
 from rocm.storage.numbers import quantity
@@ -12,8 +17,10 @@ from rocm.study.design.lineage import chain_rows
 from rocm.study.design.rounds import NOT_PICKED
 from rocm.study.report.report import Report, report
 from rocm.study.statistics.analysis import Comparison, StudyContext
-from rocm.study.statistics.flags import FASTEST_MS
+from rocm.study.statistics.flags import FASTEST_MS, rater_reports
+from rocm.study.statistics.power import width_when_complete
 from rocm.study.statistics.reward_agreement import Rewards
+from rocm.study.statistics.simulate import Design
 from rocm.study.statistics.votes import Votes
 from rocm.study.store import chain, rows
 from rocm.study.store.store import Store
@@ -34,14 +41,18 @@ def study_report(store: Store, study_id: str) -> Report:
     config = study.config
     primary = config.get("primary_question", "overall")
     questions = [str(asked["key"]) for asked in config["questions"]]
+    is_picked = any(one["struck"] == NOT_PICKED for one in config.get("pairs", ()))
     withdrawn = {vote.rater for vote in stored if rows.WITHDRAWN in vote.rules.split(";")}
     with store.database.read() as connection:
         end = chain.end_of(connection, study_id)
         links = chain_rows(connection, study_id)
+        betas = _betas(connection, study_id)
+        comparisons = _comparisons(connection, study_id, betas)
+        num_skipped = _num_skipped(connection, study_id)
     info = StudyContext(
         title=study.title,
         manifest_sha256=study.config_sha256 or "",
-        comparisons=_comparisons(store, study_id),
+        comparisons=comparisons,
         questions=tuple(sorted(questions, key=lambda key: key != primary)),
         prompts=_prompts(reported, config),
         design=_design(config),
@@ -49,45 +60,41 @@ def study_report(store: Store, study_id: str) -> Report:
         sources=tuple(sorted({vote.source for vote in reported})),
         is_open=study.status != "closed",
         is_hidden_until_closed=config.get("peeking", "hidden") == "hidden",
-        num_skipped=_num_skipped(store, study_id),
+        num_skipped=num_skipped,
         num_withdrawn=len(withdrawn),
         fastest_ms=config.get("min_median_ms", FASTEST_MS),
         votes_head=end["head"],
         num_chained_later=end["num_chained_later"],
-        arm_betas=_betas(store, study_id),
+        arm_betas=betas,
         links=links,
-        cautions=(PICKED,)
-        if any(p["struck"] == NOT_PICKED for p in config.get("pairs", ()))
-        else (),
+        cautions=(PICKED,) if is_picked else (),
     )
     votes = Votes.from_rows(vars(vote) for vote in reported)
     return report(votes, info, _rewards(reported, store.scores(study_id)))
 
 
-def _comparisons(store: Store, study_id: str) -> tuple[Comparison, ...]:
+def _comparisons(
+    connection: Connection, study_id: str, betas: dict[str, float]
+) -> tuple[Comparison, ...]:
     """The compared pairs of arms, in the recipe's order, as votes name them."""
-    with store.database.read() as connection:
-        arms = rows.named_arms(connection, study_id)
-        compared = connection.execute(
-            select(pair.c.arm_a, pair.c.arm_b)
-            .where(pair.c.study_id == study_id, pair.c.kind == "main")
-            .distinct()
-        ).all()
-        twins = rows.twin_arms(connection, study_id)
-    compared = [two for two in compared if not twins & set(two)]
-    ordered = sorted(sorted((arms[a], arms[b])) for a, b in compared)
-    betas = _betas(store, study_id)
+    arms = rows.named_arms(connection, study_id)
+    twins = rows.twin_arms(connection, study_id)
+    compared = connection.execute(
+        select(pair.c.arm_a, pair.c.arm_b)
+        .where(pair.c.study_id == study_id, pair.c.kind == "main")
+        .distinct()
+    )
+    ordered = sorted(sorted((arms[a], arms[b])) for a, b in compared if not twins & {a, b})
     return tuple(Comparison(f"{a[1]}:{b[1]}", a[1], b[1], betas.get(a[1])) for a, b in ordered)
 
 
-def _betas(store: Store, study_id: str) -> dict[str, float]:
+def _betas(connection: Connection, study_id: str) -> dict[str, float]:
     """Weight of the divergence by name of the arm, for arms that are runs."""
-    with store.database.read() as connection:
-        arms = connection.execute(
-            select(arm.c.name, arm.c.params_json).where(
-                arm.c.study_id == study_id, arm.c.params_json.is_not(None)
-            )
-        ).all()
+    arms = connection.execute(
+        select(arm.c.name, arm.c.params_json).where(
+            arm.c.study_id == study_id, arm.c.params_json.is_not(None)
+        )
+    )
     betas = {row.name: json.loads(row.params_json).get("beta") for row in arms}
     return {name: float(beta) for name, beta in betas.items() if beta is not None}
 
@@ -147,12 +154,61 @@ def _exclusion_rules(config: dict[str, Any]) -> tuple[str, ...]:
     return tuple(rules)
 
 
-def _num_skipped(store: Store, study_id: str) -> int:
-    with store.database.read() as connection:
-        skipped = (
-            select(func.count(trial.c.id))
-            .join(rater, rater.c.id == trial.c.rater_id)
-            .where(trial.c.study_id == study_id, trial.c.state == "skipped")
-            .where(rater.c.source != "pilot", rater.c.status != "withdrawn")
+def _num_skipped(connection: Connection, study_id: str) -> int:
+    skipped = (
+        select(func.count(trial.c.id))
+        .join(rater, rater.c.id == trial.c.rater_id)
+        .where(trial.c.study_id == study_id, trial.c.state == "skipped")
+        .where(rater.c.source != "pilot", rater.c.status != "withdrawn")
+    )
+    return int(connection.execute(skipped).scalar_one())
+
+
+@dataclass(frozen=True)
+class Widths:
+    """Predicted widths of the widest headline interval, shares of 1; None with too few votes."""
+
+    now: float | None  # with the raters and votes so far
+    planned: float | None  # when the design is complete
+    more: float | None  # with additional raters
+
+
+def num_flagged(store: Store, study_id: str) -> int:
+    """Number of flagged raters, without pilots and raters who withdrew."""
+    votes = _primary_votes(store, study_id)
+    fastest_ms = store.study(study_id).config.get("min_median_ms", FASTEST_MS)
+    return sum(bool(one.flags) for one in rater_reports(votes, fastest_ms))
+
+
+def widths(store: Store, study_id: str, num_planned: int, num_more: int) -> Widths:
+    """Widths if the study closes now, is completed by `num_planned` >= 1, or `num_more` raters."""
+    votes = _primary_votes(store, study_id).kept().opinions()
+    votes_per_pair = store.study(study_id).votes_per_pair
+    predicted = []
+    for name in set(votes.comparison.tolist()):
+        part = votes.where(votes.comparison == name)
+        num_pairs = len(set(part.pair.tolist()))
+        num_raters = len(set(part.rater.tolist()))
+        whole = Design(num_pairs, num_planned, votes_per_pair)
+        grown = votes_per_pair * (num_planned + num_more) / num_planned
+        designs = (
+            replace(whole, num_raters=num_raters, votes_per_pair=max(1, len(part) // num_pairs)),
+            whole,
+            replace(whole, num_raters=num_planned + num_more, votes_per_pair=max(1, round(grown))),
         )
-        return int(connection.execute(skipped).scalar_one())
+        predicted.append([width_when_complete(part, design) for design in designs])
+    if not predicted:
+        return Widths(None, None, None)
+    return Widths(*(_widest(column) for column in zip(*predicted, strict=True)))
+
+
+def _widest(column: tuple[float | None, ...]) -> float | None:
+    known = [width for width in column if width is not None]
+    return max(known) if len(known) == len(column) else None
+
+
+def _primary_votes(store: Store, study_id: str) -> Votes:
+    """Votes on the primary question, without those of pilots and withdrawn raters."""
+    primary = store.study(study_id).config.get("primary_question", "overall")
+    votes = (v for v in store.votes(study_id) if rows.is_reportable(v) and v.question == primary)
+    return Votes.from_rows(vars(vote) for vote in votes)

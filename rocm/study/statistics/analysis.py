@@ -9,15 +9,16 @@ from rocm.errors import StudyError
 from rocm.storage.numbers import quantity
 from rocm.study.statistics import agreement
 from rocm.study.statistics.agreement import Alpha, Share
-from rocm.study.statistics.beta_curve import BetaPoint, beta_curve
 from rocm.study.statistics.evidence import FEWEST_RATERS, Evidence, evidence
 from rocm.study.statistics.flags import FASTEST_MS, RaterReport, rater_reports
 from rocm.study.statistics.outcomes import CAREFUL, Outcome, by_category, outcomes
 from rocm.study.statistics.ranking import Ranking, rank
 from rocm.study.statistics.reward_agreement import (
     Agreement,
+    BetaPoint,
     CurvePoint,
     Rewards,
+    beta_curve,
     hacking_curve,
     reward_agreement,
 )
@@ -80,9 +81,9 @@ class StudyContext:
         return (*marks, INTERIM) if self.is_open else tuple(marks)
 
     @property
-    def names(self) -> list[str]:
-        """Names of the comparisons."""
-        return [comparison.name for comparison in self.comparisons]
+    def arms(self) -> dict[str, tuple[str, str]]:
+        """Arms a and b by name of the comparison."""
+        return {one.name: (one.arm_a, one.arm_b) for one in self.comparisons}
 
 
 @dataclass(frozen=True)
@@ -126,16 +127,16 @@ def analyze(votes: Votes, info: StudyContext, rewards: Rewards | None = None) ->
     """All results of a study from all its votes in order; StudyError while results are hidden."""
     _check(votes, info)
     kept = votes.kept()
-    primary = info.questions[0]
+    primary, names = info.questions[0], list(info.arms)
     asked = kept.opinions(question=primary)
-    results = outcomes(kept, info.names, info.questions)
+    results = outcomes(kept, names, info.questions)
     betas = {comparison.name: comparison.beta for comparison in info.comparisons}
     own = [result for result in results if result.question == primary]
     opinions = votes.opinions()
     num_raters, num_kept = (len(np.unique(o.rater)) for o in (opinions, kept.opinions()))
     return Analysis(
         outcomes=results,
-        outcomes_of_all=outcomes(votes, info.names, info.questions),
+        outcomes_of_all=outcomes(votes, names, info.questions),
         num_excluded=int(opinions.excluded.sum()),
         num_votes=len(opinions),
         num_raters=num_raters,
@@ -143,11 +144,11 @@ def analyze(votes: Votes, info: StudyContext, rewards: Rewards | None = None) ->
         rankings=_rankings(kept, info),
         reliability={name: _reliability(kept, name) for name in info.questions},
         raters=rater_reports(votes.where(votes.question == primary), info.fastest_ms),
-        categories=_categories(kept, info.names, primary),
-        evidence={name: evidence(kept.opinions(name, primary)) for name in info.names},
+        categories=_categories(kept, names, primary),
+        evidence={name: evidence(kept.opinions(name, primary)) for name in names},
         agreement=reward_agreement(asked, rewards) if rewards else [],
         curve=hacking_curve(asked, rewards, own, betas) if rewards else [],
-        betas=beta_curve(asked, _arms_of(info), info.arm_betas, rewards),
+        betas=beta_curve(asked, info.arms, info.arm_betas, rewards),
         cautions=[*info.cautions, *_cautions(results, num_raters - num_kept, num_raters)],
     )
 
@@ -161,7 +162,7 @@ def _check(votes: Votes, info: StudyContext) -> None:
             "Close it first."
         )
     real = votes.where(votes.kind == "main")
-    for column, allowed in ((real.comparison, info.names), (real.question, info.questions)):
+    for column, allowed in ((real.comparison, info.arms), (real.question, info.questions)):
         unknown = sorted(set(column.tolist()) - set(allowed))
         if unknown:
             raise StudyError(
@@ -188,14 +189,8 @@ def _cautions(results: list[Outcome], num_left_out: int, num_raters: int) -> lis
     return cautions
 
 
-def _arms_of(info: StudyContext) -> dict[str, tuple[str, str]]:
-    return {
-        comparison.name: (comparison.arm_a, comparison.arm_b) for comparison in info.comparisons
-    }
-
-
 def _rankings(votes: Votes, info: StudyContext) -> dict[str, Ranking]:
-    arms = _arms_of(info)
+    arms = info.arms
     if len({arm for pair in arms.values() for arm in pair}) < 3:
         return {}
     return {name: rank(votes.opinions(question=name), arms) for name in info.questions}

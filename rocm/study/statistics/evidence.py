@@ -48,7 +48,7 @@ def log_e_value(table: VoteTable) -> float | None:
     if num_raters < FEWEST_RATERS or num_prompts < FEWEST_PROMPTS:
         return None
     ways = Multiway.of(table)
-    if ways.variance <= 0:
+    if ways is None:
         return None
     variance = ways.variance * (student_quantile(ways.satterthwaite_df) / Z) ** 2
     mixed = variance + SPREAD**2

@@ -4,6 +4,7 @@ Flags with a p-value ask for less than 0.001, so that 30 honest raters and four 
 false flag in about one study of ten.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -41,30 +42,26 @@ class RaterReport:
     flags: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Usual:
-    """What one rater is held against: shares over all raters in [0, 1], and a time."""
-
-    repeats: float
-    majority: float
-    fastest_ms: int
-
-
 def rater_reports(votes: Votes, fastest_ms: int = FASTEST_MS) -> list[RaterReport]:
     """One report per rater, by number, from all votes about one question, also excluded ones."""
     votes = votes.where(votes.kind != "practice")
     opinions = votes.opinions()
     with_majority = _against_others(opinions)
-    decided = ~np.isnan(with_majority)
-    usual = Usual(
-        repeats=repeat_consistency(votes).share or 0.0,
-        majority=float(with_majority[decided].mean()) if decided.any() else 0.0,
-        fastest_ms=fastest_ms,
-    )
-    return [
-        _report(votes.where(votes.rater == rater), with_majority[opinions.rater == rater], usual)
+    reports = [
+        _report(
+            votes.where(votes.rater == rater), with_majority[opinions.rater == rater], fastest_ms
+        )
         for rater in np.unique(votes.rater)
     ]
+    usual = {
+        name: _total([getattr(report, name) for report in reports]).share or 0.0
+        for name in ("repeats", "majority")
+    }
+    return [replace(one, flags=tuple(_flags(one, usual, fastest_ms))) for one in reports]
+
+
+def _total(shares: Sequence[Share]) -> Share:
+    return Share(sum(one.count for one in shares), sum(one.total for one in shares))
 
 
 def _against_others(opinions: Votes) -> Floats:
@@ -77,17 +74,18 @@ def _against_others(opinions: Votes) -> Floats:
     return agree
 
 
-def _report(votes: Votes, with_majority: Floats, usual: Usual) -> RaterReport:
+def _report(votes: Votes, with_majority: Floats, fastest_ms: int) -> RaterReport:
+    """One rater's figures, without flags."""
     opinions = votes.opinions()
     times = opinions.rt_ms[~np.isnan(opinions.rt_ms)]
     checks = votes.where(votes.kind == "check")
     valid = with_majority[~np.isnan(with_majority)]
-    figures = RaterReport(
+    return RaterReport(
         rater=int(votes.rater[0]),
         num_votes=len(opinions),
         num_excluded=int(opinions.excluded.sum()),
         median_s=float(np.median(times)) / 1000 if len(times) else None,
-        fast=Share(int((times < usual.fastest_ms).sum()), len(times)),
+        fast=Share(int((times < fastest_ms).sum()), len(times)),
         unseen=Share(int(opinions.unseen.sum()), len(opinions)),
         left=side_bias(opinions),
         longest_run=_longest_run(_sides(opinions)),
@@ -96,7 +94,6 @@ def _report(votes: Votes, with_majority: Floats, usual: Usual) -> RaterReport:
         majority=Share(int(valid.sum()), len(valid)),
         flags=(),
     )
-    return replace(figures, flags=tuple(_flags(figures, usual)))
 
 
 def _sides(votes: Votes) -> Words:
@@ -112,16 +109,15 @@ def _longest_run(sides: Words) -> int:
     return int(np.diff(starts).max())
 
 
-def _flags(rater: RaterReport, usual: Usual) -> list[str]:
-    """Sentences about what is unusual."""
-    flags = []
+def _flags(rater: RaterReport, usual: Mapping[str, float], fastest_ms: int) -> list[str]:
+    """Sentences about what is unusual; `usual` are shares over all raters."""
+    flags, limit = [], fastest_ms / 1000
     if rater.fast.share is not None and rater.fast.share > MANY_FAST:
-        limit = usual.fastest_ms / 1000
         flags.append(f"{rater.fast.share:.0%} of the answers took less than {limit:g} s.")
     if rater.unseen.share is not None and rater.unseen.share > MANY_FAST:
         flags.append(
             f"{rater.unseen.share:.0%} of the pairs were never shown, or for less than "
-            f"{usual.fastest_ms / 1000:g} s by the server's clock."
+            f"{limit:g} s by the server's clock."
         )
     if rater.left.p_value is not None and rater.left.p_value < RARE:
         flags.append(f"{rater.left.share:.0%} of the decided votes went to the left picture.")
@@ -134,8 +130,8 @@ def _flags(rater: RaterReport, usual: Usual) -> list[str]:
     ):
         flags.append(f"{rater.checks.count} of {rater.checks.total} attention checks were right.")
     for share, normal, words in (
-        (rater.repeats, usual.repeats, "repeats got the same answer"),
-        (rater.majority, usual.majority, "decided votes agree with the others' majority"),
+        (rater.repeats, usual["repeats"], "repeats got the same answer"),
+        (rater.majority, usual["majority"], "decided votes agree with the others' majority"),
     ):
         if _is_below(share, normal):
             flags.append(f"{share.count} of {share.total} {words}; usual here is {normal:.0%}.")

@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from rocm.algorithms.intervals import holm
+from rocm.study.statistics.agreement import Share
 from rocm.study.statistics.crossed import VoteTable
-from rocm.study.statistics.majorities import SignTest, holm, sign_test
 from rocm.study.statistics.score_intervals import METHODS, ScoreInterval, satterthwaite_p_value
 from rocm.study.statistics.votes import Votes
 
@@ -14,6 +15,16 @@ HEADLINE = "multiway, Satterthwaite"
 """The interval that stands beside the score: see docs/statistics.md for how it was chosen."""
 CAREFUL = "multiway cluster-robust"
 """The interval to go by where raters are few."""
+
+
+@dataclass(frozen=True)
+class SignTest:
+    """Prompts by majority, and the exact two-sided binomial test of wins against losses."""
+
+    wins: int
+    losses: int
+    ties: int
+    p_value: float | None
 
 
 @dataclass(frozen=True)
@@ -43,6 +54,19 @@ class Outcome:
     def interval(self) -> ScoreInterval | None:
         """The headline interval."""
         return self.intervals.get(HEADLINE)
+
+
+def sign_test(votes: Votes) -> SignTest:
+    """In how many prompts most votes prefer arm a; tied prompts are left out of the test.
+
+    It conditions on the raters who took part, and speaks of no others: if raters differ, it finds
+    their difference where the population has none. `docs/statistics.md` has its error rates.
+    """
+    prompts, row = np.unique(votes.prompt, return_inverse=True)
+    signs = np.sign(np.bincount(row, votes.scores - 0.5, minlength=len(prompts)))
+    wins, losses = int((signs > 0).sum()), int((signs < 0).sum())
+    p_value = Share(wins, wins + losses).p_value
+    return SignTest(wins, losses, len(signs) - wins - losses, p_value)
 
 
 def outcome(votes: Votes, comparison: str, question: str) -> Outcome:
@@ -78,13 +102,18 @@ def _missing(votes: Votes, table: VoteTable | None) -> str:
 
 
 def outcomes(votes: Votes, comparisons: Sequence[str], questions: Sequence[str]) -> list[Outcome]:
-    """All comparisons by all questions; Holm's families are the first question, and all others."""
+    """All comparisons by all questions; Holm's families are the first question, and all others.
+
+    A comparison without a p-value counts in its family as 1.
+    """
     tested: list[Outcome] = []
     for family in (questions[:1], questions[1:]):
         members = [outcome(votes, name, asked) for asked in family for name in comparisons]
-        keys = [f"{member.question}\n{member.comparison}" for member in members]
-        adjusted = holm({key: member.p_value for key, member in zip(keys, members, strict=True)})
-        tested += [replace(m, holm_p=adjusted[k]) for k, m in zip(keys, members, strict=True)]
+        adjusted = holm([1.0 if one.p_value is None else one.p_value for one in members])
+        tested += [
+            one if one.p_value is None else replace(one, holm_p=p)
+            for one, p in zip(members, adjusted, strict=True)
+        ]
     return tested
 
 

@@ -11,8 +11,7 @@ import numpy as np
 
 from rocm.errors import StudyError
 from rocm.study.statistics.crossed import VoteTable, fit_components
-from rocm.study.statistics.majorities import sign_test
-from rocm.study.statistics.outcomes import HEADLINE
+from rocm.study.statistics.outcomes import HEADLINE, sign_test
 from rocm.study.statistics.score_intervals import METHODS, satterthwaite_p_value, student
 from rocm.study.statistics.simulate import Design, Utility, simulate
 from rocm.study.statistics.votes import Votes
@@ -59,26 +58,23 @@ def power(
     num_simulations: int = NUM_SIMULATIONS,
 ) -> list[Power]:
     """Power of the design at each true score, in (0, 1), in Holm's family of `num_comparisons`."""
-    return [
-        _power(design, num_comparisons, utility.with_score(score), num_simulations)
-        for score in scores
-    ]
+    raters = [utility.with_score(score) for score in scores]
+    return [_power(design, num_comparisons, one, num_simulations) for one in raters]
 
 
 def _power(design: Design, num_comparisons: int, utility: Utility, size: int) -> Power:
     rng = np.random.default_rng(0)
-    p_values, signs, widths = np.ones(size), np.ones(size), []
-    for number in range(size):
+    p_values, signs, widths = [], [], []
+    for _ in range(size):
         votes = simulate(design, {("c", "q"): utility}, rng).opinions()
-        table, sign = VoteTable.of(votes), sign_test(votes).p_value
-        signs[number] = 1 if sign is None else sign
-        if (p_value := satterthwaite_p_value(table)) is not None:
-            p_values[number] = p_value
+        table = VoteTable.of(votes)
+        p_values.append(satterthwaite_p_value(table))
+        signs.append(sign_test(votes).p_value)
         if interval := METHODS[HEADLINE](table):
             widths.append(interval.width)
     level = ALPHA / num_comparisons
-    significant = p_values < ALPHA, p_values < level, signs < level
-    shares = [float(np.mean(each)) for each in significant]
+    tests = ((p_values, ALPHA), (p_values, level), (signs, level))
+    shares = [sum(p is not None and p < most for p in found) / size for found, most in tests]
     return Power(
         score=utility.expected_score(),
         interval=shares[0],

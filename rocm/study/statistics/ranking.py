@@ -67,14 +67,13 @@ def rank(votes: Votes, arms: Pairs) -> Ranking:
         return Ranking(model, {}, {}, None, why_not(games, len(names)))
     strengths = dict(zip(names, values[: len(names)].tolist(), strict=True))
     tie_parameter = float(np.exp(values[-1])) if is_davidson else None
-    resampled = [fit(tally(votes, arms, names, w), len(names)) for w in _weights(votes)]
-    if any(fitted is None for fitted in resampled):
+    fits = [fit(tally(votes, arms, names, w), len(names)) for w in _weights(votes)]
+    resampled = [fitted for fitted in fits if fitted is not None]
+    if len(resampled) < len(fits):
         note = "No intervals: without some prompts or raters an arm wins or loses every vote."
         return Ranking(model, strengths, {}, tie_parameter, note)
-    bounds = np.quantile(
-        np.stack([fitted for fitted in resampled if fitted is not None]), [0.025, 0.975], 0
-    )
-    intervals = {name: (float(bounds[0, i]), float(bounds[1, i])) for i, name in enumerate(names)}
+    low, high = np.quantile(np.stack(resampled), [0.025, 0.975], 0)
+    intervals = {name: (float(low[i]), float(high[i])) for i, name in enumerate(names)}
     return Ranking(model, strengths, intervals, tie_parameter, "")
 
 

@@ -1,6 +1,8 @@
-"""Do rewards agree with people? Per pair, and per comparison as in the paper's Figure 4.
+"""Do rewards agree with people? Per pair, per comparison, and by beta: the paper's Figure 4.
 
-A hacked reward prefers arm a more and more often while people's score of it falls.
+A hacked reward prefers arm a more and more often while people's score of it falls. An arm's win
+rate is its score over the arms that it was compared with; a reward agrees with people where it
+prefers the picture that most of them prefer.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,11 +12,14 @@ import numpy as np
 
 from rocm.errors import StudyError
 from rocm.study.statistics.agreement import Share
+from rocm.study.statistics.crossed import VoteTable
 from rocm.study.statistics.outcomes import Outcome
-from rocm.study.statistics.score_intervals import ScoreInterval
-from rocm.study.statistics.votes import Floats, Ints, Votes
+from rocm.study.statistics.score_intervals import ScoreInterval, multiway_satterthwaite
+from rocm.study.statistics.votes import Flags, Floats, Ints, Votes
 
 NUM_RESAMPLES = 500
+FEWEST_BETAS = 3
+"""A curve through fewer points says nothing about a peak."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,13 @@ class Rewards:
                 )
             if not all(np.isfinite(arm).all() for arm in arms):
                 raise StudyError(f"Reward {name!r} has values that are not finite.")
+
+    def signs(self, pairs: Ints) -> tuple[Flags, dict[str, Floats]]:
+        """Which of the pairs have rewards, and by reward the signs of a - b on these."""
+        known = np.isin(pairs, self.pair)
+        order = np.argsort(self.pair)
+        place = order[np.searchsorted(self.pair, pairs[known], sorter=order)]
+        return known, {name: np.sign(a - b)[place] for name, (a, b) in self.values.items()}
 
 
 @dataclass(frozen=True)
@@ -69,13 +81,11 @@ def reward_agreement(votes: Votes, rewards: Rewards) -> list[Agreement]:
     pairs, first, row = np.unique(votes.pair, return_index=True, return_inverse=True)
     signs = 2 * votes.scores - 1
     margin = np.bincount(row, signs, minlength=len(pairs))
-    known = np.isin(pairs, rewards.pair)
-    order = np.argsort(rewards.pair)
-    place = order[np.searchsorted(rewards.pair, pairs[known], sorter=order)]
-    agreements = []
-    for name, (arm_a, arm_b) in rewards.values.items():
-        agree = np.sign(arm_a - arm_b)[place] * np.sign(margin[known])
-        agreements.append(_agreement(name, agree, votes.prompt[first][known]))
+    known, by_name = rewards.signs(pairs)
+    agreements = [
+        _agreement(name, sign * np.sign(margin[known]), votes.prompt[first][known])
+        for name, sign in by_name.items()
+    ]
     others = margin[row] - signs
     agreements.append(_agreement("another rater", np.sign(others) * signs, votes.prompt))
     return sorted(agreements, key=lambda agreement: -(agreement.agreed.share or 0))
@@ -120,3 +130,91 @@ def hacking_curve(
             )
     names = list(rewards.values)
     return sorted(points, key=lambda p: (names.index(p.reward), -(p.beta or 0)))
+
+
+@dataclass(frozen=True)
+class BetaPoint:
+    """One arm's win rate, (wins + ties / 2) / votes, against its `opponents`, and rewards.
+
+    By reward, `preferred` is the share of pairs in which it prefers the arm, ties half, `agreed`
+    counts pairs in which reward and most people agree, of those that both decide.
+    """
+
+    arm: str
+    beta: float
+    opponents: tuple[str, ...]
+    num_votes: int
+    win_rate: float
+    interval: ScoreInterval | None
+    preferred: dict[str, float]
+    agreed: dict[str, Share]
+
+
+def beta_curve(
+    votes: Votes,
+    compared: Mapping[str, tuple[str, str]],
+    betas: Mapping[str, float],
+    rewards: Rewards | None = None,
+) -> list[BetaPoint]:
+    """Win rate and agreement of every arm with a known beta, from the largest beta to the smallest.
+
+    Arms are measured against opponents that all of them met; no points with fewer than three betas.
+    """
+    against = _opponents(compared, [name for name in betas if _met(compared, name)])
+    asked = {arm: _about(votes, compared, arm, others) for arm, others in against.items()}
+    known = [arm for arm, own in asked.items() if len(own)]
+    if len({betas[arm] for arm in known}) < FEWEST_BETAS:
+        return []
+    points = []
+    for arm in known:
+        own, met = asked[arm], tuple(sorted(against[arm]))
+        turned = [name for name, (_, second) in compared.items() if second == arm]
+        preferred, agreed = _rewards_on(own, turned, rewards) if rewards else ({}, {})
+        table = VoteTable.of(own)
+        figures = len(own), table.score, multiway_satterthwaite(table)
+        points.append(BetaPoint(arm, betas[arm], met, *figures, preferred, agreed))
+    return sorted(points, key=lambda point: -point.beta)
+
+
+def _met(compared: Mapping[str, tuple[str, str]], arm: str) -> set[str]:
+    """The arms that an arm was compared with."""
+    return {name for two in compared.values() if arm in two for name in two} - {arm}
+
+
+def _opponents(compared: Mapping[str, tuple[str, str]], arms: Sequence[str]) -> dict[str, set[str]]:
+    met = {arm: _met(compared, arm) for arm in arms}
+    if len({frozenset(others | {arm}) for arm, others in met.items()}) <= 1:
+        return met
+    common = set.intersection(*met.values())
+    return dict.fromkeys(arms, common)
+
+
+def _about(
+    votes: Votes, compared: Mapping[str, tuple[str, str]], arm: str, others: set[str]
+) -> Votes:
+    """The votes on an arm and its opponents, turned so that it is arm a."""
+    parts = []
+    for name, (first, second) in compared.items():
+        if first == arm and second in others:
+            parts.append(votes.opinions(name))
+        elif second == arm and first in others:
+            parts.append(votes.opinions(name).swapped())
+    return Votes.joined(parts) if parts else Votes.from_rows([])
+
+
+def _rewards_on(
+    own: Votes, turned: Sequence[str], rewards: Rewards
+) -> tuple[dict[str, float], dict[str, Share]]:
+    """How often each reward prefers the arm, and how often it sides with people."""
+    pairs, first, row = np.unique(own.pair, return_index=True, return_inverse=True)
+    people = np.sign(np.bincount(row, 2 * own.scores - 1, minlength=len(pairs)))
+    sides = np.where(np.isin(own.comparison[first], turned), -1, 1)
+    known, signs = rewards.signs(pairs)
+    preferred, agreed = {}, {}
+    for name, sign in signs.items():
+        liked = sign * sides[known]
+        both = liked * people[known]
+        if len(liked):
+            preferred[name] = float((liked.mean() + 1) / 2)
+        agreed[name] = Share(int((both > 0).sum()), int((both != 0).sum()))
+    return preferred, agreed

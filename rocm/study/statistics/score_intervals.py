@@ -76,15 +76,18 @@ class Multiway:
     num_raters: int
 
     @classmethod
-    def of(cls, table: VoteTable) -> "Multiway":
-        """Variances of the votes in `table`, which has two prompts and two raters at least."""
+    def of(cls, table: VoteTable) -> "Multiway | None":
+        """Variances of a table; None with one prompt or rater, or if all votes are the same."""
+        if min(table.counts.shape) < 2:
+            return None
         residuals = table.sums - table.score * table.counts
         clusters = residuals.sum(1), residuals.sum(0), residuals[table.counts > 0]
         prompt, rater, both = (
             float(len(sums) / (len(sums) - 1) * (sums**2).sum() / table.num_votes**2)
             for sums in clusters
         )
-        return cls(prompt, rater, both, *table.counts.shape)
+        ways = cls(prompt, rater, both, *table.counts.shape)
+        return ways if ways.variance > 0 else None
 
     @property
     def variance(self) -> float:
@@ -119,19 +122,14 @@ class Multiway:
 
 def multiway_robust(table: VoteTable) -> ScoreInterval | None:
     """Score +- t sqrt(V) by `Multiway`, t of min(P, R) - 1 degrees of freedom, cut to [0, 1]."""
-    return _multiway(table, lambda ways: ways.smallest_df)
+    ways = Multiway.of(table)
+    return student(table.score, ways.variance, ways.smallest_df) if ways else None
 
 
 def multiway_satterthwaite(table: VoteTable) -> ScoreInterval | None:
     """Score +- t sqrt(V) by `Multiway`, t of Satterthwaite's degrees of freedom, cut to [0, 1]."""
-    return _multiway(table, lambda ways: ways.satterthwaite_df)
-
-
-def _multiway(table: VoteTable, df: Callable[[Multiway], float]) -> ScoreInterval | None:
-    if min(table.counts.shape) < 2:
-        return None
     ways = Multiway.of(table)
-    return student(table.score, ways.variance, df(ways))
+    return student(table.score, ways.variance, ways.satterthwaite_df) if ways else None
 
 
 def satterthwaite_p_value(table: VoteTable) -> float | None:
@@ -139,7 +137,8 @@ def satterthwaite_p_value(table: VoteTable) -> float | None:
 
     .. math:: 2 P(T_{df} < -|score - 1/2| / \sqrt V)
     """
-    if min(table.counts.shape) < 2 or (ways := Multiway.of(table)).variance <= 0:
+    ways = Multiway.of(table)
+    if ways is None:
         return None
     from scipy.special import stdtr
 

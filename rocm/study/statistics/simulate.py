@@ -127,8 +127,7 @@ def simulate(
         for (name, question), utility in models.items():
             if name == comparison:
                 parts.append(_vote(design, trials, (comparison, question, utility), rng))
-    columns = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
-    return Votes(**columns)
+    return Votes.joined(parts)
 
 
 def _trials(design: Design, number: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
@@ -159,7 +158,7 @@ def _vote(
     trials: Mapping[str, np.ndarray],
     asked: tuple[str, str, Utility],
     rng: np.random.Generator,
-) -> dict[str, np.ndarray]:
+) -> Votes:
     comparison, question, utility = asked
     size = len(trials["prompt"])
     by_prompt = rng.normal(0, utility.prompt_sd, design.num_prompts + design.num_checks)
@@ -171,15 +170,15 @@ def _vote(
     truth = np.where(trials["prompt"] % 2 == 0, "a", "b")
     guess = rng.choice(["a", "b"], size)
     checked = np.where(rng.random(size) < lapse, guess, truth)
-    return {
+    return Votes(
         **{name: trials[name] for name in ("rater", "prompt", "pair", "kind", "repetition")},
-        "comparison": np.full(size, comparison),
-        "question": np.full(size, question),
-        "choice": np.where(is_check, checked, choice),
-        "left_is": np.where(trials["a_is_left"], "a", "b"),
-        "rt_ms": np.where(lapse == 1, 600.0, 4000.0) * np.exp(rng.normal(0, 0.4, size)),
-        "excluded": np.zeros(size, dtype=bool),
-        "unseen": np.zeros(size, dtype=bool),
-        "category": np.full(size, ""),
-        "expected": np.where(is_check, truth, ""),
-    }
+        comparison=np.full(size, comparison),
+        question=np.full(size, question),
+        choice=np.where(is_check, checked, choice),
+        left_is=np.where(trials["a_is_left"], "a", "b"),
+        rt_ms=np.where(lapse == 1, 600.0, 4000.0) * np.exp(rng.normal(0, 0.4, size)),
+        excluded=np.zeros(size, dtype=bool),
+        unseen=np.zeros(size, dtype=bool),
+        category=np.full(size, ""),
+        expected=np.where(is_check, truth, ""),
+    )

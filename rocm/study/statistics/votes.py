@@ -5,7 +5,7 @@ order in which they were stored. A repeated trial (`repetition` > 0), a practice
 attention check never count as opinions: `Votes.opinions` leaves them out.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -22,6 +22,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Words = NDArray[np.str_]
 Flags = NDArray[np.bool_]
+DTYPES: dict[Any, Any] = {Floats: np.float64, Ints: np.int64, Words: np.str_, Flags: np.bool_}
 
 
 @dataclass(frozen=True)
@@ -54,14 +55,25 @@ class Votes:
 
     @classmethod
     def from_rows(cls, rows: Iterable[Mapping[str, Any]]) -> "Votes":
-        """Columns from rows in their order; `DEFAULTS` stand in for some absent keys."""
-        table = list(rows)
+        """Columns from rows in their order; `DEFAULTS` stand in for absent keys and for None."""
+        known = [{name: value for name, value in row.items() if value is not None} for row in rows]
+        table = [DEFAULTS | row for row in known]
+        required = [field.name for field in fields(cls) if field.name not in DEFAULTS]
+        for name in required:
+            if any(name not in row for row in table):
+                raise StudyError(f"A vote has no {name!r}. A row needs: {', '.join(required)}.")
         return cls(
             **{
-                field.name: _column(table, field.name, *DEFAULTS.get(field.name, ()))
+                field.name: np.array([row[field.name] for row in table], dtype=DTYPES[field.type])
                 for field in fields(cls)
             }
         )
+
+    @classmethod
+    def joined(cls, parts: Sequence["Votes"]) -> "Votes":
+        """The votes of all parts, one part after another."""
+        names = [field.name for field in fields(cls)]
+        return cls(**{name: np.concatenate([getattr(p, name) for p in parts]) for name in names})
 
     def __len__(self) -> int:
         return len(self.rater)
@@ -90,47 +102,21 @@ class Votes:
 
     def swapped(self) -> "Votes":
         """The same votes with the arms' names exchanged: every score becomes 1 - score."""
-        other = {"a": "b", "b": "a", "tie": "tie", "": ""}
-        flip = np.vectorize(other.__getitem__, otypes=["U8"])
-        if not len(self):
-            return self
-        return replace(
-            self, choice=flip(self.choice), left_is=flip(self.left_is), expected=flip(self.expected)
+        choice, left_is, expected = (
+            np.where(words == "a", "b", np.where(words == "b", "a", words))
+            for words in (self.choice, self.left_is, self.expected)
         )
+        return replace(self, choice=choice, left_is=left_is, expected=expected)
 
 
-DEFAULTS: dict[str, tuple[Any, ...]] = {
-    "left_is": ("a",),
-    "kind": ("main",),
-    "repetition": (0,),
-    "rt_ms": (None,),
-    "excluded": (False,),
-    "unseen": (False,),
-    "category": ("",),
-    "expected": ("",),
+DEFAULTS: dict[str, Any] = {
+    "left_is": "a",
+    "kind": "main",
+    "repetition": 0,
+    "rt_ms": np.nan,
+    "excluded": False,
+    "unseen": False,
+    "category": "",
+    "expected": "",
 }
-"""What stands in for a column that rows do not have."""
-
-TYPES: dict[str, Any] = {
-    "rater": np.int64,
-    "prompt": np.int64,
-    "pair": np.int64,
-    "repetition": np.int64,
-    "rt_ms": np.float64,
-    "excluded": np.bool_,
-    "unseen": np.bool_,
-}
-
-
-def _column(table: list[Mapping[str, Any]], name: str, *default: Any) -> NDArray[Any]:
-    if not default and any(name not in row for row in table):
-        raise StudyError(f"A vote has no {name!r}. A row needs: {', '.join(f for f in REQUIRED)}.")
-    values = [row.get(name, *default) if default else row[name] for row in table]
-    if name == "rt_ms":
-        values = [np.nan if value is None else value for value in values]
-    if name in ("category", "expected"):
-        values = [value or "" for value in values]
-    return np.array(values, dtype=TYPES.get(name, np.str_))
-
-
-REQUIRED = tuple(field.name for field in fields(Votes) if field.name not in DEFAULTS)
+"""What stands in for a value that rows do not have."""

@@ -6,8 +6,8 @@ from html import escape
 from rocm.storage.numbers import number, quantity
 from rocm.study.design.background import BuildStatus
 from rocm.study.design.cost import StudyCost
-from rocm.study.report.effects import Widths
 from rocm.study.report.progress import RECENT_MINUTES, judged, precision, raters_words, size_words
+from rocm.study.report.stored import Widths
 from rocm.study.service import PairRow, StudyDetails, StudyStatus
 from rocm.study.statistics.power import Power
 from rocm.ui.handlers import fault

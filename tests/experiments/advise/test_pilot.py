@@ -67,21 +67,15 @@ def test_a_killed_pilot_goes_on_and_trains_nothing_twice(tmp_path):
     assert len(trained) == 14
 
 
-def test_seeds_and_prompts_of_the_confirmation_are_fresh(tmp_path):
-    pilot = pilot_in(tmp_path)
-    pilot.carry_out(list, trainer({"js": 1.0}, []))
-    configs = [run.config() for run in IdleQueue(tmp_path).all_runs()]
-    assert {c.seed for c in configs if c.num_eval_prompts == 8} == {0, 1}
-    assert {c.seed for c in configs if c.num_eval_prompts == 14} == {2, 3}
-    assert {(c.beta, c.kl_budget, c.num_steps) for c in configs} == {("auto", 20.0, 40)}
-
-
-def test_the_two_arms_of_a_study_are_runs_of_kl_and_the_best_with_one_seed(tmp_path):
+def test_the_confirmation_is_fresh_and_its_arms_are_runs_of_kl_and_the_best(tmp_path):
     pilot = pilot_in(tmp_path)
     pilot.carry_out(lambda: ["a hint"], trainer({"js": 1.0}, []))
-    report = newest_advice(tmp_path)
-    assert report is not None
     runs = {run.path.name: run.config() for run in IdleQueue(tmp_path).all_runs()}
+    assert {one.seed for one in runs.values() if one.num_eval_prompts == 8} == {0, 1}
+    assert {one.seed for one in runs.values() if one.num_eval_prompts == 14} == {2, 3}
+    shared = {(one.beta, one.kl_budget, one.num_steps) for one in runs.values()}
+    assert shared == {("auto", 20.0, 40)}
+    report = newest_advice(tmp_path)
     arms = [runs[run_id] for run_id in report.arms]
     assert [arm.divergence for arm in arms] == ["kl", "js"]
     assert arms[0].seed == arms[1].seed == 2
@@ -92,39 +86,29 @@ def test_the_two_arms_of_a_study_are_runs_of_kl_and_the_best_with_one_seed(tmp_p
     assert record["sentence"] in report.text
 
 
-def test_a_run_that_failed_ends_the_pilot_with_its_reason(tmp_path):
+def test_runs_that_fail_or_miss_the_budget_end_the_pilot(tmp_path):
     def wait(sweeps: Sweeps, sweep_id: str, words: str) -> None:
         for run in sweeps.queue.waiting():
             run.mark_ended("failed", "The loss is not finite.")
 
-    with pytest.raises(RunError, match="The loss is not finite"):
-        pilot_in(tmp_path).carry_out(list, wait)
-
-
-def test_runs_that_do_not_reach_the_budget_are_no_comparison(tmp_path):
     trained: list[str] = []
-    with pytest.raises(RunError, match="far below kl_budget=20"):
-        pilot_in(tmp_path).carry_out(list, trainer({}, trained, nats=8.0))
+    far = trainer({}, trained, nats=8.0)
+    for one, words in ((wait, "The loss is not finite"), (far, "far below kl_budget=20")):
+        with pytest.raises(RunError, match=words):
+            pilot_in(tmp_path).carry_out(list, one)
     assert len(trained) == 6  # no further seed is tried
 
 
-@pytest.mark.parametrize(
-    ("given", "words"),
-    [
+def test_settings_that_are_no_pilot_are_refused_before_anything_is_trained(tmp_path):
+    for given, words in (
         ({"beta": 1}, "Leave beta out"),
         ({"divergence": "js"}, "Leave divergence out"),
-        ({"judge": ""}, "judge"),
-        ({"model": "elsewhere"}, "needs kl_budget"),
-    ],
-)
-def test_settings_that_are_no_pilot_are_refused(given, words):
-    with pytest.raises(ConfigError, match=words):
-        pilot_settings("tiny-rocm-kl", given)
-
-
-def test_prompts_that_are_too_few_are_refused_before_anything_is_trained(tmp_path):
-    with pytest.raises(ConfigError, match="num_eval_prompts"):
-        pilot_in(tmp_path, num_eval_prompts=1000)
+        ({"judge": ""}, "Set judge"),
+        ({"model": "elsewhere", "kl_budget": 0}, "needs kl_budget"),
+        ({"num_eval_prompts": 1000}, "num_eval_prompts=1000"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            pilot_in(tmp_path, **given)
     assert not (tmp_path / "runs").exists()
 
 

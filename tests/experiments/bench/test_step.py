@@ -7,11 +7,10 @@ import torch
 
 from rocm.config import RunConfig
 from rocm.experiments.bench import parts
-from rocm.experiments.bench.generation import bench_drawing
+from rocm.experiments.bench.pictures import bench_drawing, bench_scoring
 from rocm.experiments.bench.random_model import SMALL
-from rocm.experiments.bench.scoring import bench_scoring
 from rocm.experiments.bench.step import Work, bench_steps
-from rocm.experiments.bench.table import Report
+from rocm.experiments.bench.timing import Report
 from rocm.experiments.bench.variants import NAIVE, PLAIN, VARIANTS, Variant
 from rocm.training.setup import set_up
 from rocm.training.update import update
@@ -45,6 +44,8 @@ def test_drawing_and_scoring_give_a_row_for_each_case(tmp_path):
     cases = [(row["model"], row["batch"]) for row in drawn.rows]
     assert cases == [(model, batch) for batch in (1, 2) for model in ("base", "adapter")]
     assert [row["what"] for row in scored.rows] == ["score", "gradient"]
+    named = bench_scoring(Work(work().base, None, 1), ["clip:assets/tiny-clip"], [1])
+    assert {row["reward"] for row in named.rows} == {"clip:assets/tiny-clip"}
     assert all(row["floors"] > 0 for row in drawn.rows + scored.rows)
     scored.save(tmp_path / "scored.json")
     assert json.loads((tmp_path / "scored.json").read_text())["rows"] == scored.rows

@@ -82,7 +82,7 @@ def findings(tmp_path):
     cost = {"seconds": 1.0, "reward_queries": 4, "unet_forward": 32}
     rows = [{"step": 0}, *({"step": k, "reward": k / 5, **cost} for k in (1, 2, 3))]
     tuning = {"method": "RLCM", "learning_rate": 1e-3, "seed": 1000, "gain": 1, "is_chosen": True}
-    measures = {name: cells() for name in PLAN.budget.limits}
+    measures = {name: cells() for name in PLAN.budget}
     return Findings(
         plan=PLAN,
         chosen={method.key: 1e-3 for method in METHODS},

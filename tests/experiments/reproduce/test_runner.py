@@ -2,7 +2,6 @@
 
 import pytest
 
-from rocm.experiments.reproduce.plan import Budget
 from rocm.experiments.reproduce.runner import end_of_budget, is_spent, next_is_last, spend
 from rocm.runs.run_dir import RunDir
 
@@ -29,14 +28,14 @@ def test_a_budget_has_no_end_before_it_is_spent_or_without_an_evaluation():
 
 
 def test_the_last_update_is_foreseen_one_update_ahead():
-    budget = Budget({"seconds": 3.0})
+    budget = {"seconds": 3.0}
     assert not next_is_last(rows(1.0), budget)
     assert next_is_last(rows(1.0, 1.0), budget)
     assert not next_is_last(rows(1.0, 1.0, 1.0, evaluated=(3,)), budget)
 
 
 def test_a_run_goes_on_until_all_budgets_are_spent():
-    budget = Budget({"seconds": 2.0, "reward_queries": 16})
+    budget = {"seconds": 2.0, "reward_queries": 16}
     assert not is_spent(rows(1.0, 1.0, evaluated=(2,)), budget)
     assert is_spent(rows(1.0, 1.0, 1.0, 1.0, evaluated=(2, 4)), budget)
 
@@ -47,7 +46,7 @@ def config(small_config):
 
 
 def test_a_real_run_is_evaluated_as_each_budget_ends_and_stops(config, tmp_path):
-    budget = Budget({"updates": 2, "reward_queries": 8})
+    budget = {"updates": 2, "reward_queries": 8}
     run = RunDir.create(tmp_path / "run", config)
     list(spend(run, budget))
     evaluated = [row["step"] for row in run.metrics() if "eval/reward" in row]
@@ -57,7 +56,7 @@ def test_a_real_run_is_evaluated_as_each_budget_ends_and_stops(config, tmp_path)
 
 
 def test_an_interrupted_run_goes_on_to_the_same_end(config, tmp_path):
-    budget = Budget({"updates": 3})
+    budget = {"updates": 3}
     straight = RunDir.create(tmp_path / "straight", config)
     list(spend(straight, budget))
     run = RunDir.create(tmp_path / "interrupted", config)

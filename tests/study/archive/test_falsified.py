@@ -24,29 +24,23 @@ OTHER = "CASE raw_side WHEN 'left' THEN 'right' ELSE 'left' END"
 LAST_TRIAL = "(SELECT max(trial_id) FROM vote)"
 PLACE = "UPDATE pair SET issued = issued - 1 WHERE id IN (SELECT pair_id FROM trial WHERE {}) "
 PLACE += "AND kind = 'main'"
+GONE = "DELETE FROM vote WHERE trial_id IN (SELECT id FROM trial WHERE rater_id = {0});"
+GONE += PLACE.format("rater_id = {0}") + ";DELETE FROM trial WHERE rater_id = {0};"
+GONE += "UPDATE block SET rater_id = NULL, taken_at = NULL WHERE rater_id = {0};"
+GONE += "DELETE FROM rater WHERE id = {0}"
+SIDES = "UPDATE {} SET left_is = CASE left_is WHEN 'a' THEN 'b' ELSE 'a' END"
 FALSIFIED = {
     "turned to another arm": f"UPDATE vote SET choice = {TURNED}, raw_side = {OTHER} WHERE id = 4",
     "turned without its side": f"UPDATE vote SET choice = {TURNED} WHERE id = 4",
-    "turned sides": f"UPDATE slot SET left_is = CASE left_is WHEN 'a' THEN 'b' ELSE 'a' END;"
-    "UPDATE trial SET left_is = CASE left_is WHEN 'a' THEN 'b' ELSE 'a' END;"
+    "turned sides": f"{SIDES.format('slot')};{SIDES.format('trial')};"
     f"UPDATE vote SET choice = {TURNED}",
-    "a side that was not planned": "UPDATE trial SET left_is = CASE left_is WHEN 'a' THEN 'b' "
-    "ELSE 'a' END WHERE id = 2",
+    "a side that was not planned": f"{SIDES.format('trial')} WHERE id = 2",
     "time of a vote": "UPDATE vote SET created_at = '2026-01-01T09:00:00.000+00:00' WHERE id = 4",
     "time of showing": "UPDATE trial SET shown_at = '2026-01-01T09:00:00.000+00:00' WHERE id = 2",
     "time to answer": "UPDATE vote SET rt_ms = 9000 WHERE id = 4",
-    "a deleted rater": "DELETE FROM vote WHERE trial_id IN (SELECT id FROM trial WHERE rater_id=3);"
-    + PLACE.format("rater_id = 3")
-    + ";DELETE FROM trial WHERE rater_id = 3;"
-    "UPDATE block SET rater_id = NULL, taken_at = NULL WHERE rater_id = 3;"
-    "DELETE FROM rater WHERE id = 3",
-    "a rater said to be erased": "DELETE FROM vote WHERE trial_id IN "
-    "(SELECT id FROM trial WHERE rater_id = 1);"
-    + PLACE.format("rater_id = 1")
-    + ";DELETE FROM trial WHERE rater_id = 1;"
-    "UPDATE block SET rater_id = NULL, taken_at = NULL WHERE rater_id = 1;"
-    "DELETE FROM rater WHERE id = 1;"
-    "INSERT INTO event (study_id, at, kind, data_json) SELECT study_id, at, 'erased', "
+    "a deleted rater": GONE.format(3),
+    "a rater said to be erased": GONE.format(1)
+    + ";INSERT INTO event (study_id, at, kind, data_json) SELECT study_id, at, 'erased', "
     """'{"rater": 1, "votes": 15}' FROM event WHERE kind = 'opened'""",
     "a rater without votes": "DELETE FROM rater WHERE id = 1",
     "a missing trigger": "DROP TRIGGER vote_no_update",

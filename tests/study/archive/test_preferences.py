@@ -9,7 +9,7 @@ from rocm.config import RunConfig
 from rocm.errors import StudyError
 from rocm.prompts.split import prompts_of
 from rocm.storage.paths import ROOT
-from rocm.study.archive.preferences import table_of_study, with_votes
+from rocm.study.archive.preferences import with_votes
 from rocm.study.design import lifecycle
 from rocm.training.preferences import BASE, load_preferences
 from tests.study.voted import draft, voted
@@ -44,18 +44,18 @@ def test_every_decided_vote_on_the_primary_question_is_a_row(made):
     home, store, study_id = made
     run = config(study_id)
     held_out = prompts_of(run).evaluation
-    table = table_of_study(store, home, run)
+    file = Path(with_votes(run, store, home)[0].preferences)
     expected = Counter()
     for one in store.votes(study_id):
         counts = one.kind == "main" and one.repetition == 0 and one.question == "overall"
         if counts and one.choice != "tie" and one.text not in held_out:
             preferred = one.arm_a if one.choice == "a" else one.arm_b
             expected[one.text, one.seed, preferred] += 1
-    rows = load_preferences(str(table.file), held_out)
+    rows = load_preferences(str(file), held_out)
     drew = {BASE: "base", str((home / "mine").resolve()): "mine"}
     assert Counter((row.prompt, row.seed, drew[row.winner]) for row in rows) == expected
     assert all({row.winner, row.loser} == set(drew) for row in rows)
-    lines = [json.loads(line) for line in table.file.read_text().splitlines()]
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
     sources = {(line["manifest"], line["source"]) for line in lines}
     assert sources == {(store.study(study_id).config_sha256, "simulated")}
 
@@ -66,9 +66,9 @@ def test_votes_within_an_arm_and_of_several_studies_are_rows_of_one_table(tmp_pa
     _, second = voted(tmp_path, arms=arms, prompts={"num": 14}, seed=9, title="Second")
     lifecycle.close(store, second)
     run = config(first, preferences=f"study:{first} study:{second}")
-    table = table_of_study(store, tmp_path, run)
-    rows = load_preferences(str(table.file), prompts_of(run).evaluation)
-    lines = [json.loads(line) for line in table.file.read_text().splitlines()]
+    file = Path(with_votes(run, store, tmp_path)[0].preferences)
+    rows = load_preferences(str(file), prompts_of(run).evaluation)
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
     assert {line["study"] for line in lines} == {first, second}
     within = [row for row in rows if row.winner == row.loser]
     assert len(within) == sum("loser_seed" in line for line in lines) > 0
@@ -103,7 +103,7 @@ def test_the_run_keeps_the_table_that_it_began_with(made):
 def test_pictures_that_the_run_would_not_draw_are_no_table(made, name, value, words):
     home, store, study_id = made
     with pytest.raises(StudyError, match=words):
-        table_of_study(store, home, config(study_id, **{name: value}))
+        with_votes(config(study_id, **{name: value}), store, home)
 
 
 def test_an_adapter_that_was_changed_or_a_study_that_runs_is_no_table(tmp_path):
@@ -117,5 +117,5 @@ def test_an_adapter_that_was_changed_or_a_study_that_runs_is_no_table(tmp_path):
         (other, r"is draft\. Close it before training"),
     ):
         with pytest.raises(StudyError, match=words):
-            table_of_study(store, tmp_path, config(name))
+            with_votes(config(name), store, tmp_path)
     store.close()

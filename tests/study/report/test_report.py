@@ -8,7 +8,6 @@ import pytest
 from rocm.errors import StudyError
 from rocm.study.report.report import report
 from rocm.study.statistics.analysis import INTERIM, MARKS, Comparison, StudyContext
-from rocm.study.statistics.outcomes import outcomes
 from rocm.study.statistics.reward_agreement import Rewards
 from rocm.study.statistics.simulate import Design, Utility, simulate
 from rocm.study.statistics.votes import Votes
@@ -94,21 +93,6 @@ def test_exclusions_are_reported_both_ways_and_many_of_them_are_cautioned(votes,
     assert "7 raters" in few
     assert "3 of 10 raters" in many
     assert all("7 raters" in text for text in outputs(several))
-
-
-def test_holm_adjusts_over_the_comparisons_and_no_more(made):
-    first = [one for one in made.analysis.outcomes if one.question == "overall"]
-    smallest = min(first, key=lambda one: one.p_value)
-    assert smallest.holm_p == pytest.approx(min(1, 3 * smallest.p_value))
-
-
-@pytest.mark.parametrize("score", [0.5, 0.55, 0.6])
-def test_a_p_value_is_below_5_percent_where_the_interval_excludes_half(score):
-    models = {(f"c{n}", "q"): Utility(rater_sd=0.6).with_score(score) for n in range(5)}
-    votes = simulate(Design(30, 10, 4), models, np.random.default_rng(2))
-    for found in outcomes(votes, [name for name, _ in models], ["q"]):
-        interval = found.interval
-        assert (found.p_value < 0.05) == (not interval.low <= 0.5 <= interval.high)
 
 
 def test_the_same_votes_give_the_same_text_and_counts_add_up(votes, rewards, made):

@@ -122,22 +122,6 @@ def test_two_visitors_prepare_downloads_of_a_study_at_once(counted, closed):
     assert all(file.exists() for file in first)
 
 
-@pytest.mark.slow
-def test_the_real_process_counts_exports_and_verifies(closed, tmp_path):
-    home, store, study_id = closed
-    results = Results(home)
-    deadline = time.monotonic() + 300
-    while (result := results.look(study_id)).state == "counting":
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    assert (result.state, result.words) == ("ready", "")
-    assert result.content == json.loads(json.dumps(study_report(store, study_id).content()))
-    names = {file.name for file in results.files(study_id)}
-    assert {"report.html", "votes.csv", "study.zip"} <= names
-    assert "is intact" in results.verify(study_id)
-    results.store.close()
-
-
 def test_an_open_study_shows_nothing_if_its_manifest_hides_results(tmp_path):
     store, study_id = voted(tmp_path, num_raters=1)
     results = Results(tmp_path, store, ("no such program",))

@@ -1,12 +1,13 @@
+from dataclasses import replace
+
 import evalica
 import numpy as np
 import pandas as pd
 import pytest
 
 from rocm.study.statistics import agreement
-from rocm.study.statistics.agreement import alpha, krippendorff_alpha, side_bias
+from rocm.study.statistics.agreement import Share, alpha, krippendorff_alpha, side_bias
 from rocm.study.statistics.simulate import Design, Utility, simulate
-from rocm.study.statistics.votes import Votes
 
 CODES = {"b": 0, "tie": 1, "a": 2}
 
@@ -52,24 +53,15 @@ def test_pairwise_agreement_by_hand(by_hand):
 
 
 def test_repeats_by_hand(by_hand):
-    first = by_hand([(0, 0, "a"), (0, 1, "b"), (1, 0, "tie")])
-    again = by_hand([(0, 0, "a"), (0, 1, "a"), (1, 0, "tie")])
-    columns = {
-        name: np.concatenate([getattr(first, name), getattr(again, name)]) for name in vars(first)
-    }
-    columns["repetition"] = np.array([0, 0, 0, 1, 1, 1])
-    found = agreement.repeat_consistency(Votes(**columns))
-    assert (found.count, found.total) == (2, 3)
+    first = [(0, 0, "a"), (0, 1, "b"), (1, 0, "tie")]
+    again = [(0, 0, "a"), (0, 1, "a"), (1, 0, "tie")]
+    votes = replace(by_hand([*first, *again]), repetition=np.array([0, 0, 0, 1, 1, 1]))
+    assert agreement.repeat_consistency(votes) == Share(2, 3)
 
 
-def test_side_bias_counts_decided_votes_for_the_left():
-    row = {"rater": 0, "prompt": 0, "pair": 0, "comparison": "c", "question": "q"}
-    cases = [("a", "a"), ("a", "b"), ("b", "b"), ("tie", "a")]
-    votes = Votes.from_rows(row | {"choice": choice, "left_is": left} for choice, left in cases)
-    assert (side_bias(votes).count, side_bias(votes).total) == (2, 3)
-
-
-def test_side_bias_is_found_and_not_imagined():
+def test_side_bias_counts_decided_votes_for_the_left(by_hand):
+    votes = by_hand([(0, 0, choice) for choice in ("a", "a", "b", "tie")])
+    assert side_bias(replace(votes, left_is=np.array(["a", "b", "b", "a"]))) == Share(2, 3)
     design = Design(200, 20, 5)
     for side, is_found in ((0.0, False), (0.3, True)):
         votes = simulate(design, {("c", "q"): Utility(side=side)}, np.random.default_rng(5))

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import integrate, stats
@@ -6,6 +8,7 @@ from rocm.study.statistics.crossed import VoteTable
 from rocm.study.statistics.evidence import SPREAD, evidence, log_e_value
 from rocm.study.statistics.score_intervals import Multiway
 from rocm.study.statistics.simulate import Design, Utility, simulate
+from rocm.study.statistics.votes import Votes
 
 
 def test_e_value_is_the_mean_likelihood_ratio_over_the_alternatives(simulated):
@@ -27,14 +30,11 @@ def test_few_raters_or_prompts_give_a_sentence(by_hand):
     assert "8 raters and 10 prompts" in evidence(votes).note
 
 
-def test_a_decision_stands_even_if_later_votes_point_back(simulated):
-    votes = simulate(
-        Design(100, 20, 5), {("c", "q"): Utility().with_score(0.75)}, np.random.default_rng(0)
-    )
-    reverse = votes.swapped()
-    columns = {n: np.concatenate([getattr(votes, n), getattr(reverse, n)]) for n in vars(votes)}
-    columns["prompt"][len(votes) :] += 100
-    found = evidence(type(votes)(**columns))
+def test_a_decision_stands_even_if_later_votes_point_back():
+    models = {("c", "q"): Utility().with_score(0.75)}
+    votes = simulate(Design(100, 20, 5), models, np.random.default_rng(0))
+    later = replace(votes.swapped(), prompt=votes.prompt + 100)
+    found = evidence(Votes.joined([votes, later]))
     assert found.now < 1
     assert found.is_decided
     assert found.num_votes_at_decision <= len(votes)

@@ -1,4 +1,4 @@
-"""Time per picture: drawn here by base model and adapter, and by the app's own process."""
+"""Time per picture: drawn by base model and adapter, by the app's own process, and scored."""
 
 import os
 import tempfile
@@ -10,45 +10,46 @@ from pathlib import Path
 from statistics import median
 
 import torch
+from torch import Tensor
 
 from rocm.experiments.bench import timing
 from rocm.experiments.bench.counter import Counter
+from rocm.experiments.bench.random_model import random_reward
 from rocm.experiments.bench.step import Work, make_arm
-from rocm.experiments.bench.table import Report, Row
+from rocm.experiments.bench.timing import Report, Row
 from rocm.experiments.bench.variants import PLAIN, settings_of
 from rocm.generation.draw import Sampling, draw
 from rocm.generation.picture import Picture
 from rocm.generation.queue import DrawingQueue
-from rocm.models.consistency import ConsistencyModel, resolve_device
+from rocm.models.consistency import ConsistencyModel
 from rocm.models.lora import adapter_off
 from rocm.models.pipelines import DTYPES
+from rocm.rewards.base import Reward
+from rocm.rewards.load import load_rewards
+from rocm.rewards.names import WITHOUT_GRADIENT
 
 PROMPT = "a glossy emoji of a red apple"
+SIDE = {"small": 16, "real": 512, "": 64}
+NUM_GRID = 64
+REWARDS = ("tiny-clip", "tiny-judge")
 
 
 def bench_drawing(work: Work, batches: Sequence[int]) -> Report:
     """Time drawing, noise to pixels on the CPU; `x base` compares rounds timed in turn."""
-    device = resolve_device(work.base.device)
-    rate = timing.matmul_rate(device, DTYPES[work.base.precision])
+    facts = work.facts
     model = make_arm(work, settings_of(PLAIN, work.base, "none", 1)).setup.model
     rows: list[Row] = []
     for batch in batches:
-        calls = {
-            "base": _drawn(model, work, batch, is_base=True),
-            "adapter": _drawn(model, work, batch, is_base=False),
-        }
+        calls = {name: _drawn(model, work, batch, name == "base") for name in ("base", "adapter")}
         for call in calls.values():
             call()
         with Counter() as counter:
             calls["base"]()
-        spent = timing.interleaved(calls, device, work.num_rounds)
+        spent = timing.interleaved(calls, work.device, work.num_rounds)
         for name, own in spent.items():
-            times = timing.summary(own)
-            row: Row = {"model": name, "batch": batch, **times}
-            row["pictures/s"] = 1000 * batch / times["ms"]
+            row: Row = {"model": name, "batch": batch, **timing.summary(own, batch)}
             row["x base"] = timing.speed_up(spent["base"], own)
-            rows.append({**row, **timing.rates(counter.counts.flops, times["ms"], rate)})
-    facts = timing.environment(device) | {"matmul TFLOP/s": rate / 1e12, "rounds": work.num_rounds}
+            rows.append(row | timing.rates(counter.counts.flops, own, work.rate))
     facts |= {"size": work.size.name if work.size else work.base.model}
     facts |= {"num_inference_steps": work.base.num_inference_steps}
     return Report("Drawing", rows, facts)
@@ -65,8 +66,56 @@ def _drawn(model: ConsistencyModel, work: Work, batch: int, is_base: bool) -> Ca
     return call
 
 
-NUM_GRID = 64
-REWARDS = ("tiny-clip", "tiny-judge")
+def bench_scoring(work: Work, names: Sequence[str], batches: Sequence[int]) -> Report:
+    """Time rewards on random pictures: scores alone, and with the gradient that reaches the pixels.
+
+    Text features are cached, as in training. With random weights the reward is HPSv2's network,
+    else those named.
+    """
+    facts = work.facts
+    if work.size:
+        tower = random_reward(work.size, work.device, DTYPES[work.base.precision])
+        loaded: dict[str, Reward] = {"hpsv2.1": tower}
+    else:
+        loaded = load_rewards(names, work.device)
+    side = SIDE[work.size.name if work.size else ""]
+    rows = []
+    for batch in batches:
+        images = torch.rand(batch, 3, side, side, generator=torch.Generator().manual_seed(0))
+        rows += _scored_rows(loaded, images.to(work.device), work)
+    return Report("Rewards", rows, facts | {"pixels": side})
+
+
+def _scored_rows(loaded: dict[str, Reward], images: Tensor, work: Work) -> list[Row]:
+    calls: dict[tuple[str, str], Callable[[], object]] = {}
+    flops: dict[tuple[str, str], int] = {}
+    for name, reward in loaded.items():
+        kinds = ["score"] if name in WITHOUT_GRADIENT else ["score", "gradient"]
+        for kind in kinds:
+            call = _scored(reward, images, kind == "gradient")
+            call()
+            with Counter() as counter:
+                call()
+            calls[name, kind], flops[name, kind] = call, counter.counts.flops
+    rows: list[Row] = []
+    for key, spent in timing.interleaved(calls, images.device, work.num_rounds).items():
+        row: Row = {"reward": key[0], "what": key[1], "batch": len(images)}
+        row |= timing.summary(spent, len(images))
+        rows.append(row | timing.rates(flops[key], spent, work.rate))
+    return rows
+
+
+def _scored(reward: Reward, images: Tensor, with_gradient: bool) -> Callable[[], None]:
+    prompts = ["a picture"] * len(images)
+
+    def call() -> None:
+        with torch.set_grad_enabled(with_gradient):
+            pictures = images.clone().requires_grad_(with_gradient)
+            scores = reward(pictures, prompts)
+            if with_gradient:
+                scores.sum().backward()
+
+    return call
 
 
 def latency_table(picture: Picture, num_rounds: int) -> str:
