@@ -157,8 +157,12 @@ class Runs(Reports):
         return [self._report(run) for run in self._deleted()]
 
     def _deleted(self) -> list[RunDir]:
-        runs = [RunDir(path.parent) for path in self.bin.glob("*/config.yaml")]
-        return sorted(runs, key=lambda run: (run.path / "deleted").stat().st_mtime, reverse=True)
+        # A run whose deletion was cut off lacks a file.
+        marks = [
+            mark for mark in self.bin.glob("*/deleted") if mark.with_name("config.yaml").is_file()
+        ]
+        newest = sorted(marks, key=lambda mark: mark.stat().st_mtime, reverse=True)
+        return [RunDir(mark.parent) for mark in newest]
 
     def restore(self, run_id: str) -> None:
         """Move a run out of the bin."""
@@ -169,13 +173,13 @@ class Runs(Reports):
 
     def empty_bin(self) -> int:
         """Permanently delete the runs in the bin; returns their number."""
-        runs = self._deleted()
-        for run in runs:
+        num_runs = len(self._deleted())
+        for folder in self.bin.glob("*/"):
             try:
-                shutil.rmtree(run.path)
+                shutil.rmtree(folder)
             except OSError as error:
-                raise RunError(f"Cannot delete {run.path}: {error.strerror}.") from error
-        return len(runs)
+                raise RunError(f"Cannot delete {folder}: {error.strerror}.") from error
+        return num_runs
 
 
 def _move(source: Path, target: Path) -> None:

@@ -91,8 +91,8 @@ def push(folder: Path, repository: str, is_public: bool) -> str:
 
 def _copy_pictures(run: RunDir, out: Path) -> list[str]:
     """The newest previews, a few of them; returns their names."""
-    folders = sorted((run.path / "samples").glob("step_*"))
-    pictures = sorted(folders[-1].glob("*.webp"))[:NUM_PICTURES] if folders else []
+    steps = run.sample_steps()
+    pictures = sorted(run.samples_dir(steps[-1]).glob("*.webp"))[:NUM_PICTURES] if steps else []
     for path in pictures:
         (out / path.name).write_bytes(path.read_bytes())
     return [path.name for path in pictures]

@@ -83,8 +83,10 @@ def test_a_deleted_run_goes_to_the_bin_and_comes_back_whole(studio, run):
     assert [path for path in after if path.name != "lock"] == before
     assert studio.runs.deleted() == []
     studio.runs.delete("mine")
-    assert studio.runs.empty_bin() == 1
+    (studio.runs.bin / "mine" / "deleted").unlink()  # a deletion that was cut off
     assert studio.runs.deleted() == []
+    assert studio.runs.empty_bin() == 0
+    assert list(studio.runs.bin.iterdir()) == []
 
 
 def test_a_run_that_works_or_waits_is_not_deleted(studio, run):

@@ -135,8 +135,7 @@ def random_model(config: RunConfig, size: Size, device: torch.device) -> RandomM
     for network in (unet, vae):
         torch.nn.Module.to(network, dtype)  # diffusers' own warns of layers that these have not
     freeze(pipeline, device, dtype)
-    use_checkpointing = config.gradient_checkpointing == "on"
-    return RandomModel(pipeline, device, dtype, use_checkpointing=use_checkpointing)
+    return RandomModel(pipeline, device, dtype)
 
 
 @contextmanager

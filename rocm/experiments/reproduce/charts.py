@@ -15,7 +15,7 @@ from rocm.experiments.reproduce.runner import Row, totals
 
 WINDOW = 20
 DASHES = {"divergence": "-", "first-order": "--", "policy gradient": ":"}
-AXES = {"seconds": "seconds", "reward_queries": "reward queries", "unet_forward": "U-Net calls"}
+AXES = {"seconds": "seconds", "reward_queries": "reward queries", "unet_forward": "U-Net forwards"}
 
 rcParams["svg.hashsalt"] = "rocm"  # the same data give the same file
 
