@@ -23,8 +23,8 @@ MAX_FILE_LINES, MAX_FUNCTION_LINES, MAX_PARAMETERS = 400, 60, 6
 LIMITS: dict[str, float] = {
     "packages at the top of rocm/": 14,
     "modules at the top of rocm/": 4,
-    "lines of rocm/": 41_000,
-    "lines of tests/": 24_000,
+    "lines of rocm/": 40_000,
+    "lines of tests/": 23_100,
     f"files over {MAX_FILE_LINES} lines": 0,
     f"functions over {MAX_FUNCTION_LINES} lines": 0,
     f"functions with over {MAX_PARAMETERS} parameters": 0,
