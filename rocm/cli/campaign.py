@@ -241,7 +241,7 @@ def _blocks(plan: Plan, cells: list[Cell], last: dict[int, Outcomes]) -> list[Bl
         made = sum(not cell.refusals for cell in own)
         nulls = (f"{sum(c.nulls_refused[kind] for c in own)} of {len(own)}" for kind in NULLS)
         accuracy = percent(float(np.mean([cell.accuracy for cell in own])))
-        gained = words(gain) if gain else "no reward"
+        gained = words(gain, 2) if gain else "no reward"
         rows.append((str(num), f"{made} of {len(own)}", accuracy, before, gained, *nulls))
     header = ("votes", "rewards made", "left-out votes predicted", "taste before", "change",
               "coin refused", "left refused")  # fmt: skip

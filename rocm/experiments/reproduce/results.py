@@ -9,6 +9,7 @@ from rocm.algorithms.intervals import Interval, interval
 from rocm.experiments.reproduce.plan import METHODS, Job, Plan
 from rocm.experiments.reproduce.runner import end_of_budget
 from rocm.runs.run_dir import RunDir
+from rocm.storage.numbers import number, signed
 
 TRAINED = "reward"
 Key = TypeVar("Key")
@@ -157,11 +158,12 @@ def _no_winner(cells: dict[str, Cell]) -> Claim:
     )
 
 
-def words(gap: Interval) -> str:
+def words(gap: Interval, decimals: int = 3) -> str:
     """An interval in words, such as `+0.120 (0.030 to 0.210)`."""
+    mean = signed(gap.mean, decimals)
     if gap.low is None or gap.high is None:
-        return f"{gap.mean:+.3g}"
-    return f"{gap.mean:+.3g} ({gap.low:.3g} to {gap.high:.3g})"
+        return mean
+    return f"{mean} ({number(gap.low, decimals)} to {number(gap.high, decimals)})"
 
 
 def _is_above(gap: Interval) -> bool:
