@@ -26,12 +26,15 @@ from rocm.experiments.reproduce.results import words
 from rocm.models.lora import WEIGHTS
 from rocm.rewards.names import TASTE
 from rocm.rewards.preference_files import PREFIX, RECORD, rewards_folder
+from rocm.runs.adapters import RUN
 from rocm.runs.run_dir import RunDir
 from rocm.storage.files import make_folder, write_atomic
 from rocm.storage.paths import ROOT
 from rocm.study.archive.learning import Lesson, gather
 from rocm.study.design import lifecycle
+from rocm.study.design.build import recipe_file
 from rocm.study.design.recipe import Recipe
+from rocm.study.design.rounds import last_recipe
 from rocm.study.report.cells import percent, span
 from rocm.study.report.document import Block, Heading, Paragraph, TextTable, to_html
 from rocm.study.report.loop import ROCM, arm_settings, last_study, loop_of
@@ -102,7 +105,8 @@ def carry_out(plan: Plan, folder: Path, say: Callable[[str], None]) -> Path:
     with study_home(folder, creates=True) as at:
         loops = [walk(at, plan, seed, say) for seed in range(plan.num_seeds)]
     cells = [cell for own, _ in loops for cell in own]
-    blocks = _blocks(plan, cells, {seed: last for seed, (_, last) in enumerate(loops) if last})
+    last = {(seed, num): one for seed, (_, own) in enumerate(loops) for num, one in own.items()}
+    blocks = _blocks(plan, cells, last)
     mark = ["SIMULATED VOTES", *(["QUICK: not evidence"] if plan.is_quick else [])]
     write_atomic(folder / "report.html", to_html("The closed loop at toy scale", mark, blocks))
     write_atomic(folder / "cells.json", json.dumps([asdict(cell) for cell in cells], indent=1))
@@ -111,11 +115,18 @@ def carry_out(plan: Plan, folder: Path, say: Callable[[str], None]) -> Path:
 
 def walk(
     at: StudyHome, plan: Plan, seed: int, say: Callable[[str], None]
-) -> tuple[list[Cell], Outcomes]:
-    """The loop of one seed: its cells, and the outcomes of its last study, if it made a reward."""
+) -> tuple[list[Cell], dict[int, Outcomes]]:
+    """The loop of one seed: its cells, and the outcomes of a last study by number of votes.
+
+    There is none where no reward was made, and none at all if the most votes made none.
+    """
     study_id = _voted(at, _recipe(plan, seed, _twice(at.home / "arms" / TWICE)), seed, say)
     cells = [_cell(at, plan, study_id, seed, num, say) for num in plan.votes]
-    return cells, _last(at, plan, study_id, seed, say) if cells[-1].after else []
+    if not cells[-1].after:
+        return cells, {}
+    last = {plan.votes[-1]: _last(at, plan, study_id, seed, say)}
+    made = [cell for cell in cells[:-1] if cell.after]
+    return cells, last | {cell.num_votes: _of_fewer(at, study_id, cell, say) for cell in made}
 
 
 def _twice(folder: Path) -> Path:
@@ -222,15 +233,35 @@ def _last(
         if method not in known:
             _trained(path, preset, config.model_dump() | plan.settings, say)
     recipe = last_study(at.store, at.home, study_id)
-    recipe = recipe.model_copy(update={"title": f"{recipe.title}: last study", **LAST})
-    last = _voted(at, recipe, recipe.seed + NEW_RATERS, say)
-    report = study_report(at.store, last)
-    report.write(at.home / f"last-seed-{seed}")
+    return _outcomes(at, recipe, "last study", f"last-seed-{seed}", say)
+
+
+def _of_fewer(at: StudyHome, study_id: str, cell: Cell, say: Callable[[str], None]) -> Outcomes:
+    """As `_last`, for the reward of fewer votes and without D3PO."""
+    num, seed = cell.num_votes, cell.seed
+    single = "ROCM on the best single reward"
+    runs = {
+        f"ROCM-on-{num}-votes": f"votes-{num}-seed-{seed}",
+        single.replace(" ", "-"): loop_of(at.store, at.home, study_id).runs[single],
+    }
+    arms = [{"name": name, "adapter": RUN + run} for name, run in runs.items()]
+    recipe = Recipe.load(recipe_file(at.home, study_id))
+    recipe = last_recipe(recipe, [{"name": "base"}, *arms])
+    return _outcomes(at, recipe, f"{num} votes", f"last-seed-{seed}-votes-{num}", say)
+
+
+def _outcomes(
+    at: StudyHome, recipe: Recipe, title: str, folder: str, say: Callable[[str], None]
+) -> Outcomes:
+    """Outcomes of a last study by new raters, whose report is written to `folder`."""
+    recipe = recipe.model_copy(update={"title": f"{recipe.title}: {title}", **LAST})
+    report = study_report(at.store, _voted(at, recipe, recipe.seed + NEW_RATERS, say))
+    report.write(at.home / folder)
     outcomes: Outcomes = report.content()["results"]["outcomes"]
     return outcomes
 
 
-def _blocks(plan: Plan, cells: list[Cell], last: dict[int, Outcomes]) -> list[Block]:
+def _blocks(plan: Plan, cells: list[Cell], last: dict[tuple[int, int], Outcomes]) -> list[Block]:
     rows = []
     for num in plan.votes:
         own = [cell for cell in cells if cell.num_votes == num]
@@ -257,15 +288,15 @@ def _blocks(plan: Plan, cells: list[Cell], last: dict[int, Outcomes]) -> list[Bl
     if not last:
         return [*blocks, Paragraph("No reward was made, so there is no last study.")]
     scores = [
-        (str(seed), one["comparison"], percent(one["score"]), _span(one), str(one["num_votes"]))
-        for seed, outcomes in last.items()
+        (str(num), str(seed), one["comparison"], percent(one["score"]), _span(one))
+        for (seed, num), outcomes in sorted(last.items(), key=lambda item: item[0][::-1])
         for one in outcomes
     ]
     return [
         *blocks,
         Heading("The last studies: new raters, prompts of the test part"),
-        TextTable(("seed", "comparison", "score of the first", "95 % interval", "votes"), scores),
-        Paragraph("Each last-seed-N/report.html has the intervals and the chain of hashes."),
+        TextTable(("votes", "seed", "comparison", "score of the first", "95 % interval"), scores),
+        Paragraph("report.html of each last-seed-* has the intervals and the chain of hashes."),
     ]
 
 
