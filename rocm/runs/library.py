@@ -157,7 +157,7 @@ class Runs(Reports):
         return [self._report(run) for run in self._deleted()]
 
     def _deleted(self) -> list[RunDir]:
-        # A run whose deletion was cut off lacks a file.
+        # Emptying removes the settings first, so that what a kill leaves of a run is not listed.
         marks = [
             mark for mark in self.bin.glob("*/deleted") if mark.with_name("config.yaml").is_file()
         ]
@@ -174,11 +174,12 @@ class Runs(Reports):
     def empty_bin(self) -> int:
         """Permanently delete the runs in the bin; returns their number."""
         num_runs = len(self._deleted())
-        for folder in self.bin.glob("*/"):
+        for mark in list(self.bin.glob("*/deleted")):
             try:
-                shutil.rmtree(folder)
+                mark.with_name("config.yaml").unlink(missing_ok=True)
+                shutil.rmtree(mark.parent)
             except OSError as error:
-                raise RunError(f"Cannot delete {folder}: {error.strerror}.") from error
+                raise RunError(f"Cannot delete {mark.parent}: {error.strerror}.") from error
         return num_runs
 
 

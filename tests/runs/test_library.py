@@ -83,7 +83,15 @@ def test_a_deleted_run_goes_to_the_bin_and_comes_back_whole(studio, run):
     assert [path for path in after if path.name != "lock"] == before
     assert studio.runs.deleted() == []
     studio.runs.delete("mine")
-    (studio.runs.bin / "mine" / "deleted").unlink()  # a deletion that was cut off
+    (studio.runs.bin / "not ours").mkdir()
+    assert studio.runs.empty_bin() == 1
+    assert studio.runs.deleted() == []
+    assert [path.name for path in studio.runs.bin.iterdir()] == ["not ours"]
+
+
+def test_a_deletion_that_was_cut_off_is_finished_by_the_next(studio, run):
+    studio.runs.delete("mine")
+    (studio.runs.bin / "mine" / "config.yaml").unlink()
     assert studio.runs.deleted() == []
     assert studio.runs.empty_bin() == 0
     assert list(studio.runs.bin.iterdir()) == []
