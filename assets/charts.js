@@ -132,11 +132,15 @@ function standardized(data, name) {
 }
 
 const judging = data => [...names(data, 'heldout/'), ...names(data, 'audit/')];
-// A judge and an audit have no unit in common but the base model's standard deviation.
-const areStandardized = data => judging(data).length > 1 && judging(data).every(name => baseOf(data, name));
+
+function areStandardized() {
+  // A judge and an audit have no unit in common but the base model's standard deviation.
+  const all = shown.map(run => held.get(run.id)).filter(Boolean);
+  return all.some(data => judging(data).length > 1) && all.every(data => judging(data).every(name => baseOf(data, name)));
+}
 
 function judges(data, label, color, dash0) {
-  const values = areStandardized(data) ? standardized : series;
+  const values = areStandardized() ? standardized : series;
   return judging(data).flatMap((name, i) => line(values(data, name), label ? `${label}: ${plain(name)}` : plain(name),
     color, 'reward', {mode: 'lines+markers', dash: dash0 ?? DASHES[i], yaxis: 'y2'}));
 }
@@ -214,9 +218,8 @@ function rightTitle(panel) {
   if (panel === 'divergence') return 'KL and budget in nats, beta';
   // A judge that chose the budget of beta is not held out; the audit is.
   const steers = shown.some(run => held.get(run.id)?.info.is_judge_steering);
-  const inDeviations = shown.some(run => held.has(run.id) && areStandardized(held.get(run.id)));
-  if (inDeviations) return shown.length > 1 ? 'judge, audit (dashed), base SD' : 'judge, audit (base SD)';
-  return shown.length > 1 ? `judge (${steers ? '' : 'held out, '}dashed)` : steers ? 'judge (steers beta)' : 'judge (held out)';
+  if (areStandardized()) return shown.length > 1 ? 'judge, audit (dashed), base SD' : 'judge, audit (base SD)';
+  return shown.length > 1 ? `judge (${steers ? '' : 'held out, '}dashed)` : steers ? 'judge (steers beta), audit' : 'judge (held out)';
 }
 
 function scaleOf(data) {

@@ -65,7 +65,7 @@ class Orders:
         self._root = home / "generated"
         self.queue = queue
         self._jobs: dict[str, int] = {}
-        self._bounding = Lock()  # two orders may come at once
+        self._ordering = Lock()
 
     def check(self, order: Order, visitor: str = "") -> tuple[Order, list[Picture], list[bool]]:
         """The order in typed values, its pictures, and whether each is the base model's.
@@ -92,17 +92,17 @@ class Orders:
     def draw(self, order: Order, visitor: str = "") -> str:
         """Take an order; returns its id in the history at once. Errors as `check`, or full."""
         checked, pictures, is_base = self.check(order, visitor)
-        if visitor:
-            with self._bounding:
+        with self._ordering:  # two orders of a visitor may come at once
+            if visitor:
                 self._bound_visitors(visitor)
-        history = self._history(visitor)
-        entry_id, folder = history.create(asdict(checked), pictures, is_base)
-        on_end = partial(history.finish, entry_id)
-        try:
-            self._jobs[entry_id] = self.queue.submit(pictures, folder, on_end=on_end)
-        except DrawingError:
-            shutil.rmtree(folder)
-            raise
+            history = self._history(visitor)
+            entry_id, folder = history.create(asdict(checked), pictures, is_base)
+            on_end = partial(history.finish, entry_id)
+            try:
+                self._jobs[entry_id] = self.queue.submit(pictures, folder, on_end=on_end)
+            except DrawingError:
+                shutil.rmtree(folder)
+                raise
         return entry_id
 
     def entry(self, entry_id: str, visitor: str = "") -> tuple[Entry, JobStatus | None]:

@@ -2,6 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Annotated
+
+from annotated_types import MaxLen
 
 from rocm.errors import StudyError
 from rocm.study.store.studies import StudyContext
@@ -62,9 +65,9 @@ class Step:
 class Answer:
     """An answer: `left`, `right` or `tie`, milliseconds, `both_good` or `both_bad` of a tie."""
 
-    side: str
+    side: Annotated[str, MaxLen(10)]
     rt_ms: int
-    tie_reason: str | None = None
+    tie_reason: Annotated[str, MaxLen(20)] | None = None
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 from gradio.events import Dependency
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from rocm.errors import ConfigError, RocmError, StudyError
 from rocm.evaluation.store import Comparisons
@@ -37,6 +37,15 @@ SHOWN = {name: states for name, (*_, states) in ACTIONS.items()} | {
     "invite_box": ("draft", *RUNNING),
     "running_box": RUNNING,
 }
+
+
+class Pending(BaseModel):
+    """What the visitor was asked: an action, its study, a number, and the page's address."""
+
+    action: str
+    study: Any
+    num: Any
+    base: Any
 
 
 class OpenedFile(BaseModel):
@@ -162,10 +171,7 @@ class StudyPage:
             return {self._panel["seen"]: gr.skip()}
         if not self._access.allows(token):
             return self._locked() if seen else {self._panel["seen"]: ()}
-        changes = self._shown(selected, base, seen)
-        # A study that was chosen during this poll stays chosen; the next poll shows it.
-        changes.pop(self._panel["selected"], None)
-        return changes
+        return self._shown(selected, base, seen)
 
     def _locked(self) -> Changes:
         panel = self._panel
@@ -251,17 +257,22 @@ class StudyPage:
         def ask(token: str, selected: str, base: str, num: Any) -> Changes:
             self._access.check(token)
             panel = self._panel
+            pending = Pending(action=name, study=selected, num=num, base=base)
             return {
                 panel["asked"]: escape(QUESTIONS[name](self._studies, selected, num)),
                 panel["question"]: gr.update(visible=True),
-                panel["pending"]: (name, selected, num, base),
+                panel["pending"]: pending.model_dump_json(),
             }
 
         return ask
 
-    def _confirmed(self, selected: str, pending: tuple[str, str, Any, str]) -> Any:
+    def _confirmed(self, selected: str, pending: str) -> Any:
         """Do the pending action, to the study that the question was about."""
-        name, study_id, num, base = pending
+        try:
+            asked = Pending.model_validate_json(pending)
+        except ValidationError as error:
+            raise StudyError("Nothing was asked. Press the button again.") from error
+        name, study_id, num, base = vars(asked).values()
         studies = self._studies
         if name == "open":
             gr.Info(f"The study is open. Manifest: {studies.open(study_id)}")

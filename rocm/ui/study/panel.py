@@ -46,7 +46,7 @@ class ChosenStudy(BaseModel):
 def build_panel(studies: Studies, token: gr.Textbox, access: Access) -> dict[str, Any]:
     """Make the right column; returns its components. `phase` changes with study and state only."""
     panel: dict[str, Any] = {"token": token, "selected": Kept(visible="hidden")}
-    panel |= {"phase": gr.State(""), "seen": gr.State(()), "pending": gr.State(("", "", 0, ""))}
+    panel |= {"pending": Kept(visible="hidden"), "phase": gr.State(""), "seen": gr.State(())}
     script = {"js_on_load": asset("studies.js"), "apply_default_css": False}
     panel["studies"] = gr.HTML(html_template=LIST, elem_id="studies", **script)
     with gr.Accordion("Bin", open=False, elem_id="study_bin") as panel["bin"], _buttons():

@@ -16,6 +16,7 @@ from gradio.components import Component
 
 from rocm.config import RunConfig
 from rocm.config.objective import AUTO
+from rocm.errors import RunError
 from rocm.runs.export import export
 from rocm.runs.library import Runs, open_in_file_manager
 from rocm.runs.names import run_label
@@ -51,20 +52,22 @@ DONE = {
 class Actions:
     """The buttons by name, and the texts that follow the selected run.
 
-    `shown` is the run that they were last drawn for, and that they act on: neither a click nor
-    typed text may reach a run that was selected a moment later.
+    `shown` is the run that the buttons were last drawn for and act on, `named` that of the texts:
+    neither a click nor typed text may reach a run that was selected a moment later.
     """
 
     access: Access
     buttons: dict[str, gr.Button]
     title: gr.Textbox
     note: gr.Textbox
+    named: Kept
     shown: Kept
 
     @property
     def components(self) -> dict[str, Component]:
         """All that a poll may change, by name."""
-        return {**self.buttons, "title": self.title, "note": self.note, "shown": self.shown}
+        texts = {"title": self.title, "note": self.note, "named": self.named}
+        return {**self.buttons, **texts, "shown": self.shown}
 
 
 @dataclass(frozen=True)
@@ -132,7 +135,8 @@ def build_actions(runs: Runs, access: Access, form: TrainForm, selected: Kept) -
     for name, by in MOVES.items():
         target.on_click(buttons[name], _mover(runs, by), [target.shown])
     with gr.Accordion("Name, continue, copy, export, delete", open=False, elem_id="manage"):
-        title, note = _build_texts(target)
+        named_run = Kept(visible="hidden")
+        title, note = _build_texts(target, named_run)
         with gr.Row(elem_classes="buttons"):
             _build_copy(target)
             buttons["continue_run"] = _build_continue(target)
@@ -144,7 +148,7 @@ def build_actions(runs: Runs, access: Access, form: TrainForm, selected: Kept) -
             buttons["delete"] = _button("Delete", "delete", "stop")
         _build_delete(target, buttons["delete"])
         _build_bin(target)
-    return Actions(access, buttons, title, note, target.shown)
+    return Actions(access, buttons, title, note, named_run, target.shown)
 
 
 def build_restart(studio: Studio, actions: Actions, form: TrainForm, selected: Kept) -> None:
@@ -179,6 +183,9 @@ def simple_action(runs: Runs, name: str) -> Callable[[str], None]:
 
     def act(run_id: str) -> None:
         if name == "stop_run":
+            # Handed back meanwhile, it waits: stopping would take it out of the queue.
+            if runs.report(run_id).status.state not in (*STOPPABLE, "stopping"):
+                raise RunError(f"Nothing was stopped: {run_id} is not training.")
             runs.stop(run_id)
         elif name == "resume_run":
             runs.resume(run_id)
@@ -198,7 +205,7 @@ def _mover(runs: Runs, by: int) -> Callable[[str], None]:
     return move
 
 
-def _build_texts(target: _Target) -> tuple[gr.Textbox, gr.Textbox]:
+def _build_texts(target: _Target, named_run: Kept) -> tuple[gr.Textbox, gr.Textbox]:
     with gr.Row():
         title = gr.Textbox(label="Name", max_lines=1, scale=2, elem_id="run_title")
         note = gr.Textbox(label="Note", max_lines=3, scale=3, elem_id="run_note")
@@ -209,7 +216,7 @@ def _build_texts(target: _Target) -> tuple[gr.Textbox, gr.Textbox]:
             target.runs.rename(run_id, title)
             target.runs.annotate(run_id, note)
 
-    inputs = [target.form.token, target.shown, title, note]
+    inputs = [target.form.token, named_run, title, note]
     for box in (title, note):
         gr.on([box.blur, box.submit], write, inputs, None, **QUIET)
     return title, note

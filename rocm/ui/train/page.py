@@ -160,9 +160,11 @@ def changed(
         name: value for name, value in values.items() if seen.values.get(name) != value
     }
     buttons = pressable(report, sum(other.position is not None for other in reports))
-    changes |= {name: look for name, look in buttons.items() if seen.buttons.get(name) != look}
+    looks = {name: look for name, look in buttons.items() if seen.buttons.get(name) != look}
+    if looks or shown[0] != seen.run_id:
+        changes |= {**looks, "shown": shown[0]}
     if shown[0] != seen.run_id and report:
-        changes |= {"title": report.title, "note": report.note, "shown": report.run_id}
+        changes |= {"title": report.title, "note": report.note, "named": report.run_id}
     return changes, Seen(shown[0], key, values, buttons)
 
 
