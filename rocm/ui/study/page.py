@@ -167,10 +167,13 @@ class StudyPage:
         return self._shown(told(event, ChosenStudy).study, base) | hidden
 
     def _poll(self, token: str, selected: str, base: str, seen: tuple[Any, ...]) -> Changes:
+        nothing = {self._panel["seen"]: gr.skip()}
         if not base:  # before `_enter`
-            return {self._panel["seen"]: gr.skip()}
+            return nothing
         if not self._access.allows(token):
             return self._locked() if seen else {self._panel["seen"]: ()}
+        if seen and seen[0] != selected:  # another study was chosen since this was asked
+            return nothing
         return self._shown(selected, base, seen)
 
     def _locked(self) -> Changes:

@@ -17,17 +17,18 @@ def whole(num: Any) -> int:
 
 
 def _open(studies: Studies, study_id: str, _: Any) -> str:
-    progress = studies.details(study_id).progress
-    excluded = f" ({progress.num_struck} excluded)" if progress.num_struck else ""
-    pairs = quantity(progress.num_pairs, "pair")
-    return f"Open the study with {pairs}{excluded}? This freezes its design permanently."
+    study = studies.details(study_id)
+    excluded = f" ({study.progress.num_struck} excluded)" if study.progress.num_struck else ""
+    pairs = quantity(study.progress.num_pairs, "pair")
+    words = f"Open study '{study.info.title}' with {pairs}{excluded}?"
+    return f"{words} This freezes its design permanently."
 
 
 def _close(studies: Studies, study_id: str, _: Any) -> str:
-    progress = studies.details(study_id).progress
-    missing = progress.num_planned - progress.num_judged
-    words = effect(studies.widths(study_id, 0))
-    return f"Close the study permanently? Pairs still to be judged: {missing}. {words}"
+    study = studies.details(study_id)
+    missing = study.progress.num_planned - study.progress.num_judged
+    title, words = study.info.title, effect(studies.widths(study_id, 0))
+    return f"Close study '{title}' permanently? Pairs still to be judged: {missing}. {words}"
 
 
 def _more(studies: Studies, study_id: str, num: Any) -> str:
@@ -36,9 +37,10 @@ def _more(studies: Studies, study_id: str, num: Any) -> str:
 
 
 def _delete(studies: Studies, study_id: str, _: Any) -> str:
-    num = studies.details(study_id).progress.num_pilots
+    study = studies.details(study_id)
+    num = study.progress.num_pilots
     pilots = f" The votes of its pilots ({num}) are deleted permanently." if num else ""
-    return f"Move the draft to the bin? You can restore it.{pilots}"
+    return f"Move draft '{study.info.title}' to the bin? You can restore it.{pilots}"
 
 
 def _empty(studies: Studies, _: str, __: Any) -> str:

@@ -70,12 +70,10 @@ def test_numbers_of_an_untouched_form_are_those_of_its_recipe(page):
             assert part.value == (used[group] if group else used)[key], name
 
 
-def test_a_poll_sends_a_study_with_its_buttons_or_nothing(page, panel):
-    polled = page._poll("secret", STUDY, "http://x/", ())
-    assert polled[panel["selected"]] == STUDY
-    assert panel["open"] in polled
+def test_a_poll_does_not_undo_a_choice(page, panel):
     shown = page._shown(STUDY, "http://x/")
     assert shown[panel["selected"]] == STUDY
+    assert list(page._poll("secret", "", "http://x/", shown[panel["seen"]])) == [panel["seen"]]
     again = page._poll("secret", STUDY, "http://x/", shown[panel["seen"]])
     assert list(again) == [panel["seen"]]  # nothing is new, so nothing is sent
 
