@@ -1,5 +1,6 @@
 """The interface of a reward, mixtures of rewards, and pixel limits that keep a gradient."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
@@ -27,7 +28,7 @@ class Reward(Protocol):
         ...
 
 
-class Recordable:
+class Recordable(ABC):
     """A reward whose update can be recorded: its knowledge of the prompts is a tensor."""
 
     def __call__(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
@@ -39,9 +40,9 @@ class Recordable:
         """Features (B, D) of B prompts for `score`; D is 0 here, where the prompts are ignored."""
         return torch.empty(len(prompts), 0)
 
+    @abstractmethod
     def score(self, images: Tensor, texts: Tensor) -> Tensor:
         """As the call, with the prompts' `texts`; returns (B,)."""
-        raise NotImplementedError
 
 
 class _LimitPixels(torch.autograd.Function):

@@ -2,6 +2,8 @@
 
 import json
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from urllib.parse import parse_qs
 
@@ -129,3 +131,17 @@ def test_the_address_holds_the_order_and_a_strange_one_is_refused(orders, run_id
     assert orders.check(Order.of(read))[0] == order
     with pytest.raises(ConfigError, match="seed='x' is not allowed"):
         orders.check(Order.of({"prompt": "x", "seed": "x", "else": "1"}))
+
+
+def test_of_two_orders_of_a_visitor_at_once_one_is_taken(orders, monkeypatch):
+    submit = orders.queue.submit
+
+    def slowly(*args, **options):
+        time.sleep(0.2)
+        return submit(*args, **options)
+
+    monkeypatch.setattr(orders.queue, "submit", slowly)
+    with ThreadPoolExecutor(2) as pool:
+        asked = [pool.submit(orders.draw, APPLE, VISITOR) for _ in range(2)]
+    assert sorted(bool(one.exception()) for one in asked) == [False, True]
+    assert len(orders.history(VISITOR)) == 1

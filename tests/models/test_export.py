@@ -158,6 +158,9 @@ def test_a_run_goes_to_the_hub_with_card_chart_and_pictures(
 ):
     run = new_run("run", num_steps=2)
     assert len(list(train(run))) == 3
+    cut_off = run.samples_dir(9)  # without a manifest
+    cut_off.mkdir()
+    (cut_off / "half.webp").write_bytes(b"")
     words = [str(run.path), "--format", "kohya", "--out", str(tmp_path / "out")]
     monkeypatch.setenv("HF_TOKEN", "hf_test")
     assert main(["export", *words, "--push-to-hub", "me/mine"]) == 0
@@ -170,6 +173,7 @@ def test_a_run_goes_to_the_hub_with_card_chart_and_pictures(
     assert all(f"]({name})" in card for name in files if name.endswith((".png", ".webp")))
     assert files["chart.png"].startswith(b"\x89PNG")
     assert sum(name.endswith(".webp") for name in files) == 2
+    assert "half.webp" not in files
 
 
 def test_a_refused_upload_keeps_the_folder_and_says_how_to_send_it(hub, tmp_path, capsys):

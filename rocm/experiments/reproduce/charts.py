@@ -15,7 +15,11 @@ from rocm.experiments.reproduce.runner import Row, totals
 
 WINDOW = 20
 DASHES = {"divergence": "-", "first-order": "--", "policy gradient": ":"}
-AXES = {"seconds": "seconds", "reward_queries": "reward queries", "unet_forward": "U-Net forwards"}
+AXES = {
+    "seconds": "seconds",
+    "reward_queries": "reward queries",
+    "unet_forward": "U-Net forward passes",
+}
 
 rcParams["svg.hashsalt"] = "rocm"  # the same data give the same file
 

@@ -289,9 +289,9 @@ def test_the_sample_depends_on_the_seed_and_not_on_the_order_of_the_list(tmp_pat
 
 def test_a_blocked_word_keeps_a_prompt_out(tmp_path):
     file, extra = tmp_path / "a.txt", tmp_path / "words.txt"
-    file.write_text("a NUDE portrait\na nudelsuppe\na car\na horse")
+    file.write_text("a NUDE portrait\na nudelsuppe\na car\na horse\u2028at rest")
     found = sample(Prompts(set="file", file=str(file), num=3), 0, 1)
-    assert {row.text for row in found.analyzed} == {"a nudelsuppe", "a car", "a horse"}
+    assert {row.text for row in found.analyzed} == {"a nudelsuppe", "a car", "a horse\u2028at rest"}
     assert found.num_blocked == 1
     extra.write_text("horse")
     with pytest.raises(ConfigError, match="which has 2"):

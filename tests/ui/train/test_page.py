@@ -15,7 +15,7 @@ from rocm.runs.run_dir import RunDir
 from rocm.studio import Studio
 from rocm.ui.access import access
 from rocm.ui.controls import FIELDS
-from rocm.ui.train.actions import larger_beta, pressable
+from rocm.ui.train.actions import larger_beta, pressable, simple_action
 from rocm.ui.train.charts import MAX_RUNS, AskedRows, new_rows, rows_or_none
 from rocm.ui.train.form import _starter, kept_form, read_form
 from rocm.ui.train.page import Seen, _chooser, changed, first_shown, in_order
@@ -52,6 +52,21 @@ def test_a_new_row_changes_the_chart_and_leaves_the_typed_name_alone(studio, tmp
     changes, _ = changed(studio.runs, LOCAL, ("one",), seen)
     assert "charts" in changes
     assert not {"title", "note", "runs", "stop_run", "delete"} & set(changes)
+
+
+def test_buttons_come_with_the_run_that_they_act_on(studio, tmp_path):
+    first, seen = changed(studio.runs, LOCAL, ("one",), Seen())
+    assert (first["shown"], first["named"]) == ("one", "one")
+    RunDir(tmp_path / "runs" / "one").write_state("finished", step=2)
+    changes, _ = changed(studio.runs, LOCAL, ("one",), seen)
+    assert (changes["shown"], "resume_run" in changes, "named" in changes) == ("one", True, False)
+
+
+def test_stop_takes_no_run_out_of_the_queue(tmp_path):
+    run = RunDir.create(tmp_path / "runs" / "waiting", RunConfig(), place=1.0)
+    with pytest.raises(RunError, match="not training"):
+        simple_action(Studio(tmp_path).runs, "stop_run")("waiting")
+    assert run.status().state == "queued"
 
 
 def test_a_run_that_is_gone_is_not_drawn(studio):
