@@ -318,6 +318,22 @@ def test_charts_and_previews_change_without_a_word_to_the_server_and_the_address
     assert page.input_value("#charts [name=axis]") == "images"
 
 
+def test_judge_and_audit_share_an_axis_in_base_deviations(visit, home):
+    run = RunDir.create(home / "runs" / "judged", RunConfig(num_steps=2), preset="judged")
+    for step, (judge, taste) in enumerate([(0.7, -12.0), (0.8, -10.0)]):
+        scores = {"heldout/tiny-judge": judge, "audit/taste": taste}
+        run.append_metrics({"time": 1.7e9 + step, "step": step, "reward": 1.0, **scores})
+    scales = {"tiny-judge": {"mean": 0.7, "deviation": 0.1}}
+    scales["taste"] = {"mean": -12.0, "deviation": 4.0}
+    run.write_manifest({"base_scores": scales})
+    run.write_state("stopped", step=1)
+    page = visit("?run=judged")
+    drawn = f"() => ({PLOT}?._fullData ?? []).filter(t => t.yaxis === 'y2').map(t => [...t.y])"
+    page.wait_for_function(f"() => ({drawn})().length === 2")
+    assert page.evaluate(drawn) == [[0, 1], [0, 0.5]]
+    assert "base SD" in page.evaluate(f"() => {PLOT}._fullLayout.yaxis2.title.text")
+
+
 def test_a_long_run_is_drawn_with_few_points_all_where_one_zooms_and_another_on_top(visit, home):
     write_run(home, "long", num_steps=3000)
     write_run(home, "other", num_steps=30)

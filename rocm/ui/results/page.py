@@ -60,7 +60,7 @@ class ResultsPage:
             info = "Learns preference:NAME from these votes, or says why they do not suffice."
             words = named("results_name", "Reward name", info)
             self._name = gr.Textbox(max_length=41, **words)
-            info = "Closed studies whose votes are learned too."
+            info = "Also learns from the votes of these closed studies."
             words = named("results_others", "Earlier rounds", info)
             self._others = gr.Dropdown([], multiselect=True, **words)
             self._learn = gr.Button("Learn reward", elem_id="results_learn", **ACTION)
