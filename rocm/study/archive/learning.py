@@ -15,9 +15,10 @@ from rocm.study.statistics.votes import Floats, Ints, Votes
 from rocm.study.store import chain
 from rocm.study.store.rows import Vote
 from rocm.study.store.store import Store
-from rocm.study.store.studies import named
+from rocm.study.store.studies import StudyContext, named
 from rocm.study.store.tables import arm
 
+TEACHING = "training"
 ANSWERS = {"a": 0, "tie": 1, "b": 2}
 
 
@@ -78,6 +79,11 @@ def _numbers(names: Sequence[str]) -> Ints:
     return numbers
 
 
+def part_of_study(about: StudyContext) -> str:
+    """The part of the prompts that a study has; rewards learn from `TEACHING` alone."""
+    return str(about.config.get("prompt_set", {}).get("split", TEACHING))
+
+
 def gather(store: Store, studies: Sequence[str]) -> Lesson:
     """The votes of studies, each given by its id or the id's beginning.
 
@@ -96,8 +102,8 @@ def gather(store: Store, studies: Sequence[str]) -> Lesson:
                 f"Study {study_id} is {about.status}, and its votes are hidden. Close it before "
                 f"learning from it: python -m rocm study close {study_id}"
             )
-        part = about.config.get("prompt_set", {}).get("split", "training")
-        if part != "training":
+        part = part_of_study(about)
+        if part != TEACHING:
             raise StudyError(
                 f"Study {study_id} has the prompts of the {part} part, so that no reward has "
                 "learned from them. Learn from studies of the training part."

@@ -24,6 +24,7 @@ from rocm.storage.files import make_folder
 from rocm.storage.numbers import quantity
 from rocm.storage.paths import ROOT
 from rocm.storage.progress import tell
+from rocm.study.archive.learning import TEACHING, part_of_study
 from rocm.study.store import chain
 from rocm.study.store.store import Store
 from rocm.study.store.studies import StudyContext
@@ -73,10 +74,14 @@ class Results:
         """Labels of all studies by id, newest first."""
         return {info.study_id: _label(info) for info in self.store.studies()}
 
-    def closed_but(self, study_id: str) -> list[tuple[str, str]]:
-        """Labels and ids of all other closed studies, newest first."""
-        closed = [info for info in self.store.studies() if info.status == "closed"]
-        return [(_label(info), info.study_id) for info in closed if info.study_id != study_id]
+    def rounds_beside(self, study_id: str) -> list[tuple[str, str]]:
+        """Labels and ids of the other closed studies that a reward may learn from, newest first."""
+        return [
+            (_label(info), info.study_id)
+            for info in self.store.studies()
+            if info.status == "closed" and part_of_study(info) == TEACHING
+            if info.study_id != study_id
+        ]
 
     def look(self, study_id: str, anew: bool = False) -> StudyResult:
         """What may be shown of a study; starts to compute results, `anew` also newer ones."""

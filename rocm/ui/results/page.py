@@ -182,7 +182,7 @@ class ResultsPage:
             self._said: "",
             self._downloads: gr.update(visible=False),
             self._loop: gr.update(visible=is_ready),
-            self._others: gr.update(choices=self._results.closed_but(result.study_id), value=[]),
+            self._others: gr.update(choices=self._results.rounds_beside(result.study_id), value=[]),
             self._stages: "",
             self._headline: "",
             self._charts: gr.update(visible=is_ready),

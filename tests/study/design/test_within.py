@@ -15,6 +15,7 @@ from rocm.study.design import lifecycle
 from rocm.study.design.build import Build, build
 from rocm.study.design.cost import recipe_cost, study_cost
 from rocm.study.design.recipe import Recipe
+from rocm.study.report.results import Results
 from rocm.study.report.stored import study_report
 from rocm.study.store.pictures import Pictures
 from rocm.study.store.simulated_raters import crowd_of_score, simulate_raters
@@ -137,6 +138,8 @@ def test_a_study_of_a_part_has_prompts_of_that_part_alone(tmp_path, part):
         lifecycle.open_study(store, study_id)
         simulate_raters(store, study_id, 3, crowd_of_score(store, study_id, 0.6))
         lifecycle.close(store, study_id)
+        offered = [name for _, name in Results(tmp_path, store).rounds_beside("another")]
+        assert offered == [study_id] * (part == "training")
         if part == "training":
             assert gather(store, [study_id]).num_kept == 0
         else:
