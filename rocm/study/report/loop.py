@@ -19,6 +19,7 @@ from rocm.runs.queue import detached
 from rocm.runs.run_dir import RunDir
 from rocm.storage.files import make_folder
 from rocm.storage.numbers import quantity
+from rocm.study.archive.export import is_analyzed
 from rocm.study.archive.learning import gather
 from rocm.study.archive.preferences import PREFIX, SHARED, with_votes
 from rocm.study.design.background import Builds
@@ -52,7 +53,7 @@ class Loop:
 
     study_id: str
     status: str  # of the study
-    num_votes: int  # on analyzed pairs
+    num_votes: int  # that a reward learns from
     reward: str
     runs: Mapping[str, str]
     trained: bool
@@ -93,7 +94,10 @@ def loop_of(store: Store, home: Path, study_id: str) -> Loop:
     return Loop(
         study_id,
         about.status,
-        sum(vote.kind == "main" for vote in store.votes(study_id)),
+        sum(
+            is_analyzed(vote) and vote.question == about.config["primary_question"]
+            for vote in store.votes(study_id)
+        ),
         newest,
         {method: run.path.name for method, run in runs.items()},
         len(runs) == 3 and all((run.path / "adapter").is_dir() for run in runs.values()),
