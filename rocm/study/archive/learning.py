@@ -15,10 +15,9 @@ from rocm.study.statistics.votes import Floats, Ints, Votes
 from rocm.study.store import chain
 from rocm.study.store.rows import Vote
 from rocm.study.store.store import Store
-from rocm.study.store.studies import StudyContext, named
+from rocm.study.store.studies import TEACHING, named, part_of_study
 from rocm.study.store.tables import arm
 
-TEACHING = "training"
 ANSWERS = {"a": 0, "tie": 1, "b": 2}
 
 
@@ -77,11 +76,6 @@ class Lesson:
 def _numbers(names: Sequence[str]) -> Ints:
     numbers: Ints = np.unique(names, return_inverse=True)[1]
     return numbers
-
-
-def part_of_study(about: StudyContext) -> str:
-    """The part of the prompts that a study has; rewards learn from `TEACHING` alone."""
-    return str(about.config.get("prompt_set", {}).get("split", TEACHING))
 
 
 def gather(store: Store, studies: Sequence[str]) -> Lesson:

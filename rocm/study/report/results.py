@@ -24,10 +24,9 @@ from rocm.storage.files import make_folder
 from rocm.storage.numbers import quantity
 from rocm.storage.paths import ROOT
 from rocm.storage.progress import tell
-from rocm.study.archive.learning import TEACHING, part_of_study
 from rocm.study.store import chain
 from rocm.study.store.store import Store
-from rocm.study.store.studies import StudyContext
+from rocm.study.store.studies import TEACHING, StudyContext, part_of_study
 from rocm.study.store.tables import exclusion, rater, trial, vote
 
 ANSWER = "answer.json"

@@ -13,6 +13,8 @@ from rocm.study.store import chain
 from rocm.study.store.database import Writing
 from rocm.study.store.tables import SOURCES, study
 
+TEACHING = "training"
+
 
 @dataclass(frozen=True)
 class StudyContext:
@@ -25,6 +27,11 @@ class StudyContext:
     votes_per_pair: int
     config: dict[str, Any]
     config_sha256: str | None
+
+
+def part_of_study(about: StudyContext) -> str:
+    """The part of the prompts that a study has; rewards learn from `TEACHING` alone."""
+    return str(about.config.get("prompt_set", {}).get("split", TEACHING))
 
 
 def row(connection: Connection, study_id: str) -> Row[Any]:
