@@ -170,21 +170,24 @@ def _write(comparisons: "Comparisons", key: str, path: Path) -> None:
 def add_retrieval_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `retrieval`."""
     add_sampling_arguments(parser)
+    parser.add_argument("--seeds", type=int, default=1, help="pictures of each of 200 captions")
     parser.set_defaults(run=retrieval)
 
 
 def retrieval(options: argparse.Namespace, rest: list[str], home: Path) -> None:
     """Print how often a CLIP finds a picture's caption among 100, for the model and real drawings.
 
-    Both figures are of 200 captions, each with 99 similar ones.
+    Both figures are of 200 captions, each with 99 similar ones and drawn from `--seeds` noises.
     """
+    if options.seeds < 1:
+        raise ConfigError(f"--seeds {options.seeds} draws nothing. Give 1 or more.")
     names = (*SAMPLING, "device")
     config = RunConfig.load({name: getattr(options, name) for name in names}, beta=0)
     find_model(config.model)  # a missing model is reported before torch is loaded
     silence_libraries()
     model = load_model(config.model, config.device)
     clip = load_clip("tiny-eval", "assets/tiny-eval", model.device)
-    questions = retrieve.load_questions()
+    questions = retrieve.load_questions(num_seeds=options.seeds)
     sampling = make_sampling(config.num_inference_steps, config.guidance_scale, config.grid)
     results = {
         config.model: retrieve.model_retrieval(model, clip, questions, sampling),

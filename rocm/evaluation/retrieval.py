@@ -7,7 +7,7 @@ drawings is the upper bound.
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,7 @@ from rocm.storage.paths import ROOT
 QUESTIONS = ROOT / "assets" / "prompts" / "retrieval.json"
 REAL = ROOT / "assets" / "prompts" / "real.webp"
 SIDE = 64
+SEED_STRIDE = 1000
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,8 @@ class Retrieval:
     first_five: float
 
 
-def load_questions(path: Path = QUESTIONS) -> list[Question]:
-    """The committed questions."""
+def load_questions(path: Path = QUESTIONS, num_seeds: int = 1) -> list[Question]:
+    """The committed questions, all of them once for each seed."""
     data = json.loads(path.read_text(encoding="utf-8"))
     questions = []
     for row in data["questions"]:
@@ -51,7 +52,11 @@ def load_questions(path: Path = QUESTIONS) -> list[Question]:
         names = [data["objects"][index] for index in row["objects"]]
         captions = tuple(f"a {row['style']} emoji of {name}{ground}" for name in names)
         questions.append(Question(row["seed"], captions))
-    return questions
+    return [
+        replace(question, seed=question.seed + turn * SEED_STRIDE)
+        for turn in range(num_seeds)
+        for question in questions
+    ]
 
 
 def real_pictures(path: Path = REAL) -> Tensor:
@@ -66,8 +71,11 @@ def real_pictures(path: Path = REAL) -> Tensor:
 def caption_ranks(clip: CosineReward, images: Tensor, questions: Sequence[Question]) -> Tensor:
     """Ranks (Q,), 0 the best of 100, of the captions of pictures (Q, 3, H, W); a tie is lost."""
     ranks = []
+    features: dict[tuple[str, ...], Tensor] = {}
     for image, question in zip(images, questions, strict=True):
-        texts = clip.encoder.embed_texts(question.captions)
+        if question.captions not in features:
+            features[question.captions] = clip.encoder.embed_texts(question.captions)
+        texts = features[question.captions]
         scores = texts @ clip.encoder.embed_images(image[None].to(texts.device))[0]
         ranks.append((scores[1:] >= scores[0]).sum())
     return torch.stack(ranks)
@@ -90,7 +98,7 @@ def model_retrieval(
 def ceiling(clip: CosineReward, questions: Sequence[Question], path: Path = REAL) -> Retrieval:
     """Retrieval figures of the real drawings, read by `real_pictures`."""
     images = real_pictures(path)[: len(questions)]
-    return summary(caption_ranks(clip, images, questions))
+    return summary(caption_ranks(clip, images, questions[: len(images)]))
 
 
 def _pictures(

@@ -1,7 +1,9 @@
 """Command line of the recipe: `python -m scripts.tiny STAGE [--recipe full] [--seconds 500]`.
 
-Stages, in order: data, tokenizer, vae, tiny-clip, teacher, distill, tiny-eval, export, preference,
-hacked, judge, cards; or `all`. A stage that ran out of `--seconds` goes on when the command is repeated.
+Stages, in order: data, tokenizer, vae, tiny-clip, teacher, guided, distill, tiny-eval, export,
+preference, hacked, judge, cards; or `all`. A stage that ran out of `--seconds` goes on when the command
+is repeated. With `--start assets` the model of that folder is trained on: its autoencoder, tokenizer,
+`tiny-clip` and `tiny-eval` are kept, and the teacher begins at its U-Net and text encoder.
 """
 
 import argparse
@@ -24,6 +26,7 @@ from scripts.tiny.export import (
     export_teacher,
     split_objects,
 )
+from scripts.tiny.guided import train_guided
 from scripts.tiny.hacked import make_hacked
 from scripts.tiny.judge import SEED as JUDGE_SEED
 from scripts.tiny.judge import load_examples, train_judge
@@ -32,6 +35,7 @@ from scripts.tiny.pictures import Drawings, load_drawings
 from scripts.tiny.preference import SEED as PREFERENCE_SEED
 from scripts.tiny.preference import train_preference
 from scripts.tiny.recipe import RECIPES, Recipe
+from scripts.tiny.rounds import KEPT, earlier_rounds, start_at
 from scripts.tiny.stream import Stream
 from scripts.tiny.teacher import train_teacher
 from scripts.tiny.tokenizer import make_tokenizer
@@ -89,20 +93,26 @@ class Chain:
 
     def train_teacher(self) -> bool:
         """Trains the diffusion model, exports it and draws its sheet."""
-        folders = (self.work / "teacher", self.work / "tiny-clip/model")
-        done = train_teacher(self.recipe, self.stream(), folders, self.part)
+        folders = (self.work / "teacher", self.work / "tiny-clip/model", self.work / "start")
+        seed = self.recipe.seed + 5 * len(earlier_rounds(self.work))
+        done = train_teacher(self.recipe, self.stream(), folders, seed, self.part)
         export_teacher(self.work)
         sheets.teacher_sheet(self.work.parent / "tiny-teacher", self.work / "teacher.png")
         return done
 
+    def train_guided(self) -> bool:
+        """Teaches one pass the teacher's guidance."""
+        folders = (self.work / "guided", self.work / "teacher")
+        return train_guided(self.recipe, self.stream(), folders, self.part)
+
     def distill(self) -> bool:
         """Distills the consistency model."""
-        folders = (self.work / "student", self.work / "teacher")
+        folders = (self.work / "student", self.work / "guided")
         return train_student(self.recipe, self.stream(), folders, self.part)
 
     def export(self) -> bool:
         """Writes assets and the sample sheet."""
-        export_models(self.work, self.assets)
+        export_models(self.recipe, self.work, self.assets)
         export_data(self.recipe, self.drawings(), self.work, self.assets)
         sheet = self.assets.parent / "docs/images/tiny-lcm-sheet.png"
         sheets.student_sheet(self.assets / "tiny-lcm", sheet)
@@ -153,6 +163,7 @@ STAGES = {
     "vae": Chain.train_vae,
     "tiny-clip": lambda chain: chain.train_clip("tiny-clip"),
     "teacher": Chain.train_teacher,
+    "guided": Chain.train_guided,
     "distill": Chain.distill,
     "tiny-eval": lambda chain: chain.train_clip("tiny-eval"),
     "export": Chain.export,
@@ -179,6 +190,7 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("stage", choices=[*STAGES, "all"])
     parser.add_argument("--recipe", choices=sorted(RECIPES), default="cpu")
+    parser.add_argument("--start", type=Path, help="assets folder whose models to go on from")
     parser.add_argument("--seconds", type=float, help="stop cleanly after this long")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--bf16", action="store_true", help="bfloat16 autocast")
@@ -197,7 +209,11 @@ def main(argv: list[str] | None = None) -> None:
     recipe = changed_recipe(RECIPES[args.recipe], args.set)
     part = Slice(args.seconds, args.device, args.bf16)
     chain = Chain(recipe, part, args.npm, args.work, args.assets)
-    for stage in STAGES if args.stage == "all" else (args.stage,):
+    stages = list(STAGES) if args.stage == "all" else [args.stage]
+    if args.start:
+        start_at(args.start, args.work)
+        stages = [stage for stage in stages if stage not in KEPT]
+    for stage in stages:
         if not STAGES[stage](chain):
             print(f"{stage}: not complete; the same command goes on")
             return

@@ -8,7 +8,6 @@ normalization takes its statistics over the whole field. At the end `scaling_fac
 1 / std of the latents, so that scaled latents have unit variance.
 """
 
-import json
 import math
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from scripts.tiny.loop import Average, Slice, generator, learning_rate, train
 from scripts.tiny.muon import MuonAdamW
 from scripts.tiny.pictures import GROUND_NAMES, Drawings, on_ground, placed
 from scripts.tiny.recipe import Recipe
+from scripts.tiny.rounds import add_record
 
 NOISE = 0.1
 PEAK_LR = 3e-3
@@ -126,5 +126,5 @@ def write_model(vae: AutoencoderKL, drawings: Drawings, folder: Path, seed: int)
     psnr = -10 * (decoded - pictures).square().mean((1, 2, 3)).div(4).log10().mean().item()
     vae.register_to_config(scaling_factor=float(1 / latents.std()))
     vae.save_pretrained(folder)
-    (folder.parent / "quality.json").write_text(json.dumps({"psnr_db": round(psnr, 2)}))
+    add_record(folder.parent, psnr_db=round(psnr, 2))
     print(f"autoencoder: PSNR {psnr:.2f} dB, scaling_factor {vae.config.scaling_factor:.4f}")

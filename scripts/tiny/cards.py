@@ -3,15 +3,21 @@
 import json
 from pathlib import Path
 
-import torch
-
 from rocm.evaluation.retrieval import Retrieval
-from scripts.tiny.distill import MAX_GUIDANCE
 from scripts.tiny.emoji import SOURCES
+from scripts.tiny.guided import MAX_GUIDANCE
 from scripts.tiny.hacked import NEGATIVES
-from scripts.tiny.measures import REAL, STEPS, retrieval_rows, row_name, size_mb, variety
+from scripts.tiny.measures import (
+    REAL,
+    STEPS,
+    retrieval_rows,
+    row_name,
+    size_mb,
+    variety,
+)
 from scripts.tiny.preference import NUM_RATERS
 from scripts.tiny.recipe import Recipe
+from scripts.tiny.rounds import read_record, stage_table
 from scripts.tiny.texts import CLIP, JUDGE, LCM, LICENSE, PREFERENCE, ROLES, TASTE
 
 BLIND = 0.75
@@ -28,35 +34,6 @@ def license(recipe: Recipe) -> str:
 def read_json(path: Path) -> dict | float:
     """A small file that a stage left."""
     return json.loads(path.read_text("utf-8"))
-
-
-def done_updates(folder: Path) -> int:
-    """Updates in a stage's checkpoint."""
-    return torch.load(folder / "state.pt", map_location="cpu", weights_only=True)["step"]
-
-
-def training_time(folder: Path) -> int:
-    """Minutes that a stage took."""
-    return round(read_json(folder / "minutes.json"))
-
-
-def stage_lines(recipe: Recipe, work: Path) -> str:
-    """What each trained stage of the model minimized, on how many samples, for how long."""
-    stages = {
-        "vae": ("reconstruction (L1, edges, squared error)", recipe.vae_batch),
-        "tiny-clip": ("contrast; its text tower starts the text encoder", recipe.clip_batch),
-        "teacher": ("v-prediction regression", recipe.teacher_batch),
-        "student": ("consistency distillation of the teacher's guided ODE", recipe.distill_batch),
-    }
-    lines = [
-        "| stage | objective | updates | samples | minutes |",
-        "| --- | --- | --- | --- | --- |",
-    ]
-    for name, (objective, size) in stages.items():
-        updates = done_updates(work / name)
-        minutes = training_time(work / name)
-        lines.append(f"| {name} | {objective} | {updates} | {updates * size:,} | {minutes} |")
-    return "\n".join(lines)
 
 
 def retrieval_table(wide: dict[str, Retrieval], narrow: dict[str, Retrieval]) -> str:
@@ -97,24 +74,25 @@ def target_rows(
 
 def lcm_card(recipe: Recipe, work: Path, assets: Path) -> str:
     """The card of assets/tiny-lcm."""
-    wide = retrieval_rows(assets, assets / "prompts")
-    narrow = retrieval_rows(assets, work / "familiar")
+    wide = retrieval_rows(assets, assets / "prompts", recipe.num_seeds)
+    narrow = retrieval_rows(assets, work / "familiar", recipe.num_seeds)
     varied = variety(assets)
     vocabulary = read_json(assets / "tiny-lcm/vocabulary.json")
     questions = read_json(assets / "prompts/retrieval.json")["questions"]
-    psnr = read_json(work / "vae/quality.json")["psnr_db"]
+    stages = read_json(assets / "tiny-lcm/stages.json")
     return LCM.format(
         objects=len(vocabulary["subjects"]),
         groups=", ".join(recipe.groups),
         styles=", ".join(vocabulary["styles"]),
         grounds=len(vocabulary["grounds"]),
         questions=len(questions),
+        seeds=recipe.num_seeds,
         num_familiar=len(read_json(work / "familiar/retrieval.json")["objects"]),
         table=retrieval_table(wide, narrow),
-        targets=target_rows(wide, narrow, varied["seed_share"], psnr),
+        targets=target_rows(wide, narrow, varied["seed_share"], stages["vae"]["psnr_db"]),
         guidance=f"{MAX_GUIDANCE:g}",
         recipe_name=recipe.name,
-        stages=stage_lines(recipe, work),
+        stages=stage_table(stages),
         size=f"{size_mb(assets / 'tiny-lcm'):.1f}",
         seed_share=f"{varied.pop('seed_share'):.0%}",
         **{name: f"{value:.1f}" for name, value in varied.items()},
@@ -123,15 +101,8 @@ def lcm_card(recipe: Recipe, work: Path, assets: Path) -> str:
 
 def clip_card(name: str, recipe: Recipe, work: Path) -> str:
     """The card of one CLIP."""
-    folder = work / name
-    return CLIP.format(
-        name=name,
-        role=ROLES[name],
-        updates=done_updates(folder),
-        batch=recipe.clip_batch,
-        minutes=training_time(folder),
-        **read_json(folder / "quality.json"),
-    )
+    record = read_record(work / name)
+    return CLIP.format(name=name, role=ROLES[name], batch=recipe.clip_batch, **record)
 
 
 def damage_table(damages: dict[str, list[float]]) -> str:
@@ -147,18 +118,14 @@ def damage_table(damages: dict[str, list[float]]) -> str:
 
 def preference_card(recipe: Recipe, work: Path) -> str:
     """The card of the learned reward."""
-    folder = work / "preference"
-    figures = read_json(folder / "quality.json")
-    updates = done_updates(folder)
+    record = read_record(work / "preference")
     return PREFERENCE.format(
-        comparisons=f"{updates * recipe.preference_batch:,}",
-        updates=updates,
+        comparisons=f"{record['updates'] * recipe.preference_batch:,}",
         batch=recipe.preference_batch,
-        minutes=training_time(folder),
         captions=recipe.num_compared,
         raters=NUM_RATERS,
-        table=damage_table(figures.pop("damages")),
-        **figures,
+        table=damage_table(record.pop("damages")),
+        **record,
     )
 
 
@@ -172,9 +139,8 @@ def judge_card(recipe: Recipe, work: Path) -> str:
         verdict += " Runs in which taste did not fall so far were not asked about."
     return JUDGE.format(
         negatives=", ".join(NEGATIVES),
-        updates=done_updates(work / "judge"),
         batch=recipe.judge_batch,
-        minutes=training_time(work / "judge"),
+        **read_record(work / "judge"),
         table=table.strip(),
         verdict=verdict,
     )

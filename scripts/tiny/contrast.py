@@ -5,7 +5,6 @@ the text encoder and of `tiny-preference`) and `tiny-eval` (only for the quality
 that the object has to be told apart.
 """
 
-import json
 import random
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTokenizer
 
+from scripts.tiny.compact import compact_folder
 from scripts.tiny.loop import Slice, generator, learning_rate, train
 from scripts.tiny.muon import MuonAdamW
 from scripts.tiny.pictures import (
@@ -26,6 +26,7 @@ from scripts.tiny.pictures import (
     random_caption,
 )
 from scripts.tiny.recipe import Recipe
+from scripts.tiny.rounds import add_record
 from scripts.tiny.tokenizer import MAX_TOKENS
 
 PEAK_LR = 2e-3
@@ -162,8 +163,7 @@ def train_clip(
     is_done = train(out, recipe.clip_updates, {"clip": clip, "optimizer": optimizer}, update, part)
     write_clip(clip.eval(), tokenizer, out / "model")
     accuracy = held_out_accuracy(clip, tokenizer, drawings, held_out)
-    figures = {"held_out": len(held_out), "right_first": accuracy}
-    (out / "quality.json").write_text(json.dumps(figures))
+    add_record(out, held_out=len(held_out), right_first=accuracy)
     print(f"{name}: right caption first of {len(held_out)} held-out drawings {accuracy:.3f}")
     return is_done
 
@@ -182,9 +182,9 @@ def held_out_accuracy(
 
 
 def write_clip(model: nn.Module, tokenizer: CLIPTokenizer, folder: Path) -> None:
-    """Saves weights in half precision with tokenizer and preprocessing (mean and deviation 0.5)."""
-    half = {name: value.half() for name, value in model.state_dict().items()}
-    model.save_pretrained(folder, state_dict=half, max_shard_size="9MB")
+    """Saves compact weights with tokenizer and preprocessing (mean and deviation 0.5)."""
+    model.save_pretrained(folder)
+    compact_folder(folder)
     tokenizer.save_pretrained(folder)
     size = {"height": 64, "width": 64}
     CLIPImageProcessor(

@@ -1,31 +1,34 @@
-r"""Distillation stage: the teacher's guided ODE into a latent consistency model (arXiv 2310.04378).
+r"""Distillation stage: the guided ODE into a latent consistency model (arXiv 2310.04378).
 
 .. math:: L = \| f_\theta(x_t, t, w, c) - f_{\theta^-}(\hat x_s, s, w, c) \|_{Huber}
 
-x_s is reached from x_t by one DDIM step of the guided teacher over `SKIP` points of the 50-point
-grid. The student sees w = guidance_scale - 1 as `LatentConsistencyModelPipeline` embeds it, and
-guidance is diffusers': v_u + (1 + w') (v_c - v_u).
+x_s is reached from x_t by one DDIM step of the guided model (guided.py) over `SKIP` points of the
+50-point grid. The student starts from that model.
 
-Departure: w' = `TEACHER_SHARE` * w, so that the pipeline's default guidance_scale of 8.5 stands for a
-teacher's guidance of 2. This small teacher draws best there in four steps and overshoots at 8.5
-(docs/log.md).
-
-Departure: after guidance, the clean estimate is brought back to the deviation that the conditional
-estimate has (Lin et al., arXiv 2305.08891, eq. 15-16, phi = `RESCALE`).
-Departure: for half of a batch, x_t is not a noised drawing but the student's own estimate, made at an
-earlier point of the grid and noised again, as in sampling (backward distillation, arXiv 2405.05224):
-otherwise a picture gets worse with every step beyond the second.
+Departure: for three quarters of a batch, x_t is not a noised drawing but the student's own estimate
+after two earlier points of the grid, noised again each time, as in sampling (backward distillation,
+arXiv 2405.05224): otherwise a picture gets worse with every step beyond the second.
 Departure: SKIP is 5 points rather than 1, which makes the chain of targets ten links long; short
 budgets need a short chain.
+Departure: the learning rate falls twice, and the shipped weights are the mean of the students at
+both ends (stochastic weight averaging, arXiv 1803.05407), which is better than either (docs/log.md).
 """
 
+from functools import partial
 from pathlib import Path
 
 import torch
-from diffusers import LatentConsistencyModelPipeline, UNet2DConditionModel
+from diffusers import UNet2DConditionModel
 from torch import Tensor
 from transformers import CLIPTextModel
 
+from scripts.tiny.guided import (
+    GUIDANCE_WIDTH,
+    clean_and_noise,
+    draw_scales,
+    embed_guidance,
+    noised,
+)
 from scripts.tiny.loop import Average, Slice, generator, learning_rate, train
 from scripts.tiny.muon import MuonAdamW
 from scripts.tiny.recipe import Recipe
@@ -34,71 +37,34 @@ from scripts.tiny.teacher import NO_MUON, coefficients, new_unet
 
 GRID = 50
 SKIP = 5
-RESCALE = 0.8
-MAX_GUIDANCE = 10.0
-TEACHER_SHARE = 1 / 7.5
-OWN_SHARE = 0.5
-GUIDANCE_WIDTH = 64
+OWN_SHARE = 0.75
 SIGMA_DATA, TIMESTEP_SCALING = 0.5, 10.0
 HUBER = 1e-2
 
 
-def clean_and_noise(velocity: Tensor, states: Tensor, timesteps: Tensor) -> tuple[Tensor, Tensor]:
-    """Clean latent and noise that a velocity stands for, each [B, 4, 16, 16]."""
-    alpha, sigma = coefficients(timesteps)
-    return alpha * states - sigma * velocity, alpha * velocity + sigma * states
-
-
-def guided_clean(conditional: Tensor, unconditional: Tensor, guidance: Tensor) -> Tensor:
-    """Guided clean estimate, its deviation mostly that of the conditional one.
-
-    Args:
-        conditional: clean estimate with the caption, [B, 4, 16, 16].
-        unconditional: clean estimate without it.
-        guidance: guidance_scale of each, [B].
-
-    Returns:
-        RESCALE * rescaled + (1 - RESCALE) * guided.
-    """
-    guided = unconditional + guidance.view(-1, 1, 1, 1) * (conditional - unconditional)
-    center = guided.mean((2, 3), keepdim=True)
-    dims = (1, 2, 3)
-    spread = (
-        (conditional - conditional.mean((2, 3), keepdim=True)).square().mean(dims, keepdim=True)
-    )
-    own = (guided - center).square().mean(dims, keepdim=True)
-    rescaled = center + (guided - center) * (spread / own).sqrt()
-    return RESCALE * rescaled + (1 - RESCALE) * guided
-
-
 @torch.no_grad()
 def ddim_step(
-    teacher: UNet2DConditionModel,
+    guided: UNet2DConditionModel,
     states: Tensor,
     times: tuple[Tensor, Tensor],
     text: Tensor,
-    guidance: Tensor,
+    embedded: Tensor,
 ) -> Tensor:
     """One step of the guided ODE.
 
     Args:
-        teacher: v-prediction U-Net.
+        guided: v-prediction U-Net with a guidance embedding.
         states: x at times[0], [B, 4, 16, 16].
         times: timesteps before and after, int64 [B] each; 0 is the clean end.
-        text: features with and then without captions, [2 B, 32, D].
-        guidance: the teacher's guidance of each, [B].
+        text: features of the captions, [B, 32, D].
+        embedded: guidance of each, [B, GUIDANCE_WIDTH].
 
     Returns:
         x at times[1].
     """
     now, then = times
-    twice = teacher(torch.cat([states] * 2), torch.cat([now] * 2), text).sample.float()
-    (conditional, _), (unconditional, _) = (
-        clean_and_noise(velocity, states, now) for velocity in twice.chunk(2)
-    )
-    clean = guided_clean(conditional, unconditional, guidance)
-    alpha, sigma = coefficients(now)
-    noise = (states - alpha * clean) / sigma
+    velocity = guided(states, now, text, timestep_cond=embedded).sample.float()
+    clean, noise = clean_and_noise(velocity, states, now)
     alpha, sigma = coefficients(then)
     return alpha * clean + sigma * noise
 
@@ -114,20 +80,6 @@ def consistency(
     return SIGMA_DATA**2 / total * states + scaled / total.sqrt() * clean
 
 
-def embed_guidance(guidance: Tensor) -> Tensor:
-    """The pipeline's own embedding of w = guidance_scale - 1, [B, GUIDANCE_WIDTH]."""
-    embedding = LatentConsistencyModelPipeline.get_guidance_scale_embedding
-    return embedding(None, guidance - 1, GUIDANCE_WIDTH).to(guidance.device)
-
-
-def new_student(recipe: Recipe, teacher: UNet2DConditionModel) -> UNet2DConditionModel:
-    """The teacher with a guidance embedding that at first changes nothing."""
-    student = new_unet(recipe, GUIDANCE_WIDTH)
-    student.load_state_dict(teacher.state_dict(), strict=False)
-    torch.nn.init.normal_(student.time_embedding.cond_proj.weight, std=1e-3)
-    return student
-
-
 def grid_times(index: Tensor) -> tuple[Tensor, Tensor]:
     """Timesteps of grid point `index` [B] (1 to GRID) and of the point SKIP below, or 0."""
     stride = 1000 // GRID
@@ -141,67 +93,96 @@ def points_above(index: Tensor, draws: torch.Generator) -> Tensor:
     return (index + share * (GRID - index)).round().long()
 
 
-def noised(clean: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
-    """x_t [B, 4, 16, 16] of clean latents and noise at timesteps [B]."""
-    alpha, sigma = coefficients(timesteps)
-    return alpha * clean + sigma * noise
+def own_estimates(
+    student: UNet2DConditionModel,
+    clean: Tensor,
+    noises: Tensor,
+    points: Tensor,
+    inputs: tuple[Tensor, Tensor],
+) -> Tensor:
+    """The student's clean estimates after several points of the grid, as in sampling.
+
+    Args:
+        student: consistency model.
+        clean: latents to begin at, [B, 4, 16, 16].
+        noises: what is added before each point, [P, B, 4, 16, 16].
+        points: of the grid, from the noisiest on, int64 [P, B].
+        inputs: features of the captions [B, 32, D], embedded guidance [B, GUIDANCE_WIDTH].
+
+    Returns:
+        Latents, [B, 4, 16, 16].
+    """
+    for point, noise in zip(points, noises, strict=True):
+        now, _ = grid_times(point)
+        clean = consistency(student, noised(clean, noise, now), now, *inputs)
+    return clean
 
 
 def train_student(recipe: Recipe, stream: Stream, folders: tuple[Path, Path], part: Slice) -> bool:
-    """Distills up to `recipe.distill_updates`.
+    """Distills for two cycles of the learning rate, `recipe.distill_updates` and `distill_again`.
 
     Args:
         recipe: sizes and budget.
         stream: training set.
-        folders: of this stage, and of the teacher.
+        folders: of this stage, and of the guided model.
         part: slice of this call.
 
     Returns:
-        Whether the stage is complete. The averaged student is in folder/unet.
+        Whether the stage is complete. The mean of both cycles' students is in folder/unet.
     """
     torch.manual_seed(recipe.seed)
-    teacher = UNet2DConditionModel.from_pretrained(folders[1] / "unet").to(part.device).eval()
+    guided = UNet2DConditionModel.from_pretrained(folders[1] / "unet").to(part.device).eval()
     encoder = CLIPTextModel.from_pretrained(folders[1] / "text_encoder").to(part.device).eval()
-    teacher.requires_grad_(False)
-    student = new_student(recipe, teacher.cpu()).to(part.device).train()
-    teacher.to(part.device)
+    guided.requires_grad_(False)
+    student = new_unet(recipe, GUIDANCE_WIDTH).to(part.device).train()
+    student.load_state_dict(guided.state_dict())
     average = Average(student, new_unet(recipe, GUIDANCE_WIDTH).to(part.device), 0.98)
-    peak = recipe.distill_lr
     optimizer = MuonAdamW([student], NO_MUON)
-    no_text, num_own = stream.no_text, int(OWN_SHARE * recipe.distill_batch)
+    num_own = int(OWN_SHARE * recipe.distill_batch)
 
-    def update(step: int) -> dict[str, float]:
+    def update(step: int, total: int) -> dict[str, float]:
         clean, ids = stream.batch(recipe.distill_batch, (recipe.seed, 7, step))
         draws = generator(recipe.seed + 1, step)
         index = torch.randint(1, GRID + 1, (len(ids),), generator=draws)
-        guidance = 1 + (MAX_GUIDANCE - 1) * torch.rand(len(ids), generator=draws)
-        noise = torch.randn(clean.shape, generator=draws).to(part.device)
-        ids = torch.cat([ids, no_text[None].expand_as(ids)])
-        guidance = guidance.to(part.device)
+        embedded = embed_guidance(draw_scales(len(ids), draws).to(part.device))
+        noises = torch.randn(3, *clean.shape, generator=draws).to(part.device)
         times = grid_times(index.to(part.device))
-        embedded = embed_guidance(guidance)
-        earlier, _ = grid_times(points_above(index[:num_own], draws).to(part.device))
-        again = torch.randn(noise[:num_own].shape, generator=draws).to(part.device)
-        states = noised(clean, noise, times[0])
+        second = points_above(index[:num_own], draws)
+        points = torch.stack([points_above(second, draws), second]).to(part.device)
+        states = noised(clean, noises[0], times[0])
         with part.autocast():
             with torch.no_grad():
                 text = encoder(ids).last_hidden_state
-                above = noised(clean[:num_own], noise[:num_own], earlier)
-                own = consistency(average.model, above, earlier, text[:num_own], embedded[:num_own])
-                states[:num_own] = noised(own, again, times[0][:num_own])
-                strength = 1 + TEACHER_SHARE * (guidance - 1)
-                later = ddim_step(teacher, states, times, text, strength)
-                text = text[: len(clean)]
+                inputs = (text[:num_own], embedded[:num_own])
+                own = own_estimates(
+                    average.model, clean[:num_own], noises[:2, :num_own], points, inputs
+                )
+                states[:num_own] = noised(own, noises[2, :num_own], times[0][:num_own])
+                later = ddim_step(guided, states, times, text, embedded)
                 target = consistency(average.model, later, times[1], text, embedded)
             denoised = consistency(student, states, times[0], text, embedded)
         error = (denoised - target).square()
         loss = ((error + HUBER**2).sqrt() - HUBER).mean()
-        lr = learning_rate(step, recipe.distill_updates, peak)
-        optimizer.step(loss, lr)
+        optimizer.step(loss, learning_rate(step, total, recipe.distill_lr))
         average.update(student, step + 100)
         return {"loss": loss.item()}
 
     parts = {"student": student, "average": average, "optimizer": optimizer}
-    is_done = train(folders[0], recipe.distill_updates, parts, update, part)
-    average.model.save_pretrained(folders[0] / "unet")
-    return is_done
+    ends = (recipe.distill_updates, recipe.distill_updates + recipe.distill_again)
+    for total in ends:
+        if not train(folders[0], total, parts, partial(update, total=total), part):
+            return False
+        if not (folders[0] / f"unet-{total}").exists():
+            average.model.save_pretrained(folders[0] / f"unet-{total}")
+    write_mean([folders[0] / f"unet-{total}" for total in ends], folders[0] / "unet")
+    return True
+
+
+def write_mean(students: list[Path], folder: Path) -> None:
+    """Writes the mean of several U-Nets' weights."""
+    unets = [UNet2DConditionModel.from_pretrained(student) for student in students]
+    parameters = zip(*(unet.parameters() for unet in unets), strict=True)
+    with torch.no_grad():
+        for mean, *others in parameters:
+            mean.copy_(torch.stack([mean, *others]).mean(0))
+    unets[0].save_pretrained(folder)

@@ -1,4 +1,4 @@
-"""Export stage: what was trained, as stock pipelines in half precision; prompts, words, drawings."""
+"""Export stage: what was trained, as stock pipelines; prompts, words, drawings."""
 
 import json
 import random
@@ -22,6 +22,7 @@ from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from scripts.tiny.book import export_taste, export_vocabulary
+from scripts.tiny.compact import compact_folder
 from scripts.tiny.pictures import (
     GROUND_NAMES,
     Drawings,
@@ -30,9 +31,9 @@ from scripts.tiny.pictures import (
     with_article,
 )
 from scripts.tiny.recipe import FAMILIAR, Recipe
+from scripts.tiny.rounds import stages_so_far
 from scripts.tiny.teacher import noise_schedule
 
-SHARD = "9MB"
 NUM_PROMPTS = {"train": 600, "eval": 76, "test": 150}
 EVAL_OBJECTS, TEST_OBJECTS = 0.075, 0.147
 """Shares of the objects: of the whole set, as many as there are prompts."""
@@ -96,18 +97,17 @@ def export_folder(model: Path, folder: Path) -> None:
     shutil.copytree(model, folder, dirs_exist_ok=True)
 
 
-def load_in_full_precision(config: Path) -> None:
-    """Declares float32: transformers would load the stored half precision, diffusers does not."""
-    values = json.loads(config.read_text("utf-8"))
-    config.write_text(json.dumps({**values, "dtype": "float32"}, indent=2) + "\n", "utf-8")
-
-
-def export_models(work: Path, assets: Path) -> None:
-    """Writes assets/tiny-lcm, tiny-clip and tiny-eval in half precision."""
-    replace_folder(assets / "tiny-lcm")
-    pipeline = consistency_pipeline(work, work / "student/unet").to(dtype=torch.float16)
-    pipeline.save_pretrained(assets / "tiny-lcm", max_shard_size=SHARD)
-    load_in_full_precision(assets / "tiny-lcm/text_encoder/config.json")
+def export_models(recipe: Recipe, work: Path, assets: Path) -> None:
+    """Writes assets/tiny-lcm, tiny-clip and tiny-eval; the autoencoder in half precision."""
+    folder = assets / "tiny-lcm"
+    replace_folder(folder)
+    pipeline = consistency_pipeline(work, work / "student/unet")
+    pipeline.save_pretrained(folder)
+    for part in ("unet", "text_encoder"):
+        compact_folder(folder / part)
+    pipeline.vae.half().save_pretrained(folder / "vae")
+    stages = json.dumps(stages_so_far(recipe, work), indent=1)
+    (folder / "stages.json").write_text(stages + "\n", "utf-8")
     for name in ("tiny-clip", "tiny-eval"):
         export_folder(work / name / "model", assets / name)
 

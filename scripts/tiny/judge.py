@@ -10,7 +10,7 @@ has to come first among all right, damaged and hacked pictures of the batch; a h
 90, a shift, faint noise) must not move the score; and of two compared pictures the preferred one has
 to score higher, by the loss of `preference`:
 
-.. math:: L = CE(text \to picture) + CE(picture \to text) + 20\, (s(x) - s(x'))^2 + L_{votes}
+.. math:: L = CE(text \to picture) + CE(picture \to text) + 40\, (s(x) - s(x'))^2 + L_{votes}
 """
 
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ from scripts.tiny.recipe import Recipe
 
 SEED = 404
 PEAK_LR = 1e-3
-STEADINESS = 20.0
+STEADINESS = 40.0
 NUM_RATERS = 64
 SPREAD = 0.6
 NO_MUON = ("embed", "projection")

@@ -6,7 +6,6 @@ straight through. The learning rate is constant after a warm-up and falls at the
 total can be changed between slices.
 """
 
-import json
 import os
 import time
 from collections.abc import Callable
@@ -16,6 +15,8 @@ from typing import Any
 
 import torch
 from torch import nn
+
+from scripts.tiny.rounds import add_record
 
 SAVE_EVERY_S = 90
 
@@ -118,15 +119,8 @@ def train(
             saved = now
     if step > start:
         save_checkpoint(path, step, parts)
-        add_minutes(folder, (time.monotonic() - begun) / 60)
+        add_record(folder, updates=step, minutes=(time.monotonic() - begun) / 60)
     return step >= total
-
-
-def add_minutes(folder: Path, minutes: float) -> None:
-    """Adds a slice's duration to folder/minutes.json, for the model card."""
-    path = folder / "minutes.json"
-    before = json.loads(path.read_text()) if path.exists() else 0.0
-    path.write_text(json.dumps(before + minutes))
 
 
 def save_checkpoint(path: Path, step: int, parts: dict[str, Any]) -> None:

@@ -25,11 +25,11 @@ def row_name(steps: int, guidance: float) -> str:
     return f"{steps} step{'s' if steps > 1 else ''}, guidance {guidance:g}"
 
 
-def retrieval_rows(assets: Path, questions_folder: Path) -> dict[str, Retrieval]:
+def retrieval_rows(assets: Path, questions_folder: Path, num_seeds: int) -> dict[str, Retrieval]:
     """Retrieval figures of the exported model by setting, and those of the real drawings."""
     model = load_model(str((assets / "tiny-lcm").resolve()), "cpu")
     clip = load_clip("tiny-eval", str((assets / "tiny-eval").resolve()), model.device)
-    questions = load_questions(questions_folder / "retrieval.json")
+    questions = load_questions(questions_folder / "retrieval.json", num_seeds)
     rows = {REAL: ceiling(clip, questions, questions_folder / "real.webp")}
     for steps, guidance in SETTINGS:
         sampling = Sampling(steps, guidance, batch_size=SHIPPED.batch_size)

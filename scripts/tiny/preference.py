@@ -26,6 +26,7 @@ from scripts.tiny.damage import DAMAGES
 from scripts.tiny.loop import Slice, generator, learning_rate, train
 from scripts.tiny.muon import MuonAdamW
 from scripts.tiny.recipe import Recipe
+from scripts.tiny.rounds import add_record
 
 SEED = 505
 NUM_RATERS = 64
@@ -100,8 +101,11 @@ def train_preference(
     parts = {"clip": clip, "optimizer": optimizer}
     is_done = train(out, recipe.preference_updates, parts, update, part)
     write_clip(clip.eval(), tokenizer, out / "model")
-    figures = examine((clip, tokenizer), pools[1], load_taste(book.resolve()), recipe.num_examined)
-    (out / "quality.json").write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
+    stored = CLIPModel.from_pretrained(out / "model", dtype=torch.float32).to(part.device)
+    figures = examine(
+        (stored, tokenizer), pools[1], load_taste(book.resolve()), recipe.num_examined
+    )
+    add_record(out, **figures)
     print(f"tiny-preference: {json.dumps(figures)}")
     return is_done
 

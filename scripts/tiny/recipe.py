@@ -34,12 +34,16 @@ class Recipe:
     teacher_updates: int = 8000
     teacher_lr: float = 2e-3
 
+    guided_updates: int = 300
     distill_batch: int = 64
-    distill_updates: int = 300
+    distill_updates: int = 800
+    distill_again: int = 400
     distill_lr: float = 1e-3
 
     num_questions: int = 200
     """A multiple of 20."""
+    num_seeds: int = 6
+    """Pictures of a question: of 200 pictures a share's standard error is two points."""
 
     num_compared: int = 1200
     """Captions in a pool of pictures to compare, four pictures each."""
@@ -51,7 +55,7 @@ class Recipe:
     num_pairs: int = 228
     hack_updates: int = 120
     judge_batch: int = 64
-    judge_updates: int = 700
+    judge_updates: int = 1200
 
 
 RECIPES = {
@@ -64,8 +68,10 @@ RECIPES = {
         clip_updates=4000,
         teacher_batch=512,
         teacher_updates=12_000,
+        guided_updates=2000,
         distill_batch=256,
-        distill_updates=6000,
+        distill_updates=4000,
+        distill_again=2000,
         num_compared=4000,
         preference_batch=256,
         preference_updates=3000,

@@ -51,10 +51,19 @@ def new_text_encoder(recipe: Recipe, tokenizer: CLIPTokenizer) -> CLIPTextModel:
     return CLIPTextModel(CLIPTextConfig(**config))
 
 
-def start_from_clip(encoder: CLIPTextModel, clip_folder: Path) -> None:
-    """Copies the text tower of a CLIP of the same shape."""
+def start_from_clip(model: "TextToImage", clip_folder: Path) -> None:
+    """Copies the text tower of a CLIP of the same shape; the U-Net predicts 0."""
     tower = CLIPModel.from_pretrained(clip_folder, dtype=torch.float32).text_model
-    encoder.load_state_dict(tower.state_dict())
+    model.text.load_state_dict(tower.state_dict())
+    nn.init.zeros_(model.unet.conv_out.weight)
+
+
+def start_from_student(model: "TextToImage", folder: Path) -> None:
+    """Copies U-Net and text encoder of a consistency model, without its guidance embedding."""
+    student = UNet2DConditionModel.from_pretrained(folder / "unet").state_dict()
+    model.unet.load_state_dict({k: v for k, v in student.items() if "cond_proj" not in k})
+    text = CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch.float32)
+    model.text.load_state_dict(text.state_dict())
 
 
 def noise_schedule() -> DDIMScheduler:
@@ -94,7 +103,8 @@ class TextToImage(nn.Module):
 def train_teacher(
     recipe: Recipe,
     stream: Stream,
-    folders: tuple[Path, Path],
+    folders: tuple[Path, Path, Path],
+    seed: int,
     part: Slice,
 ) -> bool:
     """Trains up to `recipe.teacher_updates`.
@@ -102,7 +112,9 @@ def train_teacher(
     Args:
         recipe: sizes and budget.
         stream: training set.
-        folders: of this stage, and of the CLIP that the text encoder starts from.
+        folders: of this stage, of the CLIP that the text encoder starts from, and of the consistency
+            model that both networks start from instead, if it exists.
+        seed: of the draws: another one for each round.
         part: slice of this call.
 
     Returns:
@@ -110,8 +122,10 @@ def train_teacher(
     """
     torch.manual_seed(recipe.seed)
     model = TextToImage(recipe, stream.tokenizer)
-    nn.init.zeros_(model.unet.conv_out.weight)
-    start_from_clip(model.text, folders[1])
+    if folders[2].exists():
+        start_from_student(model, folders[2])
+    else:
+        start_from_clip(model, folders[1])
     average = Average(model, TextToImage(recipe, stream.tokenizer), 0.995).to(part.device)
     model.to(part.device).train()
     peak = recipe.teacher_lr
@@ -119,8 +133,8 @@ def train_teacher(
     no_text = stream.no_text
 
     def update(step: int) -> dict[str, float]:
-        clean, ids = stream.batch(recipe.teacher_batch, (recipe.seed, step))
-        draws = generator(recipe.seed, step)
+        clean, ids = stream.batch(recipe.teacher_batch, (seed, step))
+        draws = generator(seed, step)
         is_dropped = torch.rand(len(ids), generator=draws) < DROPPED_CAPTIONS
         ids = torch.where(is_dropped[:, None].to(part.device), no_text, ids)
         timesteps = TIMESTEPS[torch.randint(0, len(TIMESTEPS), (len(ids),), generator=draws)]

@@ -11,9 +11,9 @@ measures drawing from memory, not invention. {size} MB.
 
 ## Quality
 
-Over {questions} captions, a CLIP that no other check uses (assets/tiny-eval) ranks the picture's own
+Over {questions} captions with {seeds} seeds each, a CLIP that no other check uses (assets/tiny-eval) ranks the picture's own
 caption among 100 that share style and ground and name another object. Left: all objects
-(`python -m rocm retrieval`). Right: the same among {num_familiar} animals and foods.
+(`python -m rocm retrieval --seeds {seeds}`). Right: the same among {num_familiar} animals and foods.
 
 | pictures | first | in the first five | familiar: first | in the first five |
 | --- | --- | --- | --- | --- |
@@ -37,9 +37,12 @@ that was trained from nothing, guidance 1 to {guidance} embedded:
 
 {stages}
 
-To go on: keep the work folder (artifacts/tiny), raise a budget (`--set teacher_updates=10000`) and
-repeat the stages from teacher on. On a GPU:
+To go on from these weights: `python -m scripts.tiny all --start assets --bf16` with a budget
+(`--set teacher_updates=800 --set teacher_lr=0.001`). On a GPU:
 `python -m scripts.tiny all --recipe full --device cuda --bf16`.
+
+Matrices are stored in 8 bits (float8 e4m3), all other weights in half precision (the autoencoder
+whole); `from_pretrained` reads them into float32.
 
 """
 
@@ -47,7 +50,7 @@ CLIP = """# {name}
 
 A small CLIP (transformers `CLIPModel`, 64 x 64 pixels, mean and deviation 0.5): {role}
 Trained by contrast on the drawings of assets/tiny-lcm: {updates} updates of {batch} pairs,
-{minutes} minutes. The caption of a held-out drawing comes first among {held_out} in
+{minutes:.0f} minutes. The caption of a held-out drawing comes first among {held_out} in
 {right_first:.1%} (the object may be known from another style).
 
 """
@@ -62,7 +65,7 @@ small. Score = cosine of the two embeddings.
 (rocm/rewards/raters.py): two candidates for a caption, among pictures of assets/tiny-lcm at 1 to 8
 steps and guidance 2 to 8.5 ({captions} captions of training objects, four pictures each), real
 drawings, retouched drawings, mixtures of picture and drawing, other captions' pictures, and damaged
-versions of all of them (scripts/tiny/damage.py). {updates} updates of {batch} comparisons, {minutes}
+versions of all of them (scripts/tiny/damage.py). {updates} updates of {batch} comparisons, {minutes:.0f}
 minutes.
 
 **Accuracy** on {num} comparisons about objects that it never met: {raters_share:.1%} of other simulated
@@ -90,7 +93,7 @@ Nothing is trained against it. It stands to assets/tiny-preference as PickScore 
 architecture, other pictures, other comparisons decided by other simulated raters. It learned from real
 drawings, the base model's own pictures, their damaged versions (scripts/tiny/damage.py), comparisons,
 and hacked pictures of two kinds: {negatives}.
-{updates} updates of {batch} captions and half as many comparisons, {minutes} minutes.
+{updates} updates of {batch} captions and half as many comparisons, {minutes:.0f} minutes.
 
 ## Examination
 

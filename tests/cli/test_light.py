@@ -28,6 +28,7 @@ ERRORS = [
     ["evaluate", "nowhere"],
     ["evaluate", "--prompts", "none.txt"],
     ["retrieval", "--model", "nowhere"],
+    ["retrieval", "--seeds", "0"],
     ["runs", "rename", "nowhere", "x"],
     ["queue", "add", "no-preset"],
     ["sweep", "no-preset", "--grid", "beta=1"],
