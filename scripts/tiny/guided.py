@@ -69,7 +69,7 @@ def guided_clean(conditional: Tensor, unconditional: Tensor, guidance: Tensor) -
 def guided_velocity(
     teacher: UNet2DConditionModel, states: Tensor, timesteps: Tensor, text: Tensor, scale: Tensor
 ) -> Tensor:
-    """The teacher's velocity under guidance, [B, 4, 16, 16].
+    """The teacher's velocity under guidance.
 
     Args:
         teacher: v-prediction U-Net.
@@ -77,6 +77,9 @@ def guided_velocity(
         timesteps: int64 [B].
         text: features with and then without captions, [2 B, 32, D].
         scale: the pipeline's guidance_scale of each, [B].
+
+    Returns:
+        v, [B, 4, 16, 16].
     """
     twice = teacher(torch.cat([states] * 2), torch.cat([timesteps] * 2), text).sample.float()
     (conditional, _), (unconditional, _) = (
