@@ -72,6 +72,7 @@ def train(run: RunDir, resume: bool = False, ranks: Ranks = ALONE) -> Iterator[P
             raise
         except Exception as error:
             sentence = _reason(error)
+            run.take_control("stop")  # a launcher stops the others: no request to the next attempt
             run.append_event("failed", message=sentence)
             run.write_state("failed", error=sentence)
             if _is_memory_full(error):
