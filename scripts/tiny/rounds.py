@@ -35,8 +35,12 @@ def add_record(folder: Path, **values: Any) -> None:
     """Adds values to a stage's record; `minutes` are added up."""
     record = read_record(folder)
     values["minutes"] = record.get("minutes", 0.0) + values.get("minutes", 0.0)
-    text = json.dumps({**record, **values}, indent=1)
-    (folder / "stage.json").write_text(text + "\n", "utf-8")
+    write_record(folder, {**record, **values})
+
+
+def write_record(folder: Path, record: Record) -> None:
+    """Replaces a stage's record."""
+    (folder / "stage.json").write_text(json.dumps(record, indent=1) + "\n", "utf-8")
 
 
 def stages_so_far(recipe: Recipe, work: Path) -> Record:
@@ -74,12 +78,13 @@ def start_at(assets: Path, work: Path) -> None:
         return
     model = assets / "tiny-lcm"
     stages = json.loads((model / "stages.json").read_text("utf-8"))
-    shutil.copytree(model / "tokenizer", work / "tokenizer")
+    shutil.copytree(model / "tokenizer", work / "tokenizer", dirs_exist_ok=True)
     sources = {"vae": model / "vae", **{name: assets / name for name in KEPT[2:]}}
     for name, source in sources.items():
-        shutil.copytree(source, work / name / "model")
-        add_record(work / name, **stages[name])
-    shutil.copytree(model, work / "start")
+        shutil.copytree(source, work / name / "model", dirs_exist_ok=True)
+        write_record(work / name, stages[name])
+    shutil.copytree(model, work / "start.tmp", dirs_exist_ok=True)
+    (work / "start.tmp").rename(work / "start")  # last: a start that was cut off is made again
 
 
 def stage_table(stages: Record) -> str:

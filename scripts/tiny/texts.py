@@ -31,8 +31,8 @@ Pictures at 1 to 8 steps and at guidance 1, 4 and 8.5: docs/images/tiny-lcm-shee
 
 ## Recipe
 
-`python -m scripts.tiny all --recipe {recipe_name} --bf16`; stages, losses and departures are
-documented in scripts/tiny. By latent consistency distillation (arXiv 2310.04378) of a diffusion model
+`python -m scripts.tiny all --recipe {recipe_name} --bf16` makes such a model in one round; docs/log.md has the
+changes between rounds. Stages, losses and departures are documented in scripts/tiny. By latent consistency distillation (arXiv 2310.04378) of a diffusion model
 that was trained from nothing, guidance 1 to {guidance} embedded:
 
 {stages}
