@@ -20,14 +20,7 @@ from rocm.models.pipelines import TURBO
 from rocm.runs.adapters import find_adapter
 from rocm.runs.share import export_adapter, push
 from rocm.training.loop import train
-from tests.families import (
-    levels_apart,
-    name_of,
-    our_picture,
-    random_adapter,
-    stock,
-    stock_picture,
-)
+from tests.families import levels_apart, name_of, our_picture, random_adapter, stock, stock_picture
 from tests.hub_server import serving
 
 FAMILIES = ("lcm", "sd+lora", "xl+lora")

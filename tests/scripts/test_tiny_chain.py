@@ -29,11 +29,10 @@ from scripts.tiny.teacher import coefficients
 
 NAMES = ["red apple", *"cat cow egg grapes pear fox owl bread bee fig ox".split()]
 STAGES = ("vae", "clip", "teacher", "guided", "distill", "preference", "judge")
-SMALL = {f"{stage}_updates": 2 for stage in STAGES}
+SMALL = {f"{stage}_updates": 2 for stage in STAGES} | {"num_seeds": 1, "distill_again": 2}
 SMALL |= {f"{stage}_batch": 4 for stage in STAGES if stage != "guided"}
 SMALL |= {"vae_batch": 2, "preference_batch": 8, "judge_batch": 8, "hack_updates": 1}
 SMALL |= {"num_questions": 20, "num_pairs": 4, "num_compared": 8, "num_examined": 16}
-SMALL |= {"num_seeds": 1, "distill_again": 2}
 
 
 def icon(number: int, color: str) -> dict:
@@ -158,6 +157,11 @@ def test_every_stage_runs_and_stock_libraries_load_the_result(
     changes = [f"--set={name}={value}" for name, value in SMALL.items()]
     main(["all", "--npm", str(npm), "--work", str(work), "--assets", str(assets), *changes])
 
+    ends = [
+        UNet2DConditionModel.from_pretrained(work / f"student/unet{n}") for n in ("", "-2", "-4")
+    ]
+    mean, first, second = (unet.conv_in.weight for unet in ends)
+    torch.testing.assert_close(mean, (first + second) / 2)
     pipeline = LatentConsistencyModelPipeline.from_pretrained(assets / "tiny-lcm")
     assert pipeline("a glossy emoji of a red apple").images[0].size == (64, 64)
     assert StableDiffusionPipeline.from_pretrained(tmp_path / "tiny-teacher").unet

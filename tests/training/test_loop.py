@@ -261,6 +261,8 @@ def test_a_loss_that_is_not_finite_keeps_the_last_good_checkpoint(new_run, monke
 
     def broken(images: torch.Tensor) -> torch.Tensor:
         calls.append(1)
+        if len(calls) > 5:
+            run.request("stop")  # as the launcher of several processes does
         return images.flatten(1).mean(1) * (torch.nan if len(calls) > 5 else 1.0)
 
     monkeypatch.setitem(load.PIXEL_REWARDS, "broken", broken)
@@ -272,6 +274,7 @@ def test_a_loss_that_is_not_finite_keeps_the_last_good_checkpoint(new_run, monke
     assert "Lower learning_rate" in status.error
     assert [row["step"] for row in run.metrics()] == [0, 1, 2]
     assert all(torch.isfinite(weights).all() for weights in adapter(run).values())
+    assert not (run.path / "control" / "stop").exists(), "it would end the next attempt"
 
 
 @pytest.mark.parametrize(("scale_after", "num_updates"), [(1024, 3), (0.5, 0)])
