@@ -11,14 +11,12 @@ small because Adam follows a large penalty at once and a reward, with its noise,
 swings drives the KL in within few updates and takes tens to let it out. Beta stays within a factor
 of 100 of beta_0.
 
-.. math:: R \approx a \sqrt{D} \;\Rightarrow\; D^* = \Big(\frac{a}{2 p}\Big)^2, \quad
-          \beta_0 = \frac{a}{2 \sqrt{D^*}} \cdot \frac{D}{P}
+.. math:: R \approx a \sqrt{D} \;\Rightarrow\; \beta_0 = \frac{a}{2 \sqrt{D^*}} \cdot \frac{D}{P}
 
-The reward has risen by R at a joint KL of D; R - p D is largest at D* for a price p per nat, and
-D / P turns nats into the divergence P that trains. A budget that is given needs no price: a start
-without a penalty measures a. Otherwise training begins at beta = p D / P, and D* follows from p at
-every look. A reward times ten gives a beta times ten, and so the same updates. Ours; not given in
-the paper.
+The reward has risen by R at a joint KL of D after a start without a penalty, and D / P turns nats
+into the divergence P that trains. Without a budget there is a price p per nat instead, and beta
+is p D / P: no controller, the same weight in nats whatever divergence trains. A reward times ten
+gives a beta times ten, and so the same updates. Ours; not given in the paper.
 """
 
 import math
@@ -40,11 +38,10 @@ BESIDE, SWING, NUM_SWINGS = 0.2, 0.4, 3  # of e
 class Budget:
     """The state of the controller between two updates; plain numbers.
 
-    `target` is D* in nats, 0 until it is known; `price` is p, 0 if the budget is given or final;
-    `beta0` is 0 during the start.
+    Either `target`, D* in nats, or `price`, p, is above 0; `beta0` is 0 during the start.
     """
 
-    target: float
+    target: float = 0.0
     price: float = 0.0
     beta0: float = 0.0
     nats: float = 0.0  # m
@@ -58,8 +55,10 @@ class Budget:
     @property
     def beta(self) -> float:
         """The weight of the divergence in the next update."""
-        if not self.beta0:
+        if self.price:
             return self.price * self.nats / self.divergence if self.divergence > 0 else 0.0
+        if not self.beta0:
+            return 0.0
         return self.beta0 * math.exp(_limited(PROPORTIONAL * self.error + self.integral))
 
     @property
@@ -70,12 +69,9 @@ class Budget:
 
 
 def aimed(budget: Budget, rise: float) -> Budget:
-    """The controller after a look at which the reward stood `rise` > 0 above the base model."""
-    target = budget.target
-    if budget.price:
-        target = (rise / (2 * budget.price)) ** 2 / budget.nats
-    beta0 = rise / (2 * math.sqrt(budget.nats * target)) * budget.nats / budget.divergence
-    return replace(budget, target=target, beta0=budget.beta0 or beta0)
+    """The controller once the start is over, with the reward `rise` > 0 above the base model."""
+    slope = rise / (2 * math.sqrt(budget.nats * budget.target))
+    return replace(budget, beta0=slope * budget.nats / budget.divergence)
 
 
 def followed(budget: Budget, nats: float, divergence: float) -> Budget:

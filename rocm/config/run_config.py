@@ -63,7 +63,7 @@ class RunConfig(
 
     @property
     def is_judge_steering(self) -> bool:
-        """Whether the judge chooses the budget of the KL, and is not held out any more."""
+        """Whether the judge raises beta and chooses the strength, and is not held out any more."""
         return self.beta == AUTO and not self.kl_budget
 
     @property

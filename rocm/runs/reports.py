@@ -66,7 +66,7 @@ class RunFeed:
     resumed: list[float]  # Unix times at which the run was resumed
     warnings: list[dict[str, Any]]  # events with `step`, `warning` (the kind) and `message`
     base_scores: dict[str, dict[str, float]]  # `mean` and `deviation` by tracked reward
-    is_judge_steering: bool  # the judge is not held out, but chooses the budget of beta
+    is_judge_steering: bool  # the judge is not held out: it raises beta
 
 
 @dataclass

@@ -14,8 +14,7 @@ State = dict[str, Any]
 class BetaControl:
     """Controller and ratchet.
 
-    `clean` is the learner's state at which the judge stood best so far, `clean_rise` its reward
-    above the base model and `clean_budget` the controller's state then; None if no judge steers.
+    `clean` is the learner's state at which the judge stood best so far, None if no judge steers.
     `strength` is the factor of the adapter's update that the judge chose at the end. `said` are
     kinds of sentences that were told.
     """
@@ -24,13 +23,11 @@ class BetaControl:
     watch: Watch = field(default_factory=Watch)
     clean: State | None = None
     clean_step: int = 0
-    clean_rise: float = 0.0
-    clean_budget: Budget | None = None
     strength: float = 1.0
     said: list[str] = field(default_factory=list)
 
     def follow(self, row: dict[str, Any]) -> dict[str, float]:
-        """Take in an update's measurements; returns its `beta` and, once known, `kl_budget`."""
+        """Take in an update's measurements; returns its `beta` and, if given, `kl_budget`."""
         used = {"beta": self.budget.beta}
         if self.budget.target:
             used["kl_budget"] = self.budget.target
@@ -39,23 +36,18 @@ class BetaControl:
 
     def state_dict(self) -> State:
         """Everything as plain data and tensors."""
-        clean = {name: getattr(self, name) for name in ("clean", "clean_step", "clean_rise")}
-        kept = asdict(self.clean_budget) if self.clean_budget else None
-        ended = {"strength": self.strength, "said": list(self.said)}
-        own = {"budget": asdict(self.budget), "watch": asdict(self.watch), "clean_budget": kept}
-        return {**own, **clean, **ended}
+        own = {name: getattr(self, name) for name in ("clean", "clean_step", "strength")}
+        own |= {"budget": asdict(self.budget), "watch": asdict(self.watch)}
+        return {**own, "said": list(self.said)}
 
     def load_state_dict(self, state: State) -> None:
         """Go on from another object's `state_dict`; RunError if an older version wrote it."""
-        if state["clean"] is not None and "clean_rise" not in state:
+        if state.keys() != self.state_dict().keys():
             raise RunError(
-                "This run began with an older version of beta=auto, which chose its budget in "
-                "another way. Train it anew; its checkpoints and adapter stay usable."
+                "This run began with an older version of beta=auto, which chose beta in another "
+                "way. Train it anew; its checkpoints and adapter stay usable."
             )
         self.budget, self.watch = Budget(**state["budget"]), Watch(**state["watch"])
-        kept = state["clean_budget"]
-        self.clean_budget = Budget(**kept) if kept else None
         for name in ("clean", "clean_step", "strength"):
             setattr(self, name, state[name])
-        self.clean_rise = state.get("clean_rise", 0.0)
         self.said = list(state["said"])

@@ -231,7 +231,7 @@ def _learner(
     critic = _critic(config, model)
     learner = Learner(parameters, optimizer, scaler, statistics, critic, control)
     if control is not None and config.is_judge_steering:
-        control.clean, control.clean_budget = learner.snapshot(), control.budget
+        control.clean = learner.snapshot()
     return learner
 
 

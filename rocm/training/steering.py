@@ -1,4 +1,4 @@
-"""`beta: auto`: when a budget of the KL begins, moves, falls back, and what is kept at the end.
+"""`beta: auto`: when a budget of the KL begins, when the judge takes a run back, what is kept.
 
 The controller is `rocm.algorithms.budget`, the test of the judge `rocm.algorithms.sequential`, and
 docs/math.md, "A budget instead of a beta", has the whole procedure with its looks and its ratchet.
@@ -26,7 +26,7 @@ from rocm.training.setup import Setup
 FIRST_LOOK = 2**40  # pictures with such numbers are trained on by no run
 LEAST = 1e-6  # deviation or rise of a reward
 TOLERANCE = 0.05  # of the judge's fall, in its deviations over the base model's pictures
-BACK = 0.25  # of the KL at which the judge fell, if it stood best at the base model
+DEARER = 4.0  # times the price after each step back
 Scores = dict[str, Tensor]
 Scales = Mapping[str, Scale]
 Told = dict[str, str]
@@ -42,7 +42,7 @@ def begin(setup: Setup, deviation: float) -> None:
 
 
 def steer(setup: Setup, scales: Scales, step: int) -> Told:
-    """Begin or move the budget after update `step`; returns what there is to say."""
+    """Begin the budget, or ask the judge, after update `step`; returns what there is to say."""
     return _steered(setup, scales, step)[0]
 
 
@@ -110,11 +110,15 @@ def _is_clear(changes: Tensor) -> bool:
 
 
 def _steered(setup: Setup, scales: Scales, step: int) -> tuple[Told, Scores | None]:
+    """What to say, and the scores of the adapter that stands; none if no judge steers."""
     control, own = _control(setup), None
     told: Told = {}
-    if control.budget.is_start_over or control.clean is not None:
+    if control.clean is not None:
         own, before = look(setup, step), _look_at_clean(setup, step)
-        control.budget, told, own = _moved(setup, scales, step, own, before)
+        if _has_moved(control.budget):
+            own, told = _judged(setup, scales, step, own, before)
+    elif control.budget.is_start_over and _has_moved(control.budget):
+        control.budget = _begun(setup, scales, step)
     kind, sentence = trouble(control.budget)
     if kind and kind not in control.said:
         control.said.append(kind)
@@ -122,66 +126,63 @@ def _steered(setup: Setup, scales: Scales, step: int) -> tuple[Told, Scores | No
     return told, own
 
 
-def _moved(
-    setup: Setup, scales: Scales, step: int, own: Scores, before: Scores
-) -> tuple[Budget, Told, Scores]:
-    """The controller's state, what to say, and the scores of the adapter that stands."""
-    control, judge = _control(setup), setup.config.judge
-    budget, mixture = control.budget, setup.rewards.mixture(scales)
-    if not (budget.nats > 0 and budget.divergence > 0):
-        if budget.num_updates < START_UPDATES:
-            return budget, {}, own
+def _has_moved(budget: Budget) -> bool:
+    """Whether the policy has left the base model; TrainingError if that takes too long."""
+    has_moved = budget.nats > 0 and budget.divergence > 0
+    if not has_moved and budget.num_updates >= START_UPDATES:
         raise TrainingError(
             "beta=auto: after the first updates the policy still equals the base model, so the "
             "divergence has nothing to measure. Raise learning_rate, or take another reward."
         )
-    rises = mixture.combine(own) - mixture.combine(before)
-    rise = control.clean_rise + rises.mean().item()
-    if control.clean is not None:
-        changes = (own[judge] - before[judge]) / scales[judge].deviation
-        control.watch = looked(control.watch, changes.tolist(), TOLERANCE)
-        if control.watch.has_fallen:
-            budget, sentence = _back(setup, changes.mean().item())
-            return budget, {"step-back": sentence}, before
-        if changes.mean() >= 0:
-            control.clean, control.clean_budget = setup.learner.snapshot(), budget
-            control.clean_step, control.clean_rise = step, rise
-            control.watch = renewed(control.watch)
+    return has_moved
+
+
+def _begun(setup: Setup, scales: Scales, step: int) -> Budget:
+    """The controller of a given budget after the start without a penalty."""
+    mixture = setup.rewards.mixture(scales)
+    own = mixture.combine(look(setup, step))
+    with scaled(setup.model.pipeline.unet, 0.0):
+        rises = own - mixture.combine(look(setup, step))
     # A rise that the noise hides is taken to be as large as the noise.
     noise = (rises.std() / len(rises) ** 0.5).item()
-    if budget.price or not budget.beta0:
-        budget = aimed(budget, max(rise, noise, LEAST))
-    return budget, {}, own
+    return aimed(_control(setup).budget, max(rises.mean().item(), noise, LEAST))
 
 
-def _back(setup: Setup, change: float) -> tuple[Budget, str]:
-    """Go on from the clean adapter at its KL; returns the controller's state and the reason."""
+def _judged(
+    setup: Setup, scales: Scales, step: int, own: Scores, before: Scores
+) -> tuple[Scores, Told]:
+    """Keep the adapter as the clean one, go on with it, or go back; `before` is the clean one's."""
+    control, judge = _control(setup), setup.config.judge
+    changes = (own[judge] - before[judge]) / scales[judge].deviation
+    control.watch = looked(control.watch, changes.tolist(), TOLERANCE)
+    if control.watch.has_fallen:
+        return before, {"step-back": _back(setup, changes.mean().item())}
+    if changes.mean() >= 0:
+        control.clean, control.clean_step = setup.learner.snapshot(), step
+        control.watch = renewed(control.watch)
+    return own, {}
+
+
+def _back(setup: Setup, change: float) -> str:
+    """Go on from the clean adapter at a higher price; returns the reason."""
     control = _control(setup)
-    assert control.clean is not None, "there is something to go back to"
-    assert control.clean_budget is not None, "kept together with the adapter"
-    now, clean, watch = control.budget, control.clean_budget, control.watch
-    # The base model's own KL is 0, which is no budget.
-    target = clean.nats or BACK * min(now.nats, now.target or now.nats)
-    beta0 = clean.beta0 or now.beta0 or now.beta
-    control.watch = renewed(watch)
+    assert control.clean is not None, "asked if a judge steers only"
+    evidence = number(control.watch.evidence, 0)
+    control.watch = renewed(control.watch)
+    control.budget = replace(control.budget, price=DEARER * control.budget.price)
     setup.learner.restore(deepcopy(control.clean))
     setup.execution.recorded.clear()  # it holds the optimizer's earlier tensors
-    # The controller starts anew at the clean adapter, whose KL stands still.
-    known = replace(clean, target=target, beta0=beta0, price=0.0)
-    return replace(known, slope=0.0, error=0.0, errors=()), (
+    return (
         f"Stepped back to the adapter after update {control.clean_step}: the judge "
         f"{setup.config.judge} has fallen by {number(-change, 2)} standard deviations on new "
-        f"pictures (evidence {number(watch.evidence, 0)} to 1). Later updates hold the KL at "
-        f"{number(target, 1)} nats."
+        f"pictures (evidence {evidence} to 1). Beta is {DEARER:g} times as large from now on."
     )
 
 
 def _look_at_clean(setup: Setup, step: int) -> Scores:
-    clean, learner = _control(setup).clean, setup.learner
-    if clean is None:  # no judge steers: the start is compared with the base model
-        with scaled(setup.model.pipeline.unet, 0.0):
-            return look(setup, step)
-    with learner.lent(clean["parameters"]):
+    clean = _control(setup).clean
+    assert clean is not None, "asked if a judge steers only"
+    with setup.learner.lent(clean["parameters"]):
         return look(setup, step)
 
 

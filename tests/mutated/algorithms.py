@@ -83,12 +83,12 @@ ddim: guidance reversed | test_chain_is_that_of_diffusers_ddim_with_eta_one_and_
 beta falls where the KL is too large | test_kl_is_close_to_its_budget_after_forty_updates
 - (math.sqrt(nats / budget.target) - 1)
 + (1 - math.sqrt(nats / budget.target))
-beta0 without the divergence's scale | test_a_price_gives_the_budget_at_which_a_fixed_beta_would_end
+beta0 without the divergence's scale | test_kl_is_close_to_its_budget_after_forty_updates
 - * budget.nats / budget.divergence
 + * 1
-budget without its half | test_a_price_gives_the_budget_at_which_a_fixed_beta_would_end
-- (rise / (2 * budget.price)) ** 2
-+ (rise / budget.price) ** 2
+price without the divergence's scale | test_a_price_is_the_same_in_nats_whatever_divergence_trains
+- self.price * self.nats / self.divergence
++ self.price
 @ rocm/algorithms/sequential.py, tests/algorithms/test_sequential.py
 a rise taken for a fall | test_a_fall_is_seen_within_a_few_looks
 - [-change - tolerance
