@@ -1,7 +1,7 @@
 """`beta: auto`: when a budget of the KL begins, when the judge takes a run back, what is kept.
 
 The controller is `rocm.algorithms.budget`, the test of the judge `rocm.algorithms.sequential`, and
-docs/math.md, "A budget instead of a beta", has the whole procedure with its looks and its ratchet.
+docs/math.md, "Beta by itself", has the whole procedure with its looks and its ratchet.
 Every process does the same with the same figures.
 """
 
