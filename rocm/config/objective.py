@@ -51,8 +51,8 @@ class ObjectiveSettings(BaseModel):
     kl_budget: float = _setting(
         0,
         "If beta is auto: joint KL from the base model in nats to hold, whatever divergence "
-        "trains. 0: each nat has the same price, higher once the judge has fallen, and at the end the "
-        "judge chooses the adapter's strength.",
+        "trains. 0: each nat has the same price, higher once the judge has fallen, and at the end "
+        "the judge chooses the adapter's strength.",
         ge=0,
         le=1e6,
     )
