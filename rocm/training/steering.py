@@ -34,9 +34,14 @@ Told = dict[str, str]
 
 
 def begin(setup: Setup, deviation: float) -> None:
-    """Set the price of KL before update 1: the reward's `deviation` over base pictures."""
-    control = _control(setup)
+    """Set the price of KL before update 1: the reward's `deviation` over base pictures.
+
+    Advantages within a prompt or a pair have a deviation of about 1, whatever the reward's.
+    """
+    control, method = _control(setup), setup.config.method
     if setup.config.is_judge_steering:
+        if method.is_policy_gradient and method.advantages != "value":
+            deviation = 1.0
         price = PRICE * max(deviation, LEAST) / math.prod(setup.model.latent_shape)
         control.budget = replace(control.budget, price=price)
 

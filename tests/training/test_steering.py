@@ -69,8 +69,9 @@ def test_a_steered_run_resumes_bit_for_bit(new_run):
     assert_same(broken, straight)
 
 
-def test_while_the_judge_rises_a_nat_has_the_same_price(new_run, world):
-    run = new_run("run", **STEERED, audit="smoothness")
+@pytest.mark.parametrize("settings", [{}, {"algorithm": "rlcm", "standardize": False}])
+def test_while_the_judge_rises_a_nat_has_the_same_price(new_run, world, settings):
+    run = new_run("run", **STEERED, **settings, audit="smoothness")
     world(run, judge=1)
     list(train(run))
     rows = run.metrics()
