@@ -1,5 +1,6 @@
 """The studies that follow a study: a further round of votes, and the last one on test prompts."""
 
+import re
 from typing import Any
 
 from rocm.study.design.prompts import largest_num
@@ -10,13 +11,17 @@ CANDIDATES = 3
 """Pairs that are drawn for each that is picked."""
 MAX_SEEDS = 16
 NOT_PICKED = "not picked for this round"
+ROUND = re.compile(r"(.+), round (\d+)")
 
 
 def next_recipe(recipe: Recipe) -> Recipe:
     """A study like another one, with the next seed and several times its pairs to pick from."""
+    known = ROUND.fullmatch(recipe.title)
+    title = f"{known[1]}, round {int(known[2]) + 1}" if known else f"{recipe.title}, round 2"
     num = min(CANDIDATES * recipe.seeds_per_prompt, MAX_SEEDS)
     prompts = recipe.prompts.model_dump() | {"split": "training"}
-    return _changed(recipe, seed=recipe.seed + 1, seeds_per_prompt=num, prompts=prompts)
+    drawn = {"seeds_per_prompt": num, "prompts": prompts}
+    return _changed(recipe, title=title[-200:], seed=recipe.seed + 1, **drawn)
 
 
 def last_recipe(
