@@ -16,18 +16,12 @@ pytest.importorskip("resvg_py", reason="scripts/tiny/requirements.txt is not ins
 from diffusers import LatentConsistencyModelPipeline, StableDiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPModel, CLIPTokenizer, VisionTextDualEncoderModel
 
-from scripts.tiny import sheets
+from scripts.tiny import guided, sheets
 from scripts.tiny.__main__ import main
 from scripts.tiny.compact import compact
 from scripts.tiny.distill import ddim_step, grid_times, points_above
 from scripts.tiny.emoji import make_dataset
-from scripts.tiny.guided import (
-    GUIDANCE_WIDTH,
-    clean_and_noise,
-    guided_clean,
-    guided_velocity,
-    noised,
-)
+from scripts.tiny.guided import GUIDANCE_WIDTH, guided_clean, noised
 from scripts.tiny.loop import Slice, train
 from scripts.tiny.pictures import load_drawings, on_ground
 from scripts.tiny.recipe import Recipe
@@ -110,23 +104,20 @@ def test_guidance_one_is_the_conditional_estimate_and_strong_guidance_keeps_its_
     conditional, unconditional = torch.randn(2, 3, 4, 16, 16).unbind()
     same = guided_clean(conditional, unconditional, torch.ones(3))
     torch.testing.assert_close(same, conditional)
-    guided = guided_clean(conditional, unconditional, torch.full((3,), 9.0))
+    strong = guided_clean(conditional, unconditional, torch.full((3,), 9.0))
     plain = unconditional + 9 * (conditional - unconditional)
-    assert guided.std() < 0.4 * plain.std()
+    assert strong.std() < 0.4 * plain.std()
 
 
 def test_the_guided_velocity_is_that_of_the_guided_clean_estimate():
-    states, conditional, unconditional = torch.randn(3, 2, 4, 16, 16).unbind()
-    times, both = torch.tensor([999, 259]), torch.cat([conditional, unconditional])
-
-    def teacher(*_):
-        return SimpleNamespace(sample=both)
-
+    states, *both = torch.randn(3, 2, 4, 16, 16).unbind()
+    times, answer = torch.tensor([999, 259]), SimpleNamespace(sample=torch.cat(both))
     for scale, own in ((1.0, 1.0), (8.5, 4.0)):  # of the pipeline and of the teacher
-        velocity = guided_velocity(teacher, states, times, None, torch.full((2,), scale))
-        parts = (clean_and_noise(one, states, times)[0] for one in (conditional, unconditional))
+        scales = torch.full((2,), scale)
+        velocity = guided.guided_velocity(lambda *_: answer, states, times, None, scales)
+        parts = (guided.clean_and_noise(one, states, times)[0] for one in both)
         expected = guided_clean(*parts, torch.full((2,), own))
-        found = clean_and_noise(velocity, states, times)[0]
+        found = guided.clean_and_noise(velocity, states, times)[0]
         torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
 
 
