@@ -132,7 +132,8 @@ def chart(runs: Runs, path: Path) -> None:
     for axis, (name, label) in zip(axes, MEASURES.items(), strict=True):
         changes = {key: change(run, name).mean for key, run in runs.items()}
         means = [mean(v for (beta, _), v in changes.items() if beta == own) for own in betas]
-        axis.plot(range(len(betas)), means, "-", color="#1d4ed8")
+        fixed = int(betas[0] == AUTO)  # where the line begins
+        axis.plot(range(fixed, len(betas)), means[fixed:], "-", color="#1d4ed8")
         places = [betas.index(beta) for beta, _ in changes]
         axis.plot(places, list(changes.values()), "o", ms=4, color="#1d4ed8", alpha=0.5)
         axis.axhline(0, color="black", lw=0.6)
