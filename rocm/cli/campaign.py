@@ -37,7 +37,7 @@ from rocm.study.design.recipe import Recipe
 from rocm.study.design.rounds import last_recipe
 from rocm.study.report.cells import percent, span
 from rocm.study.report.document import Block, Heading, Paragraph, TextTable, to_html
-from rocm.study.report.loop import ROCM, arm_settings, last_study, loop_of
+from rocm.study.report.loop import ROCM, WEAK, arm_settings, last_study, loop_of
 from rocm.study.report.stored import study_report
 from rocm.study.statistics.agreement import Share
 from rocm.study.statistics.score_intervals import ScoreInterval
@@ -185,7 +185,7 @@ def _cell(
     refused = {kind: is_refused(at, null_votes(lesson, kind, seed), PARTS) for kind in NULLS}
     before, after = [], []
     if (rewards_folder(at.home) / name / RECORD).is_file():
-        settings = {"reward": PREFIX + name, "beta": "auto", "seed": seed, **plan.settings}
+        settings = {"reward": PREFIX + name, "seed": seed, **WEAK, **plan.settings}
         run = _trained(at.home / "runs" / name, ROCM, settings, say)
         before, after = (run.scores(step)[TASTE] for step in (0, run.config().num_steps))
     accuracy = learned.accuracy.share or 0.0
