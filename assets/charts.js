@@ -139,10 +139,10 @@ function areStandardized() {
   return all.some(data => judging(data).length > 1) && all.every(data => judging(data).every(name => baseOf(data, name)));
 }
 
-function judges(data, label, color, dash0) {
+function judges(data, label, color, dashes = DASHES) {
   const values = areStandardized() ? standardized : series;
   return judging(data).flatMap((name, i) => line(values(data, name), label ? `${label}: ${plain(name)}` : plain(name),
-    color, 'reward', {mode: 'lines+markers', dash: dash0 ?? DASHES[i], yaxis: 'y2'}));
+    color, 'reward', {mode: 'lines+markers', dash: dashes[i], yaxis: 'y2'}));
 }
 
 function rewardOfOne(data) {
@@ -159,7 +159,7 @@ function rewardOfOne(data) {
 }
 
 function rewardOfMany(data, label, color) {
-  const dashed = judges(data, label, color, 'dash').map(trace => ({...trace, showlegend: false}));
+  const dashed = judges(data, label, color, ['dash', 'dot']).map(trace => ({...trace, showlegend: false}));
   return [...trend(series(data, 'reward'), label, color, 'reward'), ...dashed];
 }
 
@@ -215,10 +215,10 @@ function titleOf(panel) {
 }
 
 function rightTitle(panel) {
-  if (panel === 'divergence') return 'KL and budget in nats, beta';
-  // A judge that chose the budget of beta is not held out; the audit is.
+  if (panel === 'divergence') return names(held.get(shown[0].id), 'kl_budget').length ? 'KL and budget in nats, beta' : 'KL in nats, beta';
+  // A judge that steers is not held out; the audit is.
   const steers = shown.some(run => held.get(run.id)?.info.is_judge_steering);
-  if (areStandardized()) return shown.length > 1 ? 'judge, audit (dashed), base SD' : 'judge, audit (base SD)';
+  if (areStandardized()) return shown.length > 1 ? 'judge (dashed), audit (dotted), base SD' : 'judge, audit (base SD)';
   return shown.length > 1 ? `judge (${steers ? '' : 'held out, '}dashed)` : steers ? 'judge (steers beta), audit' : 'judge (held out)';
 }
 
@@ -255,7 +255,8 @@ function layoutOf(panel, data) {
     const right = scaleOf(data.filter(trace => trace.yaxis === 'y2'));
     layout.margin.r = rightMargin;
     layout.yaxis2 = {...layout.yaxis, type: right.type, overlaying: 'y', side: 'right', showgrid: false, tickmode: 'auto',
-      title: {text: rightTitle(panel) + right.words, standoff: 6}};
+      title: {text: rightTitle(panel) + right.words, standoff: 6},
+      ...(panel === 'reward' && areStandardized() ? {autorangeoptions: {include: [-0.1, 0.1]}} : {})};
   }
   return layout;
 }
@@ -268,9 +269,11 @@ function marks(panel) {
   for (const warning of data.info.warnings) {
     const place = {xref: 'x', yref: 'paper', x: x[data.columns.step.indexOf(warning.step)]};
     if (place.x === undefined) continue;
+    const same = annotations.find(other => other.x === place.x);
+    if (same) { same.text += ', ' + warning.warning; same.hovertext += ' ' + warning.message; continue; }
     shapes.push({...place, type: 'line', x0: place.x, x1: place.x, y0: 0, y1: 1, line: {color, width: 1.5, dash: 'dot'}});
     annotations.push({...place, text: '\u25B2 ' + warning.warning, hovertext: warning.message, showarrow: false, textangle: -90,
-      xanchor: 'right', y: 0.98 - 0.3 * annotations.filter(other => other.x === place.x).length, yanchor: 'top', font: {color, size: 11}, bgcolor: ground + 'b0'});
+      xanchor: 'right', y: 0.98, yanchor: 'top', font: {color, size: 11}, bgcolor: ground + 'b0'});
   }
   return {shapes, annotations};
 }

@@ -129,7 +129,7 @@ def _closing_line(run: RunDir, seconds: float) -> str:
     status = run.status()
     rows = [row for row in run.metrics() if "eval/reward" in row]
     first, last = rows[0], rows[-1]
-    # A judge that chose beta's budget is not held out.
+    # A judge that steers is not held out.
     words = "judge/" if run.config().is_judge_steering else "heldout/"
     changes = [
         f"{name.replace('heldout/', words)} {_figure(first[name])} -> {_figure(last[name])}"

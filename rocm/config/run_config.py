@@ -124,8 +124,8 @@ class RunConfig(
             )
         if self.is_judge_steering and not self.judge:
             raise ValueError(
-                "beta=auto without a judge does not know how far to go. Set kl_budget, in nats, or "
-                "a judge."
+                "beta=auto needs a judge, which takes a run back that gets worse. Set judge, or "
+                "kl_budget in nats."
             )
         if self.kl_budget and self.beta != AUTO:
             raise ValueError(f"kl_budget={self.kl_budget:g} needs beta=auto. Set that, or 0.")
@@ -217,6 +217,8 @@ def _sentences(error: ValidationError) -> dict[str, str]:
             continue
         name = str(problem["loc"][0])
         allowed = message[0].lower() + message[1:]
+        if name == "beta":
+            allowed = "give a number from 0 to 10000, or auto"
         given = f"{name}={SHORT.repr(problem['input'])}"
         if problem["input"] is None:
             given = f"{name} without a value"

@@ -8,11 +8,11 @@ from dataclasses import asdict
 
 from rocm.algorithms.intervals import Interval
 from rocm.evaluation.table import ComparisonTable
-from rocm.storage.numbers import plus_minus, signed
+from rocm.storage.numbers import plus_minus, quantity, signed
 
 NOTE = (
-    "Mean \N{PLUS-MINUS SIGN} half of its 95 % interval over {num_prompts} prompts, {num_seeds} "
-    "seeds each; below: paired difference to base. * trained on this reward, {judge} held out."
+    "Mean \N{PLUS-MINUS SIGN} half of its 95 % interval over {num_prompts} prompts, {seeds} "
+    "each; below: paired difference to base. * trained on this reward, {judge} held out."
 )
 # Decimals of a measure; rewards have three.
 DECIMALS = {"kl_nats": 1, "color_entropy": 2, "aesthetic": 2, "pickscore": 2}
@@ -112,7 +112,6 @@ def _latex(text: str) -> str:
 
 
 def _note(table: ComparisonTable) -> str:
-    note = NOTE.format(
-        num_prompts=table.num_prompts, num_seeds=table.num_seeds, judge=table.judge or "nothing"
-    )
+    seeds, judge = quantity(table.num_seeds, "seed"), table.judge or "nothing"
+    note = NOTE.format(num_prompts=table.num_prompts, seeds=seeds, judge=judge)
     return table.unfinished + note + table.computed

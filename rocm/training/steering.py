@@ -1,4 +1,4 @@
-"""`beta: auto`: when a budget of the KL begins, when the judge takes a run back, what is kept.
+"""`beta: auto`: what a nat costs, when the judge takes a run back, and what is kept at the end.
 
 The controller is `rocm.algorithms.budget`, the test of the judge `rocm.algorithms.sequential`, and
 docs/math.md, "Beta by itself", has the whole procedure with its looks and its ratchet.
@@ -76,10 +76,12 @@ def finish(setup: Setup, scales: Scales, step: int) -> Told:
 
 
 def _judged_strengths(setup: Setup, scales: Scales, step: int, own: Scores) -> dict[float, Tensor]:
-    """The judge's scores (P,) by strength of the adapter; all of them if a half is better."""
+    """The judge's scores (P,) by strength of the adapter; all of them if a lower one is better."""
     judge, unet = setup.config.judge, setup.model.pipeline.unet
     judged = {1.0: own[judge] / scales[judge].deviation}
-    for strengths in ((0.5,), (0.25, 0.75)):
+    # An adapter that the judge never liked is compared with the base model too.
+    first = (0.5,) if _control(setup).clean_step else (0.5, 0.0)
+    for strengths in (first, (0.25, 0.75)):
         for strength in strengths:
             with scaled(unet, strength):
                 judged[strength] = look(setup, step)[judge] / scales[judge].deviation
@@ -161,14 +163,14 @@ def _judged(
     changes = (own[judge] - before[judge]) / scales[judge].deviation
     control.watch = looked(control.watch, changes.tolist(), TOLERANCE)
     if control.watch.has_fallen:
-        return before, {"step-back": _back(setup, changes.mean().item())}
+        return before, {"step-back": _back(setup, step, changes.mean().item())}
     if changes.mean() >= 0:
         control.clean, control.clean_step = setup.learner.snapshot(), step
         control.watch = renewed(control.watch)
     return own, {}
 
 
-def _back(setup: Setup, change: float) -> str:
+def _back(setup: Setup, step: int, change: float) -> str:
     """Go on from the clean adapter at a higher price; returns the reason."""
     control = _control(setup)
     assert control.clean is not None, "asked if a judge steers only"
@@ -177,10 +179,14 @@ def _back(setup: Setup, change: float) -> str:
     control.budget = replace(control.budget, price=DEARER * control.budget.price)
     setup.learner.restore(deepcopy(control.clean))
     setup.execution.recorded.clear()  # it holds the optimizer's earlier tensors
+    num = control.clean_step
+    place = f"the adapter after update {num}" if num else "the base model"
+    later = f" Beta is {DEARER:g} times as large from now on."
     return (
-        f"Stepped back to the adapter after update {control.clean_step}: the judge "
-        f"{setup.config.judge} has fallen by {number(-change, 2)} standard deviations on new "
-        f"pictures (evidence {evidence} to 1). Beta is {DEARER:g} times as large from now on."
+        f"Stepped back to {place}: the judge {setup.config.judge} has fallen by "
+        f"{number(-change, 2)} standard deviations on new pictures (evidence {evidence} to 1)."
+        + later
+        * (step < setup.config.num_steps)
     )
 
 

@@ -4,7 +4,7 @@ from rocm.algorithms.intervals import paired_difference
 from rocm.evaluation.metrics import Evaluation
 from rocm.storage.numbers import number
 
-HACKING_FALL = 1.0
+HACKING_FALL = 0.25  # standard deviations
 COLLAPSE_SHARE = 0.5
 SATURATION_RISE = 0.25
 
@@ -12,7 +12,7 @@ SATURATION_RISE = 0.25
 def warnings(start: Evaluation, now: Evaluation, judge: str, reward_gain: float) -> dict[str, str]:
     """A sentence by kind of the warnings that hold at an evaluation.
 
-    `hacking`: the judge's paired 95 % interval lies more than one standard deviation (at step 0)
+    `hacking`: the judge's paired 95 % interval lies more than `HACKING_FALL` deviations (at step 0)
     below step 0, while the trained reward rose by `reward_gain`. `collapse`: diversity below half
     of step 0's. `saturation`: the share of channel values at an end of the range rose by more than
     0.25.

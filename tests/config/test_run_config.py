@@ -51,7 +51,7 @@ def test_overrides_win_and_text_becomes_numbers():
     ("settings", "sentence"),
     [
         ({"backprop": "last_k", "backprop_steps": 5}, "backprop_steps=5 is more than"),
-        ({"beta": "auto", "judge": ""}, "Set kl_budget, in nats, or a judge"),
+        ({"beta": "auto", "judge": ""}, "Set judge, or kl_budget in nats"),
         ({"beta": "auto", "judge": "tiny-clip", "audit": "tiny-clip"}, "audit=tiny-clip is the"),
         ({"beta": 1, "kl_budget": 5}, "kl_budget=5 needs beta=auto"),
         ({"beta": "often"}, "beta='often' is not allowed"),
@@ -61,7 +61,10 @@ def test_overrides_win_and_text_becomes_numbers():
         ({"algorithm": "rlcm", "num_inference_steps": 1}, "no step whose noise reaches"),
         ({"algorithm": "rlcm", "prompt_window": 8}, "prompt_min_count=16 is more than"),
         ({"num_steps": 2.5}, "num_steps=2.5 is not allowed"),
-        ({"beta": None}, "beta without a value is not allowed: input should be a valid number"),
+        (
+            {"beta": None},
+            "beta without a value is not allowed: give a number from 0 to 10000, or auto",
+        ),
     ],
 )
 def test_settings_that_contradict_are_refused(settings, sentence):

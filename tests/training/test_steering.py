@@ -97,10 +97,10 @@ def test_a_judge_that_falls_takes_the_run_back_and_its_strength_down(new_run, wo
     before, after = (rows[step]["beta"] for step in (back[0], back[0] + 1))
     assert after == pytest.approx(DEARER * before, rel=1e-2)
     assert {"nothing-to-gain", "turned-down"} <= set(warned(run))
-    assert run.events()[-1]["strength"] == 0.25
+    assert run.events()[-1]["strength"] == 0
     kept, last = adapter(run), load_file(run.checkpoint_dir(16) / WEIGHTS)
     for key, value in last.items():
-        factor = 0.25 if "lora_B" in key or "lora.up" in key else 1
+        factor = 0 if "lora_B" in key or "lora.up" in key else 1
         torch.testing.assert_close(kept[key], factor * value)
 
 

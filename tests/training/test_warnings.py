@@ -15,9 +15,9 @@ def evaluation(judge: float = 0.0, diversity: float = 0.4, at_limit: float = 0.1
     ("now", "gain", "expected"),
     [
         (evaluation(), 1.0, set()),
-        (evaluation(judge=-0.062), 1.0, {"hacking"}),
-        (evaluation(judge=-0.058), 1.0, set()),
-        (evaluation(judge=-0.062), -1.0, set()),
+        (evaluation(judge=-0.016), 1.0, {"hacking"}),
+        (evaluation(judge=-0.014), 1.0, set()),
+        (evaluation(judge=-0.016), -1.0, set()),
         (evaluation(judge=0.05), 1.0, set()),
         (evaluation(diversity=0.19), 1.0, {"collapse"}),
         (evaluation(diversity=0.21), 1.0, set()),

@@ -81,7 +81,7 @@ def reproduce(plan: Plan, folder: Path, say: Say, afar: Afar | None = None) -> P
     """
     make_folder(folder)
     tuning = plan.tuning()
-    # Tuning does not change how many runs there are, except that equal runs are trained once.
+    # A guess: how many runs are equal, and so trained once, depends on the rates that are chosen.
     first = {job.method.key: job.config.learning_rate for job in reversed(tuning)}
     expected = len({job.name for job in [*tuning, *plan.results(first)]})
     progress = _Progress(say, expected, afar)
@@ -89,6 +89,7 @@ def reproduce(plan: Plan, folder: Path, say: Say, afar: Afar | None = None) -> P
     measures = list(plan.budget)
     chosen = results.best_learning_rates(plan, _ends(runs, plan, measures[-1]))
     jobs = plan.results(chosen)
+    progress.expect(len({job.name for job in [*tuning, *jobs]}))
     runs |= progress.run_all(jobs, plan, folder)
     ends = {measure: _ends(runs, plan, measure) for measure in measures}
     findings = _findings(plan, chosen, jobs, runs, ends)
@@ -103,6 +104,9 @@ class _Progress:
         self._say, self._num_jobs, self._afar = say, num_jobs, afar
         self._done: set[str] = set()
         self._seconds: list[float] = []
+
+    def expect(self, num_jobs: int) -> None:
+        self._num_jobs = num_jobs
 
     def run_all(self, jobs: list[Job], plan: Plan, folder: Path) -> dict[str, RunDir]:
         runs = {job.name: RunDir(folder / job.name) for job in jobs}

@@ -95,7 +95,7 @@ def outcome(votes: Votes, comparison: str, question: str) -> Outcome:
 
 def _missing(votes: Votes, table: VoteTable | None) -> str:
     if table is None:
-        return "No votes yet."
+        return "No votes that count."
     if min(table.counts.shape) < 2:
         return "No interval: it needs votes on at least two prompts and by at least two raters."
     return "No interval: the votes are all the same, and so do not show how they vary."
