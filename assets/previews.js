@@ -55,7 +55,9 @@ function fill([before, ...after], shown) {
       put(pair.children[k + 1], isFirst ? undefined : same(after[k]), shown.length > 1 ? `${run.label}, ${words}` : words);
     });
     card.querySelector('figcaption').textContent = picture.prompt;
-    card.querySelector('.scores').textContent = scores(same(before), picture);
+    const lines = shown.map((run, k) => [run.label, same(after[k])]).filter(([, own]) => own)
+      .map(([label, own]) => (shown.length > 1 ? `${label}: ` : '') + scores(same(before), own));
+    card.querySelector('.scores').textContent = lines.join('\n');
   });
 }
 
