@@ -56,10 +56,10 @@ def test_the_demo_study_from_one_click_to_a_voting_page(visit):
     expect(page.locator("#study_pairs figure")).to_have_count(24)
     expect(page.locator("#study_pairs")).not_to_contain_text("rocm")
     first = page.locator("#study_pairs img").first
-    expect(first).to_have_js_property("complete", True)
-    assert first.evaluate("image => image.naturalWidth") > 0
+    expect(first).not_to_have_js_property("naturalWidth", 0)
 
-    page.locator("#study_pairs button[data-pair]").first.click()
+    if not page.locator("#study_pairs .struck").count():  # an attempt before this one may have
+        page.locator("#study_pairs button[data-pair]").first.click()
     expect(page.locator("#study_pairs .struck small").last).to_have_text(re.compile("^Excluded: "))
     expect(page.locator("#study_state .facts")).to_contain_text("59 pairs")
     expect(page.locator("#study_cost_words")).to_contain_text("59 pairs in 3 comparisons")
