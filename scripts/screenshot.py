@@ -102,8 +102,9 @@ def photograph_results(page: Page) -> None:
     """Charts of both runs on top of each other, and the previews half-way."""
     page.wait_for_function("document.querySelectorAll('#runs .badge.finished').length === 2")
     page.locator("#runs tbody tr:not(.chosen) input").first.check()
-    page.locator("#steps_chart").scroll_into_view_if_needed()  # it is drawn once it is seen
-    page.wait_for_timeout(3000)
+    for chart in ("#reward_chart", "#steps_chart"):  # a chart is drawn while it is seen
+        page.locator(chart).scroll_into_view_if_needed()
+        page.wait_for_timeout(3000)
     page.mouse.move(0, 0)
     save(page.locator("#charts").screenshot(), "tour-compare.webp")
     page.locator("#runs tbody tr:not(.chosen) input").first.uncheck()
