@@ -45,7 +45,7 @@ class ObjectiveSettings(BaseModel):
         0.1,
         "Weight of the divergence from the base model. A larger beta keeps pictures closer to the "
         "base model; 0 disables the divergence and invites reward hacking. Its scale depends on "
-        "reduction. auto: a price per nat, or held by kl_budget.",
+        "reduction. auto: the same price for every nat, or whatever holds kl_budget.",
         basic=True,
     )
     kl_budget: float = _setting(
