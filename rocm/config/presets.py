@@ -17,6 +17,7 @@ from rocm.storage.paths import ROOT
 EXPECTED = "Expected lines like 'beta: 0.1'."
 PRESETS = ROOT / "presets"
 FAMILIES = PRESETS / "families"
+FIRST_PRESET = "tiny-rocm-kl"
 HARDWARE = PRESETS / "hardware"
 VARIANTS = "variants"
 # What a shipped preset's name begins with, and its group; the first that fits. The page has the
@@ -31,8 +32,9 @@ GROUPS = {
 
 
 def preset_names() -> list[str]:
-    """Names of the shipped presets: those with a file of their own by name, then the families'."""
-    return sorted(path.stem for path in PRESETS.glob("*.yaml")) + list(family_presets())
+    """Names of the shipped presets: `FIRST_PRESET`, others with a file by name, the families'."""
+    own = sorted({path.stem for path in PRESETS.glob("*.yaml")} - {FIRST_PRESET})
+    return [FIRST_PRESET, *own, *family_presets()]
 
 
 def preset_groups() -> dict[str, list[str]]:

@@ -36,6 +36,13 @@ class OptimizerSettings(BaseModel):
         gt=0,
         le=1,
     )
+    lr_end_factor: float = optimizer(
+        1.0,
+        "Factor to which the learning rate falls evenly over the run (RLCM: 2/3). A larger factor "
+        "learns more and ends less steadily; 1 is a constant rate.",
+        ge=0,
+        le=1,
+    )
     adam_beta1: float = optimizer(
         0.9, "AdamW's first beta (SPO default, not the paper's).", ge=0, lt=1
     )

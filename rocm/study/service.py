@@ -21,7 +21,7 @@ from rocm.study.design.build import DRAWN_ELSEWHERE, is_drawn_elsewhere
 from rocm.study.design.cost import StudyCost
 from rocm.study.design.recipe import Recipe
 from rocm.study.report.progress import StudyProgress, study_progress
-from rocm.study.report.stored import Widths, num_flagged, widths
+from rocm.study.report.stored import Widths, watched_raters, widths
 from rocm.study.statistics.power import NUM_SIMULATIONS, Power, power
 from rocm.study.statistics.simulate import Design, Utility
 from rocm.study.store.backup import Backup, NoBackup
@@ -50,7 +50,7 @@ class StudyDetails(StudyStatus):
     """A study as the page shows it."""
 
     build: BuildStatus | None  # its build, if there is one in this app
-    num_flagged: int | None  # flagged raters; None for a draft
+    watched: tuple[int, int] | None  # flagged and excluded raters; None for a draft
     num_invited: int  # invitations; from the first one on, nobody else can take part
     backup: str  # state of the backup in words; empty without one
 
@@ -78,7 +78,7 @@ class Studies:
         self.builds = Builds(home, store, queue)
         self.bin = DraftBin(home, store)
         self._lock = Lock()
-        self._flags: dict[str, tuple[int, int]] = {}
+        self._watched_at: dict[str, tuple[int, tuple[int, int]]] = {}
         self._packed: TemporaryDirectory[str] | None = None
 
     def statuses(self) -> list[StudyStatus]:
@@ -113,20 +113,20 @@ class Studies:
         return StudyDetails(
             **vars(status),
             build=self.builds.status(study_id),
-            num_flagged=self._num_flagged(status) if is_frozen else None,
+            watched=self._watched(status) if is_frozen else None,
             num_invited=len(invited(self.store, study_id)),
             backup=self._backup_words(),
         )
 
-    def _num_flagged(self, status: StudyStatus) -> int:
+    def _watched(self, status: StudyStatus) -> tuple[int, int]:
         """Counted again once there are a tenth more votes, so that a poll stays cheap."""
         study_id, num_votes = status.info.study_id, status.progress.num_votes
         with self._lock:
-            counted_at, num = self._flags.get(study_id, (-1, 0))
+            counted_at, nums = self._watched_at.get(study_id, (-1, (0, 0)))
             if counted_at < 0 or num_votes > counted_at + max(10, counted_at // 10):
-                num = num_flagged(self.store, study_id)
-                self._flags[study_id] = (num_votes, num)
-            return num
+                nums = watched_raters(self.store, study_id)
+                self._watched_at[study_id] = (num_votes, nums)
+            return nums
 
     def pairs(self, study_id: str, kind: str, page: int) -> tuple[list[PairRow], int]:
         """At most `PER_PAGE` pairs of a kind of `KINDS`, page from 0, and the number of pages."""

@@ -114,6 +114,11 @@ class Learner:
         if self.control is not None:
             self.control.load_state_dict(state["control"])
 
+    def set_learning_rate(self, rate: float) -> None:
+        """Take steps of this learning rate from now on."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+
     def descend(self, max_grad_norm: float) -> float:
         """One optimizer step along gradients scaled down to `max_grad_norm`; returns their norm.
 

@@ -34,6 +34,8 @@ from rocm.training.steering import begin, finish, steer
 from rocm.training.update import update
 from rocm.training.warnings import warnings
 
+Spent = Callable[[], float]
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -56,18 +58,21 @@ class _Session:
     warned: set[str] = field(default_factory=set)
 
 
-def train(run: RunDir, resume: bool = False, ranks: Ranks = ALONE) -> Iterator[Progress]:
+def train(
+    run: RunDir, resume: bool = False, ranks: Ranks = ALONE, spent: Spent | None = None
+) -> Iterator[Progress]:
     """Fine-tune as the run's config.yaml says; yields progress after step 0 and every update.
 
     `resume` continues from the newest checkpoint; rows after it are dropped. `ranks` are processes
-    that share the work; this process leads, others `follow`. Raises `RocmError` with the reason and
-    what to do; the run's state is then `failed`.
+    that share the work; this process leads, others `follow`. `spent` says how much of the run is
+    over, in [0, 1], where that is not its share of `num_steps`. Raises `RocmError` with the reason
+    and what to do; the run's state is then `failed`.
     """
     with run.acquire_lock():
         config = run.config()
         run.write_state("running", num_steps=config.num_steps)
         try:
-            yield from _train(run, resume, ranks)
+            yield from _train(run, resume, ranks, spent)
         except LeaseLost:  # the run is another process's: not a word into it
             raise
         except Exception as error:
@@ -117,7 +122,10 @@ def _load(setup: Setup, run: Path) -> int:
     return load_checkpoint(RunDir(run), setup.learner)
 
 
-def _update(setup: Setup, scales: dict[str, Scale], step: int) -> dict[str, Any]:
+def _update(setup: Setup, scales: dict[str, Scale], step: int, share: float) -> dict[str, Any]:
+    config = setup.config
+    factor = 1 - (1 - config.lr_end_factor) * share
+    setup.learner.set_learning_rate(config.learning_rate * factor)
     return update(setup, setup.rewards.mixture(scales), step)
 
 
@@ -137,7 +145,7 @@ def _together(setup: Setup, order: str, *details: Any) -> Any:
     return ORDERS[order](setup, *details)
 
 
-def _train(run: RunDir, resume: bool, ranks: Ranks) -> Iterator[Progress]:
+def _train(run: RunDir, resume: bool, ranks: Ranks, spent: Spent | None) -> Iterator[Progress]:
     config = run.config()
     measured = list(recall_start(run).scores) if resume else ()
     ranks.gather((config.model_dump(), measured, run.path))
@@ -150,7 +158,8 @@ def _train(run: RunDir, resume: bool, ranks: Ranks) -> Iterator[Progress]:
     while session.step < num_steps:
         if is_over or run.take_control("stop"):
             return _end(session, "stopped")
-        row = _together(setup, "update", session.mixture.scales, session.step + 1)
+        share = spent() if spent else session.step / num_steps
+        row = _together(setup, "update", session.mixture.scales, session.step + 1, share)
         _check(session, row)
         session.step += 1
         sentences = setup.execution.economy.sentences

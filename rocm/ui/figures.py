@@ -102,14 +102,17 @@ def score_figure(outcomes: list[dict[str, Any]], marks: list[str], title: str) -
     names = list(dict.fromkeys(bar["comparison"] for bar in shown))
     questions = list(dict.fromkeys(bar["question"] for bar in shown))
     layout = _layout(f"{title} {names} {questions}", "score of the first arm, %", "")
-    height = 170 + 24 * len(shown) + 16 * len(marks)
+    # The legend is below: on a phone it takes a line for each question, over a title.
+    below = 20 * len(questions)
+    height = 150 + 24 * len(shown) + 16 * len(marks) + below
     at_top = {"x": 0.5, "y": 1, "yanchor": "top", "pad": {"t": 20}}
     at_half = {"x0": 50, "x1": 50, "y0": 0, "y1": 1, "yref": "paper"}
     layout |= {
         "height": height,
         "barmode": "group",
         "title": {"text": "<br>".join([title, *marks]), "font": {"size": 12}, **at_top},
-        "margin": {"l": 10, "r": 14, "t": 70 + 16 * len(marks), "b": 44},
+        "margin": {"l": 10, "r": 14, "t": 50 + 16 * len(marks), "b": 44 + below},
+        "legend": {"orientation": "h", "y": 0, "yref": "container", "yanchor": "bottom"},
         "shapes": [{"type": "line", **at_half, "line": {"color": TEXT, "dash": "dot", "width": 1}}],
         # Touch screens show these buttons all the time, over the title.
         "modebar": {"bgcolor": "rgba(0,0,0,0)", "remove": ["select2d", "lasso2d"]},

@@ -66,10 +66,16 @@ def test_a_run_raises_its_reward_and_leaves_the_whole_contract(new_run):
     assert later == [first, first]
 
 
+def test_the_learning_rate_falls_evenly_towards_its_end(new_run):
+    rows = finish(new_run("run", num_steps=4, lr_end_factor=0.2, learning_rate=0.01))
+    assert [row["lr"] for row in rows[1:]] == pytest.approx([0.01, 0.008, 0.006, 0.004])
+
+
 @pytest.mark.slow
 @each_algorithm
 def test_resumed_equals_straight_through_bit_for_bit(new_run, settings):
-    straight, broken = (new_run(name, num_steps=3, **settings) for name in ("straight", "broken"))
+    settings = {"num_steps": 3, "lr_end_factor": 0.1, **settings}
+    straight, broken = (new_run(name, **settings) for name in ("straight", "broken"))
     finish(straight)
     train_in_two(broken, stop_at=1)
     assert_same(broken, straight)

@@ -1,7 +1,8 @@
 """The runs of the comparison: methods, seeds, tuning, budgets.
 
 Fair by construction: every method gets the same number of tuning runs on the same grid, with seeds
-that no reported run has; every run has the same two budgets. Runs with equal settings are one run.
+that no reported run has; every run has the same two budgets, over which its learning rate falls to
+0. Runs with equal settings are one run.
 """
 
 import hashlib
@@ -14,7 +15,7 @@ from rocm.config import RunConfig
 NUM_SEEDS = 3
 NUM_HEADLINE_SEEDS = 5
 TUNING_SEED = 1000
-LEARNING_RATE_FACTORS = (1.0, 1 / 3)
+LEARNING_RATE_FACTORS = (1.0, 3.0, 1 / 3)
 BETAS = (0.0, 1.5, 3.0, 6.0, 12.0, 24.0)
 SECOND_REWARD = "tiny-clip"
 MANY_UPDATES = 100_000  # the budgets end a run, not its number of updates
@@ -85,7 +86,7 @@ class Plan:
         ]
 
     def learning_rates(self, method: Method) -> list[float]:
-        """The grid of a method: its preset's learning rate, and a third of it unless quick."""
+        """The grid of a method: its preset's learning rate; unless quick, times 3 and 1/3 too."""
         rate = RunConfig.load(method.preset).learning_rate
         return [rate * factor for factor in LEARNING_RATE_FACTORS[: 1 if self.is_quick else None]]
 
@@ -121,7 +122,7 @@ class Plan:
         return self.num_headline_seeds if method.is_headline else self.num_seeds
 
     def _job(self, method: Method, role: str, seed: int, **settings: Any) -> Job:
-        endless = {"num_steps": MANY_UPDATES, "eval_every": MANY_UPDATES}
+        endless = {"num_steps": MANY_UPDATES, "eval_every": MANY_UPDATES, "lr_end_factor": 0.0}
         config = RunConfig.load(
             method.preset, **{**endless, **dict(self.common), **settings, "seed": seed}
         )

@@ -56,6 +56,11 @@ def next_is_last(rows: list[Row], budget: Budget) -> bool:
     )
 
 
+def spent_share(rows: list[Row], budget: Budget) -> float:
+    """How much of a run is over, in [0, 1]: it ends with the budget that lasts longest."""
+    return min([1.0, *(totals(rows, name)[-1] / limit for name, limit in budget.items())])
+
+
 def write_budget(run: RunDir, budget: Budget) -> None:
     """Keep a run's budget beside it, for a trainer elsewhere."""
     write_atomic(run.path / "budget.json", json.dumps(budget))
@@ -68,7 +73,8 @@ def budget_of(run: RunDir) -> Budget:
 
 def spend(run: RunDir, budget: Budget, ranks: Ranks = ALONE) -> Iterator[Progress]:
     """Train a run until its budgets are spent or it is stopped; yields the progress of `train`."""
-    for progress in train(run, bool(run.checkpoints()), ranks):
+    is_resumed = bool(run.checkpoints())
+    for progress in train(run, is_resumed, ranks, lambda: spent_share(run.metrics(), budget)):
         rows = run.metrics()
         if is_spent(rows, budget):
             run.request("stop")

@@ -1,7 +1,7 @@
 """Stored votes, manifest and rewards of a study, handed to the statistics.
 
-`study_report` has all results. `num_flagged` and `widths` may be known before the results: they do
-not tell which arm is ahead.
+`study_report` has all results. `watched_raters` and `widths` may be known before the results: they
+do not tell which arm is ahead.
 """
 
 import json
@@ -173,11 +173,15 @@ class Widths:
     more: float | None  # with additional raters
 
 
-def num_flagged(store: Store, study_id: str) -> int:
-    """Number of flagged raters, without pilots and raters who withdrew."""
+def watched_raters(store: Store, study_id: str) -> tuple[int, int]:
+    """Numbers of flagged raters and of raters whom the exclusion rules leave out.
+
+    Without pilots and raters who withdrew.
+    """
     votes = _primary_votes(store, study_id)
     fastest_ms = store.study(study_id).config.get("min_median_ms", FASTEST_MS)
-    return sum(bool(one.flags) for one in rater_reports(votes, fastest_ms))
+    num_flagged = sum(bool(one.flags) for one in rater_reports(votes, fastest_ms))
+    return num_flagged, len(set(votes.rater.tolist()) - set(votes.kept().rater.tolist()))
 
 
 def widths(store: Store, study_id: str, num_planned: int, num_more: int) -> Widths:

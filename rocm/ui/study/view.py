@@ -98,8 +98,8 @@ def _figures(study: StudyDetails) -> list[str]:
             f"raters: {raters_words(now, study.state)}",
             f"{judged(now)}, {number(now.num_recent / RECENT_MINUTES, 1)} per minute",
         ]
-        if study.num_flagged is not None:
-            facts.append(f"flagged raters: {study.num_flagged}")
+        if study.watched is not None:
+            facts.append("raters flagged: {}, excluded: {}".format(*study.watched))
     if now.few_addresses:
         facts.append(now.few_addresses)
     if study.num_invited:

@@ -16,6 +16,7 @@ from gradio.components import Component
 
 from rocm.config import RunConfig
 from rocm.config.objective import AUTO
+from rocm.config.presets import FIRST_PRESET
 from rocm.errors import RunError
 from rocm.runs.export import export
 from rocm.runs.library import Runs, open_in_file_manager
@@ -27,7 +28,7 @@ from rocm.studio import Studio
 from rocm.ui.access import Access
 from rocm.ui.controls import FIELDS, Kept, bound
 from rocm.ui.handlers import QUIET, click_at_work, named
-from rocm.ui.train.form import FIRST_PRESET, TrainForm
+from rocm.ui.train.form import TrainForm
 
 Rule = Callable[[RunReport], bool]
 STOPPABLE = ("submitted", "starting", "running")

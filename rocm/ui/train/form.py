@@ -9,6 +9,7 @@ import gradio as gr
 from gradio.components import Component
 
 from rocm.config import RunConfig
+from rocm.config.presets import FIRST_PRESET
 from rocm.errors import RocmError, RunError, SettingsError
 from rocm.rewards.names import EMBEDDED, learned_here, usable_published
 from rocm.runs.engines.base import chosen_engine
@@ -21,7 +22,6 @@ from rocm.ui.access import Access
 from rocm.ui.controls import Kept
 from rocm.ui.handlers import QUIET, fault, named
 
-FIRST_PRESET = "tiny-rocm-kl"
 PLACES = {"local": ("This machine", "local"), "slurm": ("Slurm", "slurm"), "ray": ("Ray", "ray")}
 # Where the browser keeps the form; also the key of a cipher that hides nothing from its owner.
 KEPT = "rocm-studio-train"

@@ -11,14 +11,14 @@ from typing import Any
 import gradio as gr
 
 from rocm.config import RunConfig
-from rocm.config.presets import preset_names
+from rocm.config.presets import FIRST_PRESET, preset_names
 from rocm.errors import RocmError, RunError
 from rocm.runs.jobs import quota_words
 from rocm.runs.slices import Slices
 from rocm.studio import Studio
 from rocm.ui.controls import Kept
 from rocm.ui.handlers import QUIET, fault, named
-from rocm.ui.train.form import FIRST_PRESET, SHOW_ON_A_PHONE
+from rocm.ui.train.form import SHOW_ON_A_PHONE
 
 MAX_RUNS = 50
 AT_ONCE = 8

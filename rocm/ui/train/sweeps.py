@@ -8,6 +8,7 @@ from typing import Any
 import gradio as gr
 
 from rocm.algorithms.intervals import Interval
+from rocm.config.presets import FIRST_PRESET
 from rocm.config.run_config import choices
 from rocm.errors import RocmError
 from rocm.experiments.sweep import SweepCell, SweepReport, Sweeps
@@ -18,7 +19,7 @@ from rocm.ui.access import Access
 from rocm.ui.figures import sweep_figure
 from rocm.ui.handlers import QUIET, fault, look_while_open, named
 from rocm.ui.plot import live_plot
-from rocm.ui.train.form import FIRST_PRESET, TrainForm, read_form
+from rocm.ui.train.form import TrainForm, read_form
 from rocm.ui.train.overoptimization import drawn
 
 DIVERGENCES = list(choices("divergence"))

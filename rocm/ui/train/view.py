@@ -131,8 +131,11 @@ def objective(config: RunConfig) -> str:
 def settings(config: RunConfig) -> str:
     """The settings that tell runs apart, in one line."""
     batch = config.batch_size * config.gradient_accumulation
-    others = [f"N {config.num_inference_steps}", f"learning rate {config.learning_rate:g}"]
-    return DOT.join([objective(config), *others, f"batch {batch}", f"seed {config.seed}"])
+    rate = f"learning rate {config.learning_rate:g}"
+    if config.lr_end_factor != 1:
+        rate += f" to {config.learning_rate * config.lr_end_factor:g}"
+    others = [f"N {config.num_inference_steps}", rate, f"batch {batch}", f"seed {config.seed}"]
+    return DOT.join([objective(config), *others])
 
 
 def told_scores(config: RunConfig) -> list[str]:

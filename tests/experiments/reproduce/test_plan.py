@@ -21,10 +21,10 @@ def test_every_method_is_tuned_on_the_same_grid_with_a_seed_that_is_not_reported
     tuning = plan.tuning()
     assert {job.config.seed for job in tuning} == {TUNING_SEED}
     assert TUNING_SEED not in {job.config.seed for job in plan.results(chosen)}
-    assert set(Counter(job.method.key for job in tuning).values()) == {2}
+    assert set(Counter(job.method.key for job in tuning).values()) == {3}
     for method in METHODS:
         rates = [job.config.learning_rate for job in tuning if job.method == method]
-        assert rates[1] == pytest.approx(rates[0] / 3)
+        assert rates[1:] == pytest.approx([3 * rates[0], rates[0] / 3])
 
 
 def test_runs_differ_by_their_settings_only_and_equal_ones_are_one(plan, chosen):

@@ -42,7 +42,8 @@ def test_a_run_goes_on_until_all_budgets_are_spent():
 
 @pytest.fixture
 def config(small_config):
-    return small_config(num_steps=1000, eval_every=1000, batch_size=2, gradient_accumulation=1)
+    many = {"num_steps": 1000, "eval_every": 1000, "lr_end_factor": 0}
+    return small_config(**many, batch_size=2, gradient_accumulation=1)
 
 
 def test_a_real_run_is_evaluated_as_each_budget_ends_and_stops(config, tmp_path):
@@ -51,6 +52,8 @@ def test_a_real_run_is_evaluated_as_each_budget_ends_and_stops(config, tmp_path)
     list(spend(run, budget))
     evaluated = [row["step"] for row in run.metrics() if "eval/reward" in row]
     assert evaluated == [0, 2, 4]
+    # The rate falls over the budget that lasts longest.
+    assert [row["lr"] for row in run.metrics()[1:]] == pytest.approx([0.01, 0.0075, 0.005, 0.0025])
     assert run.status().state == "stopped"
     assert set(run.scores(2)) == set(run.scores(0))
 

@@ -8,7 +8,7 @@ from sqlalchemy import select
 from rocm.errors import StudyError
 from rocm.study.archive.export import is_analyzed
 from rocm.study.design import lifecycle
-from rocm.study.report.stored import num_flagged, study_report
+from rocm.study.report.stored import study_report, watched_raters
 from rocm.study.store.rows import failed_checks
 from rocm.study.store.session import Answer
 from rocm.study.store.simulated_raters import (
@@ -76,6 +76,7 @@ def test_who_fails_the_checks_is_left_out_of_results_and_exports_and_is_counted(
     assert (kept["wins"], kept["losses"]) == (9, 0)
     assert (every["wins"], every["losses"]) == (9, 3)
     assert (found["results"]["num_raters_excluded"], found["results"]["num_raters"]) == (1, 4)
+    assert watched_raters(store, STUDY)[1] == 1
 
 
 def test_votes_that_were_taken_back_are_in_no_figure(store, study):
@@ -93,7 +94,7 @@ def test_votes_that_were_taken_back_are_in_no_figure(store, study):
 def test_the_time_below_which_answers_are_fast_is_the_manifests(store):
     lifecycle.open_study(store, fill(store, settings={"min_median_ms": 1300}))
     answer_all(store, rater(store), lambda prompt: "rocm")  # each answer took 1200 ms
-    assert num_flagged(store, STUDY) == 1
+    assert watched_raters(store, STUDY) == (1, 0)
 
 
 @pytest.mark.parametrize(
