@@ -29,7 +29,7 @@ MEMORY = 0.7  # of the running means
 SPAN = math.log(100)
 START_UPDATES = 10
 START_SHARE = 0.25  # of a budget that is given, reached without a penalty
-PRICE = 6.0  # base deviations of the reward for a KL of 1 per latent element
+PRICE = 4.0  # base deviations of the reward for a KL of 1 per latent element
 NUM_WATCHED = 40  # updates behind the words on a budget that cannot be reached, or an oscillation
 BESIDE, SWING, NUM_SWINGS = 0.2, 0.4, 3  # of e
 
