@@ -6,11 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from rocm.config import RunConfig
 from rocm.config.algorithms import ALGORITHMS
 from rocm.config.presets import preset_names
 from rocm.rewards.names import NAMES, TASTE
-from rocm.runs.run_dir import RunDir
 from rocm.training.loop import train
 from scripts import settings_table
 
@@ -47,28 +45,19 @@ def test_every_reward_is_described():
     assert set(re.findall(r"`([\w.-]+)`", " ".join(rows))) == {*NAMES, TASTE}
 
 
-def test_every_metric_of_a_run_is_described(tmp_path, tiny_pipeline_dir):
+def test_every_metric_of_a_run_is_described(new_run):
     names = re.findall(r"^\| `([\w/<>]+)` ", read("docs/metrics.md").split("## Warnings")[0], re.M)
     patterns = [name.replace("<i>", r"\d+").replace("<name>", r"[\w.-]+") for name in names]
-    prompts = tmp_path / "prompts.txt"
-    prompts.write_text("one\ntwo\nthree\nfour\n")
     measured = set()
     for algorithm in ALGORITHMS:
-        measured |= measured_by(algorithm, tmp_path, str(prompts), str(tiny_pipeline_dir))
+        settings = {"algorithm": algorithm, "num_steps": 1, "judge": "smoothness"}
+        settings |= {"audit": "tiny-clip", "beta": "auto", "kl_budget": 1.0}
+        run = new_run(algorithm, **settings | BY_ALGORITHM.get(algorithm, {}))
+        list(train(run))
+        measured |= {name for row in run.metrics() for name in row}
     described = {name for name in measured if any(re.fullmatch(p, name) for p in patterns)}
     assert measured == described
     assert all(any(re.fullmatch(p, name) for name in measured) for p in patterns)
-
-
-def measured_by(algorithm, folder, prompts, model):
-    settings = {"algorithm": algorithm, "prompts": prompts, "model": model, "device": "cpu"}
-    settings |= {"num_steps": 1, "num_inference_steps": 2, "num_eval_prompts": 2}
-    settings |= {"track": "saturation", "judge": "smoothness", "audit": "tiny-clip"}
-    settings |= {"reward": "colorfulness", "beta": "auto", "kl_budget": 1.0}
-    settings |= BY_ALGORITHM.get(algorithm, {})
-    run = RunDir.create(folder / algorithm, RunConfig(**settings))
-    list(train(run))
-    return {name for row in run.metrics() for name in row}
 
 
 def test_every_environment_variable_is_described():

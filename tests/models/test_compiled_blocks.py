@@ -11,7 +11,7 @@ from rocm.errors import ConfigError
 from rocm.experiments.bench.random_model import SMALL, random_setup
 from rocm.models import compiled_blocks
 from rocm.training.setup import Setup
-from rocm.training.update import update
+from tests.training.test_speed import two_updates
 
 
 def small_setup(**settings: Any) -> Setup:
@@ -19,13 +19,6 @@ def small_setup(**settings: Any) -> Setup:
     fixed = {"num_inference_steps": 2, "batch_size": 1, "device": "cpu", "adam_epsilon": 1e-3}
     config = RunConfig.load("tiny-rocm-kl", **fixed, num_eval_prompts=2, **settings)
     return random_setup(config, SMALL, torch.device("cpu"))
-
-
-def two_updates(setup: Setup) -> tuple[list[float], torch.Tensor]:
-    mixture = setup.rewards.mixture()
-    rows = [update(setup, mixture, step) for step in (1, 2)]
-    figures = [row[name] for row in rows for name in ("loss", "divergence", "grad_norm")]
-    return figures, torch.cat([one.detach().flatten() for one in setup.learner.parameters])
 
 
 @pytest.mark.slow

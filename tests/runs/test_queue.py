@@ -109,13 +109,8 @@ def test_without_the_worker_the_trainer_goes_on_and_any_reader_mends_the_queue(s
 
 
 @pytest.mark.slow
-def test_a_trainer_that_ends_starts_the_killed_worker_again(tmp_path, tiny_pipeline_dir):
-    prompts = tmp_path / "prompts.txt"
-    prompts.write_text("\n".join(f"picture {number}" for number in range(9)))
-    config = RunConfig(
-        **{"model": str(tiny_pipeline_dir), "prompts": str(prompts), "num_steps": 4},
-        **{"track": "", "judge": "", "num_eval_prompts": 2, "eval_every": 4, "device": "cpu"},
-    )
+def test_a_trainer_that_ends_starts_the_killed_worker_again(tmp_path, small_config):
+    config = small_config(num_inference_steps=4, batch_size=4)
     studio = Studio(tmp_path / "home")  # real trainers, and nobody who watches the queue
     first, second = (studio.start_run(config) for _ in range(2))
     wait_for(studio, first, "running")

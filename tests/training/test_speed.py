@@ -35,9 +35,8 @@ MakeConfig = Callable[..., RunConfig]
 MakeRun = Callable[..., RunDir]
 
 
-def two_updates(config: RunConfig) -> tuple[list[float], torch.Tensor]:
+def two_updates(setup: Setup) -> tuple[list[float], torch.Tensor]:
     """Loss, divergence and gradient norm of two updates, and the adapter after them."""
-    setup = set_up(config)
     mixture = setup.rewards.mixture()
     rows = [updates.update(setup, mixture, step) for step in (1, 2)]
     figures = [row[name] for row in rows for name in ("loss", "divergence", "grad_norm")]
@@ -51,7 +50,7 @@ COMMON |= {"adam_epsilon": 1e-3, "max_grad_norm": 1e6}
 
 @pytest.fixture(scope="module")
 def plain(small_config) -> tuple[list[float], torch.Tensor]:
-    return two_updates(small_config(**COMMON))
+    return two_updates(set_up(small_config(**COMMON)))
 
 
 @pytest.mark.parametrize(
@@ -70,7 +69,7 @@ def plain(small_config) -> tuple[list[float], torch.Tensor]:
 )
 def test_a_setting_of_speed_or_memory_changes_no_update(small_config, plain, settings):
     wanted, before = plain
-    found, after = two_updates(small_config(**{**COMMON, **settings}))
+    found, after = two_updates(set_up(small_config(**{**COMMON, **settings})))
     assert found == pytest.approx(wanted, rel=1e-4, abs=1e-6)
     assert wanted[4] > 1e-6  # the policy has left the reference
     torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-6)

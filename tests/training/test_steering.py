@@ -25,19 +25,24 @@ STEERED |= {"num_eval_prompts": 8, "judge": "colorfulness"}
 
 @pytest.fixture
 def world(monkeypatch):
-    """Looks whose reward and judge, in deviations, follow from the size of the adapter's update."""
+    """Looks whose reward and judge, in deviations, follow from the size of the adapter's update.
+
+    `judge` is a factor of the reward, or a function of the size's share of the largest one.
+    """
 
     def make(run, judge):
-        levels = {}
+        levels, largest = {}, [0.0]
 
         def seen(setup, step):
             named = setup.model.pipeline.unet.named_parameters()
             sizes = [one.detach().abs().mean() for name, one in named if ".lora_B." in name]
             size = 10 * torch.stack(sizes).mean()
+            largest[0] = max(size.item(), largest[0])
             level = size + torch.linspace(0, 1, 8)
             levels.setdefault(step if size else 0, level)
             scales = run.manifest()["base_scores"]
-            by_name = {"saturation": level, "colorfulness": judge * level}
+            judged = judge(size / (largest[0] or 1)) if callable(judge) else judge * level
+            by_name = {"saturation": level, "colorfulness": judged + torch.zeros(8)}
             return {name: one * scales[name]["deviation"] for name, one in by_name.items()}
 
         monkeypatch.setattr(steering, "look", seen)
@@ -102,6 +107,15 @@ def test_a_judge_that_falls_takes_the_run_back_and_its_strength_down(new_run, wo
     for key, value in last.items():
         factor = 0 if "lora_B" in key or "lora.up" in key else 1
         torch.testing.assert_close(kept[key], factor * value)
+
+
+# In the last case the judge likes 0.5 and 0.75 almost alike.
+@pytest.mark.parametrize(("best", "kept"), [(0.25, 0.25), (0.5, 0.5), (0.62, 0.75)])
+def test_an_adapter_is_turned_down_as_far_as_the_judge_likes(new_run, world, best, kept):
+    run = new_run("run", **{**STEERED, "num_steps": 4, "eval_every": 4})
+    world(run, judge=lambda share: 2 - abs(share - best) if share else 0)
+    list(train(run))
+    assert run.events()[-1]["strength"] == kept
 
 
 def test_a_judge_that_differs_by_less_than_its_noise_leaves_the_strength_at_one(new_run, world):

@@ -10,7 +10,6 @@ from rocm.study.server.api import Api
 from rocm.study.server.app import PAGE, Server, alone
 from rocm.study.server.limits import Counter, Limit, Limits, visitor
 from rocm.study.server.refusal import Refusal
-from rocm.study.server.start import is_for_one
 from rocm.study.store.pictures import Pictures
 from rocm.study.store.store import Store
 from tests.study import small
@@ -122,15 +121,6 @@ def test_tokens_made_up_by_the_thousand_do_not_push_out_an_addresss_count(monkey
         counter.check("calls", f"token {number}")
     with pytest.raises(Refusal):
         counter.check("joins", "1.1.1.1")
-
-
-def test_votes_without_a_person_come_in_only_where_nobody_else_can():
-    assert is_for_one("lab", True)
-    assert is_for_one("lab", True, "", False)
-    for mode, is_local, *ways_in in (
-        ("study", True), ("lab", False), ("lab", True, "token"), ("lab", True, "", True),
-    ):  # fmt: skip
-        assert not is_for_one(mode, is_local, *ways_in)
 
 
 @pytest.mark.parametrize("file", sorted(PAGE.glob("*.js")), ids=lambda file: file.name)
