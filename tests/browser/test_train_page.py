@@ -327,11 +327,21 @@ def test_judge_and_audit_share_an_axis_in_base_deviations(visit, home):
     scales["taste"] = {"mean": -12.0, "deviation": 4.0}
     run.write_manifest({"base_scores": scales})
     run.write_state("stopped", step=1)
+    for kind in ("hacking", "saturation"):
+        run.append_event("warning", step=1, warning=kind, message=f"About {kind}.")
     page = visit("?run=judged")
     drawn = f"() => ({PLOT}?._fullData ?? []).filter(t => t.yaxis === 'y2').map(t => [...t.y])"
     page.wait_for_function(f"() => ({drawn})().length === 2")
     assert page.evaluate(drawn) == [[0, 1], [0, 0.5]]
     assert "base SD" in page.evaluate(f"() => {PLOT}._fullLayout.yaxis2.title.text")
+    lines = f"() => {PLOT}._fullData.filter(t => t.yaxis === 'y2').map(t => t.line.dash)"
+    assert len(set(page.evaluate(lines))) == 2
+    labels = f"() => {PLOT}.layout.annotations.map(one => one.text.slice(2))"
+    assert page.evaluate(labels) == ["hacking, saturation"]
+    # On a phone nothing of the list of runs is beyond its edge.
+    page.set_viewport_size({"width": 390, "height": 800})
+    wide = "list => [...list.querySelectorAll('*')].map(one => one.getBoundingClientRect().right)"
+    assert max(page.locator("#runs").evaluate(wide)) <= 390
 
 
 def test_a_long_run_is_drawn_with_few_points_all_where_one_zooms_and_another_on_top(visit, home):
