@@ -18,7 +18,7 @@ from rocm.errors import RunError
 from rocm.experiments.reproduce import results
 from rocm.experiments.reproduce.plan import Budget, Job, Plan
 from rocm.experiments.reproduce.report import Findings
-from rocm.experiments.reproduce.results import TRAINED, End
+from rocm.experiments.reproduce.results import End
 from rocm.experiments.reproduce.runner import is_spent, spend, totals, write_budget
 from rocm.runs.engines.dispatch import Dispatcher
 from rocm.runs.queue import TRAINER
@@ -195,7 +195,7 @@ def _tuning_line(job: Job, end: End, chosen: dict[str, float]) -> dict[str, obje
         "method": job.method.label,
         "learning_rate": config.learning_rate,
         "seed": config.seed,
-        "gain": fmean(end.gains[TRAINED]),
+        "objective": end.objective(float(config.beta)),
         "is_chosen": chosen[job.method.key] == config.learning_rate,
     }
 

@@ -133,13 +133,14 @@ class Findings:
     def _tuning(self) -> str:
         lines = "".join(
             f"<tr><td>{html.escape(line['method'])}</td><td>{line['learning_rate']:.2g}</td>"
-            f"<td>{line['seed']}</td><td>{line['gain']:+.3f}</td>"
+            f"<td>{line['seed']}</td><td>{line['objective']:+.3f}</td>"
             f"<td>{'chosen' if line['is_chosen'] else ''}</td></tr>"
             for line in self.tuning
         )
         return (
-            "<h2>Tuning</h2><table><caption>One run each; gain of the trained reward</caption>"
-            "<tr><th>method</th><th>learning rate</th><th>seed</th><th>gain</th><th></th></tr>"
+            "<h2>Tuning</h2><table><caption>One run each; objective: the trained reward minus "
+            "beta times the divergence</caption><tr><th>method</th><th>learning rate</th>"
+            "<th>seed</th><th>objective</th><th></th></tr>"
             f"{lines}</table>"
         )
 

@@ -12,6 +12,7 @@ from rocm.runs.run_dir import RunDir
 from rocm.storage.numbers import number, signed
 
 TRAINED = "reward"
+NUM_LAST = 10  # updates that a divergence is the mean of
 Key = TypeVar("Key")
 
 
@@ -27,6 +28,11 @@ class End:
     spent: float  # of the budget's measure
     gains: dict[str, list[float]]
     statistics: dict[str, float]  # `eval/...` figures without a value per prompt, such as diversity
+    divergence: float = 0.0  # mean of the last updates; 0 if none is computed
+
+    def objective(self, beta: float) -> float:
+        """What a run maximizes: its trained reward minus beta times the divergence."""
+        return fmean(self.gains[TRAINED]) - beta * self.divergence
 
 
 @dataclass(frozen=True)
@@ -49,7 +55,8 @@ class Claim:
 
 def end_of(run: RunDir, measure: str, limit: float) -> End:
     """A run at the end of one budget, compared with step 0."""
-    row = end_of_budget(run.metrics(), measure, limit)
+    rows = run.metrics()
+    row = end_of_budget(rows, measure, limit)
     assert row is not None, f"{run.path} has not spent its {measure}."
     now, before = run.scores(row["step"]), run.scores(0)
     gains = {
@@ -57,7 +64,9 @@ def end_of(run: RunDir, measure: str, limit: float) -> End:
         for name in now
     }
     statistics = {name: value for name, value in row.items() if name.startswith("eval/")}
-    return End(row["step"], row["spent"], gains, statistics)
+    done = [one for one in rows[1:] if one["step"] <= row["step"]]
+    divergence = fmean(one.get("divergence", 0.0) for one in done[-NUM_LAST:])
+    return End(row["step"], row["spent"], gains, statistics, divergence)
 
 
 def cell_of(ends: list[End]) -> Cell:
@@ -87,11 +96,11 @@ def difference(cell: Cell, other: Cell, score: str) -> Interval:
 
 
 def best_learning_rates(plan: Plan, ends: dict[str, End]) -> dict[str, float]:
-    """Learning rate by method with the highest trained reward at the last budget."""
+    """Learning rate by method with the highest objective at the last budget."""
     tried: dict[str, dict[float, float]] = {}
     for job in plan.tuning():
         rates = tried.setdefault(job.method.key, {})
-        rates[job.config.learning_rate] = fmean(ends[job.name].gains[TRAINED])
+        rates[job.config.learning_rate] = ends[job.name].objective(float(job.config.beta))
     return {key: max(rates, key=lambda rate: rates[rate]) for key, rates in tried.items()}
 
 

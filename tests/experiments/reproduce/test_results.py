@@ -8,7 +8,14 @@ from PIL import Image
 
 from rocm.experiments.reproduce.plan import BETAS, METHODS, make_plan
 from rocm.experiments.reproduce.report import Findings
-from rocm.experiments.reproduce.results import End, cell_of, claims, difference, is_raised
+from rocm.experiments.reproduce.results import (
+    End,
+    best_learning_rates,
+    cell_of,
+    claims,
+    difference,
+    is_raised,
+)
 
 JUDGE = "tiny-judge"
 PLAN = make_plan(45, 192, is_quick=False)
@@ -75,13 +82,25 @@ def test_a_claim_falls_with_its_figures_and_with_no_others(number, changed, curv
     assert turned == [index != number for index in range(4)]
 
 
+def test_a_rate_is_chosen_by_what_a_method_maximizes():
+    rates = {job.name: job.config.learning_rate for job in PLAN.tuning()}
+    # A larger rate has more reward at more divergence.
+    ends = {name: End(5, 40.0, {"reward": [rate]}, {}, rate) for name, rate in rates.items()}
+    chosen = best_learning_rates(PLAN, ends)
+    for method in METHODS:
+        own = [job.config for job in PLAN.tuning() if job.method == method]
+        best = min if float(own[0].beta) > 1 else max
+        assert chosen[method.key] == best(config.learning_rate for config in own)
+
+
 @pytest.fixture
 def findings(tmp_path):
     picture = tmp_path / "picture.png"
     Image.new("RGB", (16, 16), "red").save(picture)
     cost = {"seconds": 1.0, "reward_queries": 4, "unet_forward": 32}
     rows = [{"step": 0}, *({"step": k, "reward": k / 5, **cost} for k in (1, 2, 3))]
-    tuning = {"method": "RLCM", "learning_rate": 1e-3, "seed": 1000, "gain": 1, "is_chosen": True}
+    tuning = {"method": "RLCM", "learning_rate": 1e-3, "seed": 1000, "is_chosen": True}
+    tuning |= {"objective": 1}
     measures = {name: cells() for name in PLAN.budget}
     return Findings(
         plan=PLAN,
