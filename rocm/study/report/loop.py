@@ -31,7 +31,7 @@ from rocm.study.report.results import Results
 from rocm.study.store.store import Store
 
 ROCM, D3PO = "tiny-rocm-kl", "tiny-d3po"
-WEAK = {"beta": 24, "learning_rate": 0.001}
+WEAK = {"beta": 24}
 """Of ROCM on a learned reward, which the preset's own beta overoptimizes (docs/log.md)."""
 
 
