@@ -38,8 +38,8 @@ class OptimizerSettings(BaseModel):
     )
     lr_end_factor: float = optimizer(
         1.0,
-        "Factor to which the learning rate falls evenly over the run (RLCM: 2/3). A larger factor "
-        "learns more and ends less steadily; 1 is a constant rate.",
+        "Share of the learning rate that is left at the end, after an even fall (RLCM: 2/3). A "
+        "larger share learns more and ends less steadily; 1 is a constant rate.",
         ge=0,
         le=1,
     )

@@ -19,6 +19,7 @@ FIELDS = {name: field for name, field in RunConfig.model_fields.items() if name 
 LABELS = {
     "num_inference_steps": "Sampler steps (N)",
     "num_steps": "Number of updates",
+    "lr_end_factor": "Final rate share",
     "ref_grad": "Gradient of the reference",
     "backprop": "Back-propagation",
     "js_estimator": "Jensen-Shannon estimator",

@@ -28,7 +28,8 @@ def sweep_figure(report: SweepReport) -> Figure:
     layout = _layout(report.sweep_id, axis, "reward (\N{BLACK CIRCLE})", JUDGE_AXIS)
     drawn = [cell for cell in report.cells if cell.reward]
     if not axis or not drawn:
-        return {"data": [], "layout": {**layout, **_empty(axis)}}
+        words = "No finished run yet" if axis else "No numeric setting to draw against"
+        return {"data": [], "layout": {**layout, **_empty(words)}}
     places = {value: place for place, value in enumerate(sorted(report.grid[axis]))}
     words = [f"{value:g}" for value in places]
     layout["xaxis"] |= {"tickvals": list(places.values()), "ticktext": words}
@@ -99,6 +100,8 @@ def score_figure(outcomes: list[dict[str, Any]], marks: list[str], title: str) -
     `outcomes` of all questions; `marks` are lines that must be in the drawing.
     """
     shown = [bar for bar in outcomes if bar["score"] is not None]
+    if not shown:
+        return {"data": [], "layout": {**_layout(title, "", ""), **_empty("No votes that count")}}
     names = list(dict.fromkeys(bar["comparison"] for bar in shown))
     questions = list(dict.fromkeys(bar["question"] for bar in shown))
     layout = _layout(f"{title} {names} {questions}", "score of the first arm, %", "")
@@ -213,8 +216,7 @@ def _peak(report: SweepReport, axis: str, places: dict[Any, int]) -> list[Figure
     return [{**star, "yaxis": side, "marker": mark, "hovertemplate": "peak: %{y:.4g}"}]
 
 
-def _empty(axis: str) -> Figure:
-    text = "No finished run yet" if axis else "No numeric setting to draw against"
+def _empty(text: str) -> Figure:
     place = {"xref": "paper", "yref": "paper", "x": 0.5, "y": 0.5}
     words = {"text": text, "showarrow": False, "font": {"size": 14}, **place}
     hidden = {"visible": False}

@@ -37,7 +37,7 @@ class StudyProgress:
 def half_width(num_prompts: int) -> float:
     """Half-width of the 95 % interval of a share near 50 %, 100 z sqrt(0.25 / n), in points.
 
-    Votes on one prompt are not independent, so n >= 1 counts complete prompts: a lower bound.
+    n >= 1 counts complete prompts, as if all votes on a prompt agreed; raters are left out.
     """
     return 100 * Z * sqrt(0.25 / num_prompts)
 
@@ -147,10 +147,10 @@ def summary(store: Store, study_id: str) -> str:
 
 
 def precision(progress: StudyProgress) -> str:
-    """Best possible precision of a share near 50 %, now and at the end, in one sentence."""
+    """Precision of a share near 50 % as far as prompts decide, now and at the end."""
     done, total = progress.num_complete, progress.num_prompts
-    now = f"±{number(half_width(done), 1)} points now, " if done else ""
+    now = f"±{number(half_width(done), 1)} points now, " if 0 < done < total else ""
     return (
-        f"Complete prompts: {done} of {total}. Best possible precision of a share near 50 % (95 %):"
-        f" {now}±{number(half_width(total), 1)} points at the end."
+        f"Complete prompts: {done} of {total}. 95 % interval of a share near 50 %, if all votes on "
+        f"a prompt agree: {now}±{number(half_width(total), 1)} points with every prompt."
     )

@@ -313,7 +313,7 @@ def _raters(analysis: Analysis) -> list[Block]:
         ]
         for row in analysis.raters
     ]
-    words = "Flagged raters deserve a closer look; flags exclude nobody."
+    words = "Flagged raters deserve a closer look. Only the exclusion rules exclude votes."
     return [Heading("Raters"), Paragraph(words), TextTable(header, rows)]
 
 

@@ -58,8 +58,8 @@ def table_html(table: ComparisonTable) -> str:
         f"Mean \N{PLUS-MINUS SIGN} half of its 95 % interval over "
         f"{quantity(table.num_prompts, 'prompt')}, {quantity(table.num_seeds, 'seed')} each. "
         "Below: paired difference to the base model; bold: significant at 95 %. Blue: the arm was "
-        "trained on this reward. Reward hacking changes saturation, contrast, edge density and "
-        "color entropy, and lowers diversity."
+        "trained on this reward. Reward hacking may change saturation, contrast, edge density and "
+        "color entropy, and lower diversity."
     )
     note = escape(f"{table.unfinished}{note}{table.computed}")
     return (

@@ -99,7 +99,7 @@ def _figures(study: StudyDetails) -> list[str]:
             f"{judged(now)}, {number(now.num_recent / RECENT_MINUTES, 1)} per minute",
         ]
         if study.watched is not None:
-            facts.append("raters flagged: {}, excluded: {}".format(*study.watched))
+            facts.append("raters flagged: {}, left out of the results: {}".format(*study.watched))
     if now.few_addresses:
         facts.append(now.few_addresses)
     if study.num_invited:
