@@ -100,4 +100,12 @@ tolerance added instead | test_false_alarms_of_a_whole_run_stay_below_the_level
 looks at evaluation prompts | test_looks_draw_no_evaluation_prompt_and_have_noise_of_their_own
 - training_item(setup.data.prompts.train,
 + training_item(setup.data.prompts.evaluation,
+@ rocm/training/loop.py, tests/training/test_loop.py
+a learning rate that does not fall | test_the_learning_rate_falls_evenly_towards_its_end
+- (1 - config.lr_end_factor) * share
++ 0 * share
+@ rocm/experiments/reproduce/results.py, tests/experiments/reproduce/test_results.py
+a rate chosen by the reward alone | test_a_rate_is_chosen_by_what_a_method_maximizes
+- beta * self.divergence
++ 0 * self.divergence
 """)
