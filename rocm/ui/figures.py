@@ -28,8 +28,8 @@ def sweep_figure(report: SweepReport) -> Figure:
     layout = _layout(report.sweep_id, axis, "reward (\N{BLACK CIRCLE})", JUDGE_AXIS)
     drawn = [cell for cell in report.cells if cell.reward]
     if not axis or not drawn:
-        words = "No finished run yet" if axis else "No numeric setting to draw against"
-        return {"data": [], "layout": {**layout, **_empty(words)}}
+        reason = "No finished run yet" if axis else "No numeric setting to draw against"
+        return {"data": [], "layout": {**layout, **_empty(reason)}}
     places = {value: place for place, value in enumerate(sorted(report.grid[axis]))}
     words = [f"{value:g}" for value in places]
     layout["xaxis"] |= {"tickvals": list(places.values()), "ticktext": words}
