@@ -4,7 +4,7 @@ import plotly.graph_objects as go
 
 from rocm.algorithms.intervals import Interval
 from rocm.experiments.sweep import SweepCell, SweepReport
-from rocm.ui.figures import sweep_figure
+from rocm.ui.figures import score_figure, sweep_figure
 from rocm.ui.train.sweeps import sweep_table
 
 
@@ -57,6 +57,11 @@ def test_every_combination_of_the_other_settings_has_its_own_lines():
     reward_and_judge = ["divergence kl reward", "divergence kl judge"]
     assert names[:2] == reward_and_judge
     assert names[2:4] == [name.replace("kl", "js") for name in reward_and_judge]
+
+
+def test_a_study_without_votes_that_count_says_so_in_place_of_a_chart():
+    figure = score_figure([{"score": None}], [], "All votes")
+    assert go.Figure(figure).layout.annotations[0].text
 
 
 def test_the_table_marks_the_peak_and_escapes_what_others_wrote():

@@ -2,6 +2,7 @@
 
 import pytest
 
+from rocm.experiments.reproduce.results import end_of
 from rocm.experiments.reproduce.runner import end_of_budget, is_spent, next_is_last, spend
 from rocm.runs.run_dir import RunDir
 
@@ -52,6 +53,8 @@ def test_a_real_run_is_evaluated_as_each_budget_ends_and_stops(config, tmp_path)
     list(spend(run, budget))
     evaluated = [row["step"] for row in run.metrics() if "eval/reward" in row]
     assert evaluated == [0, 2, 4]
+    spent = [row["divergence"] for row in run.metrics()[1:3]]
+    assert end_of(run, "updates", 2).divergence == pytest.approx(sum(spent) / 2)
     # The rate falls over the budget that lasts longest.
     assert [row["lr"] for row in run.metrics()[1:]] == pytest.approx([0.01, 0.0075, 0.005, 0.0025])
     assert run.status().state == "stopped"
